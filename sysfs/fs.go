@@ -1,0 +1,155 @@
+// Package sysfs reads what the Linux kernel says about huge pages: the nodes
+// with memory, the pools per page size and node, the hugetlbfs mounts, and
+// which process maps how many huge pages where.
+//
+// Everything is read below the root of an [FS], so that a captured host is
+// read exactly like the running one. Nothing is written and nothing is
+// cached. What a kernel may lack is told apart from zero: such readers return
+// a second value that says whether the kernel has the thing.
+package sysfs
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// ErrTooLarge is what reading a file ends with that holds more than its
+// reader allows; no kernel file of that kind is so large.
+var ErrTooLarge = errors.New("file is larger than it can be")
+
+// Limits of what is read of one file, in bytes.
+const (
+	counterLimit = 4 << 10  // a file of one number or one list
+	tableLimit   = 1 << 20  // a file of lines: mounts, meminfo, status
+	mapsLimit    = 32 << 20 // maps and numa_maps: 65,530 mappings by default
+)
+
+// FS is a tree that holds sys, proc, run and etc as a Linux host has them.
+// The zero value is the running host.
+type FS struct {
+	root string
+}
+
+// New returns the tree below root; "" and "/" are the running host.
+func New(root string) FS {
+	if root = filepath.Clean("/" + root); root == "/" {
+		root = ""
+	}
+	return FS{root}
+}
+
+// Live says whether the tree is the running host rather than a captured one.
+func (f FS) Live() bool { return f.root == "" }
+
+// Path returns where the tree keeps the file that a host has as /name.
+func (f FS) Path(name string) string { return f.root + "/" + name }
+
+// ReadFile returns the content of /name, at most limit bytes of it: a longer
+// file is [ErrTooLarge]. Errors are *fs.PathError.
+//
+// It never waits for a writer, should somebody have put a FIFO there, and
+// keeps the Go runtime's poller out of it: kernel files are always ready.
+func (f FS) ReadFile(name string, limit int) ([]byte, error) {
+	path := f.Path(name)
+	fd, err := retry(func() (int, error) {
+		return syscall.Open(path, syscall.O_RDONLY|syscall.O_CLOEXEC|syscall.O_NONBLOCK, 0)
+	})
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	defer syscall.Close(fd)
+	buf := make([]byte, 0, min(limit+1, 4096))
+	for {
+		if len(buf) > limit {
+			return nil, &fs.PathError{Op: "read", Path: path, Err: ErrTooLarge}
+		}
+		if len(buf) == cap(buf) {
+			grown := make([]byte, len(buf), min(limit+1, 4*cap(buf)))
+			copy(grown, buf)
+			buf = grown
+		}
+		n, err := retry(func() (int, error) { return syscall.Read(fd, buf[len(buf):cap(buf)]) })
+		if err != nil {
+			return nil, &fs.PathError{Op: "read", Path: path, Err: err}
+		}
+		if n == 0 {
+			return buf, nil
+		}
+		buf = buf[:len(buf)+n]
+	}
+}
+
+// retry repeats a system call that a signal interrupted, as the Go runtime's
+// own preemption signals do.
+func retry(call func() (int, error)) (int, error) {
+	for {
+		n, err := call()
+		if err != syscall.EINTR {
+			return n, err
+		}
+	}
+}
+
+// ReadDir returns the names in the directory /name, in no particular order.
+func (f FS) ReadDir(name string) ([]string, error) {
+	dir, err := os.Open(f.Path(name))
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	return dir.Readdirnames(-1)
+}
+
+// readNumber reads a file that holds one decimal number, as most files of
+// sysfs do.
+func (f FS) readNumber(name string) (uint64, error) {
+	text, err := f.ReadFile(name, counterLimit)
+	if err != nil {
+		return 0, err
+	}
+	n, err := parseNumber(string(text))
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", f.Path(name), err)
+	}
+	return n, nil
+}
+
+// parseNumber reads one decimal number with white space around it.
+func parseNumber(text string) (uint64, error) {
+	s := strings.TrimSpace(text)
+	n, err := strconv.ParseUint(s, 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("%s is not a count: %w", quote(s), errors.Unwrap(err))
+	}
+	return n, nil
+}
+
+// quote prints what a parser choked on, cut to a length that fits a message.
+func quote(s string) string {
+	const most = 40
+	if len(s) > most {
+		return strconv.Quote(s[:most]) + "..."
+	}
+	return strconv.Quote(s)
+}
+
+// lines yields the lines of text without their line ends, without making a
+// slice of them all: numa_maps can have tens of thousands.
+func lines(text string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for len(text) > 0 {
+			line, rest, _ := strings.Cut(text, "\n")
+			if !yield(line) {
+				return
+			}
+			text = rest
+		}
+	}
+}

@@ -1,0 +1,195 @@
+package sysfs
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// poolDir is described in Documentation/admin-guide/mm/hugetlbpage.rst.
+const poolDir = "sys/kernel/mm/hugepages"
+
+// Pool is the huge pages of one size. All counts are in pages of that size.
+type Pool struct {
+	PageKiB    uint64 // the size of a page in KiB
+	Total      uint64 // nr_hugepages, surplus ones included
+	Free       uint64 // free_hugepages, reserved ones included
+	Reserved   uint64 // resv_hugepages: promised to mappings that have not touched them
+	Surplus    uint64 // surplus_hugepages: above what was set up, gone when freed
+	Overcommit uint64 // nr_overcommit_hugepages: how far surplus may go
+	Nodes      []NodePool
+}
+
+// NodePool is one node's share of a [Pool]. The kernel keeps no reservation
+// and no overcommit per node.
+type NodePool struct {
+	Node    int
+	Total   uint64
+	Free    uint64
+	Surplus uint64
+}
+
+// PageSizes returns the huge page sizes of this kernel in KiB, ascending;
+// none on a kernel without huge pages.
+func (f FS) PageSizes() ([]uint64, error) {
+	names, err := f.ReadDir(poolDir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var sizes []uint64
+	for _, name := range names {
+		if kib, ok := parsePoolName(name); ok {
+			sizes = append(sizes, kib)
+		}
+	}
+	slices.Sort(sizes)
+	return sizes, nil
+}
+
+// parsePoolName reads the size out of "hugepages-2048kB".
+func parsePoolName(name string) (kib uint64, ok bool) {
+	digits, ok := strings.CutPrefix(name, "hugepages-")
+	if !ok {
+		return 0, false
+	}
+	if digits, ok = strings.CutSuffix(digits, "kB"); !ok {
+		return 0, false
+	}
+	kib, err := strconv.ParseUint(digits, 10, 64)
+	return kib, err == nil && kib > 0
+}
+
+// poolReads bounds how often [FS.Pool] starts over on a pool that changes
+// while it reads.
+const poolReads = 5
+
+// Pool returns the huge pages of one size in KiB; ok is false where the kernel
+// has no such size. Nodes that have no pool of it are left out.
+//
+// The kernel gives each counter in a file of its own, so a process that takes
+// pages in between would make the counts contradict each other. The global
+// ones are therefore read before and after the nodes', and all again when they
+// changed, a few times at the most; on a pool that never rests the last
+// reading counts.
+func (f FS) Pool(kib uint64, nodes []Node) (pool Pool, ok bool, err error) {
+	dir := fmt.Sprintf("%s/hugepages-%dkB", poolDir, kib)
+	before, err := f.globalPool(dir, kib)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Pool{}, false, nil
+	}
+	for try := 0; err == nil && try < poolReads; try++ {
+		var perNode []NodePool
+		if perNode, err = f.nodePools(kib, nodes, before); err != nil {
+			break
+		}
+		var after Pool
+		if after, err = f.globalPool(dir, kib); err != nil {
+			break
+		}
+		pool = after
+		pool.Nodes = perNode
+		if before.Free == after.Free && before.Reserved == after.Reserved && before.Total == after.Total {
+			break
+		}
+		before = after
+	}
+	if err != nil {
+		return Pool{}, false, err
+	}
+	return pool, true, nil
+}
+
+func (f FS) globalPool(dir string, kib uint64) (Pool, error) {
+	pool := Pool{PageKiB: kib}
+	err := f.readCounters(dir, []counter{
+		{"nr_hugepages", &pool.Total},
+		{"free_hugepages", &pool.Free},
+		{"resv_hugepages", &pool.Reserved},
+		{"surplus_hugepages", &pool.Surplus},
+		{"nr_overcommit_hugepages", &pool.Overcommit},
+	})
+	return pool, err
+}
+
+// counter is a file of one number and where the number goes.
+type counter struct {
+	file string
+	into *uint64
+}
+
+func (f FS) readCounters(dir string, counters []counter) error {
+	for _, c := range counters {
+		n, err := f.readNumber(dir + "/" + c.file)
+		if err != nil {
+			return err
+		}
+		*c.into = n
+	}
+	return nil
+}
+
+func (f FS) nodePools(kib uint64, nodes []Node, global Pool) ([]NodePool, error) {
+	pools := make([]NodePool, 0, len(nodes))
+	for _, node := range nodes {
+		pool := NodePool{Node: node.ID}
+		err := f.readCounters(fmt.Sprintf("%s/node%d/hugepages/hugepages-%dkB", nodeDir, node.ID, kib), []counter{
+			{"nr_hugepages", &pool.Total},
+			{"free_hugepages", &pool.Free},
+			{"surplus_hugepages", &pool.Surplus},
+		})
+		switch {
+		case errors.Is(err, fs.ErrNotExist) && len(nodes) == 1:
+			// A kernel without NUMA keeps the global counters alone.
+			pools = append(pools, NodePool{Node: node.ID, Total: global.Total, Free: global.Free, Surplus: global.Surplus})
+		case errors.Is(err, fs.ErrNotExist):
+			// A node without memory has no pools.
+		case err != nil:
+			return nil, err
+		default:
+			pools = append(pools, pool)
+		}
+	}
+	return pools, nil
+}
+
+// DefaultPageKiB returns the kernel's default huge page size in KiB, which
+// mounts and mappings get that name none (Hugepagesize in /proc/meminfo); ok
+// is false on a kernel without huge pages.
+func (f FS) DefaultPageKiB() (kib uint64, ok bool, err error) {
+	const name = "proc/meminfo"
+	text, err := f.ReadFile(name, tableLimit)
+	if err != nil {
+		return 0, false, err
+	}
+	kib, ok, err = parseKiBField(string(text), "Hugepagesize")
+	if err != nil {
+		return 0, false, fmt.Errorf("%s: %w", f.Path(name), err)
+	}
+	return kib, ok, nil
+}
+
+// parseKiBField finds "Key:   123 kB" among the lines of text.
+func parseKiBField(text, key string) (kib uint64, ok bool, err error) {
+	for line := range lines(text) {
+		name, value, found := strings.Cut(line, ":")
+		if !found || name != key {
+			continue
+		}
+		digits, unit := strings.CutSuffix(strings.TrimSpace(value), " kB")
+		if !unit {
+			return 0, false, fmt.Errorf("%s: %s is not a size in kB", key, quote(value))
+		}
+		kib, err := parseNumber(digits)
+		if err != nil {
+			return 0, false, fmt.Errorf("%s: %w", key, err)
+		}
+		return kib, true, nil
+	}
+	return 0, false, nil
+}

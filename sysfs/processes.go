@@ -1,0 +1,206 @@
+package sysfs
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Process is one process as /proc shows it.
+type Process struct {
+	PID        int
+	Name       string // its comm: 15 bytes at the most, and its own choice
+	HugetlbKiB uint64 // huge pages of all sizes that it has touched and maps, in KiB
+}
+
+// Processes returns the numbers of all processes.
+func (f FS) Processes() ([]int, error) {
+	names, err := f.ReadDir("proc")
+	if err != nil {
+		return nil, err
+	}
+	pids := make([]int, 0, len(names))
+	for _, name := range names {
+		if pid, err := strconv.Atoi(name); err == nil && pid > 0 {
+			pids = append(pids, pid)
+		}
+	}
+	return pids, nil
+}
+
+// Process returns what /proc/PID/status says of a process, which the kernel
+// answers to anyone and without walking the process's memory. HugetlbKiB is 0
+// for one that has only reserved pages.
+func (f FS) Process(pid int) (Process, error) {
+	name := fmt.Sprintf("proc/%d/status", pid)
+	text, err := f.ReadFile(name, tableLimit)
+	if err != nil {
+		return Process{}, err
+	}
+	p := Process{PID: pid}
+	if p.Name, p.HugetlbKiB, err = parseStatus(string(text)); err != nil {
+		return Process{}, fmt.Errorf("%s: %w", f.Path(name), err)
+	}
+	return p, nil
+}
+
+func parseStatus(text string) (name string, hugetlbKiB uint64, err error) {
+	first, _, _ := strings.Cut(text, "\n")
+	name, ok := strings.CutPrefix(first, "Name:\t")
+	if !ok {
+		return "", 0, fmt.Errorf("%s is not a process's name", quote(first))
+	}
+	// Kernel threads have no memory and so no such line.
+	hugetlbKiB, _, err = parseKiBField(text, "HugetlbPages")
+	return name, hugetlbKiB, err
+}
+
+// Arguments returns the command line that a process shows: empty for kernel
+// threads and zombies.
+func (f FS) Arguments(pid int) ([]string, error) {
+	text, err := f.ReadFile(fmt.Sprintf("proc/%d/cmdline", pid), tableLimit)
+	if err != nil {
+		return nil, err
+	}
+	if len(text) == 0 {
+		return nil, nil
+	}
+	return strings.Split(strings.TrimSuffix(string(text), "\x00"), "\x00"), nil
+}
+
+// Mapping is one mapping of huge pages in a process.
+type Mapping struct {
+	Start   uint64         // its first address
+	File    string         // the mapped file as the kernel names it, "" for SysV and anonymous memory without one
+	Device  string         // the file's device, "major:minor"
+	Inode   uint64         // the file's inode; with Device it tells that two processes map the same pages
+	PageKiB uint64         // the size of its pages in KiB; 0 where it has none yet
+	Anon    uint64         // how many of its pages are private copies, no other process's
+	Pages   map[int]uint64 // pages that this process has touched, by node
+}
+
+// Mappings returns the mappings of huge pages of a process, from
+// /proc/PID/numa_maps (Documentation/filesystems/proc.rst and
+// man 7 numa) and /proc/PID/maps, which has the inodes. The kernel walks the
+// process's page tables for it and wants the right to trace the process.
+func (f FS) Mappings(pid int) ([]Mapping, error) {
+	numaName := fmt.Sprintf("proc/%d/numa_maps", pid)
+	numaText, err := f.ReadFile(numaName, mapsLimit)
+	if err != nil {
+		return nil, err
+	}
+	mappings, err := parseNUMAMaps(string(numaText))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", f.Path(numaName), err)
+	}
+	if len(mappings) == 0 {
+		return nil, nil
+	}
+	mapsName := fmt.Sprintf("proc/%d/maps", pid)
+	mapsText, err := f.ReadFile(mapsName, mapsLimit)
+	if err != nil {
+		return nil, err
+	}
+	if err := addInodes(mappings, string(mapsText)); err != nil {
+		return nil, fmt.Errorf("%s: %w", f.Path(mapsName), err)
+	}
+	return mappings, nil
+}
+
+// parseNUMAMaps returns the lines of numa_maps that carry the word huge. The
+// memory policy may hold spaces ("prefer (many):0") but no such word, and the
+// kernel escapes white space and = in the file's name, so words are safe to
+// look for.
+func parseNUMAMaps(text string) ([]Mapping, error) {
+	var mappings []Mapping
+	for line := range lines(text) {
+		if !strings.Contains(line, " huge") {
+			continue
+		}
+		words := strings.Fields(line)
+		m := Mapping{}
+		huge := false
+		for _, word := range words[1:] {
+			key, value, hasValue := strings.Cut(word, "=")
+			if !hasValue {
+				huge = huge || word == "huge"
+				continue
+			}
+			var err error
+			switch {
+			case key == "file":
+				m.File = unescape(value)
+			case key == "anon":
+				m.Anon, err = parseNumber(value)
+			case key == "kernelpagesize_kB":
+				m.PageKiB, err = parseNumber(value)
+			case isNodeKey(key):
+				err = m.addPages(key[1:], value)
+			}
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", quote(line), err)
+			}
+		}
+		if !huge {
+			continue
+		}
+		start, err := strconv.ParseUint(words[0], 16, 64)
+		if err != nil {
+			return nil, fmt.Errorf("%s does not begin with an address", quote(line))
+		}
+		m.Start = start
+		mappings = append(mappings, m)
+	}
+	return mappings, nil
+}
+
+// isNodeKey says whether a key of numa_maps is a node's page count: N0, N12.
+func isNodeKey(key string) bool {
+	return len(key) > 1 && key[0] == 'N' && strings.Trim(key[1:], "0123456789") == ""
+}
+
+func (m *Mapping) addPages(node, count string) error {
+	id, err := parseNumber(node)
+	if err != nil || id > maxNode {
+		return fmt.Errorf("%s is not a node", quote(node))
+	}
+	pages, err := parseNumber(count)
+	if err != nil {
+		return err
+	}
+	if m.Pages == nil {
+		m.Pages = map[int]uint64{}
+	}
+	m.Pages[int(id)] += pages
+	return nil
+}
+
+// addInodes fills in Device and Inode from /proc/PID/maps, joined by address.
+// A mapping that came or went between the two readings keeps none.
+func addInodes(mappings []Mapping, maps string) error {
+	byStart := make(map[uint64]*Mapping, len(mappings))
+	for i := range mappings {
+		byStart[mappings[i].Start] = &mappings[i]
+	}
+	for line := range lines(maps) {
+		// start-end permissions offset device inode path
+		words := strings.Fields(line)
+		if len(words) < 5 {
+			return fmt.Errorf("%s is not a mapping", quote(line))
+		}
+		address, _, _ := strings.Cut(words[0], "-")
+		start, err := strconv.ParseUint(address, 16, 64)
+		if err != nil {
+			return fmt.Errorf("%s does not begin with an address", quote(line))
+		}
+		m := byStart[start]
+		if m == nil {
+			continue
+		}
+		m.Device = words[3]
+		if m.Inode, err = parseNumber(words[4]); err != nil {
+			return fmt.Errorf("%s: inode: %w", quote(line), err)
+		}
+	}
+	return nil
+}
