@@ -1,0 +1,440 @@
+package livehost
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sort"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+const (
+	journald    = "/lib/systemd/systemd-journald"
+	libvirtd    = "/usr/sbin/libvirtd"
+	virtlogd    = "/usr/sbin/virtlogd"
+	emulator    = "/usr/bin/qemu-system-x86_64"
+	ovsVswitchd = "/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk"
+
+	hugetlbfs = "/dev/hugepages"
+	ovsDB     = "unix:/run/openvswitch/db.sock"
+)
+
+// live is the host that all tests share; runTests brings it up.
+var live *host
+
+// host is the private live host: its daemons, and the product built for it.
+type host struct {
+	dir      string // scratch, on a tmpfs
+	hook     string // the hook program, as built
+	cli      string // the admin's command, as built
+	wrapper  string // what the domains name as their emulator
+	spawned  string // the wrapper's record: one line an execution
+	libvirtd *daemon
+	ovs      []*daemon
+
+	buildOnce sync.Once
+	buildErr  error
+}
+
+// newHost brings the host up. The host it returns beside an error is good for dumpLogs.
+func newHost() (*host, error) {
+	h := &host{dir: "/run/livehost"}
+	h.hook, h.cli = h.path("qemu"), h.path("hugeguard")
+	h.wrapper, h.spawned = h.path("emulator"), h.path("spawned")
+	for _, dir := range []string{h.dir, "/run/systemd/journal", "/run/systemd/journald.conf.d", "/run/log/journal",
+		"/run/libvirt", "/run/lock", "/etc/libvirt/hooks", "/etc/libvirt/qemu", "/var/log/libvirt/qemu", "/run/openvswitch"} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return h, err
+		}
+	}
+	for name, text := range map[string]string{
+		// The limits of the default would drop entries of a test that is quick.
+		"/run/systemd/journald.conf.d/livehost.conf": "[Journal]\nStorage=volatile\nReadKMsg=no\nAudit=no\nRateLimitBurst=0\n",
+		// No cgroups: they are not namespaced here. libvirt binds by memory policy instead.
+		"/etc/libvirt/qemu.conf": "user = \"root\"\ngroup = \"root\"\nsecurity_driver = \"none\"\n" +
+			"cgroup_controllers = []\nnamespaces = []\nremember_owner = 0\n",
+		// Whether QEMU was run is a matter of record, not of its traces.
+		h.wrapper: "#!/bin/sh\nprintf '%s\\n' \"$*\" >>" + h.spawned + "\nexec " + emulator + " \"$@\"\n",
+	} {
+		if err := os.WriteFile(name, []byte(text), 0o755); err != nil {
+			return h, err
+		}
+	}
+	if _, err := h.start("journald", journald); err != nil {
+		return h, err
+	}
+	if err := eventually(5*time.Second, func() error { _, err := os.Stat("/run/systemd/journal/socket"); return err }); err != nil {
+		return h, err
+	}
+	if _, err := h.start("virtlogd", virtlogd); err != nil {
+		return h, err
+	}
+	return h, h.startLibvirtd()
+}
+
+// build makes the product's two programs from the source, once.
+func (h *host) build() error {
+	h.buildOnce.Do(func() {
+		for _, b := range []struct{ out, pkg, cgo string }{
+			{h.hook, "hugeguard/hook/qemu", "CGO_ENABLED=0"},
+			{h.cli, "hugeguard/install/hugeguard", "CGO_ENABLED=1"},
+		} {
+			cmd := exec.Command("go", "build", "-o", b.out, b.pkg)
+			cmd.Env = append(os.Environ(), b.cgo)
+			if out, err := cmd.CombinedOutput(); err != nil {
+				h.buildErr = fmt.Errorf("go build %s: %v\n%s", b.pkg, err, out)
+				return
+			}
+		}
+	})
+	return h.buildErr
+}
+
+func (h *host) path(name string) string { return filepath.Join(h.dir, name) }
+
+// daemon is a process of the host that runs until it is stopped.
+type daemon struct {
+	name string
+	cmd  *exec.Cmd
+	log  *os.File      // its stdout and stderr: nobody has to read them for it to go on
+	done chan struct{} // closed when it has ended and is reaped
+}
+
+func (h *host) start(name string, argv ...string) (*daemon, error) {
+	log, err := os.OpenFile(h.path(name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	d := &daemon{name: name, cmd: exec.Command(argv[0], argv[1:]...), log: log, done: make(chan struct{})}
+	d.cmd.Stdout, d.cmd.Stderr = log, log
+	d.cmd.Env = cleanEnv()
+	if err := d.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	go func() {
+		d.cmd.Wait()
+		log.Close()
+		close(d.done)
+	}()
+	return d, nil
+}
+
+func (d *daemon) pid() int { return d.cmd.Process.Pid }
+
+func (d *daemon) running() bool {
+	select {
+	case <-d.done:
+		return false
+	default:
+		return true
+	}
+}
+
+// stop ends the daemon and returns when it is gone.
+func (d *daemon) stop() error {
+	if !d.running() {
+		return fmt.Errorf("%s was not running any more: %v", d.name, d.cmd.ProcessState)
+	}
+	d.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-d.done:
+		return nil
+	case <-time.After(10 * time.Second):
+		d.cmd.Process.Kill()
+		<-d.done
+		return fmt.Errorf("%s did not end by SIGTERM", d.name)
+	}
+}
+
+// cleanEnv is what a daemon of a real host has: nothing of go test's.
+func cleanEnv() []string {
+	return []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", "HOME=/root"}
+}
+
+func (h *host) startLibvirtd() (err error) {
+	if h.libvirtd, err = h.start("libvirtd", libvirtd); err != nil {
+		return err
+	}
+	return eventually(15*time.Second, func() error {
+		if !h.libvirtd.running() {
+			return stop{fmt.Errorf("libvirtd ended: %v", h.libvirtd.cmd.ProcessState)}
+		}
+		// The QEMU driver is there when its first answer is.
+		_, err := virsh("list")
+		return err
+	})
+}
+
+// startOVS runs Open vSwitch with DPDK under the given file name and waits until it has taken its
+// pages: socketMem MiB. It returns the daemon's process.
+func (h *host) startOVS(program string, socketMem int) (*daemon, error) {
+	db := h.path("ovs.db")
+	os.Remove(db)
+	if _, err := run("ovsdb-tool", "create", db, "/usr/share/openvswitch/vswitch.ovsschema"); err != nil {
+		return nil, err
+	}
+	server, err := h.start("ovsdb-server", "/usr/sbin/ovsdb-server", db, "--remote=p"+ovsDB, "--pidfile", "--no-chdir")
+	if err != nil {
+		return nil, err
+	}
+	h.ovs = append(h.ovs, server)
+	if err := eventually(5*time.Second, func() error { _, err := run("ovs-vsctl", "--db="+ovsDB, "--no-wait", "init"); return err }); err != nil {
+		return nil, err
+	}
+	if _, err := run("ovs-vsctl", "--db="+ovsDB, "--no-wait", "set", "Open_vSwitch", ".", "other_config:dpdk-init=true",
+		"other_config:dpdk-socket-mem="+strconv.Itoa(socketMem), "other_config:dpdk-extra=--no-pci"); err != nil {
+		return nil, err
+	}
+	switchd, err := h.start("ovs-vswitchd", program, ovsDB, "--pidfile", "--log-file="+h.path("ovs-vswitchd.log"))
+	if err != nil {
+		return nil, err
+	}
+	h.ovs = append(h.ovs, switchd)
+	return switchd, eventually(10*time.Second, func() error {
+		if !switchd.running() {
+			return stop{fmt.Errorf("ovs-vswitchd ended: %v", switchd.cmd.ProcessState)}
+		}
+		if out, err := run("ovs-vsctl", "--db="+ovsDB, "get", "Open_vSwitch", ".", "dpdk_initialized"); err != nil || strings.TrimSpace(out) != "true" {
+			return fmt.Errorf("dpdk_initialized is %q (%v)", out, err)
+		}
+		if held := hugePagesOf(switchd.pid()); held < socketMem/2 {
+			return fmt.Errorf("it holds %d huge pages, not %d", held, socketMem/2)
+		}
+		return nil
+	})
+}
+
+// stopOVS ends Open vSwitch, if it runs, and waits for its pages.
+func (h *host) stopOVS() error {
+	var errs []error
+	for i := len(h.ovs) - 1; i >= 0; i-- {
+		errs = append(errs, h.ovs[i].stop())
+	}
+	h.ovs = nil
+	return errors.Join(errs...)
+}
+
+// dumpLogs writes the end of every log of the host.
+func (h *host) dumpLogs(w io.Writer) {
+	logs, _ := filepath.Glob(h.path("*.log"))
+	guests, _ := filepath.Glob("/var/log/libvirt/qemu/*.log")
+	for _, name := range append(logs, guests...) {
+		if b, _ := os.ReadFile(name); len(b) > 0 {
+			fmt.Fprintf(w, "--- %s\n%s\n", name, tail(b, 2000))
+		}
+	}
+	out, _ := run("journalctl", "-n", "60", "--no-pager", "-o", "short-precise")
+	fmt.Fprintf(w, "--- journal\n%s\n", tail([]byte(out), 6000))
+}
+
+func tail(b []byte, n int) []byte {
+	if len(b) > n {
+		b = append([]byte("[...]"), b[len(b)-n:]...)
+	}
+	return bytes.TrimRight(b, "\n")
+}
+
+// run runs a program of the host and returns its stdout; its error carries stderr.
+func run(argv ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	cmd.Env = cleanEnv()
+	cmd.WaitDelay = time.Second
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Run(); err != nil {
+		return out.String(), &runError{argv: argv, stderr: errs.String(), err: err}
+	}
+	return out.String(), nil
+}
+
+type runError struct {
+	argv   []string
+	stderr string
+	err    error
+}
+
+func (e *runError) Error() string {
+	return fmt.Sprintf("%s: %v: %s", strings.Join(e.argv, " "), e.err, strings.TrimSpace(e.stderr))
+}
+func (e *runError) Unwrap() error { return e.err }
+
+func virsh(args ...string) (string, error) {
+	return run(append([]string{"virsh", "-c", "qemu:///system", "-q"}, args...)...)
+}
+
+// stop marks an error that waiting cannot mend.
+type stop struct{ error }
+
+// eventually tries f until it succeeds.
+func eventually(limit time.Duration, f func() error) error {
+	end := time.Now().Add(limit)
+	for {
+		err := f()
+		if err == nil || errors.As(err, new(stop)) {
+			return err
+		}
+		if time.Now().After(end) {
+			return fmt.Errorf("not within %v: %w", limit, err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// pool is the machine's pool of 2 MiB pages.
+type pool struct{ total, free, reserved, surplus int }
+
+func readPool() (p pool, err error) {
+	for name, n := range map[string]*int{"nr": &p.total, "free": &p.free, "resv": &p.reserved, "surplus": &p.surplus} {
+		var e error
+		*n, e = readInt(filepath.Join(poolDir, name+"_hugepages"))
+		err = errors.Join(err, e)
+	}
+	return p, err
+}
+
+func setPool(pages int) error {
+	if err := writeInt(filepath.Join(poolDir, "nr_hugepages"), pages); err != nil {
+		return err
+	}
+	p, err := readPool()
+	if err == nil && p != (pool{total: pages, free: pages}) {
+		err = fmt.Errorf("asked for an idle pool of %d pages, got %+v", pages, p)
+	}
+	return err
+}
+
+// hugeMaps lists the 2 MiB pages that a process has in its page tables, by mapping: what the kernel
+// shows of it in numa_maps, read here without any help of the product's.
+func hugeMaps(pid int) map[string]int {
+	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/numa_maps", pid))
+	maps := map[string]int{}
+	for _, line := range strings.Split(string(b), "\n") {
+		words := strings.Fields(line)
+		file, pages, huge, size := "", 0, false, ""
+		for _, w := range words {
+			key, value, _ := strings.Cut(w, "=")
+			switch {
+			case key == "file":
+				file = value
+			case key == "huge":
+				huge = true
+			case key == "kernelpagesize_kB":
+				size = value
+			case len(key) > 1 && key[0] == 'N' && strings.Trim(key[1:], "0123456789") == "":
+				n, _ := strconv.Atoi(value)
+				pages += n
+			}
+		}
+		if huge && size == "2048" {
+			maps[file] += pages
+		}
+	}
+	return maps
+}
+
+func hugePagesOf(pid int) (pages int) {
+	for _, n := range hugeMaps(pid) {
+		pages += n
+	}
+	return pages
+}
+
+// processes lists the pids whose program file has this name.
+func processes(program string) (pids []int) {
+	exes, _ := filepath.Glob("/proc/[0-9]*/exe")
+	for _, exe := range exes {
+		if target, _ := os.Readlink(exe); target == program {
+			pid, _ := strconv.Atoi(strings.Split(exe, "/")[2])
+			pids = append(pids, pid)
+		}
+	}
+	sort.Ints(pids)
+	return pids
+}
+
+// entry is one journal entry: the values of each field, which are more than one only if it was sent so.
+type entry map[string][]string
+
+// one is the value of a field that must be there exactly once.
+func (e entry) one(t *testing.T, field string) string {
+	t.Helper()
+	if len(e[field]) != 1 {
+		t.Errorf("journal field %s occurs %d times: %q", field, len(e[field]), e[field])
+		return ""
+	}
+	return e[field][0]
+}
+
+// readJournal returns the entries after the cursor that match.
+func readJournal(cursor string, match ...string) ([]entry, error) {
+	if _, err := run("journalctl", "--sync"); err != nil {
+		return nil, err
+	}
+	argv := []string{"journalctl", "-o", "json", "--all", "--no-pager"}
+	if cursor != "" {
+		argv = append(argv, "--after-cursor="+cursor)
+	}
+	out, err := run(append(argv, match...)...)
+	if err != nil {
+		return nil, err
+	}
+	var entries []entry
+	for d := json.NewDecoder(strings.NewReader(out)); ; {
+		var raw map[string]any
+		if err := d.Decode(&raw); err == io.EOF {
+			return entries, nil
+		} else if err != nil {
+			return nil, fmt.Errorf("journalctl -o json: %w", err)
+		}
+		e := entry{}
+		for name, value := range raw {
+			e[name] = journalValues(value)
+		}
+		entries = append(entries, e)
+	}
+}
+
+// journalValues turns what journalctl prints for a field into its values: a string; a list of numbers
+// for the bytes of a value that is not plain text; a list of those where the field occurs more than once.
+func journalValues(v any) []string {
+	switch v := v.(type) {
+	case string:
+		return []string{v}
+	case []any:
+		var text []byte
+		var values []string
+		for _, item := range v {
+			if n, ok := item.(float64); ok {
+				text = append(text, byte(n))
+				continue
+			}
+			values = append(values, journalValues(item)...)
+		}
+		if text != nil {
+			values = append(values, string(text))
+		}
+		return values
+	}
+	return []string{fmt.Sprint(v)}
+}
+
+func journalCursor() (string, error) {
+	entries, err := readJournal("", "-n", "1")
+	if err != nil || len(entries) == 0 {
+		return "", err
+	}
+	return entries[0]["__CURSOR"][0], nil
+}

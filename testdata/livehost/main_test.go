@@ -1,0 +1,305 @@
+// Package livehost proves hugeguard on a live host: real libvirtd, journald, QEMU, ovs-vswitchd with
+// DPDK and real 2 MiB pages. Nothing of it is simulated but the guests' CPUs, and nothing of it stays:
+// the tests run in PID, mount, network and IPC namespaces of their own, which end with them.
+//
+// It lies below testdata because it needs root and Debian's packages; run it by
+//
+//	go test -count=1 ./testdata/livehost
+//
+// Where something is missing it fails and says what: whoever calls for this tier wants it run.
+package livehost
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+)
+
+// The test binary runs in four roles, one inside the other. The role is in the environment, because
+// the arguments belong to package testing.
+const (
+	roleEnv  = "HUGEGUARD_LIVEHOST_ROLE"
+	pagesEnv = "HUGEGUARD_LIVEHOST_PAGES_BEFORE"
+
+	roleOuter  = ""       // on the machine itself: owns the machine's pool, starts init
+	roleInit   = "init"   // PID 1 of the namespaces: mounts, reaps
+	roleTests  = "tests"  // runs the tests
+	roleHolder = "holder" // a process that holds huge pages (holders_test.go)
+)
+
+// poolDir is the machine's pool of 2 MiB pages, the one thing here that no namespace makes private.
+const poolDir = "/sys/kernel/mm/hugepages/hugepages-2048kB"
+
+func TestMain(m *testing.M) {
+	switch role := os.Getenv(roleEnv); role {
+	case roleOuter:
+		os.Exit(runOuter())
+	case roleInit:
+		os.Exit(runInit())
+	case roleTests:
+		os.Exit(runTests(m))
+	case roleHolder:
+		os.Exit(runHolder())
+	default:
+		fmt.Fprintf(os.Stderr, "livehost: %s=%s is none of its roles\n", roleEnv, role)
+		os.Exit(1)
+	}
+}
+
+// runOuter starts the private host and puts the machine's pool back, however that ends.
+func runOuter() int {
+	if what := missing(); what != "" {
+		return fail("%s", what)
+	}
+	pool, err := os.OpenFile(filepath.Join(poolDir, "nr_hugepages"), os.O_RDWR, 0)
+	if err != nil {
+		return fail("no pool of 2 MiB pages to work with: %v", err)
+	}
+	// Two runs at a time would judge each other's pages.
+	if err := syscall.Flock(int(pool.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return fail("another run has the machine's huge pages (lock on %s): %v", pool.Name(), err)
+	}
+	before, err := readInt(pool.Name())
+	if err != nil {
+		return fail("%v", err)
+	}
+	if free, err := readInt(filepath.Join(poolDir, "free_hugepages")); err != nil || free != before {
+		return fail("somebody uses this machine's 2 MiB pages: %d of %d are free (%v)", free, before, err)
+	}
+
+	// init sees the other end of this pipe close when this process dies, even by SIGKILL.
+	alive, held, err := os.Pipe()
+	if err != nil {
+		return fail("%v", err)
+	}
+	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+	cmd.Env = append(os.Environ(), roleEnv+"="+roleInit, pagesEnv+"="+strconv.Itoa(before))
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	cmd.ExtraFiles = []*os.File{alive}
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWNET | syscall.CLONE_NEWIPC,
+		Setsid:     true, // a signal to this process group must not take init, which still has to clean up
+	}
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
+	if err := cmd.Start(); err != nil {
+		return fail("cannot make namespaces: %v", err)
+	}
+	alive.Close()
+	go func() {
+		s := <-signals
+		fmt.Fprintf(os.Stderr, "livehost: %v: ending the private host\n", s)
+		cmd.Process.Kill() // the kernel ends everything else in its PID namespace
+	}()
+	err = cmd.Wait() // returns after the last process of the namespace is gone, its pages with it
+	held.Close()
+	if werr := writeInt(pool.Name(), before); werr != nil {
+		return fail("the pool is not put back to %d pages: %v", before, werr)
+	}
+	if err != nil {
+		if code := cmd.ProcessState.ExitCode(); code > 0 {
+			return code
+		}
+		return fail("the private host ended: %v", err)
+	}
+	return 0
+}
+
+// missing names what this machine lacks for a live host, "" if nothing.
+func missing() string {
+	if os.Geteuid() != 0 {
+		return "needs root: it makes namespaces and changes the machine's pool of huge pages"
+	}
+	for _, need := range []struct{ file, pkg string }{
+		{journald, "systemd"},
+		{"/usr/bin/journalctl", "systemd"},
+		{libvirtd, "libvirt-daemon"},
+		{virtlogd, "libvirt-daemon"},
+		{"/usr/lib/x86_64-linux-gnu/libvirt/connection-driver/libvirt_driver_qemu.so", "libvirt-daemon-driver-qemu"},
+		{"/etc/libvirt/libvirtd.conf", "libvirt-daemon-system"},
+		{"/usr/bin/virsh", "libvirt-clients"},
+		{emulator, "qemu-system-x86"},
+		{"/usr/bin/ovsdb-tool", "openvswitch-common"},
+		{"/usr/bin/ovs-vsctl", "openvswitch-switch"},
+		{ovsVswitchd, "openvswitch-switch-dpdk"},
+	} {
+		if _, err := os.Stat(need.file); err != nil {
+			return fmt.Sprintf("needs %s of Debian's package %s: %v", need.file, need.pkg, err)
+		}
+	}
+	if _, err := exec.LookPath("go"); err != nil {
+		return fmt.Sprintf("needs the go command, to build what it tests: %v", err)
+	}
+	return ""
+}
+
+// runInit is PID 1: it furnishes the namespaces, runs the tests and reaps whatever they orphan. When
+// it returns the kernel kills what is left of them.
+func runInit() int {
+	var outerDied atomic.Bool
+	go func() {
+		io.Copy(io.Discard, os.NewFile(3, "outer")) // ends when the outer process has died
+		outerDied.Store(true)
+		syscall.Kill(-1, syscall.SIGKILL)
+		for {
+			// The main loop reaps too; either sees ECHILD only when all are gone and their pages free.
+			if _, err := syscall.Wait4(-1, nil, 0, nil); err == syscall.ECHILD {
+				break
+			}
+		}
+		if before, err := strconv.Atoi(os.Getenv(pagesEnv)); err == nil {
+			writeInt(filepath.Join(poolDir, "nr_hugepages"), before)
+		}
+		os.Exit(1)
+	}()
+	if err := furnish(); err != nil {
+		return fail("%v", err)
+	}
+	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+	cmd.Env = append(os.Environ(), roleEnv+"="+roleTests)
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	if err := cmd.Start(); err != nil {
+		return fail("%v", err)
+	}
+	for {
+		var status syscall.WaitStatus
+		pid, err := syscall.Wait4(-1, &status, 0, nil)
+		switch {
+		case outerDied.Load():
+			select {} // the goroutine above ends this process when it has cleaned up
+		case err == syscall.EINTR:
+		case err != nil:
+			return fail("waiting for the tests: %v", err)
+		case pid == cmd.Process.Pid && status.Exited():
+			return status.ExitStatus()
+		case pid == cmd.Process.Pid:
+			return fail("the tests ended: %v", status.Signal())
+		}
+	}
+}
+
+// furnish makes everything private that the daemons or the product write to.
+func furnish() error {
+	if err := mount("none", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {
+		return err
+	}
+	if err := mount("proc", "/proc", "proc", 0, ""); err != nil {
+		return err
+	}
+	// Over /mnt there is room for the upper sides of the overlays; it is hidden again below.
+	if err := mount("upper", "/mnt", "tmpfs", 0, ""); err != nil {
+		return err
+	}
+	for _, dir := range []string{"/etc", "/usr", "/var"} {
+		upper, work := filepath.Join("/mnt", dir, "upper"), filepath.Join("/mnt", dir, "work")
+		for _, d := range []string{upper, work} {
+			if err := os.MkdirAll(d, 0o755); err != nil {
+				return err
+			}
+		}
+		if err := mount("overlay", dir, "overlay", 0, fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", dir, upper, work)); err != nil {
+			return err
+		}
+	}
+	// What this machine's own libvirt, journal or Open vSwitch left is not part of the private host.
+	for _, dir := range []string{"/run", "/var/lib/libvirt", "/var/log", "/var/cache/libvirt", "/var/lib/openvswitch", "/mnt"} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+		if err := mount("livehost", dir, "tmpfs", 0, "mode=0755"); err != nil {
+			return err
+		}
+	}
+	for _, dir := range []string{"/etc/libvirt/hooks", "/etc/libvirt/qemu", "/etc/libvirt/secrets", "/etc/libvirt/storage"} {
+		if err := os.RemoveAll(dir); err != nil {
+			return err
+		}
+	}
+	return furnishDev()
+}
+
+// furnishDev makes a /dev with what the daemons need: syslog's socket and the mount of the huge pages
+// are to be private, and journald must not read the machine's kernel log.
+func furnishDev() error {
+	if err := mount("dev", "/mnt", "tmpfs", 0, "mode=0755"); err != nil {
+		return err
+	}
+	for _, name := range []string{"null", "zero", "full", "random", "urandom", "tty"} {
+		to := filepath.Join("/mnt", name)
+		if err := os.WriteFile(to, nil, 0o666); err != nil {
+			return err
+		}
+		if err := mount(filepath.Join("/dev", name), to, "", syscall.MS_BIND, ""); err != nil {
+			return err
+		}
+	}
+	for _, dir := range []string{"pts", "shm", "hugepages"} {
+		if err := os.Mkdir(filepath.Join("/mnt", dir), 0o755); err != nil {
+			return err
+		}
+	}
+	for name, target := range map[string]string{"fd": "/proc/self/fd", "ptmx": "pts/ptmx", "log": "/run/systemd/journal/dev-log"} {
+		if err := os.Symlink(target, filepath.Join("/mnt", name)); err != nil {
+			return err
+		}
+	}
+	if err := mount("devpts", "/mnt/pts", "devpts", 0, "newinstance,ptmxmode=0666"); err != nil {
+		return err
+	}
+	if err := mount("shm", "/mnt/shm", "tmpfs", 0, "mode=1777"); err != nil {
+		return err
+	}
+	if err := mount("hugetlbfs", "/mnt/hugepages", "hugetlbfs", 0, "pagesize=2M"); err != nil {
+		return err
+	}
+	return mount("/mnt", "/dev", "", syscall.MS_MOVE, "")
+}
+
+func mount(source, target, fstype string, flags uintptr, data string) error {
+	if err := syscall.Mount(source, target, fstype, flags, data); err != nil {
+		return fmt.Errorf("mount %s %s: %w", fstype, target, err)
+	}
+	return nil
+}
+
+// runTests brings the host up and runs the tests on it. It need not stop it: see runInit.
+func runTests(m *testing.M) int {
+	h, err := newHost()
+	if err != nil {
+		if h != nil {
+			h.dumpLogs(os.Stderr)
+		}
+		return fail("%v", err)
+	}
+	live = h
+	return m.Run()
+}
+
+func fail(format string, args ...any) int {
+	fmt.Fprintf(os.Stderr, "livehost: "+format+"\n", args...)
+	return 1
+}
+
+func readInt(file string) (int, error) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return 0, err
+	}
+	n, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", file, err)
+	}
+	return n, nil
+}
+
+func writeInt(file string, n int) error {
+	return os.WriteFile(file, []byte(strconv.Itoa(n)), 0)
+}

@@ -1,0 +1,292 @@
+package livehost
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// scene is the host as one test sees it: an idle pool at first, and swept afterwards.
+type scene struct {
+	*host
+	t      *testing.T
+	cursor string // of the journal when the test began
+}
+
+// begin gives the test an idle pool of that many pages and a host without domains and without the
+// guard. When the test ends everything has to be as it was: whatever is left behind fails it.
+func begin(t *testing.T, pages int) *scene {
+	t.Helper()
+	s := &scene{host: live, t: t}
+	if !s.libvirtd.running() {
+		t.Fatalf("libvirtd does not run: %v", s.libvirtd.cmd.ProcessState)
+	}
+	s.must(setPool(pages))
+	s.must(os.WriteFile(s.spawned, nil, 0o644))
+	var err error
+	s.cursor, err = journalCursor()
+	s.must(err)
+	libvirtPID := s.libvirtd.pid()
+	t.Cleanup(func() {
+		if t.Failed() {
+			var logs bytes.Buffer
+			s.dumpLogs(&logs)
+			t.Logf("the host's logs:\n%s", logs.String())
+		}
+		if !s.libvirtd.running() {
+			t.Errorf("libvirtd (pid %d when the test began) ended: %v", libvirtPID, s.libvirtd.cmd.ProcessState)
+			s.must(s.startLibvirtd())
+		}
+		out, err := virsh("list", "--all", "--name")
+		s.check(err)
+		for _, name := range strings.Fields(out) {
+			virsh("destroy", name)
+			_, err := virsh("undefine", "--managed-save", name)
+			s.check(err)
+		}
+		s.check(s.stopOVS())
+		s.check(s.noTraces(pool{total: pages, free: pages}))
+		logs, _ := filepath.Glob("/var/log/libvirt/qemu/*")
+		for _, log := range append(logs, s.path("ovs-vswitchd.log"), s.path("libvirtd.log")) {
+			os.Truncate(log, 0)
+		}
+	})
+	return s
+}
+
+func (s *scene) must(err error) {
+	s.t.Helper()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *scene) check(err error) {
+	s.t.Helper()
+	if err != nil {
+		s.t.Error(err)
+	}
+}
+
+// noTraces reports what domains left behind: the pool should be as given, with no file, no claim and
+// no process of theirs.
+func (s *scene) noTraces(want pool) error {
+	if err := eventually(5*time.Second, func() error {
+		got, err := readPool()
+		if err == nil && got != want {
+			err = fmt.Errorf("the pool is %+v, want %+v", got, want)
+		}
+		return err
+	}); err != nil {
+		return err
+	}
+	var errs []error
+	if pids := processes(emulator); want.free == want.total && len(pids) > 0 {
+		errs = append(errs, fmt.Errorf("QEMU processes %v still run", pids))
+	}
+	for _, dir := range []string{hugetlbfs, "/run/hugeguard"} {
+		filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
+			if err == nil && !d.IsDir() {
+				errs = append(errs, fmt.Errorf("%s was left behind", name))
+			}
+			return nil
+		})
+	}
+	return errors.Join(errs...)
+}
+
+func (s *scene) pool() pool {
+	s.t.Helper()
+	p, err := readPool()
+	s.must(err)
+	return p
+}
+
+func (s *scene) virsh(args ...string) string {
+	s.t.Helper()
+	out, err := virsh(args...)
+	s.must(err)
+	return out
+}
+
+// domain is a domain as the tests need them: all of its RAM on 2 MiB pages, bound to node 0.
+type domain struct {
+	name   string
+	mib    int
+	cells  int    // guest NUMA cells, each of mib/cells; 0 for none
+	source string // of memoryBacking; "" for libvirt's default
+	shared bool
+	soft   bool // without numatune
+}
+
+func (d domain) uuid() string {
+	return fmt.Sprintf("6a9c0000-0000-4000-8000-%012x", []byte(d.name + "\x00\x00\x00\x00\x00\x00")[:6])
+}
+
+func (d domain) xml() string {
+	var backing, numa, tune strings.Builder
+	if d.source != "" {
+		fmt.Fprintf(&backing, "<source type='%s'/>", d.source)
+	}
+	if d.shared {
+		backing.WriteString("<access mode='shared'/>")
+	}
+	if !d.soft {
+		tune.WriteString("<memory mode='strict' nodeset='0'/>")
+	}
+	for i := range d.cells {
+		fmt.Fprintf(&numa, "<cell id='%d' cpus='%d' memory='%d' unit='MiB'/>", i, i, d.mib/d.cells)
+		if !d.soft {
+			fmt.Fprintf(&tune, "<memnode cellid='%d' mode='strict' nodeset='0'/>", i)
+		}
+	}
+	cpu := ""
+	if d.cells > 0 {
+		cpu = "<cpu><numa>" + numa.String() + "</numa></cpu>"
+	}
+	if tune.Len() > 0 {
+		cpu += "<numatune>" + tune.String() + "</numatune>"
+	}
+	return fmt.Sprintf(`<domain type='qemu'>
+  <name>%s</name>
+  <uuid>%s</uuid>
+  <memory unit='MiB'>%d</memory>
+  <memoryBacking><hugepages><page size='2048' unit='KiB'/></hugepages>%s</memoryBacking>
+  <vcpu>%d</vcpu>
+  <os><type arch='x86_64' machine='pc'>hvm</type></os>
+  %s
+  <devices>
+    <emulator>%s</emulator>
+    <controller type='usb' model='none'/>
+    <memballoon model='none'/>
+  </devices>
+</domain>
+`, escapeXML(d.name), d.uuid(), d.mib, backing.String(), max(d.cells, 1), cpu, live.wrapper)
+}
+
+func escapeXML(s string) string {
+	return strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(s)
+}
+
+func (s *scene) define(d domain) {
+	s.t.Helper()
+	file := s.path("domain.xml")
+	s.must(os.WriteFile(file, []byte(d.xml()), 0o644))
+	s.virsh("define", file)
+}
+
+// start starts the domain paused and returns what virsh said, its error and how long it took.
+func (s *scene) start(d domain) (out string, err error, took time.Duration) {
+	began := time.Now()
+	out, err = virsh("start", "--paused", d.name)
+	return out, err, time.Since(began)
+}
+
+// qemuPID is the pid that libvirt has for the running domain.
+func (s *scene) qemuPID(d domain) int {
+	s.t.Helper()
+	pid, err := readInt("/run/libvirt/qemu/" + d.name + ".pid")
+	s.must(err)
+	return pid
+}
+
+// launches says how often QEMU was executed for the domain: the wrapper that all domains name as
+// their emulator writes down every execution.
+func (s *scene) launches(d domain) (n int) {
+	s.t.Helper()
+	b, err := os.ReadFile(s.spawned)
+	s.must(err)
+	for _, line := range strings.Split(string(b), "\n") {
+		if strings.Contains(line, "guest="+strings.ReplaceAll(d.name, ",", ",,")+",") {
+			n++
+		}
+	}
+	return n
+}
+
+// ovsHolds runs Open vSwitch until it holds all but about rest pages of the pool, and returns its
+// process.
+func (s *scene) ovsHolds(program string, rest int) *daemon {
+	s.t.Helper()
+	ovs, err := s.startOVS(program, (s.pool().total-rest)*2)
+	s.must(err)
+	return ovs
+}
+
+// installGuard puts the hook in place and makes the running daemon notice.
+func (s *scene) installGuard(args ...string) {
+	s.t.Helper()
+	s.must(s.build())
+	_, err := run(append([]string{s.cli, "install", "--hook", s.hook}, args...)...)
+	s.must(err)
+	s.t.Cleanup(func() { s.uninstallGuard() })
+}
+
+func (s *scene) uninstallGuard() {
+	s.t.Helper()
+	_, err := run(s.cli, "uninstall")
+	s.check(err)
+}
+
+// guardEntries are the journal's entries by hugeguard since the test began.
+func (s *scene) guardEntries() []entry {
+	s.t.Helper()
+	entries, err := readJournal(s.cursor, "SYSLOG_IDENTIFIER=hugeguard")
+	s.must(err)
+	return entries
+}
+
+// checkReport is what the tests read of check --json.
+type checkReport struct {
+	Decision string `json:"decision"`
+	Cause    string `json:"cause"`
+	Summary  string `json:"summary"`
+	Demand   []struct {
+		Backend string `json:"backend"`
+		PageKiB int    `json:"page_kib"`
+		Pages   int    `json:"pages"`
+	} `json:"demand"`
+}
+
+func (r checkReport) pages() (n int) {
+	for _, d := range r.Demand {
+		n += d.Pages
+	}
+	return n
+}
+
+// askGuard asks the admin's command about the domain.
+func (s *scene) askGuard(d domain) checkReport {
+	s.t.Helper()
+	s.must(s.build())
+	file := s.path("check.xml")
+	s.must(os.WriteFile(file, []byte(s.virsh("dumpxml", "--inactive", d.name)), 0o644))
+	out, err := run(s.cli, "check", "--json", file)
+	var ran *runError
+	if err != nil && !(errors.As(err, &ran) && exitStatus(ran.err) == 3) {
+		s.t.Fatal(err)
+	}
+	var report checkReport
+	if err := json.Unmarshal([]byte(out), &report); err != nil {
+		s.t.Fatalf("check --json: %v\n%s", err, out)
+	}
+	return report
+}
+
+func exitStatus(err error) int {
+	var status interface{ ExitCode() int }
+	if errors.As(err, &status) {
+		return status.ExitCode()
+	}
+	return 0
+}
+
+func itoa(n int) string { return strconv.Itoa(n) }
