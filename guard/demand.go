@@ -1,0 +1,80 @@
+package guard
+
+// Demand is the huge pages that QEMU will ask for when a domain starts cold.
+type Demand struct {
+	Domain Domain
+	// Backends are the memory backends on huge pages, in the order in which
+	// QEMU creates them: guest cells first, then memory devices.
+	Backends []Backend
+	// Cpuset is what libvirt confines QEMU's memory to before it runs.
+	Cpuset Cpuset
+}
+
+// Backend is one memory-backend object of QEMU that lies on huge pages.
+type Backend struct {
+	ID      string `json:"backend"`  // QEMU's id: "ram-node0", "memdimm0"
+	Cell    *int   `json:"cell"`     // the guest cell that it is, or that its device belongs to; nil without cells
+	Bytes   uint64 `json:"bytes"`    // its size in bytes, as libvirt rounds it for a cold start
+	PageKiB uint64 `json:"page_kib"` // its page size in KiB; 0 in a Demand is the default that libvirt picks from the mounts
+	Pages   uint64 `json:"pages"`    // how many pages QEMU allocates at the start; 0 in a Demand, and for virtio-mem
+	// HostNodes and Policy are what QEMU gets as host-nodes and policy.
+	HostNodes NodeSet  `json:"host_nodes"`
+	Policy    Policy   `json:"policy"`
+	Strength  Strength `json:"strength"`
+	From      string   `json:"from"` // the XML element that decided the nodes, or else the page size
+	// Cpuset is the set that restrictive mode confines it to; nil otherwise.
+	Cpuset NodeSet `json:"cpuset,omitempty"`
+
+	// ExactBytes is the size in bytes as the XML has it, which is what counts
+	// at a restore or an incoming migration.
+	ExactBytes uint64 `json:"-"`
+	// Memfd says that the pages come from a memfd rather than from a file on
+	// a hugetlbfs mount.
+	Memfd bool `json:"-"`
+	// Auto says that numad will choose the nodes after the hook has run.
+	Auto bool `json:"-"`
+	// Device is the model of a memory device, "" for the guest's RAM.
+	Device string `json:"-"`
+	// Requested is how much of a virtio-mem device the guest is to have at
+	// first, in KiB. QEMU starts without it.
+	Requested uint64 `json:"-"`
+}
+
+// Policy is the memory policy of a backend, by QEMU's names
+// (HostMemPolicy in qapi/qom.json).
+type Policy string
+
+// The policies that libvirt uses.
+const (
+	PolicyDefault    Policy = "default"
+	PolicyPreferred  Policy = "preferred"
+	PolicyBind       Policy = "bind"
+	PolicyInterleave Policy = "interleave"
+)
+
+// Strength says whether a backend's pages must lie on certain nodes.
+type Strength string
+
+const (
+	// Hard pages that their nodes do not have fail the launch.
+	Hard Strength = "hard"
+	// Soft pages go elsewhere when their nodes are full.
+	Soft Strength = "soft"
+)
+
+// virtioMem is the device that takes its pages after the start.
+const virtioMem = "virtio-mem"
+
+// Cpuset is the set of nodes that libvirt writes to the domain's cpuset.mems
+// before QEMU runs (qemuProcessSetupEmulator). It bounds every allocation.
+type Cpuset struct {
+	// Nodes is the nodeset of numatune/memory where its mode is strict or
+	// restrictive, nil otherwise: what libvirt before 9.5 writes.
+	Nodes NodeSet
+	// Union is Nodes and those of all memnode elements, what libvirt since
+	// 9.5 writes for strict. It is Nodes for restrictive.
+	Union NodeSet
+	// Restrictive says that nothing but the cpuset confines the pages, so
+	// that they are unconfined where libvirt may not use that controller.
+	Restrictive bool
+}

@@ -1,0 +1,408 @@
+package guard
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"libvirt.org/go/libvirtxml"
+)
+
+// ParseDomain works out a domain's demand from its XML as libvirt gives it to
+// the hook at prepare. A domain without huge pages has no backends.
+//
+// Page sizes that the host decides stay open: [Judge] settles the default
+// size, and drops pages that are no huge ones on this host.
+func ParseDomain(xml []byte) (Demand, error) {
+	var parsed libvirtxml.Domain
+	if err := parsed.Unmarshal(string(xml)); err != nil {
+		return Demand{}, fmt.Errorf("domain XML: %w", err)
+	}
+	b := builder{Domain: parsed, demand: Demand{Domain: Domain{Name: parsed.Name, UUID: parsed.UUID}}}
+	if err := b.build(); err != nil {
+		return Demand{}, fmt.Errorf("domain XML: %w", err)
+	}
+	return b.demand, nil
+}
+
+// builder follows libvirt's way from a domain to QEMU's memory backends:
+// qemuBuildMemoryGetPagesize, qemuBuildMemoryBackendProps and
+// qemuDomainAlignMemorySizes.
+type builder struct {
+	libvirtxml.Domain
+	demand Demand
+
+	pages    []pageElement
+	memory   *tune // numatune/memory
+	memnodes map[int]tune
+}
+
+// noCell stands for the RAM of a guest without cells.
+const noCell = -1
+
+// pageElement is one memoryBacking/hugepages/page.
+type pageElement struct {
+	kib   uint64  // 0: the default size
+	cells NodeSet // nil: all that no other element names
+	from  string
+}
+
+// tune is numatune/memory or one memnode.
+type tune struct {
+	mode  string
+	nodes NodeSet // nil with auto
+	auto  bool
+	from  string
+}
+
+func (b *builder) build() error {
+	if err := b.readPages(); err != nil {
+		return err
+	}
+	devices := b.memoryDevices()
+	if len(b.pages) == 0 && !slices.ContainsFunc(devices, ownPageSize) {
+		return nil
+	}
+	if err := b.readTuning(); err != nil {
+		return err
+	}
+	b.confine()
+	if err := b.addRAM(devices); err != nil {
+		return err
+	}
+	counts := map[string]int{}
+	for i, dev := range devices {
+		if err := b.addDevice(dev, i, counts); err != nil {
+			return fmt.Errorf("devices/memory[%d]: %w", i+1, err)
+		}
+	}
+	return nil
+}
+
+func (b *builder) cells() []libvirtxml.DomainCell {
+	if b.CPU == nil || b.CPU.Numa == nil {
+		return nil
+	}
+	return b.CPU.Numa.Cell
+}
+
+func (b *builder) memoryDevices() []libvirtxml.DomainMemorydev {
+	if b.Devices == nil {
+		return nil
+	}
+	return b.Devices.Memorydevs
+}
+
+func ownPageSize(dev libvirtxml.DomainMemorydev) bool {
+	return dev.Source != nil && dev.Source.PageSize != nil
+}
+
+func (b *builder) readPages() error {
+	if b.MemoryBacking == nil || b.MemoryBacking.MemoryHugePages == nil {
+		return nil
+	}
+	elements := b.MemoryBacking.MemoryHugePages.Hugepages
+	if len(elements) == 0 {
+		b.pages = []pageElement{{from: "memoryBacking/hugepages"}}
+	}
+	for i, element := range elements {
+		page := pageElement{from: fmt.Sprintf("memoryBacking/hugepages/page[%d]", i+1)}
+		var err error
+		if page.kib, err = scale(uint64(element.Size), element.Unit); err != nil {
+			return fmt.Errorf("%s: %w", page.from, err)
+		}
+		if element.Nodeset != "" {
+			if page.cells, err = ParseNodeSet(element.Nodeset); err != nil {
+				return fmt.Errorf("%s: %w", page.from, err)
+			}
+			// Without cells libvirt takes nodeset 0 for the whole guest
+			// (virDomainDefPostParseMemtune).
+			if len(b.cells()) == 0 && slices.Equal(page.cells, NodeSet{0}) {
+				page.cells = nil
+			}
+		}
+		b.pages = append(b.pages, page)
+	}
+	return nil
+}
+
+func (b *builder) readTuning() error {
+	b.memnodes = map[int]tune{}
+	if b.NUMATune != nil {
+		for _, element := range b.NUMATune.MemNodes {
+			t := tune{mode: element.Mode, from: fmt.Sprintf("numatune/memnode[@cellid='%d']", element.CellID)}
+			var err error
+			if t.nodes, err = ParseNodeSet(element.Nodeset); err != nil {
+				return fmt.Errorf("%s: %w", t.from, err)
+			}
+			b.memnodes[int(element.CellID)] = t
+		}
+	}
+	// Left to itself, libvirt lets numad place the memory of a guest whose
+	// CPUs numad places (virDomainNumatuneSet).
+	autoCPU := b.VCPU != nil && b.VCPU.Placement == "auto"
+	t := tune{from: "numatune/memory"}
+	if b.NUMATune != nil && b.NUMATune.Memory != nil {
+		element := b.NUMATune.Memory
+		t.mode = element.Mode
+		t.auto = element.Placement == "auto" || element.Placement == "" && element.Nodeset == "" && autoCPU
+		if element.Nodeset != "" && !t.auto {
+			var err error
+			if t.nodes, err = ParseNodeSet(element.Nodeset); err != nil {
+				return fmt.Errorf("%s: %w", t.from, err)
+			}
+		}
+	} else if autoCPU && len(b.memnodes) == 0 {
+		t.auto, t.from = true, "vcpu[@placement='auto']"
+	}
+	if t.auto || t.nodes != nil {
+		b.memory = &t
+	}
+	return nil
+}
+
+// confine works out the domain's cpuset.mems.
+func (b *builder) confine() {
+	m := b.memory
+	if m == nil || m.auto || (m.mode != "" && m.mode != "strict" && m.mode != "restrictive") {
+		return
+	}
+	c := Cpuset{Nodes: m.nodes, Union: m.nodes, Restrictive: m.mode == "restrictive"}
+	if !c.Restrictive {
+		for _, node := range b.memnodes {
+			c.Union = c.Union.Or(node.nodes)
+		}
+	}
+	b.demand.Cpuset = c
+}
+
+// pageFor finds the page size of a cell, as qemuBuildMemoryGetPagesize does:
+// the first element that names it, else the one that names none.
+func (b *builder) pageFor(cell int) (pageElement, bool) {
+	for _, page := range b.pages {
+		if cell != noCell && page.cells.Has(cell) {
+			return page, true
+		}
+	}
+	for _, page := range b.pages {
+		if page.cells == nil {
+			return page, true
+		}
+	}
+	return pageElement{}, false
+}
+
+// bind fills in where a backend's pages may lie: own, a device's own nodemask,
+// goes before the tuning of its cell (virDomainNumatuneMaybeGetNodeset).
+func (b *builder) bind(backend *Backend, cell int, own NodeSet, ownFrom string) {
+	node, hasNode := b.memnodes[cell]
+	mode := "strict"
+	switch {
+	case hasNode:
+		mode = node.mode
+	case b.memory != nil && b.memory.mode != "":
+		mode = b.memory.mode
+	}
+	var nodes NodeSet
+	switch {
+	case own != nil:
+		nodes, backend.From = own, ownFrom
+	case b.memory != nil && b.memory.auto:
+		backend.Auto, backend.From = true, b.memory.from
+	case hasNode:
+		nodes, backend.From = node.nodes, node.from
+	case b.memory != nil:
+		nodes, backend.From = b.memory.nodes, b.memory.from
+	}
+	backend.Policy, backend.Strength = PolicyDefault, Soft
+	switch {
+	case nodes == nil && !backend.Auto:
+	case mode == "preferred":
+		backend.Policy = PolicyPreferred
+	case mode == "interleave":
+		backend.Policy = PolicyInterleave
+	case mode == "restrictive":
+		// QEMU is told nothing, the cpuset alone confines the pages. A
+		// memnode's own set is only that of its CPUs' threads.
+		backend.Cpuset, nodes = b.demand.Cpuset.Nodes, nil
+		if backend.Cpuset != nil {
+			backend.Strength = Hard
+		}
+	default:
+		backend.Policy, backend.Strength = PolicyBind, Hard
+	}
+	backend.HostNodes = nodes
+}
+
+func (b *builder) addRAM(devices []libvirtxml.DomainMemorydev) error {
+	cells := slices.Clone(b.cells())
+	if len(cells) == 0 {
+		return b.addWholeRAM(devices)
+	}
+	for i := range cells {
+		if cells[i].ID == nil {
+			id := uint(i)
+			cells[i].ID = &id
+		}
+	}
+	slices.SortStableFunc(cells, func(x, y libvirtxml.DomainCell) int { return int(*x.ID) - int(*y.ID) })
+	for _, cell := range cells {
+		id := int(*cell.ID)
+		kib, err := scale(uint64(cell.Memory), cell.Unit)
+		if err != nil {
+			return fmt.Errorf("cpu/numa/cell[@id='%d']: %w", id, err)
+		}
+		page, huge := b.pageFor(id)
+		if !huge {
+			continue
+		}
+		backend := Backend{ID: fmt.Sprintf("ram-node%d", id), Cell: &id}
+		b.bind(&backend, id, nil, "")
+		b.add(backend, kib, b.ramAlignment(), page)
+	}
+	return nil
+}
+
+// addWholeRAM adds the RAM of a guest without cells: what memory says, less
+// the memory devices, which it includes (virDomainDefGetMemoryInitial).
+func (b *builder) addWholeRAM(devices []libvirtxml.DomainMemorydev) error {
+	page, huge := b.pageFor(noCell)
+	if !huge || b.Memory == nil {
+		return nil
+	}
+	kib, err := scale(uint64(b.Memory.Value), b.Memory.Unit)
+	if err != nil {
+		return fmt.Errorf("memory: %w", err)
+	}
+	for i, dev := range devices {
+		size, err := deviceSize(dev)
+		if err != nil {
+			return fmt.Errorf("devices/memory[%d]: %w", i+1, err)
+		}
+		kib = minus(kib, size)
+	}
+	backend := Backend{ID: b.ramID()}
+	b.bind(&backend, noCell, nil, "")
+	b.add(backend, kib, b.ramAlignment(), page)
+	return nil
+}
+
+func (b *builder) addDevice(dev libvirtxml.DomainMemorydev, index int, counts map[string]int) error {
+	number := counts[dev.Model]
+	counts[dev.Model]++
+	if dev.Model != "dimm" && dev.Model != virtioMem {
+		// nvdimm and virtio-pmem lie on a path of the admin's, sgx-epc on
+		// the processor's own memory.
+		return nil
+	}
+	kib, err := deviceSize(dev)
+	if err != nil {
+		return err
+	}
+	cell, backend := noCell, Backend{Device: dev.Model}
+	if dev.Target != nil && dev.Target.Node != nil {
+		cell = int(dev.Target.Node.Value)
+		backend.Cell = &cell
+	}
+	page, huge := b.pageFor(cell)
+	element := fmt.Sprintf("devices/memory[%d]", index+1)
+	if ownPageSize(dev) {
+		page, huge = pageElement{from: element + "/source/pagesize"}, true
+		if page.kib, err = scale(dev.Source.PageSize.Value, dev.Source.PageSize.Unit); err != nil {
+			return fmt.Errorf("source/pagesize: %w", err)
+		}
+	}
+	if !huge {
+		return nil
+	}
+	var own NodeSet
+	if dev.Source != nil && dev.Source.NodeMask != "" {
+		if own, err = ParseNodeSet(dev.Source.NodeMask); err != nil {
+			return fmt.Errorf("source/nodemask: %w", err)
+		}
+	}
+	backend.ID = fmt.Sprintf("mem%s%d", strings.ReplaceAll(dev.Model, "-", ""), number)
+	if dev.Model == virtioMem && dev.Target != nil && dev.Target.Requested != nil {
+		requested := dev.Target.Requested
+		if backend.Requested, err = scale(uint64(requested.Value), requested.Unit); err != nil {
+			return fmt.Errorf("target/requested: %w", err)
+		}
+	}
+	b.bind(&backend, cell, own, element+"/source/nodemask")
+	b.add(backend, kib, b.deviceAlignment(), page)
+	return nil
+}
+
+// add appends a backend of kib KiB, which a cold start rounds up to align.
+func (b *builder) add(backend Backend, kib, align uint64, page pageElement) {
+	if kib == 0 {
+		return
+	}
+	backend.ExactBytes = kib * 1024
+	backend.Bytes = roundUp(kib, align) * 1024
+	backend.PageKiB = page.kib
+	if backend.From == "" {
+		backend.From = page.from
+	}
+	mb := b.MemoryBacking
+	backend.Memfd = mb != nil && mb.MemorySource != nil && mb.MemorySource.Type == "memfd"
+	b.demand.Backends = append(b.demand.Backends, backend)
+}
+
+func deviceSize(dev libvirtxml.DomainMemorydev) (kib uint64, err error) {
+	if dev.Target == nil || dev.Target.Size == nil {
+		return 0, nil
+	}
+	if kib, err = scale(uint64(dev.Target.Size.Value), dev.Target.Size.Unit); err != nil {
+		return 0, fmt.Errorf("target/size: %w", err)
+	}
+	return kib, nil
+}
+
+func (b *builder) arch() string {
+	if b.OS == nil || b.OS.Type == nil {
+		return ""
+	}
+	return b.OS.Type.Arch
+}
+
+func (b *builder) isPPC64() bool { return strings.HasPrefix(b.arch(), "ppc64") }
+
+// ramAlignment is what a cold start rounds RAM up to, in KiB
+// (qemuDomainGetMemorySizeAlignment).
+func (b *builder) ramAlignment() uint64 {
+	if b.isPPC64() {
+		return 256 << 10
+	}
+	return 1 << 10
+}
+
+// deviceAlignment is the same for memory devices
+// (qemuDomainGetMemoryModuleSizeAlignment).
+func (b *builder) deviceAlignment() uint64 {
+	if b.isPPC64() {
+		return 256 << 10
+	}
+	return 2 << 10
+}
+
+// ramID is QEMU's name for the RAM of a machine without cells
+// (default_ram_id of its machine classes).
+func (b *builder) ramID() string {
+	switch arch := b.arch(); {
+	case arch == "x86_64" || arch == "i686":
+		return "pc.ram"
+	case arch == "aarch64" || arch == "armv7l":
+		return "mach-virt.ram"
+	case b.isPPC64():
+		return "ppc_spapr.ram"
+	case arch == "s390x":
+		return "s390.ram"
+	case strings.HasPrefix(arch, "riscv"):
+		return "riscv_virt_board.ram"
+	default:
+		return "ram"
+	}
+}
+
+func roundUp(n, multiple uint64) uint64 { return (n + multiple - 1) / multiple * multiple }

@@ -1,0 +1,65 @@
+// Package guard judges whether a libvirt domain's huge pages can be had.
+//
+// [ParseDomain] turns the domain's XML into a [Demand]: the memory backends
+// that QEMU will create, in order. A [Host] is what the kernel has to give.
+// [Judge] puts the two together and returns a [Verdict], which says what will
+// happen, why, who holds the pages and what mends it, and renders itself for
+// the journal, the terminal and libvirt's error.
+//
+// Everything here is pure: no files, no clock, no environment. A verdict can
+// be replayed from a captured host.
+package guard
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// Domain names a libvirt domain. Both values come from whoever defined it;
+// pass them through [Printable] before showing them.
+type Domain struct {
+	Name string `json:"name"`
+	UUID string `json:"uuid"`
+}
+
+// Printable returns text in which nothing can act on a terminal or end a line:
+// control and other unprintable characters become Go escapes (\n, \x1b,
+// \u202e), bytes that are no UTF-8 become \xNN, and a backslash is doubled so
+// that no two texts look alike. What is longer than most bytes is cut and
+// ends in "...".
+func Printable(text string, most int) string {
+	var b strings.Builder
+	for i := 0; i < len(text); {
+		r, size := utf8.DecodeRuneInString(text[i:])
+		shown := text[i : i+size]
+		switch {
+		case r == utf8.RuneError && size == 1:
+			shown = fmt.Sprintf(`\x%02x`, text[i])
+		case r == '\\':
+			shown = `\\`
+		case !strconv.IsPrint(r):
+			quoted := strconv.QuoteRune(r)
+			shown = quoted[1 : len(quoted)-1]
+		}
+		if b.Len()+len(shown) > most {
+			b.WriteString("...")
+			break
+		}
+		b.WriteString(shown)
+		i += size
+	}
+	return b.String()
+}
+
+// Size prints a size in KiB in the largest binary unit that divides it:
+// "2 MiB", "1 GiB".
+func Size(kib uint64) string {
+	unit := 0
+	for kib != 0 && kib%1024 == 0 && unit < 3 {
+		kib /= 1024
+		unit++
+	}
+	return fmt.Sprintf("%d %s", kib, [...]string{"KiB", "MiB", "GiB", "TiB"}[unit])
+}

@@ -1,0 +1,148 @@
+package guard
+
+import "slices"
+
+// Host is what a host has to give, and who holds the rest.
+type Host struct {
+	// BasePageKiB is the size in KiB of the kernel's ordinary pages.
+	BasePageKiB uint64
+	// DefaultPageKiB is the kernel's default huge page size in KiB; 0 where
+	// the kernel has no huge pages.
+	DefaultPageKiB uint64
+	Nodes          []Node
+	// Sizes are the kernel's huge page sizes in KiB, ascending; also those
+	// that nobody asked for.
+	Sizes []uint64
+	// Pools are the pools of the sizes that the demand can mean.
+	Pools []SizePool
+	// Mounts are the hugetlbfs mounts in the order in which libvirt looks.
+	Mounts []Mount
+	// Holders is who holds huge pages; nil where nobody looked.
+	Holders *Holders
+}
+
+// Node is an online NUMA node.
+type Node struct {
+	ID        int
+	HasMemory bool
+	HasCPU    bool
+	Distances map[int]int // to other nodes, 10 is itself; nil where nobody looked
+}
+
+// Mount is a hugetlbfs mount.
+type Mount struct {
+	Path    string
+	PageKiB uint64
+}
+
+// SizePool is the huge pages of one size; all counts are pages.
+type SizePool struct {
+	PageKiB    uint64
+	Reserved   uint64 // promised to mappings that have not touched them; on no node in particular
+	Surplus    uint64 // above what was set up
+	Overcommit uint64 // how far Surplus may grow
+	Nodes      []NodePool
+}
+
+// NodePool is one node's share of a SizePool, in pages.
+type NodePool struct {
+	Node    int
+	Total   uint64 // surplus included
+	Free    uint64 // reserved ones included
+	Surplus uint64
+}
+
+// Holders is the outcome of looking for those who hold huge pages.
+type Holders struct {
+	List []Holder
+	// Unreadable is how many processes would not show their mappings.
+	Unreadable int
+	// Cut says that time ran out before all processes were read.
+	Cut bool
+}
+
+// Holder is somebody who holds huge pages of one size.
+type Holder struct {
+	Kind    HolderKind
+	Name    string // a guest's libvirt name, else the process's name; other people's input
+	PID     int
+	PageKiB uint64
+	Pages   map[int]uint64 // by node, in pages
+}
+
+// HolderKind says what sort of holder one is.
+type HolderKind string
+
+// The kinds of holders.
+const (
+	HolderOVS     HolderKind = "ovs"     // Open vSwitch with DPDK
+	HolderGuest   HolderKind = "guest"   // a libvirt guest
+	HolderProcess HolderKind = "process" // any other process
+)
+
+// pool returns the pool of one page size in KiB.
+func (h Host) pool(kib uint64) (SizePool, bool) {
+	for _, p := range h.Pools {
+		if p.PageKiB == kib {
+			return p, true
+		}
+	}
+	return SizePool{}, false
+}
+
+// node returns one node's share of a pool; a node without one has no pages.
+func (p SizePool) node(id int) NodePool {
+	for _, n := range p.Nodes {
+		if n.Node == id {
+			return n
+		}
+	}
+	return NodePool{Node: id}
+}
+
+// on sums the pool over a set of nodes.
+func (p SizePool) on(nodes NodeSet) NodePool {
+	var sum NodePool
+	for _, n := range p.Nodes {
+		if nodes.Has(n.Node) {
+			sum.Total += n.Total
+			sum.Free += n.Free
+			sum.Surplus += n.Surplus
+		}
+	}
+	return sum
+}
+
+// headroom is how many surplus pages the pool may still grow by, if the
+// kernel finds the memory (nr_overcommit_hugepages, zero for gigantic pages).
+func (p SizePool) headroom() uint64 { return minus(p.Overcommit, p.Surplus) }
+
+// with returns the host with one pool in place of that of the same size.
+func (h Host) with(pool SizePool) Host {
+	h.Pools = slices.Clone(h.Pools)
+	for i, p := range h.Pools {
+		if p.PageKiB == pool.PageKiB {
+			h.Pools[i] = pool
+		}
+	}
+	return h
+}
+
+// memoryNodes returns the nodes that pages can lie on.
+func (h Host) memoryNodes() NodeSet {
+	nodes := NodeSet{}
+	for _, n := range h.Nodes {
+		if n.HasMemory {
+			nodes = append(nodes, n.ID)
+		}
+	}
+	return nodes
+}
+
+// hasCPU says whether a CPU belongs to any of the nodes.
+func (h Host) hasCPU(nodes NodeSet) bool {
+	return slices.ContainsFunc(h.Nodes, func(n Node) bool { return n.HasCPU && nodes.Has(n.ID) })
+}
+
+// minus is a - b, or 0 where b is larger.
+func minus(a, b uint64) uint64 { return a - min(a, b) }

@@ -1,0 +1,223 @@
+package guard
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+)
+
+// Judge says what will become of a launch: it plays it against the host's
+// pools under every combination of libvirt's and QEMU's rules that exists. It
+// refuses only what must fail under each of them, and warns of what can fail.
+//
+// What libvirt itself refuses with a clear message (a node that does not
+// exist, a page size without a mount) is left to libvirt and allowed here.
+//
+// Host must have the pools of the page sizes that [Demand.PageSizes] returns
+// for it. Without [Host.Holders] the cause of a shortage stays open.
+func Judge(demand Demand, host Host) Verdict {
+	v := Verdict{Domain: demand.Domain, Decision: Allow, Demand: []Backend{}, Findings: []Finding{}, Remedy: []Remedy{}, holders: host.Holders}
+	backends, left := resolve(demand, host)
+	v.Demand = append(v.Demand, backends...)
+	v.Pools = host.Report()
+	if left != nil {
+		v.Findings = append(v.Findings, *left)
+		v.Summary = left.Message
+		return v
+	}
+	l := launch{backends, demand.Cpuset}
+	must, risks := l.play(host)
+	if must == nil {
+		v.Findings = append(v.Findings, risks...)
+		v.Findings = append(v.Findings, growth(host, backends)...)
+		if len(v.Findings) > 0 {
+			v.Decision = Warn
+		}
+		v.Summary = v.outlook()
+		return v
+	}
+	v.Decision = Refuse
+	v.blame = l.blame(host, must)
+	v.Cause = v.blame.cause
+	pool, _ := host.pool(must.pageKiB)
+	v.Findings = append(v.Findings, newFinding(must.code, SeverityRefuse, pool, must.nodes, must.needed, must.text(host)))
+	v.Remedy = append(v.Remedy, remedies(host, must, v.blame)...)
+	v.Summary = summary(host, must, v.blame, v.Remedy)
+	return v
+}
+
+// launch is what a domain asks for, with the host's part settled.
+type launch struct {
+	backends []Backend
+	cpuset   Cpuset
+}
+
+// play simulates the launch under all rules. It returns why it must fail, or
+// else what may go wrong.
+func (l launch) play(host Host) (must *failure, risks []Finding) {
+	fails := make([]bool, len(allRules))
+	every := true
+	var last *failure
+	for i, r := range allRules {
+		f, found := simulate(r, l.backends, l.cpuset, host)
+		if f != nil {
+			fails[i], last = true, f
+			continue
+		}
+		every = false
+		for _, finding := range found {
+			same := func(known Finding) bool { return reflect.DeepEqual(known, finding) }
+			if !slices.ContainsFunc(risks, same) {
+				risks = append(risks, finding)
+			}
+		}
+	}
+	if every {
+		return last, nil
+	}
+	if last != nil {
+		pool, _ := host.pool(last.pageKiB)
+		message := fmt.Sprintf("it fails %s: %s", condition(allRules, fails), last.text(host))
+		risks = append([]Finding{newFinding(codeSome, SeverityWarn, pool, last.nodes, last.needed, message)}, risks...)
+	}
+	return nil, risks
+}
+
+// mustFail says whether the launch fails on that host whatever happens.
+func (l launch) mustFail(host Host) bool {
+	must, _ := l.play(host)
+	return must != nil
+}
+
+// PageSizes returns the page sizes in KiB that a demand can mean on a host,
+// ascending, each once: those whose pools Judge needs.
+func (d Demand) PageSizes(host Host) []uint64 {
+	var sizes []uint64
+	for _, b := range d.Backends {
+		kib := b.PageKiB
+		if kib == 0 {
+			kib = host.defaultMountKiB()
+		}
+		if kib != 0 && kib != host.BasePageKiB {
+			sizes = append(sizes, kib)
+		}
+	}
+	slices.Sort(sizes)
+	return slices.Compact(sizes)
+}
+
+// defaultMountKiB is the page size that libvirt takes where the domain names
+// none, in KiB: the kernel's default if it is mounted, else that of the first
+// mount, 0 without any (virFileGetDefaultHugepage).
+func (h Host) defaultMountKiB() uint64 {
+	if h.mounted(h.DefaultPageKiB) {
+		return h.DefaultPageKiB
+	}
+	if len(h.Mounts) > 0 {
+		return h.Mounts[0].PageKiB
+	}
+	return 0
+}
+
+func (h Host) mounted(kib uint64) bool {
+	return slices.ContainsFunc(h.Mounts, func(m Mount) bool { return m.PageKiB == kib })
+}
+
+// resolve settles page sizes and page counts, and drops backends whose pages
+// are no huge ones here. left is what libvirt will refuse by itself.
+func resolve(demand Demand, host Host) (backends []Backend, left *Finding) {
+	leave := func(kib uint64, format string, args ...any) {
+		if left == nil {
+			f := newFinding(codeLeftToOthers, SeverityInfo, SizePool{PageKiB: kib}, nil, 0, fmt.Sprintf(format, args...))
+			left = &f
+		}
+	}
+	for _, b := range demand.Backends {
+		if b.PageKiB == 0 {
+			if b.PageKiB = host.defaultMountKiB(); b.PageKiB == 0 {
+				leave(0, "libvirt will refuse it: hugetlbfs is not mounted, so there is no default huge page size")
+				continue
+			}
+		}
+		if b.PageKiB == host.BasePageKiB {
+			continue
+		}
+		if !b.Memfd && !host.mounted(b.PageKiB) {
+			leave(b.PageKiB, "libvirt will refuse it: there is no hugetlbfs mount for %s pages", Size(b.PageKiB))
+		}
+		for _, node := range b.HostNodes.Or(b.Cpuset) {
+			if !slices.ContainsFunc(host.Nodes, func(n Node) bool { return n.ID == node }) {
+				leave(b.PageKiB, "libvirt will refuse it: this host has no NUMA node %d", node)
+			}
+		}
+		if b.Device != virtioMem {
+			page := b.PageKiB * 1024
+			b.Pages = b.Bytes / page
+			if b.Bytes%page != 0 {
+				b.Pages++
+			}
+		}
+		backends = append(backends, b)
+	}
+	return backends, left
+}
+
+// growth warns of virtio-mem devices that the guest cannot fill: QEMU starts,
+// and refuses the guest's plug requests later.
+func growth(host Host, backends []Backend) []Finding {
+	var found []Finding
+	for _, b := range backends {
+		pool, ok := host.pool(b.PageKiB)
+		if b.Device != virtioMem || !ok {
+			continue
+		}
+		nodes := host.memoryNodes()
+		if b.Policy == PolicyBind && !b.Auto {
+			nodes = b.HostNodes
+		}
+		left := minus(pool.on(nodes).Free, pool.Reserved)
+		for _, other := range backends {
+			if other.PageKiB == b.PageKiB && (other.HostNodes == nil || len(other.HostNodes.And(nodes)) > 0) {
+				left = minus(left, other.Pages)
+			}
+		}
+		if wanted := (b.Requested + b.PageKiB - 1) / b.PageKiB; wanted > left {
+			found = append(found, newFinding(codeGrow, SeverityWarn, pool, nodes, wanted,
+				fmt.Sprintf("%s is to plug %d pages of %s after the start, and %d will be left", b.ID, wanted, Size(b.PageKiB), left)))
+		}
+	}
+	return found
+}
+
+// Report lists the host's pools by size and node, with who holds them.
+func (h Host) Report() []PoolReport {
+	reports := []PoolReport{}
+	for _, pool := range h.Pools {
+		for _, n := range pool.Nodes {
+			report := PoolReport{Node: n.Node, PageKiB: pool.PageKiB, Total: n.Total, Free: n.Free, Surplus: n.Surplus, Holders: []HolderReport{}}
+			if h.Holders != nil {
+				unaccounted := minus(n.Total, n.Free)
+				for _, holder := range h.Holders.List {
+					if pages := holder.Pages[n.Node]; holder.PageKiB == pool.PageKiB && pages > 0 {
+						report.Holders = append(report.Holders, HolderReport{holder.Kind, holder.Name, holder.PID, pages})
+						unaccounted = minus(unaccounted, pages)
+					}
+				}
+				slices.SortStableFunc(report.Holders, func(a, b HolderReport) int { return compare(b.Pages, a.Pages, a.PID-b.PID) })
+				report.Unaccounted = &unaccounted
+			}
+			reports = append(reports, report)
+		}
+	}
+	return reports
+}
+
+func compare(a, b uint64, tie int) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return tie
+}

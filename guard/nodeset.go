@@ -1,0 +1,106 @@
+package guard
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// NodeSet is a set of NUMA node numbers, ascending. nil is no set at all,
+// which is something else than an empty one.
+type NodeSet []int
+
+// nodeLimit is how many nodes libvirt's nodesets can name
+// (VIR_DOMAIN_CPUMASK_LEN).
+const nodeLimit = 1024
+
+// ParseNodeSet reads libvirt's nodeset syntax, as virBitmapParse does: numbers
+// and ranges separated by commas, where ^N takes a number out again that came
+// before ("0-3,^2"). An empty text or set is an error.
+func ParseNodeSet(text string) (NodeSet, error) {
+	bad := func() (NodeSet, error) {
+		return nil, fmt.Errorf("nodeset %q is not a list such as 0-3,^2", Printable(text, 60))
+	}
+	set := NodeSet{}
+	for _, part := range strings.Split(text, ",") {
+		part = strings.TrimSpace(part)
+		number, without := strings.CutPrefix(part, "^")
+		first, last, isRange := strings.Cut(number, "-")
+		if without && isRange {
+			return bad()
+		}
+		if !isRange {
+			last = first
+		}
+		low, errLow := strconv.ParseUint(strings.TrimSpace(first), 10, 31)
+		high, errHigh := strconv.ParseUint(strings.TrimSpace(last), 10, 31)
+		if errLow != nil || errHigh != nil || high < low || high >= nodeLimit {
+			return bad()
+		}
+		if without {
+			set = slices.DeleteFunc(set, func(n int) bool { return n == int(low) })
+			continue
+		}
+		for n := low; n <= high; n++ {
+			set = append(set, int(n))
+		}
+	}
+	slices.Sort(set)
+	set = slices.Compact(set)
+	if len(set) == 0 {
+		return bad()
+	}
+	return set, nil
+}
+
+// Has says whether node is in the set.
+func (s NodeSet) Has(node int) bool {
+	_, ok := slices.BinarySearch(s, node)
+	return ok
+}
+
+// And returns the nodes that are in both sets; never nil.
+func (s NodeSet) And(t NodeSet) NodeSet {
+	both := NodeSet{}
+	for _, node := range s {
+		if t.Has(node) {
+			both = append(both, node)
+		}
+	}
+	return both
+}
+
+// Or returns the nodes that are in either set; never nil.
+func (s NodeSet) Or(t NodeSet) NodeSet {
+	either := append(append(NodeSet{}, s...), t...)
+	slices.Sort(either)
+	return slices.Compact(either)
+}
+
+// String prints the set with ranges: "0-1,8".
+func (s NodeSet) String() string {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if b.Len() > 0 {
+			b.WriteByte(',')
+		}
+		first := s[i]
+		for i+1 < len(s) && s[i+1] == s[i]+1 {
+			i++
+		}
+		b.WriteString(strconv.Itoa(first))
+		if s[i] > first {
+			b.WriteString("-" + strconv.Itoa(s[i]))
+		}
+	}
+	return b.String()
+}
+
+// in prints the set as words: "node 0", "nodes 0-1".
+func (s NodeSet) in() string {
+	if len(s) == 1 {
+		return "node " + s.String()
+	}
+	return "nodes " + s.String()
+}

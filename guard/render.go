@@ -1,0 +1,273 @@
+package guard
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// maxName is how many bytes of a name a line shows. libvirt cuts the whole of
+// an error message at 1024 bytes, of which its own words take a third.
+const maxName = 60
+
+// text says in words what a failure is about.
+func (f *failure) text(host Host) string {
+	if f.message != "" {
+		return f.message
+	}
+	where, has := "this host", "has"
+	if all := host.memoryNodes(); f.code != codeReserved && (len(all) == 1 || !slices.Equal(all, f.nodes)) {
+		where = f.nodes.in()
+		if len(f.nodes) > 1 {
+			has = "have"
+		}
+	}
+	reserved := ""
+	if f.code == codeReserved {
+		pool, _ := host.pool(f.pageKiB)
+		reserved = fmt.Sprintf(", %d of them reserved", pool.Reserved)
+	}
+	return fmt.Sprintf("%s %s %d free %s huge pages%s, %d needed", where, has, f.free, Size(f.pageKiB), reserved, f.needed)
+}
+
+// summary is the line that libvirt appends to its error: what, why, the mend.
+func summary(host Host, f *failure, b blame, mend []Remedy) string {
+	parts := []string{f.text(host)}
+	if why := b.clause(host, f); why != "" {
+		parts[0] += ": " + why
+	}
+	var todo string
+	for _, remedy := range mend {
+		for _, line := range remedy.Lines {
+			short := slices.ContainsFunc(f.nodes, func(n int) bool {
+				return strings.HasPrefix(line, fmt.Sprintf("reserved_huge_pages=node:%d,size:%d,", n, f.pageKiB))
+			})
+			switch {
+			case todo != "":
+			case short:
+				todo = "set " + line
+			case remedy.For == "host":
+				todo = "run " + line
+			}
+		}
+	}
+	if f.cause == "" {
+		var others []string
+		for _, n := range alternatives(host, f) {
+			others = append(others, fmt.Sprintf("node %d has %d free", n.Node, n.Free))
+		}
+		if len(others) > 0 {
+			todo = strings.TrimSpace(todo + " (" + enumerate(others, 2) + ")")
+		}
+	}
+	if todo != "" {
+		parts = append(parts, todo)
+	}
+	return strings.Join(append(parts, "see: journalctl -t hugeguard"), "; ")
+}
+
+// clause says why pages are missing, in the words of the cause.
+func (b blame) clause(host Host, f *failure) string {
+	pool, _ := host.pool(f.pageKiB)
+	there := pool.on(f.nodes)
+	page := Size(f.pageKiB)
+	switch b.cause {
+	case CauseOVS:
+		return b.holding(f, there.Total, func(h Holder) string {
+			return fmt.Sprintf("Open vSwitch DPDK (%s, pid %d)", Printable(h.Name, maxName), h.PID)
+		})
+	case CauseOtherHolder:
+		return b.holding(f, there.Total, processName)
+	case CauseGuests:
+		return b.holding(f, there.Total, func(h Holder) string { return "guest " + Printable(h.Name, maxName) })
+	case CauseKernelReserved:
+		return fmt.Sprintf("%d of its free pages are promised to processes that have not touched them yet", pool.Reserved)
+	case CausePoolMissing:
+		return fmt.Sprintf("no huge pages of %s were ever set up there", page)
+	case CausePoolTooSmall:
+		return fmt.Sprintf("the pool has %d pages in all, too few even when nobody uses it", minus(there.Total, there.Surplus))
+	case CauseUnaccounted:
+		return b.unaccounted(host, f)
+	}
+	return ""
+}
+
+func processName(h Holder) string {
+	return fmt.Sprintf("%s (pid %d)", Printable(h.Name, maxName), h.PID)
+}
+
+// holding says who holds how much of the short nodes' pages.
+func (b blame) holding(f *failure, total uint64, name func(Holder) string) string {
+	var each []string
+	for _, h := range b.holders {
+		each = append(each, fmt.Sprintf("%s holds %d", name(h), h.on(f.nodes)))
+	}
+	return fmt.Sprintf("%s of %d", enumerate(each, 3), total)
+}
+
+func (b blame) unaccounted(host Host, f *failure) string {
+	if host.Holders == nil {
+		return "who holds the pages was not looked at"
+	}
+	pool, _ := host.pool(f.pageKiB)
+	there := pool.on(f.nodes)
+	gone := minus(there.Total, there.Free)
+	for _, h := range b.holders {
+		gone = minus(gone, h.on(f.nodes))
+	}
+	text := fmt.Sprintf("%d of %d pages are held by nobody that can be seen", gone, there.Total)
+	if n := host.Holders.Unreadable; n > 0 {
+		text += fmt.Sprintf(" (%d processes could not be read)", n)
+	}
+	if host.Holders.Cut {
+		text += " (there was no time to read all processes)"
+	}
+	return text
+}
+
+// enumerate joins the first few of parts and says how many more there are.
+func enumerate(parts []string, most int) string {
+	if more := len(parts) - most; more > 0 {
+		parts = append(slices.Clone(parts[:most]), fmt.Sprintf("%d more", more))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// outlook is the summary of a launch that is not refused.
+func (v Verdict) outlook() string {
+	if len(v.Findings) > 0 {
+		text := v.Findings[0].Message
+		if more := len(v.Findings) - 1; more > 0 {
+			text += fmt.Sprintf(" (and %d more)", more)
+		}
+		return text
+	}
+	if len(v.Demand) == 0 {
+		return "it needs no huge pages"
+	}
+	var needs []string
+	for _, b := range v.Demand {
+		needs = append(needs, fmt.Sprintf("%d pages of %s for %s", b.Pages, Size(b.PageKiB), b.ID))
+	}
+	return "it fits: " + enumerate(needs, 4)
+}
+
+// Text is the verdict in full, for the journal and the terminal: the summary,
+// what the domain asks for, who holds what, and the mend. It ends without a
+// newline.
+func (v Verdict) Text() string {
+	var b strings.Builder
+	line := func(format string, args ...any) { fmt.Fprintf(&b, "\n"+format, args...) }
+	b.WriteString(v.Summary)
+	if len(v.Findings) > 1 {
+		for _, f := range v.Findings {
+			line("%s: %s", f.Severity, f.Message)
+		}
+	}
+	if len(v.Demand) > 0 {
+		line("domain %s (%s) asks for:", Printable(v.Domain.Name, 4*maxName), Printable(v.Domain.UUID, maxName))
+	}
+	for _, d := range v.Demand {
+		line("  %s: %d huge pages of %s %s, decided by %s", d.ID, d.Pages, Size(d.PageKiB), d.where(), d.From)
+	}
+	if len(v.Pools) > 0 {
+		line("huge pages of this host:")
+	}
+	for _, p := range v.Pools {
+		line("  %s", p)
+	}
+	if v.holders != nil && v.holders.Unreadable > 0 {
+		line("  %d processes could not be read", v.holders.Unreadable)
+	}
+	for _, r := range v.Remedy {
+		switch r.For {
+		case "nova":
+			line("mend, in nova.conf of this host, then restart nova-compute:")
+		default:
+			line("mend, as root on this host:")
+		}
+		for _, l := range r.Lines {
+			line("  %s", l)
+		}
+	}
+	return b.String()
+}
+
+// where says in words which nodes a backend's pages may come from.
+func (b Backend) where() string {
+	switch {
+	case b.Auto:
+		return "on nodes that numad will choose"
+	case b.Cpuset != nil:
+		return "on " + b.Cpuset.in() + " (restrictive)"
+	case b.Policy == PolicyBind:
+		return "on " + b.HostNodes.in() + " and nowhere else"
+	case b.HostNodes != nil:
+		return fmt.Sprintf("on %s if they can (%s)", b.HostNodes.in(), b.Policy)
+	}
+	return "on any node"
+}
+
+// String is a pool on one line.
+func (p PoolReport) String() string {
+	text := fmt.Sprintf("node %d, %s: %d of %d free", p.Node, Size(p.PageKiB), p.Free, p.Total)
+	if p.Surplus > 0 {
+		text += fmt.Sprintf(", %d surplus", p.Surplus)
+	}
+	var each []string
+	for _, h := range p.Holders {
+		each = append(each, h.String())
+	}
+	if len(each) > 0 {
+		text += "; held: " + enumerate(each, 20)
+	}
+	if p.Unaccounted != nil && *p.Unaccounted > 0 {
+		text += fmt.Sprintf("; unaccounted: %d", *p.Unaccounted)
+	}
+	return text
+}
+
+// String names a holder and its pages.
+func (h HolderReport) String() string {
+	kind := map[HolderKind]string{HolderOVS: "Open vSwitch ", HolderGuest: "guest "}[h.Kind]
+	return fmt.Sprintf("%s%s (pid %d) %d", kind, Printable(h.Name, maxName), h.PID, h.Pages)
+}
+
+// Fields returns the journal's fields of the verdict (systemd.journal-fields),
+// without those that every entry has.
+func (v Verdict) Fields() map[string]string {
+	fields := map[string]string{
+		"MESSAGE_ID":         v.MessageID(),
+		"HUGEGUARD_DECISION": string(v.Decision),
+		"HUGEGUARD_DOMAIN":   Printable(v.Domain.Name, 4*maxName),
+		"HUGEGUARD_UUID":     Printable(v.Domain.UUID, maxName),
+	}
+	if v.Cause != "" {
+		fields["HUGEGUARD_CAUSE"] = string(v.Cause)
+	}
+	if len(v.Findings) > 0 {
+		f := v.Findings[0]
+		if f.Nodes != nil {
+			fields["HUGEGUARD_NODE"] = f.Nodes.String()
+		}
+		fields["HUGEGUARD_PAGE_KIB"] = strconv.FormatUint(f.PageKiB, 10)
+		fields["HUGEGUARD_NEEDED"] = strconv.FormatUint(f.Needed, 10)
+		fields["HUGEGUARD_FREE"] = strconv.FormatUint(f.Free, 10)
+		fields["HUGEGUARD_TOTAL"] = strconv.FormatUint(f.Total, 10)
+		if len(v.blame.holders) > 0 {
+			h := v.blame.holders[0]
+			fields["HUGEGUARD_HOLDER"] = Printable(h.Name, maxName)
+			fields["HUGEGUARD_HOLDER_PID"] = strconv.Itoa(h.PID)
+			fields["HUGEGUARD_HOLDER_PAGES"] = strconv.FormatUint(h.on(f.Nodes), 10)
+		}
+	}
+	var lines []string
+	for _, r := range v.Remedy {
+		lines = append(lines, r.Lines...)
+	}
+	if len(lines) > 0 {
+		fields["HUGEGUARD_REMEDY"] = strings.Join(lines, "\n")
+	}
+	return fields
+}

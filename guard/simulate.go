@@ -1,0 +1,332 @@
+package guard
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// failure is why a launch must fail under some rules. A shortage has Nodes
+// and counts; any other failure has its cause.
+type failure struct {
+	code    string
+	cause   Cause // "" for a shortage: who holds the pages decides
+	backend Backend
+	nodes   NodeSet // where the pages would have to lie
+	pageKiB uint64
+	needed  uint64
+	free    uint64
+	message string // for other failures than a shortage: what QEMU would stumble over
+}
+
+// Codes of findings. They are part of the JSON output.
+const (
+	codeNodeShort    = "node-short"      // nodes have too few free pages
+	codeReserved     = "reserved"        // the free pages are promised to others
+	codePageSize     = "page-size"       // the kernel has no such pages
+	codeSize         = "size-mismatch"   // a size that is no multiple of its page
+	codeBinding      = "binding"         // a binding that fails whatever is free
+	codeOvercommit   = "overcommit"      // it fits only with surplus pages
+	codeOrder        = "order"           // it depends on who takes which page first
+	codeSpill        = "spill"           // pages will lie on other nodes than wished
+	codeAuto         = "placement-auto"  // numad chooses the nodes later
+	codeGrow         = "virtio-mem"      // the guest cannot grow as far as it is to
+	codeSome         = "release"         // it fails with some releases only
+	codeLeftToOthers = "left-to-libvirt" // libvirt itself will refuse, and say why
+)
+
+// placed is a backend with the nodes that the kernel will let it use.
+type placed struct {
+	Backend
+	// wanted are the nodes that its policy names, as far as they have memory
+	// and the cpuset allows them; nil where it names none.
+	wanted NodeSet
+	// allowed are the nodes that its pages may lie on.
+	allowed NodeSet
+}
+
+// simulation is one launch under one set of rules.
+type simulation struct {
+	rules    rules
+	host     Host
+	confined NodeSet // the nodes of QEMU's cpuset that have memory
+	backends []placed
+}
+
+// simulate plays a launch under given rules and returns why it must fail, or
+// else what might still go wrong.
+func simulate(r rules, backends []Backend, cpuset Cpuset, host Host) (*failure, []Finding) {
+	s := simulation{rules: r, host: host, confined: confinement(r, cpuset, host)}
+	var risks []Finding
+	for _, b := range backends {
+		if !slices.Contains(host.Sizes, b.PageKiB) {
+			return unsupported(b, host), nil
+		}
+		if f := mismatch(r, b); f != nil {
+			return f, nil
+		}
+		p, f := s.place(b)
+		if f != nil {
+			return f, nil
+		}
+		s.backends = append(s.backends, p)
+	}
+	for _, pool := range host.Pools {
+		of := slices.DeleteFunc(slices.Clone(s.backends), func(p placed) bool {
+			return p.PageKiB != pool.PageKiB || p.Pages == 0
+		})
+		if len(of) == 0 {
+			continue
+		}
+		if f := s.certain(pool, of); f != nil {
+			return f, nil
+		}
+		risks = append(risks, s.risks(pool, of)...)
+	}
+	return nil, risks
+}
+
+// confinement returns the nodes that QEMU's cpuset leaves it. A cpuset with no
+// node that has memory does not take effect: cgroup v2 falls back to the
+// parent's.
+func confinement(r rules, cpuset Cpuset, host Host) NodeSet {
+	nodes := cpuset.Nodes
+	if r.union {
+		nodes = cpuset.Union
+	}
+	all := host.memoryNodes()
+	if nodes == nil || cpuset.Restrictive && !r.cpuset {
+		return all
+	}
+	if confined := nodes.And(all); len(confined) > 0 {
+		return confined
+	}
+	return all
+}
+
+// place settles where a backend's pages may lie, or why QEMU's mbind() or its
+// thread-context refuses its nodes.
+func (s simulation) place(b Backend) (placed, *failure) {
+	refused := func(why string) *failure {
+		return &failure{code: codeBinding, cause: CauseBindingImpossible, backend: b, nodes: b.HostNodes, pageKiB: b.PageKiB,
+			message: fmt.Sprintf("%s cannot be bound to %s: %s", b.ID, b.HostNodes.in(), why)}
+	}
+	p := placed{Backend: b, allowed: s.confined}
+	if s.rules.threads && b.HostNodes != nil && !s.host.hasCPU(b.HostNodes) {
+		return p, refused("no CPU belongs there, and QEMU prepares memory from the CPUs of its nodes")
+	}
+	if s.rules.restrictiveThreads && b.Cpuset != nil && !s.host.hasCPU(b.Cpuset) {
+		b.HostNodes = b.Cpuset
+		return p, refused("no CPU belongs there, and QEMU prepares memory from the CPUs of its nodes")
+	}
+	if b.Policy == PolicyDefault {
+		return p, nil
+	}
+	if b.Auto {
+		// numad may still choose any of them.
+		return p, nil
+	}
+	// A cpuset trims what mbind() is given; a task's own policy does not.
+	within := s.confined
+	if !s.rules.cpuset {
+		within = s.host.memoryNodes()
+	}
+	p.wanted = b.HostNodes.And(within)
+	if len(p.wanted) == 0 {
+		if len(b.HostNodes.And(s.host.memoryNodes())) == 0 {
+			return p, refused("no memory belongs there")
+		}
+		return p, refused(fmt.Sprintf("libvirt confines QEMU to %s, as numatune/memory says", s.confined.in()))
+	}
+	if b.Policy == PolicyBind {
+		p.allowed = p.wanted
+	}
+	return p, nil
+}
+
+// unsupported is the failure of a memfd of pages that the kernel does not
+// have; for files libvirt looks for a mount first.
+func unsupported(b Backend, host Host) *failure {
+	sizes := make([]string, len(host.Sizes))
+	for i, kib := range host.Sizes {
+		sizes[i] = Size(kib)
+	}
+	has := "no huge pages at all"
+	if len(sizes) > 0 {
+		has = strings.Join(sizes, ", ")
+	}
+	return &failure{code: codePageSize, cause: CausePageSizeUnsupported, backend: b, pageKiB: b.PageKiB,
+		message: fmt.Sprintf("%s wants huge pages of %s, and this kernel has %s", b.ID, Size(b.PageKiB), has)}
+}
+
+// mismatch returns why QEMU cannot make a backend of that size from pages of
+// that size. Both the size that a cold start rounds to and the one that a
+// restore uses must be impossible: the hook cannot tell which it is.
+func mismatch(r rules, b Backend) *failure {
+	if b.Device == virtioMem {
+		return nil
+	}
+	var why string
+	for _, bytes := range []uint64{b.Bytes, b.ExactBytes} {
+		page := b.PageKiB * 1024
+		switch size := Size(bytes / 1024); {
+		case bytes < page:
+			why = fmt.Sprintf("%s is %s, less than one page of %s", b.ID, size, Size(b.PageKiB))
+		case bytes%page == 0:
+			return nil
+		case b.Memfd, b.Device != "", r.exactFiles:
+			why = fmt.Sprintf("%s is %s, no multiple of its %s page, as QEMU wants it to be", b.ID, size, Size(b.PageKiB))
+		case b.HostNodes != nil:
+			why = fmt.Sprintf("%s is %s, no multiple of its %s page, so that the kernel cannot bind it to %s", b.ID, size, Size(b.PageKiB), b.HostNodes.in())
+		default:
+			return nil
+		}
+	}
+	return &failure{code: codeSize, cause: CauseSizeMismatch, backend: b, pageKiB: b.PageKiB, message: why}
+}
+
+// certain returns the shortage that no order of events and no choice of nodes
+// can avoid: the tests of the kernel's hugetlb_acct_memory() at mmap and
+// alloc_hugetlb_folio() at touch, taken at their most lenient.
+func (s simulation) certain(pool SizePool, backends []placed) *failure {
+	requests := make([]request, len(backends))
+	var needed uint64
+	for i, b := range backends {
+		requests[i] = request{pages: b.Pages, allowed: b.allowed}
+		needed += b.Pages
+	}
+	all := pool.on(s.host.memoryNodes())
+	short := func(of Backend, code string, nodes NodeSet, needed uint64) *failure {
+		return &failure{code: code, backend: of, nodes: nodes, pageKiB: pool.PageKiB, needed: needed, free: pool.on(nodes).Free}
+	}
+
+	// Touch: the pages of each backend from its own nodes, surplus included.
+	free := map[int]uint64{}
+	for _, n := range pool.Nodes {
+		free[n.Node] = n.Free
+	}
+	if set := assign(requests, free, pool.headroom()); set != nil {
+		var nodes NodeSet
+		var wanted uint64
+		for _, i := range set {
+			nodes = nodes.Or(requests[i].allowed)
+			wanted += requests[i].pages
+		}
+		return short(backends[set[0]].Backend, codeNodeShort, nodes, wanted)
+	}
+	// The reservation: all that is free, less what others were promised.
+	if needed > minus(all.Free+pool.headroom(), pool.Reserved) {
+		return short(backends[0].Backend, codeReserved, s.host.memoryNodes(), needed)
+	}
+	// The reservation under a cpuset: free pages of its nodes, and those that
+	// the reservation itself has just added. Surplus pages that the touch
+	// could still add do not count.
+	confined := pool.on(s.confined)
+	for _, b := range backends {
+		if b.Pages > confined.Free+minus(pool.Reserved+b.Pages, all.Free) {
+			return short(b.Backend, codeNodeShort, s.confined, b.Pages)
+		}
+	}
+	return nil
+}
+
+// risks returns what may go wrong with a launch that can succeed.
+func (s simulation) risks(pool SizePool, backends []placed) []Finding {
+	var found []Finding
+	warn := func(code string, nodes NodeSet, needed uint64, format string, args ...any) {
+		found = append(found, newFinding(code, SeverityWarn, pool, nodes, needed, fmt.Sprintf(format, args...)))
+	}
+	memory := s.host.memoryNodes()
+	all := pool.on(memory)
+	page := Size(pool.PageKiB)
+	var needed uint64
+	requests := make([]request, len(backends))
+	free := map[int]uint64{}
+	for _, n := range pool.Nodes {
+		free[n.Node] = n.Free
+	}
+	for i, b := range backends {
+		requests[i] = request{b.Pages, b.allowed}
+		needed += b.Pages
+	}
+	if needed > minus(all.Free, pool.Reserved) || assign(requests, free, 0) != nil {
+		warn(codeOvercommit, memory, needed,
+			"it fits only if the kernel can make surplus %s pages where they are needed (nr_overcommit_hugepages), which it promises to nobody", page)
+		return found
+	}
+	for i, b := range backends {
+		nodes := b.allowed
+		have := pool.on(nodes).Free
+		if b.Auto {
+			if small := s.tooSmall(pool, b.Pages); len(small) > 0 {
+				warn(codeAuto, small, b.Pages,
+					"numad chooses the nodes of %s after this check and does not look at huge pages: %s could not hold its %d %s pages", b.ID, small.in(), b.Pages, page)
+			}
+			continue
+		}
+		if taken := s.takenBefore(pool, backends, i); minus(have, taken) < b.Pages {
+			warn(codeOrder, nodes, b.Pages,
+				"%s fits on %s only if the guest's other memory takes its pages elsewhere, which depends on the order in which the kernel hands them out", b.ID, nodes.in())
+		}
+		if b.wanted == nil || b.Policy == PolicyBind {
+			continue
+		}
+		if there := s.wished(pool, b); there < b.Pages {
+			warn(codeSpill, b.wanted, b.Pages,
+				"%s asks for %s (%s), where only %d of its %d %s pages find room; the others will lie on other nodes", b.ID, b.wanted.in(), b.Policy, there, b.Pages, page)
+		}
+	}
+	return found
+}
+
+// takenBefore is how many pages of backend i's nodes the guest's other
+// backends may take before its own are taken, at the worst.
+func (s simulation) takenBefore(pool SizePool, backends []placed, i int) uint64 {
+	var taken uint64
+	for j, other := range backends {
+		if j == i || j > i && !s.rules.parallel {
+			continue
+		}
+		shared := pool.on(other.allowed.And(backends[i].allowed)).Free
+		if other.Policy == PolicyPreferred {
+			// It goes to its own nodes first, and elsewhere with what finds
+			// no room there.
+			there := pool.on(other.wanted).Free
+			for k, rival := range backends {
+				if k != j && len(rival.allowed.And(other.wanted)) > 0 {
+					there = minus(there, rival.Pages)
+				}
+			}
+			if len(other.wanted.And(backends[i].allowed)) == 0 {
+				shared = min(shared, minus(other.Pages, there))
+			}
+		}
+		taken += min(other.Pages, shared)
+	}
+	return taken
+}
+
+// wished is how many of a soft backend's pages find room on the nodes that it
+// asks for, alone: for interleave an even share on each.
+func (s simulation) wished(pool SizePool, b placed) uint64 {
+	if b.Policy != PolicyInterleave {
+		return min(b.Pages, pool.on(b.wanted).Free)
+	}
+	share := (b.Pages + uint64(len(b.wanted)) - 1) / uint64(len(b.wanted))
+	var there uint64
+	for _, node := range b.wanted {
+		there += min(share, pool.node(node).Free)
+	}
+	return min(there, b.Pages)
+}
+
+// tooSmall returns the nodes that could not hold so many pages alone.
+func (s simulation) tooSmall(pool SizePool, pages uint64) NodeSet {
+	var small NodeSet
+	for _, node := range s.host.memoryNodes() {
+		if pool.node(node).Free < pages {
+			small = append(small, node)
+		}
+	}
+	return small
+}

@@ -1,0 +1,125 @@
+package guard
+
+// Verdict is what will become of a launch. It marshals to the JSON object of
+// "hugeguard check --json".
+type Verdict struct {
+	Domain   Domain   `json:"domain"`
+	Decision Decision `json:"decision"`
+	Cause    Cause    `json:"cause"` // of a refusal, else ""
+	// Summary is one line for libvirt's error and the terminal.
+	Summary  string       `json:"summary"`
+	Demand   []Backend    `json:"demand"`
+	Findings []Finding    `json:"findings"`
+	Pools    []PoolReport `json:"pools"`
+	Remedy   []Remedy     `json:"remedy"`
+
+	blame   blame // of a refusal
+	holders *Holders
+}
+
+// Decision is what the guard does about a launch.
+type Decision string
+
+// The decisions.
+const (
+	Allow  Decision = "allow"  // nothing can go wrong that the guard knows of
+	Warn   Decision = "warn"   // it can succeed, and can fail
+	Refuse Decision = "refuse" // it must fail
+)
+
+// Cause is why a launch is refused.
+type Cause string
+
+// The causes. Their texts are part of the JSON output and of the journal's
+// HUGEGUARD_CAUSE.
+const (
+	CauseOVS                 Cause = "ovs-reservation"
+	CauseOtherHolder         Cause = "other-holder"
+	CauseGuests              Cause = "guests"
+	CauseKernelReserved      Cause = "kernel-reserved"
+	CausePoolTooSmall        Cause = "pool-too-small"
+	CausePoolMissing         Cause = "pool-missing"
+	CausePageSizeUnsupported Cause = "page-size-unsupported"
+	CauseSizeMismatch        Cause = "size-mismatch"
+	CauseBindingImpossible   Cause = "binding-impossible"
+	CauseUnaccounted         Cause = "unaccounted"
+)
+
+// messageIDs identify the journal entries of each cause, for journalctl
+// MESSAGE_ID=... and the message catalog. The last is for warnings.
+var messageIDs = map[Cause]string{
+	CauseOVS:                 "7e7506d7f99a4bb3b67ca26c8f4c1e38",
+	CauseOtherHolder:         "441f07185f0c4ce1aef50aad2d116131",
+	CauseGuests:              "f620cf7035c84a64bbc264e3559c4304",
+	CauseKernelReserved:      "0ccb719fd76a4359b57e31e50bfcf643",
+	CausePoolTooSmall:        "4e97b9689aa348d7ba3e58e3824436f3",
+	CausePoolMissing:         "17776481682e407da086d722d109c94d",
+	CausePageSizeUnsupported: "4be12d93b4d84a8aa28ddab02a8572d1",
+	CauseSizeMismatch:        "5d6d00332d9240d78f2b2574aa7b922a",
+	CauseBindingImpossible:   "71a7bbb9d94a45beaf23c5828e1980a8",
+	CauseUnaccounted:         "31bbc6c288af4b11b3f102893a977588",
+	"":                       "8e17595b79f6456cae4ca5a0210e86da",
+}
+
+// MessageID returns the journal's MESSAGE_ID for the verdict's cause.
+func (v Verdict) MessageID() string { return messageIDs[v.Cause] }
+
+// Severity is what a finding means for the launch.
+type Severity string
+
+// The severities.
+const (
+	SeverityRefuse Severity = "refuse"
+	SeverityWarn   Severity = "warn"
+	SeverityInfo   Severity = "info"
+)
+
+// Finding is one thing that Judge found out. Counts are pages of PageKiB.
+type Finding struct {
+	Code     string   `json:"code"`
+	Severity Severity `json:"severity"`
+	Node     *int     `json:"node"`  // the node it is about, nil when there are several or none
+	Nodes    NodeSet  `json:"nodes"` // all nodes it is about
+	PageKiB  uint64   `json:"page_kib"`
+	Needed   uint64   `json:"needed"`
+	Free     uint64   `json:"free"`
+	Total    uint64   `json:"total"`
+	Message  string   `json:"message"`
+}
+
+func newFinding(code string, severity Severity, pool SizePool, nodes NodeSet, needed uint64, message string) Finding {
+	sum := pool.on(nodes)
+	f := Finding{Code: code, Severity: severity, Nodes: nodes, PageKiB: pool.PageKiB,
+		Needed: needed, Free: sum.Free, Total: sum.Total, Message: message}
+	if len(nodes) == 1 {
+		f.Node = &nodes[0]
+	}
+	return f
+}
+
+// PoolReport is one node's pool of one size and who holds it, in pages.
+type PoolReport struct {
+	Node    int            `json:"node"`
+	PageKiB uint64         `json:"page_kib"`
+	Total   uint64         `json:"total"`
+	Free    uint64         `json:"free"`
+	Surplus uint64         `json:"surplus"`
+	Claimed uint64         `json:"claimed"` // promised to domains that are starting
+	Holders []HolderReport `json:"holders"`
+	// Unaccounted is what nobody visible holds; nil where nobody looked.
+	Unaccounted *uint64 `json:"unaccounted"`
+}
+
+// HolderReport is what one holder has of a pool.
+type HolderReport struct {
+	Kind  HolderKind `json:"kind"`
+	Name  string     `json:"name"`
+	PID   int        `json:"pid"`
+	Pages uint64     `json:"pages"`
+}
+
+// Remedy is what mends a cause: lines for a file or a shell.
+type Remedy struct {
+	For   string   `json:"for"` // "nova": lines for nova.conf; "host": commands for root's shell
+	Lines []string `json:"lines"`
+}

@@ -1,0 +1,111 @@
+package hook
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"time"
+
+	"hugeguard/guard"
+	"hugeguard/sysfs"
+)
+
+// ConfigPath is where an admin may change the hook's ways, below the root.
+const ConfigPath = "etc/hugeguard.conf"
+
+// Config is what /etc/hugeguard.conf can set.
+type Config struct {
+	Mode     Mode
+	Fail     Fail
+	Deadline time.Duration // of a whole call; from 10 ms to a minute
+}
+
+// Mode is what a verdict leads to.
+type Mode string
+
+// The modes.
+const (
+	Enforce  Mode = "enforce" // refuse what must fail; the default
+	WarnOnly Mode = "warn"    // say so in the journal, never refuse
+	Off      Mode = "off"     // do nothing at all
+)
+
+// Fail is what becomes of a launch that could not be judged.
+type Fail string
+
+// The ways to fail.
+const (
+	FailOpen   Fail = "open"   // it goes on; the default
+	FailClosed Fail = "closed" // it is refused
+)
+
+func defaultConfig() Config {
+	return Config{Mode: Enforce, Fail: FailOpen, Deadline: 2 * time.Second}
+}
+
+const configLimit = 1 << 20
+
+// ReadConfig reads the configuration. Without the file it is the defaults. A
+// line that makes no sense is left out and reported, with its number, in the
+// error; what is returned is of use in any case.
+func ReadConfig(root sysfs.FS) (Config, error) {
+	text, err := root.ReadFile(ConfigPath, configLimit)
+	if errors.Is(err, fs.ErrNotExist) {
+		return defaultConfig(), nil
+	}
+	if err != nil {
+		return defaultConfig(), err
+	}
+	config, err := parseConfig(string(text))
+	if err != nil {
+		err = fmt.Errorf("%s: %w", root.Path(ConfigPath), err)
+	}
+	return config, err
+}
+
+// parseConfig reads lines of "key = value"; # begins a comment line.
+func parseConfig(text string) (Config, error) {
+	config := defaultConfig()
+	var wrong []error
+	for i, line := range strings.Split(text, "\n") {
+		line = strings.TrimSpace(line)
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		key, value, ok := strings.Cut(line, "=")
+		key, value = strings.TrimSpace(key), strings.TrimSpace(value)
+		if !ok || !config.set(key, value) {
+			wrong = append(wrong, fmt.Errorf("line %d: %q is not a setting", i+1, guard.Printable(line, 60)))
+		}
+	}
+	return config, errors.Join(wrong...)
+}
+
+func (c *Config) set(key, value string) (ok bool) {
+	switch key {
+	case "mode":
+		return choose(&c.Mode, value, Enforce, WarnOnly, Off)
+	case "fail":
+		return choose(&c.Fail, value, FailOpen, FailClosed)
+	case "deadline":
+		d, err := time.ParseDuration(value)
+		if err != nil || d < 10*time.Millisecond || d > time.Minute {
+			return false
+		}
+		c.Deadline = d
+		return true
+	}
+	return false
+}
+
+// choose sets a setting to the one of its values that text names.
+func choose[T ~string](setting *T, text string, values ...T) (ok bool) {
+	for _, value := range values {
+		if string(value) == text {
+			*setting = value
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,191 @@
+package hook
+
+import (
+	"cmp"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	"hugeguard/guard"
+	"hugeguard/sysfs"
+)
+
+// holderKey names a holder of pages of one size.
+type holderKey struct {
+	kind    guard.HolderKind
+	name    string
+	pid     int
+	pageKiB uint64
+}
+
+// fileKey names the pages of one file, which several processes may map.
+type fileKey struct {
+	device string
+	inode  uint64
+}
+
+// share is what one process has touched of a file, in pages by node.
+type share struct {
+	holder holderKey
+	pages  map[int]uint64
+}
+
+// ledger adds up who holds how many pages, each page once.
+type ledger struct {
+	private []share
+	files   map[fileKey][]share
+}
+
+// add enters a process's mappings. Private copies are its own; the pages of a
+// shared file wait until all who map it are known.
+func (l *ledger) add(who holderKey, mappings []sysfs.Mapping) {
+	for _, m := range mappings {
+		if len(m.Pages) == 0 {
+			continue
+		}
+		who.pageKiB = m.PageKiB
+		s := share{who, m.Pages}
+		if m.Anon > 0 || m.Inode == 0 {
+			l.private = append(l.private, s)
+			continue
+		}
+		if l.files == nil {
+			l.files = map[fileKey][]share{}
+		}
+		key := fileKey{m.Device, m.Inode}
+		l.files[key] = append(l.files[key], s)
+	}
+}
+
+// holders returns the sum of it all. A file's pages count once, and belong to
+// the guest among those who map it: a vhost-user back end such as Open vSwitch
+// maps the memory of the guests that it serves. Every process sees a subset
+// of a file's pages, so the largest share on a node is at most what lies there.
+func (l *ledger) holders() []guard.Holder {
+	sums := map[holderKey]map[int]uint64{}
+	charge := func(who holderKey, pages map[int]uint64) {
+		if sums[who] == nil {
+			sums[who] = map[int]uint64{}
+		}
+		for node, n := range pages {
+			sums[who][node] += n
+		}
+	}
+	for _, s := range l.private {
+		charge(s.holder, s.pages)
+	}
+	for _, shares := range l.files {
+		shares = mergeMappings(shares)
+		owner := slices.MinFunc(shares, func(a, b share) int {
+			return cmp.Or(cmp.Compare(rank(a.holder.kind), rank(b.holder.kind)), cmp.Compare(a.holder.pid, b.holder.pid))
+		})
+		pages := map[int]uint64{}
+		for _, s := range shares {
+			for node, n := range s.pages {
+				pages[node] = max(pages[node], n)
+			}
+		}
+		charge(owner.holder, pages)
+	}
+	list := make([]guard.Holder, 0, len(sums))
+	for who, pages := range sums {
+		list = append(list, guard.Holder{Kind: who.kind, Name: who.name, PID: who.pid, PageKiB: who.pageKiB, Pages: pages})
+	}
+	slices.SortFunc(list, func(a, b guard.Holder) int {
+		return cmp.Or(cmp.Compare(a.PID, b.PID), cmp.Compare(a.PageKiB, b.PageKiB))
+	})
+	return list
+}
+
+// mergeMappings adds up the mappings that one process has of one file: parts
+// of it, as DPDK maps its memory segments.
+func mergeMappings(shares []share) []share {
+	byPID := map[int]int{}
+	var merged []share
+	for _, s := range shares {
+		at, known := byPID[s.holder.pid]
+		if !known {
+			byPID[s.holder.pid] = len(merged)
+			own := map[int]uint64{}
+			merged = append(merged, share{s.holder, own})
+			at = len(merged) - 1
+		}
+		for node, n := range s.pages {
+			merged[at].pages[node] += n
+		}
+	}
+	return merged
+}
+
+// rank says who of several that map a file owns it: the guest, else the
+// process that Open vSwitch serves.
+func rank(kind guard.HolderKind) int {
+	return slices.Index([]guard.HolderKind{guard.HolderGuest, guard.HolderProcess, guard.HolderOVS}, kind)
+}
+
+// identify says what sort of holder a process is and how it is called.
+func identify(fs sysfs.FS, p sysfs.Process, guests map[int]string) holderKey {
+	who := holderKey{kind: guard.HolderProcess, name: p.Name, pid: p.PID}
+	if name, ok := guests[p.PID]; ok {
+		who.kind, who.name = guard.HolderGuest, name
+		return who
+	}
+	arguments, _ := fs.Arguments(p.PID)
+	switch {
+	case isOVS(p.Name) || len(arguments) > 0 && isOVS(path.Base(arguments[0])):
+		who.kind = guard.HolderOVS
+	default:
+		if name, ok := guestName(arguments); ok {
+			who.kind, who.name = guard.HolderGuest, name
+		}
+	}
+	return who
+}
+
+// isOVS recognises Open vSwitch's daemon by its program's name, which Debian
+// lengthens (ovs-vswitchd-dpdk) and the kernel cuts to 15 bytes.
+func isOVS(program string) bool { return strings.HasPrefix(program, "ovs-vswitchd") }
+
+// guestNames returns the names of libvirt's running guests by pid, from the
+// pid files of its QEMU driver. driver.pid among them is the daemon's own.
+func guestNames(fs sysfs.FS) map[int]string {
+	const dir = "run/libvirt/qemu"
+	guests := map[int]string{}
+	files, _ := fs.ReadDir(dir) // no guests, or no libvirt
+	for _, file := range files {
+		name, ok := strings.CutSuffix(file, ".pid")
+		if !ok || name == "driver" {
+			continue
+		}
+		text, err := fs.ReadFile(dir+"/"+file, pidFileLimit)
+		if err != nil {
+			continue
+		}
+		if pid, err := strconv.Atoi(strings.TrimSpace(string(text))); err == nil {
+			guests[pid] = name
+		}
+	}
+	return guests
+}
+
+// pidFileLimit is more bytes than a pid file has.
+const pidFileLimit = 64
+
+// guestName finds the name in the command line that libvirt gives QEMU:
+// -name guest=NAME,debug-threads=on, with commas in the name doubled. It
+// serves for guests of session daemons, whose pid files lie elsewhere.
+func guestName(arguments []string) (string, bool) {
+	at := slices.Index(arguments, "-name")
+	if at < 0 || at+1 >= len(arguments) {
+		return "", false
+	}
+	name, ok := strings.CutPrefix(arguments[at+1], "guest=")
+	if !ok {
+		return "", false
+	}
+	const comma = "\x00" // no argument can hold one
+	name = strings.ReplaceAll(name, ",,", comma)
+	name, _, _ = strings.Cut(name, ",")
+	return strings.ReplaceAll(name, comma, ","), true
+}

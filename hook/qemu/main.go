@@ -1,0 +1,13 @@
+// Command qemu is the program that libvirtd runs as its qemu hook. Everything
+// it does is in package hook.
+package main
+
+import (
+	"os"
+
+	"hugeguard/hook"
+)
+
+func main() {
+	os.Exit(hook.Run(os.Args, os.Stdin, os.Stderr))
+}

@@ -1,0 +1,137 @@
+package hook
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"hugeguard/guard"
+	"hugeguard/sysfs"
+)
+
+// Survey reads what a host has to give for a demand: its nodes, its hugetlbfs
+// mounts and the pools of the page sizes that the demand can mean. It reads
+// no other pools and does not look for holders.
+func Survey(fs sysfs.FS, demand guard.Demand) (guard.Host, error) {
+	return survey(fs, demand.PageSizes)
+}
+
+// SurveyAll reads what a host has to give, with the pools of all page sizes.
+func SurveyAll(fs sysfs.FS) (guard.Host, error) {
+	return survey(fs, func(host guard.Host) []uint64 { return host.Sizes })
+}
+
+func survey(fs sysfs.FS, wanted func(guard.Host) []uint64) (guard.Host, error) {
+	var host guard.Host
+	nodes, err := fs.Nodes()
+	if err != nil {
+		return host, err
+	}
+	for _, n := range nodes {
+		host.Nodes = append(host.Nodes, guard.Node{ID: n.ID, HasMemory: n.HasMemory, HasCPU: n.HasCPU})
+	}
+	if host.Sizes, err = fs.PageSizes(); err != nil {
+		return host, err
+	}
+	base, ok, err := fs.BasePageKiB()
+	if err != nil {
+		return host, err
+	}
+	if !ok {
+		// Captured without it. All that can be confused is a page size that
+		// the kernel does not list as a huge one.
+		base = smallestPageKiB
+	}
+	host.BasePageKiB = base
+	if host.DefaultPageKiB, _, err = fs.DefaultPageKiB(); err != nil {
+		return host, err
+	}
+	mounts, err := fs.HugetlbMounts()
+	if err != nil {
+		return host, err
+	}
+	for _, m := range mounts {
+		host.Mounts = append(host.Mounts, guard.Mount{Path: m.Path, PageKiB: cmp.Or(m.PageKiB, host.DefaultPageKiB)})
+	}
+	for _, kib := range wanted(host) {
+		pool, ok, err := fs.Pool(kib, nodes)
+		if err != nil {
+			return host, err
+		}
+		if !ok {
+			continue
+		}
+		size := guard.SizePool{PageKiB: kib, Reserved: pool.Reserved, Surplus: pool.Surplus, Overcommit: pool.Overcommit}
+		for _, n := range pool.Nodes {
+			size.Nodes = append(size.Nodes, guard.NodePool(n))
+		}
+		host.Pools = append(host.Pools, size)
+	}
+	return host, nil
+}
+
+// smallestPageKiB is the ordinary page size of most kernels.
+const smallestPageKiB = 4
+
+// AddHolders looks for those who hold huge pages and how far the nodes lie
+// apart, until the deadline at the latest, and adds it to the host. It finds
+// what it can: whatever cannot be read is counted as unreadable.
+func AddHolders(fs sysfs.FS, host *guard.Host, deadline time.Time) {
+	nodes := make([]int, len(host.Nodes))
+	for i, n := range host.Nodes {
+		nodes[i] = n.ID
+	}
+	for i, n := range host.Nodes {
+		distances, err := fs.Distances(n.ID)
+		if err != nil || len(distances) != len(nodes) {
+			continue // only the order of hints depends on it
+		}
+		host.Nodes[i].Distances = map[int]int{}
+		for k, d := range distances {
+			host.Nodes[i].Distances[nodes[k]] = d
+		}
+	}
+	holders := findHolders(fs, deadline)
+	host.Holders = &holders
+}
+
+// findHolders reads the mappings of every process that has huge pages.
+func findHolders(fs sysfs.FS, deadline time.Time) guard.Holders {
+	var found guard.Holders
+	pids, err := fs.Processes()
+	if err != nil {
+		found.Unreadable = 1
+		return found
+	}
+	var processes []sysfs.Process
+	for _, pid := range pids {
+		if time.Now().After(deadline) {
+			found.Cut = true
+			break
+		}
+		// A process that has ended meanwhile holds nothing any more.
+		if p, err := fs.Process(pid); err == nil && p.HugetlbKiB > 0 {
+			processes = append(processes, p)
+		}
+	}
+	// The largest first, should there be no time for all.
+	slices.SortFunc(processes, func(a, b sysfs.Process) int {
+		return cmp.Or(cmp.Compare(b.HugetlbKiB, a.HugetlbKiB), cmp.Compare(a.PID, b.PID))
+	})
+	guests := guestNames(fs)
+	ledger := ledger{}
+	for _, p := range processes {
+		if time.Now().After(deadline) {
+			found.Cut = true
+			break
+		}
+		mappings, err := fs.Mappings(p.PID)
+		if err != nil {
+			found.Unreadable++
+			continue
+		}
+		ledger.add(identify(fs, p, guests), mappings)
+	}
+	found.List = ledger.holders()
+	return found
+}
