@@ -1,0 +1,255 @@
+package install
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// daemons are the libvirt daemons that start QEMU and so call the hook: the modular one and the
+// one for everything. Each is a unit NAME.service and writes its pid to /run/NAME.pid.
+var daemons = []string{"virtqemud", "libvirtd"}
+
+// Units is the host's service manager. A nil Units is a host without one.
+type Units interface {
+	// MainPID returns the main process of a unit that is active, 0 when it is not.
+	MainPID(ctx context.Context, unit string) (int, error)
+	// Reload has the unit read its configuration again and waits until it was asked to.
+	Reload(ctx context.Context, unit string) error
+}
+
+// A Process is one run of a libvirt daemon.
+type Process struct {
+	Name string `json:"name"` // virtqemud or libvirtd
+	PID  int    `json:"pid"`
+	// Boot and Start say which run of it: the boot's id and the ticks of 10 ms from boot to start
+	// (proc(5), /proc/PID/stat, field 22). A pid alone may be another's by now.
+	Boot  string `json:"boot_id"`
+	Start int64  `json:"start_ticks"`
+
+	unit string // NAME.service where the service manager runs it
+}
+
+// running returns the libvirt daemons that run on the host, each once.
+func (t tree) running(ctx context.Context, units Units) ([]Process, error) {
+	var found []Process
+	for _, name := range daemons {
+		p := Process{Name: name}
+		if units != nil {
+			// Without an answer the pid file still has one.
+			if pid, err := units.MainPID(ctx, name+".service"); err == nil && pid > 0 {
+				p.PID, p.unit = pid, name+".service"
+			}
+		}
+		if p.PID == 0 {
+			pid, err := t.pidFile(name)
+			if err != nil {
+				return found, err
+			}
+			if pid == 0 {
+				continue
+			}
+			p.PID = pid
+		}
+		var err error
+		if p.Start, err = t.started(p.PID); gone(err) {
+			continue
+		} else if err != nil {
+			return found, err
+		}
+		if now, err := t.now(); err == nil {
+			p.Boot = now.Boot
+		}
+		found = append(found, p)
+	}
+	return found, nil
+}
+
+// pidFile returns the pid in /run/NAME.pid, 0 where there is none or where the process is not
+// that daemon any more.
+func (t tree) pidFile(name string) (int, error) {
+	file := filepath.Join(t.root, "/run", name+".pid")
+	data, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	} else if err != nil {
+		return 0, err
+	}
+	pid, err := strconv.Atoi(string(bytes.TrimSpace(data)))
+	if err != nil || pid <= 1 {
+		return 0, fmt.Errorf("%s: no pid in %q", file, data)
+	}
+	if is, err := t.isDaemon(pid, name); err != nil || !is {
+		return 0, err
+	}
+	return pid, nil
+}
+
+// isDaemon reports whether the process pid runs the program name, by /proc/PID/comm: the first 15
+// characters of the program's file name (proc(5)).
+func (t tree) isDaemon(pid int, name string) (bool, error) {
+	comm, err := os.ReadFile(t.proc(pid, "comm"))
+	if gone(err) {
+		return false, nil
+	} else if err != nil {
+		return false, err
+	}
+	return strings.TrimSuffix(string(comm), "\n") == name[:min(len(name), 15)], nil
+}
+
+// started returns when the process started, in ticks of 10 ms since boot. USER_HZ is 100 wherever
+// Go runs on Linux.
+func (t tree) started(pid int) (int64, error) {
+	file := t.proc(pid, "stat")
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return 0, err
+	}
+	ticks, err := parseStart(data)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", file, err)
+	}
+	return ticks, nil
+}
+
+// parseStart reads field 22, starttime, of /proc/PID/stat. The name in field 2 may hold anything,
+// so counting begins after its last parenthesis.
+func parseStart(stat []byte) (int64, error) {
+	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
+	if len(fields) < 20 {
+		return 0, fmt.Errorf("no start time in %q", stat)
+	}
+	return strconv.ParseInt(string(fields[19]), 10, 64)
+}
+
+// now reads the moment from /proc.
+func (t tree) now() (moment, error) {
+	id, err := os.ReadFile(filepath.Join(t.root, "/proc/sys/kernel/random/boot_id"))
+	if err != nil {
+		return moment{}, err
+	}
+	file := filepath.Join(t.root, "/proc/uptime")
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return moment{}, err
+	}
+	first, _, _ := strings.Cut(string(data), " ") // seconds with two decimals, which are ticks
+	whole, part, _ := strings.Cut(first, ".")
+	ticks, err := strconv.ParseInt(whole+part, 10, 64)
+	if err != nil || len(part) != 2 {
+		return moment{}, fmt.Errorf("%s: no uptime in %q", file, data)
+	}
+	return moment{Boot: strings.TrimSpace(string(id)), Ticks: ticks}, nil
+}
+
+func (t tree) proc(pid int, name string) string {
+	return filepath.Join(t.root, "/proc", strconv.Itoa(pid), name)
+}
+
+// gone reports whether err says that a process has ended.
+func gone(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH)
+}
+
+// knows reports whether the daemon p is known to have looked for hooks since ours lies there. libvirt
+// remembers from its start, or its last reload, whether a driver has any hook (virHookInitialize).
+func (r *record) knows(p Process) bool {
+	if r == nil {
+		return false
+	}
+	return r.Placed != nil && r.Placed.before(moment{p.Boot, p.Start}) ||
+		slices.ContainsFunc(r.Told, func(o Process) bool {
+			return o.PID == p.PID && o.Boot == p.Boot && o.Start == p.Start
+		})
+}
+
+// unplaced reports whether nothing is recorded of when the hook was put in place.
+func (r *record) unplaced() bool { return r == nil || r.Placed == nil }
+
+// says is what tell will do.
+func (p Process) says() string {
+	if p.unit != "" {
+		return fmt.Sprintf("reload %s (pid %d)", p.unit, p.PID)
+	}
+	return fmt.Sprintf("send SIGHUP to %s (pid %d)", p.Name, p.PID)
+}
+
+// command is what an admin would type to the same end.
+func (p Process) command() string {
+	if p.unit != "" {
+		return "systemctl reload " + p.unit
+	}
+	return "kill -HUP " + strconv.Itoa(p.PID)
+}
+
+// tell makes the daemon look for hooks again. It is never restarted: at a restart the hook is called
+// with reconnect for each guest.
+func (t tree) tell(ctx context.Context, units Units, p Process) error {
+	var err error
+	if p.unit != "" {
+		err = units.Reload(ctx, p.unit)
+	} else {
+		err = t.hangUp(ctx, p)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w; run: %s", p.says(), err, p.command())
+	}
+	return nil
+}
+
+// hangUp sends SIGHUP to exactly that process, once it catches the signal: a daemon that has
+// only just written its pid file would be ended by it.
+func (t tree) hangUp(ctx context.Context, p Process) error {
+	proc, err := os.FindProcess(p.PID) // holds the process by a pidfd where the kernel has them
+	if err != nil {
+		return err
+	}
+	defer proc.Release()
+	if start, err := t.started(p.PID); gone(err) || err == nil && start != p.Start {
+		return os.ErrProcessDone
+	} else if err != nil {
+		return err
+	}
+	for {
+		ready, err := t.catchesHangUp(p.PID)
+		if err != nil {
+			return err
+		}
+		if ready {
+			return proc.Signal(syscall.SIGHUP)
+		}
+		select {
+		case <-ctx.Done():
+			return errors.New("it does not catch the signal")
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// catchesHangUp reads the mask of caught signals, SigCgt of /proc/PID/status (proc(5)).
+func (t tree) catchesHangUp(pid int) (bool, error) {
+	file := t.proc(pid, "status")
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return false, err
+	}
+	for _, line := range strings.Split(string(data), "\n") {
+		if mask, ok := strings.CutPrefix(line, "SigCgt:"); ok {
+			m, err := strconv.ParseUint(strings.TrimSpace(mask), 16, 64)
+			if err != nil {
+				return false, fmt.Errorf("%s: %w", file, err)
+			}
+			return m&(1<<(syscall.SIGHUP-1)) != 0, nil
+		}
+	}
+	return false, fmt.Errorf("%s: no SigCgt", file)
+}

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"hugeguard/install"
+)
+
+func newInstall() *cobra.Command {
+	var o install.Options
+	var layout string
+	c := &cobra.Command{
+		Use:   "install [--layout main|drop-in|chain] [--hook FILE] [--root DIR] [--dry-run]",
+		Short: "Put the hook where libvirt runs it",
+		Long: `Put the hook where libvirt runs it, and have the running daemon look for it (it is reloaded, never
+restarted). A hook of the site's own stays in force. Done again it replaces the hook by this version, or
+changes nothing.
+
+Layouts:
+  main     /etc/libvirt/hooks/qemu, where the site has no hook of its own
+  drop-in  /etc/libvirt/hooks/qemu.d/50-hugeguard, beside the site's own hook (libvirt 6.5 and later)
+  chain    /etc/libvirt/hooks/qemu, and the site's own hook beside it as qemu.site, run by ours (any libvirt)
+
+Without --layout the hook stays in the layout it is in; the first time it is main, or where the site has a
+hook of its own drop-in, or chain under a libvirt that is older or of unknown version.
+
+Exit status 4 says that the hook is in place but a running daemon could not be told.`,
+		Args:                  takes(0),
+		DisableFlagsInUseLine: true,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if c.Flags().Changed("layout") {
+				l, err := install.ParseLayout(layout)
+				if err != nil {
+					return usageError{err}
+				}
+				o.Layout = l
+			}
+			return change(c, o, install.Install)
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&layout, "layout", "", "where the hook lies: main, drop-in or chain")
+	f.StringVar(&o.Hook, "hook", "", "the hook program (default: qemu beside this command, or /usr/lib/hugeguard/qemu)")
+	changeFlags(c, &o)
+	c.MarkFlagFilename("hook")
+	c.RegisterFlagCompletionFunc("layout", cobra.FixedCompletions(
+		[]string{string(install.Main), string(install.DropIn), string(install.Chain)}, cobra.ShellCompDirectiveNoFileComp))
+	return c
+}
+
+func newUninstall() *cobra.Command {
+	var o install.Options
+	c := &cobra.Command{
+		Use:   "uninstall [--root DIR] [--dry-run]",
+		Short: "Take the hook away and leave libvirt's hooks as they were",
+		Long: `Take the hook away and leave libvirt's hooks as they were: the site's own hook under its own name, and the
+directories that install made removed if they are empty. What others changed since is left alone.`,
+		Args:                  takes(0),
+		DisableFlagsInUseLine: true,
+		RunE:                  func(c *cobra.Command, _ []string) error { return change(c, o, install.Uninstall) },
+	}
+	changeFlags(c, &o)
+	return c
+}
+
+func changeFlags(c *cobra.Command, o *install.Options) {
+	f := c.Flags()
+	f.StringVar(&o.Root, "root", "", "work on the tree below `DIR` (a package, an image) and tell no daemon")
+	f.BoolVar(&o.DryRun, "dry-run", false, "say each step and change nothing")
+	c.MarkFlagDirname("root")
+}
+
+// change runs Install or Uninstall on what the command line names.
+func change(c *cobra.Command, o install.Options, do func(context.Context, install.Options) error) error {
+	if c.Flags().Changed("root") && o.Root == "" {
+		return usageError{errors.New("--root is empty: name a directory")} // an unset variable must not mean this host
+	}
+	o.Out = c.OutOrStdout()
+	if o.Root == "" {
+		units, err := systemd(c.Context())
+		if err != nil {
+			fmt.Fprintf(c.ErrOrStderr(), "hugeguard: systemd does not answer, so the daemons are found by their pid files: %s\n", oneLine(err.Error()))
+		}
+		if units != nil {
+			defer units.close()
+			o.Units = units
+		}
+	}
+	return do(c.Context(), o)
+}

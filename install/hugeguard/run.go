@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"syscall"
+	"unicode"
+
+	"github.com/spf13/cobra"
+
+	"hugeguard/install"
+)
+
+// The exit statuses, of all commands.
+const (
+	exitOK      = 0 // it fits, or it is done
+	exitError   = 1 // hugeguard could not do or find out what it was asked
+	exitUsage   = 2 // it was asked in a way that it does not know
+	exitRefused = 3 // the hook would refuse
+	exitNotLive = 4 // libvirt does not call the hook, or may not
+)
+
+var (
+	// errRefused and errNotLive end a command whose output already said why.
+	errRefused = errors.New("refused")
+	errNotLive = errors.New("the hook is not live")
+)
+
+// A usageError is a fault of the command line.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+// exitStatus is the table of exit statuses.
+func exitStatus(err error) int {
+	var usage usageError
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &usage):
+		return exitUsage
+	case errors.Is(err, errRefused):
+		return exitRefused
+	case errors.Is(err, errNotLive), errors.Is(err, install.ErrNotTold):
+		return exitNotLive
+	default:
+		return exitError
+	}
+}
+
+// Run runs the command with the arguments after its name and returns its exit status. An error is one
+// line on stderr; a fault of hugeguard's own is one too.
+func Run(args []string, stdin io.Reader, stdout, stderr io.Writer) (status int) {
+	defer func() {
+		if p := recover(); p != nil {
+			fmt.Fprintf(stderr, "hugeguard: internal error: %s\n", oneLine(fmt.Sprint(p)))
+			status = exitError
+		}
+	}()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+
+	root := newRoot()
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if err != nil && err != errRefused && err != errNotLive {
+		fmt.Fprintf(stderr, "hugeguard: %s\n", oneLine(err.Error()))
+	}
+	return exitStatus(err)
+}
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "hugeguard",
+		Short: "Refuse the start of a guest whose huge pages are not there, and say who holds them",
+		Long: `hugeguard is a libvirt hook that refuses the start of a guest whose huge pages are not
+there, and says who holds them. This command puts the hook in place and asks beforehand what it would
+say.
+
+Exit status: 0 it fits (or it is done), 1 an error of hugeguard's own, 2 usage, 3 it would be
+refused, 4 the hook is not live.`,
+		Version:       version(),
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          cobra.ArbitraryArgs,
+		RunE: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usageError{errors.New("no command is given: see hugeguard --help")}
+			}
+			return usageError{fmt.Errorf("no command %q: see hugeguard --help", args[0])}
+		},
+	}
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return usageError{fmt.Errorf("%w: see %s --help", err, c.CommandPath())}
+	})
+	root.AddCommand(newInstall(), newUninstall())
+	return root
+}
+
+// takes makes n arguments a matter of usage.
+func takes(n int) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) != n {
+			return usageError{fmt.Errorf("%d arguments are given: %s", len(args), c.UseLine())}
+		}
+		return nil
+	}
+}
+
+// built is set by the build to the released version.
+var built string
+
+func version() string {
+	if built != "" {
+		return built
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "unknown"
+}
+
+// oneLine makes one line of s that no name in it can break or turn into a terminal sequence.
+func oneLine(s string) string {
+	var b strings.Builder
+	for _, line := range strings.Split(strings.TrimSpace(s), "\n") {
+		if b.Len() > 0 {
+			b.WriteString("; ")
+		}
+		for _, r := range strings.TrimSpace(line) {
+			if unicode.IsGraphic(r) {
+				b.WriteRune(r)
+			} else {
+				b.WriteString(strings.Trim(strconv.QuoteRuneToGraphic(r), "'"))
+			}
+		}
+	}
+	return b.String()
+}

@@ -1,0 +1,68 @@
+package main
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"hugeguard/install/installtest"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"hugeguard": main})
+}
+
+// Scripts have the hook program as $V1 and $V2, in two versions, and $OTHER, another program.
+func TestScripts(t *testing.T) {
+	v1, v2, other := installtest.Programs(t)
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("V1", v1)
+			e.Setenv("V2", v2)
+			e.Setenv("OTHER", other)
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"tree":   scriptTree,
+			"status": scriptStatus,
+		},
+	})
+}
+
+// tree DIR FILE writes into FILE what lies below DIR: modes, owners, links, contents.
+func scriptTree(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: tree DIR FILE")
+	}
+	list, err := installtest.List(ts.MkAbs(args[0]))
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(list), 0o644))
+}
+
+// status N ARG... runs hugeguard with the arguments, which must end with status N: silently on
+// stderr with 0, else with one line that says who is speaking.
+func scriptStatus(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 {
+		ts.Fatalf("usage: status N ARG...")
+	}
+	err := ts.Exec("hugeguard", args[1:]...)
+	got := 0
+	if exit := new(exec.ExitError); errors.As(err, &exit) {
+		got = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if want := args[0]; want != strconv.Itoa(got) {
+		ts.Fatalf("exit status %d, want %s", got, want)
+	}
+	lines := strings.Count(ts.ReadFile("stderr"), "\n")
+	if got == 0 && lines != 0 || got != 0 && (lines != 1 || !strings.HasPrefix(ts.ReadFile("stderr"), "hugeguard: ")) {
+		ts.Fatalf("not one line of error: %q", ts.ReadFile("stderr"))
+	}
+}

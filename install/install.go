@@ -1,0 +1,447 @@
+// Package install puts the hook program where libvirt runs it, takes it away so
+// that nothing of it stays, and says whether it is in force.
+//
+// Whose a file is, is read from the file and never from its name or from notes: nothing
+// that somebody else wrote is replaced or removed.
+package install
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"time"
+)
+
+// ErrNotTold is in the error of an Install that put the hook in place but could not make the
+// running daemon look for it: until its next reload or start it may call no hook.
+var ErrNotTold = errors.New("the hook is in place but not live")
+
+// tellTimeout bounds the reload of one daemon.
+const tellTimeout = 10 * time.Second
+
+// Options says what Install and Uninstall work on.
+type Options struct {
+	// Root is the directory of a package or an image; "" is this host. Below a Root no symbolic link
+	// leads out of it and no daemon is told.
+	Root string
+	// Layout is Auto or the one that is wanted. Uninstall takes away any.
+	Layout Layout
+	// Hook is the hook program; "" finds the one that belongs to the running command.
+	Hook string
+	// DryRun says each step and changes nothing.
+	DryRun bool
+	// Out takes a line for each step.
+	Out io.Writer
+	// Units is the service manager of this host, if it has one.
+	Units Units
+}
+
+// A job is one run of Install or Uninstall.
+type job struct {
+	Options
+	tree
+	live bool // the tree is a running host's: its daemons are told
+}
+
+// A step is one change to the host: a plan is made whole before the first is done, so a dry
+// run says exactly what a run would do.
+type step struct {
+	says string
+	do   func() error
+}
+
+// Install puts the hook in place, or replaces it by another version, or moves it to
+// another layout. At each moment of it libvirt finds the old state or the new one, and the site's own
+// hook in either. Installing what is there already changes nothing.
+func Install(ctx context.Context, o Options) error {
+	j, done, err := begin(o)
+	if err != nil {
+		return err
+	}
+	defer done()
+	return j.install(ctx)
+}
+
+// Uninstall takes the hook away and leaves the hook directory as Install found it: the
+// site's own hook back under its name, the directories that Install made removed if they are empty. What
+// others changed since is left alone and said.
+func Uninstall(ctx context.Context, o Options) error {
+	j, done, err := begin(o)
+	if err != nil {
+		return err
+	}
+	defer done()
+	return j.uninstall(ctx)
+}
+
+// begin checks who asks, and keeps any other install on the same root away until done is called.
+func begin(o Options) (j *job, done func(), err error) {
+	j = &job{Options: o, live: o.Root == ""}
+	if j.live && os.Geteuid() != 0 && !o.DryRun {
+		return nil, nil, errRoot
+	}
+	if !j.live {
+		// The root is the caller's to choose, links and all; only below it do we answer for them.
+		root, err := filepath.Abs(o.Root)
+		if err != nil {
+			return nil, nil, err
+		}
+		if real, err := filepath.EvalSymlinks(root); err == nil {
+			root = real
+		}
+		if root != "/" {
+			j.root = root
+		}
+	}
+	done = func() {}
+	if o.DryRun {
+		return j, done, nil
+	}
+	if j.root != "" {
+		if err := os.MkdirAll(j.root, 0o755); err != nil {
+			return nil, nil, err
+		}
+	}
+	lock, err := os.Open(j.root + "/")
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		lock.Close()
+		return nil, nil, fmt.Errorf("another install is at work on %s: %w", lock.Name(), err)
+	}
+	return j, func() { lock.Close() }, nil
+}
+
+func (j *job) install(ctx context.Context) error {
+	prog, err := findProgram(j.Hook)
+	if err != nil {
+		return err
+	}
+	if j.live {
+		if err := prog.runsHere(); err != nil {
+			return err
+		}
+	}
+	s, err := j.scene()
+	if err != nil {
+		return err
+	}
+	layout, err := s.choose(j.Layout)
+	if err != nil {
+		return err
+	}
+	rec := &record{Layout: layout}
+	if s.record != nil {
+		rec.Created, rec.Placed, rec.Told = slices.Clone(s.record.Created), s.record.Placed, s.record.Told
+	} else if s.recordErr != nil {
+		fmt.Fprintf(j.Out, "%v: the directories that an earlier install made are not known any more\n", s.recordErr)
+	}
+	first := len(s.layouts()) == 0
+	if first {
+		rec.Placed, rec.Told = nil, nil
+	}
+	steps, err := j.planInstall(s, layout, prog, rec)
+	if err != nil {
+		return err
+	}
+	if err := j.run(steps); err != nil {
+		return err
+	}
+	if len(steps) == 0 {
+		fmt.Fprintf(j.Out, "already installed: %s, layout %s\n", j.at(s, layout).path, layout)
+	}
+	if !j.live {
+		return nil
+	}
+	return j.tellUnaware(ctx, rec, first)
+}
+
+// planInstall lists the changes from the scene to the layout. rec is what will be recorded.
+func (j *job) planInstall(s scene, layout Layout, prog *program, rec *record) ([]step, error) {
+	var steps []step
+	add := func(says string, do func() error) { steps = append(steps, step{says, do}) }
+
+	dirs := hookDirs
+	if layout != DropIn {
+		dirs = dirs[:len(dirs)-1]
+	}
+	newState, err := j.missing(stateDirs)
+	if err != nil {
+		return nil, err
+	}
+	newHook, err := j.missing(dirs)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range slices.Concat(newState, newHook) {
+		if !slices.Contains(rec.Created, name) {
+			rec.Created = append(rec.Created, name)
+		}
+	}
+	mkdirs := func(names []string) error {
+		for _, name := range names {
+			real, err := j.dir(name)
+			if err != nil {
+				return err
+			}
+			add("create directory "+real, func() error { return mkdir(real) })
+		}
+		return nil
+	}
+
+	// The record goes first: what it lists and does not exist yet is harmless, what exists and it
+	// does not list would stay for ever.
+	if err := mkdirs(newState); err != nil {
+		return nil, err
+	}
+	if s.record == nil || s.record.Layout != rec.Layout || len(s.record.Created) != len(rec.Created) {
+		name, err := j.file(recordFile)
+		if err != nil {
+			return nil, err
+		}
+		add("record in "+name+" what uninstall needs", func() error { return j.writeRecord(rec) })
+	}
+	if err := mkdirs(newHook); err != nil {
+		return nil, err
+	}
+
+	// A second name first, then ours over the first one: there is no moment without the site's hook.
+	if layout == Chain && s.main.kind == theirs && s.site.kind == absent {
+		add(fmt.Sprintf("rename the site's hook %s to %s", s.main.path, s.site.path), func() error {
+			if err := os.Link(s.main.path, s.site.path); err != nil {
+				return err
+			}
+			return syncDir(filepath.Dir(s.site.path))
+		})
+	}
+	to := j.at(s, layout)
+	if same, err := to.same(prog); err != nil {
+		return nil, err
+	} else if !same {
+		says := fmt.Sprintf("place %s (layout %s)", to.path, layout)
+		if to.kind == ours {
+			says = fmt.Sprintf("replace %s (layout %s)", to.path, layout)
+		}
+		dir, err := j.dir(hookDir)
+		if err != nil {
+			return nil, err
+		}
+		add(says, func() error { return place(to.path, dir, prog.data, 0o755) })
+	}
+
+	// Then what another layout left. Between the two the guard is asked twice, never not at all.
+	switch {
+	case layout == DropIn && s.main.kind == ours && s.site.kind != absent:
+		add(fmt.Sprintf("rename the site's hook %s back to %s", s.site.path, s.main.path), func() error { return rename(s.site.path, s.main.path) })
+	case layout == DropIn && s.main.kind == ours:
+		add("remove "+s.main.path, func() error { return remove(s.main.path) })
+	case layout == DropIn && s.halfChained():
+		add("remove "+s.site.path+", a second name of "+s.main.path, func() error { return remove(s.site.path) })
+	case layout != DropIn && s.dropIn.kind == ours:
+		more, err := j.removeDropIn(s, rec)
+		if err != nil {
+			return nil, err
+		}
+		steps = append(steps, more...)
+	}
+	return steps, nil
+}
+
+// at returns the place of the hook in a layout.
+func (j *job) at(s scene, l Layout) file {
+	if l == DropIn {
+		return s.dropIn
+	}
+	return s.main
+}
+
+// removeDropIn removes the drop-in, and its directory if install made it.
+func (j *job) removeDropIn(s scene, rec *record) ([]step, error) {
+	steps := []step{{"remove " + s.dropIn.path, func() error { return remove(s.dropIn.path) }}}
+	if !slices.Contains(rec.Created, dropInDir) {
+		return steps, nil
+	}
+	dir, err := j.dir(dropInDir)
+	if err != nil {
+		return nil, err
+	}
+	return append(steps, step{"remove directory " + dir + " if it is empty", func() error {
+		if err := rmdir(dir); err != nil {
+			return err
+		}
+		if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) { // another that is made there later is not ours
+			rec.Created = slices.DeleteFunc(rec.Created, func(name string) bool { return name == dropInDir })
+		}
+		return j.writeRecord(rec)
+	}}), nil
+}
+
+func (j *job) uninstall(ctx context.Context) error {
+	s, err := j.scene()
+	if err != nil {
+		return err
+	}
+	for _, f := range []file{s.main, s.dropIn} {
+		if f.kind == odd && f.info.Mode().Type() == fs.ModeSymlink {
+			return f.oddity()
+		}
+	}
+	steps, err := j.planUninstall(s)
+	if err != nil {
+		return err
+	}
+	if err := j.run(steps); err != nil {
+		return err
+	}
+	switch {
+	case len(steps) == 0:
+		fmt.Fprintln(j.Out, "not installed: nothing to do")
+	case j.live && len(s.layouts()) > 0:
+		return j.tellAll(ctx)
+	}
+	return nil
+}
+
+func (j *job) planUninstall(s scene) ([]step, error) {
+	var steps []step
+	add := func(says string, do func() error) { steps = append(steps, step{says, do}) }
+
+	switch {
+	case s.main.kind == ours && s.site.kind == theirs:
+		add(fmt.Sprintf("rename the site's hook %s back to %s", s.site.path, s.main.path), func() error { return rename(s.site.path, s.main.path) })
+	case s.main.kind == ours:
+		add("remove "+s.main.path, func() error { return remove(s.main.path) })
+	case s.halfChained():
+		add("remove "+s.site.path+", a second name of "+s.main.path, func() error { return remove(s.site.path) })
+	case s.main.kind == absent && s.site.kind == theirs && s.chained():
+		add(fmt.Sprintf("rename the site's hook %s back to %s", s.site.path, s.main.path), func() error { return rename(s.site.path, s.main.path) })
+	case s.site.kind != absent && s.chained():
+		fmt.Fprintf(j.Out, "%s is not hugeguard's any more and is left alone; %s, which was there before, is left too\n", s.main.path, s.site.path)
+	}
+	if s.dropIn.kind == ours {
+		add("remove "+s.dropIn.path, func() error { return remove(s.dropIn.path) })
+	}
+
+	// What a run that was interrupted may have left.
+	for _, name := range []string{hookDir, stateDir} {
+		tmp, err := j.file(name + "/" + tempName)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := os.Lstat(tmp); err == nil {
+			add("remove "+tmp, func() error { return remove(tmp) })
+		}
+	}
+
+	// The record goes after what it lists, but for the directories it lies in.
+	rmdirs := func(names []string) error {
+		for _, name := range slices.Backward(names) {
+			if s.record == nil || !slices.Contains(s.record.Created, name) {
+				continue
+			}
+			dir, err := j.dir(name)
+			if err != nil {
+				return err
+			}
+			add("remove directory "+dir+" if it is empty", func() error { return rmdir(dir) })
+		}
+		return nil
+	}
+	if err := rmdirs(hookDirs); err != nil {
+		return nil, err
+	}
+	if s.record != nil || s.recordErr != nil {
+		name, err := j.file(recordFile)
+		if err != nil {
+			return nil, err
+		}
+		add("remove "+name, func() error { return remove(name) })
+	}
+	if s.recordErr != nil {
+		fmt.Fprintf(j.Out, "%v: directories that install may have made are left\n", s.recordErr)
+	}
+	return steps, rmdirs(stateDirs)
+}
+
+// run does the steps in order, or says them.
+func (j *job) run(steps []step) error {
+	for _, s := range steps {
+		if j.DryRun {
+			fmt.Fprintln(j.Out, "would "+s.says)
+			continue
+		}
+		if err := s.do(); err != nil {
+			return fmt.Errorf("%s: %w", s.says, err)
+		}
+		fmt.Fprintln(j.Out, s.says)
+	}
+	return nil
+}
+
+// tellUnaware tells each running daemon that may not have looked for hooks since ours lies there, and
+// records it.
+func (j *job) tellUnaware(ctx context.Context, rec *record, first bool) error {
+	if first && !j.DryRun {
+		now, err := j.now()
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrNotTold, err)
+		}
+		rec.Placed = &now
+	}
+	running, err := j.running(ctx, j.Units)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrNotTold, err)
+	}
+	if len(running) == 0 {
+		fmt.Fprintln(j.Out, "no libvirt daemon runs: it will see the hook when it starts")
+	}
+	var failed error
+	for _, p := range running {
+		if rec.knows(p) {
+			continue
+		}
+		if err := j.tellOne(ctx, p); err != nil {
+			failed = errors.Join(failed, fmt.Errorf("%w: %w", ErrNotTold, err))
+			continue
+		}
+		rec.Told = append(rec.Told, p)
+	}
+	if j.DryRun {
+		return failed
+	}
+	// A daemon that has ended needs no entry any more.
+	rec.Told = slices.DeleteFunc(rec.Told, func(o Process) bool {
+		return !slices.ContainsFunc(running, func(p Process) bool { return p.PID == o.PID && p.Start == o.Start })
+	})
+	return errors.Join(failed, j.writeRecord(rec))
+}
+
+// tellAll tells each running daemon that the hook is gone. One that does not hear it calls a hook
+// that is not there, which is no fault, so that is said and is no error.
+func (j *job) tellAll(ctx context.Context) error {
+	running, err := j.running(ctx, j.Units)
+	if err != nil {
+		fmt.Fprintf(j.Out, "no daemon is told: %v\n", err)
+	}
+	for _, p := range running {
+		if err := j.tellOne(ctx, p); err != nil {
+			fmt.Fprintf(j.Out, "%v\n", err)
+		}
+	}
+	return nil
+}
+
+func (j *job) tellOne(ctx context.Context, p Process) error {
+	return j.run([]step{{p.says(), func() error {
+		ctx, cancel := context.WithTimeout(ctx, tellTimeout)
+		defer cancel()
+		return j.tell(ctx, j.Units, p)
+	}}})
+}

@@ -1,0 +1,189 @@
+package install
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+// A tree is a file system below a root directory; "" is the host's own.
+// Names inside it are absolute (/etc/libvirt), whatever the root.
+type tree struct{ root string }
+
+// maxLinks is the kernel's own limit on symbolic links in one path (path_resolution(7)).
+const maxLinks = 40
+
+// dir returns where the directory name really is, every symbolic link
+// resolved as a chroot into the root would: none leads out of it. What does not
+// exist is kept as it stands.
+func (t tree) dir(name string) (string, error) { return t.resolve(name, true) }
+
+// file is dir for a file, of which the last element is not followed.
+func (t tree) file(name string) (string, error) { return t.resolve(name, false) }
+
+func (t tree) resolve(name string, last bool) (string, error) {
+	at, rest := "/", strings.Split(name, "/")
+	for links := 0; len(rest) > 0; {
+		elem := rest[0]
+		rest = rest[1:]
+		if elem == "" || elem == "." {
+			continue
+		}
+		at = path.Join(at, elem) // Join keeps ".." at or below the root
+		if elem == ".." || len(rest) == 0 && !last {
+			continue
+		}
+		target, err := os.Readlink(t.root + at)
+		switch {
+		case errors.Is(err, syscall.EINVAL), errors.Is(err, fs.ErrNotExist):
+			continue // no link
+		case err != nil:
+			return "", err
+		}
+		if links++; links > maxLinks {
+			return "", &fs.PathError{Op: "resolve", Path: t.root + name, Err: syscall.ELOOP}
+		}
+		at = path.Dir(at)
+		if path.IsAbs(target) {
+			at = "/"
+		}
+		rest = append(strings.Split(target, "/"), rest...)
+	}
+	return t.root + at, nil
+}
+
+// tempName is what a file is called until it is whole. libvirt runs what lies in qemu.d and
+// nothing else in the hook directory but the names it knows, so it must never be in qemu.d.
+const tempName = ".hugeguard-install.tmp"
+
+// place makes data the content of dst: old or new at any moment, never a part.
+// The file is written in tempDir, which must be on the file system of dst.
+func place(dst, tempDir string, data []byte, mode fs.FileMode) error {
+	tmp := filepath.Join(tempDir, tempName)
+	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := writeNew(tmp, data, mode); err != nil {
+		os.Remove(tmp)
+		return err
+	}
+	if err := os.Rename(tmp, dst); err != nil {
+		os.Remove(tmp)
+		return err
+	}
+	return syncDir(filepath.Dir(dst))
+}
+
+// writeNew creates name, not executable before it is whole, and brings it to the disk.
+func writeNew(name string, data []byte, mode fs.FileMode) error {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if _, err := f.Write(data); err != nil {
+		return err
+	}
+	if os.Geteuid() == 0 { // a directory with the set-group-ID bit would give it another group
+		if err := f.Chown(0, 0); err != nil {
+			return err
+		}
+	}
+	if err := f.Chmod(mode); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// rename moves old over new and brings the directory to the disk.
+func rename(old, new string) error {
+	if err := os.Rename(old, new); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(new))
+}
+
+// remove removes a file, not a directory, and brings the directory to the disk.
+func remove(name string) error {
+	if err := syscall.Unlink(name); err != nil {
+		return &fs.PathError{Op: "remove", Path: name, Err: err}
+	}
+	return syncDir(filepath.Dir(name))
+}
+
+// mkdir creates one directory with mode 0755 whatever the umask: what a root with a strict
+// umask could not list for anybody else would look like a missing hook.
+func mkdir(name string) error {
+	if err := os.Mkdir(name, 0o755); err != nil {
+		return err
+	}
+	if err := os.Chmod(name, 0o755); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(name))
+}
+
+// rmdir removes name if it is an empty directory; one that is in use, or gone, is left alone.
+func rmdir(name string) error {
+	switch err := syscall.Rmdir(name); err {
+	case nil:
+		return syncDir(filepath.Dir(name))
+	case syscall.ENOTEMPTY, syscall.EEXIST, syscall.ENOENT, syscall.ENOTDIR:
+		return nil
+	default:
+		return &fs.PathError{Op: "rmdir", Path: name, Err: err}
+	}
+}
+
+func syncDir(name string) error {
+	d, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	// EINVAL: a file system that does not sync directories.
+	if err := d.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) {
+		return err
+	}
+	return nil
+}
+
+// missing lists which of the directories names do not exist, in their order.
+func (t tree) missing(names []string) ([]string, error) {
+	var gone []string
+	for _, name := range names {
+		real, err := t.dir(name)
+		if err != nil {
+			return nil, err
+		}
+		fi, err := os.Stat(real)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			if link, err := t.file(name); err != nil {
+				return nil, err
+			} else if _, err := os.Lstat(link); err == nil {
+				return nil, fmt.Errorf("%s is a symbolic link to nothing", link)
+			}
+			gone = append(gone, name)
+		case err != nil:
+			return nil, err
+		case !fi.IsDir():
+			return nil, &fs.PathError{Op: "open", Path: real, Err: syscall.ENOTDIR}
+		}
+	}
+	return gone, nil
+}
+
+// owner returns the user and group that own a file.
+func owner(fi fs.FileInfo) (uid, gid int) {
+	st := fi.Sys().(*syscall.Stat_t)
+	return int(st.Uid), int(st.Gid)
+}
