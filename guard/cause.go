@@ -64,7 +64,7 @@ func (l launch) blame(host Host, f *failure) blame {
 		return blame{CauseOtherHolder, outsiders}
 	}
 	if guests := of(HolderGuest); len(guests) > 0 && fitsWithout(onNodes) {
-		return blame{CauseGuests, guests}
+		return blame{CauseGuests, append(guests, of(HolderOVS, HolderProcess)...)}
 	}
 	return blame{CauseUnaccounted, onNodes}
 }

@@ -56,15 +56,14 @@ type launch struct {
 // else what may go wrong.
 func (l launch) play(host Host) (must *failure, risks []Finding) {
 	fails := make([]bool, len(allRules))
-	every := true
-	var last *failure
+	var failures []*failure
 	for i, r := range allRules {
 		f, found := simulate(r, l.backends, l.cpuset, host)
 		if f != nil {
-			fails[i], last = true, f
+			fails[i] = true
+			failures = append(failures, f)
 			continue
 		}
-		every = false
 		for _, finding := range found {
 			same := func(known Finding) bool { return reflect.DeepEqual(known, finding) }
 			if !slices.ContainsFunc(risks, same) {
@@ -72,15 +71,35 @@ func (l launch) play(host Host) (must *failure, risks []Finding) {
 			}
 		}
 	}
-	if every {
-		return last, nil
+	if len(failures) == len(allRules) {
+		return commonest(failures), nil
 	}
-	if last != nil {
-		pool, _ := host.pool(last.pageKiB)
-		message := fmt.Sprintf("it fails %s: %s", condition(allRules, fails), last.text(host))
-		risks = append([]Finding{newFinding(codeSome, SeverityWarn, pool, last.nodes, last.needed, message)}, risks...)
+	if len(failures) > 0 {
+		f := commonest(failures)
+		pool, _ := host.pool(f.pageKiB)
+		message := fmt.Sprintf("it fails %s: %s", condition(allRules, fails), f.text(host))
+		risks = append([]Finding{newFinding(codeSome, SeverityWarn, pool, f.nodes, f.needed, message)}, risks...)
 	}
 	return nil, risks
+}
+
+// commonest returns the failure that most rules lead to, the newest of those
+// that as many do.
+func commonest(failures []*failure) *failure {
+	var best *failure
+	most := 0
+	for _, f := range failures {
+		count := 0
+		for _, other := range failures {
+			if reflect.DeepEqual(f, other) {
+				count++
+			}
+		}
+		if count >= most {
+			best, most = f, count
+		}
+	}
+	return best
 }
 
 // mustFail says whether the launch fails on that host whatever happens.

@@ -73,14 +73,8 @@ func (b blame) clause(host Host, f *failure) string {
 	there := pool.on(f.nodes)
 	page := Size(f.pageKiB)
 	switch b.cause {
-	case CauseOVS:
-		return b.holding(f, there.Total, func(h Holder) string {
-			return fmt.Sprintf("Open vSwitch DPDK (%s, pid %d)", Printable(h.Name, maxName), h.PID)
-		})
-	case CauseOtherHolder:
-		return b.holding(f, there.Total, processName)
-	case CauseGuests:
-		return b.holding(f, there.Total, func(h Holder) string { return "guest " + Printable(h.Name, maxName) })
+	case CauseOVS, CauseOtherHolder, CauseGuests:
+		return b.holding(f, there.Total)
 	case CauseKernelReserved:
 		return fmt.Sprintf("%d of its free pages are promised to processes that have not touched them yet", pool.Reserved)
 	case CausePoolMissing:
@@ -93,17 +87,25 @@ func (b blame) clause(host Host, f *failure) string {
 	return ""
 }
 
-func processName(h Holder) string {
-	return fmt.Sprintf("%s (pid %d)", Printable(h.Name, maxName), h.PID)
-}
-
 // holding says who holds how much of the short nodes' pages.
-func (b blame) holding(f *failure, total uint64, name func(Holder) string) string {
+func (b blame) holding(f *failure, total uint64) string {
 	var each []string
 	for _, h := range b.holders {
-		each = append(each, fmt.Sprintf("%s holds %d", name(h), h.on(f.nodes)))
+		each = append(each, fmt.Sprintf("%s holds %d", h.name(), h.on(f.nodes)))
 	}
 	return fmt.Sprintf("%s of %d", enumerate(each, 3), total)
+}
+
+// name says in words who a holder is.
+func (h Holder) name() string {
+	switch name := Printable(h.Name, maxName); h.Kind {
+	case HolderOVS:
+		return fmt.Sprintf("Open vSwitch DPDK (%s, pid %d)", name, h.PID)
+	case HolderGuest:
+		return "guest " + name
+	default:
+		return fmt.Sprintf("%s (pid %d)", name, h.PID)
+	}
 }
 
 func (b blame) unaccounted(host Host, f *failure) string {

@@ -1,5 +1,7 @@
 package guard
 
+import "slices"
+
 // rules are what differs between the releases of libvirt and QEMU in whether
 // a launch succeeds. The two are packaged apart, so nearly every combination
 // is out there. A guard that does not know which it serves refuses only what
@@ -57,37 +59,50 @@ var allRules = func() []rules {
 	return all
 }()
 
-// conditions names, for each rule, when it holds and when it does not, for the
-// findings of a launch that it decides.
-var conditions = []struct {
-	of      func(rules) bool
-	yes, no string
-}{
-	{func(r rules) bool { return r.cpuset },
-		"where libvirt may use the cpuset controller", "where libvirt may not use the cpuset controller"},
-	{func(r rules) bool { return r.union }, "with libvirt 9.5 or later", "with libvirt before 9.5"},
-	{func(r rules) bool { return r.exactFiles }, "with QEMU 9.1 or later", "with QEMU before 9.1"},
-	{func(r rules) bool { return r.parallel }, "with QEMU 9.0 or later", "with QEMU before 9.0"},
-	{func(r rules) bool { return r.restrictiveThreads },
-		"with libvirt 9.2 and QEMU 7.2 or later", "with libvirt before 9.2 or QEMU before 7.2"},
-	{func(r rules) bool { return r.threads },
-		"with libvirt 9.0 and QEMU 7.2 or later", "with libvirt before 9.0 or QEMU before 7.2"},
+// literal is a rule that holds or does not, and when that is the case.
+type literal struct {
+	of   func(rules) bool
+	text string
 }
 
-// condition says in words under which rules a launch fails, given the fate
-// under each of all.
+func either(of func(rules) bool, yes, no string) []literal {
+	return []literal{{of, yes}, {func(r rules) bool { return !of(r) }, no}}
+}
+
+// literals are in the order in which [condition] tries them.
+var literals = slices.Concat(
+	either(func(r rules) bool { return r.cpuset },
+		"where libvirt may use the cpuset controller", "where libvirt may not use the cpuset controller"),
+	either(func(r rules) bool { return r.union }, "with libvirt 9.5 or later", "with libvirt before 9.5"),
+	either(func(r rules) bool { return r.exactFiles }, "with QEMU 9.1 or later", "with QEMU before 9.1"),
+	either(func(r rules) bool { return r.parallel }, "with QEMU 9.0 or later", "with QEMU before 9.0"),
+	either(func(r rules) bool { return r.restrictiveThreads },
+		"with libvirt 9.2 and QEMU 7.2 or later", "with libvirt before 9.2 or QEMU before 7.2"),
+	either(func(r rules) bool { return r.threads },
+		"with libvirt 9.0 and QEMU 7.2 or later", "with libvirt before 9.0 or QEMU before 7.2"),
+)
+
+// condition says in words under which rules a launch fails, given its fate
+// under each of all: by one literal, by two together, or vaguely.
 func condition(all []rules, fails []bool) string {
-	for _, c := range conditions {
-		yes, no := true, true
+	decided := func(a, b literal) bool {
 		for i, r := range all {
-			yes = yes && fails[i] == c.of(r)
-			no = no && fails[i] != c.of(r)
+			if fails[i] != (a.of(r) && b.of(r)) {
+				return false
+			}
 		}
-		switch {
-		case yes:
-			return c.yes
-		case no:
-			return c.no
+		return true
+	}
+	for _, a := range literals {
+		if decided(a, a) {
+			return a.text
+		}
+	}
+	for i, a := range literals {
+		for _, b := range literals[i+1:] {
+			if decided(a, b) {
+				return b.text + " " + a.text
+			}
 		}
 	}
 	return "with some releases of libvirt and QEMU"

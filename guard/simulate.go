@@ -167,7 +167,7 @@ func mismatch(r rules, b Backend) *failure {
 		return nil
 	}
 	var why string
-	for _, bytes := range []uint64{b.Bytes, b.ExactBytes} {
+	for _, bytes := range []uint64{b.ExactBytes, b.Bytes} {
 		page := b.PageKiB * 1024
 		switch size := Size(bytes / 1024); {
 		case bytes < page:

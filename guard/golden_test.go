@@ -1,0 +1,101 @@
+package guard_test
+
+import (
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"hugeguard/guard"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// twoNodes is a host with two idle nodes, all of whose page sizes are mounted:
+// on it a verdict's demand shows how each domain was read.
+func twoNodes(base, dflt uint64, sizes ...uint64) guard.Host {
+	host := guard.Host{BasePageKiB: base, DefaultPageKiB: dflt, Sizes: sizes}
+	for id := range 4 {
+		host.Nodes = append(host.Nodes, guard.Node{ID: id, HasMemory: true, HasCPU: true})
+	}
+	for _, kib := range sizes {
+		host.Mounts = append(host.Mounts, guard.Mount{Path: "/dev/hugepages", PageKiB: kib})
+		pool := guard.SizePool{PageKiB: kib}
+		for _, n := range host.Nodes {
+			pool.Nodes = append(pool.Nodes, guard.NodePool{Node: n.ID, Total: 1 << 20, Free: 1 << 20})
+		}
+		host.Pools = append(host.Pools, pool)
+	}
+	return host
+}
+
+// hostOf is an idle host of a domain's architecture.
+func hostOf(name string) guard.Host {
+	switch {
+	case strings.HasPrefix(name, "arm64-64k"), strings.HasPrefix(name, "arm64-512m"):
+		return twoNodes(64, 512<<10, 2048, 512<<10, 16<<20)
+	case strings.HasPrefix(name, "arm64"):
+		return twoNodes(4, 2048, 64, 2048, 32<<10, 1<<20)
+	case strings.HasPrefix(name, "ppc64le"):
+		return twoNodes(64, 2048, 2048, 1<<20)
+	}
+	return twoNodes(4, 2048, 2048, 1<<20)
+}
+
+// TestDemands compares what is read out of every domain with what was checked
+// by hand against libvirt's own QEMU command lines.
+func TestDemands(t *testing.T) {
+	files, err := filepath.Glob("../testdata/domains/*.xml")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no domains: %v", err)
+	}
+	for _, file := range files {
+		name := strings.TrimSuffix(filepath.Base(file), ".xml")
+		t.Run(name, func(t *testing.T) {
+			xml, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			demand, err := guard.ParseDomain(xml)
+			if err != nil {
+				t.Fatal(err)
+			}
+			verdict := guard.Judge(demand, hostOf(name))
+			got, err := json.MarshalIndent(struct {
+				Decision guard.Decision  `json:"decision"`
+				Summary  string          `json:"summary"`
+				Demand   []guard.Backend `json:"demand"`
+			}{verdict.Decision, verdict.Summary, verdict.Demand}, "", " ")
+			if err != nil {
+				t.Fatal(err)
+			}
+			golden(t, "demand/"+name+".json", string(got)+"\n")
+		})
+	}
+}
+
+// golden compares text with a file below testdata/golden.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("../testdata/golden", name)
+	if *update {
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", path, diff)
+	}
+}

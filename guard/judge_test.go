@@ -1,0 +1,268 @@
+package guard
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// pages is a host with one size of pages, 2 MiB, and so many free on each
+// node; nothing is held, reserved or overcommitted.
+func pages(free ...uint64) Host {
+	host := Host{BasePageKiB: 4, DefaultPageKiB: 2048, Sizes: []uint64{2048, 1 << 20},
+		Mounts: []Mount{{"/dev/hugepages", 2048}, {"/dev/hugepages1G", 1 << 20}}}
+	pool := SizePool{PageKiB: 2048}
+	for id, n := range free {
+		host.Nodes = append(host.Nodes, Node{ID: id, HasMemory: true, HasCPU: true})
+		pool.Nodes = append(pool.Nodes, NodePool{Node: id, Total: n, Free: n})
+	}
+	host.Pools = []SizePool{pool}
+	return host
+}
+
+// pooled changes the host's only pool.
+func (h Host) pooled(f func(*SizePool)) Host { return h.change(f) }
+
+// heldBy has somebody take pages of a node, which had them on top of its free
+// ones.
+func (h Host) heldBy(kind HolderKind, name string, pid int, node int, n uint64) Host {
+	h = h.change(func(p *SizePool) { p.Nodes[node].Total += n })
+	holders := Holders{}
+	if h.Holders != nil {
+		holders = *h.Holders
+	}
+	holders.List = append(slices.Clone(holders.List), Holder{Kind: kind, Name: name, PID: pid, PageKiB: 2048, Pages: map[int]uint64{node: n}})
+	h.Holders = &holders
+	return h
+}
+
+// cell is a guest cell of so many 2 MiB pages, bound as libvirt would say it:
+// "" or "MODE:NODES".
+type cell struct {
+	pages   uint64
+	memnode string
+}
+
+// guest writes the XML of a guest of cells; memory is numatune/memory as
+// "MODE:NODES", or "".
+func guest(t *testing.T, memory string, cells ...cell) Demand {
+	t.Helper()
+	var numa, tune strings.Builder
+	if mode, nodes, ok := strings.Cut(memory, ":"); ok {
+		fmt.Fprintf(&tune, "<memory mode='%s' nodeset='%s'/>", mode, nodes)
+	}
+	for i, c := range cells {
+		fmt.Fprintf(&numa, "<cell id='%d' cpus='%d' memory='%d' unit='MiB'/>", i, i, 2*c.pages)
+		if mode, nodes, ok := strings.Cut(c.memnode, ":"); ok {
+			fmt.Fprintf(&tune, "<memnode cellid='%d' mode='%s' nodeset='%s'/>", i, mode, nodes)
+		}
+	}
+	return parse(t, fmt.Sprintf(`<domain type='kvm'><name>g</name><memory unit='MiB'>1</memory>
+		<memoryBacking><hugepages><page size='2' unit='MiB'/></hugepages></memoryBacking>
+		<numatune>%s</numatune><os><type arch='x86_64'>hvm</type></os><cpu><numa>%s</numa></cpu></domain>`, &tune, &numa))
+}
+
+// plain is a guest without cells of so many MiB.
+func plain(t *testing.T, mib int, memory, backing string) Demand {
+	t.Helper()
+	tune := ""
+	if mode, nodes, ok := strings.Cut(memory, ":"); ok {
+		tune = fmt.Sprintf("<numatune><memory mode='%s' nodeset='%s'/></numatune>", mode, nodes)
+	}
+	return parse(t, fmt.Sprintf(`<domain type='kvm'><name>g</name><memory unit='MiB'>%d</memory>
+		<memoryBacking>%s</memoryBacking>%s<os><type arch='x86_64'>hvm</type></os></domain>`, mib, backing, tune))
+}
+
+func parse(t *testing.T, xml string) Demand {
+	t.Helper()
+	d, err := ParseDomain([]byte(xml))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+const twoMiB = "<hugepages><page size='2' unit='MiB'/></hugepages>"
+
+// TestJudge plays launches whose outcome was measured on a two-node machine
+// with libvirt 9.0, QEMU 7.2 and Linux 6.1 (and with libvirt 11.3, QEMU 10.0
+// and Linux 6.12 where they differ).
+func TestJudge(t *testing.T) {
+	incident := pages(0, 512).heldBy(HolderOVS, "ovs-vswitchd", 702, 0, 512).
+		heldBy(HolderGuest, "a", 11, 0, 256).heldBy(HolderGuest, "b", 12, 0, 256)
+	overcommit := func(h Host, n uint64) Host {
+		return h.pooled(func(p *SizePool) { p.Overcommit = n })
+	}
+	reserved := func(h Host, n uint64) Host {
+		return h.pooled(func(p *SizePool) { p.Reserved = n })
+	}
+	noCPU := pages(100, 100)
+	noCPU.Nodes[1].HasCPU = false
+	noMemory := pages(100, 100)
+	noMemory.Nodes = append(noMemory.Nodes, Node{ID: 2, HasCPU: true})
+	for _, test := range []struct {
+		name   string
+		demand Demand
+		host   Host
+		want   Decision
+		cause  Cause
+		code   string // of the first finding
+		says   string // in the summary
+	}{
+		// Enough, to the page.
+		{"unbound over both nodes", plain(t, 400, "", twoMiB), pages(100, 100), Allow, "", "", "it fits"},
+		{"unbound, one page short", plain(t, 402, "", twoMiB), pages(100, 100), Refuse, CausePoolTooSmall, codeNodeShort, "this host has 200 free 2 MiB huge pages, 201 needed"},
+		{"strict, exactly enough", guest(t, "", cell{100, "strict:0"}), pages(100, 0), Allow, "", "", ""},
+		{"strict, one page short", guest(t, "", cell{101, "strict:0"}), pages(100, 500), Refuse, CausePoolTooSmall, codeNodeShort, "node 0 has 100 free 2 MiB huge pages, 101 needed"},
+		{"strict over two nodes is the sum", guest(t, "strict:0-1", cell{200, ""}), pages(100, 100, 50), Allow, "", "", ""},
+		{"strict over two nodes, one short", guest(t, "strict:0-1", cell{201, ""}), pages(100, 100, 50), Refuse, CausePoolTooSmall, codeNodeShort, "nodes 0-1 have 200 free 2 MiB huge pages, 201 needed"},
+		{"two cells on one node add up", guest(t, "strict:0", cell{60, "strict:0"}, cell{60, "strict:0"}), pages(100, 500), Refuse, CausePoolTooSmall, codeNodeShort, "node 0 has 100 free 2 MiB huge pages, 120 needed"},
+		{"two cells on their own nodes", guest(t, "strict:0-1", cell{100, "strict:0"}, cell{100, "strict:1"}), pages(100, 100), Allow, "", "", ""},
+		{"a missing pool", guest(t, "", cell{10, "strict:1"}), pages(100, 0), Refuse, CausePoolMissing, codeNodeShort, "were ever set up there"},
+
+		// Softness.
+		{"preferred spills", guest(t, "", cell{150, "preferred:0"}), pages(100, 100), Warn, "", codeSpill, "only 100 of its 150"},
+		{"preferred that fits", guest(t, "", cell{100, "preferred:0"}), pages(100, 100), Allow, "", "", ""},
+		{"preferred with nowhere to go", guest(t, "", cell{201, "preferred:0"}), pages(100, 100), Refuse, CausePoolTooSmall, codeNodeShort, ""},
+		{"interleave with less than a share", guest(t, "", cell{20, "interleave:0-1"}), pages(5, 35), Warn, "", codeSpill, ""},
+		{"interleave that fits", guest(t, "", cell{20, "interleave:0-1"}), pages(10, 35), Allow, "", "", ""},
+		{"preferred under a strict cpuset is hard", guest(t, "strict:0", cell{101, "preferred:0"}), pages(100, 500), Refuse, CausePoolTooSmall, codeNodeShort, "node 0 has 100"},
+		{"restrictive is kept by the cpuset alone", plain(t, 202, "restrictive:0", twoMiB), pages(100, 100), Warn, "", codeSome, "where libvirt may use the cpuset controller"},
+		{"restrictive with nowhere to go", plain(t, 402, "restrictive:0", twoMiB), pages(100, 100), Refuse, CausePoolTooSmall, codeNodeShort, ""},
+
+		// The other cell's pages.
+		{"a soft cell may go elsewhere", guest(t, "", cell{100, "strict:0"}, cell{100, ""}), pages(100, 100), Warn, "", codeOrder, "ram-node0 fits on node 0 only if"},
+		{"overlapping sets, no assignment", guest(t, "", cell{60, "strict:0"}, cell{60, "strict:0"}, cell{90, "strict:0-1"}), pages(100, 100), Refuse, CausePoolTooSmall, codeNodeShort, "node 0 has 100 free 2 MiB huge pages, 120 needed"},
+		{"overlapping sets, an assignment", guest(t, "", cell{100, "strict:0"}, cell{90, "strict:0-1"}), pages(100, 100), Warn, "", codeOrder, ""},
+
+		// Reservations protect no node, and bind all.
+		{"reserved by others", plain(t, 512, "", twoMiB), reserved(pages(300, 900), 1000), Refuse, CauseKernelReserved, codeReserved, "this host has 1200 free 2 MiB huge pages, 1000 of them reserved, 256 needed"},
+		{"reserved, with room", plain(t, 400, "", twoMiB), reserved(pages(300, 900), 1000), Allow, "", "", ""},
+		{"a reservation elsewhere does not save the node", guest(t, "", cell{10, "strict:1"}), reserved(pages(20, 20), 30), Allow, "", "", ""},
+
+		// Surplus pages may rescue, and are promised to nobody.
+		{"overcommit may rescue", guest(t, "", cell{30, "strict:0"}), overcommit(pages(20, 20), 20), Warn, "", codeOvercommit, "surplus"},
+		{"overcommit is too little", guest(t, "", cell{45, "strict:0"}), overcommit(pages(20, 20), 20), Refuse, CausePoolTooSmall, codeNodeShort, ""},
+		{"overcommit does not help under a cpuset", guest(t, "strict:0", cell{30, "strict:0"}), overcommit(pages(20, 20), 20), Refuse, CausePoolTooSmall, codeNodeShort, ""},
+		{"overcommit helps a cpuset of all nodes", guest(t, "strict:0-1", cell{50, "strict:0-1"}), overcommit(pages(20, 20), 20), Warn, "", codeOvercommit, ""},
+		{"overcommit is used up", guest(t, "", cell{30, "strict:0"}), pages(20, 20).pooled(func(p *SizePool) { p.Overcommit, p.Surplus = 20, 15 }), Refuse, CauseUnaccounted, codeNodeShort, ""},
+
+		// Bindings that fail whatever is free.
+		{"a memnode outside memory", guest(t, "strict:0", cell{10, "strict:1"}), pages(100, 100), Warn, "", codeSome, "before 9.5"},
+		{"a node without memory", guest(t, "", cell{10, "strict:2"}), noMemory, Refuse, CauseBindingImpossible, codeBinding, "no memory belongs there"},
+		{"preferred towards a node without memory", guest(t, "", cell{10, "preferred:2"}), noMemory, Refuse, CauseBindingImpossible, codeBinding, ""},
+		{"interleave over one that has some", guest(t, "", cell{10, "interleave:1-2"}), noMemory, Allow, "", "", ""},
+		{"a node without CPUs", guest(t, "", cell{10, "strict:1"}), noCPU, Warn, "", codeSome, "no CPU belongs there"},
+		{"nodes one of which has CPUs", guest(t, "", cell{10, "strict:0-1"}), noCPU, Allow, "", "", ""},
+		{"a node that does not exist is libvirt's", guest(t, "", cell{10, "strict:7"}), pages(100, 100), Allow, "", codeLeftToOthers, "no NUMA node 7"},
+
+		// Sizes.
+		{"no multiple, unbound", plain(t, 21, "", twoMiB), pages(100, 100), Warn, "", codeSome, "with QEMU 9.1 or later"},
+		{"no multiple, unbound, and short", plain(t, 501, "", twoMiB), pages(100, 100), Refuse, CausePoolTooSmall, codeNodeShort, "251 needed"},
+		{"no multiple, bound", plain(t, 21, "strict:0", twoMiB), pages(100, 100), Refuse, CauseSizeMismatch, codeSize, "no multiple of its 2 MiB page"},
+		{"no multiple, memfd", plain(t, 21, "", twoMiB+"<source type='memfd'/>"), pages(100, 100), Refuse, CauseSizeMismatch, codeSize, ""},
+		{"less than a page", plain(t, 512, "", "<hugepages><page size='1' unit='GiB'/></hugepages>"), pages(1000), Refuse, CauseSizeMismatch, codeSize, "less than one page of 1 GiB"},
+		{"a size the kernel lacks, in a memfd", plain(t, 512, "", "<hugepages><page size='16' unit='MiB'/></hugepages><source type='memfd'/>"), pages(1000), Refuse, CausePageSizeUnsupported, codePageSize, "this kernel has 2 MiB, 1 GiB"},
+		{"a size without a mount is libvirt's", plain(t, 512, "", "<hugepages><page size='16' unit='MiB'/></hugepages>"), pages(1), Allow, "", codeLeftToOthers, "no hugetlbfs mount for 16 MiB"},
+		{"not huge", plain(t, 512, "", "<hugepages><page size='4' unit='KiB'/></hugepages>"), pages(0), Allow, "", "", "it needs no huge pages"},
+
+		// Who holds them.
+		{"the incident", guest(t, "strict:0", cell{256, "strict:0"}), incident, Refuse, CauseOVS, codeNodeShort,
+			"node 0 has 0 free 2 MiB huge pages, 256 needed: Open vSwitch DPDK (ovs-vswitchd, pid 702) holds 512 of 1024; set reserved_huge_pages=node:0,size:2048,count:512 (node 1 has 512 free); see: journalctl -t hugeguard"},
+		{"the incident, on the other node", guest(t, "strict:1", cell{256, "strict:1"}), incident, Allow, "", "", ""},
+		{"too large even without Open vSwitch", guest(t, "strict:0", cell{600, "strict:0"}), incident, Refuse, CauseGuests, codeNodeShort, "guest a holds 256, guest b holds 256, Open vSwitch DPDK (ovs-vswitchd, pid 702) holds 512 of 1024;"},
+		{"guests hold the pages", guest(t, "strict:0", cell{64, "strict:0"}), pages(0, 9).heldBy(HolderGuest, "a", 1, 0, 64), Refuse, CauseGuests, codeNodeShort, "guest a holds 64 of 64"},
+		{"another process holds them", guest(t, "strict:0", cell{64, "strict:0"}), pages(0, 9).heldBy(HolderProcess, "vpp_main", 5, 0, 64), Refuse, CauseOtherHolder, codeNodeShort, "vpp_main (pid 5) holds 64 of 64; set reserved_huge_pages=node:0,size:2048,count:64"},
+		{"Open vSwitch holds pages elsewhere", guest(t, "strict:0", cell{64, "strict:0"}), pages(0, 0).heldBy(HolderGuest, "a", 1, 0, 64).heldBy(HolderOVS, "ovs-vswitchd", 2, 1, 64), Refuse, CauseGuests, codeNodeShort, ""},
+		{"nobody visible holds them", guest(t, "strict:0", cell{64, "strict:0"}), pages(0, 0).heldBy(HolderGuest, "a", 1, 0, 3).pooled(func(p *SizePool) { p.Nodes[0].Total = 100 }), Refuse, CauseUnaccounted, codeNodeShort, "97 of 100 pages are held by nobody that can be seen"},
+		{"nobody looked", guest(t, "strict:0", cell{64, "strict:0"}), pages(0, 0).pooled(func(p *SizePool) { p.Nodes[0].Total = 100 }), Refuse, CauseUnaccounted, codeNodeShort, "was not looked at"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			v := Judge(test.demand, test.host)
+			code := ""
+			if len(v.Findings) > 0 {
+				code = v.Findings[0].Code
+			}
+			if v.Decision != test.want || v.Cause != test.cause || code != test.code {
+				t.Errorf("got %s %q %q, want %s %q %q", v.Decision, v.Cause, code, test.want, test.cause, test.code)
+			}
+			if !strings.Contains(v.Summary, test.says) {
+				t.Errorf("summary is %q, want in it %q", v.Summary, test.says)
+			}
+			if strings.Contains(v.Summary, "\n") || len(v.Summary) > 600 {
+				t.Errorf("the summary does not fit libvirt's error: %q", v.Summary)
+			}
+		})
+	}
+}
+
+// TestJudgeAuto: numad's choice is not known at prepare.
+func TestJudgeAuto(t *testing.T) {
+	d := parse(t, `<domain type='kvm'><name>g</name><memory unit='MiB'>200</memory><vcpu placement='auto'>2</vcpu>
+		<memoryBacking>`+twoMiB+`</memoryBacking><numatune><memory mode='strict' placement='auto'/></numatune></domain>`)
+	for _, test := range []struct {
+		host Host
+		want Decision
+	}{
+		{pages(100, 100), Allow},
+		{pages(100, 99), Warn},
+		{pages(50, 50), Warn}, // numad may advise both nodes
+		{pages(50, 49), Refuse},
+	} {
+		if v := Judge(d, test.host); v.Decision != test.want {
+			t.Errorf("free %v: %s (%s), want %s", test.host.Pools[0].Nodes, v.Decision, v.Summary, test.want)
+		}
+	}
+}
+
+// TestJudgeVirtioMem: QEMU starts without the device's memory.
+func TestJudgeVirtioMem(t *testing.T) {
+	d := parse(t, `<domain type='kvm'><name>g</name><memory unit='MiB'>1</memory><memoryBacking>`+twoMiB+`</memoryBacking>
+		<cpu><numa><cell id='0' cpus='0' memory='20' unit='MiB'/></numa></cpu>
+		<devices><memory model='virtio-mem'><target><size unit='MiB'>100</size><node>0</node>
+		<block unit='MiB'>2</block><requested unit='MiB'>80</requested></target></memory></devices></domain>`)
+	for free, want := range map[uint64]Decision{50: Allow, 49: Warn, 10: Warn, 9: Refuse} {
+		if v := Judge(d, pages(free)); v.Decision != want {
+			t.Errorf("%d free: %s (%s), want %s", free, v.Decision, v.Summary, want)
+		}
+	}
+}
+
+// TestSummaryIsBounded: libvirt cuts errors at 1024 bytes, and names are other
+// people's.
+func TestSummaryIsBounded(t *testing.T) {
+	host := pages(0, 9)
+	for pid := range 200 {
+		host = host.heldBy(HolderGuest, strings.Repeat("\x1b[31m\n", 300), pid, 0, 1)
+	}
+	v := Judge(guest(t, "", cell{64, "strict:0"}), host)
+	if v.Cause != CauseGuests || len(v.Summary) > 600 || strings.ContainsAny(v.Summary, "\n\x1b") {
+		t.Errorf("%s, %d bytes: %q", v.Cause, len(v.Summary), v.Summary)
+	}
+	if text := v.Text(); strings.ContainsRune(text, 0x1b) || len(text) > 20000 {
+		t.Errorf("%d bytes of text: %.300q", len(text), text)
+	}
+}
+
+func TestPrintable(t *testing.T) {
+	for in, want := range map[string]string{
+		"instance-00000001": "instance-00000001",
+		"100% größe":        "100% größe",
+		"a\nb\tc":           `a\nb\tc`,
+		"\x1b]0;x\a":        `\x1b]0;x\a`,
+		"\xff\x00":          `\xff\x00`,
+		`a\nb`:              `a\\nb`,
+		"\u202eabc\u2028":   `\u202eabc\u2028`,
+	} {
+		if got := Printable(in, 100); got != want {
+			t.Errorf("%q: got %s, want %s", in, got, want)
+		}
+	}
+	if got := Printable("0123456789", 4); got != "0123..." {
+		t.Errorf("cut to %q", got)
+	}
+	if got := Printable("012\x1b", 4); got != "012..." {
+		t.Errorf("an escape was cut in two: %q", got)
+	}
+}
