@@ -1,0 +1,118 @@
+package sysfs
+
+import (
+	"reflect"
+	"testing"
+)
+
+func TestParseList(t *testing.T) {
+	for text, want := range map[string][]int{
+		"0\n":         {0},
+		"0-3":         {0, 1, 2, 3},
+		"0,8-9,252\n": {0, 8, 9, 252},
+		"\n":          nil,
+	} {
+		if got, err := parseList(text); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%q: %v, %v, want %v", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"a", "1-", "-1", "3-1", "0,,1", "1024", "0-99999999999"} {
+		if got, err := parseList(text); err == nil {
+			t.Errorf("%q is taken for %v", text, got)
+		}
+	}
+}
+
+func TestParseHugetlbMounts(t *testing.T) {
+	const text = `proc /proc proc rw 0 0
+hugetlbfs /dev/hugepages hugetlbfs rw,relatime,pagesize=2M 0 0
+none /mnt/one\040gig hugetlbfs rw,pagesize=1024M,size=2097152K 0 0
+none /huge hugetlbfs rw 0 0
+hugetlbfs /tmp tmpfs rw,pagesize=2M 0 0
+`
+	got, err := parseHugetlbMounts(text)
+	want := []Mount{{"/dev/hugepages", 2048}, {"/mnt/one gig", 1 << 20}, {"/huge", 0}}
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%v, %v, want %v", got, err, want)
+	}
+	if _, err := parseHugetlbMounts("none /h hugetlbfs pagesize=2X 0 0\n"); err == nil {
+		t.Error("a page size of 2X is taken")
+	}
+}
+
+// TestParseNUMAMaps holds lines of every form that Linux 6.1 was seen to
+// print, and of names that try to look like more.
+func TestParseNUMAMaps(t *testing.T) {
+	const text = `7fd02b400000 bind:0 file=/hp/t.yF4cxr\040(deleted) huge dirty=20 N0=20 kernelpagesize_kB=2048
+7f6653c00000 prefer (many):0 file=/hp/qemu_back_mem huge anon=20 dirty=20 N0=15 N1=5 kernelpagesize_kB=2048
+7f628c800000 interleave:0-1 file=/anon_hugepage\040(deleted) huge anon=2 dirty=2 N12=2 kernelpagesize_kB=1048576
+7fb6a7400000 default file=/hp/k\040(deleted) huge
+7f0000000000 default file=/tmp/huge\040N0\0759 dirty=1 N0=1 kernelpagesize_kB=4
+7f0000001000 default file=/hp/x\012N1\0751 huge dirty=1 N0=1 kernelpagesize_kB=2048
+7f0000002000 default heap anon=1 dirty=1 N0=1 kernelpagesize_kB=4
+`
+	got, err := parseNUMAMaps(text)
+	want := []Mapping{
+		{Start: 0x7fd02b400000, File: "/hp/t.yF4cxr (deleted)", PageKiB: 2048, Pages: map[int]uint64{0: 20}},
+		{Start: 0x7f6653c00000, File: "/hp/qemu_back_mem", PageKiB: 2048, Anon: 20, Pages: map[int]uint64{0: 15, 1: 5}},
+		{Start: 0x7f628c800000, File: "/anon_hugepage (deleted)", PageKiB: 1 << 20, Anon: 2, Pages: map[int]uint64{12: 2}},
+		{Start: 0x7fb6a7400000, File: "/hp/k (deleted)"},
+		{Start: 0x7f0000001000, File: "/hp/x\nN1=1", PageKiB: 2048, Pages: map[int]uint64{0: 1}},
+	}
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v, %v\nwant %+v", got, err, want)
+	}
+	for _, bad := range []string{"zz default file=/x huge N0=1", "7f00 default huge N0=x", "7f00 default huge N9999=1"} {
+		if got, err := parseNUMAMaps(bad); err == nil {
+			t.Errorf("%q is taken for %+v", bad, got)
+		}
+	}
+}
+
+func TestAddInodes(t *testing.T) {
+	mappings := []Mapping{{Start: 0x7f00}, {Start: 0x8f00}}
+	err := addInodes(mappings, "7f00-7fff rw-s 00000000 00:0f 4711 /dev/hugepages/a b (deleted)\n9f00-9fff rw-p 00000000 00:00 0\n")
+	if err != nil || mappings[0].Device != "00:0f" || mappings[0].Inode != 4711 || mappings[1].Inode != 0 {
+		t.Errorf("%+v, %v", mappings, err)
+	}
+}
+
+func TestParseStatus(t *testing.T) {
+	name, kib, err := parseStatus("Name:\tovs-vswitchd\nUmask:\t0022\nHugetlbPages:\t  524288 kB\n")
+	if name != "ovs-vswitchd" || kib != 524288 || err != nil {
+		t.Errorf("%q, %d, %v", name, kib, err)
+	}
+	if name, kib, err = parseStatus("Name:\tkthreadd\nState:\tS\n"); name != "kthreadd" || kib != 0 || err != nil {
+		t.Errorf("kernel thread: %q, %d, %v", name, kib, err)
+	}
+	// The kernel prints a newline in a name as \n, so no name is a second line.
+	if name, kib, err = parseStatus("Name:\tx\\nHugetlbPages:\t9 kB\nHugetlbPages:\t 0 kB\n"); kib != 0 || err != nil {
+		t.Errorf("forged: %q, %d, %v", name, kib, err)
+	}
+}
+
+func FuzzParsers(f *testing.F) {
+	f.Add("7fd02b400000 bind:0 file=/hp/t huge dirty=20 N0=20 kernelpagesize_kB=2048\n")
+	f.Add("hugetlbfs /dev/hugepages hugetlbfs rw,relatime,pagesize=2M 0 0\n")
+	f.Add("Name:\tx\nHugetlbPages:\t  524288 kB\n")
+	f.Add("0-3,8\n")
+	f.Add("7f00-7fff rw-s 00000000 00:0f 4711 /x\n")
+	f.Add("10 20\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		mappings, err := parseNUMAMaps(text)
+		if err == nil {
+			_ = addInodes(mappings, text)
+		}
+		_, _ = parseHugetlbMounts(text)
+		_, _, _ = parseStatus(text)
+		_, _ = parseDistances(text)
+		_, _ = parsePageSize([]byte(text))
+		if list, err := parseList(text); err == nil {
+			for i, n := range list {
+				if n < 0 || n > maxNode || i > 0 && list[i-1] >= n {
+					t.Errorf("%q is read as %v", text, list)
+				}
+			}
+		}
+	})
+}

@@ -1,0 +1,236 @@
+package sysfs_test
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"hugeguard/sysfs"
+	"hugeguard/sysfs/sysfstest"
+)
+
+const incident = "../testdata/hosts/incident/host"
+
+func root(t *testing.T, dir string) sysfs.FS {
+	t.Helper()
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sysfs.New(abs)
+}
+
+// TestIncident reads the captured host of the incident as its README and its
+// truth.json describe it.
+func TestIncident(t *testing.T) {
+	host := root(t, incident)
+	nodes, err := host.Nodes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	check(t, "nodes", nodes, []sysfs.Node{{0, true, true}, {1, true, true}})
+	sizes, err := host.PageSizes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	check(t, "sizes", sizes, []uint64{2048, 1048576})
+	pool, ok, err := host.Pool(2048, nodes)
+	if err != nil || !ok {
+		t.Fatal(ok, err)
+	}
+	check(t, "pool", pool, sysfs.Pool{PageKiB: 2048, Total: 2048, Free: 512,
+		Nodes: []sysfs.NodePool{{Node: 0, Total: 1024, Free: 0}, {Node: 1, Total: 1024, Free: 512}}})
+	if _, ok, err := host.Pool(16384, nodes); ok || err != nil {
+		t.Errorf("a size that this kernel lacks: %v, %v", ok, err)
+	}
+	dflt, ok, err := host.DefaultPageKiB()
+	if dflt != 2048 || !ok || err != nil {
+		t.Errorf("default page size %d, %v, %v", dflt, ok, err)
+	}
+	mounts, err := host.HugetlbMounts()
+	if err != nil {
+		t.Fatal(err)
+	}
+	check(t, "mounts", mounts, []sysfs.Mount{{"/dev/hugepages", 2048}, {"/dev/hugepages1G", 1 << 20}})
+	distances, err := host.Distances(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	check(t, "distances", distances, []int{20, 10})
+	if _, ok, err := host.BasePageKiB(); ok || err != nil {
+		t.Errorf("a base page size out of nothing: %v, %v", ok, err)
+	}
+
+	vswitchd, err := host.Process(2974)
+	if err != nil {
+		t.Fatal(err)
+	}
+	check(t, "process", vswitchd, sysfs.Process{PID: 2974, Name: "ovs-vswitchd", HugetlbKiB: 1024 * 2048})
+	mappings, err := host.Mappings(2974)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pages := map[int]uint64{}
+	inodes := map[uint64]bool{}
+	for _, m := range mappings {
+		for node, n := range m.Pages {
+			pages[node] += n
+		}
+		if m.Inode == 0 || !strings.HasPrefix(m.File, "/memfd:seg_") || m.PageKiB != 2048 {
+			t.Fatalf("mapping %+v", m)
+		}
+		inodes[m.Inode] = true
+	}
+	check(t, "Open vSwitch's pages", pages, map[int]uint64{0: 512, 1: 512})
+	if len(inodes) != 1024 {
+		t.Errorf("%d files for 1024 pages of a memfd each", len(inodes))
+	}
+	guest, err := host.Mappings(3066)
+	if err != nil || len(guest) != 1 {
+		t.Fatal(guest, err)
+	}
+	if g := guest[0]; g.File != "/dev/hugepages/libvirt/qemu/15-instance-00000001/qemu_back_mem.ram-node0.9sewNp (deleted)" || g.Anon != 0 {
+		t.Errorf("guest's mapping %+v", g)
+	}
+	arguments, err := host.Arguments(3066)
+	if err != nil || len(arguments) < 3 || arguments[2] != "guest=instance-00000001,debug-threads=on" {
+		t.Errorf("arguments %q, %v", arguments, err)
+	}
+}
+
+func check[T any](t *testing.T, what string, got, want T) {
+	t.Helper()
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", what, diff)
+	}
+}
+
+// TestAbsentIsNotZero takes files away one after the other.
+func TestAbsentIsNotZero(t *testing.T) {
+	h := sysfstest.Copy(t, incident)
+	h.Remove("sys/devices/system/node/node1/hugepages")
+	nodes, err := h.FS().Nodes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool, ok, err := h.FS().Pool(2048, nodes)
+	if err != nil || !ok {
+		t.Fatal(ok, err)
+	}
+	check(t, "pools of a node without memory", pool.Nodes, []sysfs.NodePool{{Node: 0, Total: 1024, Free: 0}})
+
+	h.Remove("sys/devices/system/node")
+	if nodes, err = h.FS().Nodes(); err != nil {
+		t.Fatal(err)
+	}
+	check(t, "nodes of a kernel without NUMA", nodes, []sysfs.Node{{0, true, true}})
+	if pool, _, err = h.FS().Pool(2048, nodes); err != nil {
+		t.Fatal(err)
+	}
+	check(t, "its pool", pool.Nodes, []sysfs.NodePool{{Node: 0, Total: 2048, Free: 512}})
+
+	h.Remove("sys/kernel/mm/hugepages")
+	if sizes, err := h.FS().PageSizes(); sizes != nil || err != nil {
+		t.Errorf("a kernel without huge pages: %v, %v", sizes, err)
+	}
+	h.Write("proc/meminfo", "MemTotal: 1 kB\n")
+	if _, ok, err := h.FS().DefaultPageKiB(); ok || err != nil {
+		t.Errorf("a default size out of nothing: %v, %v", ok, err)
+	}
+}
+
+// TestErrors: each names the file and what it holds, and unwraps.
+func TestErrors(t *testing.T) {
+	const counter = "sys/devices/system/node/node0/hugepages/hugepages-2048kB/free_hugepages"
+	read := func(h sysfstest.Host) error {
+		nodes, err := h.FS().Nodes()
+		if err != nil {
+			return err
+		}
+		_, _, err = h.FS().Pool(2048, nodes)
+		return err
+	}
+	for _, test := range []struct {
+		file, text, want string
+	}{
+		{counter, "many\n", `"many" is not a count`},
+		{counter, "", `"" is not a count`},
+		{counter, "-1", `"-1" is not a count`},
+		{counter, "99999999999999999999", "is not a count: value out of range"},
+		{counter, strings.Repeat("9", 10000), "larger than it can be"},
+		{"sys/devices/system/node/online", "0-", `"0-" is not a list of nodes`},
+		{"sys/devices/system/node/online", "0-4000000000", "is not a list of nodes"},
+		{"sys/devices/system/node/has_memory", "x\x00\x1b[31m", `is not a list of nodes`},
+	} {
+		h := sysfstest.Copy(t, incident)
+		h.Write(test.file, test.text)
+		err := read(h)
+		if err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), test.file) || strings.Contains(err.Error(), "\x1b") {
+			t.Errorf("%s holding %.20q: %v", test.file, test.text, err)
+		}
+	}
+	h := sysfstest.Copy(t, incident)
+	h.Remove("sys/devices/system/node/has_cpu")
+	if err := read(h); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the error does not unwrap: %v", err)
+	}
+}
+
+// TestReadNeverWaits: a FIFO in place of a file answers at once.
+func TestReadNeverWaits(t *testing.T) {
+	h := sysfstest.Copy(t, incident)
+	const name = "proc/meminfo"
+	h.Remove(name)
+	if err := syscall.Mkfifo(h.Path(name), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	writer, err := os.OpenFile(h.Path(name), os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer writer.Close()
+	done := make(chan error, 1)
+	go func() { _, _, err := h.FS().DefaultPageKiB(); done <- err }()
+	select {
+	case err := <-done:
+		if err == nil {
+			t.Error("an empty FIFO was read without an error")
+		}
+	case <-time.After(5 * time.Second):
+		t.Fatal("reading a FIFO hangs")
+	}
+}
+
+// TestLiveHost reads the machine that runs the test.
+func TestLiveHost(t *testing.T) {
+	live := sysfs.New("/")
+	if !live.Live() {
+		t.Error("/ is not the running host")
+	}
+	nodes, err := live.Nodes()
+	if err != nil || len(nodes) == 0 {
+		t.Fatal(nodes, err)
+	}
+	base, ok, err := live.BasePageKiB()
+	if !ok || err != nil || base*1024 != uint64(os.Getpagesize()) {
+		t.Errorf("base page %d KiB, %v, %v, want %d bytes", base, ok, err, os.Getpagesize())
+	}
+	self, err := live.Process(os.Getpid())
+	if err != nil || !strings.HasPrefix("sysfs.test", self.Name) {
+		t.Errorf("this process: %+v, %v", self, err)
+	}
+	if _, err := live.Mappings(os.Getpid()); err != nil {
+		t.Error(err)
+	}
+	pids, err := live.Processes()
+	if err != nil || len(pids) == 0 {
+		t.Errorf("processes %v, %v", pids, err)
+	}
+}
