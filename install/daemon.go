@@ -253,3 +253,23 @@ func (t tree) catchesHangUp(pid int) (bool, error) {
 	}
 	return false, fmt.Errorf("%s: no SigCgt", file)
 }
+
+// lastCalls is how long a call of the hook is waited for; its own deadline is 2 s unless an admin wants it otherwise.
+const lastCalls = 5 * time.Second
+
+// untilUnused waits until no process runs the program in the file fi, lastCalls at most.
+func (t tree) untilUnused(ctx context.Context, fi fs.FileInfo) {
+	for end := time.Now().Add(lastCalls); t.isRun(fi) && time.Now().Before(end) && ctx.Err() == nil; {
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// isRun reports whether a process runs the program in the file fi, whatever the name of the file by now
+// (/proc/PID/exe).
+func (t tree) isRun(fi fs.FileInfo) bool {
+	programs, _ := filepath.Glob(filepath.Join(t.root, "/proc/[0-9]*/exe")) // the pattern is sound
+	return slices.ContainsFunc(programs, func(name string) bool {
+		exe, err := os.Stat(name)
+		return err == nil && os.SameFile(exe, fi)
+	})
+}

@@ -74,29 +74,29 @@ func Inspect(ctx context.Context, o Options) (State, error) {
 		amiss("the hook is not installed: hugeguard install")
 		return st, nil
 	}
-	hook := s.main
+	at := s.main
 	if in[0] == DropIn {
-		hook = s.dropIn
+		at = s.dropIn
 	}
-	st.Installed, st.Layout, st.Path, st.Live = true, in[0], hook.path, true
+	st.Installed, st.Layout, st.Path, st.Live = true, in[0], at.path, true
 	if len(in) > 1 {
 		amiss("%s and %s are both hugeguard's: hugeguard install makes one of them", s.main.path, s.dropIn.path)
 	}
-	if st.Executable = hook.info.Mode()&0o111 != 0; !st.Executable {
+	if st.Executable = at.info.Mode()&0o111 != 0; !st.Executable {
 		st.Live = false
-		amiss("%s is not executable: hugeguard install", hook.path)
+		amiss("%s is not executable: hugeguard install", at.path)
 	}
 	if st.Layout == DropIn && s.libvirt != 0 && s.libvirt < dropInSince {
 		st.Live = false
 		amiss("libvirt %s does not run what lies in %s: hugeguard install --layout %s", s.libvirt, dropInDir, Chain)
 	}
 	if prog, err := findProgram(o.Hook); err == nil {
-		same, err := hook.holds(prog)
+		same, err := at.holds(prog)
 		if err != nil {
 			return st, err
 		}
 		if st.Current = &same; !same {
-			amiss("%s is another version than %s: hugeguard install", hook.path, prog.path)
+			amiss("%s is another version than %s: hugeguard install", at.path, prog.path)
 		}
 	}
 
@@ -110,7 +110,7 @@ func Inspect(ctx context.Context, o Options) (State, error) {
 		amiss("whether a libvirt daemon runs is not known: %v", err)
 	}
 	for _, p := range running {
-		d := Daemon{Name: p.Name, PID: p.PID, Knows: s.record.knows(p) || s.record.unplaced() && t.startedAfter(p, hook)}
+		d := Daemon{Name: p.Name, PID: p.PID, Knows: s.record.knows(p) || s.record.unplaced() && t.startedAfter(p, at)}
 		st.Daemons = append(st.Daemons, d)
 		if !d.Knows {
 			st.Live = false
@@ -123,7 +123,7 @@ func Inspect(ctx context.Context, o Options) (State, error) {
 // startedAfter reports whether the daemon started after the hook came under its name, by the wall
 // clock: for a hook that came with an image or a package, of which no record says when. The start is
 // the boot's time (/proc/stat, btime, in seconds) and the ticks since.
-func (t tree) startedAfter(p Process, hook file) bool {
+func (t tree) startedAfter(p Process, f file) bool {
 	data, err := os.ReadFile(filepath.Join(t.root, "/proc/stat"))
 	if err != nil {
 		return false
@@ -137,6 +137,6 @@ func (t tree) startedAfter(p Process, hook file) bool {
 	if err != nil {
 		return false
 	}
-	changed := hook.info.Sys().(*syscall.Stat_t).Ctim
+	changed := f.info.Sys().(*syscall.Stat_t).Ctim
 	return boot+p.Start/100 > int64(changed.Sec)
 }

@@ -147,7 +147,7 @@ func (j *job) install(ctx context.Context) error {
 	if first {
 		rec.Placed, rec.Told = nil, nil
 	}
-	steps, err := j.planInstall(s, layout, prog, rec)
+	steps, err := j.planInstall(ctx, s, layout, prog, rec)
 	if err != nil {
 		return err
 	}
@@ -164,7 +164,7 @@ func (j *job) install(ctx context.Context) error {
 }
 
 // planInstall lists the changes from the scene to the layout. rec is what will be recorded.
-func (j *job) planInstall(s scene, layout Layout, prog *program, rec *record) ([]step, error) {
+func (j *job) planInstall(ctx context.Context, s scene, layout Layout, prog *program, rec *record) ([]step, error) {
 	var steps []step
 	add := func(says string, do func() error) { steps = append(steps, step{says, do}) }
 
@@ -239,7 +239,7 @@ func (j *job) planInstall(s scene, layout Layout, prog *program, rec *record) ([
 	// Then what another layout left. Between the two the guard is asked twice, never not at all.
 	switch {
 	case layout == DropIn && s.main.kind == ours && s.site.kind != absent:
-		add(fmt.Sprintf("rename the site's hook %s back to %s", s.site.path, s.main.path), func() error { return rename(s.site.path, s.main.path) })
+		steps = append(steps, j.unchain(ctx, s)...)
 	case layout == DropIn && s.main.kind == ours:
 		add("remove "+s.main.path, func() error { return remove(s.main.path) })
 	case layout == DropIn && s.halfChained():
@@ -252,6 +252,29 @@ func (j *job) planInstall(s scene, layout Layout, prog *program, rec *record) ([
 		steps = append(steps, more...)
 	}
 	return steps, nil
+}
+
+// unchain gives the site's hook its own name back. It keeps the other one until no run of our program is
+// left that is about to run it by that name: such a run would fail, and with it the start of a guest.
+func (j *job) unchain(ctx context.Context, s scene) []step {
+	return []step{
+		{fmt.Sprintf("rename the site's hook %s back to %s", s.site.path, s.main.path), func() error {
+			tmp := filepath.Join(filepath.Dir(s.main.path), tempName)
+			if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+			if err := os.Link(s.site.path, tmp); err != nil {
+				return err
+			}
+			return rename(tmp, s.main.path)
+		}},
+		{fmt.Sprintf("remove %s, a second name of %s", s.site.path, s.main.path), func() error {
+			if j.live {
+				j.untilUnused(ctx, s.main.info)
+			}
+			return remove(s.site.path)
+		}},
+	}
 }
 
 // at returns the place of the hook in a layout.
@@ -293,7 +316,7 @@ func (j *job) uninstall(ctx context.Context) error {
 			return f.oddity()
 		}
 	}
-	steps, err := j.planUninstall(s)
+	steps, err := j.planUninstall(ctx, s)
 	if err != nil {
 		return err
 	}
@@ -309,13 +332,13 @@ func (j *job) uninstall(ctx context.Context) error {
 	return nil
 }
 
-func (j *job) planUninstall(s scene) ([]step, error) {
+func (j *job) planUninstall(ctx context.Context, s scene) ([]step, error) {
 	var steps []step
 	add := func(says string, do func() error) { steps = append(steps, step{says, do}) }
 
 	switch {
 	case s.main.kind == ours && s.site.kind == theirs:
-		add(fmt.Sprintf("rename the site's hook %s back to %s", s.site.path, s.main.path), func() error { return rename(s.site.path, s.main.path) })
+		steps = append(steps, j.unchain(ctx, s)...)
 	case s.main.kind == ours:
 		add("remove "+s.main.path, func() error { return remove(s.main.path) })
 	case s.halfChained():
@@ -336,26 +359,20 @@ func (j *job) planUninstall(s scene) ([]step, error) {
 			return nil, err
 		}
 		if _, err := os.Lstat(tmp); err == nil {
-			add("remove "+tmp, func() error { return remove(tmp) })
+			add("remove "+tmp, func() error {
+				if err := remove(tmp); !errors.Is(err, fs.ErrNotExist) { // an earlier step may have used it
+					return err
+				}
+				return nil
+			})
 		}
 	}
 
-	// The record goes after what it lists, but for the directories it lies in.
-	rmdirs := func(names []string) error {
-		for _, name := range slices.Backward(names) {
-			if s.record == nil || !slices.Contains(s.record.Created, name) {
-				continue
-			}
-			dir, err := j.dir(name)
-			if err != nil {
-				return err
-			}
-			add("remove directory "+dir+" if it is empty", func() error { return rmdir(dir) })
+	// The record goes after what it lists.
+	for _, name := range slices.Backward(hookDirs) {
+		if err := j.planRmdir(add, s, name); err != nil {
+			return nil, err
 		}
-		return nil
-	}
-	if err := rmdirs(hookDirs); err != nil {
-		return nil, err
 	}
 	if s.record != nil || s.recordErr != nil {
 		name, err := j.file(recordFile)
@@ -367,7 +384,27 @@ func (j *job) planUninstall(s scene) ([]step, error) {
 	if s.recordErr != nil {
 		fmt.Fprintf(j.Out, "%v: directories that install may have made are left\n", s.recordErr)
 	}
-	return steps, rmdirs(stateDirs)
+	for _, name := range slices.Backward(stateDirs) {
+		if err := j.planRmdir(add, s, name); err != nil {
+			return nil, err
+		}
+	}
+	return steps, nil
+}
+
+// planRmdir adds the removal of a directory that install made.
+func (j *job) planRmdir(add func(string, func() error), s scene, name string) error {
+	dir, err := j.dir(name)
+	if err != nil {
+		return err
+	}
+	// That of the record is made before there is a record to say so, and nobody else's by its name.
+	made := name == stateDir || s.record != nil && slices.Contains(s.record.Created, name)
+	if _, err := os.Lstat(dir); !made || errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	add("remove directory "+dir+" if it is empty", func() error { return rmdir(dir) })
+	return nil
 }
 
 // run does the steps in order, or says them.

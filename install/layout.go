@@ -3,6 +3,8 @@ package install
 import (
 	"errors"
 	"fmt"
+
+	"hugeguard/hook"
 )
 
 // A Layout is where the hook program lies among the hooks of a site.
@@ -32,15 +34,13 @@ func ParseLayout(s string) (Layout, error) {
 	return Auto, fmt.Errorf("no layout %q: there are %s, %s and %s", s, Main, DropIn, Chain)
 }
 
-// The names in the hook directory. siteSuffix is the hook program's contract: it runs the program
-// that has its own name and this at the end.
+// The names in the hook directory.
 const (
 	hookDir    = "/etc/libvirt/hooks"
 	mainHook   = hookDir + "/qemu"
 	dropInDir  = hookDir + "/qemu.d"
 	dropInHook = dropInDir + "/50-hugeguard"
-	siteSuffix = ".site"
-	siteHook   = mainHook + siteSuffix
+	siteHook   = mainHook + hook.SiteSuffix
 )
 
 // The directories that may have to be made, outermost first.
@@ -64,7 +64,7 @@ func (t tree) scene() (s scene, err error) {
 	for _, f := range []struct {
 		to   *file
 		name string
-	}{{&s.main, mainHook}, {&s.site, siteHook}, {&s.dropIn, dropInHook}, {&s.dropInSite, dropInHook + siteSuffix}} {
+	}{{&s.main, mainHook}, {&s.site, siteHook}, {&s.dropIn, dropInHook}, {&s.dropInSite, dropInHook + hook.SiteSuffix}} {
 		if *f.to, err = t.look(f.name); err != nil {
 			return s, err
 		}

@@ -111,10 +111,11 @@ func rename(old, new string) error {
 	return syncDir(filepath.Dir(new))
 }
 
-// remove removes a file, not a directory, and brings the directory to the disk.
+// remove removes a file, not a directory, and brings the directory to the disk. Its error does not
+// name the file.
 func remove(name string) error {
 	if err := syscall.Unlink(name); err != nil {
-		return &fs.PathError{Op: "remove", Path: name, Err: err}
+		return err
 	}
 	return syncDir(filepath.Dir(name))
 }

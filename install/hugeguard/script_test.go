@@ -19,7 +19,10 @@ func TestMain(m *testing.M) {
 
 // Scripts have the hook program as $V1 and $V2, in two versions, and $OTHER, another program.
 func TestScripts(t *testing.T) {
-	v1, v2, other := installtest.Programs(t)
+	v1, v2, other, err := installtest.Programs(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(e *testscript.Env) error {

@@ -11,42 +11,36 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
-	"testing"
 )
 
-// Programs builds, in a directory of its own, two versions of a program that only its package path makes
-// hugeguard's hook program, and one that it does not. They take any arguments and print
-// their version on stderr.
-func Programs(t testing.TB) (v1, v2, other string) {
-	t.Helper()
-	dir := t.TempDir()
-	write := func(name, text string) {
-		t.Helper()
+// Programs builds in dir two versions of a program that only its package path makes hugeguard's hook
+// program, and one that is another. Each prints its version on stderr and takes any arguments.
+func Programs(dir string) (v1, v2, other string, err error) {
+	const main = "package main\n\nvar version string\n\nfunc main() { println(version) }\n"
+	for name, text := range map[string]string{
+		"go.mod":            "module hugeguard\n\ngo 1.23\n",
+		"hook/qemu/main.go": main,
+		"other/main.go":     main,
+	} {
 		name = filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-			t.Fatal(err)
+			return "", "", "", err
 		}
 		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
+			return "", "", "", err
 		}
 	}
-	write("go.mod", "module hugeguard\n\ngo 1.23\n")
-	const main = "package main\n\nvar version = `none`\n\nfunc main() { println(version) }\n"
-	write("hook/qemu/main.go", main)
-	write("other/main.go", main)
-
-	build := func(out, pkg, version string) string {
-		t.Helper()
-		out = filepath.Join(dir, out)
+	build := func(version, pkg string) string {
+		out := filepath.Join(dir, version)
 		cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -X main.version="+version, "-o", out, pkg)
 		cmd.Dir = dir
 		cmd.Env = append(os.Environ(), "GOFLAGS=", "GOWORK=off", "CGO_ENABLED=0")
-		if text, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("%v: %v\n%s", cmd, err, text)
+		if text, failed := cmd.CombinedOutput(); failed != nil {
+			err = fmt.Errorf("%v: %w\n%s", cmd, failed, text)
 		}
 		return out
 	}
-	return build("v1", "./hook/qemu", "v1"), build("v2", "./hook/qemu", "v2"), build("v0", "./other", "v0")
+	return build("v1", "./hook/qemu"), build("v2", "./hook/qemu"), build("v0", "./other"), err
 }
 
 // List describes all that lies below dir, one line a file: mode, owner, links, name, then the digest of

@@ -1,0 +1,488 @@
+package install
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A fakeDaemon is a process that is called as a libvirt daemon is and says when it is hung up.
+type fakeDaemon struct {
+	cmd   *exec.Cmd
+	lines chan string
+}
+
+// startDaemon starts a process called name with its pid file below tr, where /proc is the real one. It
+// catches SIGHUP after the delay.
+func startDaemon(t *testing.T, tr tree, name string, delay time.Duration) *fakeDaemon {
+	t.Helper()
+	linkProc(t, tr)
+	program := filepath.Join(t.TempDir(), name)
+	if err := os.Symlink("/bin/sh", program); err != nil { // the kernel names a process by the link
+		t.Fatal(err)
+	}
+	d := &fakeDaemon{
+		cmd: exec.Command(program, "-c", fmt.Sprintf(
+			"echo up; sleep %.2f; trap 'echo hung up' HUP; while :; do sleep 0.02; done", delay.Seconds())),
+		lines: make(chan string, 100),
+	}
+	out, err := d.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		d.cmd.Process.Kill()
+		d.cmd.Wait()
+	})
+	go func() {
+		for s := bufio.NewScanner(out); s.Scan(); {
+			d.lines <- s.Text()
+		}
+		close(d.lines)
+	}()
+	d.expect(t, "up")
+	writeFile(t, tr.root+"/run/"+name+".pid", strconv.Itoa(d.cmd.Process.Pid)+"\n")
+	return d
+}
+
+func (d *fakeDaemon) expect(t *testing.T, want string) {
+	t.Helper()
+	select {
+	case got, ok := <-d.lines:
+		if !ok || got != want {
+			t.Fatalf("the daemon says %q (running: %v), want %q", got, ok, want)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatalf("the daemon does not say %q", want)
+	}
+}
+
+// silent fails if the daemon says anything for a while.
+func (d *fakeDaemon) silent(t *testing.T) {
+	t.Helper()
+	select {
+	case got, ok := <-d.lines:
+		t.Fatalf("the daemon says %q (running: %v)", got, ok)
+	case <-time.After(150 * time.Millisecond):
+	}
+}
+
+func linkProc(t *testing.T, tr tree) {
+	t.Helper()
+	if err := os.Symlink("/proc", tr.root+"/proc"); err != nil && !errors.Is(err, os.ErrExist) {
+		t.Fatal(err)
+	}
+}
+
+func writeFile(t *testing.T, name, text string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// liveInstall installs into tr as into a running host and returns what it says.
+func liveInstall(t *testing.T, tr tree, o Options) (string, error) {
+	t.Helper()
+	var out bytes.Buffer
+	o.Out = &out
+	if o.Hook == "" {
+		o.Hook, _ = programs(t)
+	}
+	err := (&job{Options: o, tree: tr, live: true}).install(context.Background())
+	return out.String(), err
+}
+
+func liveUninstall(t *testing.T, tr tree) string {
+	t.Helper()
+	var out bytes.Buffer
+	if err := (&job{Options: Options{Out: &out}, tree: tr, live: true}).uninstall(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
+}
+
+func inspect(t *testing.T, tr tree, o Options) State {
+	t.Helper()
+	o.Root = tr.root
+	if o.Hook == "" {
+		o.Hook, _ = programs(t)
+	}
+	st, err := Inspect(context.Background(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return st
+}
+
+// The daemon that runs is told once, at the first install, and again at uninstall; never by anything that
+// ends it.
+func TestTellsDaemon(t *testing.T) {
+	for _, name := range daemons {
+		t.Run(name, func(t *testing.T) {
+			_, v2 := programs(t)
+			tr := makeSite(t, nil)
+			d := startDaemon(t, tr, name, 0)
+			pid := d.cmd.Process.Pid
+			hangUp := fmt.Sprintf("send SIGHUP to %s (pid %d)\n", name, pid)
+
+			out, err := liveInstall(t, tr, Options{DryRun: true})
+			if err != nil || !strings.Contains(out, "would "+hangUp) {
+				t.Errorf("a dry run: %v\n%s", err, out)
+			}
+			d.silent(t)
+			if st := inspect(t, tr, Options{}); st.Installed || st.Live {
+				t.Errorf("before the install: %+v", st)
+			}
+
+			out, err = liveInstall(t, tr, Options{})
+			if err != nil || !strings.Contains(out, "\n"+hangUp) {
+				t.Errorf("the install: %v\n%s", err, out)
+			}
+			d.expect(t, "hung up")
+			st := inspect(t, tr, Options{})
+			if !st.Live || !st.Executable || st.Layout != Main || st.Current == nil || !*st.Current || len(st.Why) != 0 ||
+				len(st.Daemons) != 1 || st.Daemons[0] != (Daemon{name, pid, true}) {
+				t.Errorf("after the install: %+v", st)
+			}
+
+			for _, o := range []Options{{}, {Hook: v2}, {Hook: v2, Layout: DropIn}} {
+				if out, err := liveInstall(t, tr, o); err != nil || strings.Contains(out, "SIGHUP") {
+					t.Errorf("another install: %v\n%s", err, out)
+				}
+			}
+			d.silent(t)
+			if st := inspect(t, tr, Options{}); !st.Live || *st.Current || st.Layout != DropIn || len(st.Why) != 1 {
+				t.Errorf("after an upgrade, with the older program beside the command: %+v", st)
+			}
+
+			if out := liveUninstall(t, tr); !strings.Contains(out, hangUp) {
+				t.Errorf("the uninstall: %s", out)
+			}
+			d.expect(t, "hung up")
+		})
+	}
+}
+
+// A daemon that was started after the install knows, one that was started before and is told by nobody
+// does not.
+func TestKnows(t *testing.T) {
+	tr := makeSite(t, nil)
+	linkProc(t, tr)
+	out, err := liveInstall(t, tr, Options{})
+	if err != nil || !strings.Contains(out, "no libvirt daemon runs") {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if st := inspect(t, tr, Options{}); !st.Live || len(st.Daemons) != 0 {
+		t.Errorf("without a daemon: %+v", st)
+	}
+	time.Sleep(30 * time.Millisecond) // the clock of processes ticks each 10 ms
+	d := startDaemon(t, tr, "libvirtd", 0)
+	if st := inspect(t, tr, Options{}); !st.Live || len(st.Daemons) != 1 || !st.Daemons[0].Knows {
+		t.Errorf("started after the install: %+v", st)
+	}
+	if out, err := liveInstall(t, tr, Options{}); err != nil || strings.Contains(out, "SIGHUP") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	d.silent(t)
+
+	// As if the hook had come after the daemon.
+	if err := os.Remove(tr.root + recordFile); err != nil {
+		t.Fatal(err)
+	}
+	if st := inspect(t, tr, Options{}); st.Live || len(st.Why) != 1 || !strings.Contains(st.Why[0], "since before the hook") {
+		t.Errorf("without a record: %+v", st)
+	}
+	if _, err := liveInstall(t, tr, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	d.expect(t, "hung up")
+	if st := inspect(t, tr, Options{}); !st.Live {
+		t.Errorf("told: %+v", st)
+	}
+
+	// Another boot: whatever runs came after the hook.
+	rec, err := tr.readRecord()
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec.Placed, rec.Told = &moment{Boot: "another", Ticks: 1 << 40}, nil
+	if err := tr.writeRecord(rec); err != nil {
+		t.Fatal(err)
+	}
+	if st := inspect(t, tr, Options{}); !st.Live {
+		t.Errorf("after a boot: %+v", st)
+	}
+}
+
+// A hook that came with an image was there before the boot, says the time of the file.
+func TestKnowsByFileTime(t *testing.T) {
+	v1, _ := programs(t)
+	tr := makeSite(t, map[string]string{
+		"/proc/stat":                      "cpu 1\nbtime 4000000000\nprocesses 1\n", // in 2096
+		"/proc/7/stat":                    "7 (libvirtd) S" + strings.Repeat(" 0", 18) + " 500 0",
+		"/proc/7/comm":                    "libvirtd\n",
+		"/proc/uptime":                    "100.00 1.00\n",
+		"/proc/sys/kernel/random/boot_id": "b\n",
+		"/run/libvirtd.pid":               "7",
+		"/usr/lib64/libvirt.so.0.9000.0":  "",
+	})
+	if err := Install(context.Background(), Options{Root: tr.root, Hook: v1, Out: io.Discard}); err != nil {
+		t.Fatal(err)
+	}
+	if st := inspect(t, tr, Options{}); !st.Live || len(st.Daemons) != 1 || st.Libvirt != "9.0.0" {
+		t.Errorf("booted after: %+v", st)
+	}
+	writeFile(t, tr.root+"/proc/stat", "cpu 1\nbtime 1000000000\nprocesses 1\n")
+	if st := inspect(t, tr, Options{}); st.Live {
+		t.Errorf("started before: %+v", st)
+	}
+}
+
+// Only the daemon itself is signalled: not who has its pid now, not somebody whom the file names.
+func TestOtherProcess(t *testing.T) {
+	tr := makeSite(t, nil)
+	d := startDaemon(t, tr, "virtlogd", 0)
+	pid := strconv.Itoa(d.cmd.Process.Pid)
+	for _, text := range []string{pid, pid + "\n", "999999999"} {
+		writeFile(t, tr.root+"/run/libvirtd.pid", text)
+		if out, err := liveInstall(t, tr, Options{}); err != nil || !strings.Contains(out, "no libvirt daemon runs") {
+			t.Errorf("pid file %q: %v\n%s", text, err, out)
+		}
+	}
+	for _, text := range []string{"", "x", "-1", "0", "1"} {
+		writeFile(t, tr.root+"/run/libvirtd.pid", text)
+		if out, err := liveInstall(t, tr, Options{}); !errors.Is(err, ErrNotTold) || !strings.Contains(err.Error(), "/run/libvirtd.pid: no pid in") {
+			t.Errorf("pid file %q: %v\n%s", text, err, out)
+		}
+	}
+	d.silent(t)
+
+	p := Process{Name: "virtlogd", PID: d.cmd.Process.Pid, Start: 1} // an earlier run of that pid
+	if err := tr.tell(context.Background(), nil, p); !errors.Is(err, os.ErrProcessDone) {
+		t.Errorf("another run of that pid: %v", err)
+	}
+	d.silent(t)
+}
+
+// A daemon that does not catch the signal yet would be ended by it: it is waited for.
+func TestWaitsForHandler(t *testing.T) {
+	tr := makeSite(t, nil)
+	d := startDaemon(t, tr, "libvirtd", 400*time.Millisecond)
+	if out, err := liveInstall(t, tr, Options{}); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	d.expect(t, "hung up")
+
+	tr = makeSite(t, nil)
+	d = startDaemon(t, tr, "libvirtd", time.Hour)
+	j := &job{Options: Options{Out: io.Discard}, tree: tr, live: true}
+	running, err := j.running(context.Background(), nil)
+	if err != nil || len(running) != 1 {
+		t.Fatalf("%v %v", running, err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+	defer cancel()
+	err = j.tell(ctx, nil, running[0])
+	want := fmt.Sprintf("does not catch the signal; run: kill -HUP %d", d.cmd.Process.Pid)
+	if err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("tell: %v, want %q in it", err, want)
+	}
+	d.silent(t)
+}
+
+// fakeUnits is a service manager.
+type fakeUnits struct {
+	pids    map[string]int
+	err     error // of Reload
+	deaf    bool  // MainPID fails
+	reloads []string
+}
+
+func (u *fakeUnits) MainPID(_ context.Context, unit string) (int, error) {
+	if u.deaf {
+		return 0, errors.New("no answer")
+	}
+	return u.pids[unit], nil
+}
+
+func (u *fakeUnits) Reload(_ context.Context, unit string) error {
+	u.reloads = append(u.reloads, unit)
+	return u.err
+}
+
+// Under a service manager it reloads the unit; what it does not know is found by its pid file.
+func TestUnits(t *testing.T) {
+	tr := makeSite(t, nil)
+	d := startDaemon(t, tr, "virtqemud", 0)
+	u := &fakeUnits{pids: map[string]int{"virtqemud.service": d.cmd.Process.Pid}, err: errors.New("access denied")}
+
+	out, err := liveInstall(t, tr, Options{Units: u})
+	if !errors.Is(err, ErrNotTold) || !strings.HasSuffix(fmt.Sprint(err), "access denied; run: systemctl reload virtqemud.service") {
+		t.Errorf("a reload that fails: %v\n%s", err, out)
+	}
+	if st := inspect(t, tr, Options{}); !st.Installed || st.Live {
+		t.Errorf("after a reload that failed: %+v", st)
+	}
+	u.err = nil
+	if out, err := liveInstall(t, tr, Options{Units: u}); err != nil || !strings.Contains(out, "already installed") ||
+		!strings.Contains(out, "reload virtqemud.service (pid ") {
+		t.Errorf("again: %v\n%s", err, out)
+	}
+	if st := inspect(t, tr, Options{}); !st.Live {
+		t.Errorf("after a reload: %+v", st)
+	}
+	if len(u.reloads) != 2 {
+		t.Errorf("reloads: %q", u.reloads)
+	}
+	d.silent(t)
+
+	for _, u := range []*fakeUnits{{}, {deaf: true}} {
+		liveUninstall(t, tr)
+		d.expect(t, "hung up")
+		if _, err := liveInstall(t, tr, Options{Units: u}); err != nil || len(u.reloads) != 0 {
+			t.Errorf("%v %q", err, u.reloads)
+		}
+		d.expect(t, "hung up")
+	}
+}
+
+// What keeps a hook from being called is said.
+func TestInspectWhy(t *testing.T) {
+	v1, _ := programs(t)
+	for name, c := range map[string]struct {
+		files      map[string]string
+		layout     Layout
+		change     func(t *testing.T, root string)
+		why        string
+		layoutSeen Layout
+		live       bool
+	}{
+		"none": {why: "not installed", change: func(t *testing.T, root string) {
+			os.Remove(root + mainHook)
+		}},
+		"not executable": {why: "is not executable", layoutSeen: Main, change: func(t *testing.T, root string) {
+			os.Chmod(root+mainHook, 0o644)
+		}},
+		"old libvirt": {why: "libvirt 6.0.0 does not run", layout: DropIn, layoutSeen: DropIn, change: func(t *testing.T, root string) {
+			writeFile(t, root+"/usr/lib64/libvirt.so.0.6000.0", "")
+		}},
+		"twice": {why: "are both hugeguard's", layoutSeen: Main, live: true, change: func(t *testing.T, root string) {
+			os.Mkdir(root+dropInDir, 0o755)
+			os.Link(root+mainHook, root+dropInHook)
+		}},
+		"broken record": {why: "install.json: ", layoutSeen: Main, live: true, change: func(t *testing.T, root string) {
+			writeFile(t, root+recordFile, "{")
+		}},
+		"replaced": {why: "not installed", change: func(t *testing.T, root string) {
+			writeFile(t, root+mainHook, siteText)
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tr := makeSite(t, c.files)
+			if err := Install(context.Background(), Options{Root: tr.root, Layout: c.layout, Hook: v1, Out: io.Discard}); err != nil {
+				t.Fatal(err)
+			}
+			if st := inspect(t, tr, Options{}); !st.Live || len(st.Why) != 0 {
+				t.Fatalf("as installed: %+v", st)
+			}
+			c.change(t, tr.root)
+			st := inspect(t, tr, Options{})
+			if st.Live != c.live || st.Layout != c.layoutSeen || len(st.Why) != 1 || !strings.Contains(st.Why[0], c.why) {
+				t.Errorf("%+v, want %q", st, c.why)
+			}
+		})
+	}
+}
+
+func TestInspectSiteHook(t *testing.T) {
+	v1, _ := programs(t)
+	for layout, want := range map[Layout]string{DropIn: mainHook, Chain: siteHook} {
+		tr := makeSite(t, sites["hook, libvirt 9"])
+		if st := inspect(t, tr, Options{}); st.SiteHook != tr.root+mainHook || st.Installed {
+			t.Errorf("before: %+v", st)
+		}
+		if err := Install(context.Background(), Options{Root: tr.root, Layout: layout, Hook: v1, Out: io.Discard}); err != nil {
+			t.Fatal(err)
+		}
+		if st := inspect(t, tr, Options{}); st.SiteHook != tr.root+want || st.Layout != layout {
+			t.Errorf("%s: %+v", layout, st)
+		}
+	}
+}
+
+// A run of the hook that has yet to call the site's finds it by its other name until the end.
+func TestUninstallWaitsForCalls(t *testing.T) {
+	tr := makeSite(t, nil)
+	linkProc(t, tr)
+	// The hook is called: this one does not end before it is told to.
+	sleeper, err := exec.LookPath("sleep")
+	if err != nil {
+		t.Skip("no sleep(1)")
+	}
+	data, err := os.ReadFile(sleeper)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hook := tr.root + "/hook"
+	if err := os.WriteFile(hook, data, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	fi, err := os.Stat(hook)
+	if err != nil {
+		t.Fatal(err)
+	}
+	call := exec.Command(hook, "0.5")
+	if err := call.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- call.Wait() }()
+	if err := os.Remove(hook); err != nil { // its name is another's by now
+		t.Fatal(err)
+	}
+	if !tr.isRun(fi) {
+		t.Error("the call is not seen")
+	}
+	tr.untilUnused(context.Background(), fi)
+	select {
+	case <-ended:
+	case <-time.After(100 * time.Millisecond):
+		t.Error("the call had not ended")
+	}
+}
+
+func TestParseStart(t *testing.T) {
+	const rest = " S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 12345 99 100"
+	for stat, want := range map[string]int64{
+		"1 (libvirtd)" + rest:                12345,
+		"1 (a) b) (c 1 2 3)" + rest:          12345,
+		"1 (libvirtd) S 1 2 3":               -1,
+		"":                                   -1,
+		"1 (x) S" + strings.Repeat(" x", 30): -1,
+	} {
+		got, err := parseStart([]byte(stat))
+		if err != nil {
+			got = -1
+		}
+		if got != want {
+			t.Errorf("parseStart(%q) = %d, %v, want %d", stat, got, err, want)
+		}
+	}
+}

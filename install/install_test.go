@@ -1,0 +1,464 @@
+package install
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"hugeguard/install/installtest"
+)
+
+// programs returns two versions of the hook program, built once.
+func programs(t *testing.T) (v1, v2 string) {
+	t.Helper()
+	p := built()
+	if p.err != nil {
+		t.Fatal(p.err)
+	}
+	return p.v1, p.v2
+}
+
+var (
+	buildDir string
+	built    = sync.OnceValue(func() (p struct {
+		v1, v2 string
+		err    error
+	}) {
+		p.v1, p.v2, _, p.err = installtest.Programs(buildDir)
+		return p
+	})
+)
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "hugeguard-install-test")
+	if err != nil {
+		panic(err)
+	}
+	buildDir = dir
+	status := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(status)
+}
+
+// sites are hosts before any install.
+var sites = map[string]map[string]string{
+	"empty":            {},
+	"no hook":          {"/etc/libvirt/hooks/network": "#!/bin/sh\n"},
+	"hook, libvirt 9":  {"/etc/libvirt/hooks/qemu": siteText, "/usr/lib64/libvirt.so.0.9000.0": ""},
+	"hook, libvirt 6":  {"/etc/libvirt/hooks/qemu": siteText, "/usr/lib64/libvirt.so.0.6000.0": ""},
+	"hook and drop-in": {"/etc/libvirt/hooks/qemu": siteText, "/etc/libvirt/hooks/qemu.d/10-site": "#!/bin/sh\n"},
+}
+
+const siteText = "#!/bin/sh\n# the site's own hook\n"
+
+// makeSite makes a site's tree, its hooks executable.
+func makeSite(t *testing.T, files map[string]string) tree {
+	t.Helper()
+	root := t.TempDir()
+	if err := os.MkdirAll(root+"/var/lib", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range files {
+		name = filepath.Join(root, name)
+		if err := os.MkdirAll(filepath.Dir(name), 0o750); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, []byte(text), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return tree{root}
+}
+
+func list(t *testing.T, tr tree) string {
+	t.Helper()
+	s, err := installtest.List(tr.root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// calls says what libvirt runs at a qemu event: how often the guard, how often the site's hook. It is written
+// from libvirt's documentation (hooks.rst) and the hook program's contract, not from the code that is tested.
+func calls(t *testing.T, tr tree) (guard, site int) {
+	t.Helper()
+	var run func(name string)
+	run = func(name string) {
+		fi, err := os.Stat(name)
+		if err != nil || fi.Mode()&0o111 == 0 || fi.IsDir() {
+			return
+		}
+		f, err := os.Open(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		head := make([]byte, 64)
+		n, _ := io.ReadFull(f, head)
+		switch head := string(head[:n]); {
+		case head == siteText:
+			site++
+		case strings.HasPrefix(head, "\x7fELF"):
+			guard++
+			run(name + ".site")
+		}
+	}
+	run(tr.root + "/etc/libvirt/hooks/qemu")
+	entries, _ := os.ReadDir(tr.root + "/etc/libvirt/hooks/qemu.d")
+	for _, e := range entries {
+		run(tr.root + "/etc/libvirt/hooks/qemu.d/" + e.Name())
+	}
+	return guard, site
+}
+
+// plan returns what an install would do.
+func plan(t *testing.T, tr tree, want Layout, prog *program) ([]step, error) {
+	t.Helper()
+	j := &job{Options: Options{Root: tr.root, Out: io.Discard}, tree: tr}
+	s, err := j.scene()
+	if err != nil {
+		t.Fatal(err)
+	}
+	layout, err := s.choose(want)
+	if err != nil {
+		return nil, err
+	}
+	rec := &record{Layout: layout}
+	if s.record != nil {
+		rec.Created = s.record.Created
+	}
+	return j.planInstall(context.Background(), s, layout, prog, rec)
+}
+
+// An install or an uninstall that is cut short after any step leaves the site's hook called exactly once
+// and a guard that was there called; and what is done next ends as if nothing had happened.
+func TestInterrupted(t *testing.T) {
+	programs(t)
+	for name, files := range sites {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			tried := 0
+			for _, from := range []Layout{Auto, Main, DropIn, Chain} {
+				for _, to := range []Layout{Auto, Main, DropIn, Chain} {
+					tried += interrupt(t, files, from, to)
+				}
+			}
+			if tried < 10 {
+				t.Errorf("only %d cases were tried", tried)
+			}
+		})
+	}
+}
+
+// interrupt cuts the way between two layouts short after each of its steps, and returns how many cases that
+// made: none where the site does not allow one of the layouts.
+func interrupt(t *testing.T, files map[string]string, from, to Layout) (tried int) {
+	v1, v2 := programs(t)
+	next, err := readProgram(v2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := context.Background()
+	hooks := 0 // how often the site's hook is to be called
+	if files["/etc/libvirt/hooks/qemu"] == siteText {
+		hooks = 1
+	}
+	for cut := 0; ; cut++ {
+		for _, then := range []string{"install", "uninstall"} {
+			tr := makeSite(t, files)
+			pristine := list(t, tr)
+			if err := Install(ctx, Options{Root: tr.root, Layout: from, Hook: v1, Out: io.Discard}); err != nil {
+				return tried
+			}
+			steps, err := plan(t, tr, to, next)
+			if err != nil || cut > len(steps) {
+				return tried
+			}
+			tried++
+			what := fmt.Sprintf("from %q to %q, %d of %d steps, then %s", from, to, cut, len(steps), then)
+			check := func(after string, most int) {
+				t.Helper()
+				if guard, site := calls(t, tr); guard < 1 || guard > most || site != hooks {
+					t.Fatalf("%s: after %s the guard is called %d times and the site's hook %d times\n%s", what, after, guard, site, list(t, tr))
+				}
+			}
+			check("the first install", 1)
+			for _, s := range steps[:cut] {
+				if err := s.do(); err != nil {
+					t.Fatalf("%s: %s: %v", what, s.says, err)
+				}
+				check(s.says, 2)
+			}
+			// A file that was being written.
+			if err := os.WriteFile(filepath.Join(tr.root, hookDir, tempName), []byte("half"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if then == "install" {
+				if err := Install(ctx, Options{Root: tr.root, Layout: to, Hook: v2, Out: io.Discard}); err != nil {
+					t.Fatalf("%s: %v", what, err)
+				}
+				check("the second install", 1)
+				if steps, err := plan(t, tr, Auto, next); err != nil || len(steps) != 0 {
+					t.Errorf("%s: there is still something to do: %v %v", what, steps, err)
+				}
+			}
+			if err := Uninstall(ctx, Options{Root: tr.root, Out: io.Discard}); err != nil {
+				t.Fatalf("%s: %v", what, err)
+			}
+			if diff := cmp.Diff(pristine, list(t, tr)); diff != "" {
+				t.Errorf("%s: the tree is not as it was:\n%s", what, diff)
+			}
+		}
+	}
+}
+
+// The same for the first install, in which the guard comes at some moment and never goes.
+func TestFirstInterrupted(t *testing.T) {
+	v1, _ := programs(t)
+	prog, err := readProgram(v1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := context.Background()
+	for name, files := range sites {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for _, to := range []Layout{Auto, DropIn, Chain} {
+				for cut := 0; ; cut++ {
+					tr := makeSite(t, files)
+					pristine := list(t, tr)
+					_, hooks := calls(t, tr)
+					steps, err := plan(t, tr, to, prog)
+					if err != nil || cut > len(steps) {
+						break
+					}
+					what := fmt.Sprintf("to %q, %d of %d steps", to, cut, len(steps))
+					for _, s := range steps[:cut] {
+						if err := s.do(); err != nil {
+							t.Fatalf("%s: %s: %v", what, s.says, err)
+						}
+						if _, site := calls(t, tr); site != hooks {
+							t.Fatalf("%s: after %s the site's hook is called %d times", what, s.says, site)
+						}
+					}
+					if err := Uninstall(ctx, Options{Root: tr.root, Out: io.Discard}); err != nil {
+						t.Fatalf("%s: %v", what, err)
+					}
+					if diff := cmp.Diff(pristine, list(t, tr)); diff != "" {
+						t.Errorf("%s: the tree is not as it was:\n%s", what, diff)
+					}
+					if err := Install(ctx, Options{Root: tr.root, Layout: to, Hook: v1, Out: io.Discard}); err != nil {
+						t.Fatalf("%s: %v", what, err)
+					}
+					if guard, site := calls(t, tr); guard != 1 || site != hooks {
+						t.Errorf("%s: in the end the guard is called %d times, the site's hook %d times", what, guard, site)
+					}
+				}
+			}
+		})
+	}
+}
+
+// The same for an uninstall.
+func TestUninstallInterrupted(t *testing.T) {
+	v1, _ := programs(t)
+	ctx := context.Background()
+	for name, files := range sites {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for _, from := range []Layout{Main, DropIn, Chain} {
+				for cut := 0; ; cut++ {
+					tr := makeSite(t, files)
+					pristine := list(t, tr)
+					_, hooks := calls(t, tr)
+					if err := Install(ctx, Options{Root: tr.root, Layout: from, Hook: v1, Out: io.Discard}); err != nil {
+						break
+					}
+					j := &job{Options: Options{Out: io.Discard}, tree: tr}
+					s, err := j.scene()
+					if err != nil {
+						t.Fatal(err)
+					}
+					steps, err := j.planUninstall(ctx, s)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if cut > len(steps) {
+						break
+					}
+					what := fmt.Sprintf("from %q, %d of %d steps", from, cut, len(steps))
+					for _, s := range steps[:cut] {
+						if err := s.do(); err != nil {
+							t.Fatalf("%s: %s: %v", what, s.says, err)
+						}
+						if _, site := calls(t, tr); site != hooks {
+							t.Fatalf("%s: after %s the site's hook is called %d times", what, s.says, site)
+						}
+					}
+					if cut%2 == 1 { // whoever changes their mind can
+						if err := Install(ctx, Options{Root: tr.root, Layout: from, Hook: v1, Out: io.Discard}); err != nil {
+							t.Fatalf("%s: %v", what, err)
+						}
+						if guard, site := calls(t, tr); guard != 1 || site != hooks {
+							t.Errorf("%s: installed again, the guard is called %d times, the site's hook %d times", what, guard, site)
+						}
+					}
+					if err := Uninstall(ctx, Options{Root: tr.root, Out: io.Discard}); err != nil {
+						t.Fatalf("%s: %v", what, err)
+					}
+					if diff := cmp.Diff(pristine, list(t, tr)); diff != "" {
+						t.Errorf("%s: the tree is not as it was:\n%s", what, diff)
+					}
+				}
+			}
+		})
+	}
+}
+
+// A hook that is being run while another version takes its place stays whole: the file is another.
+func TestReplaceKeepsOpenFile(t *testing.T) {
+	v1, v2 := programs(t)
+	tr := makeSite(t, nil)
+	install := func(hook string) {
+		t.Helper()
+		if err := Install(context.Background(), Options{Root: tr.root, Hook: hook, Out: io.Discard}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	install(v1)
+	f, err := os.Open(tr.root + mainHook)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	install(v2)
+	got, err := io.ReadAll(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := os.ReadFile(v1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(got) != string(want) {
+		t.Error("the file that was open has changed")
+	}
+}
+
+func TestOneAtATime(t *testing.T) {
+	v1, _ := programs(t)
+	o := Options{Root: t.TempDir(), Hook: v1, Out: io.Discard}
+	_, done, err := begin(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := Install(context.Background(), o); err == nil || !strings.Contains(err.Error(), "another install is at work") {
+		t.Errorf("a second install: %v", err)
+	}
+	done()
+	if err := Install(context.Background(), o); err != nil {
+		t.Errorf("after the first: %v", err)
+	}
+}
+
+func TestParseLibrary(t *testing.T) {
+	for name, want := range map[string]libvirtVersion{
+		"libvirt.so.0.9000.0":        9_000_000,
+		"libvirt.so.0.6005.0":        6_005_000,
+		"libvirt.so.0.6004.3":        6_004_003,
+		"libvirt.so.0.11003.0":       11_003_000,
+		"libvirt.so.0.1002.9":        1_002_009,
+		"libvirt.so.0":               0,
+		"libvirt.so.0.":              0,
+		"libvirt.so.0.9000":          0,
+		"libvirt.so.0.x.0":           0,
+		"libvirt.so.0.9000.0.bak":    0,
+		"libvirt-qemu.so.0.9000.0":   0,
+		"libvirt.so.0.99999999999.0": 0,
+	} {
+		if got := parseLibrary(name); got != want {
+			t.Errorf("parseLibrary(%q) = %d, want %d", name, got, want)
+		}
+	}
+	if s := libvirtVersion(11_003_002).String(); s != "11.3.2" {
+		t.Errorf("String() = %q", s)
+	}
+}
+
+// Of several libraries the oldest counts: what it runs, the others run.
+func TestLibvirtVersion(t *testing.T) {
+	tr := makeSite(t, map[string]string{
+		"/usr/local/lib/libvirt.so.0.10005.0":           "",
+		"/usr/lib/x86_64-linux-gnu/libvirt.so.0.6000.0": "",
+		"/usr/lib/libvirt/libvirt.so.0.1000.0":          "", // no place for libraries
+	})
+	if got := tr.libvirt(); got != 6_000_000 {
+		t.Errorf("libvirt() = %d", got)
+	}
+	if got := (tree{t.TempDir()}).libvirt(); got != 0 {
+		t.Errorf("libvirt() = %d without any", got)
+	}
+}
+
+func TestResolve(t *testing.T) {
+	tr := makeSite(t, map[string]string{"/a/b/file": ""})
+	for link, target := range map[string]string{
+		"/abs": "/a/b", "/rel": "a/b", "/a/up": "../../../..", "/out": "/nowhere/at/all", "/a/loop": "../a/loop", "/via": "rel/../up",
+	} {
+		if err := os.Symlink(target, tr.root+link); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, want := range map[string]string{
+		"/a/b/file":        "/a/b/file",
+		"/abs/file":        "/a/b/file",
+		"/rel/new":         "/a/b/new",
+		"/rel/new/dir":     "/a/b/new/dir",
+		"/a/up/x":          "/x",
+		"/../../x":         "/x",
+		"/out":             "/out",
+		"/out/x":           "/nowhere/at/all/x",
+		"/via/abs/file":    "/a/b/file",
+		"/abs/../b/./file": "/a/b/file",
+	} {
+		if got, err := tr.file(name); err != nil || got != tr.root+want {
+			t.Errorf("file(%q) = %q, %v, want %q", name, got, err, want)
+		}
+	}
+	if got, err := tr.dir("/out"); err != nil || got != tr.root+"/nowhere/at/all" {
+		t.Errorf("dir(/out) = %q, %v", got, err)
+	}
+	if got, err := tr.dir("/a/loop"); err == nil {
+		t.Errorf("dir(/a/loop) = %q without an error", got)
+	}
+	if got, err := (tree{}).dir("/proc/self/../self"); err != nil || got != "/proc/"+fmt.Sprint(os.Getpid()) {
+		t.Errorf("dir on the host = %q, %v", got, err)
+	}
+}
+
+// A program for another kind of machine would make libvirt refuse every start.
+func TestOtherMachine(t *testing.T) {
+	v1, _ := programs(t)
+	p, err := readProgram(v1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.runsHere(); err != nil {
+		t.Errorf("this machine's own: %v", err)
+	}
+	// The build setting is text in the program.
+	here, there := "build\tGOARCH=", "build\tGOARCH=x"
+	data := strings.Replace(string(p.data), here, there, 1)
+	q := &program{path: "other", data: []byte(data)}
+	if err := q.runsHere(); err == nil {
+		t.Error("another machine's program is taken")
+	}
+}
