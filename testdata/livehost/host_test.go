@@ -64,12 +64,23 @@ func newHost() (*host, error) {
 		// No cgroups: they are not namespaced here. libvirt binds by memory policy instead.
 		"/etc/libvirt/qemu.conf": "user = \"root\"\ngroup = \"root\"\nsecurity_driver = \"none\"\n" +
 			"cgroup_controllers = []\nnamespaces = []\nremember_owner = 0\n",
-		// Whether QEMU was run is a matter of record, not of its traces.
-		h.wrapper: "#!/bin/sh\nprintf '%s\\n' \"$*\" >>" + h.spawned + "\nexec " + emulator + " \"$@\"\n",
+		// Whether QEMU was run is a matter of record, not of its traces. For a domain NAME it waits while
+		// there is a file gate-NAME, and fails where there is a file broken-NAME.
+		h.wrapper: `#!/bin/sh
+printf '%s\n' "$*" >>` + h.spawned + `
+name=${*#*guest=}
+name=${name%%,*}
+while [ -e "` + h.path("gate-") + `$name" ]; do sleep 0.02; done
+[ ! -e "` + h.path("broken-") + `$name" ] || exit 1
+exec ` + emulator + ` "$@"
+`,
 	} {
-		if err := os.WriteFile(name, []byte(text), 0o755); err != nil {
+		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
 			return h, err
 		}
+	}
+	if err := os.Chmod(h.wrapper, 0o755); err != nil {
+		return h, err
 	}
 	if _, err := h.start("journald", journald); err != nil {
 		return h, err
@@ -225,7 +236,7 @@ func (h *host) stopOVS() error {
 	return errors.Join(errs...)
 }
 
-// dumpLogs writes the end of every log of the host.
+// dumpLogs writes the end of every log of the host; libvirtd's is in the journal.
 func (h *host) dumpLogs(w io.Writer) {
 	logs, _ := filepath.Glob(h.path("*.log"))
 	guests, _ := filepath.Glob("/var/log/libvirt/qemu/*.log")
@@ -234,8 +245,8 @@ func (h *host) dumpLogs(w io.Writer) {
 			fmt.Fprintf(w, "--- %s\n%s\n", name, tail(b, 2000))
 		}
 	}
-	out, _ := run("journalctl", "-n", "60", "--no-pager", "-o", "short-precise")
-	fmt.Fprintf(w, "--- journal\n%s\n", tail([]byte(out), 6000))
+	out, _ := run("journalctl", "-n", "12", "--no-pager", "-o", "short-precise")
+	fmt.Fprintf(w, "--- journal\n%s\n", tail([]byte(out), 4000))
 }
 
 func tail(b []byte, n int) []byte {
@@ -378,15 +389,22 @@ func (e entry) one(t *testing.T, field string) string {
 	return e[field][0]
 }
 
-// readJournal returns the entries after the cursor that match.
-func readJournal(cursor string, match ...string) ([]entry, error) {
+// want checks fields that must be there exactly once.
+func (e entry) want(t *testing.T, fields map[string]string) {
+	t.Helper()
+	for field, value := range fields {
+		if got := e.one(t, field); got != value {
+			t.Errorf("journal field %s=%q, want %q", field, got, value)
+		}
+	}
+}
+
+// readJournal returns all entries that match.
+func readJournal(match ...string) ([]entry, error) {
 	if _, err := run("journalctl", "--sync"); err != nil {
 		return nil, err
 	}
 	argv := []string{"journalctl", "-o", "json", "--all", "--no-pager"}
-	if cursor != "" {
-		argv = append(argv, "--after-cursor="+cursor)
-	}
 	out, err := run(append(argv, match...)...)
 	if err != nil {
 		return nil, err
@@ -429,12 +447,4 @@ func journalValues(v any) []string {
 		return values
 	}
 	return []string{fmt.Sprint(v)}
-}
-
-func journalCursor() (string, error) {
-	entries, err := readJournal("", "-n", "1")
-	if err != nil || len(entries) == 0 {
-		return "", err
-	}
-	return entries[0]["__CURSOR"][0], nil
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -17,23 +18,24 @@ import (
 // scene is the host as one test sees it: an idle pool at first, and swept afterwards.
 type scene struct {
 	*host
-	t      *testing.T
-	cursor string // of the journal when the test began
+	t    *testing.T
+	size int // of the pool
+	old  int // journal entries of the guard's from before the test
+
+	launched map[string]int // see launches
 }
 
 // begin gives the test an idle pool of that many pages and a host without domains and without the
 // guard. When the test ends everything has to be as it was: whatever is left behind fails it.
 func begin(t *testing.T, pages int) *scene {
 	t.Helper()
-	s := &scene{host: live, t: t}
+	s := &scene{host: live, t: t, launched: map[string]int{}}
 	if !s.libvirtd.running() {
 		t.Fatalf("libvirtd does not run: %v", s.libvirtd.cmd.ProcessState)
 	}
-	s.must(setPool(pages))
+	s.setPool(pages)
 	s.must(os.WriteFile(s.spawned, nil, 0o644))
-	var err error
-	s.cursor, err = journalCursor()
-	s.must(err)
+	s.old = len(s.guardEntries())
 	libvirtPID := s.libvirtd.pid()
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -47,13 +49,16 @@ func begin(t *testing.T, pages int) *scene {
 		}
 		out, err := virsh("list", "--all", "--name")
 		s.check(err)
-		for _, name := range strings.Fields(out) {
+		for _, name := range strings.Split(strings.TrimSpace(out), "\n") {
+			if name == "" {
+				continue
+			}
 			virsh("destroy", name)
 			_, err := virsh("undefine", "--managed-save", name)
 			s.check(err)
 		}
 		s.check(s.stopOVS())
-		s.check(s.noTraces(pool{total: pages, free: pages}))
+		s.check(s.noTraces())
 		logs, _ := filepath.Glob("/var/log/libvirt/qemu/*")
 		for _, log := range append(logs, s.path("ovs-vswitchd.log"), s.path("libvirtd.log")) {
 			os.Truncate(log, 0)
@@ -76,12 +81,12 @@ func (s *scene) check(err error) {
 	}
 }
 
-// noTraces reports what domains left behind: the pool should be as given, with no file, no claim and
-// no process of theirs.
-func (s *scene) noTraces(want pool) error {
+// noTraces reports what domains left behind: the pool should be idle, with no file, no claim and no
+// process of theirs.
+func (s *scene) noTraces() error {
 	if err := eventually(5*time.Second, func() error {
 		got, err := readPool()
-		if err == nil && got != want {
+		if want := (pool{total: s.size, free: s.size}); err == nil && got != want {
 			err = fmt.Errorf("the pool is %+v, want %+v", got, want)
 		}
 		return err
@@ -89,7 +94,7 @@ func (s *scene) noTraces(want pool) error {
 		return err
 	}
 	var errs []error
-	if pids := processes(emulator); want.free == want.total && len(pids) > 0 {
+	if pids := processes(emulator); len(pids) > 0 {
 		errs = append(errs, fmt.Errorf("QEMU processes %v still run", pids))
 	}
 	for _, dir := range []string{hugetlbfs, "/run/hugeguard"} {
@@ -101,6 +106,13 @@ func (s *scene) noTraces(want pool) error {
 		})
 	}
 	return errors.Join(errs...)
+}
+
+// setPool changes the size of the pool, which has to be idle.
+func (s *scene) setPool(pages int) {
+	s.t.Helper()
+	s.must(setPool(pages))
+	s.size = pages
 }
 
 func (s *scene) pool() pool {
@@ -125,10 +137,14 @@ type domain struct {
 	source string // of memoryBacking; "" for libvirt's default
 	shared bool
 	soft   bool // without numatune
+	small  bool // without huge pages, nor numatune
 }
 
+// uuid is the name's own.
 func (d domain) uuid() string {
-	return fmt.Sprintf("6a9c0000-0000-4000-8000-%012x", []byte(d.name + "\x00\x00\x00\x00\x00\x00")[:6])
+	h := fnv.New64a()
+	h.Write([]byte(d.name))
+	return fmt.Sprintf("6a9c0000-0000-4000-8000-%012x", h.Sum64()>>16)
 }
 
 func (d domain) xml() string {
@@ -148,6 +164,11 @@ func (d domain) xml() string {
 			fmt.Fprintf(&tune, "<memnode cellid='%d' mode='strict' nodeset='0'/>", i)
 		}
 	}
+	if d.small {
+		tune.Reset()
+	} else {
+		backing.WriteString("<hugepages><page size='2048' unit='KiB'/></hugepages>")
+	}
 	cpu := ""
 	if d.cells > 0 {
 		cpu = "<cpu><numa>" + numa.String() + "</numa></cpu>"
@@ -159,7 +180,7 @@ func (d domain) xml() string {
   <name>%s</name>
   <uuid>%s</uuid>
   <memory unit='MiB'>%d</memory>
-  <memoryBacking><hugepages><page size='2048' unit='KiB'/></hugepages>%s</memoryBacking>
+  <memoryBacking>%s</memoryBacking>
   <vcpu>%d</vcpu>
   <os><type arch='x86_64' machine='pc'>hvm</type></os>
   %s
@@ -183,10 +204,10 @@ func (s *scene) define(d domain) {
 	s.virsh("define", file)
 }
 
-// start starts the domain paused and returns what virsh said, its error and how long it took.
+// start starts the domain paused, as an admin would by hand, and returns what that printed on stdout.
 func (s *scene) start(d domain) (out string, err error, took time.Duration) {
 	began := time.Now()
-	out, err = virsh("start", "--paused", d.name)
+	out, err = run("virsh", "-c", "qemu:///system", "start", "--paused", d.name)
 	return out, err, time.Since(began)
 }
 
@@ -198,17 +219,14 @@ func (s *scene) qemuPID(d domain) int {
 	return pid
 }
 
-// launches says how often QEMU was executed for the domain: the wrapper that all domains name as
-// their emulator writes down every execution.
-func (s *scene) launches(d domain) (n int) {
+// launches says how often QEMU was executed for the domain since this was last asked: the wrapper that
+// all domains name as their emulator writes down every execution.
+func (s *scene) launches(d domain) int {
 	s.t.Helper()
 	b, err := os.ReadFile(s.spawned)
 	s.must(err)
-	for _, line := range strings.Split(string(b), "\n") {
-		if strings.Contains(line, "guest="+strings.ReplaceAll(d.name, ",", ",,")+",") {
-			n++
-		}
-	}
+	n := strings.Count(string(b), "guest="+strings.ReplaceAll(d.name, ",", ",,")+",debug")
+	n, s.launched[d.name] = n-s.launched[d.name], n
 	return n
 }
 
@@ -219,6 +237,80 @@ func (s *scene) ovsHolds(program string, rest int) *daemon {
 	ovs, err := s.startOVS(program, (s.pool().total-rest)*2)
 	s.must(err)
 	return ovs
+}
+
+// refused starts the domain, which the guard must refuse with no QEMU run, and returns the line that
+// libvirt passed on from it and its one journal entry.
+func (s *scene) refused(d domain) (line string, e entry) {
+	s.t.Helper()
+	before := s.guardEntries()
+	s.launches(d)
+	_, err, took := s.start(d)
+	if err == nil {
+		s.t.Fatalf("%s was started, with the pool at %+v", d.name, s.pool())
+	}
+	s.t.Logf("refused in %v: %v", took.Round(time.Millisecond), err)
+	_, line, ok := strings.Cut(err.Error(), "unexpected exit status 1: ")
+	if !ok || !strings.Contains(err.Error(), "Hook script execution failed") {
+		s.t.Fatalf("start: %v; want the hook's refusal", err)
+	}
+	if strings.ContainsAny(line, "\n\x1b") {
+		s.t.Errorf("the refusal is not one plain line: %q", line)
+	}
+	if took > time.Second {
+		s.t.Errorf("the refusal took %v", took)
+	}
+	if n := s.launches(d); n != 0 {
+		s.t.Errorf("QEMU was run %d times for the refused domain", n)
+	}
+	entries := s.guardEntries()[len(before):]
+	if len(entries) != 1 {
+		s.t.Fatalf("the refusal made %d journal entries, want 1: %q", len(entries), entries)
+	}
+	e = entries[0]
+	e.want(s.t, map[string]string{
+		"PRIORITY":           "3",
+		"HUGEGUARD_DECISION": "refuse",
+		"HUGEGUARD_DOMAIN":   d.name,
+		"HUGEGUARD_UUID":     d.uuid(),
+		"HUGEGUARD_PAGE_KIB": "2048",
+		"HUGEGUARD_FREE":     itoa(s.pool().free),
+		"HUGEGUARD_TOTAL":    itoa(s.pool().total),
+		"_UID":               "0",
+	})
+	if !d.soft && d.cells < 2 {
+		e.want(s.t, map[string]string{"HUGEGUARD_NODE": "0", "HUGEGUARD_NEEDED": itoa(d.mib / 2)})
+	}
+	if first, _, _ := strings.Cut(e.one(s.t, "MESSAGE"), "\n"); first != line {
+		s.t.Errorf("the journal says\n%s\nvirsh\n%s", first, line)
+	}
+	if id := e.one(s.t, "MESSAGE_ID"); len(id) != 32 || strings.Trim(id, "0123456789abcdef") != "" {
+		s.t.Errorf("MESSAGE_ID=%s", id)
+	}
+	// The admin's command says beforehand what the hook will do.
+	if r := s.askGuard(d); r.Decision != "refuse" || r.Summary != line || r.Cause != e.one(s.t, "HUGEGUARD_CAUSE") {
+		s.t.Errorf("check says %s (%s): %s", r.Decision, r.Cause, r.Summary)
+	}
+	return line, e
+}
+
+// starts starts the domain, of which the guard must have nothing to say.
+func (s *scene) starts(d domain) {
+	s.t.Helper()
+	before := len(s.guardEntries())
+	s.launches(d)
+	out, err, took := s.start(d)
+	s.must(err)
+	s.t.Logf("started in %v", took.Round(time.Millisecond))
+	if want := fmt.Sprintf("Domain '%s' started\n\n", d.name); out != want {
+		s.t.Errorf("virsh said %q, want %q", out, want)
+	}
+	if entries := s.guardEntries()[before:]; len(entries) > 0 {
+		s.t.Errorf("the start made journal entries: %q", entries)
+	}
+	if n := s.launches(d); n != 1 {
+		s.t.Errorf("QEMU was run %d times", n)
+	}
 }
 
 // installGuard puts the hook in place and makes the running daemon notice.
@@ -239,9 +331,9 @@ func (s *scene) uninstallGuard() {
 // guardEntries are the journal's entries by hugeguard since the test began.
 func (s *scene) guardEntries() []entry {
 	s.t.Helper()
-	entries, err := readJournal(s.cursor, "SYSLOG_IDENTIFIER=hugeguard")
+	entries, err := readJournal("SYSLOG_IDENTIFIER=hugeguard")
 	s.must(err)
-	return entries
+	return entries[s.old:]
 }
 
 // checkReport is what the tests read of check --json.
@@ -272,11 +364,12 @@ func (s *scene) askGuard(d domain) checkReport {
 	out, err := run(s.cli, "check", "--json", file)
 	var ran *runError
 	if err != nil && !(errors.As(err, &ran) && exitStatus(ran.err) == 3) {
-		s.t.Fatal(err)
+		s.t.Error(err)
+		return checkReport{}
 	}
 	var report checkReport
 	if err := json.Unmarshal([]byte(out), &report); err != nil {
-		s.t.Fatalf("check --json: %v\n%s", err, out)
+		s.t.Errorf("check --json: %v\n%s", err, out)
 	}
 	return report
 }

@@ -1,0 +1,112 @@
+package livehost
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// Every cause but Open vSwitch (ovs_test.go), each from pages that are really held that way.
+
+func TestCauseGuests(t *testing.T) {
+	s := begin(t, 64)
+	s.installGuard()
+	first, second := domain{name: "first", mib: 96, cells: 1}, domain{name: "second", mib: 64, cells: 1}
+	s.define(first)
+	s.define(second)
+	s.starts(first)
+	line, e := s.refused(second)
+	e.want(t, map[string]string{
+		"HUGEGUARD_CAUSE":        "guests",
+		"HUGEGUARD_HOLDER_PID":   itoa(s.qemuPID(first)),
+		"HUGEGUARD_HOLDER_PAGES": "48",
+	})
+	if !strings.Contains(line, "first") || !strings.Contains(e.one(t, "HUGEGUARD_HOLDER"), "first") {
+		t.Errorf("the guest first is not named: HUGEGUARD_HOLDER=%q\n%s", e.one(t, "HUGEGUARD_HOLDER"), line)
+	}
+	s.virsh("destroy", first.name)
+	s.starts(second)
+}
+
+func TestCauseOtherHolder(t *testing.T) {
+	s := begin(t, 64)
+	s.installGuard()
+	d := domain{name: "squeezed", mib: 64, cells: 1}
+	s.define(d)
+	h := s.hold("packetmover", touched, 40)
+	line, e := s.refused(d)
+	e.want(t, map[string]string{
+		"HUGEGUARD_CAUSE":        "other-holder",
+		"HUGEGUARD_HOLDER":       "packetmover",
+		"HUGEGUARD_HOLDER_PID":   itoa(h.pid()),
+		"HUGEGUARD_HOLDER_PAGES": "40",
+	})
+	if !strings.Contains(line, "packetmover") {
+		t.Errorf("the holder is not named:\n%s", line)
+	}
+	h.release()
+	s.starts(d)
+}
+
+// Free pages that the kernel has promised to somebody are not free.
+func TestCauseKernelReserved(t *testing.T) {
+	s := begin(t, 64)
+	s.installGuard()
+	d := domain{name: "squeezed", mib: 64, cells: 1}
+	s.define(d)
+	h := s.hold("lazybones", reserved, 40)
+	if p := s.pool(); p != (pool{total: 64, free: 64, reserved: 40}) {
+		t.Fatalf("the pool is %+v, want all free and 40 reserved", p)
+	}
+	line, e := s.refused(d)
+	e.want(t, map[string]string{"HUGEGUARD_CAUSE": "kernel-reserved", "HUGEGUARD_HOLDER_PID": itoa(h.pid())})
+	if !strings.Contains(line, "lazybones") {
+		t.Errorf("the holder is not named:\n%s", line)
+	}
+
+	s.uninstallGuard()
+	if _, err, _ := s.start(d); err == nil || !strings.Contains(err.Error(), qemuNoPages) {
+		t.Errorf("without the guard: %v; want QEMU's %q", err, qemuNoPages)
+	}
+	h.release()
+}
+
+func TestCauseLeftoverFile(t *testing.T) {
+	s := begin(t, 64)
+	s.installGuard()
+	d := domain{name: "squeezed", mib: 64, cells: 1}
+	s.define(d)
+	s.hold("crashed", file, 40).release()
+	name := filepath.Join(hugetlbfs, "leftover")
+	t.Cleanup(func() { os.Remove(name) })
+	if p := s.pool(); p.free != 24 {
+		t.Fatalf("the pool is %+v, want 40 pages held by a file", p)
+	}
+	line, e := s.refused(d)
+	e.want(t, map[string]string{"HUGEGUARD_CAUSE": "leftover-files"})
+	if !strings.Contains(line, name) && !strings.Contains(e.one(t, "MESSAGE"), name) {
+		t.Errorf("the file is not named:\n%s", e.one(t, "MESSAGE"))
+	}
+	s.must(os.Remove(name))
+	s.starts(d)
+}
+
+func TestCausePoolMissing(t *testing.T) {
+	s := begin(t, 0)
+	s.installGuard()
+	d := domain{name: "dry", mib: 64, cells: 1}
+	s.define(d)
+	_, e := s.refused(d)
+	e.want(t, map[string]string{"HUGEGUARD_CAUSE": "pool-missing"})
+}
+
+// A domain that names no node is refused where no node can serve it.
+func TestCausePoolTooSmallUnbound(t *testing.T) {
+	s := begin(t, 16)
+	s.installGuard()
+	d := domain{name: "wide", mib: 64, soft: true}
+	s.define(d)
+	_, e := s.refused(d)
+	e.want(t, map[string]string{"HUGEGUARD_CAUSE": "pool-too-small"})
+}

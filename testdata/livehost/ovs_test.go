@@ -1,0 +1,115 @@
+package livehost
+
+import (
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+// qemuNoPages is how QEMU ends where the pages it was promised are not to be had.
+const qemuNoPages = "unable to map backing store for guest RAM: Cannot allocate memory"
+
+// The incident: Open vSwitch holds the pages that nobody told anyone about. The guard refuses and
+// names it; without the guard QEMU dies from the same state; with the pages back the domain starts.
+func TestOpenVSwitchHoldsThePages(t *testing.T) {
+	// The kernel names the process after its file: the distribution's link, or what it leads to.
+	link := live.path("ovs-vswitchd")
+	if err := os.Symlink(ovsVswitchd, link); err != nil && !os.IsExist(err) {
+		t.Fatal(err)
+	}
+	for _, test := range []struct{ name, program, comm string }{
+		{"by the alternatives link", link, "ovs-vswitchd"},
+		{"by its file", ovsVswitchd, "ovs-vswitchd-dp"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := begin(t, 256)
+			s.installGuard()
+			d := domain{name: "third", mib: 64, cells: 1}
+			s.define(d)
+			ovs := s.ovsHolds(test.program, 24)
+			held := hugePagesOf(ovs.pid())
+			before := s.pool()
+			if before.free != 256-held || before.free >= 32 {
+				t.Fatalf("Open vSwitch holds %d pages, the pool is %+v", held, before)
+			}
+
+			line, e := s.refused(d)
+			want := fmt.Sprintf(`^node 0 has %d free 2 MiB huge pages, 32 needed: Open vSwitch DPDK \(%s, pid %d\) holds %d of 256\b.*`+
+				`; set reserved_huge_pages=node:0,size:2048,count:%d\b.*; see: journalctl -t hugeguard$`,
+				before.free, test.comm, ovs.pid(), held, held)
+			if !regexp.MustCompile(want).MatchString(line) {
+				t.Errorf("the refusal is\n%s\nwant\n%s", line, want)
+			}
+			e.want(t, map[string]string{
+				"HUGEGUARD_CAUSE":        "ovs-reservation",
+				"HUGEGUARD_HOLDER":       test.comm,
+				"HUGEGUARD_HOLDER_PID":   itoa(ovs.pid()),
+				"HUGEGUARD_HOLDER_PAGES": itoa(held),
+			})
+			remedy := fmt.Sprintf("reserved_huge_pages=node:0,size:2048,count:%d", held)
+			if got := e.one(t, "HUGEGUARD_REMEDY"); !strings.Contains(got, remedy) {
+				t.Errorf("HUGEGUARD_REMEDY=%q, want %q in it", got, remedy)
+			}
+			if got := e.one(t, "MESSAGE"); strings.Count(got, "\n") < 2 || !strings.Contains(got, "\n"+remedy) && !strings.Contains(got, " "+remedy) {
+				t.Errorf("the journal's message lacks the mend %q:\n%s", remedy, got)
+			}
+			if after := s.pool(); after != before {
+				t.Errorf("the refusal changed the pool from %+v to %+v", before, after)
+			}
+
+			s.uninstallGuard()
+			_, err, took := s.start(d)
+			if err == nil || !strings.Contains(err.Error(), qemuNoPages) {
+				t.Fatalf("without the guard: %v; want QEMU's %q", err, qemuNoPages)
+			}
+			t.Logf("without the guard QEMU died in %v", took.Round(time.Millisecond))
+			if n := s.launches(d); n != 1 {
+				t.Errorf("without the guard QEMU was run %d times", n)
+			}
+			s.installGuard()
+			s.must(s.stopOVS())
+			s.starts(d)
+		})
+	}
+}
+
+// The second cell is the one that does not fit.
+func TestOpenVSwitchAndTwoCells(t *testing.T) {
+	s := begin(t, 256)
+	s.installGuard()
+	d := domain{name: "twocells", mib: 64, cells: 2}
+	s.define(d)
+	ovs := s.ovsHolds(ovsVswitchd, 24)
+	if free := s.pool().free; free < 16 || free >= 32 {
+		t.Fatalf("%d pages are free, want room for one cell of 16 and not for two", free)
+	}
+	_, e := s.refused(d)
+	e.want(t, map[string]string{
+		"HUGEGUARD_CAUSE":      "ovs-reservation",
+		"HUGEGUARD_HOLDER_PID": itoa(ovs.pid()),
+	})
+}
+
+// A guest that the pages would have to be shared with is not to blame while Open vSwitch holds enough,
+// and Nova's reserve, where there is one, does not change whose they are.
+func TestOpenVSwitchIsReservedInNova(t *testing.T) {
+	s := begin(t, 256)
+	s.installGuard()
+	s.must(os.MkdirAll("/etc/nova", 0o755))
+	t.Cleanup(func() { os.RemoveAll("/etc/nova") })
+	s.must(os.WriteFile("/etc/nova/nova.conf", []byte("[DEFAULT]\nreserved_huge_pages = node:0,size:2048,count:40\n"), 0o644))
+	d := domain{name: "third", mib: 64, cells: 1}
+	s.define(d)
+	ovs := s.ovsHolds(ovsVswitchd, 24)
+	line, e := s.refused(d)
+	e.want(t, map[string]string{"HUGEGUARD_CAUSE": "ovs-reservation", "HUGEGUARD_HOLDER_PID": itoa(ovs.pid())})
+	if !strings.Contains(line, "40") || strings.Contains(line, "reserves none") {
+		t.Errorf("the refusal does not say that nova.conf reserves 40:\n%s", line)
+	}
+	if want := fmt.Sprintf("node:0,size:2048,count:%d", hugePagesOf(ovs.pid())); !strings.Contains(e.one(t, "HUGEGUARD_REMEDY"), want) {
+		t.Errorf("HUGEGUARD_REMEDY=%q, want %q in it", e.one(t, "HUGEGUARD_REMEDY"), want)
+	}
+}
