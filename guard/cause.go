@@ -63,6 +63,10 @@ func (l launch) blame(host Host, f *failure) blame {
 	if outsiders := of(HolderOVS, HolderProcess); fitsWithout(outsiders) {
 		return blame{CauseOtherHolder, outsiders}
 	}
+	// Guests use the pages as they should, pages that nobody shows are gone.
+	if fitsWithout([]Holder{host.unseen(f.pageKiB)}) {
+		return blame{CauseUnaccounted, onNodes}
+	}
 	if guests := of(HolderGuest); len(guests) > 0 && fitsWithout(onNodes) {
 		return blame{CauseGuests, append(guests, of(HolderOVS, HolderProcess)...)}
 	}
@@ -78,6 +82,17 @@ func (h Holder) on(nodes NodeSet) uint64 {
 		}
 	}
 	return pages
+}
+
+// unseen is what is taken of a pool and no holder shows.
+func (h Host) unseen(kib uint64) Holder {
+	unseen := Holder{PageKiB: kib, Pages: map[int]uint64{}}
+	for _, report := range h.Report() {
+		if report.PageKiB == kib && report.Unaccounted != nil {
+			unseen.Pages[report.Node] = *report.Unaccounted
+		}
+	}
+	return unseen
 }
 
 // change returns the host with each pool changed by f, which may write to its

@@ -58,7 +58,12 @@ func summary(host Host, f *failure, b blame, mend []Remedy) string {
 			others = append(others, fmt.Sprintf("node %d has %d free", n.Node, n.Free))
 		}
 		if len(others) > 0 {
-			todo = strings.TrimSpace(todo + " (" + enumerate(others, 2) + ")")
+			where := enumerate(others, 2)
+			if todo == "" {
+				todo = where
+			} else {
+				todo += " (" + where + ")"
+			}
 		}
 	}
 	if todo != "" {
@@ -113,19 +118,21 @@ func (b blame) unaccounted(host Host, f *failure) string {
 		return "who holds the pages was not looked at"
 	}
 	pool, _ := host.pool(f.pageKiB)
-	there := pool.on(f.nodes)
-	gone := minus(there.Total, there.Free)
-	for _, h := range b.holders {
-		gone = minus(gone, h.on(f.nodes))
-	}
-	text := fmt.Sprintf("%d of %d pages are held by nobody that can be seen", gone, there.Total)
+	text := fmt.Sprintf("%d of %d pages are held by nobody that can be seen", host.unseen(f.pageKiB).on(f.nodes), pool.on(f.nodes).Total)
 	if n := host.Holders.Unreadable; n > 0 {
-		text += fmt.Sprintf(" (%d processes could not be read)", n)
+		text += fmt.Sprintf(" (%s)", unreadable(n))
 	}
 	if host.Holders.Cut {
 		text += " (there was no time to read all processes)"
 	}
 	return text
+}
+
+func unreadable(processes int) string {
+	if processes == 1 {
+		return "1 process could not be read"
+	}
+	return fmt.Sprintf("%d processes could not be read", processes)
 }
 
 // enumerate joins the first few of parts and says how many more there are.
@@ -180,7 +187,7 @@ func (v Verdict) Text() string {
 		line("  %s", p)
 	}
 	if v.holders != nil && v.holders.Unreadable > 0 {
-		line("  %d processes could not be read", v.holders.Unreadable)
+		line("  %s", unreadable(v.holders.Unreadable))
 	}
 	for _, r := range v.Remedy {
 		switch r.For {

@@ -78,43 +78,61 @@ const poolReads = 5
 // changed, a few times at the most; on a pool that never rests the last
 // reading counts.
 func (f FS) Pool(kib uint64, nodes []Node) (pool Pool, ok bool, err error) {
-	dir := fmt.Sprintf("%s/hugepages-%dkB", poolDir, kib)
-	before, err := f.globalPool(dir, kib)
-	if errors.Is(err, fs.ErrNotExist) {
-		return Pool{}, false, nil
+	before, ok, err := f.globalPool(kib)
+	if err != nil || !ok {
+		return Pool{}, ok, err
 	}
-	for try := 0; err == nil && try < poolReads; try++ {
-		var perNode []NodePool
-		if perNode, err = f.nodePools(kib, nodes, before); err != nil {
-			break
+	for range poolReads {
+		perNode, err := f.nodePools(kib, nodes, before)
+		if err != nil {
+			return Pool{}, false, err
 		}
-		var after Pool
-		if after, err = f.globalPool(dir, kib); err != nil {
-			break
+		if pool, ok, err = f.globalPool(kib); err != nil || !ok {
+			return Pool{}, ok, err
 		}
-		pool = after
 		pool.Nodes = perNode
-		if before.Free == after.Free && before.Reserved == after.Reserved && before.Total == after.Total {
+		if before.Free == pool.Free && before.Reserved == pool.Reserved && before.Total == pool.Total {
 			break
 		}
-		before = after
-	}
-	if err != nil {
-		return Pool{}, false, err
+		before = pool
 	}
 	return pool, true, nil
 }
 
-func (f FS) globalPool(dir string, kib uint64) (Pool, error) {
-	pool := Pool{PageKiB: kib}
-	err := f.readCounters(dir, []counter{
+func (f FS) globalPool(kib uint64) (pool Pool, ok bool, err error) {
+	pool.PageKiB = kib
+	ok, err = f.readCounters(fmt.Sprintf("%s/hugepages-%dkB", poolDir, kib), []counter{
 		{"nr_hugepages", &pool.Total},
 		{"free_hugepages", &pool.Free},
 		{"resv_hugepages", &pool.Reserved},
 		{"surplus_hugepages", &pool.Surplus},
 		{"nr_overcommit_hugepages", &pool.Overcommit},
 	})
-	return pool, err
+	return pool, ok, err
+}
+
+// nodePools reads the nodes' shares. A node without memory has none; a kernel
+// without NUMA has the global counters alone, which are then node 0's.
+func (f FS) nodePools(kib uint64, nodes []Node, global Pool) ([]NodePool, error) {
+	pools := make([]NodePool, 0, len(nodes))
+	for _, node := range nodes {
+		pool := NodePool{Node: node.ID}
+		ok, err := f.readCounters(fmt.Sprintf("%s/node%d/hugepages/hugepages-%dkB", nodeDir, node.ID, kib), []counter{
+			{"nr_hugepages", &pool.Total},
+			{"free_hugepages", &pool.Free},
+			{"surplus_hugepages", &pool.Surplus},
+		})
+		if err != nil {
+			return nil, err
+		}
+		if !ok && len(nodes) == 1 {
+			ok, pool = true, NodePool{Node: node.ID, Total: global.Total, Free: global.Free, Surplus: global.Surplus}
+		}
+		if ok {
+			pools = append(pools, pool)
+		}
+	}
+	return pools, nil
 }
 
 // counter is a file of one number and where the number goes.
@@ -123,39 +141,20 @@ type counter struct {
 	into *uint64
 }
 
-func (f FS) readCounters(dir string, counters []counter) error {
-	for _, c := range counters {
+// readCounters reads the files of a pool's folder; ok is false where even the
+// first is not there, so that there is no such pool.
+func (f FS) readCounters(dir string, counters []counter) (ok bool, err error) {
+	for i, c := range counters {
 		n, err := f.readNumber(dir + "/" + c.file)
+		if i == 0 && errors.Is(err, fs.ErrNotExist) {
+			return false, nil
+		}
 		if err != nil {
-			return err
+			return false, err
 		}
 		*c.into = n
 	}
-	return nil
-}
-
-func (f FS) nodePools(kib uint64, nodes []Node, global Pool) ([]NodePool, error) {
-	pools := make([]NodePool, 0, len(nodes))
-	for _, node := range nodes {
-		pool := NodePool{Node: node.ID}
-		err := f.readCounters(fmt.Sprintf("%s/node%d/hugepages/hugepages-%dkB", nodeDir, node.ID, kib), []counter{
-			{"nr_hugepages", &pool.Total},
-			{"free_hugepages", &pool.Free},
-			{"surplus_hugepages", &pool.Surplus},
-		})
-		switch {
-		case errors.Is(err, fs.ErrNotExist) && len(nodes) == 1:
-			// A kernel without NUMA keeps the global counters alone.
-			pools = append(pools, NodePool{Node: node.ID, Total: global.Total, Free: global.Free, Surplus: global.Surplus})
-		case errors.Is(err, fs.ErrNotExist):
-			// A node without memory has no pools.
-		case err != nil:
-			return nil, err
-		default:
-			pools = append(pools, pool)
-		}
-	}
-	return pools, nil
+	return true, nil
 }
 
 // DefaultPageKiB returns the kernel's default huge page size in KiB, which

@@ -1,0 +1,362 @@
+package hook
+
+import (
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/iotest"
+	"time"
+
+	"hugeguard/sysfs/sysfstest"
+)
+
+const incident = "../testdata/hosts/incident"
+
+// fixture is a call at prepare on the host of the incident.
+type fixture struct {
+	call
+	stderr  strings.Builder
+	entries []entry
+	host    sysfstest.Host
+}
+
+func newFixture(t *testing.T, stdin io.Reader) *fixture {
+	f := &fixture{host: sysfstest.Copy(t, incident+"/host")}
+	f.call = call{args: []string{"qemu", "instance-00000003", "prepare", "begin", "-"},
+		stdin: stdin, stderr: &f.stderr, fs: f.host.FS(), privileged: true,
+		journal: func(e entry) error { f.entries = append(f.entries, e); return nil }}
+	return f
+}
+
+func domain(t *testing.T, name string) string {
+	t.Helper()
+	xml, err := os.ReadFile(filepath.Join(incident, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(xml)
+}
+
+func TestPrepareRefuses(t *testing.T) {
+	f := newFixture(t, strings.NewReader(domain(t, "prepare.xml")))
+	if status := f.prepare(); status != exitRefuse {
+		t.Errorf("status %d", status)
+	}
+	const line = "node 0 has 0 free 2 MiB huge pages, 256 needed: Open vSwitch DPDK (ovs-vswitchd, pid 2974) holds 512 of 1024; " +
+		"set reserved_huge_pages=node:0,size:2048,count:512 (node 1 has 512 free); see: journalctl -t hugeguard"
+	if got := f.stderr.String(); got != line+"\n" {
+		t.Errorf("stderr: %q", got)
+	}
+	if len(f.entries) != 1 {
+		t.Fatalf("journal: %+v", f.entries)
+	}
+	e := f.entries[0]
+	if first, _, _ := strings.Cut(e.Message, "\n"); first != line || e.Priority != failure {
+		t.Errorf("journal: priority %d, %q", e.Priority, first)
+	}
+	for key, want := range map[string]string{
+		"HUGEGUARD_DECISION": "refuse", "HUGEGUARD_CAUSE": "ovs-reservation",
+		"HUGEGUARD_DOMAIN": "instance-00000003", "HUGEGUARD_UUID": "32963992-5056-4947-9f20-e664bb88b3d4",
+		"HUGEGUARD_NODE": "0", "HUGEGUARD_PAGE_KIB": "2048", "HUGEGUARD_NEEDED": "256", "HUGEGUARD_FREE": "0",
+		"HUGEGUARD_TOTAL": "1024", "HUGEGUARD_HOLDER": "ovs-vswitchd", "HUGEGUARD_HOLDER_PID": "2974", "HUGEGUARD_HOLDER_PAGES": "512",
+		"HUGEGUARD_REMEDY": "[DEFAULT]\nreserved_huge_pages=node:0,size:2048,count:512\nreserved_huge_pages=node:1,size:2048,count:512",
+	} {
+		if e.Fields[key] != want {
+			t.Errorf("%s=%q, want %q", key, e.Fields[key], want)
+		}
+	}
+	if len(e.Fields["MESSAGE_ID"]) != 32 {
+		t.Errorf("MESSAGE_ID=%q", e.Fields["MESSAGE_ID"])
+	}
+}
+
+func TestPrepareAcceptsSilently(t *testing.T) {
+	f := newFixture(t, strings.NewReader(domain(t, "prepare-on-node1.xml")))
+	if status := f.prepare(); status != exitAccept || f.stderr.Len() > 0 || len(f.entries) > 0 {
+		t.Errorf("status %d, stderr %q, journal %+v", status, &f.stderr, f.entries)
+	}
+}
+
+// TestAcceptReadsFew: on the accepting path nobody looks at other processes,
+// at pools of other sizes or at Open vSwitch.
+func TestAcceptReadsFew(t *testing.T) {
+	f := newFixture(t, strings.NewReader(domain(t, "prepare-on-node1.xml")))
+	for _, gone := range []string{"proc/2974", "proc/3066", "proc/3085", "run", "etc", "sys/fs",
+		"sys/devices/system/node/node0/hugepages/hugepages-1048576kB", "sys/kernel/mm/hugepages/hugepages-1048576kB/free_hugepages",
+		"sys/devices/system/node/node0/distance"} {
+		f.host.Remove(gone)
+	}
+	if status := f.prepare(); status != exitAccept || len(f.entries) > 0 {
+		t.Errorf("status %d, journal %+v", status, f.entries)
+	}
+}
+
+// TestNoHugePagesReadsNothing: a domain without huge pages is accepted before
+// sysfs is touched.
+func TestNoHugePagesReadsNothing(t *testing.T) {
+	f := newFixture(t, strings.NewReader("<domain type='kvm'><name>x</name><memory>1</memory></domain>"))
+	f.host.Remove("sys")
+	f.host.Remove("proc")
+	if status := f.prepare(); status != exitAccept || len(f.entries) > 0 {
+		t.Errorf("status %d, journal %+v", status, f.entries)
+	}
+}
+
+// TestUnprivileged: under a session daemon the refusal stands on the counters.
+func TestUnprivileged(t *testing.T) {
+	f := newFixture(t, strings.NewReader(domain(t, "prepare.xml")))
+	f.privileged = false
+	if status := f.prepare(); status != exitRefuse || f.entries[0].Fields["HUGEGUARD_CAUSE"] != "unaccounted" {
+		t.Errorf("status %d, %+v", status, f.entries)
+	}
+}
+
+type panicking struct{}
+
+func (panicking) Read([]byte) (int, error) { panic("boom\n\x1b") }
+
+// TestFaultsNeverRefuse: whatever goes wrong in the hook lets the launch go on
+// with one warning, and refuses it only where the admin wants that.
+func TestFaultsNeverRefuse(t *testing.T) {
+	never, _ := io.Pipe()
+	refused := func(t *testing.T) io.Reader { return strings.NewReader(domain(t, "prepare.xml")) }
+	for _, test := range []struct {
+		name  string
+		stdin func(t *testing.T) io.Reader
+		host  func(h sysfstest.Host)
+		says  string
+	}{
+		{"empty", func(*testing.T) io.Reader { return strings.NewReader("") }, nil, "EOF"},
+		{"rubbish", func(*testing.T) io.Reader { return strings.NewReader("\x00\x1b[2J<<<%n%s") }, nil, "XML"},
+		{"cut short", func(t *testing.T) io.Reader { return strings.NewReader(domain(t, "prepare.xml")[:700]) }, nil, "XML"},
+		{"another document", func(*testing.T) io.Reader { return strings.NewReader("<network/>") }, nil, "XML"},
+		{"wrong number", func(t *testing.T) io.Reader {
+			return strings.NewReader(strings.Replace(domain(t, "prepare.xml"), "size='2048'", "size='many'", 1))
+		}, nil, "many"},
+		{"wrong nodeset", func(t *testing.T) io.Reader {
+			return strings.NewReader(strings.ReplaceAll(domain(t, "prepare.xml"), "nodeset='0'", "nodeset='0-'"))
+		}, nil, "nodeset"},
+		{"deep nesting", func(*testing.T) io.Reader { return strings.NewReader(strings.Repeat("<domain>", 1000000)) }, nil, "XML"},
+		{"too large", func(*testing.T) io.Reader {
+			return io.MultiReader(strings.NewReader("<domain>"), io.LimitReader(spaces{}, maxXML+1))
+		}, nil, "larger than it can be"},
+		{"failing", func(*testing.T) io.Reader { return iotest.ErrReader(errors.New("broken pipe\nforged")) }, nil, `broken pipe\nforged`},
+		{"panic", func(*testing.T) io.Reader { return panicking{} }, nil, `defect in hugeguard: boom\n\x1b`},
+		{"never ending", func(*testing.T) io.Reader { return never }, nil, "no verdict within 300ms"},
+		{"no sysfs", refused, func(h sysfstest.Host) { h.Remove("sys/devices/system/node/has_memory") }, "has_memory"},
+		{"no counter", refused, func(h sysfstest.Host) { h.Remove("sys/kernel/mm/hugepages/hugepages-2048kB/resv_hugepages") }, "resv_hugepages"},
+		{"binary counter", refused, func(h sysfstest.Host) {
+			h.Write("sys/devices/system/node/node0/hugepages/hugepages-2048kB/free_hugepages", "\x00\xff")
+		}, "free_hugepages"},
+		{"no proc", refused, func(h sysfstest.Host) { h.Remove("proc") }, "meminfo"},
+	} {
+		for _, fail := range []Fail{FailOpen, FailClosed} {
+			t.Run(test.name+"/"+string(fail), func(t *testing.T) {
+				f := newFixture(t, test.stdin(t))
+				f.host.Write("etc/hugeguard.conf", "fail = "+string(fail)+"\ndeadline = 300ms\n")
+				if test.name == "too large" || test.name == "deep nesting" {
+					f.host.Write("etc/hugeguard.conf", "fail = "+string(fail)+"\ndeadline = 1m\n")
+				}
+				if test.host != nil {
+					test.host(f.host)
+				}
+				status := f.prepare()
+				wantStatus, wantLines := exitAccept, 0
+				if fail == FailClosed {
+					wantStatus, wantLines = exitRefuse, 1
+				}
+				if status != wantStatus || strings.Count(f.stderr.String(), "\n") != wantLines {
+					t.Errorf("status %d, stderr %q", status, &f.stderr)
+				}
+				if len(f.entries) != 1 {
+					t.Fatalf("journal: %+v", f.entries)
+				}
+				e := f.entries[0]
+				if !strings.Contains(e.Message, test.says) || strings.ContainsAny(e.Message, "\n\x1b\x00") {
+					t.Errorf("journal: %q", e.Message)
+				}
+			})
+		}
+	}
+}
+
+type spaces struct{}
+
+func (spaces) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = ' '
+	}
+	return len(p), nil
+}
+
+// TestUnreadableHolder: a refusal stands on the counters where a holder does
+// not show its memory, and says so.
+func TestUnreadableHolder(t *testing.T) {
+	f := newFixture(t, strings.NewReader(domain(t, "prepare.xml")))
+	f.host.Remove("proc/2974/numa_maps")
+	f.host.Write("proc/2974/numa_maps/no file", "")
+	if status := f.prepare(); status != exitRefuse {
+		t.Errorf("status %d", status)
+	}
+	const says = "512 of 1024 pages are held by nobody that can be seen (1 process could not be read)"
+	if got := f.stderr.String(); !strings.Contains(got, says) || f.entries[0].Fields["HUGEGUARD_CAUSE"] != "unaccounted" {
+		t.Errorf("stderr %q, journal %+v", got, f.entries)
+	}
+}
+
+// TestCutSurvey: what there was no time to read is said to be so.
+func TestCutSurvey(t *testing.T) {
+	f := newFixture(t, nil)
+	if found := findHolders(f.fs, time.Now().Add(-time.Second)); !found.Cut || len(found.List) > 0 {
+		t.Errorf("%+v", found)
+	}
+}
+
+func TestModes(t *testing.T) {
+	for mode, want := range map[Mode]struct {
+		status, entries int
+	}{Enforce: {exitRefuse, 1}, WarnOnly: {exitAccept, 1}, Off: {exitAccept, 0}} {
+		f := newFixture(t, strings.NewReader(domain(t, "prepare.xml")))
+		f.host.Write("etc/hugeguard.conf", "mode="+string(mode))
+		if status := f.prepare(); status != want.status || len(f.entries) != want.entries {
+			t.Errorf("%s: status %d, journal %+v", mode, status, f.entries)
+		}
+		if mode == WarnOnly && (!strings.HasPrefix(f.entries[0].Message, "would refuse: node 0") || f.entries[0].Priority != warning || f.stderr.Len() > 0) {
+			t.Errorf("%s: stderr %q, journal %+v", mode, &f.stderr, f.entries)
+		}
+	}
+}
+
+func TestParseConfig(t *testing.T) {
+	config, err := parseConfig("# ours\n\nmode = warn\nfail=closed\n deadline = 1500ms \n")
+	if want := (Config{WarnOnly, FailClosed, 1500 * time.Millisecond}); err != nil || config != want {
+		t.Errorf("%+v, %v", config, err)
+	}
+	config, err = parseConfig("mode = maybe\nfail = closed\ndeadline = 0\nmoed = off\nrubbish\x1b\n")
+	if want := (Config{Enforce, FailClosed, 2 * time.Second}); config != want {
+		t.Errorf("%+v, want %+v", config, want)
+	}
+	for _, line := range []string{"line 1:", "line 3:", "line 4:", "line 5:", `rubbish\\x1b`} {
+		if err == nil || !strings.Contains(err.Error(), line) {
+			t.Errorf("%q is not in %v", line, err)
+		}
+	}
+}
+
+// TestWrongConfig: a wrong line is told and does not disable the guard.
+func TestWrongConfig(t *testing.T) {
+	f := newFixture(t, strings.NewReader(domain(t, "prepare.xml")))
+	f.host.Write("etc/hugeguard.conf", "modus = off\n")
+	if status := f.prepare(); status != exitRefuse || len(f.entries) != 2 || !strings.Contains(f.entries[0].Message, "line 1") {
+		t.Errorf("status %d, journal %+v", status, f.entries)
+	}
+}
+
+// build builds the hook program.
+func build(t *testing.T) string {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), "qemu")
+	cmd := exec.Command("go", "build", "-o", program, "./qemu")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return program
+}
+
+// TestOtherOperations: the program answers every call but prepare with 0 and
+// without reading, whatever it is given.
+func TestOtherOperations(t *testing.T) {
+	program := build(t)
+	for _, args := range [][]string{
+		{}, {"x"}, {"x", "start", "begin", "-"}, {"x", "started", "begin", "-"}, {"x", "stopped", "end", "-"},
+		{"x", "release", "end", "failed"}, {"x", "reconnect", "begin", "-"}, {"x", "migrate", "begin", "-"},
+		{"x", "restore", "begin", "-"}, {"x", "attach", "begin", "-"}, {"x", "prepare"}, {"x", "prepare", "end", "-"},
+		{"\x1b\n%s", "no such thing", "begin", "-"},
+	} {
+		cmd := exec.Command(program, args...)
+		reader, writer, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd.Stdin = reader // held open: a program that reads it would hang
+		out, err := cmd.CombinedOutput()
+		writer.Close()
+		reader.Close()
+		if err != nil || len(out) > 0 {
+			t.Errorf("%q: %v, output %q", args, err, out)
+		}
+	}
+}
+
+// TestSiteHook: a site's hook behind ours gets the same arguments, standard
+// input and environment, and its output and exit status are what libvirt sees.
+func TestSiteHook(t *testing.T) {
+	program := build(t)
+	record := filepath.Join(t.TempDir(), "record")
+	script := "#!/bin/sh\n{ echo \"$0\"; for a; do echo \"$a\"; done; echo \"$SITE\"; cat; } > " + record + "\necho out; echo err >&2; exit 7\n"
+	site := program + SiteSuffix
+	write := func(mode os.FileMode, text string) {
+		t.Helper()
+		os.Remove(site)
+		if err := os.WriteFile(site, []byte(text), mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run := func(stdin string, args ...string) (stdout, stderr string, status int) {
+		t.Helper()
+		var out, errs strings.Builder
+		cmd := exec.Command(program, args...)
+		cmd.Env = []string{"SITE=here", "PATH=" + os.Getenv("PATH")}
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &out, &errs
+		if err := cmd.Run(); err != nil && cmd.ProcessState == nil {
+			t.Fatal(err)
+		}
+		return out.String(), errs.String(), cmd.ProcessState.ExitCode()
+	}
+	// More than a pipe holds, and no XML at all: the site gets what libvirt sent.
+	for _, stdin := range []string{"", "<domain><name>x</name></domain>", strings.Repeat("large ", 200_000)} {
+		for _, operation := range []string{"prepare", "started", "reconnect"} {
+			write(0o755, script)
+			stdout, stderr, status := run(stdin, "a name\nof two lines", operation, "begin", "-")
+			if stdout != "out\n" || stderr != "err\n" || status != 7 {
+				t.Errorf("%s: stdout %q, stderr %q, status %d", operation, stdout, stderr, status)
+			}
+			got, err := os.ReadFile(record)
+			want := site + "\na name\nof two lines\n" + operation + "\nbegin\n-\nhere\n" + stdin
+			if err != nil || string(got) != want {
+				t.Errorf("%s: the site's hook saw %.200q, want %.200q (%v)", operation, got, want, err)
+			}
+		}
+	}
+	// As with libvirt: not executable is not there, not runnable is a failure.
+	write(0o644, script)
+	if stdout, stderr, status := run("", "x", "started", "begin", "-"); stdout+stderr != "" || status != 0 {
+		t.Errorf("not executable: %q, %q, %d", stdout, stderr, status)
+	}
+	write(0o755, "no program")
+	if stdout, stderr, status := run("", "x", "started", "begin", "-"); stdout != "" || status == 0 || !strings.Contains(stderr, SiteSuffix) {
+		t.Errorf("not runnable: %q, %q, %d", stdout, stderr, status)
+	}
+}
+
+func TestGuestName(t *testing.T) {
+	for argument, want := range map[string]string{
+		"guest=a,debug-threads=on":    "a",
+		"guest=a,,b,debug-threads=on": "a,b",
+		"guest=,":                     "",
+	} {
+		if got, ok := guestName([]string{"qemu", "-name", argument}); !ok || got != want {
+			t.Errorf("%s: %q, %v", argument, got, ok)
+		}
+	}
+	for _, arguments := range [][]string{nil, {"qemu"}, {"qemu", "-name"}, {"qemu", "-name", "process=x"}} {
+		if got, ok := guestName(arguments); ok {
+			t.Errorf("%q: %q", arguments, got)
+		}
+	}
+}
