@@ -1,0 +1,89 @@
+package hook
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// goList runs "go list" and returns its lines.
+func goList(t *testing.T, args ...string) []string {
+	t.Helper()
+	cmd := exec.Command("go", append([]string{"list"}, args...)...)
+	cmd.Dir = ".."
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as the program is built
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list %v: %v", args, err)
+	}
+	return strings.Fields(string(out))
+}
+
+// TestProgramLinks: what the hook program must never link. libvirt starts it
+// for every operation on every domain, so its start-up is what it costs.
+func TestProgramLinks(t *testing.T) {
+	deps := goList(t, "-deps", "./hook/qemu")
+	for forbidden, reason := range map[string]string{
+		"libvirt.org/go/libvirt":                "45 ms at start, and calling libvirt from a hook deadlocks",
+		"C":                                     "must run without a dynamic linker",
+		"runtime/cgo":                           "must run without a dynamic linker",
+		"net/http":                              "nothing here speaks HTTP; 4 ms of tables at start",
+		"crypto/tls":                            "nothing here leaves the host",
+		"os/exec":                               "a guard that runs programs can hang on them, and AppArmor confines what they may do",
+		"regexp":                                "compiled at start; the formats here are simple",
+		"encoding/json":                         "only the admin's command prints JSON",
+		"google.golang.org/protobuf/proto":      "registers every message at start",
+		"github.com/spf13/cobra":                "flags are for people",
+		"github.com/coreos/go-systemd/v22/dbus": "reloading the daemon is the admin's command's business",
+		"testing":                               "tests are not shipped",
+	} {
+		if slices.Contains(deps, forbidden) {
+			t.Errorf("the hook program links %s: %s", forbidden, reason)
+		}
+	}
+	if !slices.Contains(deps, "hugeguard/guard") {
+		t.Error("this test looks at the wrong program")
+	}
+}
+
+// TestImports: imports run one way.
+func TestImports(t *testing.T) {
+	for pkg, allowed := range map[string][]string{
+		"./sysfs": {"golang.org/x/sys"},
+		"./guard": {"libvirt.org/go/libvirtxml"},
+		"./hook":  {"hugeguard/guard", "hugeguard/sysfs", "golang.org/x/sys", "github.com/coreos/go-systemd/v22/journal"},
+	} {
+		for _, imported := range goList(t, "-f", `{{join .Imports "\n"}}`, pkg) {
+			standard := !strings.Contains(imported, ".") && !strings.HasPrefix(imported, "hugeguard/")
+			if !standard && !slices.ContainsFunc(allowed, func(a string) bool { return imported == a || strings.HasPrefix(imported, a+"/") }) {
+				t.Errorf("%s imports %s", pkg, imported)
+			}
+		}
+	}
+}
+
+// TestPackageComments: every package has one comment, in one file.
+func TestPackageComments(t *testing.T) {
+	cmd := exec.Command("go", "list", "-json=ImportPath,Doc", "./...")
+	cmd.Dir = ".."
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	packages := 0
+	for decoder := json.NewDecoder(strings.NewReader(string(out))); decoder.More(); packages++ {
+		var pkg struct{ ImportPath, Doc string }
+		if err := decoder.Decode(&pkg); err != nil {
+			t.Fatal(err)
+		}
+		if pkg.Doc == "" {
+			t.Errorf("%s has no package comment", pkg.ImportPath)
+		}
+	}
+	if packages < 5 {
+		t.Errorf("only %d packages", packages)
+	}
+}
