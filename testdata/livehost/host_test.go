@@ -40,6 +40,7 @@ type host struct {
 	cli      string // the admin's command, as built
 	wrapper  string // what the domains name as their emulator
 	spawned  string // the wrapper's record: one line an execution
+	journald *daemon
 	libvirtd *daemon
 	ovs      []*daemon
 
@@ -82,7 +83,8 @@ exec ` + emulator + ` "$@"
 	if err := os.Chmod(h.wrapper, 0o755); err != nil {
 		return h, err
 	}
-	if _, err := h.start("journald", journald); err != nil {
+	var err error
+	if h.journald, err = h.start("journald", journald); err != nil {
 		return h, err
 	}
 	if err := eventually(5*time.Second, func() error { _, err := os.Stat("/run/systemd/journal/socket"); return err }); err != nil {

@@ -93,8 +93,38 @@ func TestOpenVSwitchAndTwoCells(t *testing.T) {
 	})
 }
 
-// A guest that the pages would have to be shared with is not to blame while Open vSwitch holds enough,
-// and Nova's reserve, where there is one, does not change whose they are.
+// Open vSwitch is to blame where its pages would do, whoever else has some, and only there.
+func TestOpenVSwitchBesideAGuest(t *testing.T) {
+	for _, test := range []struct {
+		name, cause string
+		rest        int // of the pool that Open vSwitch leaves
+		guest       int // MiB of the guest that takes most of that
+	}{
+		{"its pages would do", "ovs-reservation", 72, 128}, // leaves 8 or so, 24 are missing
+		{"its pages would not do", "guests", 240, 448},     // holds 16 or so, leaves 16
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := begin(t, 256)
+			s.installGuard()
+			beside, d := domain{name: "beside", mib: test.guest, cells: 1}, domain{name: "wants more", mib: 80, cells: 1}
+			s.define(beside)
+			s.define(d)
+			ovs := s.ovsHolds(ovsVswitchd, test.rest)
+			s.starts(beside)
+			missing := d.mib/2 - s.pool().free
+			if held := hugePagesOf(ovs.pid()); missing <= 0 || missing <= held != (test.cause == "ovs-reservation") {
+				t.Fatalf("%d pages are missing, Open vSwitch holds %d: not the case in question", missing, held)
+			}
+			_, e := s.refused(d)
+			e.want(t, map[string]string{"HUGEGUARD_CAUSE": test.cause})
+			if m := e.one(t, "MESSAGE"); !strings.Contains(m, "beside") || !strings.Contains(m, fmt.Sprintf("pid %d", ovs.pid())) {
+				t.Errorf("the journal does not name both holders:\n%s", m)
+			}
+		})
+	}
+}
+
+// Nova's reserve, where there is one, does not change whose the pages are.
 func TestOpenVSwitchIsReservedInNova(t *testing.T) {
 	s := begin(t, 256)
 	s.installGuard()

@@ -328,6 +328,14 @@ func (s *scene) uninstallGuard() {
 	s.check(err)
 }
 
+// configure writes the guard's configuration.
+func (s *scene) configure(lines string) {
+	s.t.Helper()
+	const name = "/etc/hugeguard.conf"
+	s.must(os.WriteFile(name, []byte(lines+"\n"), 0o644))
+	s.t.Cleanup(func() { os.Remove(name) })
+}
+
 // guardEntries are the journal's entries by hugeguard since the test began.
 func (s *scene) guardEntries() []entry {
 	s.t.Helper()

@@ -16,8 +16,6 @@ func TestEnoughPages(t *testing.T) {
 		{name: "memfd", mib: 64, cells: 2, source: "memfd"},
 		{name: "memfd-shared", mib: 64, cells: 1, source: "memfd", shared: true},
 		{name: "unbound", mib: 64, cells: 2, soft: true},
-		// Bound, this size would fail in QEMU: mbind wants whole pages.
-		{name: "odd", mib: 65, soft: true},
 	} {
 		t.Run(d.name, func(t *testing.T) {
 			s := begin(t, 34)
@@ -29,7 +27,7 @@ func TestEnoughPages(t *testing.T) {
 			}
 			s.starts(d)
 			maps := hugeMaps(s.qemuPID(d))
-			if want := (d.mib + 1) / 2; hugePagesOf(s.qemuPID(d)) != want || report.pages() != want {
+			if want := d.mib / 2; hugePagesOf(s.qemuPID(d)) != want || report.pages() != want {
 				t.Errorf("want %d pages; check says %+v; QEMU holds %v", want, report.Demand, maps)
 			}
 			if free := s.pool().free; free != 34-report.pages() {
@@ -38,13 +36,42 @@ func TestEnoughPages(t *testing.T) {
 			// The file's name has the backend's, a memfd has not.
 			for file, pages := range maps {
 				for _, b := range report.Demand {
-					if strings.Contains(file, "objects_"+b.Backend+".") && b.Pages != pages {
+					if strings.Contains(file, "qemu_back_mem."+b.Backend+".") && b.Pages != pages {
 						t.Errorf("check says %d pages for %s, it holds %d", b.Pages, b.Backend, pages)
 					}
 				}
 			}
 		})
 	}
+}
+
+// A size that is no multiple of the page is rounded up by this QEMU, and refused by a later one: the
+// start goes on, with a warning in the journal and none in libvirt's answer.
+func TestOddSizeWarns(t *testing.T) {
+	s := begin(t, 34)
+	s.installGuard()
+	d := domain{name: "odd", mib: 65, soft: true}
+	s.define(d)
+	if report := s.askGuard(d); report.Decision != "warn" || report.pages() != 33 {
+		t.Errorf("check says %s for %d pages, want warn for 33", report.Decision, report.pages())
+	}
+	_, err, _ := s.start(d)
+	s.must(err)
+	if n := hugePagesOf(s.qemuPID(d)); n != 33 {
+		t.Errorf("QEMU holds %d pages, want 33", n)
+	}
+	entries := s.guardEntries()
+	if len(entries) != 1 {
+		t.Fatalf("%d journal entries, want 1: %q", len(entries), entries)
+	}
+	entries[0].want(t, map[string]string{
+		"PRIORITY":           "4",
+		"HUGEGUARD_DECISION": "warn",
+		"HUGEGUARD_DOMAIN":   d.name,
+		"HUGEGUARD_NEEDED":   "33",
+		"HUGEGUARD_FREE":     "34",
+		"HUGEGUARD_TOTAL":    "34",
+	})
 }
 
 // The last free page may be taken, and one more may not.
