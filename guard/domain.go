@@ -70,9 +70,9 @@ func (b *builder) build() error {
 	if err := b.addRAM(devices); err != nil {
 		return err
 	}
-	counts := map[string]int{}
+	numbers := aliasNumbers(devices)
 	for i, dev := range devices {
-		if err := b.addDevice(dev, i, counts); err != nil {
+		if err := b.addDevice(dev, i, numbers[i]); err != nil {
 			return fmt.Errorf("devices/memory[%d]: %w", i+1, err)
 		}
 	}
@@ -287,9 +287,45 @@ func (b *builder) addWholeRAM(devices []libvirtxml.DomainMemorydev) error {
 	return nil
 }
 
-func (b *builder) addDevice(dev libvirtxml.DomainMemorydev, index int, counts map[string]int) error {
-	number := counts[dev.Model]
-	counts[dev.Model]++
+// aliasNumbers returns the number in each memory device's name, as
+// qemuAssignDeviceMemoryAlias gives it: DIMMs, NVDIMMs among them, go by their
+// slot, all others count their kind.
+func aliasNumbers(devices []libvirtxml.DomainMemorydev) []int {
+	isDIMM := func(dev libvirtxml.DomainMemorydev) bool { return dev.Model == "dimm" || dev.Model == "nvdimm" }
+	slot := func(dev libvirtxml.DomainMemorydev) *uint {
+		if dev.Address == nil || dev.Address.DIMM == nil {
+			return nil
+		}
+		return dev.Address.DIMM.Slot
+	}
+	used := map[int]bool{}
+	for _, dev := range devices {
+		if s := slot(dev); isDIMM(dev) && s != nil {
+			used[int(*s)] = true
+		}
+	}
+	numbers := make([]int, len(devices))
+	counts := map[string]int{}
+	free := 0
+	for i, dev := range devices {
+		switch s := slot(dev); {
+		case isDIMM(dev) && s != nil:
+			numbers[i] = int(*s)
+		case isDIMM(dev):
+			for used[free] {
+				free++
+			}
+			numbers[i] = free
+			free++
+		default:
+			numbers[i] = counts[dev.Model]
+			counts[dev.Model]++
+		}
+	}
+	return numbers
+}
+
+func (b *builder) addDevice(dev libvirtxml.DomainMemorydev, index, number int) error {
 	if dev.Model != "dimm" && dev.Model != virtioMem {
 		// nvdimm and virtio-pmem lie on a path of the admin's, sgx-epc on
 		// the processor's own memory.
