@@ -46,11 +46,11 @@ type Daemon struct {
 // Inspect reads the state of the host below o.Root, processes included, so that it serves a
 // captured host as well. It changes nothing and uses Root, Hook and Units of the options.
 func Inspect(ctx context.Context, o Options) (State, error) {
-	t := tree{o.Root}
-	if o.Root == "/" {
-		t.root = ""
-	}
 	st := State{Daemons: []Daemon{}}
+	t, err := treeAt(o.Root)
+	if err != nil {
+		return st, err
+	}
 	s, err := t.scene()
 	if err != nil {
 		return st, err

@@ -86,18 +86,8 @@ func begin(o Options) (j *job, done func(), err error) {
 	if j.live && os.Geteuid() != 0 && !o.DryRun {
 		return nil, nil, errRoot
 	}
-	if !j.live {
-		// The root is the caller's to choose, links and all; only below it do we answer for them.
-		root, err := filepath.Abs(o.Root)
-		if err != nil {
-			return nil, nil, err
-		}
-		if real, err := filepath.EvalSymlinks(root); err == nil {
-			root = real
-		}
-		if root != "/" {
-			j.root = root
-		}
+	if j.tree, err = treeAt(o.Root); err != nil {
+		return nil, nil, err
 	}
 	done = func() {}
 	if o.DryRun {

@@ -15,6 +15,22 @@ import (
 // Names inside it are absolute (/etc/libvirt), whatever the root.
 type tree struct{ root string }
 
+// treeAt returns the tree below root; "" and "/" are the host's own. The root is the caller's to
+// choose, links and all.
+func treeAt(root string) (tree, error) {
+	if root == "" {
+		return tree{}, nil
+	}
+	root, err := filepath.Abs(root)
+	if err != nil {
+		return tree{}, err
+	}
+	if real, err := filepath.EvalSymlinks(root); err == nil {
+		root = real
+	}
+	return tree{strings.TrimSuffix(root, "/")}, nil
+}
+
 // maxLinks is the kernel's own limit on symbolic links in one path (path_resolution(7)).
 const maxLinks = 40
 

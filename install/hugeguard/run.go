@@ -8,13 +8,12 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
-	"strconv"
 	"strings"
 	"syscall"
-	"unicode"
 
 	"github.com/spf13/cobra"
 
+	"hugeguard/guard"
 	"hugeguard/install"
 )
 
@@ -103,7 +102,7 @@ refused, 4 the hook is not live.`,
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w: see %s --help", err, c.CommandPath())}
 	})
-	root.AddCommand(newInstall(), newUninstall())
+	root.AddCommand(newCheck(), newStatus(), newInstall(), newUninstall())
 	return root
 }
 
@@ -132,18 +131,6 @@ func version() string {
 
 // oneLine makes one line of s that no name in it can break or turn into a terminal sequence.
 func oneLine(s string) string {
-	var b strings.Builder
-	for _, line := range strings.Split(strings.TrimSpace(s), "\n") {
-		if b.Len() > 0 {
-			b.WriteString("; ")
-		}
-		for _, r := range strings.TrimSpace(line) {
-			if unicode.IsGraphic(r) {
-				b.WriteRune(r)
-			} else {
-				b.WriteString(strings.Trim(strconv.QuoteRuneToGraphic(r), "'"))
-			}
-		}
-	}
-	return b.String()
+	lines := strings.Split(strings.TrimSpace(s), "\n")
+	return guard.Printable(strings.Join(lines, "; "), 4000)
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -17,9 +18,14 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"hugeguard": main})
 }
 
-// Scripts have the hook program as $V1 and $V2, in two versions, and $OTHER, another program.
+// Scripts have the hook program as $V1 and $V2, in two versions, and $OTHER, another program; $HOST,
+// the captured host of the incident, and $DOMAINS, a folder of domains.
 func TestScripts(t *testing.T) {
 	v1, v2, other, err := installtest.Programs(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	testdata, err := filepath.Abs("../../testdata")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,11 +35,14 @@ func TestScripts(t *testing.T) {
 			e.Setenv("V1", v1)
 			e.Setenv("V2", v2)
 			e.Setenv("OTHER", other)
+			e.Setenv("HOST", filepath.Join(testdata, "hosts/incident/host"))
+			e.Setenv("DOMAINS", filepath.Join(testdata, "domains"))
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"tree":   scriptTree,
 			"status": scriptStatus,
+			"cptree": scriptCopyTree,
 		},
 	})
 }
@@ -48,8 +57,8 @@ func scriptTree(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(list), 0o644))
 }
 
-// status N ARG... runs hugeguard with the arguments, which must end with status N: silently on
-// stderr with 0, else with one line that says who is speaking.
+// status N ARG... runs hugeguard with the arguments, which must end with status N: with an error in one
+// line that says who is speaking, or without one if the answer is on stdout (0, 3 and 4).
 func scriptStatus(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 1 {
 		ts.Fatalf("usage: status N ARG...")
@@ -64,8 +73,19 @@ func scriptStatus(ts *testscript.TestScript, neg bool, args []string) {
 	if want := args[0]; want != strconv.Itoa(got) {
 		ts.Fatalf("exit status %d, want %s", got, want)
 	}
-	lines := strings.Count(ts.ReadFile("stderr"), "\n")
-	if got == 0 && lines != 0 || got != 0 && (lines != 1 || !strings.HasPrefix(ts.ReadFile("stderr"), "hugeguard: ")) {
-		ts.Fatalf("not one line of error: %q", ts.ReadFile("stderr"))
+	lines := 0
+	if got == exitError || got == exitUsage {
+		lines = 1
 	}
+	if text := ts.ReadFile("stderr"); strings.Count(text, "\n") != lines || lines == 1 && !strings.HasPrefix(text, "hugeguard: ") {
+		ts.Fatalf("on stderr, where %d lines should be: %q", lines, text)
+	}
+}
+
+// cptree FROM TO copies a directory.
+func scriptCopyTree(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: cptree FROM TO")
+	}
+	ts.Check(os.CopyFS(ts.MkAbs(args[1]), os.DirFS(ts.MkAbs(args[0]))))
 }

@@ -1,0 +1,218 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"hugeguard/guard"
+	"hugeguard/hook"
+	"hugeguard/sysfs"
+)
+
+func newCheck() *cobra.Command {
+	var c checker
+	var root string
+	var all bool
+	cmd := &cobra.Command{
+		Use:   "check [--root DIR] [--json] FILE.xml|-|DOMAIN  (or --all)",
+		Short: "Say whether a domain would be let start now",
+		Long: `Say whether a domain would be let start now, why not, who holds the pages and what mends it: what
+the hook would say to libvirt and the journal.
+
+The argument is a file if it has a slash in it, ends in .xml or is one, - is standard input, anything else is
+the name of a domain. With --all every domain that does not run is asked about, each for itself.
+
+Exit status 3 says that a domain would be refused.`,
+		DisableFlagsInUseLine: true,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if all {
+				return takes(0)(cmd, args)
+			}
+			return takes(1)(cmd, args)
+		},
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			if c.host, err = hostAt(cmd, root); err != nil {
+				return err
+			}
+			c.out, c.notes = cmd.OutOrStdout(), cmd.ErrOrStderr()
+			c.noteMode()
+			if all {
+				return c.all()
+			}
+			d, err := readDomain(args[0], cmd.InOrStdin(), c.host)
+			if err != nil {
+				return err
+			}
+			verdict, err := c.judge(d)
+			if err != nil {
+				return err
+			}
+			return c.print(verdict, verdict.Text())
+		},
+	}
+	f := cmd.Flags()
+	f.BoolVar(&c.json, "json", false, "print one JSON object for each domain")
+	f.BoolVar(&all, "all", false, "ask about every domain that does not run")
+	rootFlag(cmd, &root)
+	return cmd
+}
+
+// rootFlag adds --root of a command that reads.
+func rootFlag(cmd *cobra.Command, root *string) {
+	cmd.Flags().StringVar(root, "root", "", "read `DIR`/sys, DIR/proc, DIR/etc, DIR/run in place of this host's")
+	cmd.MarkFlagDirname("root")
+}
+
+// hostAt returns the host below the root, or this one where the flag is not given.
+func hostAt(cmd *cobra.Command, root string) (sysfs.FS, error) {
+	if !cmd.Flags().Changed("root") {
+		return sysfs.New(""), nil
+	}
+	if root == "" {
+		return sysfs.FS{}, usageError{errors.New("--root is empty: name a directory")}
+	}
+	if _, err := os.ReadDir(root); err != nil {
+		return sysfs.FS{}, err // or all of it would look like a host without huge pages
+	}
+	abs, err := filepath.Abs(root)
+	if err != nil {
+		return sysfs.FS{}, err
+	}
+	return sysfs.New(abs), nil
+}
+
+// holdersDeadline bounds the search for those who hold pages; nobody waits for libvirt here.
+const holdersDeadline = 10 * time.Second
+
+// A checker does what the hook does at a start, for one that is not happening.
+type checker struct {
+	host  sysfs.FS
+	json  bool
+	out   io.Writer
+	notes io.Writer // what a verdict does not say
+}
+
+func (c *checker) note(format string, args ...any) {
+	fmt.Fprintf(c.notes, "hugeguard: %s\n", oneLine(fmt.Sprintf(format, args...)))
+}
+
+// noteMode says if the hook is kept from refusing.
+func (c *checker) noteMode() {
+	config, err := hook.ReadConfig(c.host)
+	if err != nil {
+		c.note("%v", err)
+	}
+	if config.Mode != hook.Enforce {
+		c.note("%s has mode = %s: the hook refuses nothing", c.host.Path(hook.ConfigPath), config.Mode)
+	}
+}
+
+func (c *checker) judge(d domain) (guard.Verdict, error) {
+	demand, err := guard.ParseDomain(d.xml)
+	if err != nil {
+		return guard.Verdict{}, err
+	}
+	if len(demand.Backends) == 0 {
+		return guard.Judge(demand, guard.Host{}), nil // as the hook, without looking
+	}
+	host, err := hook.Survey(c.host, demand)
+	if err != nil {
+		return guard.Verdict{}, err
+	}
+	hook.AddHolders(c.host, &host, time.Now().Add(holdersDeadline))
+	if d.running {
+		pages := giveBack(&host, demand.Domain.Name)
+		c.note("%s runs: this is about starting it anew, when it has given back the %d huge pages that it holds", demand.Domain.Name, pages)
+	}
+	return guard.Judge(demand, host), nil
+}
+
+// giveBack changes the host to what it will be when the guest has ended, and returns how many pages that
+// guest holds. The kernel keeps no surplus page that becomes free (mm/hugetlb.c, free_huge_folio).
+func giveBack(host *guard.Host, guest string) (pages uint64) {
+	host.Holders.List = slices.DeleteFunc(host.Holders.List, func(h guard.Holder) bool {
+		if h.Kind != guard.HolderGuest || h.Name != guest {
+			return false
+		}
+		for i := range host.Pools {
+			pool := &host.Pools[i]
+			if pool.PageKiB != h.PageKiB {
+				continue
+			}
+			for k := range pool.Nodes {
+				node := &pool.Nodes[k]
+				held := h.Pages[node.Node]
+				gone := min(held, node.Surplus)
+				node.Total -= gone
+				node.Surplus -= gone
+				pool.Surplus -= min(gone, pool.Surplus)
+				node.Free += held - gone
+				pages += held
+			}
+		}
+		return true
+	})
+	return pages
+}
+
+// print prints a verdict, as JSON or as the text, and returns what it means for the exit status.
+func (c *checker) print(v guard.Verdict, text string) error {
+	var err error
+	if c.json {
+		err = printJSON(c.out, v)
+	} else {
+		_, err = fmt.Fprintln(c.out, text)
+	}
+	if err == nil && v.Decision == guard.Refuse {
+		err = errRefused
+	}
+	return err
+}
+
+// printJSON prints v on one line, < and > as they are: it is for no browser.
+func printJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}
+
+// all asks about every domain that does not run. One that cannot be judged does not hide the others.
+func (c *checker) all() error {
+	known := openDomains(c.host)
+	defer known.close()
+	names, err := known.off()
+	if err != nil {
+		return err
+	}
+	var failed, refused error
+	for _, name := range names {
+		d, err := known.get(name)
+		if err != nil {
+			failed = errors.Join(failed, err)
+			continue
+		}
+		v, err := c.judge(d)
+		if err != nil {
+			failed = errors.Join(failed, fmt.Errorf("domain %s: %w", name, err))
+			continue
+		}
+		switch err := c.print(v, fmt.Sprintf("%s: %s: %s", guard.Printable(name, 200), v.Decision, v.Summary)); {
+		case err == errRefused:
+			refused = err
+		case err != nil:
+			return err
+		}
+	}
+	if failed != nil {
+		return failed
+	}
+	return refused
+}

@@ -1,0 +1,60 @@
+package main
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"hugeguard/guard"
+)
+
+// A surplus page that becomes free is gone; others are there for the next.
+func TestGiveBack(t *testing.T) {
+	host := guard.Host{
+		Pools: []guard.SizePool{
+			{PageKiB: 2048, Surplus: 3, Nodes: []guard.NodePool{{Node: 0, Total: 13, Free: 1, Surplus: 3}, {Node: 1, Total: 10, Free: 2}}},
+			{PageKiB: 1 << 20, Nodes: []guard.NodePool{{Node: 0, Total: 4, Free: 1}}},
+		},
+		Holders: &guard.Holders{List: []guard.Holder{
+			{Kind: guard.HolderGuest, Name: "a", PageKiB: 2048, Pages: map[int]uint64{0: 5, 1: 4}},
+			{Kind: guard.HolderGuest, Name: "b", PageKiB: 2048, Pages: map[int]uint64{1: 4}},
+			{Kind: guard.HolderProcess, Name: "a", PageKiB: 2048, Pages: map[int]uint64{0: 7}},
+			{Kind: guard.HolderGuest, Name: "a", PageKiB: 1 << 20, Pages: map[int]uint64{0: 3}},
+		}},
+	}
+	if pages := giveBack(&host, "a"); pages != 12 {
+		t.Errorf("it gives %d pages back", pages)
+	}
+	want := guard.Host{
+		Pools: []guard.SizePool{
+			{PageKiB: 2048, Nodes: []guard.NodePool{{Node: 0, Total: 10, Free: 3}, {Node: 1, Total: 10, Free: 6}}},
+			{PageKiB: 1 << 20, Nodes: []guard.NodePool{{Node: 0, Total: 4, Free: 4}}},
+		},
+		Holders: &guard.Holders{List: []guard.Holder{
+			{Kind: guard.HolderGuest, Name: "b", PageKiB: 2048, Pages: map[int]uint64{1: 4}},
+			{Kind: guard.HolderProcess, Name: "a", PageKiB: 2048, Pages: map[int]uint64{0: 7}},
+		}},
+	}
+	if diff := cmp.Diff(want, host); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestFindDomain(t *testing.T) {
+	const inner = `<domain type='kvm'><name>a</name><x/></domain>`
+	for text, want := range map[string]string{
+		inner: inner,
+		"<?xml version='1.0'?>\n<!-- <domain/> -->\n" + inner + "\n":                      inner,
+		"<domstatus><monitor><domain>no</domain></monitor>\n " + inner + "</domstatus>\n": inner,
+		"<domstatus><domstatus>" + inner + "</domstatus></domstatus>":                     "",
+		"<network>" + inner + "</network>":                                                "",
+		"<domain>":                                                                        "",
+		"":                                                                                "",
+		"text":                                                                            "",
+	} {
+		got, err := findDomain([]byte(text))
+		if string(got) != want || (err == nil) != (want != "") {
+			t.Errorf("findDomain(%q) = %q, %v, want %q", text, got, err, want)
+		}
+	}
+}

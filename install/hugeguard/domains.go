@@ -1,0 +1,170 @@
+package main
+
+import (
+	"bytes"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"hugeguard/sysfs"
+)
+
+// A domain is one that libvirt knows.
+type domain struct {
+	xml     []byte
+	running bool
+}
+
+// domains is where domains are looked up by name.
+type domains interface {
+	// get returns a domain: as it runs, else as it is defined.
+	get(name string) (domain, error)
+	// off lists the names of the domains that are defined and do not run.
+	off() ([]string, error)
+	close()
+}
+
+// openDomains returns the domains of a host: from libvirt if this is the host and the program is built
+// to ask it, else from the files that libvirt keeps.
+func openDomains(host sysfs.FS) domains {
+	files := domainFiles{host}
+	if !host.Live() {
+		return files
+	}
+	asked, err := connectLibvirt()
+	if err != nil || asked == nil {
+		return files // that libvirt does not answer says nothing against its files
+	}
+	return asked
+}
+
+// domainFiles reads libvirt's own files: /run/libvirt/qemu/NAME.xml of a domain that runs (the domain
+// inside its status; private to libvirt, readable by root) and /etc/libvirt/qemu/NAME.xml of one that is
+// defined.
+type domainFiles struct{ host sysfs.FS }
+
+const (
+	runningDir = "run/libvirt/qemu"
+	definedDir = "etc/libvirt/qemu"
+)
+
+// maxXML is more than any domain's XML has, in bytes.
+const maxXML = 32 << 20
+
+func (d domainFiles) get(name string) (domain, error) {
+	// libvirt allows every name that could be a file's; one with a slash would be another file's.
+	if name == "" || strings.Contains(name, "/") {
+		return domain{}, fmt.Errorf("%q cannot be a domain's name", name)
+	}
+	for _, dir := range []string{runningDir, definedDir} {
+		text, err := d.host.ReadFile(dir+"/"+name+".xml", maxXML)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		} else if err != nil {
+			return domain{}, err
+		}
+		text, err = findDomain(text)
+		if err != nil {
+			return domain{}, fmt.Errorf("%s: %w", d.host.Path(dir+"/"+name+".xml"), err)
+		}
+		return domain{text, dir == runningDir}, nil
+	}
+	return domain{}, fmt.Errorf("no domain %q in %s or %s", name, d.host.Path(runningDir), d.host.Path(definedDir))
+}
+
+func (d domainFiles) off() ([]string, error) {
+	defined, err := d.names(definedDir)
+	if err != nil {
+		return nil, err
+	}
+	running, err := d.names(runningDir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	return slices.DeleteFunc(defined, func(name string) bool { return slices.Contains(running, name) }), nil
+}
+
+func (d domainFiles) names(dir string) ([]string, error) {
+	entries, err := os.ReadDir(d.host.Path(dir))
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, e := range entries {
+		if name, ok := strings.CutSuffix(e.Name(), ".xml"); ok && !e.IsDir() {
+			names = append(names, name)
+		}
+	}
+	return names, nil
+}
+
+func (d domainFiles) close() {}
+
+// findDomain returns the domain in a document: the document itself, or what a status file of libvirt's
+// wraps (domstatus).
+func findDomain(text []byte) ([]byte, error) {
+	d := xml.NewDecoder(bytes.NewReader(text))
+	for root := true; ; {
+		start := d.InputOffset()
+		token, err := d.Token()
+		if err == io.EOF {
+			return nil, errors.New("there is no <domain> in it")
+		} else if err != nil {
+			return nil, err
+		}
+		e, ok := token.(xml.StartElement)
+		switch {
+		case !ok:
+		case e.Name.Local == "domain":
+			if err := d.Skip(); err != nil {
+				return nil, err
+			}
+			return text[start:d.InputOffset()], nil
+		case root && e.Name.Local == "domstatus":
+			root = false
+		default: // nothing that lies deeper is meant
+			if err := d.Skip(); err != nil {
+				return nil, err
+			}
+		}
+	}
+}
+
+// isFile reports whether an argument of check is a file rather than a domain's name.
+func isFile(arg string) bool {
+	if strings.Contains(arg, "/") || filepath.Ext(arg) == ".xml" {
+		return true
+	}
+	fi, err := os.Stat(arg)
+	return err == nil && fi.Mode().IsRegular()
+}
+
+// readDomain reads the domain that an argument of check means.
+func readDomain(arg string, stdin io.Reader, host sysfs.FS) (domain, error) {
+	var text []byte
+	var err error
+	switch {
+	case arg == "-":
+		arg = "standard input"
+		text, err = io.ReadAll(io.LimitReader(stdin, maxXML))
+	case isFile(arg):
+		text, err = os.ReadFile(arg)
+	default:
+		all := openDomains(host)
+		defer all.close()
+		return all.get(arg)
+	}
+	if err != nil {
+		return domain{}, err
+	}
+	if text, err = findDomain(text); err != nil {
+		return domain{}, fmt.Errorf("%s: %w", arg, err)
+	}
+	return domain{xml: text}, nil
+}

@@ -1,0 +1,155 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"hugeguard/guard"
+	"hugeguard/hook"
+	"hugeguard/install"
+	"hugeguard/sysfs"
+)
+
+func newStatus() *cobra.Command {
+	var root, program string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "status [--root DIR] [--json]",
+		Short: "Show the huge pages of this host, who holds them, and whether the hook is live",
+		Long: `Show the huge pages of this host, who holds them, and whether the hook is live, as far as files and
+processes tell.
+
+Exit status 4 says that the hook is not live.`,
+		DisableFlagsInUseLine: true,
+		Args:                  takes(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			host, err := hostAt(cmd, root)
+			if err != nil {
+				return err
+			}
+			s, err := readStatus(cmd, host, install.Options{Root: root, Hook: program})
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				err = printJSON(cmd.OutOrStdout(), s)
+			} else {
+				err = s.print(cmd.OutOrStdout())
+			}
+			if err == nil && !s.Hook.Live {
+				err = errNotLive
+			}
+			return err
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
+	cmd.Flags().StringVar(&program, "hook", "", "the hook program that should be in place (default: as for install)")
+	cmd.MarkFlagFilename("hook")
+	rootFlag(cmd, &root)
+	return cmd
+}
+
+// A status is what there is to be known of a host without a domain.
+type status struct {
+	Hook install.State `json:"hook"`
+	// Mode is the hook's, from its configuration: enforce, warn or off.
+	Mode  hook.Mode          `json:"mode"`
+	Pools []guard.PoolReport `json:"pools"`
+	// Unreadable is how many processes would not show what they hold.
+	Unreadable int `json:"unreadable"`
+	// Cut says that there was no time to look at all processes.
+	Cut bool `json:"cut"`
+	// Faults are what could not be read, in words.
+	Faults []string `json:"faults,omitempty"`
+}
+
+// readStatus reads what it can: what cannot be read is in Faults. An error means that nothing could be.
+func readStatus(cmd *cobra.Command, fs sysfs.FS, o install.Options) (status, error) {
+	s := status{Pools: []guard.PoolReport{}}
+	fault := func(err error) { s.Faults = append(s.Faults, oneLine(err.Error())) }
+
+	if o.Root == "" {
+		if units, err := systemd(cmd.Context()); err != nil {
+			fault(err)
+		} else if units != nil {
+			defer units.close()
+			o.Units = units
+		}
+	}
+	var hookErr error
+	if s.Hook, hookErr = install.Inspect(cmd.Context(), o); hookErr != nil {
+		s.Hook.Live = false
+		fault(hookErr)
+	}
+	config, err := hook.ReadConfig(fs)
+	if err != nil {
+		fault(err)
+	}
+	s.Mode = config.Mode
+
+	host, err := hook.SurveyAll(fs)
+	if err != nil {
+		if hookErr != nil {
+			return s, err
+		}
+		fault(err)
+		return s, nil
+	}
+	hook.AddHolders(fs, &host, time.Now().Add(holdersDeadline))
+	s.Pools, s.Unreadable, s.Cut = host.Report(), host.Holders.Unreadable, host.Holders.Cut
+	return s, nil
+}
+
+func (s status) print(w io.Writer) error {
+	var err error
+	line := func(format string, args ...any) {
+		if err == nil {
+			_, err = fmt.Fprintf(w, format+"\n", args...)
+		}
+	}
+	h := s.Hook
+	switch {
+	case h.Live && s.Mode == hook.Off:
+		line("hook: live, but told to do nothing (mode = %s): %s (layout %s)", s.Mode, h.Path, h.Layout)
+	case h.Live && s.Mode == hook.WarnOnly:
+		line("hook: live, but told to refuse nothing (mode = %s): %s (layout %s)", s.Mode, h.Path, h.Layout)
+	case h.Live:
+		line("hook: live: %s (layout %s)", h.Path, h.Layout)
+	default:
+		line("hook: NOT LIVE")
+	}
+	for _, why := range h.Why {
+		line("  %s", oneLine(why))
+	}
+	if h.SiteHook != "" {
+		line("  the site's own hook: %s", oneLine(h.SiteHook))
+	}
+	switch {
+	case h.Installed && len(h.Daemons) == 0:
+		line("  no libvirt daemon runs now")
+	case h.Live:
+		for _, d := range h.Daemons {
+			line("  called by %s (pid %d)", d.Name, d.PID)
+		}
+	}
+	line("huge pages of this host:")
+	for _, p := range s.Pools {
+		line("  %s", p)
+	}
+	if len(s.Pools) == 0 {
+		line("  none are set up")
+	}
+	if s.Unreadable > 0 {
+		line("  %d processes would not show what they hold (root may look)", s.Unreadable)
+	}
+	if s.Cut {
+		line("  not all processes were looked at: it took too long")
+	}
+	for _, f := range s.Faults {
+		line("could not be read: %s", f)
+	}
+	return err
+}
