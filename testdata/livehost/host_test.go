@@ -84,7 +84,7 @@ exec ` + emulator + ` "$@"
 		return h, err
 	}
 	var err error
-	if h.journald, err = h.start("journald", journald); err != nil {
+	if h.journald, err = h.start("journald", "/usr/bin/env", "SYSTEMD_LOG_LEVEL=notice", journald); err != nil {
 		return h, err
 	}
 	if err := eventually(5*time.Second, func() error { _, err := os.Stat("/run/systemd/journal/socket"); return err }); err != nil {
@@ -244,7 +244,7 @@ func (h *host) dumpLogs(w io.Writer) {
 	guests, _ := filepath.Glob("/var/log/libvirt/qemu/*.log")
 	for _, name := range append(logs, guests...) {
 		if b, _ := os.ReadFile(name); len(b) > 0 {
-			fmt.Fprintf(w, "--- %s\n%s\n", name, tail(b, 2000))
+			fmt.Fprintf(w, "--- %s\n%s\n", name, tail(b, 600))
 		}
 	}
 	out, _ := run("journalctl", "-n", "12", "--no-pager", "-o", "short-precise")

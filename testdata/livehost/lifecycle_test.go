@@ -3,9 +3,7 @@ package livehost
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 )
@@ -164,95 +162,4 @@ func TestNothingIsLeftBehind(t *testing.T) {
 	other := domain{name: "next", mib: 64, cells: 1}
 	s.define(other)
 	s.starts(other)
-}
-
-// A domain whose QEMU does not run yet has a claim on the pages that it was told it would get.
-func TestStartingGuestIsCounted(t *testing.T) {
-	s := begin(t, 48)
-	s.installGuard()
-	first, second := domain{name: "first", mib: 64, cells: 1}, domain{name: "second", mib: 64, cells: 1}
-	s.define(first)
-	s.define(second)
-	gate := s.path("gate-" + first.name)
-	s.must(os.WriteFile(gate, nil, 0o644))
-	t.Cleanup(func() { os.Remove(gate) })
-	started := make(chan error, 1)
-	go func() {
-		_, err, _ := s.start(first)
-		started <- err
-	}()
-	s.must(eventually(5*time.Second, func() error {
-		if s.launches(first) == 0 {
-			return fmt.Errorf("the first domain's emulator was not run")
-		}
-		return nil
-	}))
-	if p := s.pool(); p.free != 48 {
-		t.Fatalf("the pool is %+v: QEMU was not held back", p)
-	}
-	line, e := s.refused(second)
-	e.want(t, map[string]string{"HUGEGUARD_CAUSE": "starting-guests"})
-	if !strings.Contains(line, first.name) {
-		t.Errorf("the starting domain is not named:\n%s", line)
-	}
-	s.must(os.Remove(gate))
-	s.must(<-started)
-	s.virsh("destroy", first.name)
-	s.starts(second)
-}
-
-// Of four domains that start at the same time two fit: those two run, and no QEMU is run for the others.
-func TestStartsAtTheSameTime(t *testing.T) {
-	s := begin(t, 64)
-	s.installGuard()
-	var domains []domain
-	for i := range 4 {
-		d := domain{name: fmt.Sprintf("racer%d", i), mib: 64, cells: 1}
-		s.define(d)
-		domains = append(domains, d)
-	}
-	errs := make([]error, len(domains))
-	var wg sync.WaitGroup
-	for i, d := range domains {
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
-			_, errs[i], _ = s.start(d)
-		}()
-	}
-	wg.Wait()
-	running := 0
-	for i, d := range domains {
-		switch {
-		case errs[i] == nil:
-			running++
-		case !strings.Contains(errs[i].Error(), "Hook script execution failed"):
-			t.Errorf("%s was not refused but failed: %v", d.name, errs[i])
-		case s.launches(d) != 0:
-			t.Errorf("QEMU was run for %s, which was refused", d.name)
-		}
-	}
-	if running != 2 {
-		t.Errorf("%d of the domains run, want 2: %q", running, errs)
-	}
-	for _, e := range s.guardEntries() {
-		if cause := e.one(t, "HUGEGUARD_CAUSE"); cause != "guests" && cause != "starting-guests" {
-			t.Errorf("%s was refused for %s", e.one(t, "HUGEGUARD_DOMAIN"), cause)
-		}
-	}
-}
-
-// Nothing of a domain's lies in the place of the claims while it runs: they are for starts in flight.
-func TestRunningGuestHasNoClaim(t *testing.T) {
-	s := begin(t, 64)
-	s.installGuard()
-	d := domain{name: "settled", mib: 64, cells: 1}
-	s.define(d)
-	s.starts(d)
-	claims, _ := filepath.Glob("/run/hugeguard/*")
-	for _, claim := range claims {
-		if b, _ := os.ReadFile(claim); len(b) > 0 {
-			t.Errorf("%s: %s", claim, b)
-		}
-	}
 }
