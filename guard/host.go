@@ -117,17 +117,6 @@ func (p SizePool) on(nodes NodeSet) NodePool {
 // kernel finds the memory (nr_overcommit_hugepages, zero for gigantic pages).
 func (p SizePool) headroom() uint64 { return minus(p.Overcommit, p.Surplus) }
 
-// with returns the host with one pool in place of that of the same size.
-func (h Host) with(pool SizePool) Host {
-	h.Pools = slices.Clone(h.Pools)
-	for i, p := range h.Pools {
-		if p.PageKiB == pool.PageKiB {
-			h.Pools[i] = pool
-		}
-	}
-	return h
-}
-
 // memoryNodes returns the nodes that pages can lie on.
 func (h Host) memoryNodes() NodeSet {
 	nodes := NodeSet{}
