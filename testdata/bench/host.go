@@ -1,0 +1,211 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// nodePool is node 0's pool of 2 MiB pages.
+const nodePool = "/sys/devices/system/node/node0/hugepages/hugepages-2048kB"
+
+func readCount(file string) (int, error) {
+	text, err := os.ReadFile(filepath.Join(nodePool, file))
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(strings.TrimSpace(string(text)))
+}
+
+func freePages() (int, error) { return readCount("free_hugepages") }
+
+// prepareHost sees to it that node 0 has want free pages, and then that
+// somebody, this process, holds some of them. The returned function undoes it.
+func prepareHost(want, hold int) (restore func() error, err error) {
+	if err := ownMounts(); err != nil {
+		return nil, err
+	}
+	shrink, err := growPool(want)
+	if err != nil {
+		return nil, err
+	}
+	release, err := holdPages(hold)
+	if err != nil {
+		return nil, errors.Join(err, shrink())
+	}
+	return func() error { return errors.Join(release(), shrink()) }, nil
+}
+
+// growPool makes the pool larger until want pages are free.
+func growPool(want int) (shrink func() error, err error) {
+	total, err := readCount("nr_hugepages")
+	if err != nil {
+		return nil, fmt.Errorf("node 0 has no pool of 2 MiB pages: %w", err)
+	}
+	free, err := freePages()
+	if err != nil {
+		return nil, err
+	}
+	set := func(n int) error {
+		return os.WriteFile(filepath.Join(nodePool, "nr_hugepages"), []byte(strconv.Itoa(n)), 0)
+	}
+	if free >= want {
+		return func() error { return nil }, nil
+	}
+	if err := set(total + want - free); err != nil {
+		return nil, fmt.Errorf("the pool of 2 MiB pages: %w (it takes root)", err)
+	}
+	shrink = func() error { return set(total) }
+	if got, err := freePages(); err != nil || got < want {
+		return nil, errors.Join(fmt.Errorf("node 0 has %d free 2 MiB pages and cannot get the %d that this takes", got, want), err, shrink())
+	}
+	return shrink, nil
+}
+
+// holdPages takes pages of node 0 as Open vSwitch with DPDK does: a memfd and
+// a mapping for each.
+func holdPages(n int) (release func() error, err error) {
+	var pages [][]byte
+	release = func() error {
+		var failed error
+		for _, page := range pages {
+			failed = errors.Join(failed, unix.Munmap(page))
+		}
+		pages = nil
+		return failed
+	}
+	for i := range n {
+		page, err := holdPage(fmt.Sprintf("seg_0-%d", i))
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("holding a huge page: %w", err), release())
+		}
+		pages = append(pages, page)
+	}
+	return release, nil
+}
+
+func holdPage(name string) ([]byte, error) {
+	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_HUGETLB|unix.MFD_HUGE_2MB)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(fd)
+	if err := unix.Ftruncate(fd, pageKiB<<10); err != nil {
+		return nil, err
+	}
+	page, err := unix.Mmap(fd, 0, pageKiB<<10, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return nil, err
+	}
+	const bind = 2 // MPOL_BIND
+	node0 := uint64(1)
+	_, _, errno := unix.Syscall6(unix.SYS_MBIND, uintptr(unsafe.Pointer(&page[0])), uintptr(len(page)), bind,
+		uintptr(unsafe.Pointer(&node0)), 64, 0)
+	if errno != 0 {
+		return nil, errors.Join(os.NewSyscallError("mbind", errno), unix.Munmap(page))
+	}
+	page[0] = 1
+	return page, nil
+}
+
+// ownMounts gives this thread, and all that it starts, mounts of its own: a
+// hugetlbfs, and an empty /run with a journal that nobody reads, so that
+// neither the measured programs' entries nor their files reach the host.
+func ownMounts() error {
+	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
+		return fmt.Errorf("a mount namespace of its own: %w (it takes root)", err)
+	}
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return os.NewSyscallError("mount", err)
+	}
+	if err := unix.Mount("tmpfs", "/run", "tmpfs", 0, "mode=755"); err != nil {
+		return fmt.Errorf("/run: %w", err)
+	}
+	pages := "/run/hugepages"
+	if err := os.Mkdir(pages, 0o700); err != nil {
+		return err
+	}
+	if err := unix.Mount("hugetlbfs", pages, "hugetlbfs", 0, "pagesize=2M"); err != nil {
+		return fmt.Errorf("hugetlbfs: %w", err)
+	}
+	journal := "/run/systemd/journal"
+	if err := os.MkdirAll(journal, 0o755); err != nil {
+		return err
+	}
+	// What syslog's clients find behind /dev/log where systemd runs.
+	for _, name := range []string{"socket", "dev-log"} {
+		socket, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Net: "unixgram", Name: filepath.Join(journal, name)})
+		if err != nil {
+			return err
+		}
+		go func() {
+			for entry := make([]byte, 64<<10); ; {
+				if _, err := socket.Read(entry); err != nil {
+					return
+				}
+			}
+		}()
+	}
+	return nil
+}
+
+// gather fills the host up to so many processes, which sleep.
+func gather(want int) (disperse func(), err error) {
+	sleep, err := exec.LookPath("sleep")
+	if err != nil {
+		return nil, err
+	}
+	now, err := countProcesses()
+	if err != nil {
+		return nil, err
+	}
+	var pids []int
+	disperse = func() {
+		for _, pid := range pids {
+			// They are children not yet waited for: the pid is still theirs.
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+		for _, pid := range pids {
+			_, _ = wait(pid)
+		}
+	}
+	attr := &syscall.ProcAttr{
+		Dir: "/",
+		// They end with this process, however that ends, and leave the
+		// terminal's interrupt to it.
+		Sys: &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true},
+	}
+	for range want - now {
+		pid, err := syscall.ForkExec(sleep, []string{"sleep", "infinity"}, attr)
+		if err != nil {
+			disperse()
+			return nil, fmt.Errorf("process %d of %d: %w", len(pids)+1, want-now, err)
+		}
+		pids = append(pids, pid)
+	}
+	return disperse, nil
+}
+
+// countProcesses counts the host's processes, kernel threads among them.
+func countProcesses() (int, error) {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return 0, err
+	}
+	n := 0
+	for _, e := range entries {
+		if _, err := strconv.Atoi(e.Name()); err == nil {
+			n++
+		}
+	}
+	return n, nil
+}
