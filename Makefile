@@ -1,0 +1,69 @@
+# hugeguard: "make demo" shows it, "make test" proves it, "sudo make install" installs it.
+
+GO      ?= go
+PREFIX  ?= /usr
+DESTDIR ?=
+
+# libvirtd starts the hook for every operation: a static program without symbols.
+HOOK_BUILD = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w'
+# The admin's command loads libvirt at run time where it can be compiled for that (cgo needs a C compiler).
+TAGS       = $(if $(shell command -v $${CC:-cc} 2>/dev/null),-tags libvirt_dlopen)
+STATICCHECK = $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.7.0
+# What lies below testdata is not in ./...
+TIERS      = ./testdata/bench/... ./testdata/livehost/... ./testdata/testdriver/...
+
+.PHONY: build demo test packages check unit testdriver livehost bench fuzz install uninstall clean
+
+build:
+	$(HOOK_BUILD) -o bin/qemu ./hook/qemu
+	$(GO) build -trimpath $(TAGS) -o bin/hugeguard ./install/hugeguard
+
+# The incident on a captured host: needs Go and nothing else.
+demo: build
+	@testdata/demo.sh
+
+# Every tier but the two-node box. Needs root for the live host, and installs Debian packages that are missing.
+test: packages check unit testdriver livehost
+
+packages:
+	testdata/packages.sh
+
+check:
+	@test -z "$$(gofmt -l .)" || { gofmt -l . | sed 's/^/gofmt would change /'; exit 1; }
+	$(GO) vet ./... $(TIERS)
+	$(GO) vet -tags libvirt_dlopen ./install/... ./testdata/testdriver/...
+	$(STATICCHECK) ./... $(TIERS)
+	$(STATICCHECK) -tags libvirt_dlopen ./install/... ./testdata/testdriver/...
+
+# With the race detector; the second run is what a machine with nothing but Go can do.
+unit:
+	$(GO) test -race -count=1 ./...
+	CGO_ENABLED=0 $(GO) test -count=1 ./...
+
+testdriver:
+	$(GO) test -count=1 -tags libvirt_dlopen ./testdata/testdriver/...
+
+livehost:
+	$(GO) test -count=1 -timeout 15m ./testdata/livehost
+
+# Ratios against an empty Go program and the same check in bash and python3. Needs root, for a pool of huge pages.
+bench:
+	$(GO) run ./testdata/bench
+
+# Every fuzz target for FUZZTIME.
+FUZZTIME ?= 30s
+fuzz:
+	GO="$(GO)" testdata/fuzz.sh $(FUZZTIME)
+
+install: build
+	install -D -m 0755 bin/hugeguard $(DESTDIR)$(PREFIX)/bin/hugeguard
+	install -D -m 0755 bin/qemu $(DESTDIR)$(PREFIX)/lib/hugeguard/qemu
+	bin/hugeguard install --hook bin/qemu $(if $(DESTDIR),--root $(DESTDIR))
+
+uninstall: build
+	bin/hugeguard uninstall $(if $(DESTDIR),--root $(DESTDIR))
+	rm -f $(DESTDIR)$(PREFIX)/bin/hugeguard $(DESTDIR)$(PREFIX)/lib/hugeguard/qemu
+	rmdir $(DESTDIR)$(PREFIX)/lib/hugeguard 2>/dev/null || true
+
+clean:
+	rm -rf bin

@@ -1,0 +1,31 @@
+#!/bin/sh
+# The incident, played on a host that was captured just before it: what virsh and journalctl show with the guard in
+# place, and the same guest bound to the other node.
+set -u
+cd "$(dirname "$0")/.."
+host=testdata/hosts/incident/host
+
+# check runs the judgement that the hook makes, on the captured host.
+check() {
+	bin/hugeguard check --root $host "$1"
+}
+
+cat <<'TEXT'
+A compute node with two NUMA nodes, 1024 huge pages of 2 MiB each. Open vSwitch with DPDK was told
+dpdk-socket-mem="1024,1024". Two guests of 512 MiB run on node 0. Nova sends a third:
+
+$ virsh start instance-00000003
+error: Failed to start domain 'instance-00000003'
+TEXT
+text=$(check testdata/hosts/incident/prepare.xml)
+status=$?
+printf 'error: Hook script execution failed: internal error: Child process (... /etc/libvirt/hooks/qemu\ninstance-00000003 prepare begin -) unexpected exit status 1: %s\n' "$(printf '%s\n' "$text" | head -n 1)"
+printf '\n$ journalctl -t hugeguard -o cat\n%s\n' "$text"
+[ $status -eq 3 ] || { echo "the guest should have been refused (status 3), status is $status" >&2; exit 1; }
+
+printf '\nWithout the guard, QEMU says of the same start:\n\n'
+sed -n 's/^[-0-9T:.]*Z \(qemu-system-x86_64: .*\)/\1/p' testdata/hosts/incident/qemu.log | tail -n 1
+
+printf '\nThe same guest, bound to node 1:\n\n$ hugeguard check instance-00000003.xml\n'
+check testdata/hosts/incident/prepare-on-node1.xml ||
+	{ echo "the guest should have been accepted" >&2; exit 1; }

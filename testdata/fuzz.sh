@@ -1,0 +1,10 @@
+#!/bin/sh
+# Runs every fuzz target of the module for a time: fuzz.sh 30s
+set -eu
+cd "$(dirname "$0")/.."
+for package in $(${GO:-go} list ./...); do
+	for target in $(${GO:-go} test -list '^Fuzz' "$package" | grep '^Fuzz' || true); do
+		echo "== $package $target for $1"
+		${GO:-go} test -run '^$' -fuzz "^$target\$" -fuzztime "$1" "$package"
+	done
+done
