@@ -113,7 +113,7 @@ func liveUninstall(t *testing.T, tr tree) string {
 	t.Helper()
 	var out bytes.Buffer
 	if err := (&job{Options: Options{Out: &out}, tree: tr, live: true}).uninstall(context.Background()); err != nil {
-		t.Fatal(err)
+		t.Error(err)
 	}
 	return out.String()
 }
@@ -429,42 +429,47 @@ func TestInspectSiteHook(t *testing.T) {
 
 // A run of the hook that has yet to call the site's finds it by its other name until the end.
 func TestUninstallWaitsForCalls(t *testing.T) {
-	tr := makeSite(t, nil)
-	linkProc(t, tr)
-	// The hook is called: this one does not end before it is told to.
-	sleeper, err := exec.LookPath("sleep")
-	if err != nil {
-		t.Skip("no sleep(1)")
-	}
-	data, err := os.ReadFile(sleeper)
-	if err != nil {
-		t.Fatal(err)
-	}
-	hook := tr.root + "/hook"
-	if err := os.WriteFile(hook, data, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	fi, err := os.Stat(hook)
-	if err != nil {
-		t.Fatal(err)
-	}
-	call := exec.Command(hook, "0.5")
-	if err := call.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- call.Wait() }()
-	if err := os.Remove(hook); err != nil { // its name is another's by now
-		t.Fatal(err)
-	}
-	if !tr.isRun(fi) {
-		t.Error("the call is not seen")
-	}
-	tr.untilUnused(context.Background(), fi)
-	select {
-	case <-ended:
-	case <-time.After(100 * time.Millisecond):
-		t.Error("the call had not ended")
+	for _, how := range []string{"uninstall", "move"} {
+		tr := makeSite(t, sites["hook, libvirt 9"])
+		linkProc(t, tr)
+		if _, err := liveInstall(t, tr, Options{Layout: Chain}); err != nil {
+			t.Fatal(err)
+		}
+		call := exec.Command(tr.root + mainHook)
+		stdin, err := call.StdinPipe() // until this is closed the call lasts
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := call.Start(); err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan bool)
+		go func() {
+			defer close(done)
+			if how == "uninstall" {
+				liveUninstall(t, tr)
+			} else if _, err := liveInstall(t, tr, Options{Layout: DropIn}); err != nil {
+				t.Error(err)
+			}
+		}()
+		for end := time.Now().Add(5 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+			if text, _ := os.ReadFile(tr.root + mainHook); string(text) == siteText {
+				break // libvirt's next call is the site's
+			}
+			if time.Now().After(end) {
+				t.Fatalf("%s: the site's hook does not come back", how)
+			}
+		}
+		time.Sleep(100 * time.Millisecond)
+		if _, err := os.Stat(tr.root + siteHook); err != nil {
+			t.Errorf("%s: while the hook runs: %v", how, err)
+		}
+		stdin.Close()
+		call.Wait()
+		<-done
+		if _, err := os.Stat(tr.root + siteHook); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s: when the hook has ended: %v", how, err)
+		}
 	}
 }
 

@@ -14,9 +14,22 @@ import (
 )
 
 // Programs builds in dir two versions of a program that only its package path makes hugeguard's hook
-// program, and one that is another. Each prints its version on stderr and takes any arguments.
+// program, and one that is another. Each prints its version on stdout and ends with its standard input.
 func Programs(dir string) (v1, v2, other string, err error) {
-	const main = "package main\n\nvar version string\n\nfunc main() { println(version) }\n"
+	const main = `package main
+
+import (
+	"io"
+	"os"
+)
+
+var version string
+
+func main() {
+	os.Stdout.WriteString(version + "\n")
+	io.Copy(io.Discard, os.Stdin)
+}
+`
 	for name, text := range map[string]string{
 		"go.mod":            "module hugeguard\n\ngo 1.23\n",
 		"hook/qemu/main.go": main,
