@@ -400,6 +400,11 @@ func TestLibvirtVersion(t *testing.T) {
 		"/usr/lib/x86_64-linux-gnu/libvirt.so.0.6000.0": "",
 		"/usr/lib/libvirt/libvirt.so.0.1000.0":          "", // no place for libraries
 	})
+	// A link that would lead to the libraries of the machine that makes the image.
+	other := makeSite(t, map[string]string{"/libvirt.so.0.2000.0": ""})
+	if err := os.Symlink(other.root, tr.root+"/lib"); err != nil {
+		t.Fatal(err)
+	}
 	if got := tr.libvirt(); got != 6_000_000 {
 		t.Errorf("libvirt() = %d", got)
 	}

@@ -20,12 +20,9 @@ func (v libvirtVersion) String() string {
 	return fmt.Sprintf("%d.%d.%d", v/1_000_000, v/1_000%1_000, v%1_000)
 }
 
-// libraryPlaces are where distributions put libvirt.so.0: Fedora, Debian (multiarch), Arch, a
-// build by hand.
-var libraryPlaces = []string{
-	"/usr/lib64", "/usr/lib/*-linux-*", "/usr/lib", "/lib64", "/lib/*-linux-*", "/lib",
-	"/usr/local/lib64", "/usr/local/lib/*-linux-*", "/usr/local/lib",
-}
+// libraryPlaces are where distributions put libvirt.so.0, with what comes by hand: there, or one
+// directory deeper where it is called by the machine (Debian).
+var libraryPlaces = []string{"/usr/lib64", "/usr/lib", "/lib64", "/lib", "/usr/local/lib64", "/usr/local/lib"}
 
 // libvirt returns the version of the libvirt in the tree, by the name of its library and
 // without running anything: a package or an image may hold another machine's. Of several it is the
@@ -33,10 +30,16 @@ var libraryPlaces = []string{
 func (t tree) libvirt() libvirtVersion {
 	var oldest libvirtVersion
 	for _, place := range libraryPlaces {
-		names, _ := filepath.Glob(filepath.Join(t.root, place, "libvirt.so.0.*")) // the pattern is sound
-		for _, name := range names {
-			if v := parseLibrary(filepath.Base(name)); v != 0 && (oldest == 0 || v < oldest) {
-				oldest = v
+		dir, err := t.dir(place)
+		if err != nil {
+			continue
+		}
+		for _, pattern := range []string{"libvirt.so.0.*", "*-linux-*/libvirt.so.0.*"} {
+			names, _ := filepath.Glob(filepath.Join(dir, pattern)) // the pattern is sound
+			for _, name := range names {
+				if v := parseLibrary(filepath.Base(name)); v != 0 && (oldest == 0 || v < oldest) {
+					oldest = v
+				}
 			}
 		}
 	}
