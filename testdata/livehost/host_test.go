@@ -35,14 +35,15 @@ var live *host
 
 // host is the private live host: its daemons, and the product built for it.
 type host struct {
-	dir      string // scratch, on a tmpfs
-	hook     string // the hook program, as built
-	cli      string // the admin's command, as built
-	wrapper  string // what the domains name as their emulator
-	spawned  string // the wrapper's record: one line an execution
-	journald *daemon
-	libvirtd *daemon
-	ovs      []*daemon
+	dir        string // scratch, on a tmpfs
+	hook       string // the hook program, as built
+	cli        string // the admin's command, as built without libvirt's library
+	cliLibvirt string // and with it
+	wrapper    string // what the domains name as their emulator
+	spawned    string // the wrapper's record: one line an execution
+	journald   *daemon
+	libvirtd   *daemon
+	ovs        []*daemon
 
 	buildOnce sync.Once
 	buildErr  error
@@ -51,7 +52,7 @@ type host struct {
 // newHost brings the host up. The host it returns beside an error is good for dumpLogs.
 func newHost() (*host, error) {
 	h := &host{dir: "/run/livehost"}
-	h.hook, h.cli = h.path("qemu"), h.path("hugeguard")
+	h.hook, h.cli, h.cliLibvirt = h.path("qemu"), h.path("hugeguard"), h.path("hugeguard-libvirt")
 	h.wrapper, h.spawned = h.path("emulator"), h.path("spawned")
 	for _, dir := range []string{h.dir, "/run/systemd/journal", "/run/systemd/journald.conf.d", "/run/log/journal",
 		"/run/libvirt", "/run/lock", "/etc/libvirt/hooks", "/etc/libvirt/qemu", "/var/log/libvirt/qemu", "/run/openvswitch"} {
@@ -96,14 +97,15 @@ exec ` + emulator + ` "$@"
 	return h, h.startLibvirtd()
 }
 
-// build makes the product's two programs from the source, once.
+// build makes the product's programs from the source, once.
 func (h *host) build() error {
 	h.buildOnce.Do(func() {
-		for _, b := range []struct{ out, pkg, cgo string }{
-			{h.hook, "hugeguard/hook/qemu", "CGO_ENABLED=0"},
-			{h.cli, "hugeguard/install/hugeguard", "CGO_ENABLED=1"},
+		for _, b := range []struct{ out, pkg, cgo, tags string }{
+			{h.hook, "hugeguard/hook/qemu", "CGO_ENABLED=0", ""},
+			{h.cli, "hugeguard/install/hugeguard", "CGO_ENABLED=0", ""},
+			{h.cliLibvirt, "hugeguard/install/hugeguard", "CGO_ENABLED=1", "libvirt_dlopen"},
 		} {
-			cmd := exec.Command("go", "build", "-o", b.out, b.pkg)
+			cmd := exec.Command("go", "build", "-o", b.out, "-tags", b.tags, b.pkg)
 			cmd.Env = append(os.Environ(), b.cgo)
 			if out, err := cmd.CombinedOutput(); err != nil {
 				h.buildErr = fmt.Errorf("go build %s: %v\n%s", b.pkg, err, out)

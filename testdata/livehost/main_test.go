@@ -135,8 +135,10 @@ func missing() string {
 			return fmt.Sprintf("needs %s of Debian's package %s: %v", need.file, need.pkg, err)
 		}
 	}
-	if _, err := exec.LookPath("go"); err != nil {
-		return fmt.Sprintf("needs the go command, to build what it tests: %v", err)
+	for _, tool := range []string{"go", "gcc"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			return fmt.Sprintf("needs %s, to build what it tests: %v", tool, err)
+		}
 	}
 	return ""
 }
