@@ -1,5 +1,10 @@
 package guard
 
+import (
+	"maps"
+	"slices"
+)
+
 // request is pages that one backend wants from any of some nodes.
 type request struct {
 	pages   uint64
@@ -15,44 +20,38 @@ type request struct {
 // It is a maximum flow from requests to nodes by augmenting paths: both sides
 // are few.
 func assign(requests []request, free map[int]uint64, extra uint64) (short []int) {
-	taken := make([]map[int]uint64, len(requests)) // by request and node
-	left := make(map[int]uint64, len(free))
-	for node, pages := range free {
-		left[node] = pages
+	f := flow{requests: slices.Clone(requests), left: maps.Clone(free)}
+	if extra > 0 {
+		// Pages that may be added anywhere lie on a node of their own, which
+		// serves all who may use any.
+		f.left[anywhere] = extra
+		for i, r := range requests {
+			if len(r.allowed) > 0 {
+				f.requests[i].allowed = append(slices.Clone(r.allowed), anywhere)
+			}
+		}
 	}
 	for i, r := range requests {
-		taken[i] = map[int]uint64{}
+		f.taken = append(f.taken, map[int]uint64{})
 		for want := r.pages; want > 0; {
-			path, seen := findPath(i, requests, taken, left, extra)
+			path, seen := f.path(i)
 			if path == nil {
 				return seen
 			}
-			// The most that can move along the path.
-			move := want
-			last := path[len(path)-1].node
-			if left[last] > 0 {
-				move = min(move, left[last])
-			} else {
-				move = min(move, extra)
-			}
-			for k := 1; k < len(path); k++ {
-				move = min(move, taken[path[k].request][path[k-1].node])
-			}
-			if left[last] > 0 {
-				left[last] -= move
-			} else {
-				extra -= move
-			}
-			for k, step := range path {
-				taken[step.request][step.node] += move
-				if k > 0 {
-					taken[step.request][path[k-1].node] -= move
-				}
-			}
-			want -= move
+			want -= f.move(path, want)
 		}
 	}
 	return nil
+}
+
+// anywhere is no node's number.
+const anywhere = -1
+
+// flow is a maximum flow in the making.
+type flow struct {
+	requests []request
+	taken    []map[int]uint64 // pages, by request and node
+	left     map[int]uint64   // pages, by node
 }
 
 // step is a request that takes pages of a node; the request of the next step
@@ -62,43 +61,58 @@ type step struct {
 	node    int
 }
 
-// findPath searches breadth first for a node with pages left that request
-// from can reach, if need be by moving others to other nodes. Without one it
+// path searches breadth first for a node with pages left that request from
+// can reach, if need be by moving others to other nodes. Without one it
 // returns all requests that it met on the way.
-func findPath(from int, requests []request, taken []map[int]uint64, left map[int]uint64, extra uint64) (path []step, seen []int) {
+func (f *flow) path(from int) (path []step, seen []int) {
 	type visit struct {
 		step
-		previous int // index into visits, -1 at the start
+		previous int // the visit before it, -1 at the start
 	}
 	var visits []visit
 	reached := map[int]bool{}
 	seen = []int{from}
-	seenRequest := map[int]bool{from: true}
-	type origin struct{ request, previous int }
-	for queue := []origin{{from, -1}}; len(queue) > 0; queue = queue[1:] {
-		o := queue[0]
-		for _, node := range requests[o.request].allowed {
+	for queue := []visit{{step{request: from}, -1}}; len(queue) > 0; queue = queue[1:] {
+		at := queue[0]
+		for _, node := range f.requests[at.request].allowed {
 			if reached[node] {
 				continue
 			}
 			reached[node] = true
-			visits = append(visits, visit{step{o.request, node}, o.previous})
-			at := len(visits) - 1
-			if left[node] > 0 || extra > 0 {
-				for at >= 0 {
-					path = append([]step{visits[at].step}, path...)
-					at = visits[at].previous
+			visits = append(visits, visit{step{at.request, node}, at.previous})
+			here := len(visits) - 1
+			if f.left[node] > 0 {
+				for k := here; k >= 0; k = visits[k].previous {
+					path = append(path, visits[k].step)
 				}
+				slices.Reverse(path)
 				return path, nil
 			}
-			for other := range requests {
-				if !seenRequest[other] && taken[other] != nil && taken[other][node] > 0 {
-					seenRequest[other] = true
+			for other, taken := range f.taken {
+				if taken[node] > 0 && !slices.Contains(seen, other) {
 					seen = append(seen, other)
-					queue = append(queue, origin{other, at})
+					queue = append(queue, visit{step{request: other}, here})
 				}
 			}
 		}
 	}
 	return nil, seen
+}
+
+// move sends as many pages as it can along a path, most at the most, and
+// returns how many.
+func (f *flow) move(path []step, most uint64) uint64 {
+	last := path[len(path)-1].node
+	pages := min(most, f.left[last])
+	for k := 1; k < len(path); k++ {
+		pages = min(pages, f.taken[path[k].request][path[k-1].node])
+	}
+	f.left[last] -= pages
+	for k, s := range path {
+		f.taken[s.request][s.node] += pages
+		if k > 0 {
+			f.taken[s.request][path[k-1].node] -= pages
+		}
+	}
+	return pages
 }

@@ -1,0 +1,78 @@
+package guard
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+)
+
+func TestParseNodeSet(t *testing.T) {
+	for text, want := range map[string]string{
+		"0": "0", "0-3": "0-3", "3,1,1": "1,3", "0-3,^2": "0-1,3", " 1 , 4 - 5 ": "1,4-5", "^2,0-3": "0-3", "1023": "1023", "0-1,63-64": "0-1,63-64",
+	} {
+		got, err := ParseNodeSet(text)
+		if err != nil || got.String() != want {
+			t.Errorf("%q: %v, %v, want %s", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"", ",", "a", "1-", "-1", "3-1", "^0-1", "0,^0", "1024", "0-99999999999999999999", "1;2", "\x00"} {
+		if got, err := ParseNodeSet(text); err == nil {
+			t.Errorf("%q is taken for %v", text, got)
+		}
+	}
+}
+
+func TestScale(t *testing.T) {
+	for _, test := range []struct {
+		value uint64
+		unit  string
+		kib   uint64
+	}{
+		{5, "", 5}, {1024, "b", 1}, {1025, "bytes", 2}, {1, "KB", 1}, {2000, "KB", 1954}, {1, "MiB", 1024}, {1, "m", 1024},
+		{1, "MB", 977}, {2, "g", 2 << 20}, {1, "TiB", 1 << 30}, {1, "PiB", 1 << 40}, {1, "E", 1 << 50}, {0, "GiB", 0},
+	} {
+		if kib, err := scale(test.value, test.unit); err != nil || kib != test.kib {
+			t.Errorf("%d %s: %d, %v, want %d", test.value, test.unit, kib, err, test.kib)
+		}
+	}
+	for value, unit := range map[uint64]string{1: "X", 2: "KiBi", 3: "bb", 16: "EiB", 1 << 63: "KiB", 1 << 62: "GiB"} {
+		if kib, err := scale(value, unit); err == nil {
+			t.Errorf("%d %s is taken for %d KiB", value, unit, kib)
+		}
+	}
+}
+
+// FuzzParseDomain: whatever the XML, a demand has sane numbers, and judging
+// and rendering it does not end in a panic.
+func FuzzParseDomain(f *testing.F) {
+	files, err := filepath.Glob("../testdata/domains/*.xml")
+	if err != nil || len(files) == 0 {
+		f.Fatal(err)
+	}
+	for _, file := range files {
+		xml, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(xml)
+	}
+	f.Fuzz(func(t *testing.T, xml []byte) {
+		d, err := ParseDomain(xml)
+		if err != nil {
+			return
+		}
+		for _, b := range d.Backends {
+			if b.Bytes == 0 || b.Bytes < b.ExactBytes || b.HostNodes != nil && len(b.HostNodes) == 0 {
+				t.Errorf("backend %+v", b)
+			}
+		}
+		for _, host := range []Host{pages(0, 10), {}} {
+			v := Judge(d, host)
+			if text := v.Text(); slices.Contains([]byte(text), 0x1b) || slices.Contains([]byte(v.Summary), '\n') {
+				t.Errorf("rendered: %q", text)
+			}
+			v.Fields()
+		}
+	})
+}
