@@ -29,15 +29,16 @@ machine() {
 	x86_64-sparse)
 		# Node 1 has but a CPU that is not there, so it never comes online;
 		# node 3 has but a CPU, node 4 but memory.
-		qemu+=(-cpu max -smp cpus=1,maxcpus=4,sockets=4,cores=1,threads=1 -m 3G)
+		# Idle CPUs of more than one socket would not wake up from mwait.
+		qemu+=(-cpu max,monitor=off -smp cpus=1,maxcpus=4,sockets=4,cores=1,threads=1 -m 3G)
 		nodes 1G 1G 1G
 		qemu+=(
 			-numa node,nodeid=0,memdev=m0 -numa node,nodeid=1 -numa node,nodeid=2,memdev=m1
 			-numa node,nodeid=3 -numa node,nodeid=4,memdev=m2
 			-numa cpu,node-id=0,socket-id=0 -numa cpu,node-id=1,socket-id=1
 			-numa cpu,node-id=2,socket-id=2 -numa cpu,node-id=3,socket-id=3
-			-device max-x86_64-cpu,socket-id=2,core-id=0,thread-id=0
-			-device max-x86_64-cpu,socket-id=3,core-id=0,thread-id=0
+			-device max-x86_64-cpu,monitor=off,socket-id=2,core-id=0,thread-id=0
+			-device max-x86_64-cpu,monitor=off,socket-id=3,core-id=0,thread-id=0
 		)
 		local a b
 		for a in 0 1 2 3; do
