@@ -1,6 +1,7 @@
 package livehost
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -109,4 +110,32 @@ func TestCausePoolTooSmallUnbound(t *testing.T) {
 	s.define(d)
 	_, e := s.refused(d)
 	e.want(t, map[string]string{"HUGEGUARD_CAUSE": "pool-too-small"})
+}
+
+// The mend of a pool that is missing or too small is one command, after which the domain starts.
+func TestMendOfThePoolMends(t *testing.T) {
+	for _, d := range []domain{
+		{name: "onecell", mib: 64, cells: 1},
+		{name: "threecells", mib: 96, cells: 3},
+		{name: "with-dimm", mib: 64, cells: 1, dimm: 32},
+		{name: "unbound", mib: 64, cells: 2, soft: true},
+	} {
+		for _, pages := range []int{0, 8, 20} {
+			t.Run(fmt.Sprintf("%s from %d", d.name, pages), func(t *testing.T) {
+				s := begin(t, pages)
+				s.installGuard()
+				s.define(d)
+				_, e := s.refused(d)
+				mend := e.one(t, "HUGEGUARD_REMEDY")
+				if !strings.HasPrefix(mend, "echo ") {
+					t.Fatalf("HUGEGUARD_REMEDY=%q is no command", mend)
+				}
+				_, err := run("/bin/sh", "-c", mend)
+				s.must(err)
+				s.size = s.pool().total
+				t.Logf("%s: %+v", mend, s.pool())
+				s.starts(d)
+			})
+		}
+	}
 }
