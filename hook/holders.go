@@ -46,7 +46,7 @@ func (l *ledger) add(who holderKey, mappings []sysfs.Mapping) {
 		}
 		who.pageKiB = m.PageKiB
 		s := share{who, m.Pages}
-		if m.Anon > 0 || m.Inode == 0 {
+		if m.Anon > 0 || m.Device == "" {
 			l.private = append(l.private, s)
 			continue
 		}

@@ -127,7 +127,9 @@ func findHolders(fs sysfs.FS, deadline time.Time) guard.Holders {
 		}
 		mappings, err := fs.Mappings(p.PID)
 		if err != nil {
-			found.Unreadable++
+			if _, gone := fs.Process(p.PID); gone == nil {
+				found.Unreadable++
+			}
 			continue
 		}
 		ledger.add(identify(fs, p, guests), mappings)

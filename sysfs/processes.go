@@ -72,8 +72,8 @@ func (f FS) Arguments(pid int) ([]string, error) {
 type Mapping struct {
 	Start   uint64         // its first address
 	File    string         // the mapped file as the kernel names it, "" for SysV and anonymous memory without one
-	Device  string         // the file's device, "major:minor"
-	Inode   uint64         // the file's inode; with Device it tells that two processes map the same pages
+	Device  string         // the file's device, "major:minor"; "" where the mapping went away while it was read
+	Inode   uint64         // the file's inode, 0 among them; with Device it tells that two processes map the same pages
 	PageKiB uint64         // the size of its pages in KiB; 0 where it has none yet
 	Anon    uint64         // how many of its pages are private copies, no other process's
 	Pages   map[int]uint64 // pages that this process has touched, by node
