@@ -26,19 +26,17 @@ machine() {
 		qemu+=(-numa node,nodeid=0,cpus=0,memdev=m0 -numa node,nodeid=1,cpus=1,memdev=m1 -numa dist,src=0,dst=1,val=21)
 		append+=" hugepagesz=1G hugepages=0:1,1:1"
 		;;
-	x86_64-sparse)
-		# Node 1 has but a CPU that is not there, so it never comes online;
-		# node 3 has but a CPU, node 4 but memory.
-		# Idle CPUs of more than one socket would not wake up from mwait.
-		qemu+=(-cpu max,monitor=off -smp cpus=1,maxcpus=4,sockets=4,cores=1,threads=1 -m 3G)
+	x86_64-sparse | x86_64-sparse-6.12)
+		[ "$1" = x86_64-sparse ] || suite=trixie
+		# Node 1 has but a CPU, which init ejects, so that the node goes
+		# offline; node 3 has but a CPU, node 4 but memory.
+		qemu+=(-cpu max -smp 4,sockets=4,cores=1,threads=1 -m 3G)
 		nodes 1G 1G 1G
 		qemu+=(
 			-numa node,nodeid=0,memdev=m0 -numa node,nodeid=1 -numa node,nodeid=2,memdev=m1
 			-numa node,nodeid=3 -numa node,nodeid=4,memdev=m2
 			-numa cpu,node-id=0,socket-id=0 -numa cpu,node-id=1,socket-id=1
 			-numa cpu,node-id=2,socket-id=2 -numa cpu,node-id=3,socket-id=3
-			-device max-x86_64-cpu,monitor=off,socket-id=2,core-id=0,thread-id=0
-			-device max-x86_64-cpu,monitor=off,socket-id=3,core-id=0,thread-id=0
 		)
 		local a b
 		for a in 0 1 2 3; do
@@ -46,6 +44,7 @@ machine() {
 				qemu+=(-numa "dist,src=$a,dst=$b,val=$((10 + 10 * a + b))")
 			done
 		done
+		append+=" capture.eject=1"
 		;;
 	x86_64-numa-off)
 		qemu+=(-cpu max -smp 2 -m 4G)
@@ -67,16 +66,22 @@ machine() {
 		;;
 	ppc64le-radix | ppc64le-hash | ppc64le-no-hugepages)
 		arch=ppc64el goarch=ppc64le package=linux-image-powerpc64le
-		local pseries=pseries cpu=power9
+		local pseries=pseries cpu=power9 cpus=2
 		append="console=hvc0"
 		case $1 in
 		*-radix) append+=" hugepagesz=1G hugepages=1" ;;
 		*-hash) pseries+=,cap-hpt-max-page-size=16m cpu=power8 ;;
-		*) cpu=power8 ;; # QEMU's default offers guests pages of 64 KiB at the most
+		# QEMU's default offers hash guests pages of 64 KiB at the most.
+		*-no-hugepages) cpu=power8 cpus=1 ;;
 		esac
-		qemu=(qemu-system-ppc64 -machine "$pseries" -cpu "$cpu" -smp 2 -m 6G)
+		qemu=(qemu-system-ppc64 -machine "$pseries" -cpu "$cpu" -smp "$cpus" -m 6G)
 		nodes 3G 3G
-		qemu+=(-numa node,nodeid=0,cpus=0,memdev=m0 -numa node,nodeid=1,cpus=1,memdev=m1)
+		qemu+=(-numa node,nodeid=0,cpus=0,memdev=m0)
+		if [ "$cpus" = 1 ]; then
+			qemu+=(-numa node,nodeid=1,memdev=m1)
+		else
+			qemu+=(-numa node,nodeid=1,cpus=1,memdev=m1)
+		fi
 		;;
 	mips64el-no-numa)
 		arch=mips64el goarch=mips64le package=linux-image-5kc-malta
@@ -159,7 +164,7 @@ capture() {
 }
 
 if [ $# = 0 ]; then
-	set -- x86_64-two-nodes x86_64-sparse x86_64-numa-off arm64-4k arm64-16k \
+	set -- x86_64-two-nodes x86_64-sparse x86_64-sparse-6.12 x86_64-numa-off arm64-4k arm64-16k \
 		ppc64le-radix ppc64le-hash ppc64le-no-hugepages mips64el-no-numa
 fi
 for name; do

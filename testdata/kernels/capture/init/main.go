@@ -87,6 +87,7 @@ func (c *capture) run() {
 	report("silence the kernel", write("/proc/sys/kernel/printk", "1"))
 	report("shmmax", write("/proc/sys/kernel/shmmax", "1099511627776"))
 
+	c.eject()
 	c.look()
 	c.pools()
 	c.mounts()
@@ -95,6 +96,19 @@ func (c *capture) run() {
 	}
 	c.zombie()
 	c.collect()
+}
+
+// eject takes away the CPU that capture.eject= on the kernel's command line
+// has the number of. A node that is left without CPUs and memory goes offline.
+func (c *capture) eject() {
+	cmdline, err := os.ReadFile("/proc/cmdline")
+	report("cmdline", err)
+	for _, word := range strings.Fields(string(cmdline)) {
+		if cpu, ok := strings.CutPrefix(word, "capture.eject="); ok {
+			report("eject", write("/sys/devices/system/cpu/cpu"+cpu+"/firmware_node/eject", "1"))
+			time.Sleep(2 * time.Second)
+		}
+	}
 }
 
 // look finds the sizes and the nodes.
@@ -459,7 +473,14 @@ func (c *capture) collect() {
 	names = append(names, "/proc/meminfo", "/proc/mounts", "/proc/self/auxv")
 	for _, pid := range append([]int{1, 2}, c.children...) {
 		for _, name := range []string{"status", "comm", "cmdline", "maps", "numa_maps"} {
-			names = append(names, fmt.Sprintf("/proc/%d/%s", pid, name))
+			name = fmt.Sprintf("/proc/%d/%s", pid, name)
+			if _, err := os.Stat(name); errors.Is(err, fs.ErrNotExist) {
+				// A kernel without NUMA has no numa_maps; this one is what
+				// tells of huge pages there.
+				fmt.Fprintf(&c.archive, "no file: %s\n", name[1:])
+				name = fmt.Sprintf("/proc/%d/smaps", pid)
+			}
+			names = append(names, name)
 		}
 	}
 	if dirs, _ := filepath.Glob(nodeDir + "/node[0-9]*"); len(dirs) > 0 {
