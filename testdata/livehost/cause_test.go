@@ -67,7 +67,7 @@ func TestCauseKernelReserved(t *testing.T) {
 	}
 
 	s.uninstallGuard()
-	if _, err, _ := s.start(d); err == nil || !strings.Contains(err.Error(), qemuNoPages) {
+	if _, _, err := s.start(d); err == nil || !strings.Contains(err.Error(), qemuNoPages) {
 		t.Errorf("without the guard: %v; want QEMU's %q", err, qemuNoPages)
 	}
 	h.release()

@@ -59,7 +59,7 @@ func TestCheckOfARunningDomain(t *testing.T) {
 	s := begin(t, 40)
 	d := domain{name: "running", mib: 64, cells: 1}
 	s.define(d)
-	_, err, _ := s.start(d)
+	_, _, err := s.start(d)
 	s.must(err)
 	for _, program := range s.commands() {
 		s.command(program, 0, "check", d.name)

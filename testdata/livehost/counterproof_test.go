@@ -12,7 +12,7 @@ func TestWithoutGuardEnoughPagesStart(t *testing.T) {
 	s := begin(t, 256)
 	d := domain{name: "plain", mib: 64, cells: 1}
 	s.define(d)
-	_, err, took := s.start(d)
+	_, took, err := s.start(d)
 	s.must(err)
 	t.Logf("started in %v", took.Round(time.Millisecond))
 	if n := hugePagesOf(s.qemuPID(d)); n != 32 {
@@ -29,7 +29,7 @@ func TestWithoutGuardQEMUDies(t *testing.T) {
 	t.Logf("Open vSwitch holds %d pages: %+v", hugePagesOf(ovs.pid()), s.pool())
 	d := domain{name: "doomed", mib: 64, cells: 1}
 	s.define(d)
-	_, err, took := s.start(d)
+	_, took, err := s.start(d)
 	if err == nil || !strings.Contains(err.Error(), "unable to map backing store for guest RAM: Cannot allocate memory") {
 		t.Fatalf("start: %v; want QEMU's own message", err)
 	}

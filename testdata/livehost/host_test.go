@@ -326,7 +326,7 @@ func setPool(pages int) error {
 	}
 	p, err := readPool()
 	if err == nil && p != (pool{total: pages, free: pages}) {
-		err = fmt.Errorf("asked for an idle pool of %d pages, got %+v", pages, p)
+		err = fmt.Errorf("asked for an idle pool of %d pages, got %+v: does somebody else use huge pages on this machine?", pages, p)
 	}
 	return err
 }

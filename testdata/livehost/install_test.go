@@ -53,7 +53,7 @@ func (s *scene) failsInQEMU(d domain) {
 	s.t.Helper()
 	before := len(s.guardEntries())
 	s.launches(d)
-	_, err, _ := s.start(d)
+	_, _, err := s.start(d)
 	if err == nil || !strings.Contains(err.Error(), qemuNoPages) {
 		s.t.Errorf("start: %v; want QEMU's %q", err, qemuNoPages)
 	}
@@ -70,7 +70,7 @@ func TestInstallBesideRunningGuests(t *testing.T) {
 	s := begin(t, 32)
 	d := domain{name: "bystander", mib: 64, cells: 1}
 	s.define(d)
-	_, err, _ := s.start(d)
+	_, _, err := s.start(d)
 	s.must(err)
 	pid := s.qemuPID(d)
 	s.installGuard()
@@ -93,7 +93,7 @@ func TestConfiguredModes(t *testing.T) {
 	s.define(d)
 
 	s.configure("mode = warn")
-	if _, err, _ := s.start(d); err == nil || !strings.Contains(err.Error(), qemuNoPages) {
+	if _, _, err := s.start(d); err == nil || !strings.Contains(err.Error(), qemuNoPages) {
 		t.Errorf("mode warn: start: %v; want QEMU's %q", err, qemuNoPages)
 	}
 	entries := s.guardEntries()
@@ -103,7 +103,7 @@ func TestConfiguredModes(t *testing.T) {
 	entries[0].want(t, map[string]string{"PRIORITY": "4", "HUGEGUARD_CAUSE": "pool-too-small", "HUGEGUARD_DOMAIN": d.name})
 
 	s.configure("mode = off")
-	if _, err, _ := s.start(d); err == nil || !strings.Contains(err.Error(), qemuNoPages) {
+	if _, _, err := s.start(d); err == nil || !strings.Contains(err.Error(), qemuNoPages) {
 		t.Errorf("mode off: start: %v; want QEMU's %q", err, qemuNoPages)
 	}
 	if n := len(s.guardEntries()); n != 1 {

@@ -139,7 +139,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 
 	// QEMU fails after the guard has agreed.
 	s.must(os.WriteFile(s.path("broken-"+d.name), nil, 0o644))
-	if _, err, _ := s.start(d); err == nil {
+	if _, _, err := s.start(d); err == nil {
 		t.Error("a start with a broken emulator succeeded")
 	}
 	s.must(os.Remove(s.path("broken-" + d.name)))

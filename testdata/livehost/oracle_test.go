@@ -45,7 +45,7 @@ func TestGuardAgainstQEMU(t *testing.T) {
 				s.hold("packetmover", kind, held)
 			}
 			report := s.askGuard(d)
-			_, err, _ := s.start(d)
+			_, _, err := s.start(d)
 			outcome := fmt.Sprintf("%s, starts: %v", report.Decision, err == nil)
 			outcomes[outcome]++
 			t.Logf("%s: %+v: %s %v", outcome, d, report.Summary, err)

@@ -58,7 +58,7 @@ func TestOpenVSwitchHoldsThePages(t *testing.T) {
 			}
 			fastest := time.Hour
 			for range 5 {
-				_, err, took := s.start(d)
+				_, took, err := s.start(d)
 				if err == nil {
 					t.Fatal("it was started after all")
 				}
@@ -73,7 +73,7 @@ func TestOpenVSwitchHoldsThePages(t *testing.T) {
 			}
 
 			s.uninstallGuard()
-			_, err, took := s.start(d)
+			_, took, err := s.start(d)
 			if err == nil || !strings.Contains(err.Error(), qemuNoPages) {
 				t.Fatalf("without the guard: %v; want QEMU's %q", err, qemuNoPages)
 			}

@@ -216,10 +216,10 @@ func (s *scene) define(d domain) {
 }
 
 // start starts the domain paused, as an admin would by hand, and returns what that printed on stdout.
-func (s *scene) start(d domain) (out string, err error, took time.Duration) {
+func (s *scene) start(d domain) (out string, took time.Duration, err error) {
 	began := time.Now()
 	out, err = run("virsh", "-c", "qemu:///system", "start", "--paused", d.name)
-	return out, err, time.Since(began)
+	return out, time.Since(began), err
 }
 
 // qemuPID is the pid that libvirt has for the running domain.
@@ -256,7 +256,7 @@ func (s *scene) refused(d domain) (line string, e entry) {
 	s.t.Helper()
 	before := s.guardEntries()
 	s.launches(d)
-	_, err, took := s.start(d)
+	_, took, err := s.start(d)
 	if err == nil {
 		s.t.Fatalf("%s was started, with the pool at %+v", d.name, s.pool())
 	}
@@ -310,7 +310,7 @@ func (s *scene) starts(d domain) {
 	s.t.Helper()
 	before := len(s.guardEntries())
 	s.launches(d)
-	out, err, took := s.start(d)
+	out, took, err := s.start(d)
 	s.must(err)
 	s.t.Logf("started in %v", took.Round(time.Millisecond))
 	if want := fmt.Sprintf("Domain '%s' started\n\n", d.name); out != want {

@@ -171,7 +171,7 @@ func TestSiteHookGoesOn(t *testing.T) {
 
 			s.must(site.tell("fail", "prepare"))
 			s.launches(d)
-			if _, err, _ := s.start(d); err == nil || !strings.Contains(err.Error(), "the site says no") {
+			if _, _, err := s.start(d); err == nil || !strings.Contains(err.Error(), "the site says no") {
 				t.Errorf("start: %v; want the refusal of the site's hook", err)
 			}
 			if n := s.launches(d); n != 0 {

@@ -55,7 +55,7 @@ func TestOddSizeWarns(t *testing.T) {
 	if report := s.askGuard(d); report.Decision != "warn" || report.pages() != 33 {
 		t.Errorf("check says %s for %d pages, want warn for 33", report.Decision, report.pages())
 	}
-	_, err, _ := s.start(d)
+	_, _, err := s.start(d)
 	s.must(err)
 	if n := hugePagesOf(s.qemuPID(d)); n != 33 {
 		t.Errorf("QEMU holds %d pages, want 33", n)

@@ -23,7 +23,7 @@ func (s *scene) startHeldBack(d domain) (letGo func() error) {
 	s.launches(d)
 	started := make(chan error, 1)
 	go func() {
-		_, err, _ := s.start(d)
+		_, _, err := s.start(d)
 		started <- err
 	}()
 	before := s.pool()
@@ -86,7 +86,7 @@ func TestTakenPagesAreCountedOnce(t *testing.T) {
 	letGo := s.holdAt(site, "started", first)
 	started := make(chan error, 1)
 	go func() {
-		_, err, _ := s.start(first)
+		_, _, err := s.start(first)
 		started <- err
 	}()
 	s.waitForCall(site, "started", first)
@@ -145,7 +145,7 @@ func TestStartsAtTheSameTime(t *testing.T) {
 		wg.Add(1)
 		go func() {
 			defer wg.Done()
-			_, errs[i], _ = s.start(d)
+			_, _, errs[i] = s.start(d)
 		}()
 	}
 	wg.Wait()
