@@ -14,14 +14,14 @@ type blame struct {
 // blame finds the cause of a failure by asking of each possible one: but for
 // this, would the guest fit? The judge itself answers, on a host without it.
 // What an admin can act on first is asked first.
-func (l launch) blame(host Host, f *failure) blame {
+func (l launch) blame(host Host, f failure) blame {
 	if f.cause != "" {
 		return blame{cause: f.cause}
 	}
 	idle := host.idle()
 	if must, _ := l.play(idle); must != nil {
-		pool, _ := idle.pool(must.pageKiB)
-		if pool.on(must.nodes).Total == 0 {
+		pool, _ := idle.pool(must[0].pageKiB)
+		if pool.on(must[0].nodes).Total == 0 {
 			return blame{cause: CausePoolMissing}
 		}
 		return blame{cause: CausePoolTooSmall}

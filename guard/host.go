@@ -113,6 +113,15 @@ func (p SizePool) on(nodes NodeSet) NodePool {
 	return sum
 }
 
+// freeByNode is the free pages of each node.
+func (p SizePool) freeByNode() map[int]uint64 {
+	free := map[int]uint64{}
+	for _, n := range p.Nodes {
+		free[n.Node] = n.Free
+	}
+	return free
+}
+
 // headroom is how many surplus pages the pool may still grow by, if the
 // kernel finds the memory (nr_overcommit_hugepages, zero for gigantic pages).
 func (p SizePool) headroom() uint64 { return minus(p.Overcommit, p.Surplus) }

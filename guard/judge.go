@@ -29,7 +29,7 @@ func Judge(demand Demand, host Host) Verdict {
 	must, risks := l.play(host)
 	if must == nil {
 		v.Findings = append(v.Findings, risks...)
-		v.Findings = append(v.Findings, growth(host, backends)...)
+		v.Findings = append(v.Findings, plugging(host, backends)...)
 		if len(v.Findings) > 0 {
 			v.Decision = Warn
 		}
@@ -37,12 +37,13 @@ func Judge(demand Demand, host Host) Verdict {
 		return v
 	}
 	v.Decision = Refuse
-	v.blame = l.blame(host, must)
+	v.blame = l.blame(host, must[0])
 	v.Cause = v.blame.cause
-	pool, _ := host.pool(must.pageKiB)
-	v.Findings = append(v.Findings, newFinding(must.code, SeverityRefuse, pool, must.nodes, must.needed, must.text(host)))
-	v.Remedy = append(v.Remedy, remedies(host, must, v.blame)...)
-	v.Summary = summary(host, must, v.blame, v.Remedy)
+	for _, f := range must {
+		v.Findings = append(v.Findings, f.finding(host, SeverityRefuse, f.text(host)))
+	}
+	v.Remedy = append(v.Remedy, remedies(host, must, v.Cause)...)
+	v.Summary = summary(host, must[0], v.blame, v.Remedy)
 	return v
 }
 
@@ -54,9 +55,9 @@ type launch struct {
 
 // play simulates the launch under all rules. It returns why it must fail, or
 // else what may go wrong.
-func (l launch) play(host Host) (must *failure, risks []Finding) {
+func (l launch) play(host Host) (must []failure, risks []Finding) {
 	fails := make([]bool, len(allRules))
-	var failures []*failure
+	var failures [][]failure
 	for i, r := range allRules {
 		f, found := simulate(r, l.backends, l.cpuset, host)
 		if f != nil {
@@ -75,18 +76,18 @@ func (l launch) play(host Host) (must *failure, risks []Finding) {
 		return commonest(failures), nil
 	}
 	if len(failures) > 0 {
-		f := commonest(failures)
-		pool, _ := host.pool(f.pageKiB)
+		f := commonest(failures)[0]
+		f.code = codeSome
 		message := fmt.Sprintf("it fails %s: %s", condition(allRules, fails), f.text(host))
-		risks = append([]Finding{newFinding(codeSome, SeverityWarn, pool, f.nodes, f.needed, message)}, risks...)
+		risks = append([]Finding{f.finding(host, SeverityWarn, message)}, risks...)
 	}
 	return nil, risks
 }
 
-// commonest returns the failure that most rules lead to, the newest of those
+// commonest returns the failures that most rules lead to, the newest of those
 // that as many do.
-func commonest(failures []*failure) *failure {
-	var best *failure
+func commonest(failures [][]failure) []failure {
+	var best []failure
 	most := 0
 	for _, f := range failures {
 		count := 0
@@ -181,9 +182,9 @@ func resolve(demand Demand, host Host) (backends []Backend, left *Finding) {
 	return backends, left
 }
 
-// growth warns of virtio-mem devices that the guest cannot fill: QEMU starts,
+// plugging warns of virtio-mem devices that the guest cannot fill: QEMU starts,
 // and refuses the guest's plug requests later.
-func growth(host Host, backends []Backend) []Finding {
+func plugging(host Host, backends []Backend) []Finding {
 	var found []Finding
 	for _, b := range backends {
 		pool, ok := host.pool(b.PageKiB)

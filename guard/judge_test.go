@@ -118,6 +118,8 @@ func TestJudge(t *testing.T) {
 		{"strict over two nodes is the sum", guest(t, "strict:0-1", cell{200, ""}), pages(100, 100, 50), Allow, "", "", ""},
 		{"strict over two nodes, one short", guest(t, "strict:0-1", cell{201, ""}), pages(100, 100, 50), Refuse, CausePoolTooSmall, codeNodeShort, "nodes 0-1 have 200 free 2 MiB huge pages, 201 needed"},
 		{"two cells on one node add up", guest(t, "strict:0", cell{60, "strict:0"}, cell{60, "strict:0"}), pages(100, 500), Refuse, CausePoolTooSmall, codeNodeShort, "node 0 has 100 free 2 MiB huge pages, 120 needed"},
+		{"three cells are told together", guest(t, "", cell{60, "strict:0"}, cell{60, "strict:0"}, cell{60, "strict:0"}), pages(100, 500), Refuse, CausePoolTooSmall, codeNodeShort, "node 0 has 100 free 2 MiB huge pages, 180 needed: the pool has 100 pages in all, too few even when nobody uses it; run echo 180 > /sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages (node 1 has 500 free)"},
+		{"unbound cells are told together", guest(t, "", cell{60, ""}, cell{60, ""}, cell{60, ""}), pages(0, 0), Refuse, CausePoolMissing, codeNodeShort, "this host has 0 free 2 MiB huge pages, 180 needed"},
 		{"two cells on their own nodes", guest(t, "strict:0-1", cell{100, "strict:0"}, cell{100, "strict:1"}), pages(100, 100), Allow, "", "", ""},
 		{"a missing pool", guest(t, "", cell{10, "strict:1"}), pages(100, 0), Refuse, CausePoolMissing, codeNodeShort, "were ever set up there"},
 
@@ -264,5 +266,22 @@ func TestPrintable(t *testing.T) {
 	}
 	if got := Printable("012\x1b", 4); got != "012..." {
 		t.Errorf("an escape was cut in two: %q", got)
+	}
+}
+
+// TestEveryShortage: nodes that are short each for itself are each told, and
+// the mend is for all of them.
+func TestEveryShortage(t *testing.T) {
+	v := Judge(guest(t, "", cell{10, "strict:0"}, cell{30, "strict:1"}, cell{5, "strict:0"}), pages(4, 0))
+	want := []string{"node 0 has 4 free 2 MiB huge pages, 15 needed", "node 1 has 0 free 2 MiB huge pages, 30 needed"}
+	for i, f := range v.Findings {
+		if len(v.Findings) != len(want) || f.Message != want[i] || f.Severity != SeverityRefuse {
+			t.Errorf("finding %d: %+v", i, f)
+		}
+	}
+	mend := []string{"echo 15 > /sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages",
+		"echo 30 > /sys/devices/system/node/node1/hugepages/hugepages-2048kB/nr_hugepages"}
+	if len(v.Remedy) != 1 || !slices.Equal(v.Remedy[0].Lines, mend) {
+		t.Errorf("remedy %+v", v.Remedy)
 	}
 }

@@ -5,23 +5,49 @@ import (
 	"slices"
 )
 
-// remedies returns what an admin can do about a failure.
-func remedies(host Host, f *failure, b blame) []Remedy {
-	switch b.cause {
+// remedies returns what an admin can do about failures of one cause.
+func remedies(host Host, must []failure, cause Cause) []Remedy {
+	var remedy Remedy
+	switch cause {
 	case CauseOVS, CauseOtherHolder:
-		if lines := reservedHugePages(host); len(lines) > 0 {
-			return []Remedy{{For: "nova", Lines: append([]string{"[DEFAULT]"}, lines...)}}
-		}
+		remedy = Remedy{For: "nova", Lines: append([]string{"[DEFAULT]"}, reservedHugePages(host)...)}
 	case CausePoolMissing, CausePoolTooSmall:
-		if len(f.nodes) == 1 {
-			pool, _ := host.pool(f.pageKiB)
-			n := pool.node(f.nodes[0])
-			return []Remedy{{For: "host", Lines: []string{fmt.Sprintf(
-				"echo %d > /sys/devices/system/node/node%d/hugepages/hugepages-%dkB/nr_hugepages",
-				minus(n.Total, n.Surplus)+minus(f.needed, n.Free), n.Node, f.pageKiB)}}}
-		}
+		remedy = Remedy{For: "host", Lines: growth(host, must)}
+	default:
+		return nil
 	}
-	return nil
+	return []Remedy{remedy}
+}
+
+// growth returns the commands that set up as many more pages as are missing
+// now. Where several nodes would do, the first gets them.
+func growth(host Host, must []failure) []string {
+	type place struct {
+		kib  uint64
+		node int
+	}
+	var places []place
+	missing := map[place]uint64{}
+	for _, f := range must {
+		pool, _ := host.pool(f.pageKiB)
+		at := place{f.pageKiB, f.nodes[0]}
+		if missing[at] == 0 {
+			places = append(places, at)
+		}
+		have := f.free
+		if f.code == codeReserved {
+			have = minus(have, pool.Reserved)
+		}
+		missing[at] += minus(f.needed, have)
+	}
+	var lines []string
+	for _, at := range places {
+		pool, _ := host.pool(at.kib)
+		n := pool.node(at.node)
+		lines = append(lines, fmt.Sprintf("echo %d > /sys/devices/system/node/node%d/hugepages/hugepages-%dkB/nr_hugepages",
+			minus(n.Total, n.Surplus)+missing[at], at.node, at.kib))
+	}
+	return lines
 }
 
 // reservedHugePages returns the lines of nova.conf's [DEFAULT] section that
@@ -48,7 +74,7 @@ func reservedHugePages(host Host) []string {
 
 // alternatives returns the nodes that have as many free pages as a shortage
 // on other nodes wants, the nearest first.
-func alternatives(host Host, f *failure) []NodePool {
+func alternatives(host Host, f failure) []NodePool {
 	pool, _ := host.pool(f.pageKiB)
 	var found []NodePool
 	for _, n := range pool.Nodes {

@@ -12,7 +12,7 @@ import (
 const maxName = 60
 
 // text says in words what a failure is about.
-func (f *failure) text(host Host) string {
+func (f failure) text(host Host) string {
 	if f.message != "" {
 		return f.message
 	}
@@ -32,7 +32,7 @@ func (f *failure) text(host Host) string {
 }
 
 // summary is the line that libvirt appends to its error: what, why, the mend.
-func summary(host Host, f *failure, b blame, mend []Remedy) string {
+func summary(host Host, f failure, b blame, mend []Remedy) string {
 	parts := []string{f.text(host)}
 	if why := b.clause(host, f); why != "" {
 		parts[0] += ": " + why
@@ -73,7 +73,7 @@ func summary(host Host, f *failure, b blame, mend []Remedy) string {
 }
 
 // clause says why pages are missing, in the words of the cause.
-func (b blame) clause(host Host, f *failure) string {
+func (b blame) clause(host Host, f failure) string {
 	pool, _ := host.pool(f.pageKiB)
 	there := pool.on(f.nodes)
 	page := Size(f.pageKiB)
@@ -93,7 +93,7 @@ func (b blame) clause(host Host, f *failure) string {
 }
 
 // holding says who holds how much of the short nodes' pages.
-func (b blame) holding(f *failure, total uint64) string {
+func (b blame) holding(f failure, total uint64) string {
 	var each []string
 	for _, h := range b.holders {
 		each = append(each, fmt.Sprintf("%s holds %d", h.name(), h.on(f.nodes)))
@@ -113,7 +113,7 @@ func (h Holder) name() string {
 	}
 }
 
-func (b blame) unaccounted(host Host, f *failure) string {
+func (b blame) unaccounted(host Host, f failure) string {
 	if host.Holders == nil {
 		return "who holds the pages was not looked at"
 	}

@@ -10,8 +10,8 @@ import (
 // and counts; any other failure has its cause.
 type failure struct {
 	code    string
-	cause   Cause // "" for a shortage: who holds the pages decides
-	backend Backend
+	cause   Cause   // "" for a shortage: who holds the pages decides
+	backend string  // the id of the first backend that is in trouble
 	nodes   NodeSet // where the pages would have to lie
 	pageKiB uint64
 	needed  uint64
@@ -53,24 +53,25 @@ type simulation struct {
 	backends []placed
 }
 
-// simulate plays a launch under given rules and returns why it must fail, or
-// else what might still go wrong.
-func simulate(r rules, backends []Backend, cpuset Cpuset, host Host) (*failure, []Finding) {
+// simulate plays a launch under given rules and returns why it must fail, the
+// first first, or else what might still go wrong.
+func simulate(r rules, backends []Backend, cpuset Cpuset, host Host) ([]failure, []Finding) {
 	s := simulation{rules: r, host: host, confined: confinement(r, cpuset, host)}
-	var risks []Finding
 	for _, b := range backends {
-		if !slices.Contains(host.Sizes, b.PageKiB) {
-			return unsupported(b, host), nil
+		if f := unsupported(b, host); f != nil {
+			return []failure{*f}, nil
 		}
-		if f := mismatch(r, b); f != nil {
-			return f, nil
+		if f := s.mismatch(b); f != nil {
+			return []failure{*f}, nil
 		}
 		p, f := s.place(b)
 		if f != nil {
-			return f, nil
+			return []failure{*f}, nil
 		}
 		s.backends = append(s.backends, p)
 	}
+	var shortages []failure
+	var risks []Finding
 	for _, pool := range host.Pools {
 		of := slices.DeleteFunc(slices.Clone(s.backends), func(p placed) bool {
 			return p.PageKiB != pool.PageKiB || p.Pages == 0
@@ -78,12 +79,13 @@ func simulate(r rules, backends []Backend, cpuset Cpuset, host Host) (*failure, 
 		if len(of) == 0 {
 			continue
 		}
-		if f := s.certain(pool, of); f != nil {
-			return f, nil
+		if short := s.certain(pool, of); short != nil {
+			shortages = append(shortages, short...)
+		} else {
+			risks = append(risks, s.risks(pool, of)...)
 		}
-		risks = append(risks, s.risks(pool, of)...)
 	}
-	return nil, risks
+	return shortages, risks
 }
 
 // confinement returns the nodes that QEMU's cpuset leaves it. A cpuset with no
@@ -104,12 +106,23 @@ func confinement(r rules, cpuset Cpuset, host Host) NodeSet {
 	return all
 }
 
+// refused is a failure that has nothing to do with who holds what. Its counts
+// are those of the nodes that the backend may use.
+func (s simulation) refused(code string, cause Cause, b Backend, format string, args ...any) *failure {
+	nodes := b.HostNodes
+	if nodes == nil {
+		nodes = s.confined
+	}
+	pool, _ := s.host.pool(b.PageKiB)
+	return &failure{code: code, cause: cause, backend: b.ID, nodes: nodes, pageKiB: b.PageKiB,
+		needed: b.Pages, free: pool.on(nodes).Free, message: fmt.Sprintf(format, args...)}
+}
+
 // place settles where a backend's pages may lie, or why QEMU's mbind() or its
 // thread-context refuses its nodes.
 func (s simulation) place(b Backend) (placed, *failure) {
 	refused := func(why string) *failure {
-		return &failure{code: codeBinding, cause: CauseBindingImpossible, backend: b, nodes: b.HostNodes, pageKiB: b.PageKiB,
-			message: fmt.Sprintf("%s cannot be bound to %s: %s", b.ID, b.HostNodes.in(), why)}
+		return s.refused(codeBinding, CauseBindingImpossible, b, "%s cannot be bound to %s: %s", b.ID, b.HostNodes.in(), why)
 	}
 	p := placed{Backend: b, allowed: s.confined}
 	if s.rules.threads && b.HostNodes != nil && !s.host.hasCPU(b.HostNodes) {
@@ -147,6 +160,9 @@ func (s simulation) place(b Backend) (placed, *failure) {
 // unsupported is the failure of a memfd of pages that the kernel does not
 // have; for files libvirt looks for a mount first.
 func unsupported(b Backend, host Host) *failure {
+	if slices.Contains(host.Sizes, b.PageKiB) {
+		return nil
+	}
 	sizes := make([]string, len(host.Sizes))
 	for i, kib := range host.Sizes {
 		sizes[i] = Size(kib)
@@ -155,14 +171,14 @@ func unsupported(b Backend, host Host) *failure {
 	if len(sizes) > 0 {
 		has = strings.Join(sizes, ", ")
 	}
-	return &failure{code: codePageSize, cause: CausePageSizeUnsupported, backend: b, pageKiB: b.PageKiB,
+	return &failure{code: codePageSize, cause: CausePageSizeUnsupported, backend: b.ID, pageKiB: b.PageKiB, needed: b.Pages,
 		message: fmt.Sprintf("%s wants huge pages of %s, and this kernel has %s", b.ID, Size(b.PageKiB), has)}
 }
 
 // mismatch returns why QEMU cannot make a backend of that size from pages of
 // that size. Both the size that a cold start rounds to and the one that a
 // restore uses must be impossible: the hook cannot tell which it is.
-func mismatch(r rules, b Backend) *failure {
+func (s simulation) mismatch(b Backend) *failure {
 	if b.Device == virtioMem {
 		return nil
 	}
@@ -174,7 +190,7 @@ func mismatch(r rules, b Backend) *failure {
 			why = fmt.Sprintf("%s is %s, less than one page of %s", b.ID, size, Size(b.PageKiB))
 		case bytes%page == 0:
 			return nil
-		case b.Memfd, b.Device != "", r.exactFiles:
+		case b.Memfd, b.Device != "", s.rules.exactFiles:
 			why = fmt.Sprintf("%s is %s, no multiple of its %s page, as QEMU wants it to be", b.ID, size, Size(b.PageKiB))
 		case b.HostNodes != nil:
 			why = fmt.Sprintf("%s is %s, no multiple of its %s page, so that the kernel cannot bind it to %s", b.ID, size, Size(b.PageKiB), b.HostNodes.in())
@@ -182,41 +198,55 @@ func mismatch(r rules, b Backend) *failure {
 			return nil
 		}
 	}
-	return &failure{code: codeSize, cause: CauseSizeMismatch, backend: b, pageKiB: b.PageKiB, message: why}
+	return s.refused(codeSize, CauseSizeMismatch, b, "%s", why)
 }
 
-// certain returns the shortage that no order of events and no choice of nodes
+// certain returns the shortages that no order of events and no choice of nodes
 // can avoid: the tests of the kernel's hugetlb_acct_memory() at mmap and
 // alloc_hugetlb_folio() at touch, taken at their most lenient.
-func (s simulation) certain(pool SizePool, backends []placed) *failure {
-	requests := make([]request, len(backends))
-	var needed uint64
-	for i, b := range backends {
-		requests[i] = request{pages: b.Pages, allowed: b.allowed}
-		needed += b.Pages
-	}
-	all := pool.on(s.host.memoryNodes())
-	short := func(of Backend, code string, nodes NodeSet, needed uint64) *failure {
-		return &failure{code: code, backend: of, nodes: nodes, pageKiB: pool.PageKiB, needed: needed, free: pool.on(nodes).Free}
+func (s simulation) certain(pool SizePool, backends []placed) []failure {
+	short := func(backend, code string, nodes NodeSet, needed uint64) failure {
+		return failure{code: code, backend: backend, nodes: nodes, pageKiB: pool.PageKiB, needed: needed, free: pool.on(nodes).Free}
 	}
 
 	// Touch: the pages of each backend from its own nodes, surplus included.
-	free := map[int]uint64{}
-	for _, n := range pool.Nodes {
-		free[n.Node] = n.Free
-	}
-	if set := assign(requests, free, pool.headroom()); set != nil {
+	// What is short is told in full: all who can use no other nodes, and
+	// after them what is short elsewhere.
+	var shortages []failure
+	free := pool.freeByNode()
+	extra := pool.headroom()
+	for left := backends; ; extra = 0 {
+		requests := requests(left)
+		set := assign(requests, free, extra)
+		if set == nil {
+			break
+		}
 		var nodes NodeSet
-		var wanted uint64
 		for _, i := range set {
 			nodes = nodes.Or(requests[i].allowed)
-			wanted += requests[i].pages
 		}
-		return short(backends[set[0]].Backend, codeNodeShort, nodes, wanted)
+		var needed uint64
+		var others []placed
+		for _, b := range left {
+			if len(b.allowed.And(nodes)) == len(b.allowed) {
+				needed += b.Pages
+			} else {
+				others = append(others, b)
+			}
+		}
+		shortages = append(shortages, short(left[set[0]].ID, codeNodeShort, nodes, needed))
+		for _, node := range nodes {
+			free[node] = 0
+		}
+		left = others
+	}
+	if shortages != nil {
+		return shortages
 	}
 	// The reservation: all that is free, less what others were promised.
-	if needed > minus(all.Free+pool.headroom(), pool.Reserved) {
-		return short(backends[0].Backend, codeReserved, s.host.memoryNodes(), needed)
+	all := pool.on(s.host.memoryNodes())
+	if needed := sum(backends); needed > minus(all.Free+pool.headroom(), pool.Reserved) {
+		return []failure{short(backends[0].ID, codeReserved, s.host.memoryNodes(), needed)}
 	}
 	// The reservation under a cpuset: free pages of its nodes, and those that
 	// the reservation itself has just added. Surplus pages that the touch
@@ -224,10 +254,28 @@ func (s simulation) certain(pool SizePool, backends []placed) *failure {
 	confined := pool.on(s.confined)
 	for _, b := range backends {
 		if b.Pages > confined.Free+minus(pool.Reserved+b.Pages, all.Free) {
-			return short(b.Backend, codeNodeShort, s.confined, b.Pages)
+			return []failure{short(b.ID, codeNodeShort, s.confined, b.Pages)}
 		}
 	}
 	return nil
+}
+
+// requests is what backends want of which nodes.
+func requests(backends []placed) []request {
+	list := make([]request, len(backends))
+	for i, b := range backends {
+		list[i] = request{pages: b.Pages, allowed: b.allowed}
+	}
+	return list
+}
+
+// sum is how many pages backends want together.
+func sum(backends []placed) uint64 {
+	var pages uint64
+	for _, b := range backends {
+		pages += b.Pages
+	}
+	return pages
 }
 
 // risks returns what may go wrong with a launch that can succeed.
@@ -239,17 +287,8 @@ func (s simulation) risks(pool SizePool, backends []placed) []Finding {
 	memory := s.host.memoryNodes()
 	all := pool.on(memory)
 	page := Size(pool.PageKiB)
-	var needed uint64
-	requests := make([]request, len(backends))
-	free := map[int]uint64{}
-	for _, n := range pool.Nodes {
-		free[n.Node] = n.Free
-	}
-	for i, b := range backends {
-		requests[i] = request{b.Pages, b.allowed}
-		needed += b.Pages
-	}
-	if needed > minus(all.Free, pool.Reserved) || assign(requests, free, 0) != nil {
+	needed := sum(backends)
+	if needed > minus(all.Free, pool.Reserved) || assign(requests(backends), pool.freeByNode(), 0) != nil {
 		warn(codeOvercommit, memory, needed,
 			"it fits only if the kernel can make surplus %s pages where they are needed (nr_overcommit_hugepages), which it promises to nobody", page)
 		return found

@@ -97,6 +97,15 @@ func newFinding(code string, severity Severity, pool SizePool, nodes NodeSet, ne
 	return f
 }
 
+// finding makes a finding of a failure.
+func (f failure) finding(host Host, severity Severity, message string) Finding {
+	pool, ok := host.pool(f.pageKiB)
+	if !ok {
+		pool.PageKiB = f.pageKiB
+	}
+	return newFinding(f.code, severity, pool, f.nodes, f.needed, message)
+}
+
 // PoolReport is one node's pool of one size and who holds it, in pages.
 type PoolReport struct {
 	Node    int            `json:"node"`
