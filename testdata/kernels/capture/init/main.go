@@ -65,7 +65,7 @@ func main() {
 // reason to stop.
 func report(what string, err error) {
 	if err != nil {
-		fmt.Printf("init: %s: %v\n", what, err)
+		fmt.Fprintf(os.Stderr, "init: %s: %v\n", what, err)
 	}
 }
 
@@ -401,7 +401,7 @@ func (c *capture) child(kind string, args ...string) {
 		Path:   "/init",
 		Args:   args,
 		Env:    []string{"CAPTURE_CHILD=" + kind, "CAPTURE_SIZE=" + strconv.FormatUint(c.size, 10)},
-		Stderr: os.Stdout,
+		Stderr: os.Stderr,
 	}
 	out, err := cmd.StdoutPipe()
 	report("child", err)
