@@ -135,23 +135,3 @@ func TestOpenVSwitchBesideAGuest(t *testing.T) {
 		})
 	}
 }
-
-// Nova's reserve, where there is one, does not change whose the pages are.
-func TestOpenVSwitchIsReservedInNova(t *testing.T) {
-	s := begin(t, 256)
-	s.installGuard()
-	s.must(os.MkdirAll("/etc/nova", 0o755))
-	t.Cleanup(func() { os.RemoveAll("/etc/nova") })
-	s.must(os.WriteFile("/etc/nova/nova.conf", []byte("[DEFAULT]\nreserved_huge_pages = node:0,size:2048,count:40\n"), 0o644))
-	d := domain{name: "third", mib: 64, cells: 1}
-	s.define(d)
-	ovs := s.ovsHolds(ovsVswitchd, 24)
-	line, e := s.refused(d)
-	e.want(t, map[string]string{"HUGEGUARD_CAUSE": "ovs-reservation", "HUGEGUARD_HOLDER_PID": itoa(ovs.pid())})
-	if !strings.Contains(line, "40") || strings.Contains(line, "reserves none") {
-		t.Errorf("the refusal does not say that nova.conf reserves 40:\n%s", line)
-	}
-	if want := fmt.Sprintf("node:0,size:2048,count:%d", hugePagesOf(ovs.pid())); !strings.Contains(e.one(t, "HUGEGUARD_REMEDY"), want) {
-		t.Errorf("HUGEGUARD_REMEDY=%q, want %q in it", e.one(t, "HUGEGUARD_REMEDY"), want)
-	}
-}
