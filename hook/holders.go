@@ -19,10 +19,13 @@ type holderKey struct {
 	pageKiB uint64
 }
 
-// fileKey names the pages of one file, which several processes may map.
+// fileKey names the pages of one file, which several processes may map, each
+// by another path. A System V segment lies on the device of memfds, and its
+// inode is its own number.
 type fileKey struct {
 	device string
 	inode  uint64
+	sysv   bool
 }
 
 // share is what one process has touched of a file, in pages by node.
@@ -53,7 +56,7 @@ func (l *ledger) add(who holderKey, mappings []sysfs.Mapping) {
 		if l.files == nil {
 			l.files = map[fileKey][]share{}
 		}
-		key := fileKey{m.Device, m.Inode}
+		key := fileKey{m.Device, m.Inode, strings.HasPrefix(m.File, "/SYSV")}
 		l.files[key] = append(l.files[key], s)
 	}
 }

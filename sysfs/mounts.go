@@ -74,8 +74,8 @@ func parseBinarySize(text string) (kib uint64, err error) {
 	return n * factor, nil
 }
 
-// unescape undoes the octal escapes that the kernel puts into paths (\040 for
-// a space), in /proc/mounts, maps and numa_maps alike.
+// unescape undoes the octal escapes that the kernel puts into the paths of
+// /proc/mounts: \040 for a space, \134 for a backslash.
 func unescape(path string) string {
 	if !strings.Contains(path, `\`) {
 		return path

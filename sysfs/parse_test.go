@@ -53,11 +53,11 @@ func TestParseNUMAMaps(t *testing.T) {
 `
 	got, err := parseNUMAMaps(text)
 	want := []Mapping{
-		{Start: 0x7fd02b400000, File: "/hp/t.yF4cxr (deleted)", PageKiB: 2048, Pages: map[int]uint64{0: 20}},
-		{Start: 0x7f6653c00000, File: "/hp/qemu_back_mem", PageKiB: 2048, Anon: 20, Pages: map[int]uint64{0: 15, 1: 5}},
-		{Start: 0x7f628c800000, File: "/anon_hugepage (deleted)", PageKiB: 1 << 20, Anon: 2, Pages: map[int]uint64{12: 2}},
-		{Start: 0x7fb6a7400000, File: "/hp/k (deleted)"},
-		{Start: 0x7f0000001000, File: "/hp/x\nN1=1", PageKiB: 2048, Pages: map[int]uint64{0: 1}},
+		{Start: 0x7fd02b400000, PageKiB: 2048, Pages: map[int]uint64{0: 20}},
+		{Start: 0x7f6653c00000, PageKiB: 2048, Anon: 20, Pages: map[int]uint64{0: 15, 1: 5}},
+		{Start: 0x7f628c800000, PageKiB: 1 << 20, Anon: 2, Pages: map[int]uint64{12: 2}},
+		{Start: 0x7fb6a7400000},
+		{Start: 0x7f0000001000, PageKiB: 2048, Pages: map[int]uint64{0: 1}},
 	}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v, %v\nwant %+v", got, err, want)
@@ -69,10 +69,13 @@ func TestParseNUMAMaps(t *testing.T) {
 	}
 }
 
-func TestAddInodes(t *testing.T) {
-	mappings := []Mapping{{Start: 0x7f00}, {Start: 0x8f00}}
-	err := addInodes(mappings, "7f00-7fff rw-s 00000000 00:0f 4711 /dev/hugepages/a b (deleted)\n9f00-9fff rw-p 00000000 00:00 0\n")
-	if err != nil || mappings[0].Device != "00:0f" || mappings[0].Inode != 4711 || mappings[1].Inode != 0 {
+func TestAddFiles(t *testing.T) {
+	mappings := []Mapping{{Start: 0x7f00}, {Start: 0x8f00}, {Start: 0x9f00}}
+	err := addFiles(mappings, `7f00-7fff rw-s 00000000 00:0f 4711       /dev/hugepages/a  b\040\012c (deleted)
+9f00-9fff rw-p 00000000 00:00 0 
+`)
+	want := []Mapping{{Start: 0x7f00, File: "/dev/hugepages/a  b\\040\nc (deleted)", Device: "00:0f", Inode: 4711}, {Start: 0x8f00}, {Start: 0x9f00, Device: "00:00"}}
+	if err != nil || !reflect.DeepEqual(mappings, want) {
 		t.Errorf("%+v, %v", mappings, err)
 	}
 }
@@ -86,7 +89,7 @@ func TestParseStatus(t *testing.T) {
 		t.Errorf("kernel thread: %q, %d, %v", name, kib, err)
 	}
 	// The kernel prints a newline in a name as \n, so no name is a second line.
-	if name, kib, err = parseStatus("Name:\tx\\nHugetlbPages:\t9 kB\nHugetlbPages:\t 0 kB\n"); kib != 0 || err != nil {
+	if name, kib, err = parseStatus("Name:\tx\\n\\\\nHuge:\t9\nHugetlbPages:\t 0 kB\n"); name != "x\n\\nHuge:\t9" || kib != 0 || err != nil {
 		t.Errorf("forged: %q, %d, %v", name, kib, err)
 	}
 }
@@ -101,7 +104,7 @@ func FuzzParsers(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		mappings, err := parseNUMAMaps(text)
 		if err == nil {
-			_ = addInodes(mappings, text)
+			_ = addFiles(mappings, text)
 		}
 		_, _ = parseHugetlbMounts(text)
 		_, _, _ = parseStatus(text)

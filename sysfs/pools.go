@@ -70,7 +70,8 @@ func parsePoolName(name string) (kib uint64, ok bool) {
 const poolReads = 5
 
 // Pool returns the huge pages of one size in KiB; ok is false where the kernel
-// has no such size. Nodes that have no pool of it are left out.
+// has no such size. Nodes without memory have an empty pool or, with
+// Linux 5.10, none and are left out.
 //
 // The kernel gives each counter in a file of its own, so a process that takes
 // pages in between would make the counts contradict each other. The global
@@ -111,7 +112,7 @@ func (f FS) globalPool(kib uint64) (pool Pool, ok bool, err error) {
 	return pool, ok, err
 }
 
-// nodePools reads the nodes' shares. A node without memory has none; a kernel
+// nodePools reads the nodes' shares. A node without memory may have none; a kernel
 // without NUMA has the global counters alone, which are then node 0's.
 func (f FS) nodePools(kib uint64, nodes []Node, global Pool) ([]NodePool, error) {
 	pools := make([]NodePool, 0, len(nodes))

@@ -50,6 +50,8 @@ func parseStatus(text string) (name string, hugetlbKiB uint64, err error) {
 	if !ok {
 		return "", 0, fmt.Errorf("%s is not a process's name", quote(first))
 	}
+	// The kernel escapes newlines and backslashes (proc_task_name).
+	name = strings.NewReplacer(`\\`, `\`, `\n`, "\n").Replace(name)
 	// Kernel threads have no memory and so no such line.
 	hugetlbKiB, _, err = parseKiBField(text, "HugetlbPages")
 	return name, hugetlbKiB, err
@@ -71,7 +73,7 @@ func (f FS) Arguments(pid int) ([]string, error) {
 // Mapping is one mapping of huge pages in a process.
 type Mapping struct {
 	Start   uint64         // its first address
-	File    string         // the mapped file as the kernel names it, "" for SysV and anonymous memory without one
+	File    string         // the mapped file; memory without one is /memfd:NAME, /anon_hugepage or /SYSVkey with " (deleted)"
 	Device  string         // the file's device, "major:minor"; "" where the mapping went away while it was read
 	Inode   uint64         // the file's inode, 0 among them; with Device it tells that two processes map the same pages
 	PageKiB uint64         // the size of its pages in KiB; 0 where it has none yet
@@ -81,8 +83,9 @@ type Mapping struct {
 
 // Mappings returns the mappings of huge pages of a process, from
 // /proc/PID/numa_maps (Documentation/filesystems/proc.rst and
-// man 7 numa) and /proc/PID/maps, which has the inodes. The kernel walks the
-// process's page tables for it and wants the right to trace the process.
+// man 7 numa) and /proc/PID/maps, which has the files. The kernel walks the
+// process's page tables for it and wants the right to trace the process. One
+// without NUMA has no numa_maps, which is fs.ErrNotExist.
 func (f FS) Mappings(pid int) ([]Mapping, error) {
 	numaName := fmt.Sprintf("proc/%d/numa_maps", pid)
 	numaText, err := f.ReadFile(numaName, mapsLimit)
@@ -101,7 +104,7 @@ func (f FS) Mappings(pid int) ([]Mapping, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := addInodes(mappings, string(mapsText)); err != nil {
+	if err := addFiles(mappings, string(mapsText)); err != nil {
 		return nil, fmt.Errorf("%s: %w", f.Path(mapsName), err)
 	}
 	return mappings, nil
@@ -110,7 +113,7 @@ func (f FS) Mappings(pid int) ([]Mapping, error) {
 // parseNUMAMaps returns the lines of numa_maps that carry the word huge. The
 // memory policy may hold spaces ("prefer (many):0") but no such word, and the
 // kernel escapes white space and = in the file's name, so words are safe to
-// look for.
+// look for. The name itself is left to addFiles.
 func parseNUMAMaps(text string) ([]Mapping, error) {
 	var mappings []Mapping
 	for line := range lines(text) {
@@ -128,8 +131,6 @@ func parseNUMAMaps(text string) ([]Mapping, error) {
 			}
 			var err error
 			switch {
-			case key == "file":
-				m.File = unescape(value)
 			case key == "anon":
 				m.Anon, err = parseNumber(value)
 			case key == "kernelpagesize_kB":
@@ -175,16 +176,17 @@ func (m *Mapping) addPages(node, count string) error {
 	return nil
 }
 
-// addInodes fills in Device and Inode from /proc/PID/maps, joined by address.
-// A mapping that came or went between the two readings keeps none.
-func addInodes(mappings []Mapping, maps string) error {
+// addFiles fills in File, Device and Inode from /proc/PID/maps, joined by
+// address. A mapping that came or went between the two readings keeps none.
+// numa_maps names files too, but does not escape backslashes.
+func addFiles(mappings []Mapping, maps string) error {
 	byStart := make(map[uint64]*Mapping, len(mappings))
 	for i := range mappings {
 		byStart[mappings[i].Start] = &mappings[i]
 	}
 	for line := range lines(maps) {
 		// start-end permissions offset device inode path
-		words := strings.Fields(line)
+		words := strings.SplitN(line, " ", 6)
 		if len(words) < 5 {
 			return fmt.Errorf("%s is not a mapping", quote(line))
 		}
@@ -197,9 +199,12 @@ func addInodes(mappings []Mapping, maps string) error {
 		if m == nil {
 			continue
 		}
-		m.Device = words[3]
 		if m.Inode, err = parseNumber(words[4]); err != nil {
 			return fmt.Errorf("%s: inode: %w", quote(line), err)
+		}
+		m.Device = words[3]
+		if len(words) > 5 {
+			m.File = strings.ReplaceAll(strings.TrimLeft(words[5], " "), `\012`, "\n")
 		}
 	}
 	return nil
