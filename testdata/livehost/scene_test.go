@@ -290,7 +290,7 @@ func (s *scene) refused(d domain) (line string, e entry) {
 		"_UID":               "0",
 	})
 	if !d.soft && d.cells < 2 {
-		e.want(s.t, map[string]string{"HUGEGUARD_NODE": "0", "HUGEGUARD_NEEDED": itoa(d.mib / 2)})
+		e.want(s.t, map[string]string{"HUGEGUARD_NODE": "0", "HUGEGUARD_NEEDED": itoa((d.mib + d.dimm) / 2)})
 	}
 	if first, _, _ := strings.Cut(e.one(s.t, "MESSAGE"), "\n"); first != line {
 		s.t.Errorf("the journal says\n%s\nvirsh\n%s", first, line)
