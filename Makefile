@@ -35,8 +35,9 @@ check:
 	$(STATICCHECK) ./... $(TIERS)
 	$(STATICCHECK) -tags libvirt_dlopen ./install/... ./testdata/testdriver/...
 
-# With the race detector; the second run is what a machine with nothing but Go can do.
-unit:
+# What make demo prints, and the fast tests: with the race detector, and as on a machine with nothing but Go.
+unit: build
+	testdata/demo.sh | diff -u testdata/golden/demo.txt -
 	$(GO) test -race -count=1 ./...
 	CGO_ENABLED=0 $(GO) test -count=1 ./...
 
