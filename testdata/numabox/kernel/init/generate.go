@@ -1,0 +1,272 @@
+package main
+
+import (
+	"math/rand/v2"
+	"slices"
+
+	"hugeguard/guard"
+)
+
+// dice makes random scenes. All that is random of a case comes from its own.
+type dice struct {
+	*rand.Rand
+	m *machine
+}
+
+func (m *machine) dice(seed uint64, number int) dice {
+	return dice{rand.New(rand.NewPCG(seed, uint64(number))), m}
+}
+
+// chance is true in percent of all cases.
+func (d dice) chance(percent int) bool { return d.IntN(100) < percent }
+
+// between is low, high or something in between.
+func (d dice) between(low, high int) int { return low + d.IntN(max(high-low, 0)+1) }
+
+// pick returns one of several.
+func pick[T any](d dice, of ...T) T { return of[d.IntN(len(of))] }
+
+// someNodes returns at least one node with memory, mostly few.
+func (d dice) someNodes() guard.NodeSet {
+	all := slices.Clone(d.m.nodes)
+	d.Shuffle(len(all), func(i, k int) { all[i], all[k] = all[k], all[i] })
+	n := 1
+	for n < len(all) && d.chance(30) {
+		n++
+	}
+	all = all[:n]
+	slices.Sort(all)
+	return guard.NodeSet(all)
+}
+
+// pools makes a scene without a domain.
+func (d dice) pools() scene {
+	var s scene
+	total := 0
+	for range d.m.nodes {
+		pages := 0
+		switch n := d.IntN(100); {
+		case n < 12:
+		case n < 75:
+			pages = d.between(1, 8)
+		default:
+			pages = d.between(9, 20)
+		}
+		s.Pools = append(s.Pools, pages)
+		total += pages
+	}
+	if d.chance(25) {
+		s.Overcommit = d.between(1, 8)
+	}
+	for n := pick(d, 0, 0, 1, 1, 2, 3); n > 0 && total > 0; n-- {
+		h := holder{Kind: pick(d, hugeFile, memfd, anonymous), Shared: d.chance(60), Pages: d.between(1, max(total/2, 1))}
+		switch d.IntN(4) {
+		case 0: // only reserved
+		case 1:
+			h.Touched = d.between(0, h.Pages)
+		default:
+			h.Touched = h.Pages
+		}
+		h.NoReserve = d.chance(6)
+		h.Left = h.Kind == hugeFile && h.Shared && d.chance(20)
+		if d.chance(70) {
+			h.Mode = pick(d, mpolBind, mpolBind, mpolBind, mpolPreferred, mpolInterleave)
+			h.Nodes = d.someNodes()
+			if h.Mode == mpolPreferred {
+				h.Nodes = h.Nodes[:1]
+			}
+		}
+		s.Holders = append(s.Holders, h)
+	}
+	if len(s.Holders) > 0 && d.chance(12) {
+		for _, pages := range s.Pools {
+			s.Resized = append(s.Resized, max(pages+d.between(-6, 2), 0))
+		}
+	}
+	return s
+}
+
+// tuned makes a mode with nodes.
+func (d dice) tuned(modes ...string) *tuning {
+	return &tuning{Mode: pick(d, modes...), Nodes: d.someNodes()}
+}
+
+// domain makes a domain whose size is about what the host can just give.
+func (d dice) domain(host guard.Host) domain {
+	var dom domain
+	dom.Source = pick(d, "", "", "file", "memfd", "memfd")
+	dom.Shared = d.chance(50)
+	dom.Pages = pick(d, pagesDefault, pagesSize, pagesSize)
+	switch d.IntN(20) {
+	case 0:
+		dom.Memory = &tuning{Mode: pick(d, "strict", "preferred", "interleave"), Auto: true}
+	case 1, 2:
+		dom.Memory = d.tuned("preferred", "interleave")
+	case 3, 4:
+		dom.Memory = d.tuned("restrictive")
+	case 5, 6, 7, 8:
+	default:
+		dom.Memory = d.tuned("strict", "strict", "")
+	}
+	cells := pick(d, 0, 0, 1, 1, 1, 2, 2, 2, 3)
+	for range cells {
+		var c cell
+		if (dom.Memory == nil || !dom.Memory.Auto) && d.chance(55) {
+			switch {
+			case dom.Memory != nil && dom.Memory.Mode == "restrictive":
+				c.Memnode = d.tuned("restrictive")
+			case d.chance(3):
+				c.Memnode = d.tuned("restrictive")
+			default:
+				c.Memnode = d.tuned("strict", "strict", "strict", "strict", "preferred", "interleave")
+			}
+			// What most people write lies within what the whole may use.
+			if dom.Memory != nil && d.chance(60) {
+				if within := c.Memnode.Nodes.And(dom.Memory.Nodes); len(within) > 0 {
+					c.Memnode.Nodes = within
+				}
+			}
+		}
+		dom.Cells = append(dom.Cells, c)
+	}
+	if cells > 1 && d.chance(12) {
+		dom.Pages = pick(d, pagesCells, pagesMixed)
+		dom.Cells[d.IntN(cells)].Normal = true
+	}
+	if cells > 0 {
+		for d.chance(12) {
+			dev := device{Model: pick(d, "dimm", "dimm", "dimm", "virtio-mem"), Cell: d.IntN(cells), Own: d.chance(30)}
+			if d.chance(40) {
+				dev.Nodes = d.someNodes()
+			}
+			dom.Devices = append(dom.Devices, dev)
+		}
+	}
+	d.sizes(&dom, host)
+	return dom
+}
+
+// sizes gives the backends their pages: some at random, some as many as are
+// left where they may lie, give or take one.
+func (d dice) sizes(dom *domain, host guard.Host) {
+	pool := host.Pools[0]
+	free := map[int]int{}
+	all := 0
+	for _, n := range pool.Nodes {
+		free[n.Node] = int(n.Free)
+		all += int(n.Free)
+	}
+	headroom := max(int(pool.Overcommit)-int(pool.Surplus), 0)
+	unpromised := max(all-int(pool.Reserved), 0)
+	taken := 0
+	size := func(b backend) int {
+		nodes := b.nodes
+		if nodes == nil {
+			nodes = d.m.nodes
+		}
+		there := 0
+		for _, n := range nodes {
+			there += free[n]
+		}
+		pages := 0
+		switch d.IntN(8) {
+		case 0, 1, 2:
+			pages = there + pick(d, 0, 0, 0, 1, -1)
+		case 3:
+			pages = min(there, unpromised-taken) + pick(d, 0, 0, 1)
+		case 4:
+			pages = there + headroom + pick(d, 0, 0, 1, -1)
+		case 5:
+			pages = unpromised - taken + headroom + pick(d, 0, 0, 1)
+		default:
+			pages = d.between(1, 8)
+		}
+		pages = min(max(pages, 1), 36)
+		taken += pages
+		rest := pages
+		for _, n := range nodes {
+			here := min(rest, free[n])
+			free[n] -= here
+			rest -= here
+		}
+		return pages
+	}
+	mib := func(pages int) int {
+		if d.chance(3) {
+			return 2*pages - 1
+		}
+		return 2 * pages
+	}
+	backends := dom.backends(d.m.nodes)
+	next := func() backend { b := backends[0]; backends = backends[1:]; return b }
+	if len(dom.Cells) == 0 {
+		dom.WholeMiB = mib(size(next()))
+	}
+	for i := range dom.Cells {
+		if dom.Cells[i].Normal {
+			dom.Cells[i].MiB = 64
+			continue
+		}
+		dom.Cells[i].MiB = mib(size(next()))
+	}
+	for i := range dom.Devices {
+		dev := &dom.Devices[i]
+		if !dev.Own && dom.Cells[dev.Cell].Normal {
+			dev.MiB = 64
+			continue
+		}
+		dev.MiB = mib(size(next()))
+	}
+}
+
+// maxVariants bounds the plays of one case.
+const maxVariants = 8
+
+// variants returns ways to launch a domain, in random order.
+func (d dice) variants(dom domain) []variant {
+	cpusets := []cpusetRule{cpusetMemory}
+	if m := dom.Memory; m != nil && (m.mode() == "strict" || m.mode() == "restrictive") {
+		cpusets = append(cpusets, cpusetNone)
+		if m.mode() == "strict" && slices.ContainsFunc(dom.Cells, func(c cell) bool { return c.Memnode != nil }) {
+			cpusets = append(cpusets, cpusetUnion)
+		}
+	}
+	bound, touched, odd := false, 0, false
+	for _, b := range dom.backends(d.m.nodes) {
+		bound = bound || b.nodes != nil
+		if !b.virtio {
+			touched++
+			odd = odd || b.mib%2 != 0
+		}
+	}
+	orders := []order{apart}
+	if bound && touched > 1 {
+		orders = append(orders, together, overlapping)
+	}
+	exact := []bool{false}
+	if odd {
+		exact = append(exact, true)
+	}
+	advices := []guard.NodeSet{nil}
+	if dom.Memory != nil && dom.Memory.Auto {
+		advices = []guard.NodeSet{d.m.nodes}
+		for _, n := range d.m.nodes {
+			advices = append(advices, guard.NodeSet{n})
+		}
+	}
+	var all []variant
+	for _, cpuset := range cpusets {
+		for _, o := range orders {
+			for _, e := range exact {
+				for _, advice := range advices {
+					v := variant{Cpuset: cpuset, Order: o, Exact: e, Advice: advice, Threads: pick(d, 1, 1, 2),
+						CPU: pick(d, d.m.allCPUs...), Many: d.chance(50), Pinned: o != apart || !e && d.chance(50)}
+					v.Restrictive = v.Pinned && (cpuset == cpusetUnion || d.chance(50))
+					all = append(all, v)
+				}
+			}
+		}
+	}
+	d.Shuffle(len(all), func(i, k int) { all[i], all[k] = all[k], all[i] })
+	return all[:min(len(all), maxVariants)]
+}

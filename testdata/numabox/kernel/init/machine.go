@@ -1,0 +1,250 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+
+	"golang.org/x/sys/unix"
+
+	"hugeguard/guard"
+	"hugeguard/hook"
+	"hugeguard/sysfs"
+)
+
+// machine is the kernel and the workers that play upon it.
+type machine struct {
+	fs        sysfs.FS
+	nodes     []int // those with memory
+	cpusByID  map[int]unix.CPUSet
+	allCPUs   []int
+	holders   []*process
+	launchers map[string]*process // by cpuset
+	arranged  bool
+}
+
+// maxHolders is how many processes can hold pages.
+const maxHolders = 3
+
+func newMachine() (*machine, error) {
+	m := &machine{cpusByID: map[int]unix.CPUSet{}, launchers: map[string]*process{}}
+	nodes, err := m.fs.Nodes()
+	if err != nil {
+		return nil, err
+	}
+	for _, n := range nodes {
+		if n.HasMemory {
+			m.nodes = append(m.nodes, n.ID)
+		}
+		cpus, err := cpusOf(n.ID)
+		if err != nil {
+			return nil, err
+		}
+		m.cpusByID[n.ID] = cpus
+		for cpu := range 64 {
+			if cpus.IsSet(cpu) {
+				m.allCPUs = append(m.allCPUs, cpu)
+			}
+		}
+	}
+	for i := range maxHolders {
+		p, err := startWorker(fmt.Sprintf("holder-%d", i), "")
+		if err != nil {
+			return nil, err
+		}
+		m.holders = append(m.holders, p)
+	}
+	return m, nil
+}
+
+// cpus returns the CPUs of nodes.
+func (m *machine) cpus(nodes guard.NodeSet) (all unix.CPUSet) {
+	for _, n := range nodes {
+		cpus := m.cpusByID[n]
+		for i := range all {
+			all[i] |= cpus[i]
+		}
+	}
+	return all
+}
+
+// launcher returns the worker in the cgroup with that cpuset.mems; nil is the
+// root's. A worker stays in its cgroup: writing cpuset.mems would move the
+// memory of those that are in it.
+func (m *machine) launcher(cpuset guard.NodeSet) (*process, error) {
+	key := cpuset.String()
+	if p := m.launchers[key]; p != nil {
+		return p, nil
+	}
+	var dir string
+	if cpuset != nil {
+		dir = cgroupDir + "/mems-" + key
+		if err := unix.Mkdir(dir, 0o755); err != nil && !errors.Is(err, unix.EEXIST) {
+			return nil, fmt.Errorf("%s: %w", dir, err)
+		}
+		if err := writeFile(dir+"/cpuset.mems", key); err != nil {
+			return nil, err
+		}
+	}
+	p, err := startWorker("launcher-"+key, dir)
+	if err == nil {
+		m.launchers[key] = p
+	}
+	return p, err
+}
+
+// arrange sets up pools and holders.
+func (m *machine) arrange(s scene) error {
+	m.arranged = true
+	for _, p := range m.holders {
+		if _, err := p.do(command{Drop: true}); err != nil {
+			return err
+		}
+	}
+	if err := setOvercommit(0); err != nil {
+		return err
+	}
+	for i, node := range m.nodes {
+		if err := setPool(node, s.Pools[i]); err != nil {
+			return err
+		}
+	}
+	if err := setOvercommit(s.Overcommit); err != nil {
+		return err
+	}
+	for i, h := range s.Holders {
+		// What does not go is not held; the survey sees what is.
+		if _, err := m.holders[i].do(h.command(m.allCPUs[i%len(m.allCPUs)])); err != nil {
+			return err
+		}
+	}
+	if s.Resized != nil {
+		for i, node := range m.nodes {
+			if err := setPool(node, s.Resized[i]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// launch plays the domain's launch once and gives everything back.
+func (m *machine) launch(d domain, v variant) (answer, error) {
+	c, cpuset := d.command(v, m)
+	p, err := m.launcher(cpuset)
+	if err != nil {
+		return answer{}, err
+	}
+	a, err := p.do(c)
+	if err != nil {
+		return a, err
+	}
+	_, err = p.do(command{Drop: true})
+	return a, err
+}
+
+// outcome is what Judge and the kernel say about a scene.
+type outcome struct {
+	scene   scene
+	host    guard.Host
+	verdict guard.Verdict
+	plays   []play
+}
+
+// play is a variant and how it ended, each time.
+type play struct {
+	variant variant
+	answers []answer
+}
+
+var errRestless = errors.New("the state does not rest")
+
+// judge asks the guard about the arranged scene.
+func (m *machine) judge(s scene) (*outcome, error) {
+	demand, err := guard.ParseDomain(s.Domain.xml("case"))
+	if err != nil {
+		return nil, err
+	}
+	host, err := hook.Survey(m.fs, demand)
+	if err != nil {
+		return nil, err
+	}
+	return &outcome{scene: s, host: host, verdict: guard.Judge(demand, host)}, nil
+}
+
+// add plays a variant some times, each on the state that was judged.
+func (m *machine) add(o *outcome, v variant, times int) error {
+	p := play{variant: v}
+	for range times {
+		if !m.arranged {
+			if err := m.arrange(o.scene); err != nil {
+				return err
+			}
+			again, err := m.judge(o.scene)
+			if err != nil {
+				return err
+			}
+			if !reflect.DeepEqual(again.host, o.host) {
+				return errRestless
+			}
+		}
+		a, err := m.launch(o.scene.Domain, v)
+		if err != nil {
+			return err
+		}
+		p.answers = append(p.answers, a)
+		again, err := m.judge(o.scene)
+		if err != nil {
+			return err
+		}
+		m.arranged = reflect.DeepEqual(again.host, o.host)
+	}
+	o.plays = append(o.plays, p)
+	return nil
+}
+
+// counts is how many launches started and how many failed.
+func (o *outcome) counts() (started, failed int) {
+	for _, p := range o.plays {
+		for _, a := range p.answers {
+			if a.Failed {
+				failed++
+			} else {
+				started++
+			}
+		}
+	}
+	return started, failed
+}
+
+// fate is the outcome in a word.
+func (o *outcome) fate() string {
+	switch started, failed := o.counts(); {
+	case failed == 0:
+		return "started"
+	case started == 0:
+		return "failed"
+	}
+	return "both"
+}
+
+const (
+	badRefusal   = "refused though it starts"
+	badAllowance = "allowed though it fails"
+)
+
+// bad says what is wrong with the verdict, "" for nothing, and which play
+// shows it.
+func (o *outcome) bad() (kind string, by variant) {
+	for _, p := range o.plays {
+		for _, a := range p.answers {
+			switch {
+			case a.Failed && o.verdict.Decision == guard.Allow:
+				return badAllowance, p.variant
+			case !a.Failed && o.verdict.Decision == guard.Refuse:
+				return badRefusal, p.variant
+			}
+		}
+	}
+	return "", by
+}

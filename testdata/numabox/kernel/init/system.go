@@ -1,0 +1,156 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	pageKiB   = 2048 // the only size that is played with
+	pageBytes = pageKiB << 10
+	hugeMount = "/dev/hugepages"
+	cgroupDir = "/sys/fs/cgroup"
+	poolName  = "hugepages-2048kB"
+	poolDir   = "/sys/kernel/mm/hugepages/" + poolName
+	nodeDir   = "/sys/devices/system/node"
+)
+
+// Kinds of memory policy and flags of mbind, of <linux/mempolicy.h>.
+const (
+	mpolDefault       = 0
+	mpolPreferred     = 1
+	mpolBind          = 2
+	mpolInterleave    = 3
+	mpolPreferredMany = 5
+	mpolMFStrict      = 1
+	mpolMFMove        = 2
+)
+
+const (
+	madvPopulateWrite = 23       // of <asm-generic/mman-common.h>, since Linux 5.14
+	mfdHuge2MB        = 21 << 26 // MFD_HUGE_2MB of <linux/memfd.h>
+)
+
+func mountAll() error {
+	for _, m := range [][4]string{
+		{"proc", "/proc", "proc", ""}, {"sysfs", "/sys", "sysfs", ""}, {"devtmpfs", "/dev", "devtmpfs", ""},
+		{"tmpfs", "/tmp", "tmpfs", ""}, {"cgroup2", cgroupDir, "cgroup2", ""}, {"hugetlbfs", hugeMount, "hugetlbfs", "pagesize=2M"},
+	} {
+		if err := os.MkdirAll(m[1], 0o755); err != nil {
+			return err
+		}
+		err := unix.Mount(m[0], m[1], m[2], 0, m[3])
+		if err != nil && !errors.Is(err, unix.EBUSY) {
+			return fmt.Errorf("mount %s: %w", m[1], err)
+		}
+	}
+	return writeFile(cgroupDir+"/cgroup.subtree_control", "+cpuset")
+}
+
+func writeFile(name, text string) error { return os.WriteFile(name, []byte(text), 0) }
+
+// setPool gives a node's pool so many pages, or as many as it can.
+func setPool(node, pages int) error {
+	return writeFile(fmt.Sprintf("%s/node%d/hugepages/%s/nr_hugepages", nodeDir, node, poolName), strconv.Itoa(pages))
+}
+
+func setOvercommit(pages int) error {
+	return writeFile(poolDir+"/nr_overcommit_hugepages", strconv.Itoa(pages))
+}
+
+// cpusOf returns the CPUs of a node.
+func cpusOf(node int) (cpus unix.CPUSet, err error) {
+	text, err := os.ReadFile(fmt.Sprintf("%s/node%d/cpulist", nodeDir, node))
+	if err != nil {
+		return cpus, err
+	}
+	for _, part := range strings.FieldsFunc(strings.TrimSpace(string(text)), func(r rune) bool { return r == ',' }) {
+		low, high, isRange := strings.Cut(part, "-")
+		if !isRange {
+			high = low
+		}
+		first, err1 := strconv.Atoi(low)
+		last, err2 := strconv.Atoi(high)
+		if err := errors.Join(err1, err2); err != nil {
+			return cpus, err
+		}
+		for n := first; n <= last; n++ {
+			cpus.Set(n)
+		}
+	}
+	return cpus, nil
+}
+
+// mask is a set of nodes for the kernel; bit 0 is node 0.
+func mask(nodes []int) (bits uint64) {
+	for _, n := range nodes {
+		bits |= 1 << n
+	}
+	return bits
+}
+
+func mbind(start unsafe.Pointer, length uint64, mode int, nodes uint64) error {
+	_, _, e := unix.Syscall6(unix.SYS_MBIND, uintptr(start), uintptr(length), uintptr(mode),
+		uintptr(unsafe.Pointer(&nodes)), 64, mpolMFStrict|mpolMFMove)
+	return errnoErr(e)
+}
+
+// setMempolicy sets the policy of the calling thread.
+func setMempolicy(mode int, nodes uint64) error {
+	var at, length uintptr
+	if mode != mpolDefault {
+		at, length = uintptr(unsafe.Pointer(&nodes)), 64
+	}
+	_, _, e := unix.Syscall(unix.SYS_SET_MEMPOLICY, uintptr(mode), at, length)
+	return errnoErr(e)
+}
+
+// populate touches all pages of a range for writing.
+func populate(start unsafe.Pointer, length uint64) error {
+	for {
+		_, _, e := unix.Syscall(unix.SYS_MADVISE, uintptr(start), uintptr(length), madvPopulateWrite)
+		if e != unix.EINTR && e != unix.EAGAIN {
+			return errnoErr(e)
+		}
+	}
+}
+
+func errnoErr(e unix.Errno) error {
+	if e == 0 {
+		return nil
+	}
+	return e
+}
+
+// serial is the port that the host listens to.
+type serial struct {
+	mu   sync.Mutex
+	file *os.File
+}
+
+func openSerial(name string) (*serial, error) {
+	file, err := os.OpenFile(name, os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		return nil, err
+	}
+	t, err := unix.IoctlGetTermios(int(file.Fd()), unix.TCGETS)
+	if err != nil {
+		return nil, err
+	}
+	t.Oflag &^= unix.OPOST
+	t.Lflag &^= unix.ECHO | unix.ICANON
+	return &serial{file: file}, unix.IoctlSetTermios(int(file.Fd()), unix.TCSETS, t)
+}
+
+func exists(name string) bool {
+	_, err := os.Stat(name)
+	return !errors.Is(err, fs.ErrNotExist)
+}
