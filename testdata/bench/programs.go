@@ -43,6 +43,7 @@ func (b *bench) writeDomains(free int) error {
 	if err != nil {
 		return err
 	}
+	short := (free + held/2) / 2 // pages of a cell
 	for call, domain := range map[string]struct {
 		Huge      bool
 		Cell, RAM int // KiB
@@ -50,7 +51,7 @@ func (b *bench) writeDomains(free int) error {
 		other: {Huge: true, Cell: fitting * pageKiB, RAM: 2 * fitting * pageKiB},
 		small: {Cell: fitting * pageKiB, RAM: 2 * fitting * pageKiB},
 		fits:  {Huge: true, Cell: fitting * pageKiB, RAM: 2 * fitting * pageKiB},
-		lacks: {Huge: true, Cell: free * pageKiB, RAM: 2 * free * pageKiB},
+		lacks: {Huge: true, Cell: short * pageKiB, RAM: 2 * short * pageKiB},
 	} {
 		var text strings.Builder
 		if err := tmpl.Execute(&text, domain); err != nil {
