@@ -172,6 +172,15 @@ func TestTellsDaemon(t *testing.T) {
 				t.Errorf("after an upgrade, with the older program beside the command: %+v", st)
 			}
 
+			// It may have been reloaded while somebody had taken the hook away.
+			if err := os.Remove(tr.root + dropInHook); err != nil {
+				t.Fatal(err)
+			}
+			if out, err := liveInstall(t, tr, Options{}); err != nil || !strings.Contains(out, hangUp) {
+				t.Errorf("an install after somebody removed the hook: %v\n%s", err, out)
+			}
+			d.expect(t, "hung up")
+
 			if out := liveUninstall(t, tr); !strings.Contains(out, hangUp) {
 				t.Errorf("the uninstall: %s", out)
 			}

@@ -121,7 +121,7 @@ func (s scene) natural() Layout {
 		return Chain // ours was taken away and the site's hook waits for it
 	case s.main.kind == absent:
 		return Main
-	case s.libvirt >= dropInSince && !s.halfChained():
+	case s.libvirt >= dropInSince:
 		return DropIn
 	default:
 		return Chain

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"slices"
 )
 
 // stateDir holds recordFile and nothing else.
@@ -20,7 +19,8 @@ const (
 // file is, is always read from the file.
 type record struct {
 	Layout Layout `json:"layout"`
-	// Created are the directories that install made, outermost first, as names inside the tree.
+	// Created are the directories that install made, as names inside the tree. Uninstall looks in it for those
+	// of hookDirs and stateDirs: it removes no other, whatever the file says.
 	Created []string `json:"created_dirs"`
 	// Placed is when the hook first lay in the hook directory; nil when no daemon could see it (--root).
 	Placed *moment `json:"placed,omitempty"`
@@ -55,10 +55,6 @@ func (t tree) readRecord() (*record, error) {
 	if err := json.Unmarshal(data, r); err != nil {
 		return nil, fmt.Errorf("%s: %w", p, err)
 	}
-	// Uninstall removes nothing else, whatever the file says.
-	r.Created = slices.DeleteFunc(r.Created, func(name string) bool {
-		return !slices.Contains(hookDirs, name) && !slices.Contains(stateDirs, name)
-	})
 	return r, nil
 }
 
