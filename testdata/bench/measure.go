@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -45,6 +46,8 @@ func (s *series) once(stderr *os.File) (time.Duration, error) {
 		Dir:   "/",
 		Env:   libvirtEnv,
 		Files: []uintptr{stdin.Fd(), stdout.Fd(), stderr.Fd()},
+		// The terminal's interrupt is for the bench alone.
+		Sys: &syscall.SysProcAttr{Setpgid: true},
 	}
 	argv := append([]string{s.path}, s.args...)
 
@@ -98,7 +101,7 @@ func measure(ctx context.Context, all []*series, rounds int) error {
 		random.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
 		for _, s := range order {
 			if ctx.Err() != nil {
-				return fmt.Errorf("interrupted")
+				return errors.New("interrupted")
 			}
 			took, err := s.once(null)
 			if err != nil {
