@@ -84,7 +84,7 @@ func startManager(t *testing.T, result string) *manager {
 	}
 	for path, properties := range map[dbus.ObjectPath]unitProperties{
 		"libvirtd_2eservice":  {"ActiveState": "active", "MainPID": uint32(702)},
-		"virtqemud_2eservice": {"ActiveState": "inactive", "MainPID": uint32(0)},
+		"virtqemud_2eservice": {"ActiveState": "deactivating", "MainPID": uint32(703)},
 	} {
 		if err := conn.Export(properties, "/org/freedesktop/systemd1/unit/"+path, "org.freedesktop.DBus.Properties"); err != nil {
 			t.Fatal(err)
