@@ -157,7 +157,7 @@ func compare(ctx context.Context, options wire.Options, machine []string, limit 
 		// The console alone is worth keeping.
 		os.Remove(filepath.Join(work, "init"))
 		os.Remove(filepath.Join(work, "initrd"))
-		fmt.Printf("the console is in %s\n", filepath.Join(work, "console"))
+		fmt.Printf("\nthe console is in %s\n", filepath.Join(work, "console"))
 	}()
 	initrd := filepath.Join(work, "initrd")
 	if err := buildInitramfs(ctx, work, initrd, options); err != nil {

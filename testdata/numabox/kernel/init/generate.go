@@ -159,7 +159,7 @@ func (d dice) sizes(dom *domain, host guard.Host) {
 	headroom := max(int(pool.Overcommit)-int(pool.Surplus), 0)
 	unpromised := max(all-int(pool.Reserved), 0)
 	taken := 0
-	size := func(b backend) int {
+	size := func(b backend, last bool) int {
 		nodes := b.nodes
 		if nodes == nil {
 			nodes = d.m.nodes
@@ -168,18 +168,21 @@ func (d dice) sizes(dom *domain, host guard.Host) {
 		for _, n := range nodes {
 			there += free[n]
 		}
+		left := max(unpromised-taken, 0)
 		pages := 0
-		switch d.IntN(8) {
-		case 0, 1, 2:
-			pages = there + pick(d, 0, 0, 0, 1, -1)
-		case 3:
-			pages = min(there, unpromised-taken) + pick(d, 0, 0, 1)
-		case 4:
-			pages = there + headroom + pick(d, 0, 0, 1, -1)
-		case 5:
-			pages = unpromised - taken + headroom + pick(d, 0, 0, 1)
+		switch n := d.IntN(20); {
+		case !last && n < 12:
+			pages = d.between(1, min(there, left))
+		case n < 9:
+			pages = min(there, left) + pick(d, 0, 0, 0, -1, 1)
+		case n < 11:
+			pages = there + pick(d, 0, 0, 1, -1)
+		case n < 13:
+			pages = there + headroom + pick(d, 0, 0, -1, 1)
+		case n < 15:
+			pages = left + headroom + pick(d, 0, 0, -1, 1)
 		default:
-			pages = d.between(1, 8)
+			pages = d.between(1, max(there, 2))
 		}
 		pages = min(max(pages, 1), 36)
 		taken += pages
@@ -198,7 +201,10 @@ func (d dice) sizes(dom *domain, host guard.Host) {
 		return 2 * pages
 	}
 	backends := dom.backends(d.m.nodes)
-	next := func() backend { b := backends[0]; backends = backends[1:]; return b }
+	next := func() (b backend, last bool) {
+		b, backends = backends[0], backends[1:]
+		return b, len(backends) == 0
+	}
 	if len(dom.Cells) == 0 {
 		dom.WholeMiB = mib(size(next()))
 	}
@@ -217,6 +223,14 @@ func (d dice) sizes(dom *domain, host guard.Host) {
 		}
 		dev.MiB = mib(size(next()))
 	}
+}
+
+// cpu is where a main thread runs: mostly where the rest of the machine does.
+func (d dice) cpu() int {
+	if d.chance(60) {
+		return d.m.allCPUs[0]
+	}
+	return pick(d, d.m.allCPUs...)
 }
 
 // maxVariants bounds the plays of one case.
@@ -260,7 +274,7 @@ func (d dice) variants(dom domain) []variant {
 			for _, e := range exact {
 				for _, advice := range advices {
 					v := variant{Cpuset: cpuset, Order: o, Exact: e, Advice: advice, Threads: pick(d, 1, 1, 2),
-						CPU: pick(d, d.m.allCPUs...), Many: d.chance(50), Pinned: o != apart || !e && d.chance(50)}
+						CPU: d.cpu(), Many: d.chance(50), Pinned: o != apart || !e && d.chance(50)}
 					v.Restrictive = v.Pinned && (cpuset == cpusetUnion || d.chance(50))
 					all = append(all, v)
 				}

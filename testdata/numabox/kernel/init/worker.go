@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"runtime"
@@ -30,8 +32,8 @@ const (
 	overlapping order = "side by side, begun at once"
 )
 
-// command is what a worker is told. It keeps what it has mapped until it is
-// told to drop it.
+// command is what a worker is told: to take mappings, or to drop all, or both,
+// one after the other.
 type command struct {
 	Drop     bool
 	Mappings []mapping
@@ -94,12 +96,12 @@ func (a answer) String() string {
 	return "starts"
 }
 
-// process is a worker as the machine's first process sees it.
+// process is a worker as the machine's first process sees it. The two talk by
+// pipes that block: waking up more threads than two is what takes the time.
 type process struct {
-	cmd *exec.Cmd
-	in  *json.Encoder
-	out *json.Decoder
-	raw *os.File
+	cmd     *exec.Cmd
+	in, out *os.File
+	lines   *lineReader
 }
 
 const roleVariable = "HUGEGUARD_ROLE"
@@ -117,37 +119,96 @@ func startWorker(name, cgroup string) (*process, error) {
 		defer dir.Close()
 		cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(dir.Fd())}
 	}
-	in, err := cmd.StdinPipe()
+	theirIn, in, err := os.Pipe()
 	if err != nil {
 		return nil, err
 	}
-	out, err := cmd.StdoutPipe()
+	out, theirOut, err := os.Pipe()
 	if err != nil {
 		return nil, err
 	}
+	cmd.Stdin, cmd.Stdout = theirIn, theirOut
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("worker %s: %w", name, err)
 	}
-	return &process{cmd: cmd, in: json.NewEncoder(in), out: json.NewDecoder(out), raw: out.(*os.File)}, nil
+	theirIn.Close()
+	theirOut.Close()
+	return &process{cmd, in, out, &lineReader{fd: int(out.Fd())}}, nil
+}
+
+// lineReader reads lines from a pipe that blocks.
+type lineReader struct {
+	fd   int
+	rest []byte
+}
+
+func (r *lineReader) line(limit time.Duration) ([]byte, error) {
+	for {
+		if line, rest, ok := bytes.Cut(r.rest, []byte{'\n'}); ok {
+			r.rest = rest
+			return line, nil
+		}
+		timeout := -1
+		if limit > 0 {
+			timeout = int(limit.Milliseconds())
+			n, err := unix.Poll([]unix.PollFd{{Fd: int32(r.fd), Events: unix.POLLIN}}, timeout)
+			if err == unix.EINTR {
+				continue
+			}
+			if err == nil && n == 0 {
+				err = os.ErrDeadlineExceeded
+			}
+			if err != nil {
+				return nil, err
+			}
+		}
+		var buf [4096]byte
+		n, err := unix.Read(r.fd, buf[:])
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if n == 0 {
+			return nil, io.EOF
+		}
+		r.rest = append(r.rest, buf[:n]...)
+	}
+}
+
+func writeLine(fd int, v any) error {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	for text = append(text, '\n'); len(text) > 0; {
+		n, err := unix.Write(fd, text)
+		if err != nil && err != unix.EINTR {
+			return err
+		}
+		text = text[max(n, 0):]
+	}
+	return nil
 }
 
 // workerLimit bounds one command.
 const workerLimit = time.Minute
 
 func (p *process) do(c command) (a answer, err error) {
-	if err := p.in.Encode(c); err != nil {
-		return a, err
+	if err = writeLine(int(p.in.Fd()), c); err == nil {
+		var line []byte
+		if line, err = p.lines.line(workerLimit); err == nil {
+			err = json.Unmarshal(line, &a)
+		}
 	}
-	if err := p.raw.SetReadDeadline(time.Now().Add(workerLimit)); err != nil {
-		return a, err
+	if err == nil && a.Broken != "" {
+		err = errors.New(a.Broken)
 	}
-	if err := p.out.Decode(&a); err != nil {
-		return a, fmt.Errorf("worker %s: %w", p.cmd.Args[0], err)
+	if err != nil {
+		err = fmt.Errorf("worker %s: %w", p.cmd.Args[0], err)
 	}
-	if a.Broken != "" {
-		return a, fmt.Errorf("worker %s: %s", p.cmd.Args[0], a.Broken)
-	}
-	return a, nil
+	return a, err
 }
 
 // worker is the main program of a worker process.
@@ -157,22 +218,36 @@ func worker() {
 	for range maxToucher {
 		w.touchers = append(w.touchers, newToucher())
 	}
-	in, out := json.NewDecoder(os.Stdin), json.NewEncoder(os.Stdout)
+	in := &lineReader{fd: 0}
 	for {
-		var c command
-		if err := in.Decode(&c); err != nil {
+		line, err := in.line(0)
+		if err != nil {
 			os.Exit(0) // the first process is gone
 		}
+		var c command
 		var a answer
-		if c.Drop {
-			a = w.drop()
+		if err := json.Unmarshal(line, &c); err != nil {
+			a = broken("command", err)
 		} else {
-			a = w.play(c)
+			a = w.obey(c)
 		}
-		if err := out.Encode(a); err != nil {
+		if writeLine(1, a) != nil {
 			os.Exit(0)
 		}
 	}
+}
+
+func (w *holding) obey(c command) answer {
+	var a answer
+	if !c.Drop || len(c.Mappings) > 0 {
+		a = w.play(c)
+	}
+	if c.Drop && a.Broken == "" {
+		if d := w.drop(); d.Failed {
+			return d
+		}
+	}
+	return a
 }
 
 // holding is a worker's mappings.
@@ -241,7 +316,7 @@ func (w *holding) play(c command) answer {
 		return broken("task policy", err)
 	}
 	defer setMempolicy(mpolDefault, 0)
-	var pending []pendingTouch
+	var pending []*pendingTouch
 	for _, m := range c.Mappings {
 		if m.Refused != "" {
 			w.wait(pending)
@@ -255,11 +330,19 @@ func (w *holding) play(c command) answer {
 		if m.Touch == 0 {
 			continue
 		}
+		if (c.Order == apart || !m.Async) && m.CPU == nil && c.Threads <= 1 {
+			// It makes no difference which thread it is.
+			if err := populate(at.start, uint64(m.Touch)*pageBytes); err != nil {
+				w.wait(pending)
+				return answer{Failed: true, Step: "touch", ID: m.ID, Error: errorName(err)}
+			}
+			continue
+		}
 		p := w.prepareTouch(c, at, len(pending))
 		switch {
 		case c.Order == apart || !m.Async:
 			w.begin(p)
-			if a := w.wait([]pendingTouch{p}); a.Failed {
+			if a := w.wait([]*pendingTouch{p}); a.Failed {
 				w.wait(pending)
 				return a
 			}
@@ -294,15 +377,16 @@ func (w *holding) play(c command) answer {
 type pendingTouch struct {
 	tasks []touchTask
 	who   []*toucher
+	begun bool
 }
 
-func (w *holding) prepareTouch(c command, m mapped, earlier int) pendingTouch {
+func (w *holding) prepareTouch(c command, m mapped, earlier int) *pendingTouch {
 	cpu := c.CPU
 	if m.CPU != nil {
 		cpu = *m.CPU
 	}
 	threads := min(max(c.Threads, 1), m.Touch, maxToucher/2)
-	var p pendingTouch
+	p := &pendingTouch{}
 	each := m.Touch / threads
 	at := 0
 	for i := range threads {
@@ -318,15 +402,20 @@ func (w *holding) prepareTouch(c command, m mapped, earlier int) pendingTouch {
 	return p
 }
 
-func (w *holding) begin(p pendingTouch) {
+func (w *holding) begin(p *pendingTouch) {
+	p.begun = true
 	for i, task := range p.tasks {
 		p.who[i].tasks <- task
 	}
 }
 
 // wait waits for all that have begun.
-func (w *holding) wait(pending []pendingTouch) (first answer) {
+func (w *holding) wait(pending []*pendingTouch) (first answer) {
 	for _, p := range pending {
+		if !p.begun {
+			continue
+		}
+		p.begun = false
 		for _, t := range p.who {
 			r := <-t.results
 			switch {
