@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"encoding/xml"
 	"fmt"
 	"slices"
 	"strings"
@@ -13,23 +14,41 @@ import (
 //
 // Page sizes that the host decides stay open: [Judge] settles the default
 // size, and drops pages that are no huge ones on this host.
-func ParseDomain(xml []byte) (Demand, error) {
-	var parsed libvirtxml.Domain
-	if err := parsed.Unmarshal(string(xml)); err != nil {
+func ParseDomain(text []byte) (Demand, error) {
+	b := builder{}
+	if err := xml.Unmarshal(text, &b.domainXML); err != nil {
 		return Demand{}, fmt.Errorf("domain XML: %w", err)
 	}
-	b := builder{Domain: parsed, demand: Demand{Domain: Domain{Name: parsed.Name, UUID: parsed.UUID}}}
+	b.demand.Domain = Domain{Name: b.domainXML.Name, UUID: b.domainXML.UUID}
 	if err := b.build(); err != nil {
 		return Demand{}, fmt.Errorf("domain XML: %w", err)
 	}
 	return b.demand, nil
 }
 
+// domainXML is the part of libvirtxml.Domain that decides about memory. Taking
+// only that costs half of the time, and nothing odd in a disk or in metadata
+// keeps the memory from being judged.
+type domainXML struct {
+	XMLName       xml.Name                        `xml:"domain"`
+	Name          string                          `xml:"name"`
+	UUID          string                          `xml:"uuid"`
+	Memory        *libvirtxml.DomainMemory        `xml:"memory"`
+	MemoryBacking *libvirtxml.DomainMemoryBacking `xml:"memoryBacking"`
+	VCPU          struct {
+		Placement string `xml:"placement,attr"`
+	} `xml:"vcpu"`
+	NUMATune libvirtxml.DomainNUMATune    `xml:"numatune"`
+	Type     libvirtxml.DomainOSType      `xml:"os>type"`
+	Cells    []libvirtxml.DomainCell      `xml:"cpu>numa>cell"`
+	Devices  []libvirtxml.DomainMemorydev `xml:"devices>memory"`
+}
+
 // builder follows libvirt's way from a domain to QEMU's memory backends:
 // qemuBuildMemoryGetPagesize, qemuBuildMemoryBackendProps and
 // qemuDomainAlignMemorySizes.
 type builder struct {
-	libvirtxml.Domain
+	domainXML
 	demand Demand
 
 	pages    []pageElement
@@ -59,7 +78,7 @@ func (b *builder) build() error {
 	if err := b.readPages(); err != nil {
 		return err
 	}
-	devices := b.memoryDevices()
+	devices := b.Devices
 	if len(b.pages) == 0 && !slices.ContainsFunc(devices, ownPageSize) {
 		return nil
 	}
@@ -77,20 +96,6 @@ func (b *builder) build() error {
 		}
 	}
 	return nil
-}
-
-func (b *builder) cells() []libvirtxml.DomainCell {
-	if b.CPU == nil || b.CPU.Numa == nil {
-		return nil
-	}
-	return b.CPU.Numa.Cell
-}
-
-func (b *builder) memoryDevices() []libvirtxml.DomainMemorydev {
-	if b.Devices == nil {
-		return nil
-	}
-	return b.Devices.Memorydevs
 }
 
 func ownPageSize(dev libvirtxml.DomainMemorydev) bool {
@@ -117,7 +122,7 @@ func (b *builder) readPages() error {
 			}
 			// Without cells libvirt takes nodeset 0 for the whole guest
 			// (virDomainDefPostParseMemtune).
-			if len(b.cells()) == 0 && slices.Equal(page.cells, NodeSet{0}) {
+			if len(b.Cells) == 0 && slices.Equal(page.cells, NodeSet{0}) {
 				page.cells = nil
 			}
 		}
@@ -128,22 +133,19 @@ func (b *builder) readPages() error {
 
 func (b *builder) readTuning() error {
 	b.memnodes = map[int]tune{}
-	if b.NUMATune != nil {
-		for _, element := range b.NUMATune.MemNodes {
-			t := tune{mode: element.Mode, from: fmt.Sprintf("numatune/memnode[@cellid='%d']", element.CellID)}
-			var err error
-			if t.nodes, err = ParseNodeSet(element.Nodeset); err != nil {
-				return fmt.Errorf("%s: %w", t.from, err)
-			}
-			b.memnodes[int(element.CellID)] = t
+	for _, element := range b.NUMATune.MemNodes {
+		t := tune{mode: element.Mode, from: fmt.Sprintf("numatune/memnode[@cellid='%d']", element.CellID)}
+		var err error
+		if t.nodes, err = ParseNodeSet(element.Nodeset); err != nil {
+			return fmt.Errorf("%s: %w", t.from, err)
 		}
+		b.memnodes[int(element.CellID)] = t
 	}
 	// Left to itself, libvirt lets numad place the memory of a guest whose
 	// CPUs numad places (virDomainNumatuneSet).
-	autoCPU := b.VCPU != nil && b.VCPU.Placement == "auto"
+	autoCPU := b.VCPU.Placement == "auto"
 	t := tune{from: "numatune/memory"}
-	if b.NUMATune != nil && b.NUMATune.Memory != nil {
-		element := b.NUMATune.Memory
+	if element := b.NUMATune.Memory; element != nil {
 		t.mode = element.Mode
 		t.auto = element.Placement == "auto" || element.Placement == "" && element.Nodeset == "" && autoCPU
 		if element.Nodeset != "" && !t.auto {
@@ -235,7 +237,7 @@ func (b *builder) bind(backend *Backend, cell int, own NodeSet, ownFrom string) 
 }
 
 func (b *builder) addRAM(devices []libvirtxml.DomainMemorydev) error {
-	cells := slices.Clone(b.cells())
+	cells := slices.Clone(b.Cells)
 	if len(cells) == 0 {
 		return b.addWholeRAM(devices)
 	}
@@ -395,14 +397,7 @@ func deviceSize(dev libvirtxml.DomainMemorydev) (kib uint64, err error) {
 	return kib, nil
 }
 
-func (b *builder) arch() string {
-	if b.OS == nil || b.OS.Type == nil {
-		return ""
-	}
-	return b.OS.Type.Arch
-}
-
-func (b *builder) isPPC64() bool { return strings.HasPrefix(b.arch(), "ppc64") }
+func (b *builder) isPPC64() bool { return strings.HasPrefix(b.Type.Arch, "ppc64") }
 
 // ramAlignment is what a cold start rounds RAM up to, in KiB
 // (qemuDomainGetMemorySizeAlignment).
@@ -425,7 +420,7 @@ func (b *builder) deviceAlignment() uint64 {
 // ramID is QEMU's name for the RAM of a machine without cells
 // (default_ram_id of its machine classes).
 func (b *builder) ramID() string {
-	switch arch := b.arch(); {
+	switch arch := b.Type.Arch; {
 	case arch == "x86_64" || arch == "i686":
 		return "pc.ram"
 	case arch == "aarch64" || arch == "armv7l":

@@ -58,18 +58,25 @@ type launch struct {
 func (l launch) play(host Host) (must []failure, risks []Finding) {
 	fails := make([]bool, len(allRules))
 	var failures [][]failure
+	matters := l.rulesThatMatter(host)
+	played := map[rules][]failure{} // nil: it can succeed
 	for i, r := range allRules {
-		f, found := simulate(r, l.backends, l.cpuset, host)
-		if f != nil {
-			fails[i] = true
-			failures = append(failures, f)
-			continue
-		}
-		for _, finding := range found {
-			same := func(known Finding) bool { return reflect.DeepEqual(known, finding) }
-			if !slices.ContainsFunc(risks, same) {
-				risks = append(risks, finding)
+		r := r.only(matters)
+		short, known := played[r]
+		if !known {
+			var found []Finding
+			short, found = simulate(r, l.backends, l.cpuset, host)
+			played[r] = short
+			for _, finding := range found {
+				same := func(known Finding) bool { return reflect.DeepEqual(known, finding) }
+				if !slices.ContainsFunc(risks, same) {
+					risks = append(risks, finding)
+				}
 			}
+		}
+		if short != nil {
+			fails[i] = true
+			failures = append(failures, short)
 		}
 	}
 	if len(failures) == len(allRules) {
@@ -82,6 +89,25 @@ func (l launch) play(host Host) (must []failure, risks []Finding) {
 		risks = append([]Finding{f.finding(host, SeverityWarn, message)}, risks...)
 	}
 	return nil, risks
+}
+
+// rulesThatMatter returns the rules that can make a difference to the launch:
+// nearly always there are few.
+func (l launch) rulesThatMatter(host Host) rules {
+	m := rules{
+		cpuset:   l.cpuset.Nodes != nil,
+		union:    !slices.Equal(l.cpuset.Nodes, l.cpuset.Union),
+		parallel: len(l.backends) > 1,
+	}
+	for _, n := range host.Nodes {
+		m.threads = m.threads || !n.HasCPU
+	}
+	m.restrictiveThreads = m.threads
+	for _, b := range l.backends {
+		page := b.PageKiB * 1024
+		m.exactFiles = m.exactFiles || b.Bytes%page != 0 || b.ExactBytes%page != 0
+	}
+	return m
 }
 
 // commonest returns the failures that most rules lead to, the newest of those

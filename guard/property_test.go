@@ -2,6 +2,7 @@ package guard
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"testing"
 
@@ -126,6 +127,27 @@ func TestNumbersOfNodesDoNotMatter(t *testing.T) {
 		a, b := Judge(d, host), Judge(moved, other)
 		if better(a.Decision) != better(b.Decision) || a.Cause != b.Cause {
 			t.Fatalf("%s %s: %s\nrenumbered %s %s: %s", a.Decision, a.Cause, a.Summary, b.Decision, b.Cause, b.Summary)
+		}
+	})
+}
+
+// TestRulesThatMatter: leaving out a rule that does not matter changes nothing.
+func TestRulesThatMatter(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		d, host := drawLaunch(t)
+		for i := range d.Backends {
+			d.Backends[i].Bytes += rapid.SampledFrom([]uint64{0, 0, 0, 1 << 20}).Draw(t, "odd")
+		}
+		d.Cpuset.Restrictive = d.Cpuset.Nodes != nil && rapid.Bool().Draw(t, "restrictive")
+		backends, _ := resolve(d, host)
+		l := launch{backends, d.Cpuset}
+		matters := l.rulesThatMatter(host)
+		for _, r := range allRules {
+			all, allRisks := simulate(r, backends, d.Cpuset, host)
+			few, fewRisks := simulate(r.only(matters), backends, d.Cpuset, host)
+			if !reflect.DeepEqual(all, few) || !reflect.DeepEqual(allRisks, fewRisks) {
+				t.Fatalf("%+v: %v %v\nwithout what does not matter (%+v): %v %v", r, all, allRisks, matters, few, fewRisks)
+			}
 		}
 	})
 }

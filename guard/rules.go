@@ -26,6 +26,18 @@ type rules struct {
 	exactFiles bool
 }
 
+// only returns the rules without those that do not matter.
+func (r rules) only(matters rules) rules {
+	return rules{
+		cpuset:             r.cpuset && matters.cpuset,
+		union:              r.union && matters.union,
+		threads:            r.threads && matters.threads,
+		restrictiveThreads: r.restrictiveThreads && matters.restrictiveThreads,
+		parallel:           r.parallel && matters.parallel,
+		exactFiles:         r.exactFiles && matters.exactFiles,
+	}
+}
+
 // allRules are the combinations that exist, the newest last.
 var allRules = func() []rules {
 	var all []rules

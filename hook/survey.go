@@ -2,6 +2,7 @@ package hook
 
 import (
 	"cmp"
+	"runtime"
 	"slices"
 	"time"
 
@@ -95,6 +96,44 @@ func AddHolders(fs sysfs.FS, host *guard.Host, deadline time.Time) {
 	host.Holders = &holders
 }
 
+// hugetlbProcesses returns the processes that have huge pages; cut says that
+// not all were read. The kernel takes its time for each, so they are read side
+// by side.
+func hugetlbProcesses(fs sysfs.FS, pids []int, deadline time.Time) (processes []sysfs.Process, cut bool) {
+	type part struct {
+		processes []sysfs.Process
+		cut       bool
+	}
+	parts := make(chan part)
+	workers := min(runtime.GOMAXPROCS(0), 8)
+	for w := range workers {
+		go func() {
+			p := part{cut: true}
+			defer func() {
+				// A panic here would end the hook, and with it the launch.
+				recover()
+				parts <- p
+			}()
+			for i := w; i < len(pids); i += workers {
+				if time.Now().After(deadline) {
+					return
+				}
+				// A process that has ended meanwhile holds nothing any more.
+				if process, err := fs.Process(pids[i]); err == nil && process.HugetlbKiB > 0 {
+					p.processes = append(p.processes, process)
+				}
+			}
+			p.cut = false
+		}()
+	}
+	for range workers {
+		p := <-parts
+		processes = append(processes, p.processes...)
+		cut = cut || p.cut
+	}
+	return processes, cut
+}
+
 // findHolders reads the mappings of every process that has huge pages.
 func findHolders(fs sysfs.FS, deadline time.Time) guard.Holders {
 	var found guard.Holders
@@ -103,17 +142,8 @@ func findHolders(fs sysfs.FS, deadline time.Time) guard.Holders {
 		found.Unreadable = 1
 		return found
 	}
-	var processes []sysfs.Process
-	for _, pid := range pids {
-		if time.Now().After(deadline) {
-			found.Cut = true
-			break
-		}
-		// A process that has ended meanwhile holds nothing any more.
-		if p, err := fs.Process(pid); err == nil && p.HugetlbKiB > 0 {
-			processes = append(processes, p)
-		}
-	}
+	processes, cut := hugetlbProcesses(fs, pids, deadline)
+	found.Cut = cut
 	// The largest first, should there be no time for all.
 	slices.SortFunc(processes, func(a, b sysfs.Process) int {
 		return cmp.Or(cmp.Compare(b.HugetlbKiB, a.HugetlbKiB), cmp.Compare(a.PID, b.PID))

@@ -50,8 +50,10 @@ func parseStatus(text string) (name string, hugetlbKiB uint64, err error) {
 	if !ok {
 		return "", 0, fmt.Errorf("%s is not a process's name", quote(first))
 	}
-	// The kernel escapes newlines and backslashes (proc_task_name).
-	name = strings.NewReplacer(`\\`, `\`, `\n`, "\n").Replace(name)
+	if strings.Contains(name, `\`) {
+		// The kernel escapes newlines and backslashes (proc_task_name).
+		name = strings.NewReplacer(`\\`, `\`, `\n`, "\n").Replace(name)
+	}
 	// Kernel threads have no memory and so no such line.
 	hugetlbKiB, _, err = parseKiBField(text, "HugetlbPages")
 	return name, hugetlbKiB, err
