@@ -129,7 +129,8 @@ func TestJudge(t *testing.T) {
 		{"preferred with nowhere to go", guest(t, "", cell{201, "preferred:0"}), pages(100, 100), Refuse, CausePoolTooSmall, codeNodeShort, ""},
 		{"interleave with less than a share", guest(t, "", cell{20, "interleave:0-1"}), pages(5, 35), Warn, "", codeSpill, ""},
 		{"interleave that fits", guest(t, "", cell{20, "interleave:0-1"}), pages(10, 35), Allow, "", "", ""},
-		{"preferred under a strict cpuset is hard", guest(t, "strict:0", cell{101, "preferred:0"}), pages(100, 500), Refuse, CausePoolTooSmall, codeNodeShort, "node 0 has 100"},
+		{"preferred under strict is reserved on its nodes", guest(t, "strict:0", cell{101, "preferred:0"}), pages(100, 500), Refuse, CausePoolTooSmall, codeNodeShort, "node 0 has 100"},
+		{"interleave under strict, kept by a policy, may go elsewhere", guest(t, "strict:1", cell{1, ""}, cell{2, "interleave:1"}), pages(1, 2), Warn, "", codeSome, "where libvirt may use the cpuset controller"},
 		{"restrictive is kept by the cpuset alone", plain(t, 202, "restrictive:0", twoMiB), pages(100, 100), Warn, "", codeSome, "where libvirt may use the cpuset controller"},
 		{"restrictive with nowhere to go", plain(t, 402, "restrictive:0", twoMiB), pages(100, 100), Refuse, CausePoolTooSmall, codeNodeShort, ""},
 

@@ -49,14 +49,16 @@ type placed struct {
 type simulation struct {
 	rules    rules
 	host     Host
-	confined NodeSet // the nodes of QEMU's cpuset that have memory
+	confined NodeSet // the nodes with memory that QEMU's cpuset leaves it
+	bound    NodeSet // those of them that the process's own policy leaves it
 	backends []placed
 }
 
 // simulate plays a launch under given rules and returns why it must fail, the
 // first first, or else what might still go wrong.
 func simulate(r rules, backends []Backend, cpuset Cpuset, host Host) ([]failure, []Finding) {
-	s := simulation{rules: r, host: host, confined: confinement(r, cpuset, host)}
+	s := simulation{rules: r, host: host}
+	s.confined, s.bound = confinement(r, cpuset, host)
 	for _, b := range backends {
 		if f := unsupported(b, host); f != nil {
 			return []failure{*f}, nil
@@ -88,22 +90,29 @@ func simulate(r rules, backends []Backend, cpuset Cpuset, host Host) ([]failure,
 	return shortages, risks
 }
 
-// confinement returns the nodes that QEMU's cpuset leaves it. A cpuset with no
-// node that has memory does not take effect: cgroup v2 falls back to the
-// parent's.
-func confinement(r rules, cpuset Cpuset, host Host) NodeSet {
+// confinement returns the nodes that QEMU's cpuset leaves it, and those of them
+// that its own policy leaves it. libvirt keeps strict by the cpuset, or by the
+// process's policy where it may not use that controller (qemuProcessHook): such
+// a policy counts for the reservation and for memory without a policy of its
+// own, and for no other. A cpuset with no node that has memory does not take
+// effect: cgroup v2 falls back to the parent's.
+func confinement(r rules, cpuset Cpuset, host Host) (confined, bound NodeSet) {
 	nodes := cpuset.Nodes
 	if r.union {
 		nodes = cpuset.Union
 	}
 	all := host.memoryNodes()
 	if nodes == nil || cpuset.Restrictive && !r.cpuset {
-		return all
+		return all, all
 	}
-	if confined := nodes.And(all); len(confined) > 0 {
-		return confined
+	limited := nodes.And(all)
+	switch {
+	case len(limited) == 0:
+		return all, all
+	case r.cpuset:
+		return limited, limited
 	}
-	return all
+	return all, limited
 }
 
 // refused is a failure that has nothing to do with who holds what. Its counts
@@ -111,7 +120,7 @@ func confinement(r rules, cpuset Cpuset, host Host) NodeSet {
 func (s simulation) refused(code string, cause Cause, b Backend, format string, args ...any) *failure {
 	nodes := b.HostNodes
 	if nodes == nil {
-		nodes = s.confined
+		nodes = s.bound
 	}
 	pool, _ := s.host.pool(b.PageKiB)
 	return &failure{code: code, cause: cause, backend: b.ID, nodes: nodes, pageKiB: b.PageKiB,
@@ -125,6 +134,9 @@ func (s simulation) place(b Backend) (placed, *failure) {
 		return s.refused(codeBinding, CauseBindingImpossible, b, "%s cannot be bound to %s: %s", b.ID, b.HostNodes.in(), why)
 	}
 	p := placed{Backend: b, allowed: s.confined}
+	if b.Policy == PolicyDefault {
+		p.allowed = s.bound
+	}
 	if s.rules.threads && b.HostNodes != nil && !s.host.hasCPU(b.HostNodes) {
 		return p, refused("no CPU belongs there, and QEMU prepares memory from the CPUs of its nodes")
 	}
@@ -139,12 +151,7 @@ func (s simulation) place(b Backend) (placed, *failure) {
 		// numad may still choose any of them.
 		return p, nil
 	}
-	// A cpuset trims what mbind() is given; a task's own policy does not.
-	within := s.confined
-	if !s.rules.cpuset {
-		within = s.host.memoryNodes()
-	}
-	p.wanted = b.HostNodes.And(within)
+	p.wanted = b.HostNodes.And(s.confined)
 	if len(p.wanted) == 0 {
 		if len(b.HostNodes.And(s.host.memoryNodes())) == 0 {
 			return p, refused("no memory belongs there")
@@ -248,13 +255,13 @@ func (s simulation) certain(pool SizePool, backends []placed) []failure {
 	if needed := sum(backends); needed > minus(all.Free+pool.headroom(), pool.Reserved) {
 		return []failure{short(backends[0].ID, codeReserved, s.host.memoryNodes(), needed)}
 	}
-	// The reservation under a cpuset: free pages of its nodes, and those that
-	// the reservation itself has just added. Surplus pages that the touch
-	// could still add do not count.
-	confined := pool.on(s.confined)
+	// The reservation under a cpuset or a policy: free pages of its nodes, and
+	// those that the reservation itself has just added. Surplus pages that the
+	// touch could still add do not count.
+	bound := pool.on(s.bound)
 	for _, b := range backends {
-		if b.Pages > confined.Free+minus(pool.Reserved+b.Pages, all.Free) {
-			return []failure{short(b.ID, codeNodeShort, s.confined, b.Pages)}
+		if b.Pages > bound.Free+minus(pool.Reserved+b.Pages, all.Free) {
+			return []failure{short(b.ID, codeNodeShort, s.bound, b.Pages)}
 		}
 	}
 	return nil
