@@ -219,6 +219,21 @@ func TestJudgeAuto(t *testing.T) {
 	}
 }
 
+// TestJudgeAutoCells: numad may choose one node for all cells.
+func TestJudgeAutoCells(t *testing.T) {
+	d := parse(t, `<domain type='kvm'><name>g</name><memory unit='MiB'>4</memory><memoryBacking>`+twoMiB+`</memoryBacking>
+		<numatune><memory mode='strict' placement='auto'/></numatune>
+		<cpu><numa><cell id='0' cpus='0' memory='2' unit='MiB'/><cell id='1' cpus='1' memory='2' unit='MiB'/></numa></cpu></domain>`)
+	for _, test := range []struct {
+		host Host
+		want Decision
+	}{{pages(2, 2), Allow}, {pages(1, 1), Warn}, {pages(1, 0), Refuse}} {
+		if v := Judge(d, test.host); v.Decision != test.want {
+			t.Errorf("free %v: %s (%s), want %s", test.host.Pools[0].Nodes, v.Decision, v.Summary, test.want)
+		}
+	}
+}
+
 // TestJudgeVirtioMem: QEMU starts without the device's memory.
 func TestJudgeVirtioMem(t *testing.T) {
 	d := parse(t, `<domain type='kvm'><name>g</name><memory unit='MiB'>1</memory><memoryBacking>`+twoMiB+`</memoryBacking>

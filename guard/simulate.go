@@ -300,16 +300,19 @@ func (s simulation) risks(pool SizePool, backends []placed) []Finding {
 			"it fits only if the kernel can make surplus %s pages where they are needed (nr_overcommit_hugepages), which it promises to nobody", page)
 		return found
 	}
+	// numad may choose one node for all that it places.
+	if auto := slices.DeleteFunc(slices.Clone(backends), func(p placed) bool { return !p.Auto }); len(auto) > 0 {
+		if small := s.tooSmall(pool, sum(auto)); len(small) > 0 {
+			warn(codeAuto, small, sum(auto),
+				"numad chooses the nodes after this check and does not look at huge pages: %s could not hold %d %s pages", small.in(), sum(auto), page)
+		}
+	}
 	for i, b := range backends {
-		nodes := b.allowed
-		have := pool.on(nodes).Free
 		if b.Auto {
-			if small := s.tooSmall(pool, b.Pages); len(small) > 0 {
-				warn(codeAuto, small, b.Pages,
-					"numad chooses the nodes of %s after this check and does not look at huge pages: %s could not hold its %d %s pages", b.ID, small.in(), b.Pages, page)
-			}
 			continue
 		}
+		nodes := b.allowed
+		have := pool.on(nodes).Free
 		if taken := s.takenBefore(pool, backends, i); minus(have, taken) < b.Pages {
 			warn(codeOrder, nodes, b.Pages,
 				"%s fits on %s only if the guest's other memory takes its pages elsewhere, which depends on the order in which the kernel hands them out", b.ID, nodes.in())
