@@ -10,9 +10,9 @@ HOOK_BUILD = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w'
 TAGS       = $(if $(shell command -v $${CC:-cc} 2>/dev/null),-tags libvirt_dlopen)
 STATICCHECK = $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.7.0
 # What lies below testdata is not in ./...
-TIERS      = ./testdata/bench/... ./testdata/livehost/... ./testdata/testdriver/...
+TIERS      = ./testdata/bench/... ./testdata/livehost/... ./testdata/testdriver/... ./testdata/numabox/... ./testdata/kernels/...
 
-.PHONY: build demo test packages check unit testdriver livehost bench fuzz install uninstall clean
+.PHONY: build demo test packages check unit testdriver livehost numabox-kernel bench fuzz install uninstall clean
 
 build:
 	$(HOOK_BUILD) -o bin/qemu ./hook/qemu
@@ -22,7 +22,7 @@ build:
 demo: build
 	@testdata/demo.sh
 
-# Every tier but the two-node box. Needs root for the live host, and installs Debian packages that are missing.
+# Every tier but the two-node kernel. Needs root for the live host, and installs Debian packages that are missing.
 test: packages check unit testdriver livehost
 
 packages:
@@ -46,6 +46,11 @@ testdriver:
 
 livehost:
 	$(GO) test -count=1 -timeout 15m ./testdata/livehost
+
+# The verdict against a two-node kernel in a virtual machine, case by case, from a seed that differs each time.
+CASES ?= 2500
+numabox-kernel:
+	$(GO) run ./testdata/numabox/kernel -cases $(CASES)
 
 # Ratios against an empty Go program and the same check in bash and python3. Needs root, for a pool of huge pages.
 bench:
