@@ -109,6 +109,10 @@ var topologies = map[string][]string{
 	"cpuless": slices.Concat(cpus(2), memory(640, 3),
 		numa("0,cpus=0,memdev=m0", "1,cpus=1,memdev=m1", "2,memdev=m2"),
 		distances(3)),
+	// Node 2 has a CPU alone.
+	"memoryless": slices.Concat(cpus(3), memory(640, 2),
+		numa("0,cpus=0,memdev=m0", "1,cpus=1,memdev=m1", "2,cpus=2"),
+		distances(3)),
 }
 
 func cpus(n int) []string { return []string{"-smp", strconv.Itoa(n)} }

@@ -26,9 +26,9 @@ func (d dice) between(low, high int) int { return low + d.IntN(max(high-low, 0)+
 // pick returns one of several.
 func pick[T any](d dice, of ...T) T { return of[d.IntN(len(of))] }
 
-// someNodes returns at least one node with memory, mostly few.
-func (d dice) someNodes() guard.NodeSet {
-	all := slices.Clone(d.m.nodes)
+// someNodes returns at least one of the nodes, mostly few.
+func (d dice) someNodes(of []int) guard.NodeSet {
+	all := slices.Clone(of)
 	d.Shuffle(len(all), func(i, k int) { all[i], all[k] = all[k], all[i] })
 	n := 1
 	for n < len(all) && d.chance(30) {
@@ -71,7 +71,7 @@ func (d dice) pools() scene {
 		h.Left = h.Kind == hugeFile && h.Shared && d.chance(20)
 		if d.chance(70) {
 			h.Mode = pick(d, mpolBind, mpolBind, mpolBind, mpolPreferred, mpolInterleave)
-			h.Nodes = d.someNodes()
+			h.Nodes = d.someNodes(d.m.nodes)
 			if h.Mode == mpolPreferred {
 				h.Nodes = h.Nodes[:1]
 			}
@@ -88,7 +88,7 @@ func (d dice) pools() scene {
 
 // tuned makes a mode with nodes.
 func (d dice) tuned(modes ...string) *tuning {
-	return &tuning{Mode: pick(d, modes...), Nodes: d.someNodes()}
+	return &tuning{Mode: pick(d, modes...), Nodes: d.someNodes(d.m.allNodes)}
 }
 
 // domain makes a domain whose size is about what the host can just give.
@@ -137,7 +137,7 @@ func (d dice) domain(host guard.Host) domain {
 		for d.chance(12) {
 			dev := device{Model: pick(d, "dimm", "dimm", "dimm", "virtio-mem"), Cell: d.IntN(cells), Own: d.chance(30)}
 			if d.chance(40) {
-				dev.Nodes = d.someNodes()
+				dev.Nodes = d.someNodes(d.m.allNodes)
 			}
 			dom.Devices = append(dom.Devices, dev)
 		}

@@ -15,6 +15,7 @@ import (
 type machine struct {
 	fs        sysfs.FS
 	nodes     []int // those with memory
+	allNodes  []int
 	cpusByID  map[int]unix.CPUSet
 	allCPUs   []int
 	holders   []*process
@@ -34,6 +35,7 @@ func newMachine() (*machine, error) {
 		return nil, err
 	}
 	for _, n := range nodes {
+		m.allNodes = append(m.allNodes, n.ID)
 		if n.HasMemory {
 			m.nodes = append(m.nodes, n.ID)
 		}
@@ -84,7 +86,7 @@ func (m *machine) launcher(cpuset guard.NodeSet) (*process, error) {
 			return nil, fmt.Errorf("%s: %w", dir, err)
 		}
 		if err := writeFile(dir+"/cpuset.mems", key); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%w: %w", errCpuset, err)
 		}
 	}
 	p, err := startWorker("launcher-"+key, dir)
@@ -93,6 +95,9 @@ func (m *machine) launcher(cpuset guard.NodeSet) (*process, error) {
 	}
 	return p, err
 }
+
+// errCpuset is that the kernel does not take a cpuset's nodes.
+var errCpuset = errors.New("cpuset.mems")
 
 // arrange sets up pools and holders.
 func (m *machine) arrange(s scene) error {
@@ -133,6 +138,9 @@ func (m *machine) arrange(s scene) error {
 func (m *machine) launch(d domain, v variant) (answer, error) {
 	c, cpuset := d.command(v, m)
 	p, err := m.launcher(cpuset)
+	if errors.Is(err, errCpuset) {
+		return answer{Failed: true, Step: "cpuset", ID: "emulator", Error: errorName(err)}, nil
+	}
 	if err != nil {
 		return answer{}, err
 	}

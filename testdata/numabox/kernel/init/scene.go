@@ -246,13 +246,12 @@ func (v variant) String() string {
 
 // backend is a memory backend as libvirt hands it to QEMU.
 type backend struct {
-	id       string
-	mib      int
-	mode     string // "", "strict", "preferred", "interleave", "restrictive"
-	nodes    guard.NodeSet
-	device   bool
-	virtio   bool
-	cellNode *tuning
+	id     string
+	mib    int
+	mode   string // "", "strict", "preferred", "interleave", "restrictive"
+	nodes  guard.NodeSet
+	device bool
+	virtio bool
 }
 
 // backends works out what QEMU is asked for, as libvirt's
@@ -389,6 +388,9 @@ func (d domain) command(v variant, m *machine) (c command, cpuset guard.NodeSet)
 			if cpus.Count() == 0 {
 				at.Refused = "no CPUs"
 			}
+		}
+		if at.Bytes < pageBytes && at.Kind == hugeFile {
+			at.Refused = "less than a page"
 		}
 		if rest := at.Bytes % pageBytes; rest != 0 && at.Kind == hugeFile && (v.Exact || b.device) {
 			at.Refused = "no multiple of the page"

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"strconv"
 	"strings"
@@ -148,9 +147,4 @@ func openSerial(name string) (*serial, error) {
 	t.Oflag &^= unix.OPOST
 	t.Lflag &^= unix.ECHO | unix.ICANON
 	return &serial{file: file}, unix.IoctlSetTermios(int(file.Fd()), unix.TCSETS, t)
-}
-
-func exists(name string) bool {
-	_, err := os.Stat(name)
-	return !errors.Is(err, fs.ErrNotExist)
 }

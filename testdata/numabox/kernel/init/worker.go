@@ -312,7 +312,10 @@ func (w *holding) play(c command) answer {
 	if err := unix.SchedSetaffinity(0, &c.CPU); err != nil {
 		return broken("affinity", err)
 	}
-	if err := setMempolicy(c.TaskMode, c.TaskNodes); err != nil {
+	if err := setMempolicy(c.TaskMode, c.TaskNodes); err == unix.EINVAL {
+		// No memory there. libnuma does not tell libvirt.
+		c.TaskMode, c.TaskNodes = mpolDefault, 0
+	} else if err != nil {
 		return broken("task policy", err)
 	}
 	defer setMempolicy(mpolDefault, 0)
