@@ -149,6 +149,7 @@ func TestJudge(t *testing.T) {
 		{"overcommit is too little", guest(t, "", cell{45, "strict:0"}), overcommit(pages(20, 20), 20), Refuse, CausePoolTooSmall, codeNodeShort, ""},
 		{"overcommit does not help under a cpuset", guest(t, "strict:0", cell{30, "strict:0"}), overcommit(pages(20, 20), 20), Refuse, CausePoolTooSmall, codeNodeShort, ""},
 		{"overcommit helps a cpuset of all nodes", guest(t, "strict:0-1", cell{50, "strict:0-1"}), overcommit(pages(20, 20), 20), Warn, "", codeOvercommit, ""},
+		{"overcommit helps a cpuset whose first cell reserves the rest", guest(t, "strict:0", cell{1, ""}, cell{2, ""}), overcommit(pages(1, 1), 2), Warn, "", codeOvercommit, ""},
 		{"overcommit is used up", guest(t, "", cell{30, "strict:0"}), pages(20, 20).pooled(func(p *SizePool) { p.Overcommit, p.Surplus = 20, 15 }), Refuse, CauseUnaccounted, codeNodeShort, ""},
 
 		// Bindings that fail whatever is free.

@@ -256,11 +256,13 @@ func (s simulation) certain(pool SizePool, backends []placed) []failure {
 		return []failure{short(backends[0].ID, codeReserved, s.host.memoryNodes(), needed)}
 	}
 	// The reservation under a cpuset or a policy: free pages of its nodes, and
-	// those that the reservation itself has just added. Surplus pages that the
-	// touch could still add do not count.
+	// those that this reservation and the guest's earlier ones have added.
+	// Surplus pages that the touch could still add do not count.
 	bound := pool.on(s.bound)
+	promised := pool.Reserved
 	for _, b := range backends {
-		if b.Pages > bound.Free+minus(pool.Reserved+b.Pages, all.Free) {
+		promised += b.Pages
+		if b.Pages > bound.Free+minus(promised, all.Free) {
 			return []failure{short(b.ID, codeNodeShort, s.bound, b.Pages)}
 		}
 	}
