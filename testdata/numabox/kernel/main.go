@@ -59,6 +59,7 @@ func run(ctx context.Context, args []string) int {
 	only := flags.String("case", "", "play only the cases with these `numbers`, separated by commas")
 	topology := flags.String("nodes", "two", "the machine: "+strings.Join(slices.Sorted(maps.Keys(topologies)), ", "))
 	limit := flags.Duration("timeout", 15*time.Minute, "for the machine as a whole")
+	sceneFile := flags.String("scene", "", "play only the case in this `file`, a line of JSON that a disagreement printed")
 	export := flags.String("export", "", "write the disagreements, or the cases of -case, as captured hosts into this `folder`")
 	shrink := flags.Int("shrink", 6, "how many disagreements to make minimal")
 	verbose := flags.Bool("v", false, "print every case")
@@ -77,6 +78,14 @@ func run(ctx context.Context, args []string) int {
 			return 2
 		}
 		options.Only = append(options.Only, n)
+	}
+	if *sceneFile != "" {
+		text, err := os.ReadFile(*sceneFile)
+		if err != nil {
+			fmt.Fprintf(os.Stderr, "kernel: -scene: %v\n", err)
+			return 2
+		}
+		options.Cases, options.Scene = 1, text
 	}
 	options.Suite = os.Getenv("SUITE")
 	if options.Suite == "" {

@@ -55,7 +55,7 @@ func (d dice) pools() scene {
 		s.Pools = append(s.Pools, pages)
 		total += pages
 	}
-	if d.chance(25) {
+	if d.chance(35) {
 		s.Overcommit = d.between(1, 8)
 	}
 	for n := pick(d, 0, 0, 1, 1, 2, 3); n > 0 && total > 0; n-- {

@@ -159,7 +159,7 @@ func (s *session) one(number int) error {
 	}
 	s.count(o)
 	kind, by := o.bad()
-	if s.options.Verbose || len(s.options.Only) > 0 {
+	if s.options.Verbose || len(s.options.Only) > 0 || s.options.Scene != nil {
 		s.port.send(wire.Message{Log: fmt.Sprintf("case %d: %s, %s\n%s", number, o.verdict.Decision, o.fate(), s.describe(o))})
 	}
 	if s.options.Export && len(s.options.Only) > 0 {
@@ -198,6 +198,9 @@ func (s *session) random(number int) (*outcome, error) {
 		}
 	}
 	sc, d := s.base, s.dice(s.options.Seed, number)
+	if s.options.Scene != nil {
+		return s.given(d)
+	}
 	// Any domain with huge pages of that size will do for a look at the pools.
 	sc.Domain = domain{WholeMiB: 2, Pages: pagesSize}
 	look, err := s.judge(sc)
@@ -215,6 +218,30 @@ func (s *session) random(number int) (*outcome, error) {
 			times = 2
 		}
 		if err := s.add(o, v, times); err != nil {
+			return nil, err
+		}
+	}
+	return o, nil
+}
+
+// given plays the scene that the options have, in all variants and often.
+func (s *session) given(d dice) (*outcome, error) {
+	var sc scene
+	if err := json.Unmarshal(s.options.Scene, &sc); err != nil {
+		return nil, err
+	}
+	if len(sc.Pools) != len(s.nodes) || len(sc.Holders) > len(s.holders) {
+		return nil, fmt.Errorf("a scene with %d nodes and %d holders, on a machine with %d and %d", len(sc.Pools), len(sc.Holders), len(s.nodes), len(s.holders))
+	}
+	if err := s.arrange(sc); err != nil {
+		return nil, err
+	}
+	o, err := s.judge(sc)
+	if err != nil {
+		return nil, err
+	}
+	for _, v := range d.variants(sc.Domain) {
+		if err := s.add(o, v, raceTimes); err != nil {
 			return nil, err
 		}
 	}
@@ -278,6 +305,9 @@ func (s *session) describe(o *outcome) string {
 	fmt.Fprintf(&b, "Judge: %s: %s\n", o.verdict.Decision, o.verdict.Summary)
 	for _, f := range o.verdict.Findings {
 		fmt.Fprintf(&b, "       %s (%s): %s\n", f.Severity, f.Code, f.Message)
+	}
+	if text, err := json.Marshal(sc); err == nil {
+		fmt.Fprintf(&b, "scene: %s\n", text)
 	}
 	return b.String()
 }

@@ -2,6 +2,8 @@
 // the initramfs, and one JSON object a line on the second serial port.
 package wire
 
+import "encoding/json"
+
 // OptionsFile is where the machine finds its [Options].
 const OptionsFile = "/options.json"
 
@@ -15,6 +17,9 @@ type Options struct {
 	Export  bool   `json:"export"`
 	Verbose bool   `json:"verbose"`
 	Suite   string `json:"suite"`
+	// Scene is a case to play instead of random ones, as a disagreement
+	// prints it.
+	Scene json.RawMessage `json:"scene,omitempty"`
 }
 
 // Message is one line of the machine's. One of the fields is set.
