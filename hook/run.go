@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"time"
 
@@ -45,10 +46,16 @@ func Run(args []string, stdin io.Reader, stderr io.Writer) int {
 	if behind == "" {
 		return exitAccept
 	}
-	if err := behind.run(args); err != nil {
-		// What libvirt would have made of it too.
-		fmt.Fprintln(stderr, guard.Printable(err.Error(), 400))
+	err := behind.run(args)
+	message := guard.Printable(err.Error(), 400)
+	if errors.Is(err, fs.ErrNotExist) || len(args) >= 3 && args[2] == "reconnect" {
+		// Taken away meanwhile, which is no hook to libvirt; or the one
+		// operation at which a failure kills a running guest.
+		c.note(entry{Message: message, Priority: warning})
+		return exitAccept
 	}
+	// What libvirt makes of a hook that it cannot run.
+	fmt.Fprintln(stderr, message)
 	return exitRefuse
 }
 

@@ -339,6 +339,9 @@ func TestSiteHook(t *testing.T) {
 		t.Errorf("not executable: %q, %q, %d", stdout, stderr, status)
 	}
 	write(0o755, "no program")
+	if stdout, stderr, status := run("", "x", "reconnect", "begin", "-"); stdout+stderr != "" || status != 0 {
+		t.Errorf("not runnable, and a running guest is at stake: %q, %q, %d", stdout, stderr, status)
+	}
 	if stdout, stderr, status := run("", "x", "started", "begin", "-"); stdout != "" || status == 0 || !strings.Contains(stderr, SiteSuffix) {
 		t.Errorf("not runnable: %q, %q, %d", stdout, stderr, status)
 	}
