@@ -53,42 +53,69 @@ type launch struct {
 	cpuset   Cpuset
 }
 
+// fate is how a launch ends under some rules.
+type fate struct {
+	must  []failure // nil: it can succeed
+	rules int       // under how many of all rules
+}
+
 // play simulates the launch under all rules. It returns why it must fail, or
 // else what may go wrong.
 func (l launch) play(host Host) (must []failure, risks []Finding) {
-	fails := make([]bool, len(allRules))
-	var failures [][]failure
 	matters := l.rulesThatMatter(host)
-	played := map[rules][]failure{} // nil: it can succeed
+	played := map[rules]*fate{}
+	var fates []*fate // the oldest rules' first
+	fails := make([]bool, len(allRules))
+	failing := 0
 	for i, r := range allRules {
 		r := r.only(matters)
-		short, known := played[r]
-		if !known {
+		f := played[r]
+		if f == nil {
+			f = &fate{}
 			var found []Finding
-			short, found = simulate(r, l.backends, l.cpuset, host)
-			played[r] = short
+			f.must, found = simulate(r, l.backends, l.cpuset, host)
 			for _, finding := range found {
 				same := func(known Finding) bool { return reflect.DeepEqual(known, finding) }
 				if !slices.ContainsFunc(risks, same) {
 					risks = append(risks, finding)
 				}
 			}
+			same := func(known *fate) bool { return reflect.DeepEqual(known.must, f.must) }
+			if known := slices.IndexFunc(fates, same); known >= 0 {
+				f = fates[known]
+			} else {
+				fates = append(fates, f)
+			}
+			played[r] = f
 		}
-		if short != nil {
+		f.rules++
+		if f.must != nil {
 			fails[i] = true
-			failures = append(failures, short)
+			failing++
 		}
 	}
-	if len(failures) == len(allRules) {
-		return commonest(failures), nil
+	if failing == len(allRules) {
+		return commonest(fates), nil
 	}
-	if len(failures) > 0 {
-		f := commonest(failures)[0]
+	if failing > 0 {
+		f := commonest(fates)[0]
 		f.code = codeSome
 		message := fmt.Sprintf("it fails %s: %s", condition(allRules, fails), f.text(host))
 		risks = append([]Finding{f.finding(host, SeverityWarn, message)}, risks...)
 	}
 	return nil, risks
+}
+
+// commonest returns the failures that most rules lead to, the newest of those
+// that as many do.
+func commonest(fates []*fate) []failure {
+	var best fate
+	for _, f := range fates {
+		if f.must != nil && f.rules >= best.rules {
+			best = *f
+		}
+	}
+	return best.must
 }
 
 // rulesThatMatter returns the rules that can make a difference to the launch:
@@ -108,25 +135,6 @@ func (l launch) rulesThatMatter(host Host) rules {
 		m.exactFiles = m.exactFiles || b.Bytes%page != 0 || b.ExactBytes%page != 0
 	}
 	return m
-}
-
-// commonest returns the failures that most rules lead to, the newest of those
-// that as many do.
-func commonest(failures [][]failure) []failure {
-	var best []failure
-	most := 0
-	for _, f := range failures {
-		count := 0
-		for _, other := range failures {
-			if reflect.DeepEqual(f, other) {
-				count++
-			}
-		}
-		if count >= most {
-			best, most = f, count
-		}
-	}
-	return best
 }
 
 // mustFail says whether the launch fails on that host whatever happens.

@@ -165,9 +165,9 @@ func (s simulation) place(b Backend) (placed, *failure) {
 }
 
 // unsupported is the failure of a memfd of pages that the kernel does not
-// have; for files libvirt looks for a mount first.
+// have. For files libvirt looks for a mount, which only such a kernel has.
 func unsupported(b Backend, host Host) *failure {
-	if slices.Contains(host.Sizes, b.PageKiB) {
+	if !b.Memfd || slices.Contains(host.Sizes, b.PageKiB) {
 		return nil
 	}
 	sizes := make([]string, len(host.Sizes))

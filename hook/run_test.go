@@ -147,7 +147,8 @@ func TestFaultsNeverRefuse(t *testing.T) {
 		{"failing", func(*testing.T) io.Reader { return iotest.ErrReader(errors.New("broken pipe\nforged")) }, nil, `broken pipe\nforged`},
 		{"panic", func(*testing.T) io.Reader { return panicking{} }, nil, `defect in hugeguard: boom\n\x1b`},
 		{"never ending", func(*testing.T) io.Reader { return never }, nil, "no verdict within 300ms"},
-		{"no sysfs", refused, func(h sysfstest.Host) { h.Remove("sys/devices/system/node/has_memory") }, "has_memory"},
+		{"no sysfs", refused, func(h sysfstest.Host) { h.Remove("sys") }, "there is no sysfs"},
+		{"no list of nodes", refused, func(h sysfstest.Host) { h.Remove("sys/devices/system/node/has_memory") }, "has_memory"},
 		{"no counter", refused, func(h sysfstest.Host) { h.Remove("sys/kernel/mm/hugepages/hugepages-2048kB/resv_hugepages") }, "resv_hugepages"},
 		{"binary counter", refused, func(h sysfstest.Host) {
 			h.Write("sys/devices/system/node/node0/hugepages/hugepages-2048kB/free_hugepages", "\x00\xff")

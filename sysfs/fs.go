@@ -107,6 +107,21 @@ func (f FS) ReadDir(name string) ([]string, error) {
 	return dir.Readdirnames(-1)
 }
 
+// errNoSysfs is that nothing of sysfs is there, so that nothing can be said of
+// what the kernel lacks: sysfs is not mounted, or is hidden in a container.
+var errNoSysfs = errors.New("there is no sysfs")
+
+// lacks says why a reader finds nothing: nil where the kernel lacks the thing,
+// errNoSysfs where that cannot be known.
+func (f FS) lacks() error {
+	for _, dir := range []string{poolDir, nodeDir} {
+		if _, err := os.Stat(f.Path(dir)); err == nil {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s: %w", f.Path("sys"), errNoSysfs)
+}
+
 // readNumber reads a file that holds one decimal number, as most files of
 // sysfs do.
 func (f FS) readNumber(name string) (uint64, error) {

@@ -29,7 +29,7 @@ type Node struct {
 func (f FS) Nodes() ([]Node, error) {
 	online, err := f.readList(nodeDir + "/online")
 	if errors.Is(err, fs.ErrNotExist) {
-		return []Node{{ID: 0, HasMemory: true, HasCPU: true}}, nil
+		return []Node{{ID: 0, HasMemory: true, HasCPU: true}}, f.lacks()
 	}
 	if err != nil {
 		return nil, err

@@ -37,7 +37,7 @@ type NodePool struct {
 func (f FS) PageSizes() ([]uint64, error) {
 	names, err := f.ReadDir(poolDir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return nil, f.lacks()
 	}
 	if err != nil {
 		return nil, err

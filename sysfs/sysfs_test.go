@@ -137,6 +137,13 @@ func TestAbsentIsNotZero(t *testing.T) {
 	check(t, "its pool", pool.Nodes, []sysfs.NodePool{{Node: 0, Total: 2048, Free: 512}})
 
 	h.Remove("sys/kernel/mm/hugepages")
+	if sizes, err := h.FS().PageSizes(); err == nil {
+		t.Errorf("a host without sysfs has page sizes %v", sizes)
+	}
+	if nodes, err := h.FS().Nodes(); err == nil {
+		t.Errorf("a host without sysfs has nodes %v", nodes)
+	}
+	h.Write("sys/devices/system/node/online", "0\n")
 	if sizes, err := h.FS().PageSizes(); sizes != nil || err != nil {
 		t.Errorf("a kernel without huge pages: %v, %v", sizes, err)
 	}
