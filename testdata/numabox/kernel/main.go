@@ -17,6 +17,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -177,8 +178,10 @@ func compare(ctx context.Context, options wire.Options, machine []string, limit 
 		return 0, err
 	}
 	fmt.Printf("%s, seed %d, %d cases\n", name, options.Seed, options.Cases)
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	late := time.AfterFunc(limit, func() { cancel(fmt.Errorf("it ran for %v", limit)) })
+	defer late.Stop()
 	qemu := exec.CommandContext(ctx, "nice", slices.Concat([]string{"qemu-system-x86_64"}, machine, []string{
 		"-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max,-erms,-fsrm", "-nodefaults", "-display", "none", "-no-reboot",
 		"-serial", "file:" + filepath.Join(work, "console"), "-serial", "stdio",
@@ -197,11 +200,12 @@ func compare(ctx context.Context, options wire.Options, machine []string, limit 
 	if err := qemu.Start(); err != nil {
 		return 0, err
 	}
-	table, bad, err := follow(out, cancel, export)
-	cancel()
+	table, bad, err := follow(out, func() { cancel(fmt.Errorf("it said nothing for %v", quietLimit)) }, export)
+	stopped := context.Cause(ctx)
+	cancel(nil)
 	// It has said all that it had to say, or will not.
 	if waited := qemu.Wait(); err == nil && table == nil {
-		err = fmt.Errorf("the machine ended without a result: %w", errors.Join(waited, context.Cause(ctx)))
+		err = fmt.Errorf("the machine ended without a result: %w", cmp.Or(stopped, waited, errors.New("it powered off")))
 	}
 	if table != nil {
 		fmt.Printf("\nseed %d, %s, %.0f s in all\n%s", options.Seed, name, time.Since(started).Seconds(), closing(*table))

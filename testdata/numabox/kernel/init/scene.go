@@ -367,7 +367,9 @@ func (d domain) command(v variant, m *machine) (c command, cpuset guard.NodeSet)
 		if !b.virtio {
 			at.Touch = int((at.Bytes + pageBytes - 1) / pageBytes)
 		}
-		context := v.Pinned && b.nodes != nil
+		// qemuBuildThreadContextProps goes by the nodes that the backend would
+		// have in any mode, and only for what is allocated at the start.
+		context := v.Pinned && b.nodes != nil && !b.virtio
 		switch b.mode {
 		case "strict":
 			at.Mode, at.Nodes = mpolBind, mask(b.nodes)

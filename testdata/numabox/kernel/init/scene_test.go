@@ -1,0 +1,70 @@
+package main
+
+import (
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"hugeguard/guard"
+)
+
+// TestParser compares what the guard reads out of a domain's XML with what the
+// domain was made of.
+func TestParser(t *testing.T) {
+	m := &machine{nodes: []int{0, 1, 2}, allNodes: []int{0, 1, 2}, allCPUs: []int{0, 1, 2}, cpusByID: map[int]unix.CPUSet{}}
+	host := guard.Host{Pools: []guard.SizePool{{PageKiB: pageKiB, Overcommit: 4}}}
+	for _, n := range m.nodes {
+		host.Pools[0].Nodes = append(host.Pools[0].Nodes, guard.NodePool{Node: n, Total: 8, Free: 8})
+	}
+	policies := map[string]guard.Policy{"": guard.PolicyDefault, "restrictive": guard.PolicyDefault,
+		"strict": guard.PolicyBind, "preferred": guard.PolicyPreferred, "interleave": guard.PolicyInterleave}
+	for number := range 5000 {
+		d := m.dice(1, number).domain(host)
+		xml := d.xml("case")
+		demand, err := guard.ParseDomain(xml)
+		if err != nil {
+			t.Fatalf("%v\n%s", err, xml)
+		}
+		want := d.backends(nil)
+		if d.Pages == pagesMixed {
+			// Whether 4 KiB is a huge page is for the host to say.
+			kept := demand.Backends[:0]
+			for _, b := range demand.Backends {
+				if b.PageKiB != 4 {
+					kept = append(kept, b)
+				}
+			}
+			demand.Backends = kept
+		}
+		if len(demand.Backends) != len(want) {
+			t.Fatalf("case %d: %d backends, want %d\n%s", number, len(demand.Backends), len(want), xml)
+		}
+		auto := d.Memory != nil && d.Memory.Auto
+		for i, b := range demand.Backends {
+			w := want[i]
+			policy, nodes := policies[w.mode], w.nodes
+			if auto && nodes == nil {
+				policy = policies[d.Memory.mode()]
+			}
+			if w.mode == "restrictive" {
+				nodes = nil
+			}
+			if b.ID != w.id || b.Bytes != uint64(w.mib)<<20 || b.Policy != policy || b.HostNodes.String() != nodes.String() ||
+				b.Memfd != (d.Source == "memfd") || b.Auto != (auto && w.nodes == nil) {
+				t.Fatalf("case %d: %+v, want %+v\n%s", number, b, w, xml)
+			}
+		}
+		for _, v := range []variant{{Cpuset: cpusetMemory}, {Cpuset: cpusetUnion}} {
+			if auto {
+				continue
+			}
+			got := demand.Cpuset.Nodes
+			if v.Cpuset == cpusetUnion {
+				got = demand.Cpuset.Union
+			}
+			if nodes, _, _ := d.confinement(v); nodes.String() != got.String() {
+				t.Fatalf("case %d: cpuset %s, want %s\n%s", number, got, nodes, xml)
+			}
+		}
+	}
+}
