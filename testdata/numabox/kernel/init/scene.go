@@ -10,25 +10,25 @@ import (
 
 // scene is one case: pools, those who hold pages already, and a domain.
 type scene struct {
-	Pools      []int // pages, by node
-	Overcommit int
-	Holders    []holder
+	Pools      []int    // pages, by node
+	Overcommit int      `json:",omitempty"`
+	Holders    []holder `json:",omitempty"`
 	// Resized are the pools that the nodes get when the holders have theirs;
 	// nil leaves them alone. Pages in use beyond it become surplus ones.
-	Resized []int
+	Resized []int `json:",omitempty"`
 	Domain  domain
 }
 
 // holder is somebody else's mapping.
 type holder struct {
 	Kind      kind
-	Shared    bool
-	NoReserve bool
+	Shared    bool `json:",omitempty"`
+	NoReserve bool `json:",omitempty"`
 	Pages     int
-	Touched   int
-	Mode      int // of mbind
-	Nodes     guard.NodeSet
-	Left      bool // a file that nobody maps any more
+	Touched   int           `json:",omitempty"`
+	Mode      int           `json:",omitempty"` // of mbind
+	Nodes     guard.NodeSet `json:",omitempty"`
+	Left      bool          `json:",omitempty"` // a file that nobody maps any more
 }
 
 func (h holder) String() string {
@@ -65,35 +65,34 @@ func (h holder) command(cpu int) command {
 // its XML by the guard, and from here, as libvirt does it, by [domain.backends].
 type domain struct {
 	// Cells are the guest's; a guest without has WholeMiB.
-	Cells    []cell
-	WholeMiB int
-	Devices  []device
-	Memory   *tuning // numatune/memory
-	Memfd    bool
-	Source   string // "", "file" or "memfd"
-	Shared   bool
-	Pages    string // the way in which the pages' size is given: one of pageForms
+	Cells    []cell   `json:",omitempty"`
+	WholeMiB int      `json:",omitempty"`
+	Devices  []device `json:",omitempty"`
+	Memory   *tuning  `json:",omitempty"` // numatune/memory
+	Source   string   `json:",omitempty"` // "", "file" or "memfd"
+	Shared   bool     `json:",omitempty"`
+	Pages    string   // the way in which the pages' size is given: one of pageForms
 }
 
 type cell struct {
 	MiB     int
-	Memnode *tuning
-	Normal  bool // its memory is no huge pages
+	Memnode *tuning `json:",omitempty"`
+	Normal  bool    `json:",omitempty"` // its memory is no huge pages
 }
 
 type device struct {
 	Model string // "dimm" or "virtio-mem"
 	MiB   int
 	Cell  int
-	Nodes guard.NodeSet // its own nodemask
-	Own   bool          // it has a page size of its own
+	Nodes guard.NodeSet `json:",omitempty"` // its own nodemask
+	Own   bool          `json:",omitempty"` // it has a page size of its own
 }
 
 // tuning is a mode and nodes; Auto leaves the nodes to numad.
 type tuning struct {
-	Mode  string // "": not given, which is strict
-	Nodes guard.NodeSet
-	Auto  bool
+	Mode  string        `json:",omitempty"` // "": not given, which is strict
+	Nodes guard.NodeSet `json:",omitempty"`
+	Auto  bool          `json:",omitempty"`
 }
 
 // The ways in which a domain can ask for huge pages.

@@ -1,0 +1,132 @@
+// Numabox proves hugeguard on a machine with two NUMA nodes: Debian's kernel, systemd, journald, AppArmor,
+// libvirt, QEMU and Open vSwitch with DPDK in a QEMU under software emulation. Nothing in it is simulated but
+// the CPUs. It installs hugeguard as an admin would, replays the incident at full size, and compares what the
+// guard says with what really becomes of a launch, scenario by scenario.
+//
+//	go run ./testdata/numabox                  # all of it
+//	go run ./testdata/numabox -run 'strict.*'  # the scenarios of that name
+//	go run ./testdata/numabox -shell           # a shell in the box
+//	SUITE=trixie go run ./testdata/numabox     # from Debian 13
+//
+// It needs root, some 3 GiB of memory and 2 GiB of disk. The root file system is kept in the user's cache
+// directory; nothing else stays.
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// began is when the run began, for the progress lines.
+var began = time.Now()
+
+func say(format string, args ...any) {
+	fmt.Printf("%5.0fs  %s\n", time.Since(began).Seconds(), fmt.Sprintf(format, args...))
+}
+
+type options struct {
+	suite  string
+	only   *regexp.Regexp // the scenarios to run; nil for all, and the rest
+	shell  bool
+	export string
+	limit  time.Duration
+}
+
+func main() {
+	// QEMU is to die with the thread that started it.
+	runtime.LockOSThread()
+	var o options
+	var only string
+	flag.StringVar(&o.suite, "suite", cmp.Or(os.Getenv("SUITE"), "bookworm"), "the Debian `release` of the box")
+	flag.StringVar(&only, "run", "", "run only the parts and scenarios whose name matches this `pattern`")
+	flag.BoolVar(&o.shell, "shell", false, "give a shell in the box")
+	flag.StringVar(&o.export, "export", "", "write every scenario as a captured host below this `directory`")
+	flag.DurationVar(&o.limit, "limit", 40*time.Minute, "give up after this time")
+	flag.Parse()
+	if flag.NArg() > 0 {
+		fmt.Fprintf(os.Stderr, "numabox: %q is not an option\n", flag.Arg(0))
+		os.Exit(2)
+	}
+	if only != "" {
+		var err error
+		if o.only, err = regexp.Compile("^(?:" + only + ")$"); err != nil {
+			fmt.Fprintln(os.Stderr, "numabox:", err)
+			os.Exit(2)
+		}
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	if err := run(ctx, o); err != nil {
+		if ctx.Err() != nil {
+			err = errors.New("interrupted")
+		}
+		fmt.Fprintln(os.Stderr, "numabox:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, o options) (err error) {
+	if !o.shell {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, o.limit, fmt.Errorf("not done within %v", o.limit))
+		defer cancel()
+	}
+	if err := provide(ctx); err != nil {
+		return err
+	}
+	b := &box{ctx: ctx}
+	if b.image, err = getImage(ctx, o.suite); err != nil {
+		return err
+	}
+	defer b.image.lock.Close()
+	if b.dir, err = os.MkdirTemp("", "numabox-"); err != nil {
+		return err
+	}
+	defer os.RemoveAll(b.dir)
+	if err := b.buildProduct(ctx); err != nil {
+		return err
+	}
+	say("booting Debian %s: kernel %s, libvirt %s, QEMU %s, Open vSwitch %s", o.suite, b.image.version("linux-image-cloud-amd64"),
+		b.image.version("libvirt-daemon"), b.image.version("qemu-system-x86"), b.image.version("openvswitch-switch-dpdk"))
+	defer func() {
+		b.stop()
+		if err != nil && ctx.Err() == nil {
+			keepConsole(b.path("console"))
+		}
+	}()
+	if err := b.start(5 * time.Minute); err != nil {
+		return fmt.Errorf("boot: %w", err)
+	}
+	say("the box is up")
+	if o.shell {
+		return b.shell()
+	}
+	return b.prove(o)
+}
+
+func (i *image) version(pkg string) string { return cmp.Or(i.versions[pkg], "?") }
+
+// keepConsole saves what the box printed, for whoever wants to know why it failed.
+func keepConsole(from string) {
+	text, err := os.ReadFile(from)
+	if err != nil {
+		return
+	}
+	to := filepath.Join(os.TempDir(), "hugeguard-numabox.console")
+	if err := os.WriteFile(to, text, 0o644); err != nil {
+		return
+	}
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	fmt.Fprintf(os.Stderr, "the box's console is in %s; it ends with\n%s\n", to, strings.Join(lines[max(0, len(lines)-10):], "\n"))
+}

@@ -1,0 +1,3 @@
+package main
+
+func (b *box) prove(o options) error { return nil }
