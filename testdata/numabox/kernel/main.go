@@ -30,6 +30,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -189,6 +190,9 @@ func compare(ctx context.Context, options wire.Options, machine []string, limit 
 		// Zeroing what nobody reads is most of the work under emulation.
 		"-append", "console=ttyS0 panic=-1 quiet init_on_alloc=0 mitigations=off nokaslr clearcpuid=112 cgroup_no_v1=all",
 	})...)
+	// The death of the thread that starts it counts as ours.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	qemu.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	qemu.Stderr = os.Stderr
 	qemu.WaitDelay = 10 * time.Second
