@@ -33,6 +33,7 @@ type Node struct {
 type Mount struct {
 	Path    string
 	PageKiB uint64
+	Minimum bool // pages are set aside for it: reserved, but not for others
 }
 
 // SizePool is the huge pages of one size; all counts are pages.

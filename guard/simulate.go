@@ -252,7 +252,7 @@ func (s simulation) certain(pool SizePool, backends []placed) []failure {
 	}
 	// The reservation: all that is free, less what others were promised.
 	all := pool.on(s.host.memoryNodes())
-	if needed := sum(backends); needed > minus(all.Free+pool.headroom(), pool.Reserved) {
+	if needed := sum(backends); needed > minus(all.Free+pool.headroom(), pool.Reserved) && !s.setAside(pool) {
 		return []failure{short(backends[0].ID, codeReserved, s.host.memoryNodes(), needed)}
 	}
 	// The reservation under a cpuset or a policy: free pages of its nodes, and
@@ -267,6 +267,12 @@ func (s simulation) certain(pool SizePool, backends []placed) []failure {
 		}
 	}
 	return nil
+}
+
+// setAside says that some of a pool's reserved pages may be this guest's to
+// take, since its mount sets them aside (hugepage_subpool_get_pages).
+func (s simulation) setAside(pool SizePool) bool {
+	return slices.ContainsFunc(s.host.Mounts, func(m Mount) bool { return m.Minimum && m.PageKiB == pool.PageKiB })
 }
 
 // requests is what backends want of which nodes.
@@ -297,6 +303,11 @@ func (s simulation) risks(pool SizePool, backends []placed) []Finding {
 	all := pool.on(memory)
 	page := Size(pool.PageKiB)
 	needed := sum(backends)
+	if needed > minus(all.Free+pool.headroom(), pool.Reserved) {
+		warn(codeReserved, memory, needed,
+			"it fits only if enough of the %d reserved %s pages are those that a hugetlbfs mount sets aside for it (min_size)", pool.Reserved, page)
+		return found
+	}
 	if needed > minus(all.Free, pool.Reserved) || assign(requests(backends), pool.freeByNode(), 0) != nil {
 		warn(codeOvercommit, memory, needed,
 			"it fits only if the kernel can make surplus %s pages where they are needed (nr_overcommit_hugepages), which it promises to nobody", page)

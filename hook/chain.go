@@ -1,7 +1,9 @@
 package hook
 
 import (
+	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"syscall"
 
@@ -28,7 +30,12 @@ func findSite() site {
 	// As libvirt does it, a hook that is not executable is no hook
 	// (virFileIsExecutable).
 	path := self + SiteSuffix
-	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() || unix.Access(path, unix.X_OK) != nil {
+	info, err := os.Stat(path)
+	if err != nil || !info.Mode().IsRegular() || unix.Access(path, unix.X_OK) != nil {
+		return ""
+	}
+	// A link to ourselves would go round for ever.
+	if own, err := os.Stat("/proc/self/exe"); err != nil || os.SameFile(own, info) {
 		return ""
 	}
 	return site(path)
@@ -62,6 +69,13 @@ func keep(in io.Reader) io.Reader {
 		return failingReader{err}
 	}
 	return io.NewSectionReader(memory, 0, size)
+}
+
+// gone says that the site's hook is there no more. A failing exec does not:
+// the interpreter of a script may be what is missing.
+func (s site) gone() bool {
+	_, err := os.Stat(string(s))
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 // failingReader is a reader that only fails.

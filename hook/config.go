@@ -64,13 +64,14 @@ func ReadConfig(root sysfs.FS) (Config, error) {
 	return config, err
 }
 
-// parseConfig reads lines of "key = value"; # begins a comment line.
+// parseConfig reads lines of "key = value"; # begins a comment, at the start of
+// a line or after white space.
 func parseConfig(text string) (Config, error) {
 	config := defaultConfig()
 	var wrong []error
 	for i, line := range strings.Split(text, "\n") {
-		line = strings.TrimSpace(line)
-		if line == "" || line[0] == '#' {
+		line, _, _ = strings.Cut(" "+strings.ReplaceAll(line, "\t", " "), " #")
+		if line = strings.TrimSpace(line); line == "" {
 			continue
 		}
 		key, value, ok := strings.Cut(line, "=")

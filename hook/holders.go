@@ -28,9 +28,10 @@ type fileKey struct {
 	sysv   bool
 }
 
-// share is what one process has touched of a file, in pages by node.
+// share is what one process has touched of a part of a file, in pages by node.
 type share struct {
 	holder holderKey
+	offset uint64 // where the part begins
 	pages  map[int]uint64
 }
 
@@ -48,7 +49,7 @@ func (l *ledger) add(who holderKey, mappings []sysfs.Mapping) {
 			continue
 		}
 		who.pageKiB = m.PageKiB
-		s := share{who, m.Pages}
+		s := share{who, m.Offset, m.Pages}
 		if m.Anon > 0 || m.Device == "" {
 			l.private = append(l.private, s)
 			continue
@@ -63,8 +64,9 @@ func (l *ledger) add(who holderKey, mappings []sysfs.Mapping) {
 
 // holders returns the sum of it all. A file's pages count once, and belong to
 // the guest among those who map it: a vhost-user back end such as Open vSwitch
-// maps the memory of the guests that it serves. Every process sees a subset
-// of a file's pages, so the largest share on a node is at most what lies there.
+// maps the memory of the guests that it serves, once for each of their ports.
+// Every process has touched some of a file's pages, so the largest share on a
+// node is at most what lies there.
 func (l *ledger) holders() []guard.Holder {
 	sums := map[holderKey]map[int]uint64{}
 	charge := func(who holderKey, pages map[int]uint64) {
@@ -85,9 +87,7 @@ func (l *ledger) holders() []guard.Holder {
 		})
 		pages := map[int]uint64{}
 		for _, s := range shares {
-			for node, n := range s.pages {
-				pages[node] = max(pages[node], n)
-			}
+			atLeast(pages, s.pages)
 		}
 		charge(owner.holder, pages)
 	}
@@ -101,24 +101,44 @@ func (l *ledger) holders() []guard.Holder {
 	return list
 }
 
-// mergeMappings adds up the mappings that one process has of one file: parts
-// of it, as DPDK maps its memory segments.
+// mergeMappings adds up what one process has of one file: parts of it, as DPDK
+// maps its memory segments, each of which it may map several times.
 func mergeMappings(shares []share) []share {
-	byPID := map[int]int{}
-	var merged []share
+	type part struct {
+		pid    int
+		offset uint64
+	}
+	parts := map[part]map[int]uint64{}
+	holders := map[int]holderKey{}
 	for _, s := range shares {
-		at, known := byPID[s.holder.pid]
-		if !known {
-			byPID[s.holder.pid] = len(merged)
-			own := map[int]uint64{}
-			merged = append(merged, share{s.holder, own})
-			at = len(merged) - 1
+		p := part{s.holder.pid, s.offset}
+		if parts[p] == nil {
+			parts[p] = map[int]uint64{}
 		}
-		for node, n := range s.pages {
-			merged[at].pages[node] += n
+		atLeast(parts[p], s.pages)
+		holders[s.holder.pid] = s.holder
+	}
+	sums := map[int]map[int]uint64{}
+	for p, pages := range parts {
+		if sums[p.pid] == nil {
+			sums[p.pid] = map[int]uint64{}
+		}
+		for node, n := range pages {
+			sums[p.pid][node] += n
 		}
 	}
+	merged := make([]share, 0, len(sums))
+	for pid, pages := range sums {
+		merged = append(merged, share{holder: holders[pid], pages: pages})
+	}
 	return merged
+}
+
+// atLeast raises the counts of pages to those of other.
+func atLeast(pages, other map[int]uint64) {
+	for node, n := range other {
+		pages[node] = max(pages[node], n)
+	}
 }
 
 // rank says who of several that map a file owns it: the guest, else the

@@ -70,17 +70,19 @@ func TestLedger(t *testing.T) {
 		return sysfs.Mapping{Device: "00:10", Inode: inode, PageKiB: 2048, Pages: map[int]uint64{node: pages}}
 	}
 	var l ledger
-	// A guest's memory, of which Open vSwitch has touched less; memory of
-	// Open vSwitch's own in two mappings of one file; a private copy; memory
+	// A guest's memory, which Open vSwitch maps for each of two ports; memory
+	// of Open vSwitch's own in two parts of one file; a private copy; memory
 	// that Open vSwitch shares with a process that it serves; an untouched
-	// mapping; SysV segment 0, which has inode 0, in two processes.
-	l.add(ovs, []sysfs.Mapping{file(1, 0, 100), file(2, 0, 7), file(2, 1, 5), file(3, 1, 4), {Device: "00:10", Inode: 4}, {Device: "00:0e", PageKiB: 2048, Pages: map[int]uint64{0: 1}}})
+	// mapping; a SysV segment in two processes, whose number is a memfd's inode.
+	second := file(2, 1, 5)
+	second.Offset = 1 << 30
+	l.add(ovs, []sysfs.Mapping{file(1, 0, 256), file(1, 0, 256), file(2, 0, 7), second, file(3, 1, 4), {Device: "00:10", Inode: 4}, {Device: "00:10", Inode: 7, PageKiB: 2048, File: "/memfd:x (deleted)", Pages: map[int]uint64{0: 1}}, {Device: "00:10", Inode: 7, File: "/SYSV00000000 (deleted)", PageKiB: 2048, Pages: map[int]uint64{0: 1}}})
 	l.add(guest, []sysfs.Mapping{file(1, 0, 256)})
-	l.add(other, []sysfs.Mapping{file(3, 1, 4), {Device: "00:10", Inode: 9, PageKiB: 1 << 20, Anon: 2, Pages: map[int]uint64{1: 2}}, {Device: "00:0e", PageKiB: 2048, Pages: map[int]uint64{0: 1}}})
+	l.add(other, []sysfs.Mapping{file(3, 1, 4), {Device: "00:10", Inode: 9, PageKiB: 1 << 20, Anon: 2, Pages: map[int]uint64{1: 2}}, {Device: "00:10", Inode: 7, File: "/SYSV00000000 (deleted)", PageKiB: 2048, Pages: map[int]uint64{0: 1}}})
 	want := []guard.Holder{
 		{Kind: guard.HolderProcess, Name: "testpmd", PID: 10, PageKiB: 2048, Pages: map[int]uint64{0: 1, 1: 4}},
 		{Kind: guard.HolderProcess, Name: "testpmd", PID: 10, PageKiB: 1 << 20, Pages: map[int]uint64{1: 2}},
-		{Kind: guard.HolderOVS, Name: "ovs-vswitchd", PID: 20, PageKiB: 2048, Pages: map[int]uint64{0: 7, 1: 5}},
+		{Kind: guard.HolderOVS, Name: "ovs-vswitchd", PID: 20, PageKiB: 2048, Pages: map[int]uint64{0: 8, 1: 5}},
 		{Kind: guard.HolderGuest, Name: "a", PID: 30, PageKiB: 2048, Pages: map[int]uint64{0: 256}},
 	}
 	if diff := cmp.Diff(want, l.holders()); diff != "" {

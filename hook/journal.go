@@ -42,7 +42,14 @@ func sendToJournal(e entry) error {
 		fields[key] = value
 	}
 	sent := make(chan error, 1)
-	go func() { sent <- journal.Send(e.Message, e.Priority, fields) }()
+	go func() {
+		defer func() {
+			if r := recover(); r != nil {
+				sent <- defect(r)
+			}
+		}()
+		sent <- journal.Send(e.Message, e.Priority, fields)
+	}()
 	select {
 	case err := <-sent:
 		return err

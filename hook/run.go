@@ -13,7 +13,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"time"
 
@@ -39,7 +38,7 @@ func Run(args []string, stdin io.Reader, stderr io.Writer) int {
 		if behind != "" {
 			c.stdin = keep(stdin)
 		}
-		if status := c.prepare(); status != exitAccept {
+		if status := c.guarded(); status != exitAccept {
 			return status
 		}
 	}
@@ -48,7 +47,7 @@ func Run(args []string, stdin io.Reader, stderr io.Writer) int {
 	}
 	err := behind.run(args)
 	message := guard.Printable(err.Error(), 400)
-	if errors.Is(err, fs.ErrNotExist) || len(args) >= 3 && args[2] == "reconnect" {
+	if behind.gone() || len(args) >= 3 && args[2] == "reconnect" {
 		// Taken away meanwhile, which is no hook to libvirt; or the one
 		// operation at which a failure kills a running guest.
 		c.note(entry{Message: message, Priority: warning})
@@ -69,6 +68,21 @@ type call struct {
 	privileged bool // may look into other processes
 	config     Config
 }
+
+// guarded is prepare, of whose defects no launch must die.
+func (c *call) guarded() (status int) {
+	defer func() {
+		if r := recover(); r != nil {
+			// The journal may be what is broken.
+			c.journal = sendToJournal
+			status = c.fault(defect(r))
+		}
+	}()
+	return c.prepare()
+}
+
+// defect is a panic as an error.
+func defect(r any) error { return fmt.Errorf("defect in hugeguard: %v", r) }
 
 // prepare judges a launch within the deadline and returns the exit status.
 func (c *call) prepare() int {
@@ -124,7 +138,7 @@ func (c *call) judge(deadline time.Time) <-chan outcome {
 			// A defect here must cost neither the launch nor a verdict that
 			// stood before it.
 			if r := recover(); r != nil && !answered {
-				verdicts <- outcome{err: fmt.Errorf("defect in hugeguard: %v", r)}
+				verdicts <- outcome{err: defect(r)}
 			}
 		}()
 		demand, err := c.readDemand()
@@ -148,7 +162,13 @@ func (c *call) judge(deadline time.Time) <-chan outcome {
 			return
 		}
 		// Leave a part of the time to say it all.
-		AddHolders(c.fs, &host, deadline.Add(-c.config.Deadline/10))
+		deadline = deadline.Add(-c.config.Deadline / 10)
+		AddHolders(c.fs, &host, deadline)
+		// Looking for them took a while, in which pages may have come back.
+		// The later counters belong to the holders, too.
+		if later, err := Survey(c.fs, demand); err == nil {
+			host.Pools = later.Pools
+		}
 		verdicts <- outcome{verdict: guard.Judge(demand, host)}
 	}()
 	return verdicts

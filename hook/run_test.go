@@ -148,6 +148,7 @@ func TestFaultsNeverRefuse(t *testing.T) {
 		{"panic", func(*testing.T) io.Reader { return panicking{} }, nil, `defect in hugeguard: boom\n\x1b`},
 		{"never ending", func(*testing.T) io.Reader { return never }, nil, "no verdict within 300ms"},
 		{"no sysfs", refused, func(h sysfstest.Host) { h.Remove("sys") }, "there is no sysfs"},
+		{"no node with memory", refused, func(h sysfstest.Host) { h.Write("sys/devices/system/node/has_memory", "\n") }, "no node has memory"},
 		{"no list of nodes", refused, func(h sysfstest.Host) { h.Remove("sys/devices/system/node/has_memory") }, "has_memory"},
 		{"no counter", refused, func(h sysfstest.Host) { h.Remove("sys/kernel/mm/hugepages/hugepages-2048kB/resv_hugepages") }, "resv_hugepages"},
 		{"binary counter", refused, func(h sysfstest.Host) {
@@ -248,6 +249,31 @@ func TestParseConfig(t *testing.T) {
 	}
 }
 
+// TestConfigOfREADME: what the README shows is taken as it stands.
+func TestConfigOfREADME(t *testing.T) {
+	text, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, block, ok := strings.Cut(string(text), "`/etc/hugeguard.conf` is optional:\n\n")
+	block, _, ok2 := strings.Cut(block, "\n\n")
+	if config, err := parseConfig(block); !ok || !ok2 || err != nil || config != defaultConfig() {
+		t.Errorf("%q: %+v, %v", block, config, err)
+	}
+	if config, err := parseConfig(strings.Replace(block, "enforce", "warn", 1)); err != nil || config.Mode != WarnOnly {
+		t.Errorf("%+v, %v", config, err)
+	}
+}
+
+// TestPanicOutsideOfJudging: a defect in telling costs no launch either.
+func TestPanicOutsideOfJudging(t *testing.T) {
+	f := newFixture(t, strings.NewReader(domain(t, "prepare.xml")))
+	f.journal = func(entry) error { panic("boom") }
+	if status := f.guarded(); status != exitAccept {
+		t.Errorf("status %d", status)
+	}
+}
+
 // TestWrongConfig: a wrong line is told and does not disable the guard.
 func TestWrongConfig(t *testing.T) {
 	f := newFixture(t, strings.NewReader(domain(t, "prepare.xml")))
@@ -333,6 +359,19 @@ func TestSiteHook(t *testing.T) {
 				t.Errorf("%s: the site's hook saw %.200q, want %.200q (%v)", operation, got, want, err)
 			}
 		}
+	}
+	// A missing interpreter is no missing hook.
+	write(0o755, "#!/no/such/interpreter\n")
+	if _, stderr, status := run("", "x", "started", "begin", "-"); status == 0 || stderr == "" {
+		t.Errorf("no interpreter: %q, %d", stderr, status)
+	}
+	// A link to ourselves is not run for ever.
+	os.Remove(site)
+	if err := os.Symlink(program, site); err != nil {
+		t.Fatal(err)
+	}
+	if stdout, stderr, status := run("", "x", "started", "begin", "-"); stdout+stderr != "" || status != 0 {
+		t.Errorf("a link to ourselves: %q, %q, %d", stdout, stderr, status)
 	}
 	// As with libvirt: not executable is not there, not runnable is a failure.
 	write(0o644, script)

@@ -52,7 +52,7 @@ func survey(fs sysfs.FS, wanted func(guard.Host) []uint64) (guard.Host, error) {
 		return host, err
 	}
 	for _, m := range mounts {
-		host.Mounts = append(host.Mounts, guard.Mount{Path: m.Path, PageKiB: cmp.Or(m.PageKiB, host.DefaultPageKiB)})
+		host.Mounts = append(host.Mounts, guard.Mount{Path: m.Path, PageKiB: cmp.Or(m.PageKiB, host.DefaultPageKiB), Minimum: m.Minimum})
 	}
 	for _, kib := range wanted(host) {
 		pool, ok, err := fs.Pool(kib, nodes)

@@ -10,6 +10,7 @@ import (
 type Mount struct {
 	Path    string // where it is mounted
 	PageKiB uint64 // its page size in KiB; 0 where the kernel does not print it: the default size
+	Minimum bool   // pages are set aside for it (min_size=): reserved, but free to its files
 }
 
 // HugetlbMounts returns the hugetlbfs mounts in the order of /proc/mounts,
@@ -39,6 +40,7 @@ func parseHugetlbMounts(text string) ([]Mount, error) {
 		for _, option := range strings.Split(fields[3], ",") {
 			value, ok := strings.CutPrefix(option, "pagesize=")
 			if !ok {
+				mount.Minimum = mount.Minimum || strings.HasPrefix(option, "min_size=")
 				continue
 			}
 			kib, err := parseBinarySize(value)

@@ -42,6 +42,9 @@ func (f FS) Nodes() ([]Node, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(memory) == 0 {
+		return nil, fmt.Errorf("%s: no node has memory", f.Path(nodeDir+"/has_memory"))
+	}
 	nodes := make([]Node, len(online))
 	for i, id := range online {
 		_, hasMemory := slices.BinarySearch(memory, id)

@@ -28,10 +28,11 @@ func TestParseHugetlbMounts(t *testing.T) {
 hugetlbfs /dev/hugepages hugetlbfs rw,relatime,pagesize=2M 0 0
 none /mnt/one\040gig hugetlbfs rw,pagesize=1024M,size=2097152K 0 0
 none /huge hugetlbfs rw 0 0
+none /min hugetlbfs rw,pagesize=2M,min_size=64M 0 0
 hugetlbfs /tmp tmpfs rw,pagesize=2M 0 0
 `
 	got, err := parseHugetlbMounts(text)
-	want := []Mount{{"/dev/hugepages", 2048}, {"/mnt/one gig", 1 << 20}, {"/huge", 0}}
+	want := []Mount{{"/dev/hugepages", 2048, false}, {"/mnt/one gig", 1 << 20, false}, {"/huge", 0, false}, {"/min", 2048, true}}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%v, %v, want %v", got, err, want)
 	}
@@ -71,10 +72,10 @@ func TestParseNUMAMaps(t *testing.T) {
 
 func TestAddFiles(t *testing.T) {
 	mappings := []Mapping{{Start: 0x7f00}, {Start: 0x8f00}, {Start: 0x9f00}}
-	err := addFiles(mappings, `7f00-7fff rw-s 00000000 00:0f 4711       /dev/hugepages/a  b\040\012c (deleted)
+	err := addFiles(mappings, `7f00-7fff rw-s 00200000 00:0f 4711       /dev/hugepages/a  b\040\012c (deleted)
 9f00-9fff rw-p 00000000 00:00 0 
 `)
-	want := []Mapping{{Start: 0x7f00, File: "/dev/hugepages/a  b\\040\nc (deleted)", Device: "00:0f", Inode: 4711}, {Start: 0x8f00}, {Start: 0x9f00, Device: "00:00"}}
+	want := []Mapping{{Start: 0x7f00, File: "/dev/hugepages/a  b\\040\nc (deleted)", Device: "00:0f", Inode: 4711, Offset: 2 << 20}, {Start: 0x8f00}, {Start: 0x9f00, Device: "00:00"}}
 	if err != nil || !reflect.DeepEqual(mappings, want) {
 		t.Errorf("%+v, %v", mappings, err)
 	}

@@ -78,6 +78,7 @@ type Mapping struct {
 	File    string         // the mapped file; memory without one is /memfd:NAME, /anon_hugepage or /SYSVkey with " (deleted)"
 	Device  string         // the file's device, "major:minor"; "" where the mapping went away while it was read
 	Inode   uint64         // the file's inode, 0 among them; with Device it tells that two processes map the same pages
+	Offset  uint64         // where in the file it begins, in bytes
 	PageKiB uint64         // the size of its pages in KiB; 0 where it has none yet
 	Anon    uint64         // how many of its pages are private copies, no other process's
 	Pages   map[int]uint64 // pages that this process has touched, by node
@@ -203,6 +204,9 @@ func addFiles(mappings []Mapping, maps string) error {
 		}
 		if m.Inode, err = parseNumber(words[4]); err != nil {
 			return fmt.Errorf("%s: inode: %w", quote(line), err)
+		}
+		if m.Offset, err = strconv.ParseUint(words[2], 16, 64); err != nil {
+			return fmt.Errorf("%s: offset: %w", quote(line), err)
 		}
 		m.Device = words[3]
 		if len(words) > 5 {

@@ -58,7 +58,7 @@ func TestIncident(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	check(t, "mounts", mounts, []sysfs.Mount{{"/dev/hugepages", 2048}, {"/dev/hugepages1G", 1 << 20}})
+	check(t, "mounts", mounts, []sysfs.Mount{{"/dev/hugepages", 2048, false}, {"/dev/hugepages1G", 1 << 20, false}})
 	distances, err := host.Distances(1)
 	if err != nil {
 		t.Fatal(err)
