@@ -375,9 +375,10 @@ func (d domain) command(v variant, m *machine) (c command, cpuset guard.NodeSet)
 		case "interleave":
 			at.Mode, at.Nodes = mpolInterleave, mask(b.nodes)
 		case "preferred":
-			at.Mode, at.Nodes = mpolPreferred, mask(b.nodes[:1])
+			// QEMU passes all nodes; the kernel takes the first that the cpuset allows.
+			at.Mode, at.Nodes = mpolPreferred, mask(b.nodes)
 			if v.Many {
-				at.Mode, at.Nodes = mpolPreferredMany, mask(b.nodes)
+				at.Mode = mpolPreferredMany
 			}
 		case "restrictive":
 			context = context && v.Restrictive
