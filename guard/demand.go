@@ -25,6 +25,9 @@ type Backend struct {
 	// Cpuset is the set that restrictive mode confines it to; nil otherwise.
 	Cpuset NodeSet `json:"cpuset,omitempty"`
 
+	// Threads are the nodes whose CPUs QEMU is to prepare restrictive memory
+	// from (qemuBuildThreadContextProps); nil otherwise.
+	Threads NodeSet `json:"-"`
 	// ExactBytes is the size in bytes as the XML has it, which is what counts
 	// at a restore or an incoming migration.
 	ExactBytes uint64 `json:"-"`

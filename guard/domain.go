@@ -226,7 +226,7 @@ func (b *builder) bind(backend *Backend, cell int, own NodeSet, ownFrom string) 
 	case mode == "restrictive":
 		// QEMU is told nothing, the cpuset alone confines the pages. A
 		// memnode's own set is only that of its CPUs' threads.
-		backend.Cpuset, nodes = b.demand.Cpuset.Nodes, nil
+		backend.Cpuset, backend.Threads, nodes = b.demand.Cpuset.Nodes, nodes, nil
 		if backend.Cpuset != nil {
 			backend.Strength = Hard
 		}

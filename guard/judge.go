@@ -27,6 +27,11 @@ func Judge(demand Demand, host Host) Verdict {
 	}
 	l := launch{backends, demand.Cpuset}
 	must, risks := l.play(host)
+	if must != nil && l.fitsOtherDefault(demand, host) {
+		f := must[0].finding(host, SeverityWarn, fmt.Sprintf("it fails if libvirt takes pages of %s, the domain naming none: %s", Size(must[0].pageKiB), must[0].text(host)))
+		f.Code = codeDefault
+		must, risks = nil, []Finding{f}
+	}
 	if must == nil {
 		v.Findings = append(v.Findings, risks...)
 		v.Findings = append(v.Findings, plugging(host, backends)...)
@@ -45,6 +50,25 @@ func Judge(demand Demand, host Host) Verdict {
 	v.Remedy = append(v.Remedy, remedies(host, must, v.Cause)...)
 	v.Summary = summary(host, must[0], v.blame, v.Remedy)
 	return v
+}
+
+// fitsOtherDefault says whether a launch of pages without a size could succeed
+// with another size than the one that libvirt is thought to take: what was
+// mounted when the daemon started and hugetlbfs_mount in qemu.conf decide.
+func (l launch) fitsOtherDefault(demand Demand, host Host) bool {
+	if !slices.ContainsFunc(demand.Backends, func(b Backend) bool { return b.PageKiB == 0 }) {
+		return false
+	}
+	for _, mount := range host.Mounts {
+		// As if that mount were the one, and no size the kernel's default.
+		other := host
+		other.Mounts, other.DefaultPageKiB = append([]Mount{mount}, host.Mounts...), 0
+		backends, left := resolve(demand, other)
+		if left == nil && !(launch{backends, l.cpuset}).mustFail(other) {
+			return true
+		}
+	}
+	return false
 }
 
 // launch is what a domain asks for, with the host's part settled.
@@ -148,12 +172,12 @@ func (l launch) mustFail(host Host) bool {
 func (d Demand) PageSizes(host Host) []uint64 {
 	var sizes []uint64
 	for _, b := range d.Backends {
-		kib := b.PageKiB
-		if kib == 0 {
-			kib = host.defaultMountKiB()
-		}
-		if kib != 0 && kib != host.BasePageKiB {
-			sizes = append(sizes, kib)
+		if b.PageKiB == 0 {
+			for _, mount := range host.Mounts {
+				sizes = append(sizes, mount.PageKiB)
+			}
+		} else if b.PageKiB != host.BasePageKiB {
+			sizes = append(sizes, b.PageKiB)
 		}
 	}
 	slices.Sort(sizes)

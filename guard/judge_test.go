@@ -85,6 +85,24 @@ func parse(t *testing.T, xml string) Demand {
 
 const twoMiB = "<hugepages><page size='2' unit='MiB'/></hugepages>"
 
+// withGiB adds a pool of 1 GiB pages on node 0.
+func withGiB(h Host, free uint64) Host {
+	h.Pools = append(slices.Clone(h.Pools), SizePool{PageKiB: 1 << 20, Nodes: []NodePool{{Node: 0, Total: free, Free: free}}})
+	return h
+}
+
+// unmounted leaves only the mount of 1 GiB pages.
+func unmounted(h Host) Host {
+	h.Mounts = h.Mounts[1:]
+	return h
+}
+
+// setAside gives the mount of 2 MiB pages a min_size.
+func setAside(h Host) Host {
+	h.Mounts = []Mount{{"/dev/hugepages", 2048, true}}
+	return h
+}
+
 // TestJudge plays launches whose outcome was measured on a two-node machine
 // with libvirt 9.0, QEMU 7.2 and Linux 6.1 (and with libvirt 11.3, QEMU 10.0
 // and Linux 6.12 where they differ).
@@ -169,6 +187,10 @@ func TestJudge(t *testing.T) {
 		{"less than a page", plain(t, 512, "", "<hugepages><page size='1' unit='GiB'/></hugepages>"), pages(1000), Refuse, CauseSizeMismatch, codeSize, "less than one page of 1 GiB"},
 		{"a size the kernel lacks, in a memfd", plain(t, 512, "", "<hugepages><page size='16' unit='MiB'/></hugepages><source type='memfd'/>"), pages(1000), Refuse, CausePageSizeUnsupported, codePageSize, "this kernel has 2 MiB, 1 GiB"},
 		{"a size without a mount is libvirt's", plain(t, 512, "", "<hugepages><page size='16' unit='MiB'/></hugepages>"), pages(1), Allow, "", codeLeftToOthers, "no hugetlbfs mount for 16 MiB"},
+		{"no size, short of the default and of the other", plain(t, 512, "", "<hugepages/>"), pages(100), Refuse, CausePoolTooSmall, codeNodeShort, "node 0 has 100 free 2 MiB huge pages, 256 needed"},
+		{"no size, short of the default alone", plain(t, 1024, "", "<hugepages/>"), withGiB(pages(100), 1), Warn, "", codeDefault, "it fails if libvirt takes pages of 2 MiB"},
+		{"no size, the default not mounted", plain(t, 1024, "", "<hugepages/>"), unmounted(withGiB(pages(600), 0)), Refuse, CausePoolMissing, codeNodeShort, "0 free 1 GiB huge pages, 1 needed"},
+		{"reserved for the mount itself", plain(t, 400, "", twoMiB), setAside(reserved(pages(300), 200)), Warn, "", codeReserved, "min_size"},
 		{"not huge", plain(t, 512, "", "<hugepages><page size='4' unit='KiB'/></hugepages>"), pages(0), Allow, "", "", "it needs no huge pages"},
 
 		// Who holds them.

@@ -21,18 +21,19 @@ type failure struct {
 
 // Codes of findings. They are part of the JSON output.
 const (
-	codeNodeShort    = "node-short"      // nodes have too few free pages
-	codeReserved     = "reserved"        // the free pages are promised to others
-	codePageSize     = "page-size"       // the kernel has no such pages
-	codeSize         = "size-mismatch"   // a size that is no multiple of its page
-	codeBinding      = "binding"         // a binding that fails whatever is free
-	codeOvercommit   = "overcommit"      // it fits only with surplus pages
-	codeOrder        = "order"           // it depends on who takes which page first
-	codeSpill        = "spill"           // pages will lie on other nodes than wished
-	codeAuto         = "placement-auto"  // numad chooses the nodes later
-	codeGrow         = "virtio-mem"      // the guest cannot grow as far as it is to
-	codeSome         = "release"         // it fails with some releases only
-	codeLeftToOthers = "left-to-libvirt" // libvirt itself will refuse, and say why
+	codeNodeShort    = "node-short"        // nodes have too few free pages
+	codeReserved     = "reserved"          // the free pages are promised to others
+	codePageSize     = "page-size"         // the kernel has no such pages
+	codeSize         = "size-mismatch"     // a size that is no multiple of its page
+	codeBinding      = "binding"           // a binding that fails whatever is free
+	codeOvercommit   = "overcommit"        // it fits only with surplus pages
+	codeOrder        = "order"             // it depends on who takes which page first
+	codeSpill        = "spill"             // pages will lie on other nodes than wished
+	codeAuto         = "placement-auto"    // numad chooses the nodes later
+	codeGrow         = "virtio-mem"        // the guest cannot grow as far as it is to
+	codeDefault      = "default-page-size" // it depends on the page size that libvirt takes where none is named
+	codeSome         = "release"           // it fails with some releases only
+	codeLeftToOthers = "left-to-libvirt"   // libvirt itself will refuse, and say why
 )
 
 // placed is a backend with the nodes that the kernel will let it use.
@@ -130,19 +131,23 @@ func (s simulation) refused(code string, cause Cause, b Backend, format string, 
 // place settles where a backend's pages may lie, or why QEMU's mbind() or its
 // thread-context refuses its nodes.
 func (s simulation) place(b Backend) (placed, *failure) {
-	refused := func(why string) *failure {
-		return s.refused(codeBinding, CauseBindingImpossible, b, "%s cannot be bound to %s: %s", b.ID, b.HostNodes.in(), why)
+	refused := func(nodes NodeSet, why string) *failure {
+		f := s.refused(codeBinding, CauseBindingImpossible, b, "%s cannot be bound to %s: %s", b.ID, nodes.in(), why)
+		f.nodes = nodes
+		return f
 	}
 	p := placed{Backend: b, allowed: s.confined}
 	if b.Policy == PolicyDefault {
 		p.allowed = s.bound
 	}
-	if s.rules.threads && b.HostNodes != nil && !s.host.hasCPU(b.HostNodes) {
-		return p, refused("no CPU belongs there, and QEMU prepares memory from the CPUs of its nodes")
-	}
-	if s.rules.restrictiveThreads && b.Cpuset != nil && !s.host.hasCPU(b.Cpuset) {
-		b.HostNodes = b.Cpuset
-		return p, refused("no CPU belongs there, and QEMU prepares memory from the CPUs of its nodes")
+	// virtio-mem is not allocated at the start, so nothing prepares it.
+	if threads := b.HostNodes; b.Device != virtioMem {
+		if s.rules.restrictiveThreads && b.Threads != nil {
+			threads = b.Threads
+		}
+		if s.rules.threads && threads != nil && !s.host.hasCPU(threads) {
+			return p, refused(threads, "no CPU belongs there, and QEMU prepares memory from the CPUs of its nodes")
+		}
 	}
 	if b.Policy == PolicyDefault {
 		return p, nil
@@ -154,9 +159,9 @@ func (s simulation) place(b Backend) (placed, *failure) {
 	p.wanted = b.HostNodes.And(s.confined)
 	if len(p.wanted) == 0 {
 		if len(b.HostNodes.And(s.host.memoryNodes())) == 0 {
-			return p, refused("no memory belongs there")
+			return p, refused(b.HostNodes, "no memory belongs there")
 		}
-		return p, refused(fmt.Sprintf("libvirt confines QEMU to %s, as numatune/memory says", s.confined.in()))
+		return p, refused(b.HostNodes, fmt.Sprintf("libvirt confines QEMU to %s, as numatune/memory says", s.confined.in()))
 	}
 	if b.Policy == PolicyBind {
 		p.allowed = p.wanted
@@ -314,14 +319,14 @@ func (s simulation) risks(pool SizePool, backends []placed) []Finding {
 		return found
 	}
 	// numad may choose one node for all that it places.
-	if auto := slices.DeleteFunc(slices.Clone(backends), func(p placed) bool { return !p.Auto }); len(auto) > 0 {
+	if auto := slices.DeleteFunc(slices.Clone(backends), func(p placed) bool { return !p.Auto || p.Policy != PolicyBind }); len(auto) > 0 {
 		if small := s.tooSmall(pool, sum(auto)); len(small) > 0 {
 			warn(codeAuto, small, sum(auto),
 				"numad chooses the nodes after this check and does not look at huge pages: %s could not hold %d %s pages", small.in(), sum(auto), page)
 		}
 	}
 	for i, b := range backends {
-		if b.Auto {
+		if b.Auto && b.Policy == PolicyBind {
 			continue
 		}
 		nodes := b.allowed

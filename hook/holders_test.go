@@ -61,6 +61,14 @@ func TestKernels(t *testing.T) {
 	}
 }
 
+// TestGuestNames: the daemon's own pid file is no guest's.
+func TestGuestNames(t *testing.T) {
+	got := guestNames(sysfstest.Copy(t, incident+"/host").FS())
+	if diff := cmp.Diff(map[int]string{3066: "instance-00000001", 3085: "instance-00000002"}, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
 // TestLedger: a page counts once, for the one whom it serves.
 func TestLedger(t *testing.T) {
 	guest := holderKey{kind: guard.HolderGuest, name: "a", pid: 30}

@@ -98,7 +98,7 @@ func begin(o Options) (j *job, done func(), err error) {
 			return nil, nil, err
 		}
 	}
-	lock, err := os.Open(j.root + "/")
+	lock, err := j.openLock()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -107,6 +107,15 @@ func begin(o Options) (j *job, done func(), err error) {
 		return nil, nil, fmt.Errorf("another install is at work on %s: %w", lock.Name(), err)
 	}
 	return j, func() { lock.Close() }, nil
+}
+
+// openLock opens what keeps two installs apart: a file that only root can open, so that nobody else can hold it;
+// below another root the root itself, which is the caller's.
+func (j *job) openLock() (*os.File, error) {
+	if !j.live {
+		return os.Open(j.root + "/")
+	}
+	return os.OpenFile("/run/hugeguard-install.lock", os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
 }
 
 func (j *job) install(ctx context.Context) error {

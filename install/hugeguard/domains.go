@@ -145,6 +145,15 @@ func isFile(arg string) bool {
 	return err == nil && fi.Mode().IsRegular()
 }
 
+// readXML reads a domain's XML, unless it is larger than one can be.
+func readXML(r io.Reader) ([]byte, error) {
+	text, err := io.ReadAll(io.LimitReader(r, maxXML+1))
+	if err == nil && len(text) > maxXML {
+		err = fmt.Errorf("more than %d MiB are no domain's XML", maxXML>>20)
+	}
+	return text, err
+}
+
 // readDomain reads the domain that an argument of check means.
 func readDomain(arg string, stdin io.Reader, host sysfs.FS) (domain, error) {
 	var text []byte
@@ -152,9 +161,13 @@ func readDomain(arg string, stdin io.Reader, host sysfs.FS) (domain, error) {
 	switch {
 	case arg == "-":
 		arg = "standard input"
-		text, err = io.ReadAll(io.LimitReader(stdin, maxXML))
+		text, err = readXML(stdin)
 	case isFile(arg):
-		text, err = os.ReadFile(arg)
+		var file *os.File
+		if file, err = os.Open(arg); err == nil {
+			text, err = readXML(file)
+			file.Close()
+		}
 	default:
 		all := openDomains(host)
 		defer all.close()

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -80,8 +83,11 @@ func change(c *cobra.Command, o install.Options, do func(context.Context, instal
 		return usageError{errors.New("--root is empty: name a directory")} // an unset variable must not mean this host
 	}
 	o.Out = c.OutOrStdout()
+	// A change is ended between two of its steps; what only reads ends at once, as any program.
+	ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
 	if o.Root == "" {
-		units, err := systemd(c.Context())
+		units, err := systemd(ctx)
 		if err != nil {
 			fmt.Fprintf(c.ErrOrStderr(), "hugeguard: systemd does not answer, so the daemons are found by their pid files: %s\n", oneLine(err.Error()))
 		}
@@ -90,5 +96,5 @@ func change(c *cobra.Command, o install.Options, do func(context.Context, instal
 			o.Units = units
 		}
 	}
-	return do(c.Context(), o)
+	return do(ctx, o)
 }
