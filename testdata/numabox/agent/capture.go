@@ -15,15 +15,13 @@ func capture(patterns []string) ([]byte, error) {
 	files := read(patterns)
 	processes, _ := filepath.Glob("/proc/[0-9]*")
 	for _, dir := range processes {
-		status := read([]string{dir + "/status"})[dir+"/status"]
-		numa := read([]string{dir + "/numa_maps"})[dir+"/numa_maps"]
-		pages := strings.Contains(status, "HugetlbPages:") && !strings.Contains(status, "HugetlbPages:\t       0 kB")
-		// Pages that are only reserved show as a mapping alone.
-		if !pages && !strings.Contains(numa, " huge") {
+		status, mapped := one(dir+"/status"), one(dir+"/maps")
+		// Pages that are only reserved show as a mapping alone; numa_maps would cost a walk of all page tables.
+		touched := strings.Contains(status, "HugetlbPages:") && !strings.Contains(status, "HugetlbPages:\t       0 kB")
+		if !touched && !strings.Contains(mapped, "/dev/hugepages") && !strings.Contains(mapped, "/memfd:") {
 			continue
 		}
-		files[dir+"/status"], files[dir+"/numa_maps"] = status, numa
-		for _, name := range []string{"cgroup", "cmdline", "comm", "maps", "stat"} {
+		for _, name := range []string{"cgroup", "cmdline", "comm", "maps", "numa_maps", "stat", "status"} {
 			for path, data := range read([]string{dir + "/" + name}) {
 				files[path] = data
 			}
@@ -50,3 +48,6 @@ func capture(patterns []string) ([]byte, error) {
 	}
 	return packed.Bytes(), nil
 }
+
+// one returns what one file says, "" if it cannot be read.
+func one(name string) string { return read([]string{name})[name] }

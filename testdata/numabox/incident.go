@@ -1,0 +1,337 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"hugeguard/testdata/numabox/wire"
+)
+
+// instance is a guest of the incident in Nova's shape, bound strictly to a node.
+func instance(number, node int) string {
+	return fmt.Sprintf(`<domain type='qemu'>
+  <name>instance-%08[1]d</name>
+  <uuid>32963992-5056-4947-9f20-%012[1]d</uuid>
+  <metadata>
+    <nova:instance xmlns:nova="http://openstack.org/xmlns/libvirt/nova/1.1">
+      <nova:name>guest %[1]d</nova:name>
+      <nova:flavor name="dpdk.small"><nova:memory>512</nova:memory><nova:vcpus>1</nova:vcpus></nova:flavor>
+    </nova:instance>
+  </metadata>
+  <memory unit='KiB'>524288</memory>
+  <currentMemory unit='KiB'>524288</currentMemory>
+  <memoryBacking>
+    <hugepages><page size='2048' unit='KiB' nodeset='0'/></hugepages>
+    <access mode='shared'/>
+  </memoryBacking>
+  <vcpu placement='static'>1</vcpu>
+  <cputune><shares>1024</shares><emulatorpin cpuset='%[2]d'/><vcpupin vcpu='0' cpuset='%[2]d'/></cputune>
+  <numatune>
+    <memory mode='strict' nodeset='%[2]d'/>
+    <memnode cellid='0' mode='strict' nodeset='%[2]d'/>
+  </numatune>
+  <os><type arch='x86_64' machine='pc'>hvm</type></os>
+  <features><acpi/><apic/></features>
+  <cpu mode='custom' match='exact' check='none'>
+    <model fallback='forbid'>qemu64</model>
+    <topology sockets='1' cores='1' threads='1'/>
+    <numa><cell id='0' cpus='0' memory='524288' unit='KiB' memAccess='shared'/></numa>
+  </cpu>
+  <clock offset='utc'/>
+  <on_poweroff>destroy</on_poweroff>
+  <devices>
+    <emulator>/usr/bin/qemu-system-x86_64</emulator>
+    <controller type='usb' index='0' model='none'/>
+    <interface type='vhostuser'>
+      <mac address='fa:16:3e:00:00:%02[1]x'/>
+      <source type='unix' path='/run/vhost/vhu%[1]d' mode='server'/>
+      <model type='virtio'/>
+    </interface>
+    <memballoon model='virtio'><stats period='10'/></memballoon>
+  </devices>
+</domain>
+`, number, node)
+}
+
+// qemuNoPages is how QEMU ends where the reservation of its pages fails.
+const qemuNoPages = "unable to map backing store for guest RAM: Cannot allocate memory"
+
+// incident replays it as it happens: Open vSwitch takes its share, two guests start, the third dies. Then
+// hugeguard comes, is upgraded, lives through a restart of libvirtd, and goes.
+func (b *box) incident(c *checks, export string) error {
+	say("the incident: 1024 pages of 2 MiB a node, Open vSwitch with DPDK takes 512 of each")
+	if err := b.setPools(2048, [2]int{1024, 1024}); err != nil {
+		return err
+	}
+	if err := b.startOVS(3); err != nil {
+		return err
+	}
+	ovs, err := b.pid("/run/openvswitch/ovs-vswitchd.pid")
+	if err != nil {
+		return err
+	}
+	free, _, err := b.pools(2048)
+	if err != nil {
+		return err
+	}
+	c.that(free == [2]int{512, 512}, "Open vSwitch leaves 512 pages on each node", free)
+	daemon, err := b.pid("/run/libvirtd.pid")
+	if err != nil {
+		return err
+	}
+
+	for number := 1; number <= 3; number++ {
+		if err := b.define(instance(number, 0)); err != nil {
+			return err
+		}
+	}
+	for number := 1; number <= 2; number++ {
+		r, err := b.virsh(fmt.Sprintf("start --paused instance-%08d", number))
+		if err != nil {
+			return err
+		}
+		c.that(r.Exit == 0, fmt.Sprintf("guest %d starts on node 0", number), r.Stderr)
+		if r.Exit != 0 {
+			return errors.New("without its guests it is no incident")
+		}
+	}
+	if free, _, err = b.pools(2048); err != nil {
+		return err
+	}
+	c.that(free == [2]int{0, 512}, "node 0 has no page left, node 1 has 512", free)
+	const third = "instance-00000003"
+	dies := func(when string) error {
+		r, err := b.virsh("start --paused " + third)
+		if err != nil {
+			return err
+		}
+		c.that(r.Exit != 0 && strings.Contains(r.Stderr, qemuNoPages), "guest 3 dies with QEMU's message "+when, r.Stdout, r.Stderr)
+		return nil
+	}
+	if err := dies("without the guard"); err != nil {
+		return err
+	}
+
+	say("installing hugeguard beside the running libvirtd")
+	if _, err := b.sh("mkdir -p /usr/lib/hugeguard; cp /opt/numabox/usr/bin/hugeguard /usr/bin; cp /opt/numabox/usr/lib/hugeguard/qemu /usr/lib/hugeguard"); err != nil {
+		return err
+	}
+	if err := b.live(c, false, "before the install"); err != nil {
+		return err
+	}
+	if _, err := b.must("hugeguard", "install"); err != nil {
+		return err
+	}
+	if err := b.live(c, true, "after the install"); err != nil {
+		return err
+	}
+	now, err := b.pid("/run/libvirtd.pid")
+	if err != nil {
+		return err
+	}
+	c.that(now == daemon, "libvirtd was not restarted by it", daemon, now)
+
+	line := regexp.MustCompile(fmt.Sprintf(`unexpected exit status 1: node 0 has 0 free 2 MiB huge pages, 256 needed: `+
+		`Open vSwitch DPDK \(ovs-vswitchd\S*, pid %d\) holds 512 of 1024\b.*; set reserved_huge_pages=node:0,size:2048,count:512 `+
+		`\(node 1 has 512 free\); see: journalctl -t hugeguard\n`, ovs))
+	refused := func(when string) error {
+		r, err := b.virsh("start --paused " + third)
+		if err != nil {
+			return err
+		}
+		c.that(r.Exit != 0 && line.MatchString(r.Stderr), "guest 3 is refused at prepare "+when, r.Stdout, r.Stderr)
+		return nil
+	}
+	if err := refused("by the daemon that ran before the install"); err != nil {
+		return err
+	}
+	if err := b.incidentJournal(c, ovs); err != nil {
+		return err
+	}
+	if export != "" {
+		xml, err := b.must("virsh", "dumpxml", third)
+		if err != nil {
+			return err
+		}
+		if err := b.capture(export+"/incident", xml, map[string]any{"scenario": "incident", "started": false, "decision": "refuse", "cause": "ovs-reservation"}); err != nil {
+			return err
+		}
+	}
+
+	say("the same guest on node 1, then libvirtd is restarted with the guests living")
+	if err := b.define(instance(3, 1)); err != nil {
+		return err
+	}
+	r, err := b.virsh("start --paused " + third)
+	if err != nil {
+		return err
+	}
+	c.that(r.Exit == 0, "guest 3 starts on node 1", r.Stderr)
+	if r, err = b.virsh("destroy " + third); err != nil {
+		return err
+	}
+	c.that(r.Exit == 0, "and ends when told to", r.Stderr)
+	if err := b.define(instance(3, 0)); err != nil {
+		return err
+	}
+	guests, err := b.read("/run/libvirt/qemu/instance-*.pid")
+	if err != nil {
+		return err
+	}
+	if _, err := b.must("systemctl", "restart", "libvirtd"); err != nil {
+		return err
+	}
+	list, err := b.must("virsh", "-q", "list", "--name")
+	if err != nil {
+		return err
+	}
+	c.that(strings.Fields(list) != nil && strings.Join(strings.Fields(list), " ") == "instance-00000001 instance-00000002",
+		"the guests live on after systemctl restart libvirtd", list)
+	alive := 0
+	for file, pid := range guests {
+		now, err := b.read(file, "/proc/"+strings.TrimSpace(pid)+"/comm")
+		if err != nil {
+			return err
+		}
+		if now[file] == pid && len(now) == 2 {
+			alive++
+		}
+	}
+	c.that(alive == 2, "in the same processes", guests)
+	if err := refused("after the restart"); err != nil {
+		return err
+	}
+
+	say("upgrade over itself, and uninstall")
+	if _, err := b.must("hugeguard", "install", "--hook", "/opt/numabox/later/qemu"); err != nil {
+		return err
+	}
+	r, err = b.run("", "cmp", "/opt/numabox/later/qemu", "/etc/libvirt/hooks/qemu")
+	if err != nil {
+		return err
+	}
+	c.that(r.Exit == 0, "the later build lies in the old one's place", r.Stdout, r.Stderr)
+	if err := refused("by the later build"); err != nil {
+		return err
+	}
+	if _, err := b.must("hugeguard", "uninstall"); err != nil {
+		return err
+	}
+	left, err := b.must("find", "/etc/libvirt/hooks", "!", "-type", "d")
+	if err != nil {
+		return err
+	}
+	c.that(left == "", "uninstalling leaves nothing in libvirt's hook folder", left)
+	if err := b.live(c, false, "after the uninstall"); err != nil {
+		return err
+	}
+	if err := dies("after the uninstall"); err != nil {
+		return err
+	}
+	return b.endIncident(c)
+}
+
+// define defines a domain, or changes it.
+func (b *box) define(xml string) error {
+	if err := b.write(wire.File{Path: "/run/domain.xml", Data: xml}); err != nil {
+		return err
+	}
+	_, err := b.must("virsh", "-q", "define", "/run/domain.xml")
+	return err
+}
+
+// live checks what hugeguard says of itself.
+func (b *box) live(c *checks, want bool, when string) error {
+	r, err := b.run("", "hugeguard", "status")
+	if err != nil {
+		return err
+	}
+	if want {
+		c.that(r.Exit == 0, "hugeguard status says that the hook is live "+when, r.Stdout, r.Stderr)
+	} else {
+		c.that(r.Exit == 4, "hugeguard status says that the hook is not live "+when, r.Exit, r.Stdout, r.Stderr)
+	}
+	return nil
+}
+
+// startOVS starts Open vSwitch with DPDK, with a port for each guest. PMD threads that sleep when idle leave
+// the box its CPUs: the option's name changed with Open vSwitch 3.2.
+func (b *box) startOVS(guests int) error {
+	var script strings.Builder
+	script.WriteString(`
+systemctl start ovsdb-server
+ovs-vsctl --no-wait set Open_vSwitch . other_config:dpdk-init=true other_config:dpdk-socket-mem=1024,1024 \
+	other_config:dpdk-extra=--no-pci other_config:per-port-memory=true \
+	other_config:pmd-maxsleep=10000 other_config:pmd-sleep-max=10000
+systemctl start openvswitch-switch
+install -d -o libvirt-qemu /run/vhost # QEMU makes the sockets
+ovs-vsctl add-br br-int -- set bridge br-int datapath_type=netdev`)
+	for number := 1; number <= guests; number++ {
+		fmt.Fprintf(&script, " -- add-port br-int vhu%[1]d -- set interface vhu%[1]d type=dpdkvhostuserclient options:vhost-server-path=/run/vhost/vhu%[1]d", number)
+	}
+	_, err := b.sh(script.String())
+	return err
+}
+
+// incidentJournal checks what the refusal left in the journal.
+func (b *box) incidentJournal(c *checks, ovs int) error {
+	entries, err := b.journal("HUGEGUARD_CAUSE=ovs-reservation")
+	if err != nil {
+		return err
+	}
+	c.that(len(entries) == 1, "the journal has one entry with HUGEGUARD_CAUSE=ovs-reservation", len(entries))
+	if len(entries) == 0 {
+		return nil
+	}
+	e := entries[0]
+	for field, want := range map[string]string{
+		"PRIORITY":               "3",
+		"HUGEGUARD_DECISION":     "refuse",
+		"HUGEGUARD_DOMAIN":       "instance-00000003",
+		"HUGEGUARD_UUID":         "32963992-5056-4947-9f20-000000000003",
+		"HUGEGUARD_NODE":         "0",
+		"HUGEGUARD_PAGE_KIB":     "2048",
+		"HUGEGUARD_NEEDED":       "256",
+		"HUGEGUARD_FREE":         "0",
+		"HUGEGUARD_TOTAL":        "1024",
+		"HUGEGUARD_HOLDER_PID":   fmt.Sprint(ovs),
+		"HUGEGUARD_HOLDER_PAGES": "512",
+		"_SYSTEMD_UNIT":          "libvirtd.service",
+	} {
+		if e[field] != want {
+			c.that(false, "the journal's "+field+" is "+want, e[field])
+		}
+	}
+	c.that(strings.HasPrefix(e["HUGEGUARD_HOLDER"], "ovs-vswitchd"), "with the numbers, and Open vSwitch as the holder", e)
+	var mend []string
+	for node := range 2 {
+		mend = append(mend, fmt.Sprintf("reserved_huge_pages=node:%d,size:2048,count:512", node))
+	}
+	c.that(strings.Contains(e["HUGEGUARD_REMEDY"], mend[0]) && strings.Contains(e["HUGEGUARD_REMEDY"], mend[1]),
+		"with the mend lines for both nodes", e["HUGEGUARD_REMEDY"])
+	c.that(regexp.MustCompile(`(?s)node 0, 2 MiB: 0 of 1024 free; held: Open vSwitch \S+ \(pid \d+\) 512, guest instance-00000001 \(pid \d+\) 256, `+
+		`guest instance-00000002 \(pid \d+\) 256\n.*node 1, 2 MiB: 512 of 1024 free; held: Open vSwitch \S+ \(pid \d+\) 512\n`).MatchString(e["MESSAGE"]),
+		"with who holds what on each node, guests' memory shared with Open vSwitch counted once", e["MESSAGE"])
+	unit, err := b.must("journalctl", "-q", "-u", "libvirtd", "-o", "cat")
+	if err != nil {
+		return err
+	}
+	c.that(strings.Contains(unit, "Hook script execution failed") && strings.Contains(unit, mend[1]),
+		"journalctl -u libvirtd has libvirt's error and the guard's entry", unit)
+	return nil
+}
+
+// endIncident takes down what the incident set up.
+func (b *box) endIncident(c *checks) error {
+	if _, err := b.sh("for n in 1 2; do virsh -q destroy instance-0000000$n; done; for n in 1 2 3; do virsh -q undefine instance-0000000$n; done; systemctl stop openvswitch-switch ovs-vswitchd ovsdb-server"); err != nil {
+		return err
+	}
+	free, _, err := b.pools(2048)
+	if err != nil {
+		return err
+	}
+	c.that(free == [2]int{1024, 1024}, "all pages come back", free)
+	return b.setPools(2048, [2]int{})
+}

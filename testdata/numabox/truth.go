@@ -1,0 +1,386 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"hugeguard/testdata/numabox/wire"
+)
+
+// qemuWords tells the classes of failures by what QEMU or libvirt says, the first that matches.
+var qemuWords = []struct {
+	outcome outcome
+	words   *regexp.Regexp
+}{
+	{atMmap, regexp.MustCompile(`unable to map backing store for guest RAM: Cannot allocate memory`)},
+	{atTouch, regexp.MustCompile(`preallocating memory failed: Bad address`)},
+	{atBind, regexp.MustCompile(`cannot bind memory to host NUMA nodes`)},
+	{noCPUs, regexp.MustCompile(`The nodes select no CPUs`)},
+	{badSize, regexp.MustCompile(`must be equal to or larger than page size|failed to resize memfd|size must be multiple of|size property must be multiple`)},
+	{noPage, regexp.MustCompile(`failed to create memfd|unable to create memfd|hugetlbsize`)},
+	{libvirt, regexp.MustCompile(`^(?s:error: [^\n]*\n)?error: (unsupported configuration|operation failed|internal error: (Unable to find any usable hugetlbfs|hugetlbfs)|.*NUMA node \S+ is unavailable)`)},
+}
+
+// classify returns what became of a launch; "" for words that it does not know.
+func classify(started bool, words string) outcome {
+	if started {
+		return starts
+	}
+	for _, w := range qemuWords {
+		if w.words.MatchString(words) {
+			return w.outcome
+		}
+	}
+	return ""
+}
+
+// forWantOfPages says whether it is what the guard is there for.
+func (o outcome) forWantOfPages() bool { return o == atMmap || o == atTouch }
+
+// A verdict is what the guard says, as far as it counts here.
+type verdict struct {
+	Decision string `json:"decision"`
+	Cause    string `json:"cause"`
+	Summary  string `json:"summary"`
+}
+
+// A truth is what a scenario showed. It goes into truth.json.
+type truth struct {
+	Scenario string  `json:"scenario"`
+	Kernel   string  `json:"kernel"`
+	Libvirt  string  `json:"libvirt"`
+	QEMU     string  `json:"qemu"`
+	Started  bool    `json:"started"`
+	Outcome  outcome `json:"outcome"`
+	Error    string  `json:"error"`
+	HugePage bool    `json:"huge_page_failure"`
+	Decision string  `json:"decision"`
+	Cause    string  `json:"cause"`
+	Summary  string  `json:"summary"`
+	Known    string  `json:"known,omitempty"`
+	Seconds  float64 `json:"start_seconds"`
+}
+
+const (
+	hookFile  = "/etc/libvirt/hooks/qemu"
+	hookAway  = "/etc/libvirt/qemu.away" // where libvirt does not look
+	recorder  = "/etc/libvirt/hooks/qemu.d/10-record"
+	recorded  = "/run/prepare.xml"
+	domainXML = "/run/domain.xml"
+)
+
+// recorderScript keeps the XML of the last prepare. AppArmor lets it run nothing, so the shell does it all.
+const recorderScript = `#!/bin/sh
+[ "$2" = prepare ] || exit 0
+while IFS= read -r line; do printf '%s\n' "$line"; done >` + recorded + "\n"
+
+// truthTable plays the scenarios with the guard away and asks the guard about the same state.
+func (b *box) truthTable(c *checks, o options) error {
+	var chosen []scenario
+	for _, s := range scenarios {
+		if o.only == nil || o.only.MatchString(s.name) {
+			chosen = append(chosen, s)
+		}
+	}
+	if len(chosen) == 0 {
+		return nil
+	}
+	say("the truth table: %d scenarios", len(chosen))
+	if _, err := b.sh(`mkdir -p /usr/lib/hugeguard /etc/libvirt/hooks/qemu.d
+cp /opt/numabox/usr/bin/hugeguard /usr/bin; cp /opt/numabox/usr/lib/hugeguard/qemu /usr/lib/hugeguard
+hugeguard install --layout main; mv ` + hookFile + " " + hookAway); err != nil {
+		return err
+	}
+	if err := b.write(wire.File{Path: recorder, Data: recorderScript}); err != nil {
+		return err
+	}
+	if _, err := b.must("chmod", "0755", recorder); err != nil {
+		return err
+	}
+	var table []truth
+	for i, s := range chosen {
+		t, err := b.play(c, s, o)
+		if err != nil {
+			return fmt.Errorf("%s: %w", s.name, err)
+		}
+		note := ""
+		if t.Known != "" {
+			note = " (known: " + t.Known + ")"
+		}
+		say("  %3d/%d %-32s %-8s %-6s %.0f s%s", i+1, len(chosen), s.name, t.Outcome, t.Decision, t.Seconds, note)
+		table = append(table, t)
+	}
+	confusion(c, table)
+	_, err := b.must("rm", recorder, hookAway)
+	return err
+}
+
+// play plays one scenario.
+func (b *box) play(c *checks, s scenario, o options) (t truth, err error) {
+	t = truth{Scenario: s.name, Kernel: b.image.version("linux-image-cloud-amd64"), Libvirt: b.image.version("libvirt-daemon"),
+		QEMU: b.image.version("qemu-system-x86"), Known: s.known}
+	if o.suite != "bookworm" && s.newer != nil {
+		s.want = s.newer
+	}
+	undo, err := b.arrange(s)
+	if err != nil {
+		return t, err
+	}
+	defer func() { err = errors.Join(err, undo()) }()
+	before, err := b.counters()
+	if err != nil {
+		return t, err
+	}
+	packed, err := b.pack()
+	if err != nil {
+		return t, err
+	}
+
+	// Without the guard: what really becomes of it.
+	own := s.guest.xml(s.name)
+	if err := b.write(wire.File{Path: recorded}, wire.File{Path: domainXML, Data: own}); err != nil {
+		return t, err
+	}
+	began := time.Now()
+	r, err := b.virsh(fmt.Sprintf("create --paused %s; destroy %s", domainXML, s.name))
+	if err != nil {
+		return t, err
+	}
+	t.Seconds = time.Since(began).Seconds()
+	t.Started = strings.Contains(r.Stdout, "created from")
+	if !t.Started {
+		// virsh goes on to destroy what it could not create.
+		t.Error, _, _ = strings.Cut(strings.TrimSpace(r.Stderr), "\nerror: Failed to destroy")
+		t.Error, _, _ = strings.Cut(t.Error, "\nerror: failed to get domain")
+	}
+	t.Outcome = classify(t.Started, t.Error)
+	t.HugePage = t.Outcome.forWantOfPages()
+	if !slices.Contains(s.want, t.Outcome) {
+		c.that(false, fmt.Sprintf("%s: the launch was to end as %q and ended as %q", s.name, s.want, t.Outcome), t.Error)
+	}
+	files, err := b.read(recorded)
+	if err != nil {
+		return t, err
+	}
+	xml := files[recorded]
+	if xml == "" {
+		return t, fmt.Errorf("the launch did not come to prepare: %s", t.Error)
+	}
+	if err := b.settle(before); err != nil {
+		return t, err
+	}
+
+	// The same state, asked: the command, the hook itself, and through libvirt where it refuses.
+	ask := fmt.Sprintf(`hugeguard check --json %s && status=0 || status=$?; echo $status
+if [ $status = 3 ]; then mv %s %s; virsh -q create --paused %s 2>&1 || true; mv %[3]s %[2]s
+else %[2]s %[5]s prepare begin - <%[1]s 2>&1; fi`, recorded, hookAway, hookFile, domainXML, s.name)
+	said, err := b.sh(ask)
+	if err != nil {
+		return t, err
+	}
+	lines := strings.SplitN(said, "\n", 3)
+	var v verdict
+	if err := json.Unmarshal([]byte(lines[0]), &v); err != nil || len(lines) < 3 {
+		return t, fmt.Errorf("hugeguard check said %q", said)
+	}
+	t.Decision, t.Cause, t.Summary = v.Decision, v.Cause, v.Summary
+	if v.Decision == "refuse" {
+		if !strings.Contains(lines[2], "unexpected exit status 1: "+v.Summary) {
+			c.that(false, s.name+": libvirt's error has the summary of hugeguard check", v.Summary, lines[2])
+		}
+	} else if lines[2] != "" {
+		c.that(false, s.name+": the hook has nothing to say on standard error", lines[2])
+	}
+	if err := b.settle(before); err != nil {
+		return t, err
+	}
+	return t, b.replay(c, t, packed, xml, o.export)
+}
+
+// replay asks again on the captured host, on this machine, and keeps the capture where that is wanted.
+func (b *box) replay(c *checks, t truth, packed []byte, xml, export string) error {
+	dir := b.path("capture")
+	if export != "" {
+		dir = filepath.Join(export, t.Scenario)
+	} else {
+		defer os.RemoveAll(dir)
+	}
+	if err := writeCapture(dir, packed, xml, t); err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(b.ctx, b.command, "check", "--root", filepath.Join(dir, "host"), "--json", filepath.Join(dir, "prepare.xml"))
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		return err
+	}
+	var v verdict
+	if err := json.Unmarshal(out, &v); err != nil {
+		return fmt.Errorf("hugeguard check --root: %w: %s", err, stderr.Bytes())
+	}
+	if v.Decision != t.Decision || v.Cause != t.Cause {
+		c.that(false, fmt.Sprintf("%s: the captured host gives the same verdict, %s %s", t.Scenario, t.Decision, t.Cause), v.Decision, v.Cause, v.Summary)
+	}
+	return nil
+}
+
+// arrange brings the box into the scenario's state and returns how to leave it.
+func (b *box) arrange(s scenario) (undo func() error, err error) {
+	var steps []func() error
+	undo = func() error {
+		var errs []error
+		for _, step := range slices.Backward(steps) {
+			errs = append(errs, step())
+		}
+		return errors.Join(errs...)
+	}
+	fail := func(err error) (func() error, error) { return nil, errors.Join(err, undo()) }
+	if s.none {
+		s.pools = [2]int{}
+	}
+	if err := b.setPools(2048, s.pools); err != nil {
+		return fail(err)
+	}
+	if err := b.setPools(1<<20, s.giant); err != nil {
+		return fail(err)
+	}
+	if err := b.setOvercommit(s.overcommit); err != nil {
+		return fail(err)
+	}
+	if s.setup != "" {
+		if _, err := b.sh(s.setup); err != nil {
+			return fail(err)
+		}
+		if s.reset != "" {
+			steps = append(steps, func() error { _, err := b.sh(s.reset); return err })
+		}
+	}
+	for _, h := range s.holders {
+		args := []string{"/opt/numabox/dpdk-testpmd", "hold", "-node", strconv.Itoa(h.node), "-pages", strconv.Itoa(h.pages), "-touch", strconv.Itoa(h.touch)}
+		if h.file != "" {
+			name := "/dev/hugepages/" + h.file
+			args = append(args, "-file", name, "-leave")
+			steps = append(steps, func() error { _, err := b.must("rm", name); return err })
+			if _, err := b.must(args...); err != nil {
+				return fail(err)
+			}
+			continue
+		}
+		r, err := b.call(wire.Request{Start: &wire.Command{Args: args, Seconds: 30}}, time.Minute)
+		if err != nil {
+			return fail(err)
+		}
+		steps = append(steps, func() error { _, err := b.call(wire.Request{Stop: r.PID}, time.Minute); return err })
+	}
+	if s.beside != nil {
+		if err := b.write(wire.File{Path: domainXML, Data: s.beside.xml("beside")}); err != nil {
+			return fail(err)
+		}
+		if _, err := b.must("virsh", "-q", "create", "--paused", domainXML); err != nil {
+			return fail(err)
+		}
+		steps = append(steps, func() error { _, err := b.must("virsh", "-q", "destroy", "beside"); return err })
+	}
+	return undo, nil
+}
+
+const overcommitFile = "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_overcommit_hugepages"
+
+func (b *box) setOvercommit(pages int) error {
+	return b.write(wire.File{Path: overcommitFile, Data: strconv.Itoa(pages)})
+}
+
+// counters returns all of the kernel's numbers about huge pages.
+func (b *box) counters() (map[string]string, error) {
+	return b.read("/sys/devices/system/node/node*/hugepages/*/*_hugepages", "/sys/kernel/mm/hugepages/*/*_hugepages")
+}
+
+// settle waits until the counters are what they were: pages come back when the process that had them is gone.
+func (b *box) settle(want map[string]string) error {
+	limit := time.Now().Add(time.Minute)
+	for {
+		got, err := b.counters()
+		if err != nil {
+			return err
+		}
+		var differ []string
+		for name, value := range want {
+			if got[name] != value {
+				differ = append(differ, fmt.Sprintf("%s is %s, was %s", name, strings.TrimSpace(got[name]), strings.TrimSpace(value)))
+			}
+		}
+		if differ == nil {
+			return nil
+		}
+		if time.Now().After(limit) {
+			slices.Sort(differ)
+			return fmt.Errorf("the launch changed the host for good: %s", strings.Join(differ, "; "))
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+}
+
+// confusion reports what really happened against what the guard said. Two cells must be empty: refused though it
+// starts, and allowed without a word though QEMU fails. What is known stands in the table too, in brackets.
+func confusion(c *checks, table []truth) {
+	decisions := []string{"allow", "warn", "refuse"}
+	rows := []struct {
+		name string
+		is   func(outcome) bool
+		bad  string // the decision that must not be
+	}{
+		{"started", func(o outcome) bool { return o == starts }, "refuse"},
+		{"failed for want of pages", outcome.forWantOfPages, "allow"},
+		{"failed in QEMU otherwise", func(o outcome) bool { return o != starts && o != libvirt && !o.forWantOfPages() }, "allow"},
+		{"refused by libvirt", func(o outcome) bool { return o == libvirt }, ""},
+	}
+	say("what became of it, against what the guard said (in brackets: known and explained):")
+	say("%-28s %10s %10s %10s", "", decisions[0], decisions[1], decisions[2])
+	for _, row := range rows {
+		line := fmt.Sprintf("%-28s", row.name)
+		for _, decision := range decisions {
+			var counted, known int
+			for _, t := range table {
+				if !row.is(t.Outcome) || t.Decision != decision {
+					continue
+				}
+				switch bad := decision == row.bad; {
+				case bad && t.Known != "":
+					known++
+				case bad:
+					counted++
+					c.that(false, fmt.Sprintf("%s: %s, and the guard said %s", t.Scenario, row.name, decision), t.Summary, t.Error)
+				case t.Known != "":
+					counted++
+					c.that(false, fmt.Sprintf("%s: the guard is right about it and was not (%s): strike it off the known ones", t.Scenario, t.Known), t.Decision, t.Outcome)
+				default:
+					counted++
+				}
+			}
+			cell := strconv.Itoa(counted)
+			if known > 0 {
+				cell += fmt.Sprintf(" (%d)", known)
+			}
+			line += fmt.Sprintf(" %10s", cell)
+		}
+		say("%s", line)
+	}
+	for _, t := range table {
+		if t.Known != "" {
+			say("  known: %s: %s, said %s: %s", t.Scenario, t.Outcome, t.Decision, t.Known)
+		}
+	}
+	say("%d scenarios compared", len(table))
+}
