@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs the Debian packages that the tests need and this machine lacks. Where it may not, it says which.
 set -eu
-wanted="gcc libc6-dev libvirt0 libvirt-clients libvirt-daemon-system qemu-system-x86 openvswitch-switch-dpdk systemd
+wanted="gcc libc6-dev libvirt0 libvirt-clients libvirt-daemon-system qemu-system-x86 openvswitch-switch-dpdk systemd dbus-daemon
 	python3"
 missing=
 for package in $wanted; do
