@@ -12,7 +12,7 @@ STATICCHECK = $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.7.0
 # What lies below testdata is not in ./...
 TIERS      = ./testdata/bench/... ./testdata/livehost/... ./testdata/testdriver/... ./testdata/numabox/kernel/... ./testdata/kernels/...
 
-.PHONY: build demo test packages check unit testdriver livehost numabox-kernel bench fuzz install uninstall clean
+.PHONY: build demo test packages check unit testdriver livehost numabox numabox-shell numabox-kernel bench fuzz install uninstall clean
 
 build:
 	$(HOOK_BUILD) -o bin/qemu ./hook/qemu
@@ -22,7 +22,7 @@ build:
 demo: build
 	@testdata/demo.sh
 
-# Every tier but the two-node kernel. Needs root for the live host, and installs Debian packages that are missing.
+# Every tier but the two-node machine. Needs root for the live host, and installs Debian packages that are missing.
 test: packages check unit testdriver livehost
 
 packages:
@@ -46,6 +46,14 @@ testdriver:
 
 livehost:
 	$(GO) test -count=1 -timeout 15m ./testdata/livehost
+
+# The incident and the truth table on a two-node machine in a virtual machine; SUITE=trixie for Debian 13. Needs root.
+numabox:
+	$(GO) run ./testdata/numabox
+
+# A shell on that machine.
+numabox-shell:
+	$(GO) run ./testdata/numabox -shell
 
 # The verdict against a two-node kernel in a virtual machine, case by case, from a seed that differs each time.
 CASES ?= 2500
