@@ -65,6 +65,14 @@ func (b *box) incident(c *checks, export string) error {
 	if err := b.setPools(2048, [2]int{1024, 1024}); err != nil {
 		return err
 	}
+	// The box has two pages of 1 GiB, for the scenarios. DPDK would take these first.
+	for node := range 2 {
+		release, err := b.hold([]string{testpmd, "hold", "-kib", "1048576", "-pages", "1", "-touch", "1", "-node", fmt.Sprint(node)})
+		if err != nil {
+			return err
+		}
+		defer release()
+	}
 	if err := b.startOVS(3); err != nil {
 		return err
 	}
@@ -235,10 +243,10 @@ func (b *box) incident(c *checks, export string) error {
 
 // define defines a domain, or changes it.
 func (b *box) define(xml string) error {
-	if err := b.write(wire.File{Path: "/run/domain.xml", Data: xml}); err != nil {
+	if err := b.write(wire.File{Path: domainXML, Data: xml}); err != nil {
 		return err
 	}
-	_, err := b.must("virsh", "-q", "define", "/run/domain.xml")
+	_, err := b.must("virsh", "-q", "define", domainXML)
 	return err
 }
 

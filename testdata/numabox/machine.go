@@ -33,7 +33,8 @@ type box struct {
 
 // cmdline keeps the kernel from work that counts under emulation: it would take the HPET, whose every reading
 // leaves the emulated CPU, for its clock, and fence off weaknesses that an emulated CPU does not have.
-const cmdline = "root=/dev/vda rw console=ttyS0 quiet systemd.show_status=false tsc=reliable mitigations=off"
+const cmdline = "root=/dev/vda rw console=ttyS0 quiet systemd.show_status=false tsc=reliable mitigations=off " +
+	"hugepagesz=1G hugepages=0:1,1:1" // later there is no room left in one piece
 
 // cpu has what DPDK wants. What is left out makes every memory access of the emulation dearer.
 const cpu = "max,la57=off,pku=off,smap=off,smep=off,umip=off,svm=off"

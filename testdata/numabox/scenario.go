@@ -20,8 +20,8 @@ const (
 type scenario struct {
 	name  string
 	guest guest
-	// pools are the pages of 2 MiB of each node, 20 and 20 if not given; giant are those of 1 GiB.
-	pools, giant [2]int
+	// pools are the pages of 2 MiB of each node, 20 and 20 if not given. Of 1 GiB each node has one, since boot.
+	pools        [2]int
 	none         bool // no pages of 2 MiB at all
 	overcommit   int
 	holders      []holder
@@ -33,9 +33,10 @@ type scenario struct {
 	known string
 }
 
-// A holder is a process that maps huge pages of 2 MiB, or a file that none maps.
+// A holder is a process that maps huge pages, or a file that none maps.
 type holder struct {
 	node, pages, touch int
+	giant              bool // pages of 1 GiB
 	file               string
 }
 
@@ -153,11 +154,10 @@ var scenarios = func() []scenario {
 	edge("dimm-alone-on-huge-pages", 20, func(n int) guest {
 		return guest{ram: 20, pages: "none", devices: dimm(n, "<pagesize unit='KiB'>2048</pagesize><nodemask>0</nodemask>")}
 	}, atTouch)
-	add("dimm-nodemask-outside-strict", guest{ram: 20, tune: strict("0"), devices: dimm(20, "<nodemask>1</nodemask>")}, atBind)
+	add("dimm-nodemask-outside-strict", guest{ram: 20, tune: strict("0"), devices: dimm(20, "<nodemask>1</nodemask>")}, atBind, scenario{pools: [2]int{40, 20}})
 	add("dimm-nodemask-preferred", guest{ram: 20, tune: memory("preferred", "0"), devices: dimm(25, "<nodemask>0</nodemask>")}, starts,
 		scenario{pools: [2]int{20, 30}})
-	add("dimm-smaller-than-page", guest{ram: 20, devices: dimm(256, "<pagesize unit='KiB'>1048576</pagesize>")}, badSize,
-		scenario{giant: [2]int{1, 1}})
+	add("dimm-smaller-than-page", guest{ram: 20, devices: dimm(256, "<pagesize unit='KiB'>1048576</pagesize>")}, badSize)
 	virtioMem := `<memory model='virtio-mem'><source><pagesize unit='KiB'>2048</pagesize></source><target><size unit='KiB'>81920</size>` +
 		`<node>0</node><block unit='KiB'>2048</block><requested unit='KiB'>81920</requested></target></memory>`
 	add("virtio-mem-fits", guest{ram: 20, devices: virtioMem}, starts, scenario{pools: [2]int{40, 40}})
@@ -170,7 +170,7 @@ var scenarios = func() []scenario {
 	add("odd-file-preferred", guest{kib: 41 << 10, tune: memory("preferred", "0")}, atBind, scenario{pools: [2]int{30, 30}, newer: []outcome{badSize}})
 	add("odd-memfd", guest{kib: 41 << 10, backing: "<source type='memfd'/>"}, badSize, scenario{pools: [2]int{30, 30}})
 	const page1G = "<page size='1048576' unit='KiB'/>"
-	add("less-than-a-page", guest{ram: 256, pages: page1G}, badSize, scenario{giant: [2]int{1, 1}})
+	add("less-than-a-page", guest{ram: 256, pages: page1G}, badSize)
 	add("page-without-mount", guest{ram: 256, pages: "<page size='524288' unit='KiB'/>"}, libvirt)
 	add("page-unknown-memfd", guest{ram: 256, pages: "<page size='524288' unit='KiB'/>", backing: "<source type='memfd'/>"}, noPage)
 
@@ -178,13 +178,14 @@ var scenarios = func() []scenario {
 	giant := func(tune string, cells ...int) guest {
 		return guest{cells: cells, tune: tune, pages: "<page size='1048576' unit='KiB' nodeset='0'/><page size='2048' unit='KiB' nodeset='1'/>"}
 	}
+	taken := scenario{holders: []holder{{giant: true, node: 0, pages: 1, touch: 1}}}
 	twoSizes := strict("0-1") + justTwo("strict", "0", "strict", "1")
-	add("giant-exact", guest{ram: 512, pages: page1G, tune: strict("0")}, starts, scenario{giant: [2]int{1, 1}})
-	add("giant-short", guest{ram: 512, pages: page1G, tune: strict("0")}, atMmap, scenario{giant: [2]int{0, 1}})
-	add("giant-elsewhere", guest{cells: []int{512}, pages: page1G, tune: memnode(0, "strict", "0")}, atTouch, scenario{giant: [2]int{0, 1}})
-	add("two-sizes-exact", giant(twoSizes, 512, 20), starts, scenario{giant: [2]int{1, 0}})
-	add("two-sizes-2m-short", giant(twoSizes, 512, 21), atTouch, scenario{giant: [2]int{1, 0}})
-	add("two-sizes-1g-short", giant(twoSizes, 512, 20), atMmap)
+	add("giant-exact", guest{ram: 512, pages: page1G, tune: strict("0")}, starts)
+	add("giant-short", guest{ram: 512, pages: page1G, tune: strict("0")}, atMmap, taken)
+	add("giant-elsewhere", guest{cells: []int{512}, pages: page1G, tune: memnode(0, "strict", "0")}, atTouch, taken)
+	add("two-sizes-exact", giant(twoSizes, 512, 20), starts)
+	add("two-sizes-2m-short", giant(twoSizes, 512, 21), atTouch)
+	add("two-sizes-1g-short", giant(twoSizes, 512, 20), atTouch, taken)
 	edge("page-for-one-cell", 20, func(n int) guest {
 		return guest{cells: []int{n, 20}, tune: justTwo("strict", "0", "strict", "0"), pages: "<page size='2048' unit='KiB' nodeset='0'/>"}
 	}, atTouch)

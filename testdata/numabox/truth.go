@@ -77,6 +77,7 @@ const (
 	recorder  = "/etc/libvirt/hooks/qemu.d/10-record"
 	recorded  = "/run/prepare.xml"
 	domainXML = "/run/domain.xml"
+	testpmd   = "/opt/numabox/dpdk-testpmd" // the agent under another name
 )
 
 // recorderScript keeps the XML of the last prepare. AppArmor lets it run nothing, so the shell does it all.
@@ -157,11 +158,13 @@ func (b *box) play(c *checks, s scenario, o options) (t truth, err error) {
 		return t, err
 	}
 	t.Seconds = time.Since(began).Seconds()
-	t.Started = strings.Contains(r.Stdout, "created from")
+	t.Started = r.Exit == 0
 	if !t.Started {
 		// virsh goes on to destroy what it could not create.
-		t.Error, _, _ = strings.Cut(strings.TrimSpace(r.Stderr), "\nerror: Failed to destroy")
-		t.Error, _, _ = strings.Cut(t.Error, "\nerror: failed to get domain")
+		t.Error, _, _ = strings.Cut(strings.TrimSpace(r.Stderr), "\nerror: failed to get domain")
+		if !strings.Contains(t.Error, "Failed to create domain") {
+			return t, fmt.Errorf("virsh create and destroy: %s", t.Error)
+		}
 	}
 	t.Outcome = classify(t.Started, t.Error)
 	t.HugePage = t.Outcome.forWantOfPages()
@@ -253,9 +256,6 @@ func (b *box) arrange(s scenario) (undo func() error, err error) {
 	if err := b.setPools(2048, s.pools); err != nil {
 		return fail(err)
 	}
-	if err := b.setPools(1<<20, s.giant); err != nil {
-		return fail(err)
-	}
 	if err := b.setOvercommit(s.overcommit); err != nil {
 		return fail(err)
 	}
@@ -268,7 +268,10 @@ func (b *box) arrange(s scenario) (undo func() error, err error) {
 		}
 	}
 	for _, h := range s.holders {
-		args := []string{"/opt/numabox/dpdk-testpmd", "hold", "-node", strconv.Itoa(h.node), "-pages", strconv.Itoa(h.pages), "-touch", strconv.Itoa(h.touch)}
+		args := []string{testpmd, "hold", "-node", strconv.Itoa(h.node), "-pages", strconv.Itoa(h.pages), "-touch", strconv.Itoa(h.touch)}
+		if h.giant {
+			args = append(args, "-kib", "1048576")
+		}
 		if h.file != "" {
 			name := "/dev/hugepages/" + h.file
 			args = append(args, "-file", name, "-leave")
@@ -278,11 +281,11 @@ func (b *box) arrange(s scenario) (undo func() error, err error) {
 			}
 			continue
 		}
-		r, err := b.call(wire.Request{Start: &wire.Command{Args: args, Seconds: 30}}, time.Minute)
+		stop, err := b.hold(args)
 		if err != nil {
 			return fail(err)
 		}
-		steps = append(steps, func() error { _, err := b.call(wire.Request{Stop: r.PID}, time.Minute); return err })
+		steps = append(steps, stop)
 	}
 	if s.beside != nil {
 		if err := b.write(wire.File{Path: domainXML, Data: s.beside.xml("beside")}); err != nil {
@@ -294,6 +297,12 @@ func (b *box) arrange(s scenario) (undo func() error, err error) {
 		steps = append(steps, func() error { _, err := b.must("virsh", "-q", "destroy", "beside"); return err })
 	}
 	return undo, nil
+}
+
+// hold starts a process that holds huge pages, and returns how to end it.
+func (b *box) hold(args []string) (stop func() error, err error) {
+	r, err := b.call(wire.Request{Start: &wire.Command{Args: args, Seconds: 60}}, patience)
+	return func() error { _, err := b.call(wire.Request{Stop: r.PID}, patience); return err }, err
 }
 
 const overcommitFile = "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_overcommit_hugepages"
