@@ -16,8 +16,20 @@ func (c *checks) that(holds bool, what string, detail ...any) {
 	c.done++
 	if holds {
 		say("  ok    %s", what)
-		return
+	} else {
+		c.wrong(what, detail)
 	}
+}
+
+// quietly is as that, for what is one of many: it says something only if it does not hold.
+func (c *checks) quietly(holds bool, what string, detail ...any) {
+	c.done++
+	if !holds {
+		c.wrong(what, detail)
+	}
+}
+
+func (c *checks) wrong(what string, detail []any) {
 	text := what
 	if len(detail) > 0 {
 		text += ": " + strings.TrimSpace(fmt.Sprintln(detail...))

@@ -60,7 +60,7 @@ const qemuNoPages = "unable to map backing store for guest RAM: Cannot allocate 
 
 // incident replays it as it happens: Open vSwitch takes its share, two guests start, the third dies. Then
 // hugeguard comes, is upgraded, lives through a restart of libvirtd, and goes.
-func (b *box) incident(c *checks, export string) error {
+func (b *box) incident(c *checks, o options) error {
 	say("the incident: 1024 pages of 2 MiB a node, Open vSwitch with DPDK takes 512 of each")
 	if err := b.setPools(2048, [2]int{1024, 1024}); err != nil {
 		return err
@@ -158,12 +158,22 @@ func (b *box) incident(c *checks, export string) error {
 	if err := b.incidentJournal(c, ovs); err != nil {
 		return err
 	}
-	if export != "" {
+	if o.export != "" {
 		xml, err := b.must("virsh", "dumpxml", third)
 		if err != nil {
 			return err
 		}
-		if err := b.capture(export+"/incident", xml, map[string]any{"scenario": "incident", "started": false, "decision": "refuse", "cause": "ovs-reservation"}); err != nil {
+		packed, err := b.pack()
+		if err != nil {
+			return err
+		}
+		t := b.newTruth("incident")
+		t.Outcome, t.HugePage, t.Error, t.Decision, t.Cause = atMmap, true, qemuNoPages, "refuse", "ovs-reservation"
+		captured, err := newCapture(packed, xml, t)
+		if err != nil {
+			return err
+		}
+		if err := o.keep("incident", captured); err != nil {
 			return err
 		}
 	}

@@ -40,7 +40,19 @@ type options struct {
 	only   *regexp.Regexp // the scenarios to run; nil for all, and the rest
 	shell  bool
 	export string
+	pack   bool // export as text archives
 	limit  time.Duration
+}
+
+// keep exports a scenario, if that is wanted.
+func (o options) keep(name string, c capture) error {
+	switch {
+	case o.export == "":
+		return nil
+	case o.pack:
+		return c.archive(filepath.Join(o.export, name+".txtar"))
+	}
+	return c.folder(filepath.Join(o.export, name))
 }
 
 func main() {
@@ -52,6 +64,7 @@ func main() {
 	flag.StringVar(&only, "run", "", "run only the parts and scenarios whose name matches this `pattern`")
 	flag.BoolVar(&o.shell, "shell", false, "give a shell in the box")
 	flag.StringVar(&o.export, "export", "", "write every scenario as a captured host below this `directory`")
+	flag.BoolVar(&o.pack, "archive", false, "export text archives, as those in testdata/numabox/captured, not directories")
 	flag.DurationVar(&o.limit, "limit", 40*time.Minute, "give up after this time")
 	flag.Parse()
 	if flag.NArg() > 0 {

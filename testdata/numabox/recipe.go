@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // packages are what a compute node of the incident has, and what it takes to watch it.
@@ -56,7 +57,7 @@ func getImage(ctx context.Context, suite string) (*image, error) {
 	}
 	prefix := "numabox-" + suite + "-"
 	dir := filepath.Join(cache, prefix+hash)
-	lock, err := lockFile(filepath.Join(cache, prefix+"lock"), syscall.LOCK_EX)
+	lock, err := lockFile(ctx, filepath.Join(cache, prefix+"lock"))
 	if err != nil {
 		return nil, err
 	}
@@ -89,18 +90,29 @@ func getImage(ctx context.Context, suite string) (*image, error) {
 	return img, nil
 }
 
-func lockFile(name string, how int) (*os.File, error) {
+// lockFile waits until it is the only one to have the file.
+func lockFile(ctx context.Context, name string) (*os.File, error) {
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		return nil, err
 	}
-	if syscall.Flock(int(f.Fd()), how|syscall.LOCK_NB) != nil {
-		say("waiting for another run that has %s", name)
-		if err := syscall.Flock(int(f.Fd()), how); err != nil {
-			return nil, err
+	for said := false; ; said = true {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			return f, nil
+		}
+		if !errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil, errors.Join(fmt.Errorf("lock %s: %w", name, err), f.Close())
+		}
+		if !said {
+			say("waiting for another run that has %s", name)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, errors.Join(context.Cause(ctx), f.Close())
+		case <-time.After(time.Second):
 		}
 	}
-	return f, nil
 }
 
 // recipeHash names all that an image is made from, but for the day.

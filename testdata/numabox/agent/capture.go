@@ -13,6 +13,9 @@ import (
 // capture packs the files that match and, of every process that has or maps huge pages, what /proc shows of it.
 func capture(patterns []string) ([]byte, error) {
 	files := read(patterns)
+	for name, data := range files {
+		files[name] = essence(name, data)
+	}
 	processes, _ := filepath.Glob("/proc/[0-9]*")
 	for _, dir := range processes {
 		status, mapped := one(dir+"/status"), one(dir+"/maps")
@@ -47,6 +50,35 @@ func capture(patterns []string) ([]byte, error) {
 		return nil, err
 	}
 	return packed.Bytes(), nil
+}
+
+// essence leaves out what would only make a capture large: the comments of qemu.conf, and of libvirt's cache of
+// what an emulator can do all but who wrote it about which.
+func essence(name, data string) string {
+	var keep func(line string) bool
+	switch {
+	case filepath.Base(name) == "qemu.conf":
+		keep = func(line string) bool { return !strings.HasPrefix(line, "#") && strings.TrimSpace(line) != "" }
+	case filepath.Base(filepath.Dir(name)) == "capabilities":
+		keep = func(line string) bool {
+			element := strings.TrimLeft(strings.TrimSpace(line), "</")
+			for _, kept := range []string{"?xml", "qemuCaps>", "emulator>", "qemuctime>", "selfctime>", "selfvers>", "version>", "package>", "arch>"} {
+				if strings.HasPrefix(element, kept) {
+					return true
+				}
+			}
+			return false
+		}
+	default:
+		return data
+	}
+	var kept strings.Builder
+	for _, line := range strings.SplitAfter(data, "\n") {
+		if keep(line) {
+			kept.WriteString(line)
+		}
+	}
+	return kept.String()
 }
 
 // one returns what one file says, "" if it cannot be read.

@@ -1,0 +1,67 @@
+package hook
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"hugeguard/guard"
+	"hugeguard/sysfs/sysfstest"
+)
+
+// TestCaptured judges launches that were really made on a machine with two
+// nodes, from what that host looked like before each (testdata/numabox): what
+// started must not be refused, and what died for want of pages must not be
+// allowed without a word. The verdict is the one that the guard gave there.
+func TestCaptured(t *testing.T) {
+	files, err := filepath.Glob("../testdata/numabox/captured/*/*.txtar")
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	for _, file := range files {
+		suite, name := filepath.Base(filepath.Dir(file)), strings.TrimSuffix(filepath.Base(file), ".txtar")
+		t.Run(suite+"/"+name, func(t *testing.T) {
+			tree := sysfstest.Archive(t, file)
+			read := func(name string) []byte {
+				data, err := os.ReadFile(tree.Path(name))
+				if err != nil {
+					t.Fatal(err)
+				}
+				return data
+			}
+			var truth struct {
+				Started         bool           `json:"started"`
+				HugePageFailure bool           `json:"huge_page_failure"`
+				Error           string         `json:"error"`
+				Decision        guard.Decision `json:"decision"`
+				Cause           guard.Cause    `json:"cause"`
+				Summary         string         `json:"summary"`
+			}
+			if err := json.Unmarshal(read("truth.json"), &truth); err != nil {
+				t.Fatal(err)
+			}
+			demand, err := guard.ParseDomain(read("prepare.xml"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			host, err := Survey(tree.FS(), demand)
+			if err != nil {
+				t.Fatal(err)
+			}
+			AddHolders(tree.FS(), &host, time.Now().Add(time.Minute))
+			v := guard.Judge(demand, host)
+			if truth.Started && v.Decision == guard.Refuse {
+				t.Errorf("it started, and is refused: %s", v.Summary)
+			}
+			if truth.HugePageFailure && v.Decision == guard.Allow {
+				t.Errorf("it failed (%s), and is allowed", truth.Error)
+			}
+			if v.Decision != truth.Decision || v.Cause != truth.Cause || v.Summary != truth.Summary {
+				t.Errorf("%s %s %q, was %s %s %q", v.Decision, v.Cause, v.Summary, truth.Decision, truth.Cause, truth.Summary)
+			}
+		})
+	}
+}
