@@ -17,6 +17,23 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
+// golden compares what was got with what a file keeps.
+func golden(t *testing.T, path, got string) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", path, diff)
+	}
+}
+
 // TestKernels keeps what is said of every captured kernel, and checks that it
 // adds up: total is free, held and unaccounted.
 func TestKernels(t *testing.T) {
@@ -44,19 +61,7 @@ func TestKernels(t *testing.T) {
 					t.Errorf("%s does not add up", report)
 				}
 			}
-			path := "../testdata/golden/kernels/" + name + ".txt"
-			if *update {
-				if err := os.WriteFile(path, []byte(got.String()), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(string(want), got.String()); diff != "" {
-				t.Errorf("%s (-want +got):\n%s", path, diff)
-			}
+			golden(t, "../testdata/golden/kernels/"+name+".txt", got.String())
 		})
 	}
 }
