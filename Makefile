@@ -22,8 +22,8 @@ build:
 demo: build
 	@testdata/demo.sh
 
-# Every tier but the two-node machine. Needs root for the live host, and installs Debian packages that are missing.
-test: packages check unit testdriver livehost
+# Every tier. Needs root, and installs Debian packages that are missing.
+test: packages check unit testdriver livehost numabox
 
 packages:
 	testdata/packages.sh

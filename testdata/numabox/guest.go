@@ -16,6 +16,7 @@ type guest struct {
 	tune    string // the elements of numatune
 	devices string // memory devices
 	cpus    string // attributes of vcpu
+	pin     string // where the emulator is pinned to
 }
 
 const page2M = `<page size='2048' unit='KiB'/>`
@@ -63,6 +64,9 @@ func (g guest) xml(name string) string {
 	}
 	add("<memoryBacking>%s%s</memoryBacking>", pages, g.backing)
 	add("<vcpu%s>1</vcpu>", g.cpus)
+	if g.pin != "" {
+		add("<cputune><emulatorpin cpuset='%s'/></cputune>", g.pin)
+	}
 	if g.tune != "" {
 		add("<numatune>%s</numatune>", g.tune)
 	}

@@ -316,7 +316,7 @@ func (b *box) incidentJournal(c *checks, ovs int) error {
 		"HUGEGUARD_TOTAL":        "1024",
 		"HUGEGUARD_HOLDER_PID":   fmt.Sprint(ovs),
 		"HUGEGUARD_HOLDER_PAGES": "512",
-		"_SYSTEMD_UNIT":          "libvirtd.service",
+		"OBJECT_SYSTEMD_UNIT":    "libvirtd.service",
 	} {
 		if e[field] != want {
 			c.that(false, "the journal's "+field+" is "+want, e[field])

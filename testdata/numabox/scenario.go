@@ -27,6 +27,8 @@ type scenario struct {
 	holders      []holder
 	beside       *guest // another guest, which runs already
 	setup, reset string // scripts that change something else, and change it back
+	later        string // a script that runs last, with the holders and the other guest there
+	restore      bool   // the guest is not started but restored from a file
 	plays        int    // how often it is launched, once if not given
 	want         []outcome
 	newer        []outcome // what Debian 13 makes of it, where that differs
@@ -37,8 +39,9 @@ type scenario struct {
 // A holder is a process that maps huge pages, or a file that none maps.
 type holder struct {
 	node, pages, touch int
-	giant              bool // pages of 1 GiB
-	file               string
+	giant              bool   // pages of 1 GiB
+	file               string // in place of a memfd; it stays, and nobody maps it
+	how                string // in place of a memfd: "anonymous" memory, or a segment of "sysv" shared memory
 }
 
 var (
@@ -81,6 +84,10 @@ var scenarios = func() []scenario {
 	edge("any-default-size", 40, ram(guest{pages: " "}), atMmap)
 	edge("any-memfd", 40, ram(guest{backing: "<source type='memfd'/>"}), atMmap)
 	edge("any-shared", 40, ram(guest{backing: "<access mode='shared'/>"}), atMmap)
+	edge("any-anonymous", 40, ram(guest{backing: "<source type='anonymous'/>"}), atMmap)
+	edge("any-memfd-private", 40, ram(guest{backing: "<source type='memfd'/><access mode='private'/>"}), atMmap)
+	edge("any-of-many-cells", 19, func(n int) guest { return guest{cells: []int{5, 4, 3, 2, 1, 1, 5, n}} }, atMmap)
+	add("any-discard-locked-pinned", guest{ram: 40, backing: "<nosharepages/><discard/>", cpus: " placement='static' cpuset='1'"}, starts)
 
 	// strict
 	for _, n := range nodes[:2] {
@@ -109,6 +116,22 @@ var scenarios = func() []scenario {
 	add("memnode-outside-memory-short", guest{cells: []int{21}, tune: strict("0") + memnode(0, "strict", "1")}, atMmap,
 		scenario{newer: []outcome{atTouch}})
 
+	edge("nova-three-cells", 20, func(n int) guest {
+		return guest{cells: []int{12, 8, n}, tune: strict("0-1") + justTwo("strict", "0", "strict", "0") + memnode(2, "strict", "1")}
+	}, atMmap)
+	edge("memnode-in-wider-memory", 20, func(n int) guest {
+		return guest{cells: []int{n}, tune: strict("0-1") + memnode(0, "strict", "1")}
+	}, atTouch)
+	edge("memnode-in-preferred-memory", 20, func(n int) guest {
+		return guest{cells: []int{n}, tune: memory("preferred", "0") + memnode(0, "strict", "1")}
+	}, atTouch)
+	add("pinned-elsewhere", guest{ram: 20, tune: strict("1"), pin: "0"}, starts)
+	add("pinned-elsewhere-memnode", guest{cells: []int{20}, tune: memnode(0, "strict", "1"), pin: "0"}, starts)
+
+	// A guest that is restored gets the sizes that it was saved with.
+	edge("restore", 20, ram(guest{tune: strict("0")}), atMmap, scenario{restore: true})
+	edge("restore-memnode", 20, func(n int) guest { return guest{cells: []int{n}, tune: memnode(0, "strict", "1")} }, atTouch, scenario{restore: true})
+
 	// Sets that overlap: the order decides, and what CPU touches first.
 	overlapping := func(n int) guest {
 		return guest{cells: []int{20, n}, tune: strict("0-1") + justTwo("strict", "0-1", "strict", "0")}
@@ -117,6 +140,15 @@ var scenarios = func() []scenario {
 	add("overlap-short", overlapping(21), atMmap, scenario{newer: []outcome{atTouch, atMmap}})
 	add("overlap-roomy", guest{cells: []int{20, 20}, tune: strict("0-1") + justTwo("strict", "0-1", "strict", "0")}, starts,
 		scenario{pools: [2]int{40, 20}})
+
+	add("preferred-before-strict", guest{cells: []int{20, 20}, tune: justTwo("preferred", "0", "strict", "0")}, atTouch,
+		scenario{plays: 3, want: []outcome{atTouch}, newer: []outcome{starts, atTouch}})
+	add("preferred-after-strict", guest{cells: []int{20, 20}, tune: justTwo("strict", "0", "preferred", "0")}, starts,
+		scenario{plays: 3, newer: []outcome{starts, atTouch}})
+	add("interleave-before-strict", guest{cells: []int{20, 10}, tune: justTwo("interleave", "0-1", "strict", "0")}, starts,
+		scenario{plays: 2})
+	add("interleave-before-strict-short", guest{cells: []int{20, 11}, tune: justTwo("interleave", "0-1", "strict", "0")}, atTouch,
+		scenario{plays: 3, newer: []outcome{starts, atTouch}})
 
 	// preferred and interleave choose where to begin and no more.
 	add("preferred-there", guest{ram: 20, tune: memory("preferred", "0")}, starts)
@@ -129,6 +161,12 @@ var scenarios = func() []scenario {
 	edge("interleave", 40, ram(guest{tune: memory("interleave", "0-1")}), atMmap)
 	add("interleave-uneven", guest{ram: 30, tune: memory("interleave", "0-1")}, starts, scenario{pools: [2]int{5, 35}})
 	add("interleave-spills", guest{ram: 30, tune: memory("interleave", "1")}, starts)
+
+	add("interleave-trimmed", guest{cells: []int{20}, tune: strict("0") + memnode(0, "interleave", "0-1")}, starts)
+	add("interleave-trimmed-short", guest{cells: []int{21}, tune: strict("0") + memnode(0, "interleave", "0-1")}, atMmap,
+		scenario{newer: []outcome{starts}})
+	add("preferred-outside-memory", guest{cells: []int{20}, tune: strict("0") + memnode(0, "preferred", "1")}, atBind,
+		scenario{newer: []outcome{starts}})
 
 	// restrictive is kept by the cpuset alone.
 	edge("restrictive", 20, ram(guest{tune: memory("restrictive", "0")}), atMmap)
@@ -159,9 +197,19 @@ var scenarios = func() []scenario {
 	add("dimm-nodemask-preferred", guest{ram: 20, tune: memory("preferred", "0"), devices: dimm(25, "<nodemask>0</nodemask>")}, starts,
 		scenario{pools: [2]int{20, 30}})
 	add("dimm-smaller-than-page", guest{ram: 20, devices: dimm(256, "<pagesize unit='KiB'>1048576</pagesize>")}, badSize)
+	edge("two-dimms", 10, func(n int) guest {
+		return guest{ram: 20, tune: only0, devices: dimm(10, "") + dimm(n, "")}
+	}, atMmap, scenario{pools: [2]int{40, 30}})
+	const oddDIMM = "<memory model='dimm'><target><size unit='KiB'>41984</size><node>0</node></target></memory>" // 20.5 pages
+	add("dimm-rounded-exact", guest{ram: 20, devices: oddDIMM}, starts, scenario{pools: [2]int{41, 0}})
+	add("dimm-rounded-short", guest{ram: 20, devices: oddDIMM}, atMmap, scenario{pools: [2]int{40, 0}})
+	giantDIMM := dimm(512, "<pagesize unit='KiB'>1048576</pagesize><nodemask>0</nodemask>")
+	add("dimm-giant-exact", guest{ram: 20, devices: giantDIMM}, starts)
+	add("dimm-giant-short", guest{ram: 20, devices: giantDIMM}, atTouch, scenario{holders: []holder{{giant: true, node: 0, pages: 1, touch: 1}}})
 	virtioMem := `<memory model='virtio-mem'><source><pagesize unit='KiB'>2048</pagesize></source><target><size unit='KiB'>81920</size>` +
 		`<node>0</node><block unit='KiB'>2048</block><requested unit='KiB'>81920</requested></target></memory>`
 	add("virtio-mem-fits", guest{ram: 20, devices: virtioMem}, starts, scenario{pools: [2]int{40, 40}})
+	add("virtio-mem-short", guest{ram: 41, devices: virtioMem}, atMmap)
 	add("virtio-mem-cannot-grow", guest{ram: 20, devices: virtioMem}, starts)
 
 	// Sizes that are no whole number of pages.
@@ -190,6 +238,12 @@ var scenarios = func() []scenario {
 	edge("page-for-one-cell", 20, func(n int) guest {
 		return guest{cells: []int{n, 20}, tune: justTwo("strict", "0", "strict", "0"), pages: "<page size='2048' unit='KiB' nodeset='0'/>"}
 	}, atTouch)
+	edge("page-for-other-cell", 20, func(n int) guest {
+		return guest{cells: []int{20, n}, tune: justTwo("strict", "0", "strict", "1"), pages: "<page size='2048' unit='KiB' nodeset='1'/>"}
+	}, atTouch)
+	edge("page-for-the-rest", 20, func(n int) guest {
+		return guest{cells: []int{512, n}, tune: justTwo("strict", "0", "strict", "1"), pages: "<page size='1048576' unit='KiB' nodeset='0'/>" + page2M}
+	}, atTouch)
 	add("ordinary-pages", guest{ram: 20, pages: "<page size='4' unit='KiB'/>"}, starts, scenario{none: true})
 	add("no-huge-pages", guest{ram: 20, pages: "none"}, starts, scenario{none: true})
 	add("no-pool", guest{ram: 20}, atMmap, scenario{none: true})
@@ -204,6 +258,12 @@ var scenarios = func() []scenario {
 	edge("half-touched", 22, ram(guest{}), atMmap, scenario{holders: []holder{{node: 1, pages: 18, touch: 9}}})
 	edge("beside-file", 20, ram(guest{tune: strict("0")}), atMmap,
 		scenario{pools: [2]int{30, 20}, holders: []holder{{node: 0, pages: 10, touch: 10, file: "rtemap_0"}}})
+	for _, how := range []string{"anonymous", "sysv"} {
+		edge("beside-"+how, 20, ram(guest{tune: strict("0")}), atMmap,
+			scenario{pools: [2]int{30, 20}, holders: []holder{{node: 0, pages: 10, touch: 10, how: how}}})
+	}
+	edge("pool-shrunk", 20, ram(guest{}), atMmap, scenario{beside: &guest{ram: 20, tune: strict("0")},
+		later: "echo 10 >/sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages"})
 	edge("beside-guest", 20, ram(guest{tune: strict("0")}), atMmap, scenario{pools: [2]int{40, 20}, beside: &guest{ram: 20, tune: strict("0")}})
 	edge("beside-spilling-guest", 20, func(n int) guest { return guest{cells: []int{n}, tune: memnode(0, "strict", "1")} }, atMmap,
 		scenario{pools: [2]int{20, 30}, beside: &guest{ram: 30, tune: memory("preferred", "0")}})
@@ -215,6 +275,9 @@ var scenarios = func() []scenario {
 	edge("overcommit-confined-to-both", 50, ram(guest{tune: strict("0-1")}), atMmap, scenario{overcommit: 10})
 	add("overcommit-gathered-elsewhere", guest{cells: []int{41}, tune: memnode(0, "strict", "0")}, starts,
 		scenario{overcommit: 30, plays: 3, want: []outcome{starts, atTouch}})
+
+	edge("overcommit-used-up", 10, ram(guest{}), atMmap,
+		scenario{pools: [2]int{20, 10}, overcommit: 10, holders: []holder{{node: 0, pages: 30, touch: 30}}})
 
 	// Limits that the guard does not read yet.
 	slice := func(nodes string) scenario {
@@ -228,6 +291,12 @@ var scenarios = func() []scenario {
 	add("slice-elsewhere", guest{ram: 20, tune: strict("0")}, atBind, confined)
 	limited := scenario{setup: "mount -t hugetlbfs -o pagesize=2M,size=40M hugetlbfs /dev/hugepages", reset: "umount /dev/hugepages"}
 	add("mount-limit-exact", guest{ram: 20}, starts, limited)
+	setAside := scenario{setup: "mount -t hugetlbfs -o pagesize=2M,min_size=40M hugetlbfs /dev/hugepages", reset: "umount /dev/hugepages"}
+	add("mount-minimum-exact", guest{ram: 40}, starts, setAside)
+	add("mount-minimum-short", guest{ram: 41}, atMmap, setAside)
+	other := scenario{setup: "mkdir -p /mnt/huge; mount -t hugetlbfs -o pagesize=2M,size=10M hugetlbfs /mnt/huge", reset: "umount /mnt/huge"}
+	add("other-mount-limit", guest{ram: 20}, starts, other)
+	add("mount-limit-memfd", guest{ram: 21, backing: "<source type='memfd'/>"}, starts, limited)
 	limited.known = "a mount's size= is not read"
 	add("mount-limit-short", guest{ram: 21}, atMmap, limited)
 	for limit, short := range map[string]outcome{"max": atTouch, "rsvd.max": atMmap} {

@@ -78,6 +78,7 @@ const (
 	recorder  = "/etc/libvirt/hooks/qemu.d/10-record"
 	recorded  = "/run/prepare.xml"
 	domainXML = "/run/domain.xml"
+	saved     = "/var/lib/libvirt/saved"
 	testpmd   = "/opt/numabox/dpdk-testpmd" // the agent under another name
 )
 
@@ -144,6 +145,11 @@ func (b *box) play(c *checks, s scenario, o options) (t truth, err error) {
 		return t, err
 	}
 	defer func() { err = errors.Join(err, undo()) }()
+	if s.later != "" {
+		if _, err := b.sh(s.later); err != nil {
+			return t, err
+		}
+	}
 	before, err := b.counters()
 	if err != nil {
 		return t, err
@@ -187,8 +193,8 @@ func (b *box) play(c *checks, s scenario, o options) (t truth, err error) {
 
 	// The same state, asked: the command, the hook itself, and through libvirt where it refuses.
 	ask := fmt.Sprintf(`hugeguard check --json %s && status=0 || status=$?; echo $status
-if [ $status = 3 ]; then mv %s %s; virsh -q create --paused %s 2>&1 || true; mv %[3]s %[2]s
-else %[2]s %[5]s prepare begin - <%[1]s 2>&1; fi`, recorded, hookAway, hookFile, domainXML, s.name)
+if [ $status = 3 ]; then mv %s %s; virsh -q %s 2>&1 || true; mv %[3]s %[2]s
+else %[2]s %[5]s prepare begin - <%[1]s 2>&1; fi`, recorded, hookAway, hookFile, s.start(), s.name)
 	said, err := b.sh(ask)
 	if err != nil {
 		return t, err
@@ -214,16 +220,24 @@ else %[2]s %[5]s prepare begin - <%[1]s 2>&1; fi`, recorded, hookAway, hookFile,
 	return t, b.replay(c, t, packed, xml, o)
 }
 
+// start is virsh's command that starts the guest of a scenario.
+func (s scenario) start() string {
+	if s.restore {
+		return "restore --paused " + saved
+	}
+	return "create --paused " + domainXML
+}
+
 // launch starts the guest of a scenario and destroys it.
 func (b *box) launch(s scenario) (o outcome, words string, err error) {
-	r, err := b.virsh(fmt.Sprintf("create --paused %s; destroy %s", domainXML, s.name))
+	r, err := b.virsh(s.start() + "; destroy " + s.name)
 	if err != nil {
 		return "", "", err
 	}
 	if r.Exit != 0 {
 		// virsh goes on to destroy what it could not create.
 		words, _, _ = strings.Cut(strings.TrimSpace(r.Stderr), "\nerror: failed to get domain")
-		if !strings.Contains(words, "Failed to create domain") {
+		if !strings.Contains(words, "Failed to create domain") && !strings.Contains(words, "Failed to restore domain") {
 			return "", "", fmt.Errorf("virsh create and destroy: %s", words)
 		}
 	}
@@ -271,6 +285,12 @@ func (b *box) arrange(s scenario) (undo func() error, err error) {
 		return errors.Join(errs...)
 	}
 	fail := func(err error) (func() error, error) { return nil, errors.Join(err, undo()) }
+	if s.restore {
+		if err := b.save(s); err != nil {
+			return fail(err)
+		}
+		steps = append(steps, func() error { _, err := b.must("rm", saved); return err })
+	}
 	if err := b.setPools(2048, s.pools); err != nil {
 		return fail(err)
 	}
@@ -289,6 +309,9 @@ func (b *box) arrange(s scenario) (undo func() error, err error) {
 		args := []string{testpmd, "hold", "-node", strconv.Itoa(h.node), "-pages", strconv.Itoa(h.pages), "-touch", strconv.Itoa(h.touch)}
 		if h.giant {
 			args = append(args, "-kib", "1048576")
+		}
+		if h.how != "" {
+			args = append(args, "-"+h.how)
 		}
 		if h.file != "" {
 			name := "/dev/hugepages/" + h.file
@@ -315,6 +338,18 @@ func (b *box) arrange(s scenario) (undo func() error, err error) {
 		steps = append(steps, func() error { _, err := b.must("virsh", "-q", "destroy", "beside"); return err })
 	}
 	return undo, nil
+}
+
+// save starts the guest of a scenario where there is room for it, and saves it to a file.
+func (b *box) save(s scenario) error {
+	if err := b.setPools(2048, [2]int{100, 100}); err != nil {
+		return err
+	}
+	if err := b.write(wire.File{Path: domainXML, Data: s.guest.xml(s.name)}); err != nil {
+		return err
+	}
+	_, err := b.must("virsh", "-q", fmt.Sprintf("create --paused %s; save --paused %s %s", domainXML, s.name, saved))
+	return err
 }
 
 // hold starts a process that holds huge pages, and returns how to end it.

@@ -3,6 +3,7 @@ package main
 import (
 	"flag"
 	"fmt"
+	"math/bits"
 	"os"
 	"strings"
 	"time"
@@ -18,6 +19,8 @@ const mpolBind = 2
 func hold(args []string) error {
 	f := flag.NewFlagSet("hold", flag.ContinueOnError)
 	file := f.String("file", "", "map this file of a hugetlbfs, not a memfd")
+	anonymous := f.Bool("anonymous", false, "map no file at all")
+	sysv := f.Bool("sysv", false, "map a segment of System V shared memory")
 	leave := f.Bool("leave", false, "end, so that the file alone holds the pages")
 	kib := f.Int("kib", 2048, "size of a page")
 	pages := f.Int("pages", 0, "how many to map, which reserves them")
@@ -26,25 +29,20 @@ func hold(args []string) error {
 	if err := f.Parse(args); err != nil {
 		return err
 	}
-	fd, err := unix.Open(*file, unix.O_CREAT|unix.O_RDWR, 0o600)
-	if *file == "" {
-		size := unix.MFD_HUGE_2MB
-		if *kib == 1<<20 {
-			size = unix.MFD_HUGE_1GB
-		}
-		fd, err = unix.MemfdCreate("pool", unix.MFD_HUGETLB|size)
-	}
-	if err != nil {
-		return fmt.Errorf("open: %w", err)
-	}
 	page := *kib << 10
 	length := *pages * page
-	if err := unix.Ftruncate(fd, int64(length)); err != nil {
-		return fmt.Errorf("ftruncate: %w", err)
+	var memory []byte
+	var err error
+	switch huge := pageFlag(*kib); {
+	case *anonymous:
+		memory, err = unix.Mmap(-1, 0, length, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_HUGETLB|huge)
+	case *sysv:
+		memory, err = segment(length, huge)
+	default:
+		memory, err = mapFile(*file, length, huge)
 	}
-	memory, err := unix.Mmap(fd, 0, length, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
-		return fmt.Errorf("mmap of %d pages: %w", *pages, err)
+		return fmt.Errorf("%d pages: %w", *pages, err)
 	}
 	mask := uint64(1) << *node
 	if _, _, errno := unix.Syscall6(unix.SYS_MBIND, uintptr(unsafe.Pointer(&memory[0])), uintptr(length), mpolBind,
@@ -61,4 +59,46 @@ func hold(args []string) error {
 	for {
 		time.Sleep(time.Hour)
 	}
+}
+
+// pageFlag is the size of a page as mmap(2), memfd_create(2) and shmget(2) want it: its power of two, shifted.
+func pageFlag(kib int) int {
+	const shift = 26 // HUGETLB_FLAG_ENCODE_SHIFT
+	return (bits.Len(uint(kib)) + 9) << shift
+}
+
+// mapFile maps a file of a hugetlbfs, a memfd where it has no name.
+func mapFile(name string, length, huge int) ([]byte, error) {
+	fd, err := unix.Open(name, unix.O_CREAT|unix.O_RDWR, 0o600)
+	if name == "" {
+		fd, err = unix.MemfdCreate("pool", unix.MFD_HUGETLB|huge)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open: %w", err)
+	}
+	if err := unix.Ftruncate(fd, int64(length)); err != nil {
+		return nil, fmt.Errorf("ftruncate: %w", err)
+	}
+	memory, err := unix.Mmap(fd, 0, length, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return nil, fmt.Errorf("mmap: %w", err)
+	}
+	return memory, nil
+}
+
+// segment maps a segment of shared memory that goes with the last who maps it.
+func segment(length, huge int) ([]byte, error) {
+	const shmHugetlb = 0o4000 // SHM_HUGETLB of linux/shm.h
+	id, err := unix.SysvShmGet(unix.IPC_PRIVATE, length, unix.IPC_CREAT|0o600|shmHugetlb|huge)
+	if err != nil {
+		return nil, fmt.Errorf("shmget: %w", err)
+	}
+	memory, err := unix.SysvShmAttach(id, 0, 0)
+	if err != nil {
+		return nil, fmt.Errorf("shmat: %w", err)
+	}
+	if _, err := unix.SysvShmCtl(id, unix.IPC_RMID, nil); err != nil {
+		return nil, fmt.Errorf("shmctl: %w", err)
+	}
+	return memory, nil
 }
