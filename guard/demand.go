@@ -22,7 +22,9 @@ type Backend struct {
 	Policy    Policy   `json:"policy"`
 	Strength  Strength `json:"strength"`
 	From      string   `json:"from"` // the XML element that decided the nodes, or else the page size
-	// Cpuset is the set that restrictive mode confines it to; nil otherwise.
+	// Cpuset is the set that confines it where QEMU is told no nodes: in
+	// restrictive mode, and strict where libvirt leaves RAM to -mem-path; nil
+	// otherwise.
 	Cpuset NodeSet `json:"cpuset,omitempty"`
 
 	// Threads are the nodes whose CPUs QEMU is to prepare restrictive memory
@@ -34,6 +36,9 @@ type Backend struct {
 	// Memfd says that the pages come from a memfd rather than from a file on
 	// a hugetlbfs mount.
 	Memfd bool `json:"-"`
+	// Global says that QEMU allocates the pages because of -mem-prealloc, for
+	// which libvirt makes no thread-context.
+	Global bool `json:"-"`
 	// Auto says that numad will choose the nodes after the hook has run.
 	Auto bool `json:"-"`
 	// Device is the model of a memory device, "" for the guest's RAM.

@@ -41,6 +41,7 @@ type domainXML struct {
 	NUMATune libvirtxml.DomainNUMATune    `xml:"numatune"`
 	Type     libvirtxml.DomainOSType      `xml:"os>type"`
 	Cells    []libvirtxml.DomainCell      `xml:"cpu>numa>cell"`
+	HMAT     *struct{}                    `xml:"cpu>numa>interconnects"`
 	Devices  []libvirtxml.DomainMemorydev `xml:"devices>memory"`
 }
 
@@ -52,6 +53,7 @@ type builder struct {
 	demand Demand
 
 	pages    []pageElement
+	prealloc bool  // -mem-prealloc is given
 	memory   *tune // numatune/memory
 	memnodes map[int]tune
 }
@@ -86,7 +88,22 @@ func (b *builder) build() error {
 		return err
 	}
 	b.confine()
-	if err := b.addRAM(devices); err != nil {
+	cells, err := b.sortedCells()
+	if err != nil {
+		return err
+	}
+	switch {
+	case len(cells) == 0:
+		err = b.addWholeRAM(devices)
+	case b.byPath(cells):
+		// QEMU's board makes it, after all objects (qmp_x_exit_preconfig).
+		defer b.addPathRAM(cells)
+		b.prealloc = len(b.pages) > 0 && b.pages[0].kib != smallestPage ||
+			b.MemoryBacking != nil && b.MemoryBacking.MemoryAllocation != nil && b.MemoryBacking.MemoryAllocation.Mode == "immediate"
+	default:
+		b.addCells(cells)
+	}
+	if err != nil {
 		return err
 	}
 	numbers := aliasNumbers(devices)
@@ -227,7 +244,7 @@ func (b *builder) bind(backend *Backend, cell int, own NodeSet, ownFrom string) 
 		// QEMU is told nothing, the cpuset alone confines the pages. A
 		// memnode's own set is only that of its CPUs' threads.
 		backend.Cpuset, backend.Threads, nodes = b.demand.Cpuset.Nodes, nodes, nil
-		if backend.Cpuset != nil {
+		if backend.Cpuset != nil || backend.Auto {
 			backend.Strength = Hard
 		}
 	default:
@@ -236,33 +253,114 @@ func (b *builder) bind(backend *Backend, cell int, own NodeSet, ownFrom string) 
 	backend.HostNodes = nodes
 }
 
-func (b *builder) addRAM(devices []libvirtxml.DomainMemorydev) error {
-	cells := slices.Clone(b.Cells)
-	if len(cells) == 0 {
-		return b.addWholeRAM(devices)
-	}
-	for i := range cells {
-		if cells[i].ID == nil {
-			id := uint(i)
-			cells[i].ID = &id
+// guestCell is one cpu/numa/cell.
+type guestCell struct {
+	id     int
+	kib    uint64
+	shares bool // it says how its memory is mapped (memAccess)
+	caches bool
+}
+
+// sortedCells reads the cells in the order of their numbers, which is QEMU's.
+func (b *builder) sortedCells() ([]guestCell, error) {
+	cells := make([]guestCell, len(b.Cells))
+	for i, element := range b.Cells {
+		c := guestCell{id: i, shares: element.MemAccess != "", caches: len(element.Caches) > 0}
+		if element.ID != nil {
+			c.id = int(*element.ID)
 		}
-	}
-	slices.SortStableFunc(cells, func(x, y libvirtxml.DomainCell) int { return int(*x.ID) - int(*y.ID) })
-	for _, cell := range cells {
-		id := int(*cell.ID)
-		kib, err := scale(uint64(cell.Memory), cell.Unit)
-		if err != nil {
-			return fmt.Errorf("cpu/numa/cell[@id='%d']: %w", id, err)
+		var err error
+		if c.kib, err = scale(uint64(element.Memory), element.Unit); err != nil {
+			return nil, fmt.Errorf("cpu/numa/cell[@id='%d']: %w", c.id, err)
 		}
-		page, huge := b.pageFor(id)
+		cells[i] = c
+	}
+	slices.SortStableFunc(cells, func(x, y guestCell) int { return x.id - y.id })
+	return cells, nil
+}
+
+func (b *builder) addCells(cells []guestCell) {
+	for _, c := range cells {
+		page, huge := b.pageFor(c.id)
 		if !huge {
 			continue
 		}
-		backend := Backend{ID: fmt.Sprintf("ram-node%d", id), Cell: &id}
-		b.bind(&backend, id, nil, "")
-		b.add(backend, kib, b.ramAlignment(), page)
+		backend := Backend{ID: fmt.Sprintf("ram-node%d", c.id), Cell: &c.id}
+		b.bind(&backend, c.id, nil, "")
+		b.add(backend, c.kib, b.ramAlignment(), page)
 	}
-	return nil
+}
+
+// byPath says whether libvirt leaves the RAM of all cells to QEMU as a whole,
+// by -mem-path: where the machine type is so old that it has to, and no cell
+// asks for anything of its own (qemuBuildNumaCommandLine).
+func (b *builder) byPath(cells []guestCell) bool {
+	if !dividesRAM(b.Type.Machine) || b.HMAT != nil {
+		return false
+	}
+	if mb := b.MemoryBacking; mb != nil {
+		if mb.MemoryAccess != nil && mb.MemoryAccess.Mode != "" ||
+			mb.MemorySource != nil && (mb.MemorySource.Type == "file" || mb.MemorySource.Type == "memfd") {
+			return false
+		}
+	}
+	return !slices.ContainsFunc(cells, func(c guestCell) bool {
+		page, huge := b.pageFor(c.id)
+		_, tuned := b.memnodes[c.id]
+		return c.shares || c.caches || tuned || huge && page.cells != nil && page.kib != smallestPage
+	})
+}
+
+// smallestPage is, in KiB, what is taken for the ordinary page of machines with
+// such types. An element that names it is as good as none.
+const smallestPage = 4
+
+// dividesRAM says whether QEMU can divide RAM among the cells of a machine type
+// (numa_mem_supported): those up to 5.0, up to 8.2 of Red Hat's and up to groovy
+// of Ubuntu's.
+func dividesRAM(machine string) bool {
+	_, version, ok := strings.Cut(machine, "-")
+	if !ok {
+		return false // an alias of the newest
+	}
+	version = strings.TrimPrefix(strings.TrimPrefix(version, "q35-"), "i440fx-")
+	version, redHat := strings.CutPrefix(version, "rhel")
+	var major, minor int
+	if n, _ := fmt.Sscanf(version, "%d.%d", &major, &minor); n != 2 {
+		name, _, _ := strings.Cut(version, "-")
+		return slices.Contains(oldUbuntu, name)
+	}
+	if redHat {
+		return major < 8 || major == 8 && minor <= 2
+	}
+	return major < 5 || major == 5 && minor == 0
+}
+
+// oldUbuntu are the releases of Ubuntu that had QEMU up to 5.0.
+var oldUbuntu = []string{"trusty", "utopic", "vivid", "wily", "xenial", "yakkety", "zesty", "artful", "bionic", "cosmic", "disco", "eoan", "focal", "groovy"}
+
+// addPathRAM adds RAM that -mem-path alone puts on pages: of the first page
+// element's size (qemuBuildMemPathStr), and nowhere in particular but where the
+// whole of QEMU is confined to.
+func (b *builder) addPathRAM(cells []guestCell) {
+	if len(b.pages) == 0 {
+		return
+	}
+	var kib, aligned uint64
+	for _, c := range cells {
+		kib += c.kib
+		aligned += roundUp(c.kib, b.ramAlignment())
+	}
+	backend := Backend{ID: b.ramID()}
+	b.bind(&backend, noCell, nil, "")
+	backend.Policy, backend.HostNodes, backend.Threads = PolicyDefault, nil, nil
+	if backend.Strength == Hard {
+		backend.Cpuset = b.demand.Cpuset.Nodes
+	}
+	b.add(backend, kib, 1, b.pages[0])
+	if n := len(b.demand.Backends); kib > 0 {
+		b.demand.Backends[n-1].Bytes = aligned * 1024
+	}
 }
 
 // addWholeRAM adds the RAM of a guest without cells: what memory says, less
@@ -383,6 +481,7 @@ func (b *builder) add(backend Backend, kib, align uint64, page pageElement) {
 		backend.From = page.from
 	}
 	mb := b.MemoryBacking
+	backend.Global = b.prealloc
 	backend.Memfd = mb != nil && mb.MemorySource != nil && mb.MemorySource.Type == "memfd"
 	b.demand.Backends = append(b.demand.Backends, backend)
 }

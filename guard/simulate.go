@@ -141,7 +141,7 @@ func (s simulation) place(b Backend) (placed, *failure) {
 		p.allowed = s.bound
 	}
 	// virtio-mem is not allocated at the start, so nothing prepares it.
-	if threads := b.HostNodes; b.Device != virtioMem {
+	if threads := b.HostNodes; b.Device != virtioMem && !b.Global {
 		if s.rules.restrictiveThreads && b.Threads != nil {
 			threads = b.Threads
 		}
@@ -319,14 +319,14 @@ func (s simulation) risks(pool SizePool, backends []placed) []Finding {
 		return found
 	}
 	// numad may choose one node for all that it places.
-	if auto := slices.DeleteFunc(slices.Clone(backends), func(p placed) bool { return !p.Auto || p.Policy != PolicyBind }); len(auto) > 0 {
+	if auto := slices.DeleteFunc(slices.Clone(backends), func(p placed) bool { return !p.Auto || p.Strength != Hard }); len(auto) > 0 {
 		if small := s.tooSmall(pool, sum(auto)); len(small) > 0 {
 			warn(codeAuto, small, sum(auto),
 				"numad chooses the nodes after this check and does not look at huge pages: %s could not hold %d %s pages", small.in(), sum(auto), page)
 		}
 	}
 	for i, b := range backends {
-		if b.Auto && b.Policy == PolicyBind {
+		if b.Auto && b.Strength == Hard {
 			continue
 		}
 		nodes := b.allowed

@@ -176,8 +176,9 @@ func cleanEnv() []string {
 	return []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", "HOME=/root"}
 }
 
-func (h *host) startLibvirtd() (err error) {
-	if h.libvirtd, err = h.start("libvirtd", libvirtd); err != nil {
+// startLibvirtd starts libvirtd, with that in its environment, and waits until it answers.
+func (h *host) startLibvirtd(env ...string) (err error) {
+	if h.libvirtd, err = h.start("libvirtd", append(append([]string{"/usr/bin/env"}, env...), libvirtd)...); err != nil {
 		return err
 	}
 	return eventually(15*time.Second, func() error {
