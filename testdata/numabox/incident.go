@@ -61,6 +61,9 @@ const qemuNoPages = "unable to map backing store for guest RAM: Cannot allocate 
 // incident replays it as it happens: Open vSwitch takes its share, two guests start, the third dies. Then
 // hugeguard comes, is upgraded, lives through a restart of libvirtd, and goes.
 func (b *box) incident(c *checks, o options) error {
+	if err := b.prepare(c); err != nil {
+		return err
+	}
 	say("the incident: 1024 pages of 2 MiB a node, Open vSwitch with DPDK takes 512 of each")
 	if err := b.setPools(2048, [2]int{1024, 1024}); err != nil {
 		return err
@@ -351,5 +354,5 @@ func (b *box) endIncident(c *checks) error {
 		return err
 	}
 	c.that(free == [2]int{1024, 1024}, "all pages come back", free)
-	return b.setPools(2048, [2]int{})
+	return errors.Join(b.denials(c), b.setPools(2048, [2]int{}))
 }

@@ -25,6 +25,8 @@ type box struct {
 	hook    string // the hook program, for this machine
 	command string // the admin's command, for this machine
 
+	crashed int // how often
+
 	qemu   *exec.Cmd
 	ended  chan struct{} // closed when QEMU is gone
 	port   net.Conn      // to the agent
@@ -33,11 +35,37 @@ type box struct {
 
 // cmdline keeps the kernel from work that counts under emulation: it would take the HPET, whose every reading
 // leaves the emulated CPU, for its clock, and fence off weaknesses that an emulated CPU does not have.
-const cmdline = "root=/dev/vda rw console=ttyS0 quiet systemd.show_status=false tsc=reliable mitigations=off " +
+const cmdline = "root=/dev/vda rw console=ttyS0 quiet systemd.show_status=false tsc=reliable mitigations=off panic=-1 " +
 	"hugepagesz=1G hugepages=0:1,1:1" // later there is no room left in one piece
 
 // cpu has what DPDK wants. What is left out makes every memory access of the emulation dearer.
 const cpu = "max,la57=off,pku=off,smap=off,smep=off,umip=off,svm=off"
+
+// errDown is that the box has ended by itself.
+var errDown = errors.New("the box went down")
+
+// crashes is how often the box may crash in a run. QEMU's emulation of several CPUs at once is not perfect: a kernel
+// that changes its own code under another CPU's feet can be hit by it.
+const crashes = 2
+
+// again does something that a crash of the box interrupts once more on a new one.
+func (b *box) again(do func() error) error {
+	for {
+		err := do()
+		if !errors.Is(err, errDown) || b.crashed == crashes {
+			return err
+		}
+		b.crashed++
+		keepConsole(b.path("console"))
+		say("the box crashed; booting it anew")
+		b.stop()
+		if err := b.start(bootLimit); err != nil {
+			return fmt.Errorf("boot: %w", err)
+		}
+	}
+}
+
+const bootLimit = 5 * time.Minute
 
 // start boots the box and waits for its agent.
 func (b *box) start(limit time.Duration) error {
@@ -68,7 +96,7 @@ func (b *box) start(limit time.Duration) error {
 		close(b.ended)
 	}()
 	began := time.Now()
-	for b.port == nil {
+	for b.port = nil; b.port == nil; {
 		var err error
 		if b.port, err = net.Dial("unix", b.path("agent")); err == nil {
 			break
@@ -126,7 +154,7 @@ func (b *box) call(r wire.Request, limit time.Duration) (wire.Reply, error) {
 	case <-b.ctx.Done():
 		err = context.Cause(b.ctx)
 	case <-b.ended:
-		err = errors.New("the box went down")
+		err = errDown
 	case <-timer.C:
 		err = fmt.Errorf("the box did not answer within %v", limit)
 	}

@@ -122,7 +122,7 @@ func run(ctx context.Context, o options) (err error) {
 			keepConsole(b.path("console"))
 		}
 	}()
-	if err := b.start(5 * time.Minute); err != nil {
+	if err := b.start(bootLimit); err != nil {
 		return fmt.Errorf("boot: %w", err)
 	}
 	say("the box is up")
