@@ -8,6 +8,10 @@ type Demand struct {
 	Backends []Backend
 	// Cpuset is what libvirt confines QEMU's memory to before it runs.
 	Cpuset Cpuset
+	// Emulator is the path of the QEMU that libvirt will run, whose release
+	// decides; "" where the domain does not say, or tells libvirt to believe
+	// other things of that QEMU than it found out.
+	Emulator string
 }
 
 // Backend is one memory-backend object of QEMU that lies on huge pages.
@@ -30,6 +34,8 @@ type Backend struct {
 	// Threads are the nodes whose CPUs QEMU is to prepare restrictive memory
 	// from (qemuBuildThreadContextProps); nil otherwise.
 	Threads NodeSet `json:"-"`
+	// Pinned says that QEMU's own threads are pinned to certain CPUs.
+	Pinned bool `json:"-"`
 	// ExactBytes is the size in bytes as the XML has it, which is what counts
 	// at a restore or an incoming migration.
 	ExactBytes uint64 `json:"-"`

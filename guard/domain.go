@@ -37,12 +37,17 @@ type domainXML struct {
 	MemoryBacking *libvirtxml.DomainMemoryBacking `xml:"memoryBacking"`
 	VCPU          struct {
 		Placement string `xml:"placement,attr"`
+		CPUSet    string `xml:"cpuset,attr"`
 	} `xml:"vcpu"`
-	NUMATune libvirtxml.DomainNUMATune    `xml:"numatune"`
-	Type     libvirtxml.DomainOSType      `xml:"os>type"`
-	Cells    []libvirtxml.DomainCell      `xml:"cpu>numa>cell"`
-	HMAT     *struct{}                    `xml:"cpu>numa>interconnects"`
-	Devices  []libvirtxml.DomainMemorydev `xml:"devices>memory"`
+	EmulatorPin *struct{}                    `xml:"cputune>emulatorpin"`
+	NUMATune    libvirtxml.DomainNUMATune    `xml:"numatune"`
+	Type        libvirtxml.DomainOSType      `xml:"os>type"`
+	Cells       []libvirtxml.DomainCell      `xml:"cpu>numa>cell"`
+	HMAT        *struct{}                    `xml:"cpu>numa>interconnects"`
+	Devices     []libvirtxml.DomainMemorydev `xml:"devices>memory"`
+	Emulator    string                       `xml:"devices>emulator"`
+	// Capabilities changes what libvirt believes of QEMU.
+	Capabilities *struct{} `xml:"http://libvirt.org/schemas/domain/qemu/1.0 capabilities"`
 }
 
 // builder follows libvirt's way from a domain to QEMU's memory backends:
@@ -88,6 +93,9 @@ func (b *builder) build() error {
 		return err
 	}
 	b.confine()
+	if b.Capabilities == nil {
+		b.demand.Emulator = strings.TrimSpace(b.domainXML.Emulator)
+	}
 	cells, err := b.sortedCells()
 	if err != nil {
 		return err
@@ -251,6 +259,7 @@ func (b *builder) bind(backend *Backend, cell int, own NodeSet, ownFrom string) 
 		backend.Policy, backend.Strength = PolicyBind, Hard
 	}
 	backend.HostNodes = nodes
+	backend.Pinned = b.EmulatorPin != nil || b.VCPU.CPUSet != "" || b.VCPU.Placement == "auto"
 }
 
 // guestCell is one cpu/numa/cell.

@@ -17,6 +17,11 @@ type Host struct {
 	Pools []SizePool
 	// Mounts are the hugetlbfs mounts in the order in which libvirt looks.
 	Mounts []Mount
+	// Configured says that Mounts are those that hugetlbfs_mount in qemu.conf
+	// names, for certain.
+	Configured bool
+	// Releases is which libvirt and QEMU serve the host.
+	Releases Releases
 	// Holders is who holds huge pages; nil where nobody looked.
 	Holders *Holders
 }

@@ -7,8 +7,10 @@ import (
 )
 
 // Judge says what will become of a launch: it plays it against the host's
-// pools under every combination of libvirt's and QEMU's rules that exists. It
-// refuses only what must fail under each of them, and warns of what can fail.
+// pools under every combination of libvirt's and QEMU's rules that its
+// [Host.Releases] may have. It refuses only what must fail under each of them,
+// and warns of what can fail. To know more of the releases turns no allowed
+// launch into another.
 //
 // What libvirt itself refuses with a clear message (a node that does not
 // exist, a page size without a mount) is left to libvirt and allowed here.
@@ -20,6 +22,7 @@ func Judge(demand Demand, host Host) Verdict {
 	backends, left := resolve(demand, host)
 	v.Demand = append(v.Demand, backends...)
 	v.Pools = host.Report()
+	v.Releases, v.releases = host.Releases.report(), host.Releases
 	if left != nil {
 		v.Findings = append(v.Findings, *left)
 		v.Summary = left.Message
@@ -41,6 +44,7 @@ func Judge(demand Demand, host Host) Verdict {
 		v.Summary = v.outlook()
 		return v
 	}
+	l.saysReleases(host, must)
 	v.Decision = Refuse
 	v.blame = l.blame(host, must[0])
 	v.Cause = v.blame.cause
@@ -56,7 +60,7 @@ func Judge(demand Demand, host Host) Verdict {
 // with another size than the one that libvirt is thought to take: what was
 // mounted when the daemon started and hugetlbfs_mount in qemu.conf decide.
 func (l launch) fitsOtherDefault(demand Demand, host Host) bool {
-	if !slices.ContainsFunc(demand.Backends, func(b Backend) bool { return b.PageKiB == 0 }) {
+	if host.Configured || !slices.ContainsFunc(demand.Backends, func(b Backend) bool { return b.PageKiB == 0 }) {
 		return false
 	}
 	for _, mount := range host.Mounts {
@@ -83,15 +87,16 @@ type fate struct {
 	rules int       // under how many of all rules
 }
 
-// play simulates the launch under all rules. It returns why it must fail, or
-// else what may go wrong.
+// play simulates the launch under all rules that may hold. It returns why it
+// must fail, or else what may go wrong.
 func (l launch) play(host Host) (must []failure, risks []Finding) {
 	matters := l.rulesThatMatter(host)
 	played := map[rules]*fate{}
 	var fates []*fate // the oldest rules' first
-	fails := make([]bool, len(allRules))
+	all := host.Releases.rules()
+	fails := make([]bool, len(all))
 	failing := 0
-	for i, r := range allRules {
+	for i, r := range all {
 		r := r.only(matters)
 		f := played[r]
 		if f == nil {
@@ -118,16 +123,31 @@ func (l launch) play(host Host) (must []failure, risks []Finding) {
 			failing++
 		}
 	}
-	if failing == len(allRules) {
+	if failing == len(all) {
 		return commonest(fates), nil
 	}
 	if failing > 0 {
 		f := commonest(fates)[0]
 		f.code = codeSome
-		message := fmt.Sprintf("it fails %s: %s", condition(allRules, fails), f.text(host))
+		message := fmt.Sprintf("it fails %s: %s", host.Releases.condition(all, fails), f.text(host))
 		risks = append([]Finding{f.finding(host, SeverityWarn, message)}, risks...)
 	}
 	return nil, risks
+}
+
+// saysReleases notes with each failure what had to be known of the releases
+// for it to be certain.
+func (l launch) saysReleases(host Host, must []failure) {
+	for _, known := range host.Releases.parts() {
+		less := host
+		less.Releases = known
+		if l.mustFail(less) {
+			for i := range must {
+				must[i].releases = known.String()
+			}
+			return
+		}
+	}
 }
 
 // commonest returns the failures that most rules lead to, the newest of those
@@ -186,9 +206,13 @@ func (d Demand) PageSizes(host Host) []uint64 {
 
 // defaultMountKiB is the page size that libvirt takes where the domain names
 // none, in KiB: the kernel's default if it is mounted, else that of the first
-// mount, 0 without any (virFileGetDefaultHugepage).
+// mount, 0 without any (virFileGetDefaultHugepage). Of several in qemu.conf it
+// is the second (virQEMUDriverConfigLoadProcessEntry).
 func (h Host) defaultMountKiB() uint64 {
-	if h.mounted(h.DefaultPageKiB) {
+	if h.Configured && len(h.Mounts) > 1 {
+		return h.Mounts[1].PageKiB
+	}
+	if !h.Configured && h.mounted(h.DefaultPageKiB) {
 		return h.DefaultPageKiB
 	}
 	if len(h.Mounts) > 0 {

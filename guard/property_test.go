@@ -142,7 +142,7 @@ func TestRulesThatMatter(t *testing.T) {
 		backends, _ := resolve(d, host)
 		l := launch{backends, d.Cpuset}
 		matters := l.rulesThatMatter(host)
-		for _, r := range allRules {
+		for _, r := range (Releases{}).rules() {
 			all, allRisks := simulate(r, backends, d.Cpuset, host)
 			few, fewRisks := simulate(r.only(matters), backends, d.Cpuset, host)
 			if !reflect.DeepEqual(all, few) || !reflect.DeepEqual(allRisks, fewRisks) {

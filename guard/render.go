@@ -13,6 +13,15 @@ const maxName = 60
 
 // text says in words what a failure is about.
 func (f failure) text(host Host) string {
+	text := f.short(host)
+	if f.releases != "" {
+		text += " (" + f.releases + ")"
+	}
+	return text
+}
+
+// short says it without the releases that it depends on.
+func (f failure) short(host Host) string {
 	if f.message != "" {
 		return f.message
 	}
@@ -180,6 +189,9 @@ func (v Verdict) Text() string {
 	for _, d := range v.Demand {
 		line("  %s: %d huge pages of %s %s, decided by %s", d.ID, d.Pages, Size(d.PageKiB), d.where(), d.From)
 	}
+	if v.Releases != nil {
+		line("judged for %s", v.releases)
+	}
 	if len(v.Pools) > 0 {
 		line("huge pages of this host:")
 	}
@@ -269,6 +281,14 @@ func (v Verdict) Fields() map[string]string {
 			fields["HUGEGUARD_HOLDER"] = Printable(h.Name, maxName)
 			fields["HUGEGUARD_HOLDER_PID"] = strconv.Itoa(h.PID)
 			fields["HUGEGUARD_HOLDER_PAGES"] = strconv.FormatUint(h.on(f.Nodes), 10)
+		}
+	}
+	if r := v.Releases; r != nil {
+		if r.Libvirt != "" {
+			fields["HUGEGUARD_LIBVIRT"] = r.Libvirt
+		}
+		if r.QEMU != "" {
+			fields["HUGEGUARD_QEMU"] = r.QEMU
 		}
 	}
 	var lines []string

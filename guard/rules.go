@@ -1,6 +1,10 @@
 package guard
 
-import "slices"
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
 
 // rules are what differs between the releases of libvirt and QEMU in whether
 // a launch succeeds. The two are packaged apart, so nearly every combination
@@ -10,19 +14,20 @@ type rules struct {
 	// cpuset: libvirt may use the cpuset controller. Without it strict is
 	// kept by the process's own policy and restrictive by nothing.
 	cpuset bool
-	// union: the cpuset of strict is the union with all memnodes (libvirt
-	// 9.5), not numatune/memory's own nodeset.
+	// union: the cpuset of strict is the union with all memnodes, not
+	// numatune/memory's own nodeset.
 	union bool
 	// threads: the pages are touched from CPUs of the host nodes
-	// (thread-context, QEMU 7.2 with libvirt 9.0), so one must have a CPU.
+	// (thread-context), so one must have a CPU.
 	threads bool
-	// restrictiveThreads: the same for restrictive (libvirt 9.2).
+	// restrictiveThreads: the same for restrictive, and no more for a guest
+	// whose emulator is pinned to CPUs of other nodes.
 	restrictiveThreads bool
-	// parallel: all backends are mapped first and then touched side by side
-	// (QEMU 9.0), not one after the other.
+	// parallel: all backends are mapped first and then touched side by side,
+	// not one after the other.
 	parallel bool
-	// exactFiles: a file backend must be a multiple of its page (QEMU 9.1),
-	// not only one that is bound.
+	// exactFiles: a file backend must be a multiple of its page, not only one
+	// that is bound.
 	exactFiles bool
 }
 
@@ -38,24 +43,63 @@ func (r rules) only(matters rules) rules {
 	}
 }
 
-// allRules are the combinations that exist, the newest last.
-var allRules = func() []rules {
+// change is a release that changed the rules.
+type change struct {
+	rules
+	// since is the release that surely has them, some the first that may: the
+	// one that began with it, or whose stable series may have been given it.
+	some, since Version
+}
+
+// The releases with rules of their own, the oldest first.
+const (
+	libvirtThreads            Version = 8_010_000
+	libvirtRestrictiveThreads Version = 9_002_000
+	libvirtUnionBegun         Version = 9_004_000
+	libvirtUnion              Version = 9_005_000
+
+	qemuThreads    Version = 7_002_000
+	qemuParallel   Version = 9_000_000
+	qemuExactFiles Version = 9_001_000
+)
+
+var libvirts = []change{
+	{},
+	{rules{threads: true}, libvirtThreads, libvirtThreads},
+	{rules{threads: true, restrictiveThreads: true}, libvirtRestrictiveThreads, libvirtRestrictiveThreads},
+	{rules{threads: true, restrictiveThreads: true, union: true}, libvirtUnionBegun, libvirtUnion},
+}
+
+var qemus = []change{
+	{},
+	{rules{threads: true}, qemuThreads, qemuThreads},
+	{rules{threads: true, parallel: true}, qemuParallel, qemuParallel},
+	{rules{threads: true, parallel: true, exactFiles: true}, qemuParallel, qemuExactFiles},
+}
+
+// of returns the changes that may be the newest that a release has.
+func (r Release) of(changes []change) []change {
+	first, last := 0, len(changes)-1
+	for i, c := range changes {
+		if r.Version != 0 && c.since <= r.Version {
+			first = i
+		}
+	}
+	for r.Version != 0 && !r.Patched && changes[last].some > r.Version {
+		last--
+	}
+	return changes[first : last+1]
+}
+
+// rules returns the rules that may hold, the newest last.
+func (k Releases) rules() []rules {
 	var all []rules
-	libvirts := []rules{
-		{},              // up to 8.x
-		{threads: true}, // 9.0
-		{threads: true, restrictiveThreads: true},              // 9.2
-		{threads: true, restrictiveThreads: true, union: true}, // 9.5
-	}
-	qemus := []rules{
-		{},                              // up to 7.1
-		{threads: true},                 // 7.2
-		{threads: true, parallel: true}, // 9.0
-		{threads: true, parallel: true, exactFiles: true}, // 9.1
-	}
 	for _, cpuset := range []bool{false, true} {
-		for _, libvirt := range libvirts {
-			for _, qemu := range qemus {
+		if k.Cpuset != nil && *k.Cpuset != cpuset {
+			continue
+		}
+		for _, libvirt := range k.Libvirt.of(libvirts) {
+			for _, qemu := range k.QEMU.of(qemus) {
 				threads := libvirt.threads && qemu.threads
 				all = append(all, rules{
 					cpuset:             cpuset,
@@ -69,7 +113,7 @@ var allRules = func() []rules {
 		}
 	}
 	return all
-}()
+}
 
 // literal is a rule that holds or does not, and when that is the case.
 type literal struct {
@@ -81,22 +125,47 @@ func either(of func(rules) bool, yes, no string) []literal {
 	return []literal{{of, yes}, {func(r rules) bool { return !of(r) }, no}}
 }
 
-// literals are in the order in which [condition] tries them.
-var literals = slices.Concat(
-	either(func(r rules) bool { return r.cpuset },
-		"where libvirt may use the cpuset controller", "where libvirt may not use the cpuset controller"),
-	either(func(r rules) bool { return r.union }, "with libvirt 9.5 or later", "with libvirt before 9.5"),
-	either(func(r rules) bool { return r.exactFiles }, "with QEMU 9.1 or later", "with QEMU before 9.1"),
-	either(func(r rules) bool { return r.parallel }, "with QEMU 9.0 or later", "with QEMU before 9.0"),
-	either(func(r rules) bool { return r.restrictiveThreads },
-		"with libvirt 9.2 and QEMU 7.2 or later", "with libvirt before 9.2 or QEMU before 7.2"),
-	either(func(r rules) bool { return r.threads },
-		"with libvirt 9.0 and QEMU 7.2 or later", "with libvirt before 9.0 or QEMU before 7.2"),
-)
+// from says in words when libvirt and QEMU have what came with some versions
+// of theirs (0: with none), and when they do not, as far as that is open.
+func (k Releases) from(libvirt, qemu Version) (yes, no string) {
+	var with, without []string
+	add := func(name string, known Release, since Version) {
+		switch {
+		case since == 0 || known.Version >= since:
+			// It has.
+		case known.Version == 0:
+			with = append(with, fmt.Sprintf("%s %s or later", name, since.short()))
+			without = append(without, fmt.Sprintf("%s before %s", name, since.short()))
+		default:
+			with = append(with, fmt.Sprintf("%s %s if it has what %s changed", name, known.Version, since.short()))
+			without = append(without, fmt.Sprintf("%s %s if it lacks what %s changed", name, known.Version, since.short()))
+		}
+	}
+	add("libvirt", k.Libvirt, libvirt)
+	add("QEMU", k.QEMU, qemu)
+	return "with " + strings.Join(with, " and "), "with " + strings.Join(without, " or ")
+}
+
+// literals are in the order in which [Releases.condition] tries them.
+func (k Releases) literals() []literal {
+	since := func(of func(rules) bool, libvirt, qemu Version) []literal {
+		yes, no := k.from(libvirt, qemu)
+		return either(of, yes, no)
+	}
+	return slices.Concat(
+		either(func(r rules) bool { return r.cpuset },
+			"where libvirt may use the cpuset controller", "where libvirt may not use the cpuset controller"),
+		since(func(r rules) bool { return r.union }, libvirtUnion, 0),
+		since(func(r rules) bool { return r.exactFiles }, 0, qemuExactFiles),
+		since(func(r rules) bool { return r.parallel }, libvirtThreads, qemuParallel),
+		since(func(r rules) bool { return r.restrictiveThreads }, libvirtRestrictiveThreads, qemuThreads),
+		since(func(r rules) bool { return r.threads }, libvirtThreads, qemuThreads),
+	)
+}
 
 // condition says in words under which rules a launch fails, given its fate
-// under each of all: by one literal, by two together, or vaguely.
-func condition(all []rules, fails []bool) string {
+// under each of all that may hold: by one literal, by two together, or vaguely.
+func (k Releases) condition(all []rules, fails []bool) string {
 	decided := func(a, b literal) bool {
 		for i, r := range all {
 			if fails[i] != (a.of(r) && b.of(r)) {
@@ -105,6 +174,7 @@ func condition(all []rules, fails []bool) string {
 		}
 		return true
 	}
+	literals := k.literals()
 	for _, a := range literals {
 		if decided(a, a) {
 			return a.text
@@ -118,4 +188,14 @@ func condition(all []rules, fails []bool) string {
 		}
 	}
 	return "with some releases of libvirt and QEMU"
+}
+
+// parts returns every part of what is known, the smallest first.
+func (k Releases) parts() []Releases {
+	return []Releases{
+		{},
+		{Cpuset: k.Cpuset}, {Libvirt: k.Libvirt}, {QEMU: k.QEMU},
+		{Libvirt: k.Libvirt, QEMU: k.QEMU}, {Libvirt: k.Libvirt, Cpuset: k.Cpuset}, {QEMU: k.QEMU, Cpuset: k.Cpuset},
+		k,
+	}
 }

@@ -17,6 +17,9 @@ type failure struct {
 	needed  uint64
 	free    uint64
 	message string // for other failures than a shortage: what QEMU would stumble over
+	// releases names what had to be known for the failure to be certain; ""
+	// where it is so with any.
+	releases string
 }
 
 // Codes of findings. They are part of the JSON output.
@@ -145,7 +148,8 @@ func (s simulation) place(b Backend) (placed, *failure) {
 		if s.rules.restrictiveThreads && b.Threads != nil {
 			threads = b.Threads
 		}
-		if s.rules.threads && threads != nil && !s.host.hasCPU(threads) {
+		spared := b.Pinned && s.rules.restrictiveThreads
+		if s.rules.threads && !spared && threads != nil && !s.host.hasCPU(threads) {
 			return p, refused(threads, "no CPU belongs there, and QEMU prepares memory from the CPUs of its nodes")
 		}
 	}

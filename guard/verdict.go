@@ -12,9 +12,12 @@ type Verdict struct {
 	Findings []Finding    `json:"findings"`
 	Pools    []PoolReport `json:"pools"`
 	Remedy   []Remedy     `json:"remedy"`
+	// Releases is what was known of libvirt and QEMU; nil where nothing was.
+	Releases *ReleaseReport `json:"releases,omitempty"`
 
-	blame   blame // of a refusal
-	holders *Holders
+	blame    blame // of a refusal
+	holders  *Holders
+	releases Releases
 }
 
 // Decision is what the guard does about a launch.

@@ -1,0 +1,83 @@
+package guard
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Releases is which libvirt and which QEMU serve a host, as far as is known.
+// The zero value knows nothing.
+type Releases struct {
+	Libvirt Release
+	QEMU    Release // of the domain's emulator
+	// Cpuset says whether libvirt may use the cpuset controller; nil where
+	// that is not known.
+	Cpuset *bool
+}
+
+// Release is one release of libvirt or QEMU; the zero value is an unknown one.
+type Release struct {
+	Version Version
+	// Patched says that whoever built it may have given it changes of later
+	// releases, as the makers of some distributions do: it has at least what
+	// its version has.
+	Patched bool
+}
+
+// Version is a version of libvirt or QEMU as both count it: a million for the
+// first number, a thousand for the second. 0 is none.
+type Version uint32
+
+// String prints a version as "9.0.0".
+func (v Version) String() string {
+	return fmt.Sprintf("%d.%d.%d", v/1_000_000, v/1_000%1_000, v%1_000)
+}
+
+// short prints the first two numbers of a version.
+func (v Version) short() string { return fmt.Sprintf("%d.%d", v/1_000_000, v/1_000%1_000) }
+
+// String names what is known, "" where that is nothing.
+func (k Releases) String() string {
+	var parts []string
+	if k.Libvirt.Version != 0 {
+		parts = append(parts, "libvirt "+k.Libvirt.Version.String())
+	}
+	if k.QEMU.Version != 0 {
+		parts = append(parts, "QEMU "+k.QEMU.Version.String())
+	}
+	text := strings.Join(parts, " and ")
+	if k.Cpuset != nil {
+		if text != "" {
+			text += ", "
+		}
+		if *k.Cpuset {
+			text += "libvirt using the cpuset controller"
+		} else {
+			text += "libvirt not using the cpuset controller"
+		}
+	}
+	return text
+}
+
+// report is what the JSON output says of releases, nil where nothing is known.
+func (k Releases) report() *ReleaseReport {
+	if k == (Releases{}) {
+		return nil
+	}
+	r := &ReleaseReport{Cpuset: k.Cpuset}
+	if k.Libvirt.Version != 0 {
+		r.Libvirt = k.Libvirt.Version.String()
+	}
+	if k.QEMU.Version != 0 {
+		r.QEMU = k.QEMU.Version.String()
+	}
+	return r
+}
+
+// ReleaseReport is the releases that a launch was judged for. What is not
+// known is left out.
+type ReleaseReport struct {
+	Libvirt string `json:"libvirt,omitempty"` // as "9.0.0"
+	QEMU    string `json:"qemu,omitempty"`
+	Cpuset  *bool  `json:"cpuset,omitempty"` // whether libvirt may use the cpuset controller
+}
