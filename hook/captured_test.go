@@ -52,7 +52,15 @@ func TestCaptured(t *testing.T) {
 				t.Fatal(err)
 			}
 			AddHolders(tree.FS(), &host, time.Now().Add(time.Minute))
+			unknowing := guard.Judge(demand, host)
+			AddReleases(tree.FS(), &host, demand)
 			v := guard.Judge(demand, host)
+			if v.Releases == nil || v.Releases.Libvirt == "" || v.Releases.QEMU == "" || v.Releases.Cpuset == nil {
+				t.Errorf("the releases are known only in part: %+v", v.Releases)
+			}
+			if unknowing.Decision != guard.Warn && v.Decision != unknowing.Decision {
+				t.Errorf("%s without knowing the releases, %s with", unknowing.Decision, v.Decision)
+			}
 			if truth.Started && v.Decision == guard.Refuse {
 				t.Errorf("it started, and is refused: %s", v.Summary)
 			}
@@ -60,6 +68,9 @@ func TestCaptured(t *testing.T) {
 				t.Errorf("it failed (%s), and is allowed", truth.Error)
 			}
 			fmt.Fprintf(&got, "%s/%s: %s: %s %s: %s\n", suite, name, truth.Outcome, v.Decision, v.Cause, v.Summary)
+			if v.Summary != unknowing.Summary {
+				fmt.Fprintf(&got, "  without knowing the releases: %s %s: %s\n", unknowing.Decision, unknowing.Cause, unknowing.Summary)
+			}
 		})
 	}
 	golden(t, "../testdata/golden/captured.txt", got.String())

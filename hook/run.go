@@ -126,9 +126,10 @@ type outcome struct {
 	err     error
 }
 
-// judge sends the verdict by the counters alone as soon as it stands and, if
-// it is a refusal, the same again with those who hold the pages. The channel
-// is closed after the last; it holds both, so that nobody waits for a reader.
+// judge sends the verdict by the counters alone as soon as it stands, then, if
+// it is not to allow, that for the releases at hand and, if it is a refusal,
+// the same again with those who hold the pages. The channel is closed after the
+// last; it holds them all, so that nobody waits for a reader.
 func (c *call) judge(deadline time.Time) <-chan outcome {
 	verdicts := make(chan outcome, 3)
 	go func() {
@@ -158,7 +159,14 @@ func (c *call) judge(deadline time.Time) <-chan outcome {
 		verdict := guard.Judge(demand, host)
 		verdicts <- outcome{verdict: verdict}
 		answered = true
-		if verdict.Decision != guard.Refuse || !c.privileged {
+		if verdict.Decision == guard.Allow || !c.privileged {
+			return
+		}
+		// To know more of the releases changes no other verdict.
+		AddReleases(c.fs, &host, demand)
+		verdict = guard.Judge(demand, host)
+		verdicts <- outcome{verdict: verdict}
+		if verdict.Decision != guard.Refuse {
 			return
 		}
 		// Leave a part of the time to say it all.

@@ -54,6 +54,11 @@ func survey(fs sysfs.FS, wanted func(guard.Host) []uint64) (guard.Host, error) {
 	for _, m := range mounts {
 		host.Mounts = append(host.Mounts, guard.Mount{Path: m.Path, PageKiB: cmp.Or(m.PageKiB, host.DefaultPageKiB), Minimum: m.Minimum})
 	}
+	if conf, certain, err := readQEMUConf(fs); err == nil && certain && conf.mounts != nil {
+		if chosen, ok := configuredMounts(conf.mounts, host.Mounts); ok {
+			host.Mounts, host.Configured = chosen, true
+		}
+	}
 	for _, kib := range wanted(host) {
 		pool, ok, err := fs.Pool(kib, nodes)
 		if err != nil {

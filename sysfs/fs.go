@@ -53,10 +53,20 @@ func (f FS) Path(name string) string { return f.root + "/" + name }
 
 // ReadFile returns the content of /name, at most limit bytes of it: a longer
 // file is [ErrTooLarge]. Errors are *fs.PathError.
+func (f FS) ReadFile(name string, limit int) ([]byte, error) {
+	data, err := f.ReadStart(name, limit+1)
+	if err == nil && len(data) > limit {
+		return nil, &fs.PathError{Op: "read", Path: f.Path(name), Err: ErrTooLarge}
+	}
+	return data, err
+}
+
+// ReadStart returns the first limit bytes of /name, or all of a shorter file.
+// Errors are *fs.PathError.
 //
 // It never waits for a writer, should somebody have put a FIFO there, and
 // keeps the Go runtime's poller out of it: kernel files are always ready.
-func (f FS) ReadFile(name string, limit int) ([]byte, error) {
+func (f FS) ReadStart(name string, limit int) ([]byte, error) {
 	path := f.Path(name)
 	fd, err := retry(func() (int, error) {
 		return syscall.Open(path, syscall.O_RDONLY|syscall.O_CLOEXEC|syscall.O_NONBLOCK, 0)
@@ -65,13 +75,10 @@ func (f FS) ReadFile(name string, limit int) ([]byte, error) {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
 	defer syscall.Close(fd)
-	buf := make([]byte, 0, min(limit+1, 4096))
-	for {
-		if len(buf) > limit {
-			return nil, &fs.PathError{Op: "read", Path: path, Err: ErrTooLarge}
-		}
+	buf := make([]byte, 0, min(limit, 4096))
+	for len(buf) < limit {
 		if len(buf) == cap(buf) {
-			grown := make([]byte, len(buf), min(limit+1, 4*cap(buf)))
+			grown := make([]byte, len(buf), min(limit, 4*cap(buf)))
 			copy(grown, buf)
 			buf = grown
 		}
@@ -80,10 +87,11 @@ func (f FS) ReadFile(name string, limit int) ([]byte, error) {
 			return nil, &fs.PathError{Op: "read", Path: path, Err: err}
 		}
 		if n == 0 {
-			return buf, nil
+			break
 		}
 		buf = buf[:len(buf)+n]
 	}
+	return buf, nil
 }
 
 // retry repeats a system call that a signal interrupted, as the Go runtime's

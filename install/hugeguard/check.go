@@ -127,6 +127,7 @@ func (c *checker) judge(d domain) (guard.Verdict, error) {
 	if err != nil {
 		return guard.Verdict{}, err
 	}
+	hook.AddReleases(c.host, &host, demand)
 	hook.AddHolders(c.host, &host, time.Now().Add(holdersDeadline))
 	if d.running {
 		pages := giveBack(&host, demand.Domain.Name)

@@ -1,0 +1,203 @@
+package guard
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+func release(v Version) Release { return Release{Version: v} }
+
+// serving gives a host releases; 0 is an unknown one.
+func (h Host) serving(libvirt, qemu Version) Host {
+	h.Releases.Libvirt, h.Releases.QEMU = release(libvirt), release(qemu)
+	return h
+}
+
+// patched has both built by somebody who takes in later changes.
+func (h Host) patched() Host {
+	h.Releases.Libvirt.Patched, h.Releases.QEMU.Patched = true, true
+	return h
+}
+
+// usingCpuset says whether libvirt may use the cpuset controller.
+func (h Host) usingCpuset(may bool) Host {
+	h.Releases.Cpuset = &may
+	return h
+}
+
+// TestRulesByRelease goes through what differs between releases, measured on
+// Debian 12 (libvirt 9.0.0, QEMU 7.2.22) and Debian 13 (libvirt 11.3.0, QEMU
+// 10.0.13) and read in the sources between them.
+func TestRulesByRelease(t *testing.T) {
+	noCPU := pages(100, 100)
+	noCPU.Nodes[1].HasCPU = false
+	outside := guest(t, "strict:0", cell{10, "strict:1"})
+	overlapping := guest(t, "", cell{100, "strict:0"}, cell{90, "strict:0-1"})
+	pinned := parse(t, `<domain><memory unit='MiB'>20</memory><vcpu placement='static' cpuset='0'>1</vcpu><memoryBacking>`+twoMiB+`</memoryBacking>
+		<numatune><memory mode='strict' nodeset='1'/></numatune></domain>`)
+	const debian12, debian13, qemu12, qemu13 Version = 9_000_000, 11_003_000, 7_002_022, 10_000_013
+	for _, test := range []struct {
+		name   string
+		demand Demand
+		host   Host
+		want   Decision
+		says   string // in the summary
+	}{
+		// cpuset.mems of strict: the nodeset of numatune/memory, or the union
+		// with all memnodes.
+		{"union, Debian 12", outside, pages(100, 100).serving(debian12, qemu12).usingCpuset(true), Refuse, "confines QEMU to node 0, as numatune/memory says (libvirt 9.0.0, libvirt using the cpuset controller)"},
+		{"union, Debian 13", outside, pages(100, 100).serving(debian13, qemu13).usingCpuset(true), Allow, "it fits"},
+		{"union, cpuset unknown", outside, pages(100, 100).serving(debian12, 0), Warn, "it fails where libvirt may use the cpuset controller:"},
+		{"union, libvirt unknown", outside, pages(100, 100).serving(0, qemu12).usingCpuset(true), Warn, "it fails with libvirt before 9.5:"},
+		{"union, begun in 9.4", outside, pages(100, 100).serving(9_004_000, 0).usingCpuset(true), Warn, "it fails with libvirt 9.4.0 if it lacks what 9.5 changed:"},
+		{"union, before", outside, pages(100, 100).serving(9_003_000, 0).usingCpuset(true), Refuse, "libvirt 9.3.0"},
+		{"union, since", outside, pages(100, 100).serving(9_005_000, 0).usingCpuset(true), Allow, ""},
+		{"union, taken into an older release", outside, pages(100, 100).serving(debian12, qemu12).patched().usingCpuset(true), Warn, "if it lacks what 9.5 changed"},
+		{"union, without cpuset", outside, pages(100, 100).usingCpuset(false), Allow, ""},
+
+		// Files that are no multiple of their page.
+		{"exact files, Debian 12", plain(t, 21, "", twoMiB), pages(100, 100).serving(debian12, qemu12), Allow, ""},
+		{"exact files, Debian 13", plain(t, 21, "", twoMiB), pages(100, 100).serving(debian13, qemu13), Refuse, "as QEMU wants it to be (QEMU 10.0.13);"},
+		{"exact files, a stable release of the series before", plain(t, 21, "", twoMiB), pages(100, 100).serving(0, 9_000_004), Warn, "it fails with QEMU 9.0.4 if it has what 9.1 changed:"},
+		{"exact files, taken into an older release", plain(t, 21, "", twoMiB), pages(100, 100).serving(0, 8_002_000).patched(), Warn, ""},
+		{"exact files, libvirt does not matter", plain(t, 21, "", twoMiB), pages(100, 100).serving(debian12, 0), Warn, "it fails with QEMU 9.1 or later:"},
+		{"exact files, a shortage comes first", plain(t, 501, "", twoMiB), pages(100, 100).serving(debian12, qemu12), Refuse, "251 needed"},
+
+		// One backend after the other, or all at once.
+		{"order, Debian 12", overlapping, pages(100, 100).serving(debian12, qemu12), Allow, ""},
+		{"order, Debian 13", overlapping, pages(100, 100).serving(debian13, qemu13), Warn, "depends on the order"},
+		{"order, no thread-context from libvirt", overlapping, pages(100, 100).serving(8_009_000, qemu13), Allow, ""},
+		{"order, no assignment", guest(t, "", cell{100, "strict:0"}, cell{101, "strict:0-1"}), pages(100, 100).serving(debian13, qemu13), Refuse, "201 needed"},
+
+		// Nodes without CPUs.
+		{"threads, Debian 12", plain(t, 20, "strict:1", twoMiB), noCPU.serving(debian12, qemu12), Refuse, "no CPU belongs there, and QEMU prepares memory from the CPUs of its nodes (libvirt 9.0.0 and QEMU 7.2.22);"},
+		{"threads, libvirt unknown", plain(t, 20, "strict:1", twoMiB), noCPU.serving(0, qemu12), Warn, "it fails with libvirt 8.10 or later:"},
+		{"threads, QEMU unknown", plain(t, 20, "strict:1", twoMiB), noCPU.serving(debian12, 0), Warn, "it fails with QEMU 7.2 or later:"},
+		{"threads, both unknown", plain(t, 20, "strict:1", twoMiB), noCPU, Warn, "it fails with libvirt 8.10 or later and QEMU 7.2 or later:"},
+		{"threads, old libvirt", plain(t, 20, "strict:1", twoMiB), noCPU.serving(8_009_000, 0), Allow, ""},
+		{"threads, old QEMU", plain(t, 20, "strict:1", twoMiB), noCPU.serving(0, 7_001_000), Allow, ""},
+		{"restrictive threads, Debian 12", plain(t, 20, "restrictive:1", twoMiB), noCPU.serving(debian12, qemu12), Allow, ""},
+		{"restrictive threads, Debian 13", plain(t, 20, "restrictive:1", twoMiB), noCPU.serving(debian13, qemu13), Refuse, "(libvirt 11.3.0 and QEMU 10.0.13);"},
+		{"restrictive threads, unknown", plain(t, 20, "restrictive:1", twoMiB), noCPU, Warn, "it fails with libvirt 9.2 or later and QEMU 7.2 or later:"},
+		{"threads of a pinned emulator, Debian 12", pinned, noCPU.serving(debian12, qemu12), Refuse, "no CPU"},
+		{"threads of a pinned emulator, Debian 13", pinned, noCPU.serving(debian13, qemu13), Allow, ""},
+
+		// restrictive is kept by the cpuset, and by nothing where there is none.
+		{"restrictive short, with cpuset", plain(t, 202, "restrictive:0", twoMiB), pages(100, 100).usingCpuset(true), Refuse, "node 0 has 100 free 2 MiB huge pages, 101 needed (libvirt using the cpuset controller):"},
+		{"restrictive short, without", plain(t, 202, "restrictive:0", twoMiB), pages(100, 100).usingCpuset(false), Allow, ""},
+		{"restrictive short anyway", plain(t, 402, "restrictive:0", twoMiB), pages(100, 100).usingCpuset(true), Refuse, "201 needed: the pool"},
+
+		// Since libvirt 9.4 a restrictive memnode needs a restrictive memory:
+		// others are refused at define, so that prepare never sees them. What
+		// it sees of older ones no release decides.
+		{"restrictive memnode, other memory", guest(t, "strict:0", cell{101, "restrictive:0"}), pages(100, 100).serving(debian12, qemu12), Refuse, "101 needed: the pool"},
+		{"restrictive memnode, other memory, fits", guest(t, "strict:0", cell{100, "restrictive:0"}), pages(100, 100).serving(debian12, qemu12), Allow, ""},
+
+		// maxMemory without cells is refused at define before libvirt 9.6; since
+		// then prepare sees the cell that libvirt adds.
+		{"maxMemory, the cell of libvirt's", parse(t, `<domain><maxMemory slots='1' unit='GiB'>1</maxMemory><memory unit='MiB'>402</memory><memoryBacking>`+twoMiB+`</memoryBacking>
+			<cpu><numa><cell id='0' cpus='0' memory='402' unit='MiB'/></numa></cpu></domain>`), pages(100, 100).serving(debian13, qemu13), Refuse, "201 needed"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			v := Judge(test.demand, test.host)
+			if v.Decision != test.want || !strings.Contains(v.Summary, test.says) {
+				t.Errorf("%s: %q\nwant %s, with %q", v.Decision, v.Summary, test.want, test.says)
+			}
+			if v.Decision == Refuse && v.Findings[0].Message == "" || len(v.Summary) > 600 {
+				t.Errorf("%+v", v)
+			}
+		})
+	}
+}
+
+// TestReleasesShown: what a verdict was judged for is in the text, the journal
+// and the JSON, and what is not known is in none of them.
+func TestReleasesShown(t *testing.T) {
+	d := plain(t, 21, "", twoMiB)
+	v := Judge(d, pages(100).serving(9_000_000, 10_000_013).usingCpuset(false))
+	if text := v.Text(); !strings.Contains(text, "\njudged for libvirt 9.0.0 and QEMU 10.0.13, libvirt not using the cpuset controller\n") {
+		t.Error(text)
+	}
+	if f := v.Fields(); f["HUGEGUARD_LIBVIRT"] != "9.0.0" || f["HUGEGUARD_QEMU"] != "10.0.13" {
+		t.Error(f)
+	}
+	if r := v.Releases; r == nil || r.Libvirt != "9.0.0" || r.QEMU != "10.0.13" || *r.Cpuset {
+		t.Errorf("%+v", r)
+	}
+	v = Judge(d, pages(100))
+	if f := v.Fields(); strings.Contains(v.Text(), "judged for") || f["HUGEGUARD_LIBVIRT"] != "" || v.Releases != nil {
+		t.Error(v.Text(), f, v.Releases)
+	}
+}
+
+// TestConfiguredMounts: hugetlbfs_mount decides the default page size, by
+// libvirt's own odd rule, and nothing else can be meant then.
+func TestConfiguredMounts(t *testing.T) {
+	d := plain(t, 1024, "", "<hugepages/>")
+	for _, test := range []struct {
+		mounts []Mount
+		kib    uint64
+		want   Decision
+	}{
+		{[]Mount{{PageKiB: 2048}}, 2048, Refuse},
+		{[]Mount{{PageKiB: 1 << 20}}, 1 << 20, Allow},
+		{[]Mount{{PageKiB: 2048}, {PageKiB: 1 << 20}}, 1 << 20, Allow},
+		{[]Mount{{PageKiB: 1 << 20}, {PageKiB: 2048}}, 2048, Refuse},
+		{nil, 0, Allow}, // disabled: libvirt refuses it
+	} {
+		host := withGiB(pages(100), 1)
+		host.Mounts, host.Configured = test.mounts, true
+		v := Judge(d, host)
+		var kib uint64
+		if len(v.Demand) > 0 {
+			kib = v.Demand[0].PageKiB
+		}
+		if kib != test.kib || v.Decision != test.want {
+			t.Errorf("%v: %s with pages of %d KiB: %s", test.mounts, v.Decision, kib, v.Summary)
+		}
+	}
+}
+
+// drawReleases draws what may be known.
+func drawReleases(t *rapid.T) Releases {
+	var k Releases
+	k.Libvirt.Version = rapid.SampledFrom([]Version{0, 8_009_000, 8_010_000, 9_000_000, 9_002_000, 9_004_000, 9_005_000, 11_003_000}).Draw(t, "libvirt")
+	k.QEMU.Version = rapid.SampledFrom([]Version{0, 7_001_000, 7_002_022, 9_000_001, 9_001_000, 10_000_013}).Draw(t, "QEMU")
+	k.Libvirt.Patched = rapid.Bool().Draw(t, "patched libvirt")
+	k.QEMU.Patched = rapid.Bool().Draw(t, "patched QEMU")
+	if rapid.Bool().Draw(t, "cpuset known") {
+		may := rapid.Bool().Draw(t, "cpuset")
+		k.Cpuset = &may
+	}
+	return k
+}
+
+// TestKnowledgeOnlyDecides: to know the releases turns nothing but a warning
+// into something else, so that whoever is allowed need not be asked about them.
+func TestKnowledgeOnlyDecides(t *testing.T) {
+	decided := map[string]int{}
+	rapid.Check(t, func(t *rapid.T) {
+		d, host := drawLaunch(t)
+		for i := range d.Backends {
+			d.Backends[i].Bytes += rapid.SampledFrom([]uint64{0, 0, 0, 1 << 20}).Draw(t, "odd")
+			d.Backends[i].ExactBytes = d.Backends[i].Bytes
+			d.Backends[i].Pinned = rapid.IntRange(0, 3).Draw(t, "pinned") == 0
+		}
+		d.Cpuset.Restrictive = d.Cpuset.Nodes != nil && rapid.Bool().Draw(t, "restrictive")
+		before := Judge(d, host)
+		host.Releases = drawReleases(t)
+		after := Judge(d, host)
+		if before.Decision != Warn && after.Decision != before.Decision {
+			t.Fatalf("%s: %s\nknowing %s, %s: %s", before.Decision, before.Summary, host.Releases, after.Decision, after.Summary)
+		}
+		decided[fmt.Sprint(before.Decision, " ", after.Decision)]++
+	})
+	for _, change := range []string{"warn refuse", "warn allow", "warn warn", "allow allow", "refuse refuse"} {
+		if decided[change] == 0 {
+			t.Errorf("no %s among %v", change, decided)
+		}
+	}
+}

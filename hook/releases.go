@@ -1,0 +1,152 @@
+package hook
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"hugeguard/guard"
+	"hugeguard/sysfs"
+)
+
+// AddReleases finds out which libvirt and QEMU are to serve a demand, without
+// running anything, and adds it to the host. What is not certain stays
+// unknown.
+//
+// libvirt keeps what it found out about each emulator in a file, and has
+// looked just before it calls the hook whether that still holds
+// (qemuProcessPrepareQEMUCaps, virFileCacheLookup).
+func AddReleases(fs sysfs.FS, host *guard.Host, demand guard.Demand) {
+	conf, certain, confErr := readQEMUConf(fs)
+	if certain {
+		host.Releases.Cpuset = conf.useCpuset(fs)
+	}
+	caps, err := readCapabilities(fs, demand.Emulator)
+	if err != nil {
+		return
+	}
+	// Only a QEMU that libvirt believes to have thread-context gets to use it.
+	if confErr == nil && !slices.Contains(conf.filters, "thread-context") {
+		host.Releases.Libvirt = guard.Release{Version: caps.libvirt, Patched: caps.patched}
+	}
+	host.Releases.QEMU = guard.Release{Version: caps.qemu, Patched: caps.patched}
+}
+
+// capabilities is what is of interest in libvirt's file about an emulator.
+type capabilities struct {
+	emulator      string
+	ctime         int64 // of the emulator, in seconds
+	libvirt, qemu guard.Version
+	patched       bool // see [guard.Release]
+}
+
+const (
+	// capabilitiesDir is the cache of the system's daemon, below the root
+	// (virQEMUDriverConfigNew); a session's has another.
+	capabilitiesDir = "var/cache/libvirt/qemu/capabilities"
+	// capabilitiesStart is more than what comes before the machines and CPU
+	// models, which are most of the file: 10 KiB with libvirt 9.0.
+	capabilitiesStart = 64 << 10
+)
+
+var errStale = errors.New("it is about another emulator, or anybody's")
+
+// readCapabilities reads what libvirt found out about an emulator. On the
+// running host that must be the emulator that is there now, a program and no
+// script that runs who knows what, and nobody but root may have written it.
+func readCapabilities(fs sysfs.FS, emulator string) (capabilities, error) {
+	if !path.IsAbs(emulator) {
+		return capabilities{}, errStale
+	}
+	sum := sha256.Sum256([]byte(emulator))
+	name := capabilitiesDir + "/" + hex.EncodeToString(sum[:]) + ".xml"
+	text, err := fs.ReadStart(name, capabilitiesStart)
+	if err != nil {
+		return capabilities{}, err
+	}
+	caps, err := parseCapabilities(text)
+	if err == nil && caps.emulator != emulator {
+		err = errStale
+	}
+	if err == nil && fs.Live() {
+		err = caps.verify(fs.Path(name))
+	}
+	if err != nil {
+		return capabilities{}, fmt.Errorf("%s: %w", fs.Path(name), err)
+	}
+	return caps, nil
+}
+
+// verify checks what is known of the emulator against the file system.
+func (c capabilities) verify(file string) error {
+	var cache, emulator syscall.Stat_t
+	if err := syscall.Lstat(file, &cache); err != nil {
+		return err
+	}
+	if err := syscall.Stat(c.emulator, &emulator); err != nil {
+		return err
+	}
+	if cache.Uid != 0 || cache.Mode&syscall.S_IFMT != syscall.S_IFREG || cache.Mode&0o022 != 0 || emulator.Ctim.Sec != c.ctime {
+		return errStale
+	}
+	start, err := sysfs.FS{}.ReadStart(strings.TrimPrefix(c.emulator, "/"), 4)
+	if err == nil && string(start) != "\x7fELF" {
+		err = errStale
+	}
+	return err
+}
+
+// parseCapabilities reads the beginning of such a file as libvirt writes it,
+// one element a line (virQEMUCapsFormatCache).
+func parseCapabilities(text []byte) (capabilities, error) {
+	var c capabilities
+	root, rest, _ := bytes.Cut(text, []byte("\n"))
+	if string(root) != "<qemuCaps>" {
+		return c, fmt.Errorf("%q is not <qemuCaps>", guard.Printable(string(root), 40))
+	}
+	c.patched = true
+	number := func(value string, bits int) uint64 {
+		n, _ := strconv.ParseUint(value, 10, bits) // 0 is none
+		return n
+	}
+	for len(rest) > 0 {
+		var line []byte
+		if line, rest, _ = bytes.Cut(rest, []byte("\n")); bytes.HasPrefix(line, []byte("  <arch>")) {
+			break
+		}
+		for _, field := range []struct {
+			name string
+			set  func(string)
+		}{
+			{"emulator", func(v string) { c.emulator = v }},
+			{"qemuctime", func(v string) { c.ctime = int64(number(v, 63)) }},
+			{"selfvers", func(v string) { c.libvirt = guard.Version(number(v, 32)) }},
+			{"version", func(v string) { c.qemu = guard.Version(number(v, 32)) }},
+			// Debian and those that build from it keep to the release. Others
+			// are known to take in changes of later ones, so that theirs
+			// tells only what they have at least.
+			{"package", func(v string) { c.patched = !strings.HasPrefix(v, "Debian ") }},
+		} {
+			if value, ok := bytes.CutPrefix(line, []byte("  <"+field.name+">")); ok {
+				if value, ok = bytes.CutSuffix(value, []byte("</"+field.name+">")); ok {
+					field.set(string(value))
+				}
+			}
+		}
+	}
+	if c.emulator == "" || c.ctime == 0 || c.libvirt == 0 || c.qemu == 0 {
+		return c, errors.New("no emulator and versions in it")
+	}
+	if c.qemu%1000 >= 50 {
+		// On the way to the next release (QEMU's docs/devel, VERSION).
+		c.qemu = 0
+	}
+	return c, nil
+}
