@@ -113,7 +113,10 @@ func parseCapabilities(text []byte) (capabilities, error) {
 	}
 	c.patched = true
 	number := func(value string, bits int) uint64 {
-		n, _ := strconv.ParseUint(value, 10, bits) // 0 is none
+		n, err := strconv.ParseUint(value, 10, bits)
+		if err != nil {
+			return 0 // as if it were not there
+		}
 		return n
 	}
 	for len(rest) > 0 {
