@@ -24,6 +24,9 @@ type Host struct {
 	Releases Releases
 	// Holders is who holds huge pages; nil where nobody looked.
 	Holders *Holders
+	// Nova is what Nova is told and counts; nil where nobody looked, or there is
+	// no sign of it.
+	Nova *Nova
 }
 
 // Node is an online NUMA node.

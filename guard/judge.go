@@ -51,8 +51,10 @@ func Judge(demand Demand, host Host) Verdict {
 	for _, f := range must {
 		v.Findings = append(v.Findings, f.finding(host, SeverityRefuse, f.text(host)))
 	}
+	v.Findings = append(v.Findings, host.drifts(demand.Domain.UUID)...)
+	v.Nova = host.NovaReport(demand.Domain.UUID)
 	v.Remedy = append(v.Remedy, remedies(host, must, v.Cause)...)
-	v.Summary = summary(host, must[0], v.blame, v.Remedy)
+	v.Summary = v.refusal(host, must[0])
 	return v
 }
 

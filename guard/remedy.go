@@ -3,20 +3,37 @@ package guard
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // remedies returns what an admin can do about failures of one cause.
 func remedies(host Host, must []failure, cause Cause) []Remedy {
-	var remedy Remedy
 	switch cause {
 	case CauseOVS, CauseOtherHolder:
-		remedy = Remedy{For: "nova", Lines: append([]string{"[DEFAULT]"}, reservedHugePages(host)...)}
-	case CausePoolMissing, CausePoolTooSmall:
-		remedy = Remedy{For: "host", Lines: growth(host, must)}
-	default:
-		return nil
+		if host.Agrees() {
+			return nil // what else keeps Nova from knowing is in the summary
+		}
+		return []Remedy{{For: "nova", How: host.Nova.Edit(), Lines: host.Reserve()}}
+	case CausePoolMissing, CausePoolTooSmall, CauseGuests:
+		return []Remedy{{For: "host", How: "as root on this host, until its next boot (fewer pages appear where memory is short)", Lines: growth(host, must)}}
 	}
-	return []Remedy{remedy}
+	return nil
+}
+
+// Edit says where the lines of [Host.Reserve] go, and what to do then.
+func (n *Nova) Edit() string {
+	where, restart := "in nova.conf of this host", "restart nova-compute"
+	if n != nil && len(n.SetIn) > 0 {
+		var files []string
+		for _, file := range n.SetIn {
+			files = append(files, Printable(file, 200))
+		}
+		where = "in place of reserved_huge_pages in " + strings.Join(files, ", ")
+	}
+	if n != nil && n.Unit != "" {
+		restart = "run systemctl restart " + n.Unit
+	}
+	return where + ", then " + restart
 }
 
 // growth returns the commands that set up as many more pages as are missing
@@ -46,28 +63,6 @@ func growth(host Host, must []failure) []string {
 		n := pool.node(at.node)
 		lines = append(lines, fmt.Sprintf("echo %d > /sys/devices/system/node/node%d/hugepages/hugepages-%dkB/nr_hugepages",
 			minus(n.Total, n.Surplus)+missing[at], at.node, at.kib))
-	}
-	return lines
-}
-
-// reservedHugePages returns the lines of nova.conf's [DEFAULT] section that
-// tell Nova of the huge pages that others than guests hold: one for each node
-// and page size, the size in KiB as Nova takes it without a unit. Nova does
-// not know of any pages but its instances'.
-func reservedHugePages(host Host) []string {
-	var lines []string
-	for _, pool := range host.Pools {
-		for _, n := range pool.Nodes {
-			var count uint64
-			for _, h := range host.Holders.List {
-				if h.Kind != HolderGuest && h.PageKiB == pool.PageKiB {
-					count += h.Pages[n.Node]
-				}
-			}
-			if count > 0 {
-				lines = append(lines, fmt.Sprintf("reserved_huge_pages=node:%d,size:%d,count:%d", n.Node, pool.PageKiB, count))
-			}
-		}
 	}
 	return lines
 }

@@ -40,27 +40,13 @@ func (f failure) short(host Host) string {
 	return fmt.Sprintf("%s %s %d free %s huge pages%s, %d needed", where, has, f.free, Size(f.pageKiB), reserved, f.needed)
 }
 
-// summary is the line that libvirt appends to its error: what, why, the mend.
-func summary(host Host, f failure, b blame, mend []Remedy) string {
+// refusal is the line that libvirt appends to its error: what, why, the mend.
+func (v Verdict) refusal(host Host, f failure) string {
 	parts := []string{f.text(host)}
-	if why := b.clause(host, f); why != "" {
+	if why := v.blame.clause(host, f); why != "" {
 		parts[0] += ": " + why
 	}
-	var todo string
-	for _, remedy := range mend {
-		for _, line := range remedy.Lines {
-			short := slices.ContainsFunc(f.nodes, func(n int) bool {
-				return strings.HasPrefix(line, fmt.Sprintf("reserved_huge_pages=node:%d,size:%d,", n, f.pageKiB))
-			})
-			switch {
-			case todo != "":
-			case short:
-				todo = "set " + line
-			case remedy.For == "host":
-				todo = "run " + line
-			}
-		}
-	}
+	todo := v.todo(host, f)
 	if f.cause == "" {
 		var others []string
 		for _, n := range alternatives(host, f) {
@@ -81,6 +67,41 @@ func summary(host Host, f failure, b blame, mend []Remedy) string {
 	return strings.Join(append(parts, "see: journalctl -t hugeguard"), "; ")
 }
 
+// todo is the mend in short: the line for the node that is short, where there
+// are several. What Nova does already is not asked of it again.
+func (v Verdict) todo(host Host, f failure) string {
+	if reserved, held := v.blame.reserved(host, f); held > 0 && reserved >= held {
+		return host.aftermath(v.Domain.UUID, f)
+	}
+	for _, remedy := range v.Remedy {
+		for _, line := range remedy.Lines {
+			short := slices.ContainsFunc(f.nodes, func(n int) bool {
+				return strings.HasPrefix(line, fmt.Sprintf("%snode:%d,size:%d,", reserveKey, n, f.pageKiB))
+			})
+			switch {
+			case short:
+				return "set " + line
+			case remedy.For == "host" && v.Cause != CauseGuests:
+				return "run " + line
+			}
+		}
+	}
+	return ""
+}
+
+// reserved is how many pages of the short nodes Nova keeps back for the
+// holders that a cause is about, and how many they hold; held is 0 where it
+// is not known, or the holders are guests.
+func (b blame) reserved(host Host, f failure) (reserved, held uint64) {
+	if b.cause != CauseOVS && b.cause != CauseOtherHolder || !host.Nova.known() {
+		return 0, 0
+	}
+	for _, h := range b.holders {
+		held += h.on(f.nodes)
+	}
+	return uint64(max(host.Nova.reserves(f.pageKiB, f.nodes), 0)), held
+}
+
 // clause says why pages are missing, in the words of the cause.
 func (b blame) clause(host Host, f failure) string {
 	pool, _ := host.pool(f.pageKiB)
@@ -88,7 +109,13 @@ func (b blame) clause(host Host, f failure) string {
 	page := Size(f.pageKiB)
 	switch b.cause {
 	case CauseOVS, CauseOtherHolder, CauseGuests:
-		return b.holding(f, there.Total)
+		text := b.holding(f, there.Total)
+		if reserved, held := b.reserved(host, f); reserved > 0 {
+			text += fmt.Sprintf(" and nova.conf reserves %d", reserved)
+		} else if held > 0 {
+			text += " and nova.conf reserves none"
+		}
+		return text
 	case CauseKernelReserved:
 		return fmt.Sprintf("%d of its free pages are promised to processes that have not touched them yet", pool.Reserved)
 	case CausePoolMissing:
@@ -178,8 +205,14 @@ func (v Verdict) Text() string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, "\n"+format, args...) }
 	b.WriteString(v.Summary)
-	if len(v.Findings) > 1 {
-		for _, f := range v.Findings {
+	var listed []Finding // information is below, where it belongs
+	for _, f := range v.Findings {
+		if f.Severity != SeverityInfo {
+			listed = append(listed, f)
+		}
+	}
+	if len(listed) > 1 {
+		for _, f := range listed {
 			line("%s: %s", f.Severity, f.Message)
 		}
 	}
@@ -201,13 +234,14 @@ func (v Verdict) Text() string {
 	if v.holders != nil && v.holders.Unreadable > 0 {
 		line("  %s", unreadable(v.holders.Unreadable))
 	}
-	for _, r := range v.Remedy {
-		switch r.For {
-		case "nova":
-			line("mend, in nova.conf of this host, then restart nova-compute:")
-		default:
-			line("mend, as root on this host:")
+	if lines := v.Nova.Lines(); len(lines) > 0 {
+		line("what Nova believes:")
+		for _, l := range lines {
+			line("  %s", l)
 		}
+	}
+	for _, r := range v.Remedy {
+		line("mend, %s:", r.How)
 		for _, l := range r.Lines {
 			line("  %s", l)
 		}

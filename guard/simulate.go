@@ -36,6 +36,8 @@ const (
 	codeGrow         = "virtio-mem"        // the guest cannot grow as far as it is to
 	codeDefault      = "default-page-size" // it depends on the page size that libvirt takes where none is named
 	codeSome         = "release"           // it fails with some releases only
+	codeNovaDrift    = "nova-drift"        // Nova believes other pages free than are
+	codeNovaStale    = "nova-stale"        // nova-compute has not read its configuration since it was changed
 	codeLeftToOthers = "left-to-libvirt"   // libvirt itself will refuse, and say why
 )
 

@@ -14,6 +14,8 @@ type Verdict struct {
 	Remedy   []Remedy     `json:"remedy"`
 	// Releases is what was known of libvirt and QEMU; nil where nothing was.
 	Releases *ReleaseReport `json:"releases,omitempty"`
+	// Nova is what Nova believes, of a refusal; nil where there is no sign of it.
+	Nova *NovaReport `json:"nova,omitempty"`
 
 	blame    blame // of a refusal
 	holders  *Holders
@@ -133,5 +135,6 @@ type HolderReport struct {
 // Remedy is what mends a cause: lines for a file or a shell.
 type Remedy struct {
 	For   string   `json:"for"` // "nova": lines for nova.conf; "host": commands for root's shell
+	How   string   `json:"how"` // where they go and what to do then, in words
 	Lines []string `json:"lines"`
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,6 +21,9 @@ type Config struct {
 	Mode     Mode
 	Fail     Fail
 	Deadline time.Duration // of a whole call; from 10 ms to a minute
+	// NovaConf is the files and directories that nova-compute reads its
+	// configuration from, in its order; nil leaves them to be found.
+	NovaConf []string
 }
 
 // Mode is what a verdict leads to.
@@ -95,6 +100,13 @@ func (c *Config) set(key, value string) (ok bool) {
 			return false
 		}
 		c.Deadline = d
+		return true
+	case "nova_conf":
+		paths := strings.Fields(value)
+		if len(paths) == 0 || slices.ContainsFunc(paths, func(p string) bool { return !path.IsAbs(p) }) {
+			return false
+		}
+		c.NovaConf = paths
 		return true
 	}
 	return false

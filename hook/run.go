@@ -128,10 +128,11 @@ type outcome struct {
 
 // judge sends the verdict by the counters alone as soon as it stands, then, if
 // it is not to allow, that for the releases at hand and, if it is a refusal,
-// the same again with those who hold the pages. The channel is closed after the
-// last; it holds them all, so that nobody waits for a reader.
+// the same again with those who hold the pages, and with what Nova believes.
+// The channel is closed after the last; it holds them all, so that nobody waits
+// for a reader.
 func (c *call) judge(deadline time.Time) <-chan outcome {
-	verdicts := make(chan outcome, 3)
+	verdicts := make(chan outcome, 4)
 	go func() {
 		defer close(verdicts)
 		answered := false
@@ -178,6 +179,10 @@ func (c *call) judge(deadline time.Time) <-chan outcome {
 			host.Pools = later.Pools
 		}
 		verdicts <- outcome{verdict: guard.Judge(demand, host)}
+		AddNova(c.fs, c.config, &host, deadline)
+		if host.Nova != nil {
+			verdicts <- outcome{verdict: guard.Judge(demand, host)}
+		}
 	}()
 	return verdicts
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -234,15 +235,15 @@ func TestModes(t *testing.T) {
 }
 
 func TestParseConfig(t *testing.T) {
-	config, err := parseConfig("# ours\n\nmode = warn\nfail=closed\n deadline = 1500ms \n")
-	if want := (Config{WarnOnly, FailClosed, 1500 * time.Millisecond}); err != nil || config != want {
+	config, err := parseConfig("# ours\n\nmode = warn\nfail=closed\n deadline = 1500ms \nnova_conf = /a  /b.d\n")
+	if want := (Config{WarnOnly, FailClosed, 1500 * time.Millisecond, []string{"/a", "/b.d"}}); err != nil || !reflect.DeepEqual(config, want) {
 		t.Errorf("%+v, %v", config, err)
 	}
-	config, err = parseConfig("mode = maybe\nfail = closed\ndeadline = 0\nmoed = off\nrubbish\x1b\n")
-	if want := (Config{Enforce, FailClosed, 2 * time.Second}); config != want {
+	config, err = parseConfig("mode = maybe\nfail = closed\ndeadline = 0\nmoed = off\nrubbish\x1b\nnova_conf = /a b\nnova_conf=\n")
+	if want := (Config{Enforce, FailClosed, 2 * time.Second, nil}); !reflect.DeepEqual(config, want) {
 		t.Errorf("%+v, want %+v", config, want)
 	}
-	for _, line := range []string{"line 1:", "line 3:", "line 4:", "line 5:", `rubbish\\x1b`} {
+	for _, line := range []string{"line 1:", "line 3:", "line 4:", "line 5:", `rubbish\\x1b`, "line 6:", "line 7:"} {
 		if err == nil || !strings.Contains(err.Error(), line) {
 			t.Errorf("%q is not in %v", line, err)
 		}
@@ -257,7 +258,7 @@ func TestConfigOfREADME(t *testing.T) {
 	}
 	_, block, ok := strings.Cut(string(text), "`/etc/hugeguard.conf` is optional:\n\n")
 	block, _, ok2 := strings.Cut(block, "\n\n")
-	if config, err := parseConfig(block); !ok || !ok2 || err != nil || config != defaultConfig() {
+	if config, err := parseConfig(block); !ok || !ok2 || err != nil || !reflect.DeepEqual(config, defaultConfig()) {
 		t.Errorf("%q: %+v, %v", block, config, err)
 	}
 	if config, err := parseConfig(strings.Replace(block, "enforce", "warn", 1)); err != nil || config.Mode != WarnOnly {

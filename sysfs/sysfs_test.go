@@ -241,3 +241,28 @@ func TestLiveHost(t *testing.T) {
 		t.Errorf("processes %v, %v", pids, err)
 	}
 }
+
+func TestStarted(t *testing.T) {
+	h := sysfstest.Copy(t, "../testdata/hosts/incident/host")
+	if _, ok, err := h.FS().Started(2974); ok || err != nil {
+		t.Errorf("%v, %v without /proc/stat", ok, err)
+	}
+	h.Write("proc/stat", "cpu  1 1\nbtime 1000000000\nprocesses 9\n")
+	got, ok, err := h.FS().Started(2974) // 76504 ticks
+	if want := time.UnixMilli(1_000_000_765_040); !ok || err != nil || !got.Equal(want) {
+		t.Errorf("%v, %v, %v; want %v", got, ok, err, want)
+	}
+	for stat, want := range map[string]string{
+		"77 (x) S 1": "has no start time",
+		"77 (a ) b) S" + strings.Repeat(" 1", 18) + " x": `"x" is not a start time`,
+	} {
+		h.Write("proc/77/stat", stat)
+		if _, _, err := h.FS().Started(77); err == nil || !strings.Contains(err.Error(), "proc/77/stat: ") || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v", stat, err)
+		}
+	}
+	h.Write("proc/stat", "cpu 1\nbtime soon\n")
+	if _, _, err := h.FS().Started(2974); err == nil || !strings.Contains(err.Error(), `proc/stat: btime: "soon" is not a count`) {
+		t.Error(err)
+	}
+}

@@ -43,7 +43,7 @@ Exit status 3 says that a domain would be refused.`,
 				return err
 			}
 			c.out, c.notes = cmd.OutOrStdout(), cmd.ErrOrStderr()
-			c.noteMode()
+			c.configure()
 			if all {
 				return c.all()
 			}
@@ -94,22 +94,24 @@ const holdersDeadline = 10 * time.Second
 
 // A checker does what the hook does at a start, for one that is not happening.
 type checker struct {
-	host  sysfs.FS
-	json  bool
-	out   io.Writer
-	notes io.Writer // what a verdict does not say
+	host   sysfs.FS
+	config hook.Config
+	json   bool
+	out    io.Writer
+	notes  io.Writer // what a verdict does not say
 }
 
 func (c *checker) note(format string, args ...any) {
 	fmt.Fprintf(c.notes, "hugeguard: %s\n", oneLine(fmt.Sprintf(format, args...)))
 }
 
-// noteMode says if the hook is kept from refusing.
-func (c *checker) noteMode() {
+// configure reads the hook's configuration, and says if it keeps the hook from refusing.
+func (c *checker) configure() {
 	config, err := hook.ReadConfig(c.host)
 	if err != nil {
 		c.note("%v", err)
 	}
+	c.config = config
 	if config.Mode != hook.Enforce {
 		c.note("%s has mode = %s: the hook refuses nothing", c.host.Path(hook.ConfigPath), config.Mode)
 	}
@@ -127,8 +129,10 @@ func (c *checker) judge(d domain) (guard.Verdict, error) {
 	if err != nil {
 		return guard.Verdict{}, err
 	}
+	deadline := time.Now().Add(holdersDeadline)
 	hook.AddReleases(c.host, &host, demand)
-	hook.AddHolders(c.host, &host, time.Now().Add(holdersDeadline))
+	hook.AddHolders(c.host, &host, deadline)
+	hook.AddNova(c.host, c.config, &host, deadline)
 	if d.running {
 		pages := giveBack(&host, demand.Domain.Name)
 		c.note("%s runs: this is about starting it anew, when it has given back the %d huge pages that it holds", demand.Domain.Name, pages)

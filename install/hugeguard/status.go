@@ -18,9 +18,9 @@ func newStatus() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "status [--root DIR] [--json]",
-		Short: "Show the huge pages of this host, who holds them, and whether the hook is live",
-		Long: `Show the huge pages of this host, who holds them, and whether the hook is live, as far as files and
-processes tell.
+		Short: "Show the huge pages of this host, who holds them, what Nova believes, and whether the hook is live",
+		Long: `Show the huge pages of this host, who holds them, what Nova believes of them, and whether the hook is live, as
+far as files and processes tell.
 
 Exit status 4 says that the hook is not live.`,
 		DisableFlagsInUseLine: true,
@@ -62,6 +62,8 @@ type status struct {
 	Unreadable int `json:"unreadable"`
 	// Cut says that there was no time to look at all processes.
 	Cut bool `json:"cut"`
+	// Nova is what Nova believes of the pools; nil where there is no sign of it.
+	Nova *guard.NovaReport `json:"nova,omitempty"`
 	// Faults are what could not be read, in words.
 	Faults []string `json:"faults,omitempty"`
 }
@@ -98,8 +100,11 @@ func readStatus(cmd *cobra.Command, fs sysfs.FS, o install.Options) (status, err
 		fault(err)
 		return s, nil
 	}
-	hook.AddHolders(fs, &host, time.Now().Add(holdersDeadline))
+	deadline := time.Now().Add(holdersDeadline)
+	hook.AddHolders(fs, &host, deadline)
+	hook.AddNova(fs, config, &host, deadline)
 	s.Pools, s.Unreadable, s.Cut = host.Report(), host.Holders.Unreadable, host.Holders.Cut
+	s.Nova = host.NovaReport("")
 	return s, nil
 }
 
@@ -147,6 +152,12 @@ func (s status) print(w io.Writer) error {
 	}
 	if s.Cut {
 		line("  not all processes were looked at: it took too long")
+	}
+	if lines := s.Nova.Lines(); len(lines) > 0 {
+		line("what Nova believes:")
+		for _, l := range lines {
+			line("  %s", l)
+		}
 	}
 	for _, f := range s.Faults {
 		line("could not be read: %s", f)

@@ -1,0 +1,354 @@
+package guard
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"hugeguard/guard/nova"
+)
+
+// Nova is what a host's nova-compute is told of huge pages, and which
+// instances it counts.
+type Nova struct {
+	// Files is the configuration that was found, in the order in which
+	// nova-compute reads it, and SetIn those of it that set
+	// reserved_huge_pages.
+	Files, SetIn []string
+	// Reserved is what the configuration keeps back from instances.
+	Reserved nova.Reserved
+	// Fault says why Reserved is not known, on one line; "" where it is.
+	Fault string
+	// PID is the running nova-compute, 0 where none is seen, and Unit its
+	// systemd service, if it has one of its own.
+	PID  int
+	Unit string
+	// Stale is a file of the configuration that was changed after nova-compute
+	// had read it; "" where none is known to be.
+	Stale string
+	// Instances are the domains that Nova made.
+	Instances []Instance
+	// Unread is how many domains could not be read.
+	Unread int
+}
+
+// Instance is a domain that Nova made, as its metadata says.
+type Instance struct {
+	Name, UUID string
+	Running    bool                 // else it is defined and off, which Nova counts as well
+	Pages      map[nova.Pool]uint64 // what Nova counts for it
+}
+
+// known says whether it is known what Nova reserves.
+func (n *Nova) known() bool { return n != nil && len(n.Files) > 0 && n.Fault == "" }
+
+// reserves is how many pages of a size Nova keeps back on some nodes.
+func (n *Nova) reserves(kib uint64, nodes NodeSet) int64 {
+	var count int64
+	for _, node := range nodes {
+		count += n.Reserved[nova.Pool{Node: node, PageKiB: kib}]
+	}
+	return count
+}
+
+// NovaReport is what Nova believes against what is. It is part of the JSON
+// output.
+type NovaReport struct {
+	Files []string `json:"files"`
+	Fault string   `json:"fault,omitempty"`
+	PID   int      `json:"pid,omitempty"`
+	Stale string   `json:"changed_since_start,omitempty"`
+	// Instances is how many domains of this host Nova made, but for the one
+	// that is about to start.
+	Instances int `json:"instances"`
+	Unread    int `json:"unread,omitempty"`
+	// Strangers are guests that hold pages and that Nova did not make, so that
+	// it does not count them.
+	Strangers []Stranger `json:"strangers,omitempty"`
+	// Ignored are the pages that are reserved on nodes, or of sizes, that this
+	// host does not have.
+	Ignored []string `json:"ignored,omitempty"`
+	// Pools is empty where it is not known what Nova reserves.
+	Pools []NovaPool `json:"pools"`
+}
+
+// NovaPool is what Nova believes of one node's pool of one size. Counts are pages.
+type NovaPool struct {
+	Node      int    `json:"node"`
+	PageKiB   uint64 `json:"page_kib"`
+	Reserved  int64  `json:"reserved"`
+	Instances uint64 `json:"instances"`
+	// Free is what Nova takes to be free: the total without Reserved and
+	// Instances.
+	Free int64 `json:"free"`
+	// Drift is how many pages more than Nova allows for are taken by others
+	// than its instances. Below 0 it keeps back pages that nobody holds.
+	Drift int64 `json:"drift"`
+}
+
+// Stranger is a guest's pages of one size that Nova does not know of.
+type Stranger struct {
+	Name    string `json:"name"`
+	PageKiB uint64 `json:"page_kib"`
+	Pages   uint64 `json:"pages"`
+}
+
+// NovaReport compares what Nova believes with the pools; uuid is a domain that
+// is about to start and not to be counted, "" for none. It is nil where there
+// is no sign of Nova.
+//
+// An instance that is off counts for Nova and holds nothing, so it is no
+// drift.
+func (h Host) NovaReport(uuid string) *NovaReport {
+	n := h.Nova
+	if n == nil {
+		return nil
+	}
+	report := &NovaReport{Files: n.Files, Fault: n.Fault, PID: n.PID, Stale: n.Stale, Unread: n.Unread, Pools: []NovaPool{}}
+	counted, running := map[nova.Pool]uint64{}, map[nova.Pool]uint64{}
+	for _, i := range n.Instances {
+		if i.UUID == uuid {
+			continue
+		}
+		report.Instances++
+		for pool, pages := range i.Pages {
+			counted[pool] += pages
+			if i.Running {
+				running[pool] += pages
+			}
+		}
+	}
+	if len(n.Files) == 0 && n.Fault == "" && n.PID == 0 && report.Instances == 0 {
+		return nil
+	}
+	for _, s := range h.strangers() {
+		report.Strangers = append(report.Strangers, Stranger{s.Name, s.PageKiB, s.on(h.nodeIDs())})
+	}
+	if !n.known() {
+		return report
+	}
+	for at, count := range n.Reserved {
+		if !h.nodeIDs().Has(at.Node) || !slices.Contains(h.Sizes, at.PageKiB) {
+			report.Ignored = append(report.Ignored, reservation{at, uint64(max(count, 0))}.String())
+		}
+	}
+	slices.Sort(report.Ignored)
+	for _, pool := range h.Pools {
+		for _, node := range pool.Nodes {
+			at := nova.Pool{Node: node.Node, PageKiB: pool.PageKiB}
+			if node.Total == 0 && n.Reserved[at] == 0 && counted[at] == 0 {
+				continue
+			}
+			p := NovaPool{Node: at.Node, PageKiB: at.PageKiB, Reserved: n.Reserved[at], Instances: counted[at]}
+			p.Free = int64(node.Total) - p.Reserved - int64(p.Instances)
+			p.Drift = int64(minus(node.Total, node.Free)) - p.Reserved - int64(running[at])
+			report.Pools = append(report.Pools, p)
+		}
+	}
+	return report
+}
+
+// String is what Nova believes of a pool, on one line.
+func (p NovaPool) String() string {
+	text := fmt.Sprintf("node %d, %s: Nova reserves %d, counts %d for its instances and believes %d free",
+		p.Node, Size(p.PageKiB), p.Reserved, p.Instances, p.Free)
+	switch {
+	case p.Drift > 0:
+		text += fmt.Sprintf("; others than its instances hold %d more than it reserves", p.Drift)
+	case p.Drift < 0:
+		text += fmt.Sprintf("; it keeps back %d that nobody holds", -p.Drift)
+	}
+	return text
+}
+
+// Lines says in words what Nova believes.
+func (r *NovaReport) Lines() []string {
+	if r == nil {
+		return nil
+	}
+	var lines []string
+	switch {
+	case r.Fault != "":
+		lines = append(lines, "what Nova reserves is not known: "+Printable(r.Fault, 400))
+	case len(r.Files) == 0:
+		lines = append(lines, "Nova is here, but no configuration of nova-compute was found (nova_conf in /etc/hugeguard.conf can name it)")
+	}
+	for _, p := range r.Pools {
+		lines = append(lines, p.String())
+	}
+	for _, s := range r.Strangers {
+		lines = append(lines, fmt.Sprintf("guest %s is none of Nova's instances: Nova does not count its %d pages of %s", Printable(s.Name, maxName), s.Pages, Size(s.PageKiB)))
+	}
+	for _, text := range r.Ignored {
+		lines = append(lines, fmt.Sprintf("Nova ignores %s%s: this host has no such pages", reserveKey, text))
+	}
+	if r.Stale != "" {
+		lines = append(lines, fmt.Sprintf("nova-compute (pid %d) runs since before %s was changed, and reserves what it read then", r.PID, Printable(r.Stale, 200)))
+	}
+	if r.Unread > 0 {
+		lines = append(lines, fmt.Sprintf("%d domains could not be read: Nova may count more", r.Unread))
+	}
+	return lines
+}
+
+// drifts are findings of what Nova believes and is not so.
+func (h Host) drifts(uuid string) []Finding {
+	report := h.NovaReport(uuid)
+	if report == nil {
+		return nil
+	}
+	var found []Finding
+	add := func(code string, pool SizePool, nodes NodeSet, message string) {
+		found = append(found, newFinding(code, SeverityInfo, pool, nodes, 0, message))
+	}
+	if report.Stale != "" {
+		add(codeNovaStale, SizePool{}, nil, fmt.Sprintf("nova-compute (pid %d) runs since before %s was changed", report.PID, Printable(report.Stale, 200)))
+	}
+	for _, p := range report.Pools {
+		if pool, ok := h.pool(p.PageKiB); ok && p.Drift != 0 {
+			add(codeNovaDrift, pool, NodeSet{p.Node}, p.String())
+		}
+	}
+	return found
+}
+
+// reservation is a line of reserved_huge_pages.
+type reservation struct {
+	nova.Pool
+	count uint64
+}
+
+func (r reservation) String() string {
+	return fmt.Sprintf("node:%d,size:%d,count:%d", r.Node, r.PageKiB, r.count)
+}
+
+// reservations is the whole of what Nova is to reserve on this host: what
+// others than guests hold, and at least what it reserves now. Guests without
+// Nova's metadata are not in it: they are to go, or to become instances.
+func (h Host) reservations() []reservation {
+	counts := map[nova.Pool]uint64{}
+	if h.Holders != nil {
+		for _, holder := range h.Holders.List {
+			if holder.Kind != HolderOVS && holder.Kind != HolderProcess {
+				continue
+			}
+			for node, pages := range holder.Pages {
+				counts[nova.Pool{Node: node, PageKiB: holder.PageKiB}] += pages
+			}
+		}
+	}
+	if h.Nova.known() {
+		for pool, count := range h.Nova.Reserved {
+			counts[pool] = max(counts[pool], uint64(max(count, 0)))
+		}
+	}
+	var all []reservation
+	for pool, count := range counts {
+		if count > 0 {
+			all = append(all, reservation{pool, count})
+		}
+	}
+	slices.SortFunc(all, func(a, b reservation) int {
+		return cmp.Or(cmp.Compare(a.PageKiB, b.PageKiB), cmp.Compare(a.Node, b.Node))
+	})
+	return all
+}
+
+// Reserve returns the lines that make Nova agree with this host, for
+// nova.conf: the complete setting of reserved_huge_pages, one line for each
+// node and page size, the size in KiB, which Nova takes without a unit. It is
+// nil where there is nothing to reserve.
+func (h Host) Reserve() []string {
+	all := h.reservations()
+	if all == nil {
+		return nil
+	}
+	lines := []string{"[DEFAULT]"}
+	for _, r := range all {
+		lines = append(lines, reserveKey+r.String())
+	}
+	return lines
+}
+
+const reserveKey = "reserved_huge_pages="
+
+// ReserveTripleO is [Host.Reserve] as TripleO takes it: the parameter
+// NovaReservedHugePages of an environment file.
+func (h Host) ReserveTripleO() []string {
+	all := h.reservations()
+	if all == nil {
+		return nil
+	}
+	var items []string
+	for _, r := range all {
+		items = append(items, fmt.Sprintf("%q", r))
+	}
+	return []string{"parameter_defaults:", "  NovaReservedHugePages: [" + strings.Join(items, ", ") + "]"}
+}
+
+// Agrees says whether Nova's configuration reserves what [Host.Reserve] returns.
+func (h Host) Agrees() bool {
+	if !h.Nova.known() {
+		return false
+	}
+	wanted := nova.Reserved{}
+	for _, r := range h.reservations() {
+		wanted[r.Pool] = int64(r.count)
+	}
+	return maps.Equal(wanted, h.Nova.Reserved)
+}
+
+// strangers are the guests that Nova did not make; none where not all domains
+// could be read.
+func (h Host) strangers() []Holder {
+	if h.Nova == nil || h.Nova.Unread > 0 || h.Holders == nil {
+		return nil
+	}
+	var found []Holder
+	for _, holder := range h.Holders.List {
+		made := slices.ContainsFunc(h.Nova.Instances, func(i Instance) bool { return i.Name == holder.Name })
+		if holder.Kind == HolderGuest && !made {
+			found = append(found, holder)
+		}
+	}
+	return found
+}
+
+// nodeIDs are the host's nodes.
+func (h Host) nodeIDs() NodeSet {
+	nodes := NodeSet{}
+	for _, n := range h.Nodes {
+		nodes = append(nodes, n.ID)
+	}
+	return nodes
+}
+
+// aftermath says why Nova came here although its configuration reserves enough
+// on the nodes that are short.
+func (h Host) aftermath(uuid string, f failure) string {
+	n := h.Nova
+	if n.Stale != "" {
+		return fmt.Sprintf("restart nova-compute (pid %d), which runs since before %s was changed", n.PID, Printable(n.Stale, maxName))
+	}
+	var each []string
+	for _, s := range h.strangers() {
+		if pages := s.on(f.nodes); s.PageKiB == f.pageKiB && pages > 0 {
+			each = append(each, fmt.Sprintf("%s (%d pages)", s.name(), pages))
+		}
+	}
+	if len(each) > 0 {
+		return "Nova does not count " + enumerate(each, 2) + ", not being its instances"
+	}
+	var free int64
+	for _, p := range h.NovaReport(uuid).Pools {
+		if p.PageKiB == f.pageKiB && f.nodes.Has(p.Node) {
+			free += p.Free
+		}
+	}
+	if free < int64(f.needed) {
+		return fmt.Sprintf("Nova itself believes only %d free there: this start was placed before that, or not by its scheduler", max(free, 0))
+	}
+	return ""
+}

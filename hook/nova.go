@@ -1,0 +1,340 @@
+package hook
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"hugeguard/guard"
+	"hugeguard/guard/nova"
+	"hugeguard/sysfs"
+)
+
+// AddNova finds out what Nova is told of this host's huge pages and which
+// instances it counts, until the deadline at the latest, and adds it to the
+// host. Where there is no sign of Nova, the host's stays nil.
+func AddNova(root sysfs.FS, config Config, host *guard.Host, deadline time.Time) {
+	var n guard.Nova
+	compute, found := findCompute(root, deadline)
+	told := tellNova(root, config, compute)
+	n.PID, n.Unit = compute.pid, compute.unit
+	n.Files, n.Stale = told.files, told.stale
+	var err error
+	n.Reserved, err = told.config.Reserved()
+	if err := cmp.Or(told.err, err); err != nil {
+		n.Fault = oneLine(err)
+	}
+	for _, v := range told.config.Values {
+		if !slices.Contains(n.SetIn, v.File) {
+			n.SetIn = append(n.SetIn, v.File)
+		}
+	}
+	n.Instances, n.Unread = instances(root, deadline)
+	if found || len(n.Files) > 0 || n.Fault != "" || len(n.Instances) > 0 {
+		host.Nova = &n
+	}
+}
+
+// compute is the running nova-compute.
+type compute struct {
+	pid       int
+	arguments []string // after the program's name
+	unit      string   // its systemd unit, "" where it has none of its own
+}
+
+const computeName = "nova-compute"
+
+// findCompute looks for nova-compute among the processes. It is a Python
+// script: the kernel gives it the script's name, unless somebody runs python
+// with the script as an argument.
+func findCompute(root sysfs.FS, deadline time.Time) (compute, bool) {
+	pids, err := root.Processes()
+	if err != nil {
+		return compute{}, false
+	}
+	slices.Sort(pids)
+	for _, pid := range pids {
+		if time.Now().After(deadline) {
+			break
+		}
+		comm, err := root.ReadFile(fmt.Sprintf("proc/%d/comm", pid), commLimit)
+		if err != nil {
+			continue // gone
+		}
+		name := strings.TrimSuffix(string(comm), "\n")
+		if name != computeName && !strings.HasPrefix(name, "python") {
+			continue
+		}
+		arguments, err := root.Arguments(pid)
+		if err != nil {
+			continue
+		}
+		at := slices.IndexFunc(arguments[:min(len(arguments), 3)], func(a string) bool { return path.Base(a) == computeName })
+		if at < 0 {
+			continue
+		}
+		return compute{pid, arguments[at+1:], unit(root, pid)}, true
+	}
+	return compute{}, false
+}
+
+const commLimit = 64 // bytes, of which a name has 15
+
+// unit returns the systemd service that a process runs in directly.
+func unit(root sysfs.FS, pid int) string {
+	text, err := root.ReadFile(fmt.Sprintf("proc/%d/cgroup", pid), configLimit)
+	if err != nil {
+		return ""
+	}
+	for _, line := range strings.Split(string(text), "\n") {
+		if name, ok := strings.CutPrefix(line, "0::/system.slice/"); ok && strings.HasSuffix(name, ".service") && !strings.Contains(name, "/") {
+			return guard.Printable(name, 80)
+		}
+	}
+	return ""
+}
+
+// told is what a configuration of Nova says.
+type told struct {
+	config  nova.Config
+	files   []string // that were read, as nova-compute names them
+	changed string   // the one that was changed last, and when
+	newest  time.Time
+	stale   string // one that was changed after nova-compute had read it
+	err     error
+}
+
+// tellNova reads the configuration: the one that the admin names, else that
+// of the running nova-compute, else the first that lies where one usually
+// does.
+func tellNova(root sysfs.FS, config Config, c compute) told {
+	if len(config.NovaConf) > 0 {
+		return readNova(root, "", named(root, config.NovaConf)).since(root, c)
+	}
+	usual := told{}
+	for _, d := range nova.Deployments() {
+		if _, err := os.Stat(root.Path(relative(d.Marker))); d.Marker != "" && err != nil {
+			continue
+		}
+		if usual = readNova(root, "", d.Sources); len(usual.files) > 0 || usual.err != nil {
+			break
+		}
+	}
+	if c.pid == 0 {
+		return usual
+	}
+	// What nova-compute itself sees is certain.
+	base := fmt.Sprintf("proc/%d/root", c.pid)
+	if _, err := os.Stat(root.Path(base)); err != nil {
+		base = "" // a captured host, or one that does not let us look
+	}
+	own := readNova(root, base, nova.Sources(c.arguments))
+	switch {
+	case len(own.files) == 0 && len(usual.files) > 0:
+		// It is in a container that we cannot see into.
+		return usual.since(root, c)
+	case len(usual.files) > 0 && container(root, c.pid):
+		// An admin edits the host's files, and a container starts with a copy.
+		mine, errMine := own.config.Reserved()
+		theirs, errTheirs := usual.config.Reserved()
+		if errMine == nil && errTheirs == nil && !maps.Equal(mine, theirs) {
+			usual.stale = usual.changed
+		}
+		return usual
+	}
+	return own.since(root, c)
+}
+
+// container says whether a process has other mounts than this one.
+func container(root sysfs.FS, pid int) bool {
+	own, err := os.Readlink(root.Path("proc/self/ns/mnt"))
+	if err != nil {
+		return false
+	}
+	other, err := os.Readlink(root.Path(fmt.Sprintf("proc/%d/ns/mnt", pid)))
+	return err == nil && own != other
+}
+
+// since finds out whether a file was changed after nova-compute had read it.
+func (t told) since(root sysfs.FS, c compute) told {
+	if c.pid == 0 {
+		return t
+	}
+	started, ok, err := root.Started(c.pid)
+	// The start is known to about a second, as the boot is.
+	if err == nil && ok && t.newest.After(started.Add(2*time.Second)) {
+		t.stale = t.changed
+	}
+	return t
+}
+
+// Limits of what is read of Nova's configuration.
+const (
+	novaConfLimit = 4 << 20 // bytes a file; the sample with all comments has 0.4 MiB
+	novaConfFiles = 200
+)
+
+// readNova reads the sources as nova-compute sees them, below base, which is
+// "" for the host's own files.
+func readNova(root sysfs.FS, base string, sources []nova.Source) told {
+	var t told
+	fail := func(err error) {
+		if t.err == nil {
+			t.err = err
+		}
+	}
+	read := func(name string, must bool) bool {
+		text, err := root.ReadFile(base+"/"+relative(name), novaConfLimit)
+		if errors.Is(err, fs.ErrNotExist) && !must {
+			return false
+		}
+		t.files = append(t.files, name)
+		if err != nil {
+			fail(err)
+			return true
+		}
+		if info, err := os.Stat(root.Path(base + "/" + relative(name))); err == nil && info.ModTime().After(t.newest) {
+			t.newest, t.changed = info.ModTime(), name
+		}
+		if err := t.config.Add(name, string(text)); err != nil {
+			fail(err)
+		}
+		return true
+	}
+	for _, s := range sources {
+		for _, name := range s.Path {
+			if !path.IsAbs(name) {
+				fail(fmt.Errorf("%s: where that is depends on how nova-compute was started", guard.Printable(name, 80)))
+				break
+			}
+			if !s.Dir {
+				if read(name, s.Named) {
+					break
+				}
+				continue
+			}
+			names, err := root.ReadDir(base + "/" + relative(name))
+			if err != nil {
+				if s.Named || !errors.Is(err, fs.ErrNotExist) {
+					fail(err)
+				}
+				continue
+			}
+			names = slices.DeleteFunc(names, func(n string) bool { return !strings.HasSuffix(n, ".conf") || n[0] == '.' })
+			if len(names) > novaConfFiles {
+				fail(fmt.Errorf("%s: %d files are too many", name, len(names)))
+				break
+			}
+			slices.Sort(names)
+			for _, n := range names {
+				read(path.Join(name, n), true)
+			}
+			break
+		}
+	}
+	return t
+}
+
+// named makes sources of what /etc/hugeguard.conf names: files and directories.
+func named(root sysfs.FS, paths []string) []nova.Source {
+	var sources []nova.Source
+	for _, p := range paths {
+		info, err := os.Stat(root.Path(relative(p)))
+		sources = append(sources, nova.Source{Path: []string{p}, Dir: err == nil && info.IsDir(), Named: true})
+	}
+	return sources
+}
+
+// relative makes a name below the root of a file's path.
+func relative(name string) string { return strings.TrimPrefix(path.Clean("/"+name), "/") }
+
+// instances returns Nova's instances among libvirt's domains: those that run,
+// and those that are defined and off, which Nova counts as well. unread is how
+// many files there are that could not be read or understood.
+func instances(root sysfs.FS, deadline time.Time) (found []guard.Instance, unread int) {
+	seen := map[string]bool{}
+	for _, dir := range []struct {
+		name    string
+		running bool
+	}{{"run/libvirt/qemu", true}, {"etc/libvirt/qemu", false}} {
+		names, _ := root.ReadDir(dir.name) // no libvirt, or no guests
+		slices.Sort(names)
+		for _, file := range names {
+			name, ok := strings.CutSuffix(file, ".xml")
+			if !ok || seen[name] {
+				continue
+			}
+			seen[name] = true
+			if time.Now().After(deadline) {
+				unread++
+				continue
+			}
+			text, err := root.ReadFile(dir.name+"/"+file, maxXML)
+			if err != nil {
+				if !errors.Is(err, fs.ErrNotExist) { // else it has ended
+					unread++
+				}
+				continue
+			}
+			instance, ok, err := parseInstance(text)
+			if err != nil {
+				unread++
+			}
+			if ok {
+				instance.Running = dir.running
+				found = append(found, instance)
+			}
+		}
+	}
+	return found, unread
+}
+
+// novaNamespace is what Nova's metadata is in (nova/virt/libvirt/config.py,
+// NOVA_NS), with a version behind it.
+var novaNamespace = []byte("http://openstack.org/xmlns/libvirt/nova/")
+
+// parseInstance reads what Nova counts for a domain: each guest cell's pages
+// on the one node that Nova binds it to. It is not ok where Nova did not make
+// the domain. text is a domain or libvirt's status of one.
+func parseInstance(text []byte) (instance guard.Instance, ok bool, err error) {
+	if !bytes.Contains(text, novaNamespace) {
+		return instance, false, nil
+	}
+	demand, err := guard.ParseDomain(domainOnly(text))
+	if err != nil {
+		return instance, false, err
+	}
+	instance = guard.Instance{Name: demand.Domain.Name, UUID: demand.Domain.UUID, Pages: map[nova.Pool]uint64{}}
+	for _, b := range demand.Backends {
+		if b.Device == "" && b.PageKiB > 0 && len(b.HostNodes) == 1 {
+			instance.Pages[nova.Pool{Node: b.HostNodes[0], PageKiB: b.PageKiB}] += b.Bytes / 1024 / b.PageKiB
+		}
+	}
+	return instance, true, nil
+}
+
+// domainOnly cuts the domain out of libvirt's status of one, and the devices
+// out of the domain: they are most of it, and Nova gives no guest memory as a
+// device. libvirt writes these files, so that its elements look like this and
+// nothing else does behind the last of them.
+func domainOnly(text []byte) []byte {
+	if at := bytes.Index(text, []byte("<domain type=")); at >= 0 {
+		text = text[at:]
+	}
+	if end := bytes.LastIndex(text, []byte("</domain>")); end >= 0 {
+		text = text[:end+len("</domain>")]
+	}
+	begin, end := bytes.LastIndex(text, []byte("<devices>")), bytes.LastIndex(text, []byte("</devices>"))
+	if begin < 0 || end < begin {
+		return text
+	}
+	return slices.Concat(text[:begin], text[end+len("</devices>"):])
+}

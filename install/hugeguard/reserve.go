@@ -1,0 +1,93 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"hugeguard/guard"
+	"hugeguard/hook"
+)
+
+func newReserve() *cobra.Command {
+	var root, format string
+	cmd := &cobra.Command{
+		Use:   "reserve [--root DIR] [--format nova|tripleo]",
+		Short: "Print the lines that make Nova agree with this host",
+		Long: `Print the lines that make Nova agree with this host: the complete setting of reserved_huge_pages, with what
+others than guests hold of each node's huge pages and what is reserved already. They take the place of the
+setting that is there. No file is changed.
+
+Formats:
+  nova     lines of nova.conf (the default)
+  tripleo  the parameter NovaReservedHugePages of an environment file`,
+		DisableFlagsInUseLine: true,
+		Args:                  takes(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			lines := map[string]func(guard.Host) []string{"nova": guard.Host.Reserve, "tripleo": guard.Host.ReserveTripleO}[format]
+			if lines == nil {
+				return usageError{fmt.Errorf("no format %q: there are nova and tripleo", format)}
+			}
+			fs, err := hostAt(cmd, root)
+			if err != nil {
+				return err
+			}
+			note := func(format string, args ...any) {
+				fmt.Fprintf(cmd.ErrOrStderr(), "hugeguard: %s\n", oneLine(fmt.Sprintf(format, args...)))
+			}
+			config, err := hook.ReadConfig(fs)
+			if err != nil {
+				note("%v", err)
+			}
+			host, err := hook.SurveyAll(fs)
+			if err != nil {
+				return err
+			}
+			deadline := time.Now().Add(holdersDeadline)
+			hook.AddHolders(fs, &host, deadline)
+			hook.AddNova(fs, config, &host, deadline)
+			for _, line := range lines(host) {
+				if _, err := fmt.Fprintln(cmd.OutOrStdout(), line); err != nil {
+					return err
+				}
+			}
+			for _, text := range reserveNotes(host, format) {
+				note("%s", text)
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&format, "format", "nova", "what the lines are for: nova or tripleo")
+	cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{"nova", "tripleo"}, cobra.ShellCompDirectiveNoFileComp))
+	rootFlag(cmd, &root)
+	return cmd
+}
+
+// reserveNotes says what to do with the lines, and what they may lack.
+func reserveNotes(host guard.Host, format string) []string {
+	var notes []string
+	add := func(format string, args ...any) { notes = append(notes, fmt.Sprintf(format, args...)) }
+	n := host.Nova
+	switch {
+	case host.Reserve() == nil:
+		add("nobody but guests holds huge pages here: there is nothing to reserve")
+	case host.Agrees():
+		add("%s reserves this already", strings.Join(n.SetIn, ", "))
+	case format == "tripleo":
+		add("put it under the parameters of this host's role, deploy, and see that nova_compute was restarted")
+	default:
+		add("put the lines %s", n.Edit())
+	}
+	if n != nil && n.Fault != "" {
+		add("what is reserved now is not known, and not in the lines: %s", n.Fault)
+	}
+	if n != nil && n.Stale != "" {
+		add("nova-compute (pid %d) runs since before %s was changed: it must be restarted in any case", n.PID, n.Stale)
+	}
+	if h := host.Holders; h.Unreadable > 0 || h.Cut {
+		add("not all processes could be read (%d would not show what they hold): more may be held", h.Unreadable)
+	}
+	return notes
+}
