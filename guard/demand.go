@@ -12,6 +12,9 @@ type Demand struct {
 	// decides; "" where the domain does not say, or tells libvirt to believe
 	// other things of that QEMU than it found out.
 	Emulator string
+	// Partition is the resource partition of the domain, "" for libvirt's
+	// default, /machine.
+	Partition string
 }
 
 // Backend is one memory-backend object of QEMU that lies on huge pages.
@@ -91,4 +94,12 @@ type Cpuset struct {
 	// Restrictive says that nothing but the cpuset confines the pages, so
 	// that they are unconfined where libvirt may not use that controller.
 	Restrictive bool
+}
+
+// of returns the nodes that libvirt writes under some rules.
+func (c Cpuset) of(r rules) NodeSet {
+	if r.union {
+		return c.Union
+	}
+	return c.Nodes
 }

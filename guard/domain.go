@@ -20,6 +20,7 @@ func ParseDomain(text []byte) (Demand, error) {
 		return Demand{}, fmt.Errorf("domain XML: %w", err)
 	}
 	b.demand.Domain = Domain{Name: b.domainXML.Name, UUID: b.domainXML.UUID}
+	b.demand.Partition = b.domainXML.Partition
 	if err := b.build(); err != nil {
 		return Demand{}, fmt.Errorf("domain XML: %w", err)
 	}
@@ -39,6 +40,7 @@ type domainXML struct {
 		Placement string `xml:"placement,attr"`
 		CPUSet    string `xml:"cpuset,attr"`
 	} `xml:"vcpu"`
+	Partition   string                       `xml:"resource>partition"`
 	EmulatorPin *struct{}                    `xml:"cputune>emulatorpin"`
 	NUMATune    libvirtxml.DomainNUMATune    `xml:"numatune"`
 	Type        libvirtxml.DomainOSType      `xml:"os>type"`

@@ -3,6 +3,7 @@ package guard_test
 import (
 	"encoding/json"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -76,6 +77,44 @@ func TestDemands(t *testing.T) {
 			}
 			golden(t, "demand/"+name+".json", string(got)+"\n")
 		})
+	}
+}
+
+// TestLimitTexts keeps what is said of limits that are met.
+func TestLimitTexts(t *testing.T) {
+	const domain = `<domain type='kvm'><name>g</name><uuid>6c1a2f04-8a51-4d5e-9f0b-0123456789ab</uuid><memory unit='MiB'>1024</memory>
+		<memoryBacking><hugepages><page size='2' unit='MiB'/></hugepages></memoryBacking><os><type arch='x86_64'>hvm</type></os>%s</domain>`
+	mount := idle(4, 2048, 2048)
+	mount.Mounts[0].Limit = &guard.PageLimit{PageKiB: 2048, Reserved: true, Pages: 600, Used: 512}
+	const slice = "/sys/fs/cgroup/machine.slice/"
+	group := idle(4, 2048, 2048)
+	group.Cgroups = []guard.Cgroup{{Path: slice, Limits: []guard.PageLimit{
+		{PageKiB: 2048, File: slice + "hugetlb.2MB.max", Pages: 600, Used: 512},
+		{PageKiB: 2048, File: slice + "hugetlb.2MB.rsvd.max", Reserved: true, Pages: 256},
+	}}}
+	nodes := idle(4, 2048, 2048)
+	nodes.Cgroups = []guard.Cgroup{{Path: slice, Nodes: guard.NodeSet{2, 3}, NodesFile: slice + "cpuset.mems.effective"}}
+	for i := range nodes.Pools[0].Nodes[2:] {
+		nodes.Pools[0].Nodes[2+i] = guard.NodePool{Node: 2 + i, Total: 200, Free: 200}
+	}
+	for _, test := range []struct {
+		name string
+		tune string
+		host guard.Host
+	}{
+		{"mount", "", mount}, {"cgroup", "", group}, {"nodes-short", "", nodes},
+		{"nodes-elsewhere", "<numatune><memory mode='strict' nodeset='0'/></numatune>", nodes},
+	} {
+		demand, err := guard.ParseDomain([]byte(fmt.Sprintf(domain, test.tune)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		v := guard.Judge(demand, test.host)
+		fields, err := json.MarshalIndent(v.Fields(), "", " ")
+		if err != nil {
+			t.Fatal(err)
+		}
+		golden(t, "limits/"+test.name+".txt", v.Text()+"\n\n"+string(fields)+"\n")
 	}
 }
 

@@ -22,6 +22,10 @@ type Host struct {
 	Configured bool
 	// Releases is which libvirt and QEMU serve the host.
 	Releases Releases
+	// Cgroups are the control groups below which libvirt may start QEMU, the
+	// likeliest first: one where that is certain, none where nothing is known
+	// of any.
+	Cgroups []Cgroup
 	// Holders is who holds huge pages; nil where nobody looked.
 	Holders *Holders
 	// Nova is what Nova is told and counts; nil where nobody looked, or there is
@@ -42,6 +46,37 @@ type Mount struct {
 	Path    string
 	PageKiB uint64
 	Minimum bool // pages are set aside for it: reserved, but not for others
+	// Limit is how many pages its files can have together (size=), nil for as
+	// many as there are. The files of private mappings count, too.
+	Limit *PageLimit
+}
+
+// Cgroup is a control group, with what QEMU has from it and from those above.
+type Cgroup struct {
+	Path string // its directory
+	// Nodes are the nodes that it leaves to memory, nil for all of them, and
+	// NodesFile is where that is written.
+	Nodes     NodeSet
+	NodesFile string
+	// Legacy says that Nodes are those of a version 1 hierarchy. There QEMU is
+	// in that group only where libvirt may use the cpuset controller, and what
+	// libvirt writes to the domain's own must be among them. In version 2 it
+	// always is, and a domain's cpuset that has none of them does not count.
+	Legacy bool
+	// Limits are on the huge pages of the group and of those above it.
+	Limits []PageLimit
+}
+
+// PageLimit is how many huge pages of one size the files of a mount, or the
+// processes of a control group, can have together.
+type PageLimit struct {
+	PageKiB uint64
+	File    string // that holds the limit; "" for a mount's
+	// Reserved: it counts pages from when they are mapped (ENOMEM there), not
+	// from when they are touched (EFAULT there).
+	Reserved bool
+	Pages    uint64 // the limit
+	Used     uint64 // pages that count against it already
 }
 
 // SizePool is the huge pages of one size; all counts are pages.
@@ -135,7 +170,8 @@ func (p SizePool) freeByNode() map[int]uint64 {
 // kernel finds the memory (nr_overcommit_hugepages, zero for gigantic pages).
 func (p SizePool) headroom() uint64 { return minus(p.Overcommit, p.Surplus) }
 
-// memoryNodes returns the nodes that pages can lie on.
+// memoryNodes returns the nodes that have memory. What the kernel promises it
+// counts over all of them (hugetlb_acct_memory).
 func (h Host) memoryNodes() NodeSet {
 	nodes := NodeSet{}
 	for _, n := range h.Nodes {
@@ -144,6 +180,28 @@ func (h Host) memoryNodes() NodeSet {
 		}
 	}
 	return nodes
+}
+
+// cgroup is the control group that QEMU is started below. It is for hosts that
+// have no other.
+func (h Host) cgroup() Cgroup {
+	if len(h.Cgroups) == 0 {
+		return Cgroup{}
+	}
+	return h.Cgroups[0]
+}
+
+// inherited returns the nodes that QEMU's memory may lie on before libvirt
+// confines it to fewer.
+func (h Host) inherited(r rules) NodeSet {
+	all, c := h.memoryNodes(), h.cgroup()
+	if c.Nodes == nil || c.Legacy && !r.cpuset {
+		return all
+	}
+	if nodes := c.Nodes.And(all); len(nodes) > 0 {
+		return nodes
+	}
+	return all
 }
 
 // hasCPU says whether a CPU belongs to any of the nodes.

@@ -92,6 +92,9 @@ type fate struct {
 // play simulates the launch under all rules that may hold. It returns why it
 // must fail, or else what may go wrong.
 func (l launch) play(host Host) (must []failure, risks []Finding) {
+	if len(host.Cgroups) > 1 {
+		return l.playEach(host)
+	}
 	matters := l.rulesThatMatter(host)
 	played := map[rules]*fate{}
 	var fates []*fate // the oldest rules' first
@@ -106,10 +109,7 @@ func (l launch) play(host Host) (must []failure, risks []Finding) {
 			var found []Finding
 			f.must, found = simulate(r, l.backends, l.cpuset, host)
 			for _, finding := range found {
-				same := func(known Finding) bool { return reflect.DeepEqual(known, finding) }
-				if !slices.ContainsFunc(risks, same) {
-					risks = append(risks, finding)
-				}
+				risks = addFinding(risks, finding)
 			}
 			same := func(known *fate) bool { return reflect.DeepEqual(known.must, f.must) }
 			if known := slices.IndexFunc(fates, same); known >= 0 {
@@ -152,6 +152,42 @@ func (l launch) saysReleases(host Host, must []failure) {
 	}
 }
 
+// playEach does the same where QEMU may be put below any of several control
+// groups.
+func (l launch) playEach(host Host) (must []failure, risks []Finding) {
+	var likeliest []failure
+	fails := 0
+	for _, c := range host.Cgroups {
+		under := host
+		under.Cgroups = []Cgroup{c}
+		must, found := l.play(under)
+		if must != nil {
+			fails++
+			f := must[0]
+			f.code = codeCgroup
+			found = []Finding{f.finding(host, SeverityWarn, fmt.Sprintf("it fails if libvirt puts QEMU below %s: %s", shown(c.Path), must[0].text(host)))}
+		}
+		if likeliest == nil {
+			likeliest = must
+		}
+		for _, finding := range found {
+			risks = addFinding(risks, finding)
+		}
+	}
+	if fails == len(host.Cgroups) {
+		return likeliest, nil
+	}
+	return nil, risks
+}
+
+// addFinding adds what is not known yet.
+func addFinding(known []Finding, f Finding) []Finding {
+	if slices.ContainsFunc(known, func(k Finding) bool { return reflect.DeepEqual(k, f) }) {
+		return known
+	}
+	return append(known, f)
+}
+
 // commonest returns the failures that most rules lead to, the newest of those
 // that as many do.
 func commonest(fates []*fate) []failure {
@@ -168,7 +204,7 @@ func commonest(fates []*fate) []failure {
 // nearly always there are few.
 func (l launch) rulesThatMatter(host Host) rules {
 	m := rules{
-		cpuset:   l.cpuset.Nodes != nil,
+		cpuset:   l.cpuset.Nodes != nil || host.cgroup().Legacy,
 		union:    !slices.Equal(l.cpuset.Nodes, l.cpuset.Union),
 		parallel: len(l.backends) > 1,
 	}
@@ -275,9 +311,9 @@ func plugging(host Host, backends []Backend) []Finding {
 		if b.Device != virtioMem || !ok {
 			continue
 		}
-		nodes := host.memoryNodes()
+		nodes := host.inherited(rules{cpuset: true})
 		if b.Policy == PolicyBind && !b.Auto {
-			nodes = b.HostNodes
+			nodes = b.HostNodes.And(nodes)
 		}
 		left := minus(pool.on(nodes).Free, pool.Reserved)
 		for _, other := range backends {

@@ -11,7 +11,7 @@ import (
 // node; nothing is held, reserved or overcommitted.
 func pages(free ...uint64) Host {
 	host := Host{BasePageKiB: 4, DefaultPageKiB: 2048, Sizes: []uint64{2048, 1 << 20},
-		Mounts: []Mount{{"/dev/hugepages", 2048, false}, {"/dev/hugepages1G", 1 << 20, false}}}
+		Mounts: []Mount{{Path: "/dev/hugepages", PageKiB: 2048}, {Path: "/dev/hugepages1G", PageKiB: 1 << 20}}}
 	pool := SizePool{PageKiB: 2048}
 	for id, n := range free {
 		host.Nodes = append(host.Nodes, Node{ID: id, HasMemory: true, HasCPU: true})
@@ -99,7 +99,7 @@ func unmounted(h Host) Host {
 
 // setAside gives the mount of 2 MiB pages a min_size.
 func setAside(h Host) Host {
-	h.Mounts = []Mount{{"/dev/hugepages", 2048, true}}
+	h.Mounts = []Mount{{Path: "/dev/hugepages", PageKiB: 2048, Minimum: true}}
 	return h
 }
 

@@ -25,6 +25,13 @@ func drawLaunch(t *rapid.T) (Demand, Host) {
 		p.Reserved = rapid.SampledFrom([]uint64{0, 0, 3, 9}).Draw(t, "reserved")
 		p.Overcommit = rapid.SampledFrom([]uint64{0, 0, 2}).Draw(t, "overcommit")
 	})
+	limit := func(label string) *PageLimit {
+		if rapid.IntRange(0, 3).Draw(t, label) > 0 {
+			return nil
+		}
+		return &PageLimit{PageKiB: 2048, Pages: rapid.Uint64Range(0, 30).Draw(t, label), Used: rapid.Uint64Range(0, 10).Draw(t, label)}
+	}
+	host.Mounts[0].Limit = limit("mount")
 	set := func(label string) NodeSet {
 		s := NodeSet{}
 		for n := range nodes {
@@ -36,6 +43,16 @@ func drawLaunch(t *rapid.T) (Demand, Host) {
 			return NodeSet{0}
 		}
 		return s
+	}
+	for range rapid.SampledFrom([]int{0, 1, 1, 2}).Draw(t, "groups") {
+		c := Cgroup{Legacy: rapid.IntRange(0, 3).Draw(t, "version") == 0}
+		if rapid.Bool().Draw(t, "confined") {
+			c.Nodes = set("inherited nodes")
+		}
+		if l := limit("group"); l != nil {
+			c.Limits = []PageLimit{*l}
+		}
+		host.Cgroups = append(host.Cgroups, c)
 	}
 	d := Demand{}
 	if rapid.Bool().Draw(t, "cpuset") {
@@ -49,6 +66,7 @@ func drawLaunch(t *rapid.T) (Demand, Host) {
 		if b.Policy != PolicyDefault {
 			b.HostNodes = set("host nodes")
 		}
+		b.Memfd = rapid.IntRange(0, 3).Draw(t, "memfd") == 0
 		d.Backends = append(d.Backends, b)
 	}
 	return d, host
@@ -57,11 +75,19 @@ func drawLaunch(t *rapid.T) (Demand, Host) {
 // better orders the decisions.
 func better(d Decision) int { return slices.Index([]Decision{Refuse, Warn, Allow}, d) }
 
+// steady is a host whose pools do not grow. Where they do, the kernel itself
+// keeps to neither property: pages that a reservation has to add may be the
+// ones that let it pass the test of its cpuset.
+func steady(host Host) Host {
+	return host.pooled(func(p *SizePool) { p.Overcommit = 0 })
+}
+
 // TestMorePagesNeverHurt: a free page more never turns a launch that could
 // succeed into one that must fail.
 func TestMorePagesNeverHurt(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		d, host := drawLaunch(t)
+		host = steady(host)
 		before := Judge(d, host)
 		node := rapid.IntRange(0, len(host.Nodes)-1).Draw(t, "node")
 		after := Judge(d, host.pooled(func(p *SizePool) { p.Nodes[node].Free++; p.Nodes[node].Total++ }))
@@ -71,11 +97,37 @@ func TestMorePagesNeverHurt(t *testing.T) {
 	})
 }
 
+// TestMoreRoomNeverHurts: a limit that is a page wider never turns a launch that
+// could succeed into one that must fail.
+func TestMoreRoomNeverHurts(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		d, host := drawLaunch(t)
+		before := Judge(d, host)
+		wider := host
+		wider.Mounts, wider.Cgroups = slices.Clone(host.Mounts), slices.Clone(host.Cgroups)
+		if l := host.Mounts[0].Limit; l != nil {
+			more := *l
+			more.Pages++
+			wider.Mounts[0].Limit = &more
+		}
+		for i, c := range wider.Cgroups {
+			wider.Cgroups[i].Limits = slices.Clone(c.Limits)
+			for k := range c.Limits {
+				wider.Cgroups[i].Limits[k].Pages++
+			}
+		}
+		if after := Judge(d, wider); before.Decision != Refuse && after.Decision == Refuse {
+			t.Fatalf("%s, and with more room: %s", before.Summary, after.Summary)
+		}
+	})
+}
+
 // TestLargerGuestsNeverHelp: a page more to take never turns a launch that
 // must fail into one that could succeed.
 func TestLargerGuestsNeverHelp(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		d, host := drawLaunch(t)
+		host = steady(host)
 		before := Judge(d, host)
 		larger := d
 		larger.Backends = slices.Clone(d.Backends)
@@ -100,7 +152,12 @@ func TestNumbersOfNodesDoNotMatter(t *testing.T) {
 			}
 			moved := NodeSet{}
 			for _, n := range s {
-				// The order is turned round, and the numbers have holes.
+				// The order is turned round, and the numbers have holes. The
+				// order counts where the kernel moves a policy along with its
+				// process.
+				if slices.ContainsFunc(host.Cgroups, func(c Cgroup) bool { return c.Nodes != nil }) {
+					n = len(host.Nodes) - 1 - n
+				}
 				moved = append(moved, shift+3*(len(host.Nodes)-n))
 			}
 			slices.Sort(moved)
@@ -108,15 +165,20 @@ func TestNumbersOfNodesDoNotMatter(t *testing.T) {
 		}
 		other := host
 		other.Nodes = nil
-		for _, n := range slices.Backward(host.Nodes) {
+		for _, n := range host.Nodes {
 			n.ID = move(NodeSet{n.ID})[0]
 			other.Nodes = append(other.Nodes, n)
 		}
+		slices.SortFunc(other.Nodes, func(a, b Node) int { return a.ID - b.ID })
+		other.Cgroups = slices.Clone(host.Cgroups)
+		for i, c := range host.Cgroups {
+			other.Cgroups[i].Nodes = move(c.Nodes)
+		}
 		other = other.pooled(func(p *SizePool) {
-			slices.Reverse(p.Nodes)
 			for i := range p.Nodes {
 				p.Nodes[i].Node = move(NodeSet{p.Nodes[i].Node})[0]
 			}
+			slices.SortFunc(p.Nodes, func(a, b NodePool) int { return a.Node - b.Node })
 		})
 		moved := d
 		moved.Cpuset.Nodes, moved.Cpuset.Union = move(d.Cpuset.Nodes), move(d.Cpuset.Union)
@@ -141,6 +203,7 @@ func TestRulesThatMatter(t *testing.T) {
 		d.Cpuset.Restrictive = d.Cpuset.Nodes != nil && rapid.Bool().Draw(t, "restrictive")
 		backends, _ := resolve(d, host)
 		l := launch{backends, d.Cpuset}
+		host.Cgroups = host.Cgroups[:min(len(host.Cgroups), 1)] // as play does
 		matters := l.rulesThatMatter(host)
 		for _, r := range (Releases{}).rules() {
 			all, allRisks := simulate(r, backends, d.Cpuset, host)

@@ -16,6 +16,16 @@ func remedies(host Host, must []failure, cause Cause) []Remedy {
 		return []Remedy{{For: "nova", How: host.Nova.Edit(), Lines: host.Reserve()}}
 	case CausePoolMissing, CausePoolTooSmall, CauseGuests:
 		return []Remedy{{For: "host", How: "as root on this host, until its next boot (fewer pages appear where memory is short)", Lines: growth(host, must)}}
+	case CauseMountLimit, CauseCgroupLimit:
+		remedy := Remedy{For: "host", How: "as root on this host, until its next boot"}
+		for _, f := range must {
+			if f.remedy != "" {
+				remedy.Lines = append(remedy.Lines, f.remedy)
+			}
+		}
+		if len(remedy.Lines) > 0 {
+			return []Remedy{remedy}
+		}
 	}
 	return nil
 }
@@ -71,9 +81,10 @@ func growth(host Host, must []failure) []string {
 // on other nodes wants, the nearest first.
 func alternatives(host Host, f failure) []NodePool {
 	pool, _ := host.pool(f.pageKiB)
+	open := host.inherited(rules{cpuset: true})
 	var found []NodePool
 	for _, n := range pool.Nodes {
-		if !f.nodes.Has(n.Node) && n.Free >= f.needed {
+		if !f.nodes.Has(n.Node) && open.Has(n.Node) && n.Free >= f.needed {
 			found = append(found, n)
 		}
 	}

@@ -37,7 +37,11 @@ func (f failure) short(host Host) string {
 		pool, _ := host.pool(f.pageKiB)
 		reserved = fmt.Sprintf(", %d of them reserved", pool.Reserved)
 	}
-	return fmt.Sprintf("%s %s %d free %s huge pages%s, %d needed", where, has, f.free, Size(f.pageKiB), reserved, f.needed)
+	kept := ""
+	if f.keeper != "" {
+		kept = fmt.Sprintf(", and %s keeps QEMU there", shown(f.keeper))
+	}
+	return fmt.Sprintf("%s %s %d free %s huge pages%s, %d needed%s", where, has, f.free, Size(f.pageKiB), reserved, f.needed, kept)
 }
 
 // refusal is the line that libvirt appends to its error: what, why, the mend.

@@ -20,6 +20,13 @@ type failure struct {
 	// releases names what had to be known for the failure to be certain; ""
 	// where it is so with any.
 	releases string
+	// keeper is the file that keeps QEMU to the nodes, where the domain's own
+	// tuning would let it go elsewhere.
+	keeper string
+	// total and remedy are of a failure by a limit: the limit itself, in
+	// pages, and the command that raises it.
+	total  uint64
+	remedy string
 }
 
 // Codes of findings. They are part of the JSON output.
@@ -38,6 +45,9 @@ const (
 	codeSome         = "release"           // it fails with some releases only
 	codeNovaDrift    = "nova-drift"        // Nova believes other pages free than are
 	codeNovaStale    = "nova-stale"        // nova-compute has not read its configuration since it was changed
+	codeMountLimit   = "mount-limit"       // size= of the hugetlbfs mount
+	codeCgroupLimit  = "cgroup-limit"      // a control group's limit on huge pages
+	codeCgroup       = "cgroup"            // it depends on the control group that QEMU is put into
 	codeLeftToOthers = "left-to-libvirt"   // libvirt itself will refuse, and say why
 )
 
@@ -53,18 +63,30 @@ type placed struct {
 
 // simulation is one launch under one set of rules.
 type simulation struct {
-	rules    rules
-	host     Host
-	confined NodeSet // the nodes with memory that QEMU's cpuset leaves it
-	bound    NodeSet // those of them that the process's own policy leaves it
+	rules rules
+	host  Host
+	// inherited are the nodes with memory that the control groups above QEMU's
+	// leave it, confined those of them that its own cpuset leaves it, and bound
+	// those that the process's own policy leaves it.
+	inherited, confined, bound NodeSet
+
+	tuned    NodeSet // what libvirt confines QEMU to, nil for nothing
 	backends []placed
 }
 
 // simulate plays a launch under given rules and returns why it must fail, the
 // first first, or else what might still go wrong.
 func simulate(r rules, backends []Backend, cpuset Cpuset, host Host) ([]failure, []Finding) {
-	s := simulation{rules: r, host: host}
-	s.confined, s.bound = confinement(r, cpuset, host)
+	s := simulation{rules: r, host: host, inherited: host.inherited(r)}
+	if r.cpuset && host.cgroup().Legacy && len(cpuset.of(r).And(s.inherited)) < len(cpuset.of(r)) {
+		// Version 1 refuses a cpuset with nodes that the group above lacks,
+		// and libvirt says so.
+		return nil, nil
+	}
+	s.confined, s.bound = s.confinement(cpuset)
+	if r.cpuset || !cpuset.Restrictive {
+		s.tuned = cpuset.of(r)
+	}
 	for _, b := range backends {
 		if f := unsupported(b, host); f != nil {
 			return []failure{*f}, nil
@@ -78,7 +100,7 @@ func simulate(r rules, backends []Backend, cpuset Cpuset, host Host) ([]failure,
 		}
 		s.backends = append(s.backends, p)
 	}
-	var shortages []failure
+	var limits, shortages []failure
 	var risks []Finding
 	for _, pool := range host.Pools {
 		of := slices.DeleteFunc(slices.Clone(s.backends), func(p placed) bool {
@@ -87,38 +109,56 @@ func simulate(r rules, backends []Backend, cpuset Cpuset, host Host) ([]failure,
 		if len(of) == 0 {
 			continue
 		}
+		met, mountRisk := s.limits(pool, of)
+		limits = append(limits, met...)
+		risks = append(risks, mountRisk...)
 		if short := s.certain(pool, of); short != nil {
 			shortages = append(shortages, short...)
 		} else {
 			risks = append(risks, s.risks(pool, of)...)
 		}
 	}
-	return shortages, risks
+	// What no freed page would mend comes first.
+	return append(limits, shortages...), risks
 }
 
 // confinement returns the nodes that QEMU's cpuset leaves it, and those of them
-// that its own policy leaves it. libvirt keeps strict by the cpuset, or by the
-// process's policy where it may not use that controller (qemuProcessHook): such
-// a policy counts for the reservation and for memory without a policy of its
-// own, and for no other. A cpuset with no node that has memory does not take
-// effect: cgroup v2 falls back to the parent's.
-func confinement(r rules, cpuset Cpuset, host Host) (confined, bound NodeSet) {
-	nodes := cpuset.Nodes
-	if r.union {
-		nodes = cpuset.Union
+// that its own policy leaves it. libvirt keeps strict by the cpuset
+// (qemuProcessSetupPid), or by the process's policy where it may not use that
+// controller (qemuProcessHook): such a policy counts for the reservation and
+// for memory without a policy of its own, and for no other. A cpuset with no
+// node that it may have does not take effect: cgroup v2 falls back to the
+// parent's.
+func (s simulation) confinement(cpuset Cpuset) (confined, bound NodeSet) {
+	nodes := cpuset.of(s.rules)
+	if nodes == nil || cpuset.Restrictive && !s.rules.cpuset {
+		return s.inherited, s.inherited
 	}
-	all := host.memoryNodes()
-	if nodes == nil || cpuset.Restrictive && !r.cpuset {
-		return all, all
+	if !s.rules.cpuset {
+		return s.inherited, s.rebound(nodes)
 	}
-	limited := nodes.And(all)
-	switch {
-	case len(limited) == 0:
-		return all, all
-	case r.cpuset:
+	if limited := nodes.And(s.inherited); len(limited) > 0 {
 		return limited, limited
 	}
-	return all, limited
+	return s.inherited, s.inherited
+}
+
+// rebound is a process's policy once libvirt has moved the process below its
+// control group, which it does after setting the policy: the kernel gives each
+// node the one of the same rank among those that are left, and begins anew
+// after the last (mpol_rebind_nodemask). A policy of nodes without memory was
+// not set in the first place.
+func (s simulation) rebound(policy NodeSet) NodeSet {
+	bound := NodeSet{}
+	for rank, node := range s.host.memoryNodes() {
+		if policy.Has(node) {
+			bound = bound.Or(NodeSet{s.inherited[rank%len(s.inherited)]})
+		}
+	}
+	if len(bound) == 0 {
+		return s.inherited
+	}
+	return bound
 }
 
 // refused is a failure that has nothing to do with who holds what. Its counts
@@ -166,6 +206,9 @@ func (s simulation) place(b Backend) (placed, *failure) {
 	if len(p.wanted) == 0 {
 		if len(b.HostNodes.And(s.host.memoryNodes())) == 0 {
 			return p, refused(b.HostNodes, "no memory belongs there")
+		}
+		if len(b.HostNodes.And(s.inherited)) == 0 {
+			return p, refused(b.HostNodes, fmt.Sprintf("%s keeps QEMU to %s", shown(s.host.cgroup().NodesFile), s.inherited.in()))
 		}
 		return p, refused(b.HostNodes, fmt.Sprintf("libvirt confines QEMU to %s, as numatune/memory says", s.confined.in()))
 	}
@@ -226,6 +269,11 @@ func (s simulation) certain(pool SizePool, backends []placed) []failure {
 	short := func(backend, code string, nodes NodeSet, needed uint64) failure {
 		return failure{code: code, backend: backend, nodes: nodes, pageKiB: pool.PageKiB, needed: needed, free: pool.on(nodes).Free}
 	}
+	kept := func(b placed, nodes NodeSet, needed uint64) failure {
+		f := short(b.ID, codeNodeShort, nodes, needed)
+		f.keeper = s.keeper(b, nodes)
+		return f
+	}
 
 	// Touch: the pages of each backend from its own nodes, surplus included.
 	// What is short is told in full: all who can use no other nodes, and
@@ -252,7 +300,7 @@ func (s simulation) certain(pool SizePool, backends []placed) []failure {
 				others = append(others, b)
 			}
 		}
-		shortages = append(shortages, short(left[set[0]].ID, codeNodeShort, nodes, needed))
+		shortages = append(shortages, kept(left[set[0]], nodes, needed))
 		for _, node := range nodes {
 			free[node] = 0
 		}
@@ -274,10 +322,26 @@ func (s simulation) certain(pool SizePool, backends []placed) []failure {
 	for _, b := range backends {
 		promised += b.Pages
 		if b.Pages > bound.Free+minus(promised, all.Free) {
-			return []failure{short(b.ID, codeNodeShort, s.bound, b.Pages)}
+			return []failure{kept(b, s.bound, b.Pages)}
 		}
 	}
 	return nil
+}
+
+// keeper names the file of the control group that keeps a backend to nodes, ""
+// where the domain itself does or nothing needs to.
+func (s simulation) keeper(b placed, nodes NodeSet) string {
+	wanted := s.host.memoryNodes()
+	if s.tuned != nil {
+		wanted = s.tuned.And(wanted)
+	}
+	if b.Policy == PolicyBind && !b.Auto {
+		wanted = b.HostNodes.And(wanted)
+	}
+	if len(wanted.And(nodes)) == len(wanted) {
+		return ""
+	}
+	return s.host.cgroup().NodesFile
 }
 
 // setAside says that some of a pool's reserved pages may be this guest's to
@@ -393,11 +457,12 @@ func (s simulation) wished(pool SizePool, b placed) uint64 {
 	return min(there, b.Pages)
 }
 
-// tooSmall returns the nodes that could not hold so many pages alone.
+// tooSmall returns the nodes that could not hold so many pages alone, or that
+// QEMU could not be bound to.
 func (s simulation) tooSmall(pool SizePool, pages uint64) NodeSet {
 	var small NodeSet
 	for _, node := range s.host.memoryNodes() {
-		if pool.node(node).Free < pages {
+		if pool.node(node).Free < pages || !s.inherited.Has(node) {
 			small = append(small, node)
 		}
 	}

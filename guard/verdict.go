@@ -45,6 +45,8 @@ const (
 	CausePoolTooSmall        Cause = "pool-too-small"
 	CausePoolMissing         Cause = "pool-missing"
 	CausePageSizeUnsupported Cause = "page-size-unsupported"
+	CauseMountLimit          Cause = "mount-limit"
+	CauseCgroupLimit         Cause = "cgroup-limit"
 	CauseSizeMismatch        Cause = "size-mismatch"
 	CauseBindingImpossible   Cause = "binding-impossible"
 	CauseUnaccounted         Cause = "unaccounted"
@@ -60,6 +62,8 @@ var messageIDs = map[Cause]string{
 	CausePoolTooSmall:        "4e97b9689aa348d7ba3e58e3824436f3",
 	CausePoolMissing:         "17776481682e407da086d722d109c94d",
 	CausePageSizeUnsupported: "4be12d93b4d84a8aa28ddab02a8572d1",
+	CauseMountLimit:          "eeeee33658bc4098a86ed131db49c88f",
+	CauseCgroupLimit:         "288115fd89a14f268565086f349d4368",
 	CauseSizeMismatch:        "5d6d00332d9240d78f2b2574aa7b922a",
 	CauseBindingImpossible:   "71a7bbb9d94a45beaf23c5828e1980a8",
 	CauseUnaccounted:         "31bbc6c288af4b11b3f102893a977588",
@@ -108,7 +112,11 @@ func (f failure) finding(host Host, severity Severity, message string) Finding {
 	if !ok {
 		pool.PageKiB = f.pageKiB
 	}
-	return newFinding(f.code, severity, pool, f.nodes, f.needed, message)
+	finding := newFinding(f.code, severity, pool, f.nodes, f.needed, message)
+	if f.cause == CauseMountLimit || f.cause == CauseCgroupLimit {
+		finding.Free, finding.Total = f.free, f.total
+	}
+	return finding
 }
 
 // PoolReport is one node's pool of one size and who holds it, in pages.

@@ -157,6 +157,9 @@ func (c *call) judge(deadline time.Time) <-chan outcome {
 			verdicts <- outcome{err: err}
 			return
 		}
+		if !c.privileged {
+			host.Cgroups = nil // a session daemon leaves QEMU in its own
+		}
 		verdict := guard.Judge(demand, host)
 		verdicts <- outcome{verdict: verdict}
 		answered = true

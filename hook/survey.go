@@ -11,18 +11,19 @@ import (
 )
 
 // Survey reads what a host has to give for a demand: its nodes, its hugetlbfs
-// mounts and the pools of the page sizes that the demand can mean. It reads
-// no other pools and does not look for holders.
+// mounts, the pools of the page sizes that the demand can mean, and the limits
+// of the mounts and control groups on these. It reads no other pools and does
+// not look for holders.
 func Survey(fs sysfs.FS, demand guard.Demand) (guard.Host, error) {
-	return survey(fs, demand.PageSizes)
+	return survey(fs, demand.Partition, demand.PageSizes)
 }
 
 // SurveyAll reads what a host has to give, with the pools of all page sizes.
 func SurveyAll(fs sysfs.FS) (guard.Host, error) {
-	return survey(fs, func(host guard.Host) []uint64 { return host.Sizes })
+	return survey(fs, "", func(host guard.Host) []uint64 { return host.Sizes })
 }
 
-func survey(fs sysfs.FS, wanted func(guard.Host) []uint64) (guard.Host, error) {
+func survey(fs sysfs.FS, partition string, wanted func(guard.Host) []uint64) (guard.Host, error) {
 	var host guard.Host
 	nodes, err := fs.Nodes()
 	if err != nil {
@@ -47,11 +48,11 @@ func survey(fs sysfs.FS, wanted func(guard.Host) []uint64) (guard.Host, error) {
 	if host.DefaultPageKiB, _, err = fs.DefaultPageKiB(); err != nil {
 		return host, err
 	}
-	mounts, err := fs.HugetlbMounts()
+	mounts, err := fs.Mounts()
 	if err != nil {
 		return host, err
 	}
-	for _, m := range mounts {
+	for _, m := range mounts.Hugetlb {
 		host.Mounts = append(host.Mounts, guard.Mount{Path: m.Path, PageKiB: cmp.Or(m.PageKiB, host.DefaultPageKiB), Minimum: m.Minimum})
 	}
 	if conf, certain, err := readQEMUConf(fs); err == nil && certain && conf.mounts != nil {
@@ -59,7 +60,16 @@ func survey(fs sysfs.FS, wanted func(guard.Host) []uint64) (guard.Host, error) {
 			host.Mounts, host.Configured = chosen, true
 		}
 	}
-	for _, kib := range wanted(host) {
+	sizes := wanted(host)
+	for i, m := range host.Mounts {
+		if slices.Contains(sizes, m.PageKiB) {
+			host.Mounts[i].Limit = mountLimit(fs, m, mounts.Hugetlb)
+		}
+	}
+	if host.Cgroups, err = cgroups(fs, mounts.Cgroup, partition, sizes); err != nil {
+		return host, err
+	}
+	for _, kib := range sizes {
 		pool, ok, err := fs.Pool(kib, nodes)
 		if err != nil {
 			return host, err
@@ -74,6 +84,20 @@ func survey(fs sysfs.FS, wanted func(guard.Host) []uint64) (guard.Host, error) {
 		host.Pools = append(host.Pools, size)
 	}
 	return host, nil
+}
+
+// mountLimit returns the limit of one of the mounts, nil where it has none.
+// Where it cannot be asked how much of it is left, all is.
+func mountLimit(fs sysfs.FS, mount guard.Mount, all []sysfs.Mount) *guard.PageLimit {
+	i := slices.IndexFunc(all, func(m sysfs.Mount) bool { return m.Path == mount.Path })
+	if !all[i].Limited {
+		return nil
+	}
+	limit := guard.PageLimit{PageKiB: mount.PageKiB, Reserved: true, Pages: all[i].Size / (mount.PageKiB * 1024)}
+	if free, ok, err := fs.HugetlbFree(mount.Path); err == nil && ok {
+		limit.Used = limit.Pages - min(limit.Pages, free)
+	}
+	return &limit
 }
 
 // smallestPageKiB is the ordinary page size of most kernels.

@@ -72,12 +72,12 @@ func TestKernels(t *testing.T) {
 			if len(sizes) == 0 {
 				return
 			}
-			mounts, err := fs.HugetlbMounts()
-			if err != nil || len(mounts) == 0 {
+			mounts, err := fs.Mounts()
+			if err != nil || len(mounts.Hugetlb) == 0 {
 				t.Fatal(mounts, err)
 			}
 			var paths []string
-			for _, m := range mounts {
+			for _, m := range mounts.Hugetlb {
 				paths = append(paths, m.Path)
 			}
 			for _, path := range []string{"/dev/hugepages", "/mnt/huge pages", "/mnt/tab\tback\\slash#hash"} {

@@ -1,57 +1,129 @@
 package sysfs
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 )
+
+// Mounts is what a host has mounted, as far as huge pages depend on it.
+type Mounts struct {
+	// Hugetlb are the hugetlbfs mounts in the order of /proc/mounts, which is
+	// the order in which libvirt looks for one (virFileFindHugeTLBFS). A mount
+	// that hides another of the same path takes its place, as libvirt goes by
+	// the path.
+	Hugetlb []Mount
+	Cgroup  CgroupMounts
+}
 
 // Mount is one hugetlbfs mount.
 type Mount struct {
 	Path    string // where it is mounted
 	PageKiB uint64 // its page size in KiB; 0 where the kernel does not print it: the default size
 	Minimum bool   // pages are set aside for it (min_size=): reserved, but free to its files
+	// Limited says that its files cannot have more than Size bytes together
+	// (size=), reserved pages included.
+	Limited bool
+	Size    uint64
 }
 
-// HugetlbMounts returns the hugetlbfs mounts in the order of /proc/mounts,
-// which is the order in which libvirt looks for one (virFileFindHugeTLBFS).
-func (f FS) HugetlbMounts() ([]Mount, error) {
+// Mounts reads /proc/mounts.
+func (f FS) Mounts() (Mounts, error) {
 	const name = "proc/mounts"
 	text, err := f.ReadFile(name, tableLimit)
 	if err != nil {
-		return nil, err
+		return Mounts{}, err
 	}
-	mounts, err := parseHugetlbMounts(string(text))
+	mounts, err := parseMounts(string(text))
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", f.Path(name), err)
+		return Mounts{}, fmt.Errorf("%s: %w", f.Path(name), err)
 	}
 	return mounts, nil
 }
 
-func parseHugetlbMounts(text string) ([]Mount, error) {
-	var mounts []Mount
+func parseMounts(text string) (Mounts, error) {
+	var all Mounts
 	for line := range lines(text) {
 		// device, mount point, type, options, two numbers
 		fields := strings.Fields(line)
-		if len(fields) < 4 || fields[2] != "hugetlbfs" {
+		if len(fields) < 4 {
 			continue
 		}
-		mount := Mount{Path: unescape(fields[1])}
-		for _, option := range strings.Split(fields[3], ",") {
-			value, ok := strings.CutPrefix(option, "pagesize=")
-			if !ok {
-				mount.Minimum = mount.Minimum || strings.HasPrefix(option, "min_size=")
-				continue
-			}
-			kib, err := parseBinarySize(value)
+		path := unescape(fields[1])
+		switch fields[2] {
+		case "hugetlbfs":
+			mount, err := parseHugetlbMount(path, fields[3])
 			if err != nil {
-				return nil, fmt.Errorf("hugetlbfs at %s: pagesize: %w", quote(mount.Path), err)
+				return Mounts{}, err
 			}
-			mount.PageKiB = kib
+			if i := slices.IndexFunc(all.Hugetlb, func(m Mount) bool { return m.Path == path }); i >= 0 {
+				all.Hugetlb[i] = mount
+			} else {
+				all.Hugetlb = append(all.Hugetlb, mount)
+			}
+		case "cgroup", "cgroup2":
+			all.Cgroup.add(path, fields[2], fields[3])
 		}
-		mounts = append(mounts, mount)
 	}
-	return mounts, nil
+	return all, nil
+}
+
+func parseHugetlbMount(path, options string) (Mount, error) {
+	mount := Mount{Path: path}
+	for _, option := range strings.Split(options, ",") {
+		key, value, _ := strings.Cut(option, "=")
+		var err error
+		switch key {
+		case "pagesize":
+			mount.PageKiB, err = parseBinarySize(value)
+		case "min_size":
+			mount.Minimum = true
+		case "size":
+			// In bytes. What else kernels before 4.13 print, as the admin wrote
+			// it, is not understood, and is no limit then.
+			if bytes, notBytes := parseNumber(value); notBytes == nil {
+				mount.Limited, mount.Size = true, bytes
+			}
+		}
+		if err != nil {
+			return Mount{}, fmt.Errorf("hugetlbfs at %s: %s: %w", quote(path), key, err)
+		}
+	}
+	return mount, nil
+}
+
+// HugetlbFree returns how many pages of a hugetlbfs mount with size= are not
+// yet reserved or in use: f_bfree of statfs(2), which hugetlbfs_statfs counts
+// in huge pages. ok is false where a captured host does not say.
+//
+// A captured host has beside the mount point, in a file of the same name with
+// ".statfs" appended, what "stat -f -c '%b %f'" prints of it: f_blocks and
+// f_bfree.
+func (f FS) HugetlbFree(mount string) (pages uint64, ok bool, err error) {
+	if f.Live() {
+		var st syscall.Statfs_t
+		if _, err := retry(func() (int, error) { return 0, syscall.Statfs(mount, &st) }); err != nil {
+			return 0, false, &fs.PathError{Op: "statfs", Path: mount, Err: err}
+		}
+		return st.Bfree, true, nil
+	}
+	name := strings.TrimPrefix(mount, "/") + ".statfs"
+	text, err := f.ReadFile(name, counterLimit)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, false, nil
+	}
+	if err != nil {
+		return 0, false, err
+	}
+	_, free, _ := strings.Cut(strings.TrimSpace(string(text)), " ")
+	if pages, err = parseNumber(free); err != nil {
+		return 0, false, fmt.Errorf("%s: %w", f.Path(name), err)
+	}
+	return pages, true, nil
 }
 
 // parseBinarySize reads a size such as the kernel prints for pagesize= ("64K",

@@ -23,21 +23,45 @@ func TestParseList(t *testing.T) {
 	}
 }
 
-func TestParseHugetlbMounts(t *testing.T) {
+func TestParseMounts(t *testing.T) {
 	const text = `proc /proc proc rw 0 0
+cgroup2 /sys/fs/cgroup cgroup2 rw,nosuid,nsdelegate 0 0
 hugetlbfs /dev/hugepages hugetlbfs rw,relatime,pagesize=2M 0 0
-none /mnt/one\040gig hugetlbfs rw,pagesize=1024M,size=2097152K 0 0
+none /mnt/one\040gig hugetlbfs rw,pagesize=1024M,size=2147483648 0 0
 none /huge hugetlbfs rw 0 0
-none /min hugetlbfs rw,pagesize=2M,min_size=64M 0 0
+none /min hugetlbfs rw,pagesize=2M,min_size=67108864 0 0
 hugetlbfs /tmp tmpfs rw,pagesize=2M 0 0
+none /old hugetlbfs rw,pagesize=2M,size=50% 0 0
+over /dev/hugepages hugetlbfs rw,relatime,pagesize=2M,size=0,min_size=0 0 0
+cgroup /cg/cpu cgroup rw,cpu,cpuacct 0 0
+cgroup /first cgroup rw,cpuset,hugetlb 0 0
+cgroup /cg/sets cgroup rw,cpuset,hugetlb 0 0
 `
-	got, err := parseHugetlbMounts(text)
-	want := []Mount{{"/dev/hugepages", 2048, false}, {"/mnt/one gig", 1 << 20, false}, {"/huge", 0, false}, {"/min", 2048, true}}
-	if err != nil || !reflect.DeepEqual(got, want) {
-		t.Errorf("%v, %v, want %v", got, err, want)
+	got, err := parseMounts(text)
+	want := Mounts{
+		Hugetlb: []Mount{
+			{Path: "/dev/hugepages", PageKiB: 2048, Minimum: true, Limited: true}, // the one on top
+			{Path: "/mnt/one gig", PageKiB: 1 << 20, Limited: true, Size: 2 << 30},
+			{Path: "/huge"},
+			{Path: "/min", PageKiB: 2048, Minimum: true},
+			{Path: "/old", PageKiB: 2048},
+		},
+		Cgroup: CgroupMounts{Unified: "/sys/fs/cgroup", Cpuset: "/cg/sets", Hugetlb: "/cg/sets"},
 	}
-	if _, err := parseHugetlbMounts("none /h hugetlbfs pagesize=2X 0 0\n"); err == nil {
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, %v, want %+v", got, err, want)
+	}
+	if _, err := parseMounts("none /h hugetlbfs pagesize=2X 0 0\n"); err == nil {
 		t.Error("a page size of 2X is taken")
+	}
+}
+
+func TestParseOwnCgroup(t *testing.T) {
+	const text = "12:cpuset:/\n4:hugetlb,misc:/system.slice/a:b\n0::/unified\n"
+	for controller, want := range map[string]string{"hugetlb": "/system.slice/a:b", "cpuset": "/", "rdma": "/", "": "/unified"} {
+		if got := parseOwnCgroup(text, controller); got != want {
+			t.Errorf("%s: %q, want %q", controller, got, want)
+		}
 	}
 }
 
@@ -107,7 +131,8 @@ func FuzzParsers(f *testing.F) {
 		if err == nil {
 			_ = addFiles(mappings, text)
 		}
-		_, _ = parseHugetlbMounts(text)
+		_, _ = parseMounts(text)
+		_ = parseOwnCgroup(text, "cpuset")
 		_, _, _ = parseStatus(text)
 		_, _ = parseDistances(text)
 		_, _ = parsePageSize([]byte(text))

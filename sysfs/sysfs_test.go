@@ -54,11 +54,11 @@ func TestIncident(t *testing.T) {
 	if dflt != 2048 || !ok || err != nil {
 		t.Errorf("default page size %d, %v, %v", dflt, ok, err)
 	}
-	mounts, err := host.HugetlbMounts()
+	mounts, err := host.Mounts()
 	if err != nil {
 		t.Fatal(err)
 	}
-	check(t, "mounts", mounts, []sysfs.Mount{{"/dev/hugepages", 2048, false}, {"/dev/hugepages1G", 1 << 20, false}})
+	check(t, "mounts", mounts.Hugetlb, []sysfs.Mount{{Path: "/dev/hugepages", PageKiB: 2048}, {Path: "/dev/hugepages1G", PageKiB: 1 << 20}})
 	distances, err := host.Distances(1)
 	if err != nil {
 		t.Fatal(err)
@@ -264,5 +264,31 @@ func TestStarted(t *testing.T) {
 	h.Write("proc/stat", "cpu 1\nbtime soon\n")
 	if _, _, err := h.FS().Started(2974); err == nil || !strings.Contains(err.Error(), `proc/stat: btime: "soon" is not a count`) {
 		t.Error(err)
+	}
+}
+
+// TestLimitErrors: what is wrong with a limit is told with its file.
+func TestLimitErrors(t *testing.T) {
+	const group = "/sys/fs/cgroup/machine.slice"
+	host := sysfstest.Copy(t, incident)
+	fs := host.FS()
+	for _, test := range []struct {
+		file, text string
+		read       func() error
+	}{
+		{group + "/hugetlb.2MB.max", "much", func() error { _, err := fs.HugetlbLimits(group, 2048, false); return err }},
+		{group + "/hugetlb.1GB.rsvd.max", "-1", func() error { _, err := fs.HugetlbLimits(group, 1<<20, false); return err }},
+		{group + "/hugetlb.64KB.usage_in_bytes", "", func() error {
+			host.Write(group+"/hugetlb.64KB.limit_in_bytes", "65536\n")
+			_, err := fs.HugetlbLimits(group, 64, true)
+			return err
+		}},
+		{group + "/cpuset.mems.effective", "0-", func() error { _, _, err := fs.CpusetNodes(group, "cpuset.mems.effective"); return err }},
+		{"/dev/hugepages.statfs", "20", func() error { _, _, err := fs.HugetlbFree("/dev/hugepages"); return err }},
+	} {
+		host.Write(test.file, test.text)
+		if err := test.read(); err == nil || !strings.Contains(err.Error(), host.Path(test.file)+": ") {
+			t.Errorf("%s holding %q: %v", test.file, test.text, err)
+		}
 	}
 }

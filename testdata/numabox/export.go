@@ -27,7 +27,7 @@ var hostFiles = []string{
 	"/sys/fs/cgroup/machine.slice/cgroup.*control*", "/sys/fs/cgroup/machine.slice/cpuset.*", "/sys/fs/cgroup/machine.slice/hugetlb.*",
 	"/proc/meminfo", "/proc/mounts", "/proc/self/mountinfo", "/proc/filesystems", "/proc/cmdline", "/proc/buddyinfo",
 	"/proc/sys/vm/nr_*hugepages*", "/proc/sys/kernel/osrelease", "/proc/sysvipc/shm",
-	"/etc/libvirt/qemu.conf", "/var/cache/libvirt/qemu/capabilities/*.xml", "/run/libvirt/qemu/*.pid", "/run/libvirt/qemu/*.xml",
+	"/usr/share/dbus-1/system-services/org.freedesktop.machine1.service", "/etc/libvirt/qemu.conf", "/var/cache/libvirt/qemu/capabilities/*.xml", "/run/libvirt/qemu/*.pid", "/run/libvirt/qemu/*.xml",
 }
 
 // pack returns the box as a captured host, packed.

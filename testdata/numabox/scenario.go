@@ -279,14 +279,13 @@ var scenarios = func() []scenario {
 	edge("overcommit-used-up", 10, ram(guest{}), atMmap,
 		scenario{pools: [2]int{20, 10}, overcommit: 10, holders: []holder{{node: 0, pages: 30, touch: 30}}})
 
-	// Limits that the guard does not read yet.
+	// Limits besides the pools.
 	slice := func(nodes string) scenario {
 		return scenario{setup: "systemctl start machine.slice; systemctl set-property --runtime machine.slice AllowedMemoryNodes=" + nodes,
 			reset: "systemctl set-property --runtime machine.slice AllowedMemoryNodes="}
 	}
 	confined := slice("1")
-	confined.known = "the cpuset of machine.slice is not read"
-	add("slice-exact", guest{ram: 20}, starts, slice("1"))
+	add("slice-exact", guest{ram: 20}, starts, confined)
 	add("slice-short", guest{ram: 21}, atMmap, confined)
 	add("slice-elsewhere", guest{ram: 20, tune: strict("0")}, atBind, confined)
 	limited := scenario{setup: "mount -t hugetlbfs -o pagesize=2M,size=40M hugetlbfs /dev/hugepages", reset: "umount /dev/hugepages"}
@@ -297,14 +296,12 @@ var scenarios = func() []scenario {
 	other := scenario{setup: "mkdir -p /mnt/huge; mount -t hugetlbfs -o pagesize=2M,size=10M hugetlbfs /mnt/huge", reset: "umount /mnt/huge"}
 	add("other-mount-limit", guest{ram: 20}, starts, other)
 	add("mount-limit-memfd", guest{ram: 21, backing: "<source type='memfd'/>"}, starts, limited)
-	limited.known = "a mount's size= is not read"
 	add("mount-limit-short", guest{ram: 21}, atMmap, limited)
 	for limit, short := range map[string]outcome{"max": atTouch, "rsvd.max": atMmap} {
 		cgroup := scenario{
 			setup: fmt.Sprintf("systemctl start machine.slice; echo +hugetlb >/sys/fs/cgroup/cgroup.subtree_control; echo 40M >/sys/fs/cgroup/machine.slice/hugetlb.2MB.%s", limit),
 			reset: fmt.Sprintf("echo max >/sys/fs/cgroup/machine.slice/hugetlb.2MB.%s; echo -hugetlb >/sys/fs/cgroup/cgroup.subtree_control", limit)}
 		add("cgroup-"+limit+"-exact", guest{ram: 20}, starts, cgroup)
-		cgroup.known = "hugetlb cgroups are not read"
 		add("cgroup-"+limit+"-short", guest{ram: 21}, short, cgroup)
 	}
 

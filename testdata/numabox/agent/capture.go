@@ -4,10 +4,13 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"fmt"
 	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // capture packs the files that match and, of every process that has or maps huge pages, what /proc shows of it.
@@ -15,6 +18,9 @@ func capture(patterns []string) ([]byte, error) {
 	files := read(patterns)
 	for name, data := range files {
 		files[name] = essence(name, data)
+	}
+	for name, data := range limitedMounts(files["/proc/mounts"]) {
+		files[name] = data
 	}
 	processes, _ := filepath.Glob("/proc/[0-9]*")
 	for _, dir := range processes {
@@ -50,6 +56,22 @@ func capture(patterns []string) ([]byte, error) {
 		return nil, err
 	}
 	return packed.Bytes(), nil
+}
+
+// limitedMounts are what sysfs.FS.HugetlbFree reads of the hugetlbfs mounts with size=.
+func limitedMounts(mounts string) map[string]string {
+	files := map[string]string{}
+	for _, line := range strings.Split(mounts, "\n") {
+		fields := strings.Fields(line)
+		if len(fields) < 4 || fields[2] != "hugetlbfs" || !strings.Contains(","+fields[3], ",size=") {
+			continue
+		}
+		var st unix.Statfs_t
+		if unix.Statfs(fields[1], &st) == nil {
+			files[fields[1]+".statfs"] = fmt.Sprintf("%d %d\n", st.Blocks, st.Bfree)
+		}
+	}
+	return files
 }
 
 // essence leaves out what would only make a capture large: the comments of qemu.conf, and of libvirt's cache of
