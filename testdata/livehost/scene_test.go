@@ -141,6 +141,8 @@ type domain struct {
 	soft   bool   // without numatune
 	small  bool   // without huge pages, nor numatune
 	dimm   int    // MiB of a memory device in cell 0, beside mib
+
+	emulator string // "" for the wrapper
 }
 
 // uuid is the name's own.
@@ -201,7 +203,7 @@ func (d domain) xml() string {
     %s
   </devices>
 </domain>
-`, escapeXML(d.name), d.uuid(), most, d.mib+d.dimm, backing.String(), max(d.cells, 1), cpu, live.wrapper, device)
+`, escapeXML(d.name), d.uuid(), most, d.mib+d.dimm, backing.String(), max(d.cells, 1), cpu, cmp.Or(d.emulator, live.wrapper), device)
 }
 
 func escapeXML(s string) string {
