@@ -22,7 +22,7 @@ func Judge(demand Demand, host Host) Verdict {
 	backends, left := resolve(demand, host)
 	v.Demand = append(v.Demand, backends...)
 	v.Pools = host.Report()
-	v.Releases, v.releases = host.Releases.report(), host.Releases
+	v.Releases, v.releases = host.Releases.Report(), host.Releases
 	if left != nil {
 		v.Findings = append(v.Findings, *left)
 		v.Summary = left.Message

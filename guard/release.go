@@ -59,8 +59,8 @@ func (k Releases) String() string {
 	return text
 }
 
-// report is what the JSON output says of releases, nil where nothing is known.
-func (k Releases) report() *ReleaseReport {
+// Report is what the JSON output says of releases, nil where nothing is known.
+func (k Releases) Report() *ReleaseReport {
 	if k == (Releases{}) {
 		return nil
 	}

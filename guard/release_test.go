@@ -1,7 +1,6 @@
 package guard
 
 import (
-	"fmt"
 	"strings"
 	"testing"
 
@@ -178,7 +177,6 @@ func drawReleases(t *rapid.T) Releases {
 // TestKnowledgeOnlyDecides: to know the releases turns nothing but a warning
 // into something else, so that whoever is allowed need not be asked about them.
 func TestKnowledgeOnlyDecides(t *testing.T) {
-	decided := map[string]int{}
 	rapid.Check(t, func(t *rapid.T) {
 		d, host := drawLaunch(t)
 		for i := range d.Backends {
@@ -188,16 +186,12 @@ func TestKnowledgeOnlyDecides(t *testing.T) {
 		}
 		d.Cpuset.Restrictive = d.Cpuset.Nodes != nil && rapid.Bool().Draw(t, "restrictive")
 		before := Judge(d, host)
-		host.Releases = drawReleases(t)
-		after := Judge(d, host)
-		if before.Decision != Warn && after.Decision != before.Decision {
-			t.Fatalf("%s: %s\nknowing %s, %s: %s", before.Decision, before.Summary, host.Releases, after.Decision, after.Summary)
+		for range 8 {
+			host.Releases = drawReleases(t)
+			after := Judge(d, host)
+			if before.Decision != Warn && after.Decision != before.Decision {
+				t.Fatalf("%s: %s\nknowing %s, %s: %s", before.Decision, before.Summary, host.Releases, after.Decision, after.Summary)
+			}
 		}
-		decided[fmt.Sprint(before.Decision, " ", after.Decision)]++
 	})
-	for _, change := range []string{"warn refuse", "warn allow", "warn warn", "allow allow", "refuse refuse"} {
-		if decided[change] == 0 {
-			t.Errorf("no %s among %v", change, decided)
-		}
-	}
 }

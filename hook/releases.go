@@ -39,6 +39,34 @@ func AddReleases(fs sysfs.FS, host *guard.Host, demand guard.Demand) {
 	host.Releases.QEMU = guard.Release{Version: caps.qemu, Patched: caps.patched}
 }
 
+// Emulator is a QEMU that libvirt knows.
+type Emulator struct {
+	Path     string
+	Releases guard.Releases
+}
+
+// Emulators returns what is known of each emulator that libvirt has looked at,
+// in the order of their paths.
+func Emulators(fs sysfs.FS) []Emulator {
+	names, _ := fs.ReadDir(capabilitiesDir) // none where they cannot be read
+	var all []Emulator
+	for _, name := range names {
+		text, err := fs.ReadStart(capabilitiesDir+"/"+name, capabilitiesStart)
+		if err != nil {
+			continue
+		}
+		// What is believed of it is asked as for a domain.
+		var host guard.Host
+		caps, _ := parseCapabilities(text)
+		AddReleases(fs, &host, guard.Demand{Emulator: caps.emulator})
+		if host.Releases.QEMU.Version != 0 {
+			all = append(all, Emulator{caps.emulator, host.Releases})
+		}
+	}
+	slices.SortFunc(all, func(a, b Emulator) int { return strings.Compare(a.Path, b.Path) })
+	return all
+}
+
 // capabilities is what is of interest in libvirt's file about an emulator.
 type capabilities struct {
 	emulator      string

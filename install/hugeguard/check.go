@@ -67,7 +67,7 @@ Exit status 3 says that a domain would be refused.`,
 
 // rootFlag adds --root of a command that reads.
 func rootFlag(cmd *cobra.Command, root *string) {
-	cmd.Flags().StringVar(root, "root", "", "read `DIR`/sys, DIR/proc, DIR/etc, DIR/run in place of this host's")
+	cmd.Flags().StringVar(root, "root", "", "read `DIR`/sys, DIR/proc, DIR/etc, DIR/run, DIR/var in place of this host's")
 	cmd.MarkFlagDirname("root")
 }
 

@@ -64,8 +64,17 @@ type status struct {
 	Cut bool `json:"cut"`
 	// Nova is what Nova believes of the pools; nil where there is no sign of it.
 	Nova *guard.NovaReport `json:"nova,omitempty"`
+	// Emulators are those that libvirt has looked at, with the releases that launches with them are judged for.
+	Emulators []emulator `json:"emulators,omitempty"`
 	// Faults are what could not be read, in words.
 	Faults []string `json:"faults,omitempty"`
+}
+
+// An emulator is a QEMU that libvirt knows.
+type emulator struct {
+	Path string `json:"path"`
+	*guard.ReleaseReport
+	releases guard.Releases
 }
 
 // readStatus reads what it can: what cannot be read is in Faults. An error means that nothing could be.
@@ -91,6 +100,9 @@ func readStatus(cmd *cobra.Command, fs sysfs.FS, o install.Options) (status, err
 		fault(err)
 	}
 	s.Mode = config.Mode
+	for _, e := range hook.Emulators(fs) {
+		s.Emulators = append(s.Emulators, emulator{e.Path, e.Releases.Report(), e.Releases})
+	}
 
 	host, err := hook.SurveyAll(fs)
 	if err != nil {
@@ -139,6 +151,9 @@ func (s status) print(w io.Writer) error {
 		for _, d := range h.Daemons {
 			line("  called by %s (pid %d)", d.Name, d.PID)
 		}
+	}
+	for _, e := range s.Emulators {
+		line("launches with %s are judged for %s", oneLine(e.Path), e.releases)
 	}
 	line("huge pages of this host:")
 	for _, p := range s.Pools {
