@@ -35,6 +35,13 @@ func Judge(demand Demand, host Host) Verdict {
 		f.Code = codeDefault
 		must, risks = nil, []Finding{f}
 	}
+	if must != nil {
+		if asSaved, differs := l.asSaved(); differs && !asSaved.mustFail(host) {
+			f := must[0].finding(host, SeverityWarn, "it fails unless it is restored or comes in by migration, where sizes are not rounded up: "+must[0].text(host))
+			f.Code = codeRestore
+			must, risks = nil, []Finding{f}
+		}
+	}
 	if must == nil {
 		v.Findings = append(v.Findings, risks...)
 		v.Findings = append(v.Findings, plugging(host, backends)...)
@@ -81,6 +88,30 @@ func (l launch) fitsOtherDefault(demand Demand, host Host) bool {
 type launch struct {
 	backends []Backend
 	cpuset   Cpuset
+}
+
+// asSaved is the launch with the sizes that the XML has, as a restore and an
+// incoming migration take them; differs says whether that is fewer pages.
+func (l launch) asSaved() (saved launch, differs bool) {
+	saved = launch{slices.Clone(l.backends), l.cpuset}
+	for i := range saved.backends {
+		b := &saved.backends[i]
+		b.Bytes = b.ExactBytes
+		if pages := b.pages(); pages < b.Pages {
+			b.Pages, differs = pages, true
+		}
+	}
+	return saved, differs
+}
+
+// pages is how many pages a backend's bytes take, the last one in part.
+func (b Backend) pages() uint64 {
+	page := b.PageKiB * 1024
+	pages := b.Bytes / page
+	if b.Bytes%page != 0 {
+		pages++
+	}
+	return pages
 }
 
 // fate is how a launch ends under some rules.
@@ -291,11 +322,7 @@ func resolve(demand Demand, host Host) (backends []Backend, left *Finding) {
 			}
 		}
 		if b.Device != virtioMem {
-			page := b.PageKiB * 1024
-			b.Pages = b.Bytes / page
-			if b.Bytes%page != 0 {
-				b.Pages++
-			}
+			b.Pages = b.pages()
 		}
 		backends = append(backends, b)
 	}

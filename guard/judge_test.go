@@ -223,21 +223,71 @@ func TestJudge(t *testing.T) {
 	}
 }
 
+// TestJudgeRestored: a restore and an incoming migration take sizes as they
+// are, which makes a difference where pages are smaller than what a cold start
+// rounds to.
+func TestJudgeRestored(t *testing.T) {
+	small := func(free uint64) Host {
+		host := pages(free).pooled(func(p *SizePool) { p.PageKiB = 64 })
+		host.Sizes, host.Mounts = []uint64{64}, []Mount{{Path: "/dev/hugepages", PageKiB: 64}}
+		return host
+	}
+	ppc64 := func(kib int) Demand {
+		return parse(t, fmt.Sprintf(`<domain type='kvm'><name>g</name><memory>%d</memory><memoryBacking>%s</memoryBacking><os><type arch='ppc64le'>hvm</type></os></domain>`, kib, twoMiB))
+	}
+	const sixtyFour = "<hugepages><page size='64'/></hugepages>"
+	guest := func(kib int, tune string) Demand {
+		return parse(t, fmt.Sprintf(`<domain type='kvm'><name>g</name><memory>%d</memory><memoryBacking>%s</memoryBacking>%s<os><type arch='aarch64'>hvm</type></os></domain>`, kib, sixtyFour, tune))
+	}
+	for _, test := range []struct {
+		name   string
+		demand Demand
+		host   Host
+		want   Decision
+		code   string
+	}{
+		{"enough for a cold start", guest(1088, ""), small(32), Allow, ""},
+		{"enough as it is", guest(1088, ""), small(31), Warn, codeRestore},
+		{"just enough as it is", guest(1088, ""), small(17), Warn, codeRestore},
+		{"too little in any case", guest(1088, ""), small(16), Refuse, codeNodeShort},
+		{"enough as it is, but no multiple", guest(1089, "<numatune><memory nodeset='0'/></numatune>"), small(31), Refuse, codeNodeShort},
+		{"rounded to 256 MiB", ppc64(300 << 10), pages(200), Warn, codeRestore},
+		{"rounding makes no page more", plain(t, 3, "", twoMiB), pages(1), Refuse, codeNodeShort},
+	} {
+		v := Judge(test.demand, test.host)
+		code := ""
+		if len(v.Findings) > 0 {
+			code = v.Findings[0].Code
+		}
+		if v.Decision != test.want || code != test.code {
+			t.Errorf("%s: %s %q %s, want %s %q", test.name, v.Decision, code, v.Summary, test.want, test.code)
+		}
+	}
+}
+
 // TestJudgeAuto: numad's choice is not known at prepare.
 func TestJudgeAuto(t *testing.T) {
-	d := parse(t, `<domain type='kvm'><name>g</name><memory unit='MiB'>200</memory><vcpu placement='auto'>2</vcpu>
-		<memoryBacking>`+twoMiB+`</memoryBacking><numatune><memory mode='strict' placement='auto'/></numatune></domain>`)
-	for _, test := range []struct {
-		host Host
-		want Decision
-	}{
-		{pages(100, 100), Allow},
-		{pages(100, 99), Warn},
-		{pages(50, 50), Warn}, // numad may advise both nodes
-		{pages(50, 49), Refuse},
+	const oldCells = "<os><type arch='x86_64' machine='pc-q35-4.2'>hvm</type></os><cpu><numa><cell id='0' memory='204800'/></numa></cpu>"
+	for name, rest := range map[string]string{
+		"strict":      "<numatune><memory mode='strict' placement='auto'/></numatune>",
+		"restrictive": "<numatune><memory mode='restrictive' placement='auto'/></numatune>",
+		"implied":     "",
+		"-mem-path":   oldCells,
 	} {
-		if v := Judge(d, test.host); v.Decision != test.want {
-			t.Errorf("free %v: %s (%s), want %s", test.host.Pools[0].Nodes, v.Decision, v.Summary, test.want)
+		d := parse(t, `<domain type='kvm'><name>g</name><memory unit='MiB'>200</memory><vcpu placement='auto'>2</vcpu>
+			<memoryBacking>`+twoMiB+`</memoryBacking>`+rest+`</domain>`)
+		for _, test := range []struct {
+			host Host
+			want Decision
+		}{
+			{pages(100, 100), Allow},
+			{pages(100, 99), Warn},
+			{pages(50, 50), Warn}, // numad may advise both nodes
+			{pages(50, 49), Refuse},
+		} {
+			if v := Judge(d, test.host); v.Decision != test.want {
+				t.Errorf("%s, free %v: %s (%s), want %s", name, test.host.Pools[0].Nodes, v.Decision, v.Summary, test.want)
+			}
 		}
 	}
 }

@@ -42,6 +42,7 @@ const (
 	codeAuto         = "placement-auto"    // numad chooses the nodes later
 	codeGrow         = "virtio-mem"        // the guest cannot grow as far as it is to
 	codeDefault      = "default-page-size" // it depends on the page size that libvirt takes where none is named
+	codeRestore      = "restore"           // it fails at the size to which a cold start rounds
 	codeSome         = "release"           // it fails with some releases only
 	codeNovaDrift    = "nova-drift"        // Nova believes other pages free than are
 	codeNovaStale    = "nova-stale"        // nova-compute has not read its configuration since it was changed
