@@ -2,6 +2,7 @@ package guard
 
 import (
 	"encoding/xml"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -102,31 +103,35 @@ func (b *builder) build() error {
 	if err != nil {
 		return err
 	}
+	byPath := b.byPath(cells)
+	if mb := b.MemoryBacking; byPath {
+		b.prealloc = len(b.pages) > 0 && b.pages[0].kib != smallestPage ||
+			mb != nil && mb.MemoryAllocation != nil && mb.MemoryAllocation.Mode == "immediate"
+	}
 	switch {
 	case len(cells) == 0:
-		err = b.addWholeRAM(devices)
-	case b.byPath(cells):
-		// QEMU's board makes it, after all objects (qmp_x_exit_preconfig).
-		defer b.addPathRAM(cells)
-		b.prealloc = len(b.pages) > 0 && b.pages[0].kib != smallestPage ||
-			b.MemoryBacking != nil && b.MemoryBacking.MemoryAllocation != nil && b.MemoryBacking.MemoryAllocation.Mode == "immediate"
-	default:
+		if err := b.addWholeRAM(devices); err != nil {
+			return err
+		}
+	case !byPath:
 		b.addCells(cells)
 	}
-	if err != nil {
-		return err
-	}
-	numbers := aliasNumbers(devices)
+	names := aliases(devices)
 	for i, dev := range devices {
-		if err := b.addDevice(dev, i, numbers[i]); err != nil {
+		if err := b.addDevice(dev, i, names[i]); err != nil {
 			return fmt.Errorf("devices/memory[%d]: %w", i+1, err)
 		}
+	}
+	if byPath {
+		// QEMU's board makes it, after all objects (qmp_x_exit_preconfig).
+		return b.addPathRAM(cells)
 	}
 	return nil
 }
 
+// ownPageSize says whether a device names its page size; 0 names none.
 func ownPageSize(dev libvirtxml.DomainMemorydev) bool {
-	return dev.Source != nil && dev.Source.PageSize != nil
+	return dev.Source != nil && dev.Source.PageSize != nil && dev.Source.PageSize.Value != 0
 }
 
 func (b *builder) readPages() error {
@@ -251,11 +256,13 @@ func (b *builder) bind(backend *Backend, cell int, own NodeSet, ownFrom string) 
 	case mode == "interleave":
 		backend.Policy = PolicyInterleave
 	case mode == "restrictive":
-		// QEMU is told nothing, the cpuset alone confines the pages. A
-		// memnode's own set is only that of its CPUs' threads.
-		backend.Cpuset, backend.Threads, nodes = b.demand.Cpuset.Nodes, nodes, nil
+		// QEMU is told nothing, the cpuset alone confines the pages, which
+		// is that of numatune/memory. A set of the backend's own is only
+		// that of the threads that prepare it.
+		backend.Threads, nodes, backend.From = nodes, nil, ""
+		backend.Cpuset, backend.Auto = b.demand.Cpuset.Nodes, b.memory != nil && b.memory.auto
 		if backend.Cpuset != nil || backend.Auto {
-			backend.Strength = Hard
+			backend.Strength, backend.From = Hard, b.memory.from
 		}
 	default:
 		backend.Policy, backend.Strength = PolicyBind, Hard
@@ -298,7 +305,7 @@ func (b *builder) addCells(cells []guestCell) {
 		}
 		backend := Backend{ID: fmt.Sprintf("ram-node%d", c.id), Cell: &c.id}
 		b.bind(&backend, c.id, nil, "")
-		b.add(backend, c.kib, b.ramAlignment(), page)
+		b.add(backend, c.kib, roundUp(c.kib, b.ramAlignment()), page)
 	}
 }
 
@@ -306,7 +313,7 @@ func (b *builder) addCells(cells []guestCell) {
 // by -mem-path: where the machine type is so old that it has to, and no cell
 // asks for anything of its own (qemuBuildNumaCommandLine).
 func (b *builder) byPath(cells []guestCell) bool {
-	if !dividesRAM(b.Type.Machine) || b.HMAT != nil {
+	if len(cells) == 0 || !dividesRAM(b.Type.Machine) || b.HMAT != nil {
 		return false
 	}
 	if mb := b.MemoryBacking; mb != nil {
@@ -353,25 +360,27 @@ var oldUbuntu = []string{"trusty", "utopic", "vivid", "wily", "xenial", "yakkety
 // addPathRAM adds RAM that -mem-path alone puts on pages: of the first page
 // element's size (qemuBuildMemPathStr), and nowhere in particular but where the
 // whole of QEMU is confined to.
-func (b *builder) addPathRAM(cells []guestCell) {
+func (b *builder) addPathRAM(cells []guestCell) error {
 	if len(b.pages) == 0 {
-		return
+		return nil
 	}
 	var kib, aligned uint64
 	for _, c := range cells {
 		kib += c.kib
-		aligned += roundUp(c.kib, b.ramAlignment())
+		if aligned += roundUp(c.kib, b.ramAlignment()); aligned > maxKiB {
+			return errors.New("cpu/numa: the cells are more memory than libvirt can count")
+		}
 	}
 	backend := Backend{ID: b.ramID()}
 	b.bind(&backend, noCell, nil, "")
 	backend.Policy, backend.HostNodes, backend.Threads = PolicyDefault, nil, nil
 	if backend.Strength == Hard {
 		backend.Cpuset = b.demand.Cpuset.Nodes
+	} else {
+		backend.Auto, backend.From = false, ""
 	}
-	b.add(backend, kib, 1, b.pages[0])
-	if n := len(b.demand.Backends); kib > 0 {
-		b.demand.Backends[n-1].Bytes = aligned * 1024
-	}
+	b.add(backend, kib, aligned, b.pages[0])
+	return nil
 }
 
 // addWholeRAM adds the RAM of a guest without cells: what memory says, less
@@ -394,14 +403,14 @@ func (b *builder) addWholeRAM(devices []libvirtxml.DomainMemorydev) error {
 	}
 	backend := Backend{ID: b.ramID()}
 	b.bind(&backend, noCell, nil, "")
-	b.add(backend, kib, b.ramAlignment(), page)
+	b.add(backend, kib, roundUp(kib, b.ramAlignment()), page)
 	return nil
 }
 
-// aliasNumbers returns the number in each memory device's name, as
-// qemuAssignDeviceMemoryAlias gives it: DIMMs, NVDIMMs among them, go by their
+// aliases returns each memory device's name, as qemuAssignDeviceMemoryAlias
+// gives it where the admin gave none: DIMMs, NVDIMMs among them, go by their
 // slot, all others count their kind.
-func aliasNumbers(devices []libvirtxml.DomainMemorydev) []int {
+func aliases(devices []libvirtxml.DomainMemorydev) []string {
 	isDIMM := func(dev libvirtxml.DomainMemorydev) bool { return dev.Model == "dimm" || dev.Model == "nvdimm" }
 	slot := func(dev libvirtxml.DomainMemorydev) *uint {
 		if dev.Address == nil || dev.Address.DIMM == nil {
@@ -415,28 +424,39 @@ func aliasNumbers(devices []libvirtxml.DomainMemorydev) []int {
 			used[int(*s)] = true
 		}
 	}
-	numbers := make([]int, len(devices))
+	names := make([]string, len(devices))
 	counts := map[string]int{}
 	free := 0
 	for i, dev := range devices {
+		var number int
 		switch s := slot(dev); {
 		case isDIMM(dev) && s != nil:
-			numbers[i] = int(*s)
+			number = int(*s)
 		case isDIMM(dev):
 			for used[free] {
 				free++
 			}
-			numbers[i] = free
+			number = free
 			free++
-		default:
-			numbers[i] = counts[dev.Model]
+		}
+		switch {
+		case dev.Alias != nil && strings.HasPrefix(dev.Alias.Name, userAlias):
+			names[i] = dev.Alias.Name
+			continue
+		case !isDIMM(dev):
+			number = counts[dev.Model]
 			counts[dev.Model]++
 		}
+		names[i] = fmt.Sprintf("%s%d", strings.ReplaceAll(dev.Model, "-", ""), number)
 	}
-	return numbers
+	return names
 }
 
-func (b *builder) addDevice(dev libvirtxml.DomainMemorydev, index, number int) error {
+// userAlias begins the name that an admin gives a device; any other is
+// libvirt's, and only of the guest's last run (virDomainDeviceInfoParseXML).
+const userAlias = "ua-"
+
+func (b *builder) addDevice(dev libvirtxml.DomainMemorydev, index int, name string) error {
 	if dev.Model != "dimm" && dev.Model != virtioMem {
 		// nvdimm and virtio-pmem lie on a path of the admin's, sgx-epc on
 		// the processor's own memory.
@@ -468,7 +488,7 @@ func (b *builder) addDevice(dev libvirtxml.DomainMemorydev, index, number int) e
 			return fmt.Errorf("source/nodemask: %w", err)
 		}
 	}
-	backend.ID = fmt.Sprintf("mem%s%d", strings.ReplaceAll(dev.Model, "-", ""), number)
+	backend.ID = "mem" + name
 	if dev.Model == virtioMem && dev.Target != nil && dev.Target.Requested != nil {
 		requested := dev.Target.Requested
 		if backend.Requested, err = scale(uint64(requested.Value), requested.Unit); err != nil {
@@ -476,17 +496,17 @@ func (b *builder) addDevice(dev libvirtxml.DomainMemorydev, index, number int) e
 		}
 	}
 	b.bind(&backend, cell, own, element+"/source/nodemask")
-	b.add(backend, kib, b.deviceAlignment(), page)
+	b.add(backend, kib, roundUp(kib, b.deviceAlignment()), page)
 	return nil
 }
 
-// add appends a backend of kib KiB, which a cold start rounds up to align.
-func (b *builder) add(backend Backend, kib, align uint64, page pageElement) {
+// add appends a backend of kib KiB, which a cold start rounds to aligned.
+func (b *builder) add(backend Backend, kib, aligned uint64, page pageElement) {
 	if kib == 0 {
 		return
 	}
 	backend.ExactBytes = kib * 1024
-	backend.Bytes = roundUp(kib, align) * 1024
+	backend.Bytes = aligned * 1024
 	backend.PageKiB = page.kib
 	if backend.From == "" {
 		backend.From = page.from

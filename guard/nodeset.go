@@ -12,47 +12,52 @@ import (
 type NodeSet []int
 
 // nodeLimit is how many nodes libvirt's nodesets can name
-// (VIR_DOMAIN_CPUMASK_LEN).
-const nodeLimit = 1024
+// (VIR_DOMAIN_CPUMASK_LEN); no kernel has so many.
+const nodeLimit = 16384
 
 // ParseNodeSet reads libvirt's nodeset syntax, as virBitmapParse does: numbers
 // and ranges separated by commas, where ^N takes a number out again that came
 // before ("0-3,^2"). An empty text or set is an error.
 func ParseNodeSet(text string) (NodeSet, error) {
-	bad := func() (NodeSet, error) {
+	set, ok := parseNodeSet(text)
+	if !ok || len(set) == 0 {
 		return nil, fmt.Errorf("nodeset %q is not a list such as 0-3,^2", Printable(text, 60))
-	}
-	set := NodeSet{}
-	for _, part := range strings.Split(text, ",") {
-		part = strings.TrimSpace(part)
-		number, without := strings.CutPrefix(part, "^")
-		first, last, isRange := strings.Cut(number, "-")
-		if without && isRange {
-			return bad()
-		}
-		if !isRange {
-			last = first
-		}
-		low, errLow := strconv.ParseUint(strings.TrimSpace(first), 10, 31)
-		high, errHigh := strconv.ParseUint(strings.TrimSpace(last), 10, 31)
-		if errLow != nil || errHigh != nil || high < low || high >= nodeLimit {
-			return bad()
-		}
-		if without {
-			set = slices.DeleteFunc(set, func(n int) bool { return n == int(low) })
-			continue
-		}
-		for n := low; n <= high; n++ {
-			set = append(set, int(n))
-		}
-	}
-	slices.Sort(set)
-	set = slices.Compact(set)
-	if len(set) == 0 {
-		return bad()
 	}
 	return set, nil
 }
+
+func parseNodeSet(text string) (set NodeSet, ok bool) {
+	var member [nodeLimit]bool
+	end := 0 // of those that are members
+	// libvirt takes a comma at the end.
+	text = strings.TrimSuffix(strings.Trim(text, spaces), ",")
+	for _, part := range strings.Split(text, ",") {
+		part = strings.Trim(part, spaces)
+		number, without := strings.CutPrefix(part, "^")
+		first, last, isRange := strings.Cut(number, "-")
+		if !isRange {
+			last = first
+		}
+		low, errLow := strconv.ParseUint(strings.TrimRight(first, spaces), 10, 31)
+		high, errHigh := strconv.ParseUint(strings.TrimLeft(last, spaces), 10, 31)
+		if errLow != nil || errHigh != nil || high < low || high >= nodeLimit || without && isRange {
+			return nil, false
+		}
+		for n := low; n <= high; n++ {
+			member[n] = !without
+		}
+		end = max(end, int(high)+1)
+	}
+	for n, is := range member[:end] {
+		if is {
+			set = append(set, n)
+		}
+	}
+	return set, true
+}
+
+// spaces are C's.
+const spaces = " \t\n\v\f\r"
 
 // Has says whether node is in the set.
 func (s NodeSet) Has(node int) bool {

@@ -10,13 +10,14 @@ import (
 func TestParseNodeSet(t *testing.T) {
 	for text, want := range map[string]string{
 		"0": "0", "0-3": "0-3", "3,1,1": "1,3", "0-3,^2": "0-1,3", " 1 , 4 - 5 ": "1,4-5", "^2,0-3": "0-3", "1023": "1023", "0-1,63-64": "0-1,63-64",
+		"0,": "0", "1024,16383": "1024,16383", "007": "7", "0-2,^1,1": "0-2", "\t0\n": "0",
 	} {
 		got, err := ParseNodeSet(text)
 		if err != nil || got.String() != want {
 			t.Errorf("%q: %v, %v, want %s", text, got, err, want)
 		}
 	}
-	for _, text := range []string{"", ",", "a", "1-", "-1", "3-1", "^0-1", "0,^0", "1024", "0-99999999999999999999", "1;2", "\x00"} {
+	for _, text := range []string{"", ",", "a", "1-", "-1", "3-1", "^0-1", "0,^0", "16384", "^16384,0", "0-16384", "^ 1,0", "0,,", ",0", "0-1-2", "1 2", "+1", "0x1", "0--1", "0-99999999999999999999", "1;2", "\x00"} {
 		if got, err := ParseNodeSet(text); err == nil {
 			t.Errorf("%q is taken for %v", text, got)
 		}

@@ -23,10 +23,11 @@ import (
 	"pgregory.net/rapid"
 
 	"hugeguard/guard"
+	"hugeguard/testdata/grammar"
 )
 
 // pretended are the NUMA nodes that libvirtd finds here under the shim.
-var pretended = guard.NodeSet{0, 1, 2, 3, 4, 5, 6, 7, 63, 64, 130, 1023}
+var pretended = grammar.Nodes()
 
 // shim takes the place of the one function of libnuma's that libvirt asks whether a node is there
 // (virNumaNodeIsAvailable). The symbol of the mask is weak, since the daemon's children inherit the
@@ -296,7 +297,7 @@ func demanded(xml string) (list []memory, left string, err error) {
 	for _, b := range verdict.Demand {
 		m := memory{ID: b.ID, Bytes: b.Bytes, PageKiB: b.PageKiB, Nodes: b.HostNodes.String(), Policy: string(b.Policy), Memfd: b.Memfd, Later: b.Device == "virtio-mem"}
 		if b.Auto && b.Policy != guard.PolicyDefault {
-			m.Nodes = advice
+			m.Nodes = grammar.Advice
 		}
 		m.Path = b.Global && b.Device == ""
 		m.Threads = m.Nodes != "" && !m.Later && !b.Global
@@ -310,15 +311,15 @@ func demanded(xml string) (list []memory, left string, err error) {
 
 // compare compares what the guard demands for a domain with what libvirt gives QEMU. It returns what
 // libvirt says where it does not take the domain.
-func (n *native) compare(d sentence) (refused string, backs []memory, err error) {
-	got, left, parseErr := demanded(d.xml)
-	a, err := n.of(d.xml)
+func (n *native) compare(d grammar.Sentence) (refused string, backs []memory, err error) {
+	got, left, parseErr := demanded(d.XML)
+	a, err := n.of(d.XML)
 	if err != nil {
 		return "", nil, err
 	}
 	formatted := a.Formatted
-	if d.advised != d.xml && strings.Contains(a.Error, "Advice from numad is needed") {
-		if a, err = n.of(d.advised); err != nil {
+	if d.Advised != d.XML && strings.Contains(a.Error, "Advice from numad is needed") {
+		if a, err = n.of(d.Advised); err != nil {
 			return "", nil, err
 		}
 	}
@@ -372,11 +373,11 @@ func TestDemandOfSentences(t *testing.T) {
 	refusals, traits := map[string]int{}, map[string]int{}
 	began := time.Now()
 	rapid.Check(t, func(t *rapid.T) {
-		d := drawDomain(t)
+		d := grammar.Draw(t)
 		domains++
 		refused, backends, err := n.compare(d)
 		if err != nil {
-			t.Fatalf("%v\nthe domain:\n%s", err, d.xml)
+			t.Fatalf("%v\nthe domain:\n%s", err, d.XML)
 		}
 		if refused != "" {
 			refusals[kindOf(refused)]++
@@ -435,11 +436,11 @@ func TestDemandOfDomains(t *testing.T) {
 		}
 		xml := strings.Replace(string(text), "type='kvm'", "type='qemu'", 1)
 		xml = interfaces.ReplaceAllString(xml, "")
-		advised := strings.ReplaceAll(xml, "placement='auto'", "nodeset='"+advice+"'")
+		advised := strings.ReplaceAll(xml, "placement='auto'", "nodeset='"+grammar.Advice+"'")
 		if advised != xml && !strings.Contains(xml, "<numatune>") {
-			advised = strings.Replace(advised, "<os>", "<numatune><memory mode='strict' nodeset='"+advice+"'/></numatune><os>", 1)
+			advised = strings.Replace(advised, "<os>", "<numatune><memory mode='strict' nodeset='"+grammar.Advice+"'/></numatune><os>", 1)
 		}
-		refused, _, err := n.compare(sentence{xml, advised})
+		refused, _, err := n.compare(grammar.Sentence{XML: xml, Advised: advised})
 		name := filepath.Base(file)
 		expected := slices.ContainsFunc(slices.Collect(maps.Keys(notTaken)), func(prefix string) bool {
 			return strings.HasPrefix(name, prefix) && strings.Contains(refused, notTaken[prefix])

@@ -1,25 +1,32 @@
-package livehost
+// Package grammar makes up domains: every way to ask for huge pages that
+// libvirt has, and some of what it refuses.
+package grammar
 
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"pgregory.net/rapid"
-
-	"hugeguard/guard"
 )
 
-// sentence is a domain's XML out of the grammar. numad has its say in no command line that libvirt
-// merely prints, so of a domain that leaves its nodes to numad there is a second form, in which
-// numad's advice stands as if the admin had written it.
-type sentence struct {
-	xml     string
-	advised string // the same as xml without numad
+// Sentence is a domain's XML out of the grammar. numad has its say in no
+// command line that libvirt merely prints, so of a domain that leaves its nodes
+// to numad there is a second form, in which numad's advice stands as if the
+// admin had written it.
+type Sentence struct {
+	XML     string
+	Advised string // the same as XML where numad is not asked
 }
 
-// advice is what numad says in the second form.
-const advice = "1,3"
+// Advice is what numad says in the second form.
+const Advice = "1,3"
+
+// Nodes are the host nodes that domains mostly ask for; some ask for others.
+func Nodes() []int { return []int{0, 1, 2, 3, 4, 5, 6, 7, 63, 64, 130, 1023} }
+
+const emulator = "/usr/bin/qemu-system-x86_64"
 
 // grammar draws one domain.
 type grammar struct {
@@ -78,7 +85,8 @@ func (g *grammar) element(name, label string) string {
 // no such node or is none.
 func (g *grammar) hostNodes(label string) string {
 	if g.chance(40, label+" odd") {
-		return g.one(label, "8", "9-12", "1024", "0-2000", "3-1", "", "^0", "0,^0", "x", "0-", "0,,1")
+		return g.one(label, "8", "9-12", "1024", "0-20000", "16384", "3-1", "", "^0", "0,^0", "x", "0-", "0,,1",
+			"0,", "0,,", ",0", "^ 1,0", "0-1-2", "1 2", "+1", "0x1", "1-,2")
 	}
 	return g.one(label, "0", "1", "2", "7", "0-1", "0-7", "1,3", "0-3,^2", "5,0", " 0 , 2 - 3 ", "63", "63-64", "1023", "0,130", "2,2", "^1,0-2", "0-7,63,64,130,1023")
 }
@@ -88,17 +96,14 @@ func (g *grammar) cellSet(left *[]int) string {
 	if g.chance(40, "odd cells") {
 		return g.one("cells", "0", fmt.Sprint(g.cells), "0-9", "", "0,^0", "1200")
 	}
-	set := guard.NodeSet{}
+	var set []string
 	for _, cell := range slices.Clone(*left) {
 		if rapid.Bool().Draw(g.T, "cell of a page") {
-			set = append(set, cell)
+			set = append(set, strconv.Itoa(cell))
 			*left = slices.DeleteFunc(*left, func(c int) bool { return c == cell })
 		}
 	}
-	if len(set) == 0 {
-		return ""
-	}
-	return set.String()
+	return strings.Join(set, ",")
 }
 
 func (g *grammar) hugepages() string {
@@ -116,7 +121,7 @@ func (g *grammar) hugepages() string {
 			attr = fmt.Sprintf(" nodeset='%s'", nodeset)
 		}
 		pages = append(pages, "<page "+g.one("page", "size='2' unit='M'", "size='2048' unit='KiB'", "size='2048'", "size='1' unit='G'",
-			"size='1048576' unit='KiB'", "size='4' unit='KiB'")+attr+"/>")
+			"size='1048576' unit='KiB'", "size='4' unit='KiB'", "size='2097152' unit='b'")+attr+"/>")
 	}
 	left := make([]int, g.cells)
 	for i := range left {
@@ -187,7 +192,7 @@ func (g *grammar) tuning() (xml, advised string) {
 		g.autoNodes = true
 		mode := g.mode("memory mode")
 		memory = fmt.Sprintf("<memory%s placement='auto'/>", mode)
-		advisedMemory = fmt.Sprintf("<memory%s nodeset='%s'/>", mode, advice)
+		advisedMemory = fmt.Sprintf("<memory%s nodeset='%s'/>", mode, Advice)
 	default:
 		mode := g.mode("memory mode")
 		g.restrict = strings.Contains(mode, "restrictive")
@@ -216,7 +221,7 @@ func (g *grammar) tuning() (xml, advised string) {
 		if memnodes != "" && !g.chance(20, "refused memnodes") {
 			memnodes = ""
 		}
-		advisedMemory = fmt.Sprintf("<memory mode='strict' nodeset='%s'/>", advice)
+		advisedMemory = fmt.Sprintf("<memory mode='strict' nodeset='%s'/>", Advice)
 	}
 	wrap := func(s string) string {
 		if s == "" {
@@ -292,7 +297,7 @@ func (g *grammar) device(i int) string {
 	switch model {
 	case "dimm", "virtio-mem":
 		if g.chance(3, "pagesize") {
-			source += g.one("device page", "<pagesize unit='KiB'>2048</pagesize>", "<pagesize unit='M'>2</pagesize>", "<pagesize>1048576</pagesize>", "<pagesize>4</pagesize>")
+			source += g.one("device page", "<pagesize unit='KiB'>2048</pagesize>", "<pagesize unit='M'>2</pagesize>", "<pagesize>1048576</pagesize>", "<pagesize>4</pagesize>", "<pagesize>0</pagesize>")
 		}
 		if g.chance(3, "nodemask") {
 			source += "<nodemask>" + g.hostNodes("nodemask") + "</nodemask>"
@@ -332,6 +337,9 @@ func (g *grammar) device(i int) string {
 	if (model == "dimm" || model == "nvdimm") && g.chance(5, "slot") {
 		address = fmt.Sprintf("<address type='dimm' slot='%d'/>", g.upTo(9, "slot number"))
 	}
+	if g.chance(6, "alias") {
+		address = g.one("alias", fmt.Sprintf("<alias name='ua-%d'/>", i), fmt.Sprintf("<alias name='dimm%d'/>", 5+i)) + address
+	}
 	return fmt.Sprintf("<memory model='%s'%s>%s<target>%s</target>%s</memory>", model, attr, source, target, address)
 }
 
@@ -342,8 +350,8 @@ const metadata = `<metadata>
   <x:memoryBacking xmlns:x="http://example.org/x"><x:hugepages><x:page size="1048576"/></x:hugepages></x:memoryBacking>
 </metadata>`
 
-// drawDomain draws a domain, of which libvirt takes most.
-func drawDomain(t *rapid.T) sentence {
+// Draw draws a domain. libvirt takes most of them.
+func Draw(t *rapid.T) Sentence {
 	g := &grammar{T: t}
 	g.cells = rapid.SampledFrom([]int{0, 0, 1, 1, 2, 2, 2, 3, 4, 6}).Draw(t, "cells")
 	g.autoCPU = g.chance(12, "CPUs left to numad")
@@ -377,5 +385,5 @@ func drawDomain(t *rapid.T) sentence {
 	if g.autoCPU {
 		placement = "placement='auto'"
 	}
-	return sentence{xml: form(placement, tuning), advised: form("placement='static'", advised)}
+	return Sentence{XML: form(placement, tuning), Advised: form("placement='static'", advised)}
 }
