@@ -99,19 +99,38 @@ type NodePool struct {
 // Holders is the outcome of looking for those who hold huge pages.
 type Holders struct {
 	List []Holder
-	// Unreadable is how many processes would not show their mappings.
-	Unreadable int
-	// Cut says that time ran out before all processes were read.
+	// Unreadable are processes that would not show what they hold.
+	Unreadable []Process
+	// Cut says that time ran out before everything was looked at.
 	Cut bool
+}
+
+// Process is a process of which no more is known than this.
+type Process struct {
+	Name       string // its own choice
+	PID        int    // 0 where not even the list of processes could be read
+	HugetlbKiB uint64 // huge pages of all sizes that it maps, others' among them
 }
 
 // Holder is somebody who holds huge pages of one size.
 type Holder struct {
 	Kind    HolderKind
-	Name    string // a guest's libvirt name, else the process's name; other people's input
-	PID     int
+	Name    string // a guest's libvirt name, the process's name, or where the files are; other people's input
+	PID     int    // 0 for files
+	Unit    string // the process's systemd unit or container; "" where that is not known
 	PageKiB uint64
 	Pages   map[int]uint64 // by node, in pages
+	// Unplaced are pages of which nobody can tell on which node they lie: the
+	// kernel shows that only of pages that a process has touched.
+	Unplaced uint64
+	// Reserved are pages that were promised and not yet touched. They are free,
+	// on no node in particular, and part of the pool's Reserved.
+	Reserved uint64
+	// Files are what to delete to get the pages of files back.
+	Files []string
+	// Segment is the id of a System V segment, where it is one that nobody has
+	// attached; -1 is none. Its kind is HolderFile.
+	Segment int
 }
 
 // HolderKind says what sort of holder one is.
@@ -122,6 +141,7 @@ const (
 	HolderOVS     HolderKind = "ovs"     // Open vSwitch with DPDK
 	HolderGuest   HolderKind = "guest"   // a libvirt guest
 	HolderProcess HolderKind = "process" // any other process
+	HolderFile    HolderKind = "file"    // files, or a System V segment, that nobody maps or has open
 )
 
 // pool returns the pool of one page size in KiB.

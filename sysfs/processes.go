@@ -1,7 +1,9 @@
 package sysfs
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"strconv"
 	"strings"
 )
@@ -10,6 +12,7 @@ import (
 type Process struct {
 	PID        int
 	Name       string // its comm: 15 bytes at the most, and its own choice
+	Memory     bool   // it has memory of its own: kernel threads and zombies have none
 	HugetlbKiB uint64 // huge pages of all sizes that it has touched and maps, in KiB
 }
 
@@ -38,25 +41,24 @@ func (f FS) Process(pid int) (Process, error) {
 		return Process{}, err
 	}
 	p := Process{PID: pid}
-	if p.Name, p.HugetlbKiB, err = parseStatus(string(text)); err != nil {
+	if p.Name, p.HugetlbKiB, p.Memory, err = parseStatus(string(text)); err != nil {
 		return Process{}, fmt.Errorf("%s: %w", f.Path(name), err)
 	}
 	return p, nil
 }
 
-func parseStatus(text string) (name string, hugetlbKiB uint64, err error) {
+func parseStatus(text string) (name string, hugetlbKiB uint64, memory bool, err error) {
 	first, _, _ := strings.Cut(text, "\n")
 	name, ok := strings.CutPrefix(first, "Name:\t")
 	if !ok {
-		return "", 0, fmt.Errorf("%s is not a process's name", quote(first))
+		return "", 0, false, fmt.Errorf("%s is not a process's name", quote(first))
 	}
 	if strings.Contains(name, `\`) {
 		// The kernel escapes newlines and backslashes (proc_task_name).
 		name = strings.NewReplacer(`\\`, `\`, `\n`, "\n").Replace(name)
 	}
-	// Kernel threads have no memory and so no such line.
-	hugetlbKiB, _, err = parseKiBField(text, "HugetlbPages")
-	return name, hugetlbKiB, err
+	hugetlbKiB, memory, err = parseKiBField(text, "HugetlbPages")
+	return name, hugetlbKiB, memory, err
 }
 
 // Arguments returns the command line that a process shows: empty for kernel
@@ -75,12 +77,16 @@ func (f FS) Arguments(pid int) ([]string, error) {
 // Mapping is one mapping of huge pages in a process.
 type Mapping struct {
 	Start   uint64         // its first address
+	End     uint64         // the address after its last; 0 where the mapping went away while it was read
 	File    string         // the mapped file; memory without one is /memfd:NAME, /anon_hugepage or /SYSVkey with " (deleted)"
 	Device  string         // the file's device, "major:minor"; "" where the mapping went away while it was read
 	Inode   uint64         // the file's inode, 0 among them; with Device it tells that two processes map the same pages
 	Offset  uint64         // where in the file it begins, in bytes
-	PageKiB uint64         // the size of its pages in KiB; 0 where it has none yet
-	Anon    uint64         // how many of its pages are private copies, no other process's
+	PageKiB uint64         // the size of its pages in KiB; 0 where it has none yet, unless Reservations looked
+	Private bool           // MAP_PRIVATE: what it writes to are copies of its own
+	Anon    uint64         // how many of its pages are such copies
+	MapMax  uint64         // how many page tables at the most have one of its pages, 0 and 1 both being its own alone
+	Lazy    bool           // MAP_NORESERVE: nothing was promised to it; only Reservations looks
 	Pages   map[int]uint64 // pages that this process has touched, by node
 }
 
@@ -88,10 +94,14 @@ type Mapping struct {
 // /proc/PID/numa_maps (Documentation/filesystems/proc.rst and
 // man 7 numa) and /proc/PID/maps, which has the files. The kernel walks the
 // process's page tables for it and wants the right to trace the process. One
-// without NUMA has no numa_maps, which is fs.ErrNotExist.
+// without NUMA has no numa_maps; there /proc/PID/smaps tells, and all pages
+// lie on node 0.
 func (f FS) Mappings(pid int) ([]Mapping, error) {
 	numaName := fmt.Sprintf("proc/%d/numa_maps", pid)
 	numaText, err := f.ReadFile(numaName, mapsLimit)
+	if errors.Is(err, fs.ErrNotExist) {
+		return f.smaps(pid)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -136,6 +146,8 @@ func parseNUMAMaps(text string) ([]Mapping, error) {
 			switch {
 			case key == "anon":
 				m.Anon, err = parseNumber(value)
+			case key == "mapmax":
+				m.MapMax, err = parseNumber(value)
 			case key == "kernelpagesize_kB":
 				m.PageKiB, err = parseNumber(value)
 			case isNodeKey(key):
@@ -179,8 +191,8 @@ func (m *Mapping) addPages(node, count string) error {
 	return nil
 }
 
-// addFiles fills in File, Device and Inode from /proc/PID/maps, joined by
-// address. A mapping that came or went between the two readings keeps none.
+// addFiles fills in from /proc/PID/maps what numa_maps does not have, joined
+// by address. A mapping that came or went between the two readings keeps none.
 // numa_maps names files too, but does not escape backslashes.
 func addFiles(mappings []Mapping, maps string) error {
 	byStart := make(map[uint64]*Mapping, len(mappings))
@@ -188,30 +200,41 @@ func addFiles(mappings []Mapping, maps string) error {
 		byStart[mappings[i].Start] = &mappings[i]
 	}
 	for line := range lines(maps) {
-		// start-end permissions offset device inode path
-		words := strings.SplitN(line, " ", 6)
-		if len(words) < 5 {
-			return fmt.Errorf("%s is not a mapping", quote(line))
-		}
-		address, _, _ := strings.Cut(words[0], "-")
-		start, err := strconv.ParseUint(address, 16, 64)
+		mapped, err := parseMapsLine(line)
 		if err != nil {
-			return fmt.Errorf("%s does not begin with an address", quote(line))
+			return err
 		}
-		m := byStart[start]
-		if m == nil {
-			continue
-		}
-		if m.Inode, err = parseNumber(words[4]); err != nil {
-			return fmt.Errorf("%s: inode: %w", quote(line), err)
-		}
-		if m.Offset, err = strconv.ParseUint(words[2], 16, 64); err != nil {
-			return fmt.Errorf("%s: offset: %w", quote(line), err)
-		}
-		m.Device = words[3]
-		if len(words) > 5 {
-			m.File = strings.ReplaceAll(strings.TrimLeft(words[5], " "), `\012`, "\n")
+		if m := byStart[mapped.Start]; m != nil {
+			m.End, m.File, m.Device, m.Inode, m.Offset, m.Private = mapped.End, mapped.File, mapped.Device, mapped.Inode, mapped.Offset, mapped.Private
 		}
 	}
 	return nil
+}
+
+// parseMapsLine reads a line of /proc/PID/maps, which is also what begins a
+// mapping in smaps: start-end permissions offset device inode path.
+func parseMapsLine(line string) (m Mapping, err error) {
+	words := strings.SplitN(line, " ", 6)
+	if len(words) < 5 {
+		return m, fmt.Errorf("%s is not a mapping", quote(line))
+	}
+	start, end, _ := strings.Cut(words[0], "-")
+	if m.Start, err = strconv.ParseUint(start, 16, 64); err != nil {
+		return m, fmt.Errorf("%s does not begin with an address", quote(line))
+	}
+	if m.End, err = strconv.ParseUint(end, 16, 64); err != nil || m.End < m.Start {
+		return m, fmt.Errorf("%s does not begin with a range of addresses", quote(line))
+	}
+	m.Private = strings.HasSuffix(words[1], "p")
+	if m.Offset, err = strconv.ParseUint(words[2], 16, 64); err != nil {
+		return m, fmt.Errorf("%s: offset: %w", quote(line), err)
+	}
+	m.Device = words[3]
+	if m.Inode, err = parseNumber(words[4]); err != nil {
+		return m, fmt.Errorf("%s: inode: %w", quote(line), err)
+	}
+	if len(words) > 5 {
+		m.File = strings.ReplaceAll(strings.TrimLeft(words[5], " "), `\012`, "\n")
+	}
+	return m, nil
 }

@@ -1,0 +1,315 @@
+package sysfs
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// File is a file of huge pages, on a hugetlbfs mount or a memfd, as stat(2)
+// shows it. Nothing tells on which nodes its pages lie but a process that maps
+// and has touched them.
+type File struct {
+	Path    string // as the host has it, without the tree's root
+	Device  string // "major:minor" as /proc/PID/maps prints it
+	Inode   uint64
+	PageKiB uint64 // the size of its pages in KiB (st_blksize)
+	Pages   uint64 // how many it has (st_blocks); private copies are not among them
+}
+
+// huge makes a File of what stat says; ok is false for what has no pages.
+func huge(path string, stat *syscall.Stat_t) (file File, ok bool) {
+	if stat.Mode&syscall.S_IFMT != syscall.S_IFREG || stat.Blksize < 1024 || stat.Blocks <= 0 {
+		return File{}, false
+	}
+	file = File{
+		Path:    path,
+		Device:  fmt.Sprintf("%02x:%02x", unix.Major(uint64(stat.Dev)), unix.Minor(uint64(stat.Dev))),
+		Inode:   stat.Ino,
+		PageKiB: uint64(stat.Blksize) / 1024,
+		Pages:   uint64(stat.Blocks) * 512 / uint64(stat.Blksize),
+	}
+	return file, file.Pages > 0
+}
+
+// ErrCut is that there was no time or no patience to look at everything; what
+// comes with it is what was seen.
+var ErrCut = errors.New("not all of it was looked at")
+
+// Bounds of a walk through a hugetlbfs mount. libvirt's files lie three folders
+// deep; DPDK makes a file for each page where it makes files at all.
+const (
+	maxDepth = 8
+	maxFiles = 20000
+)
+
+// Files returns the files with pages below a hugetlbfs mount point, until the
+// deadline at the latest.
+func (f FS) Files(mount string, deadline time.Time) ([]File, error) {
+	var root syscall.Stat_t
+	if err := lstat(f.Path(strings.TrimPrefix(mount, "/")), &root); err != nil {
+		return nil, err
+	}
+	w := walk{fs: f, device: uint64(root.Dev), deadline: deadline}
+	err := w.folder(mount, 0)
+	return w.files, err
+}
+
+type walk struct {
+	fs       FS
+	device   uint64 // of the mount: what is mounted below it is no part of it
+	deadline time.Time
+	seen     int
+	files    []File
+}
+
+func (w *walk) folder(path string, depth int) error {
+	if depth > maxDepth {
+		return ErrCut
+	}
+	dir, err := os.Open(w.fs.Path(strings.TrimPrefix(path, "/")))
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	var failed error
+	for {
+		names, err := dir.Readdirnames(256)
+		for _, name := range names {
+			if w.seen++; w.seen > maxFiles || time.Now().After(w.deadline) {
+				return ErrCut
+			}
+			below := strings.TrimSuffix(path, "/") + "/" + name
+			var stat syscall.Stat_t
+			if lstat(w.fs.Path(below[1:]), &stat) != nil || uint64(stat.Dev) != w.device {
+				continue // gone meanwhile, or of another mount
+			}
+			if stat.Mode&syscall.S_IFMT == syscall.S_IFDIR {
+				if err := w.folder(below, depth+1); errors.Is(err, ErrCut) {
+					return err
+				} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
+					failed = err
+				}
+			} else if file, ok := huge(below, &stat); ok {
+				w.files = append(w.files, file)
+			}
+		}
+		if err == io.EOF {
+			return failed
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func lstat(path string, stat *syscall.Stat_t) error {
+	if _, err := retry(func() (int, error) { return 0, syscall.Lstat(path, stat) }); err != nil {
+		return &fs.PathError{Op: "lstat", Path: path, Err: err}
+	}
+	return nil
+}
+
+// MappedFile returns the file of a shared mapping, by /proc/PID/map_files, which wants
+// CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE. ok is false for one without pages.
+func (f FS) MappedFile(pid int, m Mapping) (file File, ok bool, err error) {
+	name := f.Path(fmt.Sprintf("proc/%d/map_files/%x-%x", pid, m.Start, m.End))
+	var stat syscall.Stat_t
+	if _, err := retry(func() (int, error) { return 0, syscall.Stat(name, &stat) }); err != nil {
+		return File{}, false, &fs.PathError{Op: "stat", Path: name, Err: err}
+	}
+	file, ok = huge(m.File, &stat)
+	return file, ok, nil
+}
+
+// OpenFiles returns the files of huge pages that a process has open, mapped or
+// not: memfds, and files below one of the hugetlbfs mount points.
+func (f FS) OpenFiles(pid int, mounts []Mount) ([]File, error) {
+	dir := fmt.Sprintf("proc/%d/fd", pid)
+	names, err := f.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	var files []File
+	for _, name := range names {
+		link := f.Path(dir + "/" + name)
+		target, err := os.Readlink(link)
+		if err != nil || !mayBeHuge(target, mounts) {
+			continue // closed meanwhile, or none of ours
+		}
+		// Only what may be huge is asked: the file system of another file
+		// may not answer.
+		var stat syscall.Stat_t
+		var statfs syscall.Statfs_t
+		if syscall.Stat(link, &stat) != nil || syscall.Statfs(link, &statfs) != nil || statfs.Type != unix.HUGETLBFS_MAGIC {
+			continue
+		}
+		if file, ok := huge(target, &stat); ok {
+			files = append(files, file)
+		}
+	}
+	return files, nil
+}
+
+func mayBeHuge(path string, mounts []Mount) bool {
+	if strings.HasPrefix(path, "/memfd:") {
+		return true
+	}
+	for _, m := range mounts {
+		if strings.HasPrefix(path, strings.TrimSuffix(m.Path, "/")+"/") {
+			return true
+		}
+	}
+	return false
+}
+
+// MapsHuge says whether a process may map huge pages, touched or not, by its
+// /proc/PID/maps, for which the kernel walks no page tables.
+func (f FS) MapsHuge(pid int, mounts []Mount) (bool, error) {
+	name := fmt.Sprintf("proc/%d/maps", pid)
+	text, err := f.ReadFile(name, mapsLimit)
+	if err != nil {
+		return false, err
+	}
+	for line := range lines(string(text)) {
+		_, path, ok := strings.Cut(line, "/")
+		if !ok {
+			continue
+		}
+		path = "/" + path
+		if strings.HasPrefix(path, "/anon_hugepage") || strings.HasPrefix(path, "/SYSV") || mayBeHuge(path, mounts) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// Segment is a System V shared memory segment.
+type Segment struct {
+	ID       uint64 // what ipcrm -m takes, and the inode of those who map it
+	Creator  int    // pid of the process that made it
+	Attached uint64 // how many mappings it has
+	Bytes    uint64
+	// Resident is how many bytes of it have memory; for one of huge pages the
+	// kernel counts those of its pages that are in use.
+	Resident uint64
+}
+
+// Segments returns the System V shared memory segments of this IPC namespace,
+// from /proc/sysvipc/shm (ipc/shm.c). Nothing in there tells which of them are
+// of huge pages. A kernel without them has none.
+func (f FS) Segments() ([]Segment, error) {
+	const name = "proc/sysvipc/shm"
+	text, err := f.ReadFile(name, mapsLimit)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	segments, err := parseSegments(string(text))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", f.Path(name), err)
+	}
+	return segments, nil
+}
+
+// parseSegments reads a table whose first line names the columns.
+func parseSegments(text string) ([]Segment, error) {
+	var segments []Segment
+	header, rows, _ := strings.Cut(text, "\n")
+	columns := strings.Fields(header)
+	for line := range lines(rows) {
+		words := strings.Fields(line)
+		if len(words) == 0 {
+			continue
+		}
+		if len(words) != len(columns) {
+			return nil, fmt.Errorf("%s has not the columns that the first line names", quote(line))
+		}
+		var s Segment
+		for i, column := range columns {
+			var err error
+			switch column {
+			case "shmid":
+				s.ID, err = parseNumber(words[i])
+			case "size":
+				s.Bytes, err = parseNumber(words[i])
+			case "cpid":
+				s.Creator, err = strconv.Atoi(words[i])
+			case "nattch":
+				s.Attached, err = parseNumber(words[i])
+			case "rss":
+				s.Resident, err = parseNumber(words[i])
+			}
+			if err != nil {
+				return nil, fmt.Errorf("%s: %s: %w", quote(line), column, err)
+			}
+		}
+		segments = append(segments, s)
+	}
+	return segments, nil
+}
+
+// Unit returns whose a process is by its control group: the systemd unit
+// ("vpp.service"), or the container ("container 3f2a9c1b2d4e") that it is in;
+// "" where neither can be told.
+func (f FS) Unit(pid int) (string, error) {
+	text, err := f.ReadFile(fmt.Sprintf("proc/%d/cgroup", pid), tableLimit)
+	if err != nil {
+		return "", err
+	}
+	return parseUnit(string(text)), nil
+}
+
+// parseUnit looks in the control group of version 2 (0::PATH) or, with version
+// 1, in systemd's own hierarchy: for a container, whatever runs in it, else for
+// the innermost unit.
+func parseUnit(text string) string {
+	unit := ""
+	for line := range lines(text) {
+		// hierarchy:controllers:path
+		parts := strings.SplitN(line, ":", 3)
+		if len(parts) < 3 || parts[0] != "0" && parts[1] != "name=systemd" {
+			continue
+		}
+		for _, name := range strings.Split(parts[2], "/") {
+			if id := containerID(name); id != "" {
+				return "container " + id[:12]
+			} else if strings.HasSuffix(name, ".service") || strings.HasSuffix(name, ".scope") {
+				unit = name
+			}
+		}
+	}
+	return unit
+}
+
+// containerID returns the 64 hexadecimal digits by which container engines name
+// their control groups: docker-ID.scope, libpod-ID.scope, crio-ID.scope,
+// cri-containerd-ID.scope, libpod_parent/libpod-ID, or the ID alone.
+func containerID(name string) string {
+	name = strings.TrimSuffix(name, ".scope")
+	name = name[strings.LastIndexByte(name, '-')+1:]
+	if len(name) != 64 || strings.Trim(name, "0123456789abcdef") != "" {
+		return ""
+	}
+	return name
+}
+
+// Program returns the file that a process runs, by /proc/PID/exe, without the
+// " (deleted)" of one that was replaced; "" where it may not be seen.
+func (f FS) Program(pid int) string {
+	target, err := os.Readlink(f.Path(fmt.Sprintf("proc/%d/exe", pid)))
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSuffix(target, " (deleted)")
+}

@@ -1,0 +1,101 @@
+package sysfs
+
+import (
+	"fmt"
+	"strings"
+)
+
+// smaps returns the mappings of huge pages of a process on a kernel that has
+// no nodes to tell apart.
+func (f FS) smaps(pid int) ([]Mapping, error) {
+	name := fmt.Sprintf("proc/%d/smaps", pid)
+	text, err := f.ReadFile(name, smapsLimit)
+	if err != nil {
+		return nil, err
+	}
+	mappings, err := parseSmaps(string(text))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", f.Path(name), err)
+	}
+	return mappings, nil
+}
+
+// Reservations fills in what [FS.Mappings] leaves open of mappings that have
+// no page yet: their page size, and whether anything was promised to them at
+// all. The kernel walks all page tables of the process once more for it.
+func (f FS) Reservations(pid int, mappings []Mapping) error {
+	known, err := f.smaps(pid)
+	if err != nil {
+		return err
+	}
+	byStart := make(map[uint64]Mapping, len(known))
+	for _, k := range known {
+		byStart[k.Start] = k
+	}
+	for i := range mappings {
+		m := &mappings[i]
+		if k, ok := byStart[m.Start]; ok && k.End == m.End {
+			m.PageKiB, m.Lazy = k.PageKiB, k.Lazy
+		}
+	}
+	return nil
+}
+
+// smapsLimit is more than smaps has for the most mappings that a process may
+// have by default, in bytes.
+const smapsLimit = 128 << 20
+
+// parseSmaps returns the mappings whose VmFlags have ht, huge pages; nr among
+// them is MAP_NORESERVE (Documentation/filesystems/proc.rst). Private_Hugetlb
+// and Shared_Hugetlb tell how many page tables have the pages, whatever sort of
+// mapping it is.
+func parseSmaps(text string) ([]Mapping, error) {
+	var mappings []Mapping
+	var m Mapping
+	var kib uint64 // that it has touched
+	for line := range lines(text) {
+		key, value, ok := strings.Cut(line, ":")
+		if !ok || strings.Contains(key, " ") {
+			// An address range, which is what begins a mapping, has a
+			// colon no earlier than in its device.
+			var err error
+			if m, err = parseMapsLine(line); err != nil {
+				return nil, err
+			}
+			kib = 0
+			continue
+		}
+		switch key {
+		case "KernelPageSize", "Private_Hugetlb", "Shared_Hugetlb":
+			n, _, err := parseKiBField(line, key)
+			if err != nil {
+				return nil, err
+			}
+			switch key {
+			case "KernelPageSize":
+				m.PageKiB = n
+			case "Shared_Hugetlb":
+				kib += n
+				if n > 0 {
+					m.MapMax = 2
+				}
+			default:
+				kib += n
+			}
+		case "VmFlags":
+			flags := " " + value + " "
+			if !strings.Contains(flags, " ht ") || m.PageKiB == 0 {
+				continue
+			}
+			m.Lazy = strings.Contains(flags, " nr ")
+			if pages := kib / m.PageKiB; pages > 0 {
+				m.Pages = map[int]uint64{0: pages}
+				if m.Private {
+					m.Anon = pages
+				}
+			}
+			mappings = append(mappings, m)
+		}
+	}
+	return mappings, nil
+}
