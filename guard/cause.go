@@ -9,12 +9,24 @@ import (
 type blame struct {
 	cause   Cause
 	holders []Holder // those the cause is about, the largest on the short nodes first
+	// also are other things without which the launch would not have to fail.
+	also []blame
 }
 
 // blame finds the cause of a failure by asking of each possible one: but for
 // this, would the guest fit? The judge itself answers, on a host without it.
-// What an admin can act on first is asked first.
+// What an admin can act on first is asked first; the others that hold too go
+// with it.
 func (l launch) blame(host Host, f failure) blame {
+	b := l.butFor(host, f)
+	b.holders = host.settle(b.holders)
+	for i := range b.also {
+		b.also[i].holders = host.settle(b.also[i].holders)
+	}
+	return b
+}
+
+func (l launch) butFor(host Host, f failure) blame {
 	if f.cause != "" {
 		return blame{cause: f.cause}
 	}
@@ -26,54 +38,95 @@ func (l launch) blame(host Host, f failure) blame {
 		}
 		return blame{cause: CausePoolTooSmall}
 	}
-	if !l.mustFail(host.unreserved()) {
-		return blame{cause: CauseKernelReserved}
-	}
+	reserved := !l.mustFail(host.unreserved())
 	if host.Holders == nil {
+		if reserved {
+			return blame{cause: CauseKernelReserved}
+		}
 		return blame{cause: CauseUnaccounted}
 	}
 	fitsWithout := func(holders []Holder) bool {
 		return len(holders) > 0 && !l.mustFail(host.without(holders))
 	}
-	// Those who hold nothing on the short nodes are nobody's trouble.
-	var onNodes []Holder
+	var held, promised []Holder
 	for _, h := range host.Holders.List {
-		if h.PageKiB == f.pageKiB && h.on(f.nodes) > 0 {
-			onNodes = append(onNodes, h)
+		if h.PageKiB != f.pageKiB {
+			continue
+		}
+		// Those who hold nothing on the short nodes are nobody's trouble.
+		if host.on(h, f.nodes) > 0 || h.Unplaced > 0 {
+			held = append(held, h)
+		}
+		if h.Reserved > 0 {
+			promised = append(promised, h)
 		}
 	}
-	slices.SortStableFunc(onNodes, func(a, b Holder) int {
-		return cmp.Or(cmp.Compare(b.on(f.nodes), a.on(f.nodes)), cmp.Compare(a.PID, b.PID))
+	slices.SortStableFunc(held, func(a, b Holder) int {
+		return cmp.Or(cmp.Compare(host.on(b, f.nodes), host.on(a, f.nodes)), cmp.Compare(a.PID, b.PID))
+	})
+	slices.SortStableFunc(promised, func(a, b Holder) int {
+		return cmp.Or(cmp.Compare(b.Reserved, a.Reserved), cmp.Compare(a.PID, b.PID))
 	})
 	of := func(kinds ...HolderKind) []Holder {
-		return slices.DeleteFunc(slices.Clone(onNodes), func(h Holder) bool { return !slices.Contains(kinds, h.Kind) })
+		return slices.DeleteFunc(slices.Clone(held), func(h Holder) bool { return !slices.Contains(kinds, h.Kind) })
 	}
-	if ovs := of(HolderOVS); fitsWithout(ovs) {
-		return blame{CauseOVS, ovs}
-	}
-	processes := of(HolderProcess)
-	for _, one := range processes {
-		if fitsWithout([]Holder{one}) {
-			return blame{CauseOtherHolder, []Holder{one}}
+	var found []blame
+	ask := func(cause Cause, holders []Holder) bool {
+		fits := fitsWithout(holders)
+		if fits {
+			found = append(found, blame{cause: cause, holders: holders})
 		}
+		return fits
 	}
-	if fitsWithout(processes) {
-		return blame{CauseOtherHolder, processes}
+	ask(CauseLeftoverFiles, of(HolderFile))
+	if reserved {
+		found = append(found, blame{cause: CauseKernelReserved, holders: promised})
 	}
-	if outsiders := of(HolderOVS, HolderProcess); fitsWithout(outsiders) {
-		return blame{CauseOtherHolder, outsiders}
+	ask(CauseOVS, of(HolderOVS))
+	processes := of(HolderProcess)
+	if !slices.ContainsFunc(processes, func(one Holder) bool { return ask(CauseOtherHolder, []Holder{one}) }) {
+		ask(CauseOtherHolder, processes)
+	}
+	if len(found) == 0 {
+		ask(CauseOtherHolder, of(HolderOVS, HolderProcess))
+	}
+	if len(found) == 0 {
+		ask(CauseOtherHolder, of(HolderOVS, HolderProcess, HolderFile))
+	}
+	if len(found) > 0 {
+		found[0].also = found[1:]
+		return found[0]
 	}
 	// Guests use the pages as they should, pages that nobody shows are gone.
-	if fitsWithout([]Holder{host.unseen(f.pageKiB)}) {
-		return blame{CauseUnaccounted, onNodes}
+	pool, _ := host.pool(f.pageKiB)
+	if fitsWithout([]Holder{{PageKiB: f.pageKiB, Pages: host.unaccounted(pool)}}) {
+		return blame{cause: CauseUnaccounted, holders: held}
 	}
-	if guests := of(HolderGuest); len(guests) > 0 && fitsWithout(onNodes) {
-		return blame{CauseGuests, append(guests, of(HolderOVS, HolderProcess)...)}
+	if guests := of(HolderGuest); len(guests) > 0 && fitsWithout(held) {
+		return blame{cause: CauseGuests, holders: append(guests, of(HolderOVS, HolderProcess, HolderFile)...)}
 	}
-	return blame{CauseUnaccounted, onNodes}
+	return blame{cause: CauseUnaccounted, holders: held}
 }
 
-// on is how many pages a holder has on some nodes.
+// settle returns holders with those of their unplaced pages on the nodes where
+// they must lie.
+func (h Host) settle(holders []Holder) []Holder {
+	settled := slices.Clone(holders)
+	for i, holder := range settled {
+		pool, _ := h.pool(holder.PageKiB)
+		pages := h.unseen(pool).certain(holder)
+		settled[i].Unplaced -= sumPages(pages) - sumPages(holder.Pages)
+		settled[i].Pages = pages
+	}
+	return settled
+}
+
+// on is how many pages a holder has on some nodes, at the least.
+func (h Host) on(holder Holder, nodes NodeSet) uint64 {
+	return h.settle([]Holder{holder})[0].on(nodes)
+}
+
+// on is how many pages a holder is seen to have on some nodes.
 func (h Holder) on(nodes NodeSet) uint64 {
 	var pages uint64
 	for node, n := range h.Pages {
@@ -84,15 +137,19 @@ func (h Holder) on(nodes NodeSet) uint64 {
 	return pages
 }
 
-// unseen is what is taken of a pool and no holder shows.
-func (h Host) unseen(kib uint64) Holder {
-	unseen := Holder{PageKiB: kib, Pages: map[int]uint64{}}
-	for _, report := range h.Report() {
-		if report.PageKiB == kib && report.Unaccounted != nil {
-			unseen.Pages[report.Node] = *report.Unaccounted
+// unaccounted is what is taken of each node of a pool and, for all that is
+// certain, held by no holder.
+func (h Host) unaccounted(pool SizePool) map[int]uint64 {
+	left := map[int]uint64{}
+	for _, n := range pool.Nodes {
+		left[n.Node] = minus(n.Total, n.Free)
+	}
+	for _, pages := range h.held(pool) {
+		for node, n := range pages {
+			left[node] = minus(left[node], n)
 		}
 	}
-	return unseen
+	return left
 }
 
 // change returns the host with each pool changed by f, which may write to its
@@ -123,16 +180,17 @@ func (h Host) unreserved() Host {
 	return h.change(func(p *SizePool) { p.Reserved = 0 })
 }
 
-// without returns the host as it would be had some holders taken nothing.
+// without returns the host as it would be had some holders taken nothing, and
+// been promised nothing.
 func (h Host) without(holders []Holder) Host {
 	return h.change(func(p *SizePool) {
-		for _, holder := range holders {
-			if holder.PageKiB != p.PageKiB {
-				continue
-			}
-			for i, n := range p.Nodes {
-				p.Nodes[i].Free = min(n.Total, n.Free+holder.Pages[n.Node])
-			}
+		of := slices.DeleteFunc(slices.Clone(holders), func(holder Holder) bool { return holder.PageKiB != p.PageKiB })
+		back := h.unseen(*p).certain(of...)
+		for i, n := range p.Nodes {
+			p.Nodes[i].Free = min(n.Total, n.Free+back[n.Node])
+		}
+		for _, holder := range of {
+			p.Reserved = minus(p.Reserved, holder.Reserved)
 		}
 	})
 }

@@ -1,6 +1,10 @@
 package guard
 
-import "slices"
+import (
+	"slices"
+
+	"hugeguard/guard/ovs"
+)
 
 // Host is what a host has to give, and who holds the rest.
 type Host struct {
@@ -31,6 +35,9 @@ type Host struct {
 	// Nova is what Nova is told and counts; nil where nobody looked, or there is
 	// no sign of it.
 	Nova *Nova
+	// OVS is what Open vSwitch was told; nil where nobody asked, or nobody
+	// answered.
+	OVS *OVS
 }
 
 // Node is an online NUMA node.
@@ -105,6 +112,15 @@ type Holders struct {
 	Cut bool
 }
 
+// OVS is what Open vSwitch was told about huge pages, and how far it followed.
+type OVS struct {
+	ovs.Config
+	// HeldKiB is how much huge memory of all sizes ovs-vswitchd maps, guests'
+	// among it: at least what it was told to take once it has taken that. 0
+	// where it does not run.
+	HeldKiB uint64
+}
+
 // Process is a process of which no more is known than this.
 type Process struct {
 	Name       string // its own choice
@@ -126,11 +142,10 @@ type Holder struct {
 	// Reserved are pages that were promised and not yet touched. They are free,
 	// on no node in particular, and part of the pool's Reserved.
 	Reserved uint64
-	// Files are what to delete to get the pages of files back.
+	// Files are what to delete to get the pages of a HolderFile back.
 	Files []string
-	// Segment is the id of a System V segment, where it is one that nobody has
-	// attached; -1 is none. Its kind is HolderFile.
-	Segment int
+	// Segment is the id of a System V segment that is a HolderFile, else "".
+	Segment string
 }
 
 // HolderKind says what sort of holder one is.

@@ -21,7 +21,7 @@ func Judge(demand Demand, host Host) Verdict {
 	v := Verdict{Domain: demand.Domain, Decision: Allow, Demand: []Backend{}, Findings: []Finding{}, Remedy: []Remedy{}, holders: host.Holders}
 	backends, left := resolve(demand, host)
 	v.Demand = append(v.Demand, backends...)
-	v.Pools = host.Report()
+	v.Pools, v.Sizes, v.OVS = host.Report(), host.SizeReport(), host.OVSReport()
 	v.Releases, v.releases = host.Releases.Report(), host.Releases
 	if left != nil {
 		v.Findings = append(v.Findings, *left)
@@ -60,7 +60,7 @@ func Judge(demand Demand, host Host) Verdict {
 	}
 	v.Findings = append(v.Findings, host.drifts(demand.Domain.UUID)...)
 	v.Nova = host.NovaReport(demand.Domain.UUID)
-	v.Remedy = append(v.Remedy, remedies(host, must, v.Cause)...)
+	v.Remedy = append(v.Remedy, remedies(host, must, v.blame)...)
 	v.Summary = v.refusal(host, must[0])
 	return v
 }
@@ -354,37 +354,4 @@ func plugging(host Host, backends []Backend) []Finding {
 		}
 	}
 	return found
-}
-
-// Report lists the host's pools by size and node, with who holds them.
-func (h Host) Report() []PoolReport {
-	reports := []PoolReport{}
-	for _, pool := range h.Pools {
-		for _, n := range pool.Nodes {
-			report := PoolReport{Node: n.Node, PageKiB: pool.PageKiB, Total: n.Total, Free: n.Free, Surplus: n.Surplus, Holders: []HolderReport{}}
-			if h.Holders != nil {
-				unaccounted := minus(n.Total, n.Free)
-				for _, holder := range h.Holders.List {
-					if pages := holder.Pages[n.Node]; holder.PageKiB == pool.PageKiB && pages > 0 {
-						report.Holders = append(report.Holders, HolderReport{holder.Kind, holder.Name, holder.PID, pages})
-						unaccounted = minus(unaccounted, pages)
-					}
-				}
-				slices.SortStableFunc(report.Holders, func(a, b HolderReport) int { return compare(b.Pages, a.Pages, a.PID-b.PID) })
-				report.Unaccounted = &unaccounted
-			}
-			reports = append(reports, report)
-		}
-	}
-	return reports
-}
-
-func compare(a, b uint64, tie int) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return tie
 }

@@ -7,27 +7,31 @@ import (
 )
 
 // remedies returns what an admin can do about failures of one cause.
-func remedies(host Host, must []failure, cause Cause) []Remedy {
-	switch cause {
-	case CauseOVS, CauseOtherHolder:
-		if host.Agrees() {
-			return nil // what else keeps Nova from knowing is in the summary
-		}
-		return []Remedy{{For: "nova", How: host.Nova.Edit(), Lines: host.Reserve()}}
-	case CausePoolMissing, CausePoolTooSmall, CauseGuests:
-		return []Remedy{{For: "host", How: "as root on this host, until its next boot (fewer pages appear where memory is short)", Lines: growth(host, must)}}
-	case CauseMountLimit, CauseCgroupLimit:
-		remedy := Remedy{For: "host", How: "as root on this host, until its next boot"}
-		for _, f := range must {
-			if f.remedy != "" {
-				remedy.Lines = append(remedy.Lines, f.remedy)
-			}
-		}
-		if len(remedy.Lines) > 0 {
-			return []Remedy{remedy}
+func remedies(host Host, must []failure, b blame) []Remedy {
+	var found []Remedy
+	add := func(what, how string, lines []string) {
+		if len(lines) > 0 {
+			found = append(found, Remedy{For: what, How: how, Lines: lines})
 		}
 	}
-	return nil
+	switch b.cause {
+	case CauseOVS, CauseOtherHolder:
+		if !host.Agrees() { // else what keeps Nova from knowing is in the summary
+			add("nova", host.Nova.Edit(), host.Reserve())
+		}
+	case CausePoolMissing, CausePoolTooSmall, CauseGuests:
+		add("host", "as root on this host, until its next boot (fewer pages appear where memory is short)", growth(host, must))
+	case CauseMountLimit, CauseCgroupLimit:
+		var lines []string
+		for _, f := range must {
+			if f.remedy != "" {
+				lines = append(lines, f.remedy)
+			}
+		}
+		add("host", "as root on this host, until its next boot", lines)
+	}
+	add("host", "as root on this host", removal(host, b.holders))
+	return found
 }
 
 // Edit says where the lines of [Host.Reserve] go, and what to do then.
@@ -44,6 +48,62 @@ func (n *Nova) Edit() string {
 		restart = "run systemctl restart " + n.Unit
 	}
 	return where + ", then " + restart
+}
+
+// removal returns the commands that delete leftover files: only where all
+// processes could be asked whether they use them, else the command that asks.
+func removal(host Host, holders []Holder) []string {
+	sure := len(host.Holders.Unreadable) == 0 && !host.Holders.Cut
+	var lines []string
+	for _, h := range holders {
+		switch {
+		case h.Kind != HolderFile:
+		case h.Segment != "":
+			lines = append(lines, "ipcrm -m "+h.Segment)
+		default:
+			for files := range slices.Chunk(h.Files, maxFiles) {
+				command := "rm --"
+				if !sure {
+					command = "fuser -v --"
+				}
+				for _, file := range files {
+					command += " " + shellWord(file)
+				}
+				lines = append(lines, command)
+			}
+		}
+	}
+	return lines
+}
+
+// maxFiles is how many files one command names.
+const maxFiles = 20
+
+// shellWord quotes a file's name for a POSIX shell. One with characters that
+// could act on a terminal gets the form that bash and, since 2024, POSIX
+// know.
+func shellWord(name string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/._-+:@%,=", r)
+	}
+	if strings.IndexFunc(name, func(r rune) bool { return !plain(r) }) < 0 {
+		return name
+	}
+	var b strings.Builder
+	for i := range len(name) {
+		switch c := name[i]; {
+		case c == '\'' || c == '\\':
+			b.WriteString("\\" + string(rune(c)))
+		case c < 0x20 || c > 0x7e:
+			fmt.Fprintf(&b, `\x%02x`, c)
+		default:
+			b.WriteByte(c)
+		}
+	}
+	if quoted := b.String(); quoted != name {
+		return "$'" + quoted + "'"
+	}
+	return "'" + name + "'"
 }
 
 // growth returns the commands that set up as many more pages as are missing

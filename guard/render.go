@@ -120,8 +120,10 @@ func (b blame) clause(host Host, f failure) string {
 			text += " and nova.conf reserves none"
 		}
 		return text
+	case CauseLeftoverFiles:
+		return b.holding(f, there.Total) + inPart(host.Holders)
 	case CauseKernelReserved:
-		return fmt.Sprintf("%d of its free pages are promised to processes that have not touched them yet", pool.Reserved)
+		return fmt.Sprintf("%d of its free pages are promised to %s", pool.Reserved, b.promised(pool.Reserved))
 	case CausePoolMissing:
 		return fmt.Sprintf("no huge pages of %s were ever set up there", page)
 	case CausePoolTooSmall:
@@ -136,21 +138,88 @@ func (b blame) clause(host Host, f failure) string {
 func (b blame) holding(f failure, total uint64) string {
 	var each []string
 	for _, h := range b.holders {
-		each = append(each, fmt.Sprintf("%s holds %d", h.name(), h.on(f.nodes)))
+		holds := "holds"
+		if len(h.Files) > 1 {
+			holds = "hold"
+		}
+		switch on := h.on(f.nodes); {
+		case h.Unplaced == 0 && on == 0:
+			continue
+		case h.Unplaced == 0:
+			each = append(each, fmt.Sprintf("%s %s %d", h.name(), holds, on))
+		case on == 0:
+			each = append(each, fmt.Sprintf("%s %s %d on nodes that cannot be told", h.name(), holds, h.Unplaced))
+		default:
+			each = append(each, fmt.Sprintf("%s %s at least %d", h.name(), holds, on))
+		}
 	}
 	return fmt.Sprintf("%s of %d", enumerate(each, 3), total)
 }
 
+// promised says to whom the reserved pages were promised, as far as that is
+// seen.
+func (b blame) promised(reserved uint64) string {
+	const untouched = "touched them yet"
+	if len(b.holders) == 0 {
+		return "processes that have not " + untouched
+	}
+	first := b.holders[0]
+	if len(b.holders) == 1 && first.Reserved >= reserved {
+		return first.name() + ", which has not " + untouched
+	}
+	shown := b.holders
+	if sumReserved(shown) < reserved {
+		shown = shown[:min(2, len(shown))]
+	}
+	var each []string
+	for _, h := range shown {
+		each = append(each, fmt.Sprintf("%d to %s", h.Reserved, h.name()))
+	}
+	if others := minus(reserved, sumReserved(b.holders)); others > 0 {
+		each = append(each, fmt.Sprintf("%d to others", minus(reserved, sumReserved(shown))))
+	}
+	return fmt.Sprintf("processes that have not %s (%s)", untouched, enumerate(each, 3))
+}
+
+func sumReserved(holders []Holder) uint64 {
+	var sum uint64
+	for _, h := range holders {
+		sum += h.Reserved
+	}
+	return sum
+}
+
 // name says in words who a holder is.
 func (h Holder) name() string {
-	switch name := Printable(h.Name, maxName); h.Kind {
+	name, unit := Printable(h.Name, maxName), ""
+	if h.Unit != "" {
+		unit = ", " + Printable(h.Unit, maxName)
+	}
+	switch h.Kind {
 	case HolderOVS:
-		return fmt.Sprintf("Open vSwitch DPDK (%s, pid %d)", name, h.PID)
+		return fmt.Sprintf("Open vSwitch DPDK (%s, pid %d%s)", name, h.PID, containerOnly(h.Unit))
 	case HolderGuest:
 		return "guest " + name
+	case HolderFile:
+		switch {
+		case h.Segment != "":
+			return fmt.Sprintf("System V segment %s, which nobody has attached,", Printable(h.Segment, maxName))
+		case len(h.Files) > 1:
+			return fmt.Sprintf("%d leftover files %s", len(h.Files), name)
+		}
+		return "leftover file " + name
 	default:
-		return fmt.Sprintf("%s (pid %d)", name, h.PID)
+		return fmt.Sprintf("%s (pid %d%s)", name, h.PID, unit)
 	}
+}
+
+// containerOnly is the unit of Open vSwitch's daemon where it is worth a word:
+// on the host it is its own.
+func containerOnly(unit string) string {
+	if strings.HasPrefix(unit, "container ") {
+		return ", " + Printable(unit, maxName)
+	}
+	return ""
 }
 
 func (b blame) unaccounted(host Host, f failure) string {
@@ -158,21 +227,40 @@ func (b blame) unaccounted(host Host, f failure) string {
 		return "who holds the pages was not looked at"
 	}
 	pool, _ := host.pool(f.pageKiB)
-	text := fmt.Sprintf("%d of %d pages are held by nobody that can be seen", host.unseen(f.pageKiB).on(f.nodes), pool.on(f.nodes).Total)
-	if n := host.Holders.Unreadable; n > 0 {
-		text += fmt.Sprintf(" (%s)", unreadable(n))
+	left := Holder{Pages: host.unaccounted(pool)}
+	return fmt.Sprintf("%d of %d pages are held by nobody that can be seen", left.on(f.nodes), pool.on(f.nodes).Total) + inPart(host.Holders)
+}
+
+// inPart says what was not looked at, in parentheses; "" if nothing.
+func inPart(h *Holders) string {
+	text := ""
+	if len(h.Unreadable) > 0 {
+		text = fmt.Sprintf(" (%s)", h.unreadable(2))
 	}
-	if host.Holders.Cut {
-		text += " (there was no time to read all processes)"
+	if h.Cut {
+		text += " (there was no time to look at everything)"
 	}
 	return text
 }
 
-func unreadable(processes int) string {
-	if processes == 1 {
-		return "1 process could not be read"
+// unreadable names the first few of the processes that could not be read.
+func (h *Holders) unreadable(most int) string {
+	var each []string
+	for _, p := range h.Unreadable {
+		switch {
+		case p.PID == 0:
+			each = append(each, "the list of processes")
+		case p.HugetlbKiB > 0:
+			each = append(each, fmt.Sprintf("%s, pid %d, with %s", Printable(p.Name, maxName), p.PID, Size(p.HugetlbKiB)))
+		default:
+			each = append(each, fmt.Sprintf("%s, pid %d", Printable(p.Name, maxName), p.PID))
+		}
 	}
-	return fmt.Sprintf("%d processes could not be read", processes)
+	what := "processes"
+	if len(each) == 1 {
+		what = "process"
+	}
+	return fmt.Sprintf("%d %s could not be read: %s", len(each), what, enumerate(each, most))
 }
 
 // enumerate joins the first few of parts and says how many more there are.
@@ -235,8 +323,11 @@ func (v Verdict) Text() string {
 	for _, p := range v.Pools {
 		line("  %s", p)
 	}
-	if v.holders != nil && v.holders.Unreadable > 0 {
-		line("  %s", unreadable(v.holders.Unreadable))
+	for _, text := range v.notes() {
+		line("  %s", text)
+	}
+	for _, other := range v.blame.also {
+		line("it would also fit without %s", other.names())
 	}
 	if lines := v.Nova.Lines(); len(lines) > 0 {
 		line("what Nova believes:")
@@ -251,6 +342,81 @@ func (v Verdict) Text() string {
 		}
 	}
 	return b.String()
+}
+
+// notes are what is known of the pools beside who holds how much where.
+func (v Verdict) notes() []string {
+	var notes []string
+	for _, s := range v.Sizes {
+		notes = append(notes, s.String())
+	}
+	if v.OVS != nil {
+		notes = append(notes, v.OVS.String())
+	}
+	if h := v.holders; h != nil && len(h.Unreadable) > 0 {
+		notes = append(notes, h.unreadable(10))
+	}
+	if h := v.holders; h != nil && h.Cut {
+		notes = append(notes, "there was no time to look at everything")
+	}
+	return notes
+}
+
+// names says what a launch would fit without.
+func (b blame) names() string {
+	if b.cause == CauseKernelReserved {
+		return "the reserved pages"
+	}
+	var each []string
+	for _, h := range b.holders {
+		each = append(each, strings.TrimSuffix(h.name(), ","))
+	}
+	return enumerate(each, 3)
+}
+
+// String is what is known of a size, on one line.
+func (s SizeReport) String() string {
+	list := func(reports []HolderReport) string {
+		var each []string
+		for _, h := range reports {
+			each = append(each, h.String())
+		}
+		return enumerate(each, 10)
+	}
+	var parts []string
+	if s.Reserved > 0 {
+		text := fmt.Sprintf("%d of the free pages are reserved", s.Reserved)
+		if len(s.ReservedBy) > 0 {
+			text += ", not yet touched by: " + list(s.ReservedBy)
+		}
+		parts = append(parts, text)
+	}
+	if len(s.Unplaced) > 0 {
+		parts = append(parts, "unaccounted on some node: "+list(s.Unplaced))
+	}
+	return fmt.Sprintf("%s: %s", Size(s.PageKiB), strings.Join(parts, "; "))
+}
+
+// String says on one line what Open vSwitch was told and what it holds.
+func (r OVSReport) String() string {
+	var told []string
+	for _, key := range r.Told {
+		told = append(told, Printable(key, 2*maxName))
+	}
+	text := "Open vSwitch was told " + strings.Join(told, " ")
+	for _, n := range r.Nodes {
+		text += fmt.Sprintf("; node %d: %d MiB told, %d MiB held", n.Node, n.ToldMiB, n.HeldMiB)
+		if r.AnyMiB == 0 && n.HeldMiB > n.ToldMiB {
+			text += fmt.Sprintf(", %d MiB more than told (memory for ports' packets comes on top)", n.HeldMiB-n.ToldMiB)
+		}
+	}
+	if r.AnyMiB > 0 {
+		text += fmt.Sprintf("; %d MiB told on any node", r.AnyMiB)
+	}
+	if !r.Running {
+		text += "; it has not taken any yet"
+	}
+	return text
 }
 
 // where says in words which nodes a backend's pages may come from.
@@ -289,8 +455,19 @@ func (p PoolReport) String() string {
 
 // String names a holder and its pages.
 func (h HolderReport) String() string {
-	kind := map[HolderKind]string{HolderOVS: "Open vSwitch ", HolderGuest: "guest "}[h.Kind]
-	return fmt.Sprintf("%s%s (pid %d) %d", kind, Printable(h.Name, maxName), h.PID, h.Pages)
+	name := Printable(h.Name, maxName)
+	switch h.Kind {
+	case HolderFile:
+		return fmt.Sprintf("leftover %s %d", name, h.Pages)
+	case HolderGuest:
+		return fmt.Sprintf("guest %s (pid %d) %d", name, h.PID, h.Pages)
+	case HolderOVS:
+		return fmt.Sprintf("Open vSwitch %s (pid %d%s) %d", name, h.PID, containerOnly(h.Unit), h.Pages)
+	}
+	if h.Unit != "" {
+		return fmt.Sprintf("%s (pid %d, %s) %d", name, h.PID, Printable(h.Unit, maxName), h.Pages)
+	}
+	return fmt.Sprintf("%s (pid %d) %d", name, h.PID, h.Pages)
 }
 
 // Fields returns the journal's fields of the verdict (systemd.journal-fields),
@@ -318,7 +495,14 @@ func (v Verdict) Fields() map[string]string {
 			h := v.blame.holders[0]
 			fields["HUGEGUARD_HOLDER"] = Printable(h.Name, maxName)
 			fields["HUGEGUARD_HOLDER_PID"] = strconv.Itoa(h.PID)
-			fields["HUGEGUARD_HOLDER_PAGES"] = strconv.FormatUint(h.on(f.Nodes), 10)
+			pages := h.on(f.Nodes)
+			if v.Cause == CauseKernelReserved {
+				pages = h.Reserved
+			}
+			fields["HUGEGUARD_HOLDER_PAGES"] = strconv.FormatUint(pages, 10)
+			if h.Unit != "" {
+				fields["HUGEGUARD_HOLDER_UNIT"] = Printable(h.Unit, maxName)
+			}
 		}
 	}
 	if r := v.Releases; r != nil {

@@ -12,6 +12,11 @@ type Verdict struct {
 	Findings []Finding    `json:"findings"`
 	Pools    []PoolReport `json:"pools"`
 	Remedy   []Remedy     `json:"remedy"`
+	// Sizes is what is known of pools without saying on which node.
+	Sizes []SizeReport `json:"sizes,omitempty"`
+	// OVS is what Open vSwitch was told and what it holds; nil where it was
+	// not asked.
+	OVS *OVSReport `json:"ovs,omitempty"`
 	// Releases is what was known of libvirt and QEMU; nil where nothing was.
 	Releases *ReleaseReport `json:"releases,omitempty"`
 	// Nova is what Nova believes, of a refusal; nil where there is no sign of it.
@@ -41,6 +46,7 @@ const (
 	CauseOVS                 Cause = "ovs-reservation"
 	CauseOtherHolder         Cause = "other-holder"
 	CauseGuests              Cause = "guests"
+	CauseLeftoverFiles       Cause = "leftover-files"
 	CauseKernelReserved      Cause = "kernel-reserved"
 	CausePoolTooSmall        Cause = "pool-too-small"
 	CausePoolMissing         Cause = "pool-missing"
@@ -58,6 +64,7 @@ var messageIDs = map[Cause]string{
 	CauseOVS:                 "7e7506d7f99a4bb3b67ca26c8f4c1e38",
 	CauseOtherHolder:         "441f07185f0c4ce1aef50aad2d116131",
 	CauseGuests:              "f620cf7035c84a64bbc264e3559c4304",
+	CauseLeftoverFiles:       "c83eea5ab6544716b9bb06331b82c1f7",
 	CauseKernelReserved:      "0ccb719fd76a4359b57e31e50bfcf643",
 	CausePoolTooSmall:        "4e97b9689aa348d7ba3e58e3824436f3",
 	CausePoolMissing:         "17776481682e407da086d722d109c94d",
@@ -117,27 +124,6 @@ func (f failure) finding(host Host, severity Severity, message string) Finding {
 		finding.Free, finding.Total = f.free, f.total
 	}
 	return finding
-}
-
-// PoolReport is one node's pool of one size and who holds it, in pages.
-type PoolReport struct {
-	Node    int            `json:"node"`
-	PageKiB uint64         `json:"page_kib"`
-	Total   uint64         `json:"total"`
-	Free    uint64         `json:"free"`
-	Surplus uint64         `json:"surplus"`
-	Claimed uint64         `json:"claimed"` // promised to domains that are starting
-	Holders []HolderReport `json:"holders"`
-	// Unaccounted is what nobody visible holds; nil where nobody looked.
-	Unaccounted *uint64 `json:"unaccounted"`
-}
-
-// HolderReport is what one holder has of a pool.
-type HolderReport struct {
-	Kind  HolderKind `json:"kind"`
-	Name  string     `json:"name"`
-	PID   int        `json:"pid"`
-	Pages uint64     `json:"pages"`
 }
 
 // Remedy is what mends a cause: lines for a file or a shell.

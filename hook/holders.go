@@ -28,6 +28,10 @@ type fileKey struct {
 	sysv   bool
 }
 
+func keyOf(device string, inode uint64, path string) fileKey {
+	return fileKey{device, inode, strings.HasPrefix(path, "/SYSV")}
+}
+
 // share is what one process has touched of a part of a file, in pages by node.
 type share struct {
 	holder holderKey
@@ -35,69 +39,240 @@ type share struct {
 	pages  map[int]uint64
 }
 
+// file is the pages of one file, or of one mapping that only a process and its
+// children have.
+type file struct {
+	pageKiB uint64
+	shares  []share
+	// users are all who map it or have it open, also those who have touched
+	// none of it.
+	users []holderKey
+	// pages is how many it has, where stat said so; 0 where nobody asked.
+	pages uint64
+	// copied are pages of it among those that private mappings show as their
+	// own, on whichever node.
+	copied uint64
+	// mapped are the parts of it whose pages were promised to a mapping.
+	mapped []extent
+	// path is where it was found below a mount; "" for what has no name.
+	path string
+}
+
+// extent is a part of a file, in bytes.
+type extent struct{ from, to uint64 }
+
 // ledger adds up who holds how many pages, each page once.
 type ledger struct {
-	private []share
-	files   map[fileKey][]share
+	private  []share
+	reserved map[holderKey]uint64 // by private mappings that have not touched them
+	files    map[fileKey]*file
 }
 
 // add enters a process's mappings. Private copies are its own; the pages of a
 // shared file wait until all who map it are known.
 func (l *ledger) add(who holderKey, mappings []sysfs.Mapping) {
 	for _, m := range mappings {
-		if len(m.Pages) == 0 {
-			continue
-		}
 		who.pageKiB = m.PageKiB
+		var touched uint64
+		for _, n := range m.Pages {
+			touched += n
+		}
 		s := share{who, m.Offset, m.Pages}
-		if m.Anon > 0 || m.Device == "" {
+		key := keyOf(m.Device, m.Inode, m.File)
+		switch {
+		case m.Device == "":
 			l.private = append(l.private, s)
-			continue
+		case m.Private && m.MapMax < 2:
+			l.private = append(l.private, s)
+			if m.Anon < touched {
+				l.file(key).copied += touched - m.Anon
+			}
+			if size := mappedPages(m); size > m.Anon && m.Reserve {
+				l.reserve(who, size-m.Anon)
+			}
+		case m.Private:
+			// Inherited from a parent: until somebody writes, the pages are
+			// the same. Its mapping is told apart from those of the file.
+			key.device += " private"
+			fallthrough
+		default:
+			f := l.file(key)
+			f.pageKiB = max(f.pageKiB, m.PageKiB)
+			f.use(who)
+			if touched > 0 {
+				f.shares = append(f.shares, s)
+			}
+			if m.Reserve && !m.Private && m.End > m.Start {
+				f.mapped = append(f.mapped, extent{m.Offset, m.Offset + (m.End - m.Start)})
+			}
 		}
-		if l.files == nil {
-			l.files = map[fileKey][]share{}
-		}
-		key := fileKey{m.Device, m.Inode, strings.HasPrefix(m.File, "/SYSV")}
-		l.files[key] = append(l.files[key], s)
 	}
 }
 
-// holders returns the sum of it all. A file's pages count once, and belong to
-// the guest among those who map it: a vhost-user back end such as Open vSwitch
-// maps the memory of the guests that it serves, once for each of their ports.
-// Every process has touched some of a file's pages, so the largest share on a
-// node is at most what lies there.
+// mappedPages is how many pages a mapping has room for.
+func mappedPages(m sysfs.Mapping) uint64 {
+	if m.PageKiB == 0 || m.End < m.Start {
+		return 0
+	}
+	return (m.End - m.Start) / 1024 / m.PageKiB
+}
+
+func (l *ledger) reserve(who holderKey, pages uint64) {
+	if l.reserved == nil {
+		l.reserved = map[holderKey]uint64{}
+	}
+	l.reserved[who] += pages
+}
+
+func (l *ledger) file(key fileKey) *file {
+	if l.files == nil {
+		l.files = map[fileKey]*file{}
+	}
+	if l.files[key] == nil {
+		l.files[key] = &file{}
+	}
+	return l.files[key]
+}
+
+// measure enters what stat says of a file; who uses it, if anybody.
+func (l *ledger) measure(found sysfs.File, who *holderKey) {
+	f := l.file(keyOf(found.Device, found.Inode, found.Path))
+	f.pageKiB, f.pages = found.PageKiB, found.Pages
+	if who != nil {
+		f.use(*who)
+	} else {
+		f.path = found.Path
+	}
+}
+
+func (f *file) use(who holderKey) {
+	who.pageKiB = 0
+	if !slices.Contains(f.users, who) {
+		f.users = append(f.users, who)
+	}
+}
+
+// touched is what is seen of a file's pages, by node: every process has touched
+// some of them, so the largest share on a node is at most what lies there.
+func (f *file) touched() map[int]uint64 {
+	pages := map[int]uint64{}
+	for _, s := range mergeMappings(f.shares) {
+		atLeast(pages, s.pages)
+	}
+	return pages
+}
+
+// owner is whom a file's pages belong to: the guest among those who use it,
+// since a vhost-user back end such as Open vSwitch maps the memory of the
+// guests that it serves, once for each of their ports.
+func (f *file) owner() holderKey {
+	owner := slices.MinFunc(f.users, func(a, b holderKey) int {
+		return cmp.Or(cmp.Compare(rank(a.kind), rank(b.kind)), cmp.Compare(a.pid, b.pid))
+	})
+	owner.pageKiB = f.pageKiB
+	return owner
+}
+
+// promised is how many pages were promised to a file's mappings beyond those
+// that it has, at the least.
+func (f *file) promised() uint64 {
+	if f.pageKiB == 0 {
+		return 0
+	}
+	have := f.pages
+	if have == 0 {
+		// Nobody asked. Each process may have touched other pages.
+		for _, s := range mergeMappings(f.shares) {
+			for _, n := range s.pages {
+				have += n
+			}
+		}
+	}
+	slices.SortFunc(f.mapped, func(a, b extent) int { return cmp.Compare(a.from, b.from) })
+	var bytes, end uint64
+	for _, e := range f.mapped {
+		if from := max(e.from, end); e.to > from {
+			bytes += e.to - from
+			end = e.to
+		}
+	}
+	return bytes/1024/f.pageKiB - min(bytes/1024/f.pageKiB, have)
+}
+
+// holders returns the sum of it all, without the files that nobody uses.
 func (l *ledger) holders() []guard.Holder {
-	sums := map[holderKey]map[int]uint64{}
-	charge := func(who holderKey, pages map[int]uint64) {
+	sums := map[holderKey]*guard.Holder{}
+	of := func(who holderKey) *guard.Holder {
 		if sums[who] == nil {
-			sums[who] = map[int]uint64{}
+			sums[who] = &guard.Holder{Kind: who.kind, Name: who.name, PID: who.pid, PageKiB: who.pageKiB, Pages: map[int]uint64{}}
 		}
+		return sums[who]
+	}
+	charge := func(who holderKey, pages map[int]uint64) (sum uint64) {
 		for node, n := range pages {
-			sums[who][node] += n
+			of(who).Pages[node] += n
+			sum += n
 		}
+		return sum
 	}
 	for _, s := range l.private {
 		charge(s.holder, s.pages)
 	}
-	for _, shares := range l.files {
-		shares = mergeMappings(shares)
-		owner := slices.MinFunc(shares, func(a, b share) int {
-			return cmp.Or(cmp.Compare(rank(a.holder.kind), rank(b.holder.kind)), cmp.Compare(a.holder.pid, b.holder.pid))
-		})
-		pages := map[int]uint64{}
-		for _, s := range shares {
-			atLeast(pages, s.pages)
+	for who, pages := range l.reserved {
+		of(who).Reserved += pages
+	}
+	for _, f := range l.files {
+		if len(f.users) == 0 {
+			continue
 		}
-		charge(owner.holder, pages)
+		owner := f.owner()
+		have := charge(owner, f.touched())
+		if all := f.pages - min(f.pages, f.copied); all > have {
+			of(owner).Unplaced += all - have
+		}
+		if promised := f.promised(); promised > 0 {
+			of(owner).Reserved += promised
+		}
 	}
 	list := make([]guard.Holder, 0, len(sums))
-	for who, pages := range sums {
-		list = append(list, guard.Holder{Kind: who.kind, Name: who.name, PID: who.pid, PageKiB: who.pageKiB, Pages: pages})
+	for _, holder := range sums {
+		list = append(list, *holder)
 	}
 	slices.SortFunc(list, func(a, b guard.Holder) int {
 		return cmp.Or(cmp.Compare(a.PID, b.PID), cmp.Compare(a.PageKiB, b.PageKiB))
 	})
+	return list
+}
+
+// leftover returns the files that nobody uses, those of one folder whose names
+// differ in their last number alone together: DPDK's rtemap_0, rtemap_1, ...
+func (l *ledger) leftover() []guard.Holder {
+	type group struct {
+		name    string
+		pageKiB uint64
+	}
+	groups := map[group]*guard.Holder{}
+	for _, f := range l.files {
+		pages := f.pages - min(f.pages, f.copied)
+		if len(f.users) > 0 || f.path == "" || pages == 0 {
+			continue
+		}
+		g := group{strings.TrimRight(f.path, "0123456789"), f.pageKiB}
+		if groups[g] == nil {
+			groups[g] = &guard.Holder{Kind: guard.HolderFile, PageKiB: f.pageKiB}
+		}
+		groups[g].Unplaced += pages
+		groups[g].Files = append(groups[g].Files, f.path)
+	}
+	var list []guard.Holder
+	for g, holder := range groups {
+		slices.Sort(holder.Files)
+		if holder.Name = g.name + "*"; len(holder.Files) == 1 {
+			holder.Name = holder.Files[0]
+		}
+		list = append(list, *holder)
+	}
+	slices.SortFunc(list, func(a, b guard.Holder) int { return cmp.Compare(a.Name, b.Name) })
 	return list
 }
 
@@ -156,7 +331,7 @@ func identify(fs sysfs.FS, p sysfs.Process, guests map[int]string) holderKey {
 	}
 	arguments, _ := fs.Arguments(p.PID)
 	switch {
-	case isOVS(p.Name) || len(arguments) > 0 && isOVS(path.Base(arguments[0])):
+	case isOVS(p.Name) || isOVS(path.Base(fs.Program(p.PID))) || runsAsOVS(arguments):
 		who.kind = guard.HolderOVS
 	default:
 		if name, ok := guestName(arguments); ok {
@@ -169,6 +344,15 @@ func identify(fs sysfs.FS, p sysfs.Process, guests map[int]string) holderKey {
 // isOVS recognises Open vSwitch's daemon by its program's name, which Debian
 // lengthens (ovs-vswitchd-dpdk) and the kernel cuts to 15 bytes.
 func isOVS(program string) bool { return strings.HasPrefix(program, "ovs-vswitchd") }
+
+// runsAsOVS recognises it under any name by its arguments: of all programs
+// that talk to Open vSwitch's database it is the one that has huge pages.
+func runsAsOVS(arguments []string) bool {
+	return len(arguments) > 0 && isOVS(path.Base(arguments[0])) || slices.ContainsFunc(arguments, func(argument string) bool {
+		socket, ok := strings.CutPrefix(argument, "unix:")
+		return ok && path.Base(socket) == "db.sock"
+	})
+}
 
 // guestNames returns the names of libvirt's running guests by pid, from the
 // pid files of its QEMU driver. driver.pid among them is the daemon's own.

@@ -61,6 +61,9 @@ func TestKernels(t *testing.T) {
 					t.Errorf("%s does not add up", report)
 				}
 			}
+			for _, report := range host.SizeReport() {
+				got.WriteString(report.String() + "\n")
+			}
 			golden(t, "../testdata/golden/kernels/"+name+".txt", got.String())
 		})
 	}

@@ -176,11 +176,6 @@ func (c *call) judge(deadline time.Time) <-chan outcome {
 		// Leave a part of the time to say it all.
 		deadline = deadline.Add(-c.config.Deadline / 10)
 		AddHolders(c.fs, &host, deadline)
-		// Looking for them took a while, in which pages may have come back.
-		// The later counters belong to the holders, too.
-		if later, err := Survey(c.fs, demand); err == nil {
-			host.Pools = later.Pools
-		}
 		verdicts <- outcome{verdict: guard.Judge(demand, host)}
 		AddNova(c.fs, c.config, &host, deadline)
 		if host.Nova != nil {

@@ -205,7 +205,7 @@ func TestUnreadableHolder(t *testing.T) {
 	if status := f.prepare(); status != exitRefuse {
 		t.Errorf("status %d", status)
 	}
-	const says = "512 of 1024 pages are held by nobody that can be seen (1 process could not be read)"
+	const says = "512 of 1024 pages are held by nobody that can be seen (1 process could not be read: ovs-vswitchd, pid 2974, with 2 GiB)"
 	if got := f.stderr.String(); !strings.Contains(got, says) || f.entries[0].Fields["HUGEGUARD_CAUSE"] != "unaccounted" {
 		t.Errorf("stderr %q, journal %+v", got, f.entries)
 	}
@@ -214,8 +214,13 @@ func TestUnreadableHolder(t *testing.T) {
 // TestCutSurvey: what there was no time to read is said to be so.
 func TestCutSurvey(t *testing.T) {
 	f := newFixture(t, nil)
-	if found := findHolders(f.fs, time.Now().Add(-time.Second)); !found.Cut || len(found.List) > 0 {
-		t.Errorf("%+v", found)
+	host, err := SurveyAll(f.fs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	AddHolders(f.fs, &host, time.Now().Add(-time.Second))
+	if !host.Holders.Cut || len(host.Holders.List) > 0 {
+		t.Errorf("%+v", host.Holders)
 	}
 }
 

@@ -2,7 +2,6 @@ package hook
 
 import (
 	"cmp"
-	"runtime"
 	"slices"
 	"time"
 
@@ -77,11 +76,7 @@ func survey(fs sysfs.FS, partition string, wanted func(guard.Host) []uint64) (gu
 		if !ok {
 			continue
 		}
-		size := guard.SizePool{PageKiB: kib, Reserved: pool.Reserved, Surplus: pool.Surplus, Overcommit: pool.Overcommit}
-		for _, n := range pool.Nodes {
-			size.Nodes = append(size.Nodes, guard.NodePool(n))
-		}
-		host.Pools = append(host.Pools, size)
+		host.Pools = append(host.Pools, sizePool(pool))
 	}
 	return host, nil
 }
@@ -100,12 +95,21 @@ func mountLimit(fs sysfs.FS, mount guard.Mount, all []sysfs.Mount) *guard.PageLi
 	return &limit
 }
 
+func sizePool(pool sysfs.Pool) guard.SizePool {
+	size := guard.SizePool{PageKiB: pool.PageKiB, Reserved: pool.Reserved, Surplus: pool.Surplus, Overcommit: pool.Overcommit}
+	for _, n := range pool.Nodes {
+		size.Nodes = append(size.Nodes, guard.NodePool(n))
+	}
+	return size
+}
+
 // smallestPageKiB is the ordinary page size of most kernels.
 const smallestPageKiB = 4
 
 // AddHolders looks for those who hold huge pages and how far the nodes lie
 // apart, until the deadline at the latest, and adds it to the host. It finds
-// what it can: whatever cannot be read is counted as unreadable.
+// what it can: whatever cannot be read is named as unreadable. Looking takes a
+// while, in which pages come and go, so the host's pools are read again.
 func AddHolders(fs sysfs.FS, host *guard.Host, deadline time.Time) {
 	nodes := make([]int, len(host.Nodes))
 	for i, n := range host.Nodes {
@@ -121,78 +125,5 @@ func AddHolders(fs sysfs.FS, host *guard.Host, deadline time.Time) {
 			host.Nodes[i].Distances[nodes[k]] = d
 		}
 	}
-	holders := findHolders(fs, deadline)
-	host.Holders = &holders
-}
-
-// hugetlbProcesses returns the processes that have huge pages; cut says that
-// not all were read. The kernel takes its time for each, so they are read side
-// by side.
-func hugetlbProcesses(fs sysfs.FS, pids []int, deadline time.Time) (processes []sysfs.Process, cut bool) {
-	type part struct {
-		processes []sysfs.Process
-		cut       bool
-	}
-	parts := make(chan part)
-	workers := min(runtime.GOMAXPROCS(0), 8)
-	for w := range workers {
-		go func() {
-			p := part{cut: true}
-			defer func() {
-				// A panic here would end the hook, and with it the launch.
-				recover()
-				parts <- p
-			}()
-			for i := w; i < len(pids); i += workers {
-				if time.Now().After(deadline) {
-					return
-				}
-				// A process that has ended meanwhile holds nothing any more.
-				if process, err := fs.Process(pids[i]); err == nil && process.HugetlbKiB > 0 {
-					p.processes = append(p.processes, process)
-				}
-			}
-			p.cut = false
-		}()
-	}
-	for range workers {
-		p := <-parts
-		processes = append(processes, p.processes...)
-		cut = cut || p.cut
-	}
-	return processes, cut
-}
-
-// findHolders reads the mappings of every process that has huge pages.
-func findHolders(fs sysfs.FS, deadline time.Time) guard.Holders {
-	var found guard.Holders
-	pids, err := fs.Processes()
-	if err != nil {
-		found.Unreadable = 1
-		return found
-	}
-	processes, cut := hugetlbProcesses(fs, pids, deadline)
-	found.Cut = cut
-	// The largest first, should there be no time for all.
-	slices.SortFunc(processes, func(a, b sysfs.Process) int {
-		return cmp.Or(cmp.Compare(b.HugetlbKiB, a.HugetlbKiB), cmp.Compare(a.PID, b.PID))
-	})
-	guests := guestNames(fs)
-	ledger := ledger{}
-	for _, p := range processes {
-		if time.Now().After(deadline) {
-			found.Cut = true
-			break
-		}
-		mappings, err := fs.Mappings(p.PID)
-		if err != nil {
-			if _, gone := fs.Process(p.PID); gone == nil {
-				found.Unreadable++
-			}
-			continue
-		}
-		ledger.add(identify(fs, p, guests), mappings)
-	}
-	found.List = ledger.holders()
-	return found
+	search(fs, host, deadline)
 }

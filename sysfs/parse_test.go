@@ -73,7 +73,7 @@ func TestParseNUMAMaps(t *testing.T) {
 7f628c800000 interleave:0-1 file=/anon_hugepage\040(deleted) huge anon=2 dirty=2 N12=2 kernelpagesize_kB=1048576
 7fb6a7400000 default file=/hp/k\040(deleted) huge
 7f0000000000 default file=/tmp/huge\040N0\0759 dirty=1 N0=1 kernelpagesize_kB=4
-7f0000001000 default file=/hp/x\012N1\0751 huge dirty=1 N0=1 kernelpagesize_kB=2048
+7f0000001000 default file=/hp/x\012N1\0751 huge dirty=1 mapmax=2 N0=1 kernelpagesize_kB=2048
 7f0000002000 default heap anon=1 dirty=1 N0=1 kernelpagesize_kB=4
 `
 	got, err := parseNUMAMaps(text)
@@ -82,7 +82,7 @@ func TestParseNUMAMaps(t *testing.T) {
 		{Start: 0x7f6653c00000, PageKiB: 2048, Anon: 20, Pages: map[int]uint64{0: 15, 1: 5}},
 		{Start: 0x7f628c800000, PageKiB: 1 << 20, Anon: 2, Pages: map[int]uint64{12: 2}},
 		{Start: 0x7fb6a7400000},
-		{Start: 0x7f0000001000, PageKiB: 2048, Pages: map[int]uint64{0: 1}},
+		{Start: 0x7f0000001000, PageKiB: 2048, MapMax: 2, Pages: map[int]uint64{0: 1}},
 	}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v, %v\nwant %+v", got, err, want)
@@ -99,22 +99,94 @@ func TestAddFiles(t *testing.T) {
 	err := addFiles(mappings, `7f00-7fff rw-s 00200000 00:0f 4711       /dev/hugepages/a  b\040\012c (deleted)
 9f00-9fff rw-p 00000000 00:00 0 
 `)
-	want := []Mapping{{Start: 0x7f00, File: "/dev/hugepages/a  b\\040\nc (deleted)", Device: "00:0f", Inode: 4711, Offset: 2 << 20}, {Start: 0x8f00}, {Start: 0x9f00, Device: "00:00"}}
+	want := []Mapping{{Start: 0x7f00, End: 0x7fff, File: "/dev/hugepages/a  b\\040\nc (deleted)", Device: "00:0f", Inode: 4711, Offset: 2 << 20}, {Start: 0x8f00}, {Start: 0x9f00, End: 0x9fff, Device: "00:00", Private: true}}
 	if err != nil || !reflect.DeepEqual(mappings, want) {
 		t.Errorf("%+v, %v", mappings, err)
 	}
 }
 
+// TestParseSmaps: one touched by two processes, one untouched and not reserved,
+// one that is not of huge pages.
+func TestParseSmaps(t *testing.T) {
+	got, err := parseSmaps(`ffa9000000-ffa9400000 rw-s 00200000 00:16 8291                           /mnt/huge-2M/a: b
+Size:               4096 kB
+KernelPageSize:     2048 kB
+Shared_Hugetlb:     2048 kB
+Private_Hugetlb:       0 kB
+VmFlags: rd wr sh mr mw me ms de ht 
+ffa9800000-ffaa200000 rw-p 00000000 00:0e 8288                           /anon_hugepage (deleted)
+KernelPageSize:     2048 kB
+Shared_Hugetlb:        0 kB
+Private_Hugetlb:       0 kB
+VmFlags: rd wr mr mw me de nr ht 
+00010000-0013f000 r-xp 00000000 00:02 5                                  /init
+KernelPageSize:        4 kB
+Shared_Hugetlb:        0 kB
+VmFlags: rd ex mr mw me
+`)
+	want := []Mapping{
+		{Start: 0xffa9000000, End: 0xffa9400000, File: "/mnt/huge-2M/a: b", Device: "00:16", Inode: 8291, Offset: 2 << 20, PageKiB: 2048, MapMax: 2, Reserve: true, Pages: map[int]uint64{0: 1}},
+		{Start: 0xffa9800000, End: 0xffaa200000, File: "/anon_hugepage (deleted)", Device: "00:0e", Inode: 8288, PageKiB: 2048, Private: true},
+	}
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	for _, bad := range []string{"VmFlags\n", "zz-1 rw-p 0 0:0 0\n", "KernelPageSize: 2 MB\n"} {
+		if got, err := parseSmaps(bad); err == nil {
+			t.Errorf("%q is taken for %+v", bad, got)
+		}
+	}
+}
+
+func TestParseSegments(t *testing.T) {
+	const header = "       key      shmid perms                  size  cpid  lpid nattch   uid   gid  cuid  cgid      atime      dtime      ctime                   rss                  swap\n"
+	got, err := parseSegments(header + "         0          5   600               8388608   120   120      0     0     0     0     0 1 2 3 4194304 0\n")
+	if want := []Segment{{ID: 5, Creator: 120, Bytes: 8 << 20, Resident: 4 << 20}}; err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if got, err := parseSegments(header); got != nil || err != nil {
+		t.Errorf("no segments: %+v, %v", got, err)
+	}
+	for _, bad := range []string{"0 5\n", "0 x 600 1 1 1 0 0 0 0 0 0 0 0 0 0\n"} {
+		if got, err := parseSegments(header + bad); err == nil {
+			t.Errorf("%q is taken for %+v", bad, got)
+		}
+	}
+}
+
+func TestParseUnit(t *testing.T) {
+	const id = "3f2a9c1b2d4e5f60718293a4b5c6d7e8f90123456789abcdef0123456789abcd"
+	for text, want := range map[string]string{
+		"0::/system.slice/vpp.service\n":                                               "vpp.service",
+		"0::/system.slice/ovs-vswitchd.service/sub\n":                                  "ovs-vswitchd.service",
+		"0::/user.slice/user-0.slice/session-4.scope\n":                                "session-4.scope",
+		"0::/user.slice/user-1.slice/user@1.service/app.slice/q.service\n":             "q.service",
+		"0::/system.slice/docker-" + id + ".scope/system.slice/in.service\n":           "container 3f2a9c1b2d4e",
+		"0::/machine.slice/libpod-" + id + ".scope/container\n":                        "container 3f2a9c1b2d4e",
+		"0::/kubepods.slice/kubepods-pod1.slice/cri-containerd-" + id + ".scope\n":     "container 3f2a9c1b2d4e",
+		"12:hugetlb:/docker/" + id + "\n1:name=systemd:/docker/" + id + "\n":           "container 3f2a9c1b2d4e",
+		"5:memory:/system.slice/not.service\n1:name=systemd:/system.slice/b.service\n": "b.service",
+		"0::/\n":                             "",
+		"":                                   "",
+		"0::\nx\n:":                          "",
+		"0::/docker-" + id[:40] + ".scope\n": "docker-" + id[:40] + ".scope",
+	} {
+		if got := parseUnit(text); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+}
+
 func TestParseStatus(t *testing.T) {
-	name, kib, err := parseStatus("Name:\tovs-vswitchd\nUmask:\t0022\nHugetlbPages:\t  524288 kB\n")
+	name, kib, _, err := parseStatus("Name:\tovs-vswitchd\nUmask:\t0022\nHugetlbPages:\t  524288 kB\n")
 	if name != "ovs-vswitchd" || kib != 524288 || err != nil {
 		t.Errorf("%q, %d, %v", name, kib, err)
 	}
-	if name, kib, err = parseStatus("Name:\tkthreadd\nState:\tS\n"); name != "kthreadd" || kib != 0 || err != nil {
+	if name, kib, _, err = parseStatus("Name:\tkthreadd\nState:\tS\n"); name != "kthreadd" || kib != 0 || err != nil {
 		t.Errorf("kernel thread: %q, %d, %v", name, kib, err)
 	}
 	// The kernel prints a newline in a name as \n, so no name is a second line.
-	if name, kib, err = parseStatus("Name:\tx\\n\\\\nHuge:\t9\nHugetlbPages:\t 0 kB\n"); name != "x\n\\nHuge:\t9" || kib != 0 || err != nil {
+	if name, kib, _, err = parseStatus("Name:\tx\\n\\\\nHuge:\t9\nHugetlbPages:\t 0 kB\n"); name != "x\n\\nHuge:\t9" || kib != 0 || err != nil {
 		t.Errorf("forged: %q, %d, %v", name, kib, err)
 	}
 }
@@ -126,6 +198,9 @@ func FuzzParsers(f *testing.F) {
 	f.Add("0-3,8\n")
 	f.Add("7f00-7fff rw-s 00000000 00:0f 4711 /x\n")
 	f.Add("10 20\n")
+	f.Add("7f00-7fff rw-s 00000000 00:0f 4711 /x\nKernelPageSize:     2048 kB\nShared_Hugetlb:  2048 kB\nVmFlags: rd ht nr\n")
+	f.Add("key shmid size rss\n0 5 2097152 2097152\n")
+	f.Add("0::/system.slice/a.service\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		mappings, err := parseNUMAMaps(text)
 		if err == nil {
@@ -133,7 +208,10 @@ func FuzzParsers(f *testing.F) {
 		}
 		_, _ = parseMounts(text)
 		_ = parseOwnCgroup(text, "cpuset")
-		_, _, _ = parseStatus(text)
+		_, _, _, _ = parseStatus(text)
+		_, _ = parseSmaps(text)
+		_, _ = parseSegments(text)
+		parseUnit(text)
 		_, _ = parseDistances(text)
 		_, _ = parsePageSize([]byte(text))
 		if list, err := parseList(text); err == nil {

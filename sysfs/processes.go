@@ -86,7 +86,7 @@ type Mapping struct {
 	Private bool           // MAP_PRIVATE: what it writes to are copies of its own
 	Anon    uint64         // how many of its pages are such copies
 	MapMax  uint64         // how many page tables at the most have one of its pages, 0 and 1 both being its own alone
-	Lazy    bool           // MAP_NORESERVE: nothing was promised to it; only Reservations looks
+	Reserve bool           // its pages were promised to it, no MAP_NORESERVE; only Reservations looks
 	Pages   map[int]uint64 // pages that this process has touched, by node
 }
 

@@ -20,9 +20,8 @@ func (f FS) smaps(pid int) ([]Mapping, error) {
 	return mappings, nil
 }
 
-// Reservations fills in what [FS.Mappings] leaves open of mappings that have
-// no page yet: their page size, and whether anything was promised to them at
-// all. The kernel walks all page tables of the process once more for it.
+// Reservations fills in what [FS.Mappings] leaves open: the page size of those
+// that have no page yet, and whether their pages were promised. The kernel walks all page tables of the process once more for it.
 func (f FS) Reservations(pid int, mappings []Mapping) error {
 	known, err := f.smaps(pid)
 	if err != nil {
@@ -35,7 +34,7 @@ func (f FS) Reservations(pid int, mappings []Mapping) error {
 	for i := range mappings {
 		m := &mappings[i]
 		if k, ok := byStart[m.Start]; ok && k.End == m.End {
-			m.PageKiB, m.Lazy = k.PageKiB, k.Lazy
+			m.PageKiB, m.Reserve = k.PageKiB, k.Reserve
 		}
 	}
 	return nil
@@ -87,7 +86,7 @@ func parseSmaps(text string) ([]Mapping, error) {
 			if !strings.Contains(flags, " ht ") || m.PageKiB == 0 {
 				continue
 			}
-			m.Lazy = strings.Contains(flags, " nr ")
+			m.Reserve = !strings.Contains(flags, " nr ")
 			if pages := kib / m.PageKiB; pages > 0 {
 				m.Pages = map[int]uint64{0: pages}
 				if m.Private {

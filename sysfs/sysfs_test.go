@@ -72,7 +72,7 @@ func TestIncident(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	check(t, "process", vswitchd, sysfs.Process{PID: 2974, Name: "ovs-vswitchd", HugetlbKiB: 1024 * 2048})
+	check(t, "process", vswitchd, sysfs.Process{PID: 2974, Name: "ovs-vswitchd", Memory: true, HugetlbKiB: 1024 * 2048})
 	mappings, err := host.Mappings(2974)
 	if err != nil {
 		t.Fatal(err)

@@ -115,7 +115,7 @@ func readStatus(cmd *cobra.Command, fs sysfs.FS, o install.Options) (status, err
 	deadline := time.Now().Add(holdersDeadline)
 	hook.AddHolders(fs, &host, deadline)
 	hook.AddNova(fs, config, &host, deadline)
-	s.Pools, s.Unreadable, s.Cut = host.Report(), host.Holders.Unreadable, host.Holders.Cut
+	s.Pools, s.Unreadable, s.Cut = host.Report(), len(host.Holders.Unreadable), host.Holders.Cut
 	s.Nova = host.NovaReport("")
 	return s, nil
 }

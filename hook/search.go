@@ -1,0 +1,330 @@
+package hook
+
+import (
+	"cmp"
+	"errors"
+	"io/fs"
+	"runtime"
+	"slices"
+	"strconv"
+	"time"
+
+	"hugeguard/guard"
+	"hugeguard/sysfs"
+)
+
+// finder is one look for those who hold huge pages.
+type finder struct {
+	sysfs.FS
+	host     *guard.Host
+	deadline time.Time
+	guests   map[int]string
+	known    map[int]holderKey // by pid, those who were identified
+	ledger   ledger
+	found    guard.Holders
+}
+
+// searches is how often it is looked again while the pools change.
+const searches = 3
+
+// search finds the holders of the pools that host has, and leaves the pools as
+// they are when it is done.
+func search(root sysfs.FS, host *guard.Host, deadline time.Time) {
+	for range searches {
+		f := finder{FS: root, host: host, deadline: deadline, known: map[int]holderKey{}}
+		f.run()
+		host.Holders = &f.found
+		if !f.refresh() || f.late() {
+			return
+		}
+	}
+}
+
+// refresh reads the host's pools again and says whether pages came or went.
+func (f *finder) refresh() (changed bool) {
+	nodes := make([]sysfs.Node, len(f.host.Nodes))
+	for i, n := range f.host.Nodes {
+		nodes[i].ID = n.ID
+	}
+	pools := slices.Clone(f.host.Pools)
+	for i, old := range pools {
+		now, ok, err := f.Pool(old.PageKiB, nodes)
+		if err != nil || !ok {
+			continue
+		}
+		pools[i] = sizePool(now)
+		changed = changed || !slices.Equal(old.Nodes, pools[i].Nodes) || old.Reserved != pools[i].Reserved
+	}
+	f.host.Pools = pools
+	return changed
+}
+
+func (f *finder) late() bool { return time.Now().After(f.deadline) }
+
+// view is what one process shows.
+type view struct {
+	sysfs.Process
+	mappings []sysfs.Mapping
+	files    []sysfs.File // that it maps or has open
+	partly   bool         // not all of it could be seen
+}
+
+func (f *finder) run() {
+	pids, err := f.Processes()
+	if err != nil {
+		f.found.Unreadable = []guard.Process{{}}
+		return
+	}
+	processes := f.read(pids)
+	// The largest first, should there be no time for all.
+	slices.SortFunc(processes, func(a, b sysfs.Process) int {
+		return cmp.Or(cmp.Compare(b.HugetlbKiB, a.HugetlbKiB), cmp.Compare(a.PID, b.PID))
+	})
+	f.guests = guestNames(f.FS)
+	views := make([]view, len(processes))
+	for i, p := range processes {
+		views[i].Process = p
+		if p.HugetlbKiB == 0 {
+			continue
+		}
+		if f.late() {
+			f.found.Cut = true
+			break
+		}
+		if views[i].mappings, err = f.Mappings(p.PID); err != nil {
+			f.unreadable(p)
+		}
+	}
+	f.enter(views)
+	// Nearly always that is all. Where pages are missing still, they are in
+	// files that nobody maps, or whose pages none of those who use them has
+	// touched; where some are reserved, somebody may have touched none yet.
+	missing, reserved := f.missing(), f.reserved()
+	if missing || reserved {
+		f.lookCloser(views, missing, reserved)
+	}
+	f.found.List = append(f.ledger.holders(), f.ledger.leftover()...)
+	if missing {
+		f.addSegments()
+	}
+	for i := range f.found.List {
+		if h := &f.found.List[i]; h.Kind == guard.HolderProcess || h.Kind == guard.HolderOVS {
+			h.Unit, _ = f.Unit(h.PID)
+		}
+	}
+}
+
+// lookCloser fills the ledger anew with what takes more time to see: who maps
+// or opens huge pages without having touched them, and the files on the mounts.
+func (f *finder) lookCloser(views []view, missing, reserved bool) {
+	all, err := f.Mounts()
+	if err != nil {
+		f.found.Cut = true
+	}
+	mounts := all.Hugetlb
+	views = sideBySide(f, views, func(v view) (view, bool) {
+		f.look(&v, mounts, missing, reserved)
+		return v, len(v.mappings) > 0 || len(v.files) > 0 || v.partly
+	})
+	// The answers come in no order, and owners are chosen by their pids.
+	slices.SortFunc(views, func(a, b view) int { return cmp.Compare(a.PID, b.PID) })
+	f.ledger = ledger{}
+	f.enter(views)
+	for _, v := range views {
+		if v.partly {
+			f.unreadable(v.Process)
+		}
+	}
+	if !missing {
+		return
+	}
+	for _, m := range mounts {
+		files, err := f.Files(m.Path, f.deadline)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			f.found.Cut = true
+		}
+		for _, file := range files {
+			f.ledger.measure(file, nil)
+		}
+	}
+}
+
+// look sees what a process has without having touched it. What is not there
+// is no loss: the process has ended, or the host was captured without it.
+func (f *finder) look(v *view, mounts []sysfs.Mount, missing, reserved bool) {
+	note := func(err error) { v.partly = v.partly || err != nil && !errors.Is(err, fs.ErrNotExist) }
+	if v.HugetlbKiB == 0 {
+		huge, err := f.MapsHuge(v.PID, mounts)
+		if err == nil && huge {
+			v.mappings, err = f.Mappings(v.PID)
+		}
+		note(err)
+	}
+	if reserved && slices.ContainsFunc(v.mappings, hasRoom) {
+		note(f.Reservations(v.PID, v.mappings))
+	}
+	for _, m := range v.mappings {
+		if hasRoom(m) && !m.Private {
+			// Without the right to follow that link there is still the fd.
+			if file, ok, err := f.MappedFile(v.PID, m); err == nil && ok {
+				v.files = append(v.files, file)
+			}
+		}
+	}
+	if !missing {
+		return
+	}
+	open, err := f.OpenFiles(v.PID, mounts)
+	note(err)
+	v.files = append(v.files, open...)
+}
+
+// hasRoom says whether a process has touched less than it maps.
+func hasRoom(m sysfs.Mapping) bool {
+	var touched uint64
+	for _, n := range m.Pages {
+		touched += n
+	}
+	return touched == 0 || touched < mappedPages(m)
+}
+
+// read returns the processes that have memory. The kernel takes its time for
+// each, so they are read side by side.
+func (f *finder) read(pids []int) []sysfs.Process {
+	return sideBySide(f, pids, func(pid int) (sysfs.Process, bool) {
+		// A process that has ended meanwhile holds nothing any more.
+		p, err := f.Process(pid)
+		return p, err == nil && p.Memory
+	})
+}
+
+// sideBySide asks about each of a list until the deadline, and returns the
+// answers that are any, in no order.
+func sideBySide[In, Out any](f *finder, list []In, ask func(In) (Out, bool)) []Out {
+	type part struct {
+		answers []Out
+		cut     bool
+	}
+	parts := make(chan part)
+	workers := min(runtime.GOMAXPROCS(0), 8)
+	for w := range workers {
+		go func() {
+			p := part{cut: true}
+			defer func() {
+				// A panic here would end the hook, and with it the launch.
+				recover()
+				parts <- p
+			}()
+			for i := w; i < len(list); i += workers {
+				if f.late() {
+					return
+				}
+				if answer, ok := ask(list[i]); ok {
+					p.answers = append(p.answers, answer)
+				}
+			}
+			p.cut = false
+		}()
+	}
+	var answers []Out
+	for range workers {
+		p := <-parts
+		answers = append(answers, p.answers...)
+		f.found.Cut = f.found.Cut || p.cut
+	}
+	return answers
+}
+
+// unreadable notes a process that would not show what it holds, unless it has
+// ended.
+func (f *finder) unreadable(p sysfs.Process) {
+	if now, err := f.Process(p.PID); err != nil || !now.Memory {
+		return
+	}
+	if !slices.ContainsFunc(f.found.Unreadable, func(known guard.Process) bool { return known.PID == p.PID }) {
+		f.found.Unreadable = append(f.found.Unreadable, guard.Process{Name: p.Name, PID: p.PID, HugetlbKiB: p.HugetlbKiB})
+	}
+}
+
+// who identifies a process.
+func (f *finder) who(p sysfs.Process) holderKey {
+	who, ok := f.known[p.PID]
+	if !ok {
+		who = identify(f.FS, p, f.guests)
+		f.known[p.PID] = who
+	}
+	return who
+}
+
+// enter enters what processes show into the ledger.
+func (f *finder) enter(views []view) {
+	for _, v := range views {
+		if len(v.mappings) == 0 && len(v.files) == 0 {
+			continue
+		}
+		who := f.who(v.Process)
+		f.ledger.add(who, v.mappings)
+		for _, file := range v.files {
+			f.ledger.measure(file, &who)
+		}
+	}
+}
+
+// unaccounted is how many pages of a size in KiB are taken and not seen with
+// any of some holders, on whichever node.
+func (f *finder) unaccounted(pageKiB uint64, holders []guard.Holder) uint64 {
+	var left uint64
+	for _, p := range f.host.Pools {
+		if p.PageKiB != pageKiB {
+			continue
+		}
+		for _, n := range p.Nodes {
+			left += n.Total - min(n.Total, n.Free)
+		}
+	}
+	for _, h := range holders {
+		if h.PageKiB != pageKiB {
+			continue
+		}
+		left -= min(left, h.Unplaced)
+		for _, n := range h.Pages {
+			left -= min(left, n)
+		}
+	}
+	return left
+}
+
+// missing says whether pages are taken that were not yet seen with anybody.
+func (f *finder) missing() bool {
+	holders := f.ledger.holders()
+	return slices.ContainsFunc(f.host.Pools, func(p guard.SizePool) bool { return f.unaccounted(p.PageKiB, holders) > 0 })
+}
+
+// addSegments adds the System V segments that nobody has attached. The kernel
+// does not say which of them are of huge pages: only one that is made of whole
+// pages, as many as are missing or fewer, is taken for one.
+func (f *finder) addSegments() {
+	segments, err := f.Segments()
+	if err != nil {
+		f.found.Cut = true
+	}
+	for _, s := range segments {
+		if s.Attached > 0 || s.Resident == 0 {
+			continue
+		}
+		for _, p := range f.host.Pools {
+			page := p.PageKiB * 1024
+			if pages := s.Resident / page; s.Resident%page == 0 && pages <= f.unaccounted(p.PageKiB, f.found.List) {
+				id := strconv.FormatUint(s.ID, 10)
+				f.found.List = append(f.found.List, guard.Holder{
+					Kind: guard.HolderFile, Name: "System V segment " + id, Segment: id, PageKiB: p.PageKiB, Unplaced: pages})
+				break
+			}
+		}
+	}
+}
+
+// reserved says whether pages are promised to somebody.
+func (f *finder) reserved() bool {
+	return slices.ContainsFunc(f.host.Pools, func(p guard.SizePool) bool { return p.Reserved > 0 })
+}
