@@ -62,9 +62,9 @@ func removal(host Host, holders []Holder) []string {
 			lines = append(lines, "ipcrm -m "+h.Segment)
 		default:
 			for files := range slices.Chunk(h.Files, maxFiles) {
-				command := "rm --"
+				command := "rm"
 				if !sure {
-					command = "fuser -v --"
+					command = "fuser -v"
 				}
 				for _, file := range files {
 					command += " " + shellWord(file)
@@ -79,31 +79,32 @@ func removal(host Host, holders []Holder) []string {
 // maxFiles is how many files one command names.
 const maxFiles = 20
 
-// shellWord quotes a file's name for a POSIX shell. One with characters that
-// could act on a terminal gets the form that bash and, since 2024, POSIX
-// know.
+// shellWord quotes a file's name for a POSIX shell, so that nothing in it acts
+// on a terminal.
 func shellWord(name string) string {
 	plain := func(r rune) bool {
 		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/._-+:@%,=", r)
 	}
-	if strings.IndexFunc(name, func(r rune) bool { return !plain(r) }) < 0 {
-		return name
-	}
-	var b strings.Builder
-	for i := range len(name) {
-		switch c := name[i]; {
-		case c == '\'' || c == '\\':
-			b.WriteString("\\" + string(rune(c)))
-		case c < 0x20 || c > 0x7e:
-			fmt.Fprintf(&b, `\x%02x`, c)
-		default:
-			b.WriteByte(c)
+	odd := func(r rune) bool { return r < ' ' || r > '~' }
+	quote := func(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
+	switch {
+	case strings.IndexFunc(name, odd) >= 0:
+		var format strings.Builder
+		for i := range len(name) {
+			switch c := name[i]; {
+			case c == '%' || c == '\\':
+				format.Write([]byte{c, c})
+			case odd(rune(c)):
+				fmt.Fprintf(&format, `\%03o`, c)
+			default:
+				format.WriteByte(c)
+			}
 		}
+		return `"$(printf ` + quote(format.String()) + `)"`
+	case strings.IndexFunc(name, func(r rune) bool { return !plain(r) }) >= 0:
+		return quote(name)
 	}
-	if quoted := b.String(); quoted != name {
-		return "$'" + quoted + "'"
-	}
-	return "'" + name + "'"
+	return name
 }
 
 // growth returns the commands that set up as many more pages as are missing

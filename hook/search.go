@@ -309,12 +309,11 @@ func (f *finder) addSegments() {
 		f.found.Cut = true
 	}
 	for _, s := range segments {
-		if s.Attached > 0 || s.Resident == 0 {
+		if s.Attached > 0 {
 			continue
 		}
 		for _, p := range f.host.Pools {
-			page := p.PageKiB * 1024
-			if pages := s.Resident / page; s.Resident%page == 0 && pages <= f.unaccounted(p.PageKiB, f.found.List) {
+			if pages, ok := s.Pages(p.PageKiB, f.host.BasePageKiB); ok && pages <= f.unaccounted(p.PageKiB, f.found.List) {
 				id := strconv.FormatUint(s.ID, 10)
 				f.found.List = append(f.found.List, guard.Holder{
 					Kind: guard.HolderFile, Name: "System V segment " + id, Segment: id, PageKiB: p.PageKiB, Unplaced: pages})

@@ -198,9 +198,29 @@ type Segment struct {
 	Creator  int    // pid of the process that made it
 	Attached uint64 // how many mappings it has
 	Bytes    uint64
-	// Resident is how many bytes of it have memory; for one of huge pages the
-	// kernel counts those of its pages that are in use.
-	Resident uint64
+	Resident uint64 // how many bytes of it have memory, as the kernel says: see Pages
+}
+
+// Pages is how many pages of a size in KiB a segment has, if it is made of
+// such; ok is false where it cannot be. baseKiB is the ordinary page size.
+//
+// The kernel multiplies what it counts by the page's size (shm_add_rss_swap),
+// and counts huge pages up to Linux 6.6, ordinary ones since. Where both can
+// be meant the smaller number is returned, but for a segment that is full.
+func (s Segment) Pages(pageKiB, baseKiB uint64) (pages uint64, ok bool) {
+	page := pageKiB * 1024
+	if page == 0 || s.Resident == 0 || s.Resident%page != 0 {
+		return 0, false
+	}
+	size := s.Bytes / page
+	if s.Bytes%page != 0 {
+		size++
+	}
+	pages = s.Resident / page
+	if each := pageKiB / max(baseKiB, 1); pages != size && each > 0 && pages%each == 0 {
+		pages /= each
+	}
+	return pages, pages <= size
 }
 
 // Segments returns the System V shared memory segments of this IPC namespace,

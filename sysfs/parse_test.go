@@ -154,6 +154,31 @@ func TestParseSegments(t *testing.T) {
 	}
 }
 
+// TestSegmentPages: as Linux 6.1 and 6.18 print 3 of 4 pages, and what is no
+// huge page.
+func TestSegmentPages(t *testing.T) {
+	const mib = 1 << 20
+	for _, test := range []struct {
+		bytes, resident, pages uint64
+		ok                     bool
+	}{
+		{8 * mib, 6 * mib, 3, true},
+		{8 * mib, 3 << 30, 3, true},
+		{8*mib - 1, 8 * mib, 4, true},
+		{1 << 30, 1 << 30, 512, true},
+		{2 << 30, 1 << 30, 1, true},
+		{8 * mib, 0, 0, false},
+		{8 * mib, 5 * mib, 2, false},
+		{8 * mib, 10 * mib, 5, false},
+		{56, 4096, 0, false},
+	} {
+		pages, ok := Segment{Bytes: test.bytes, Resident: test.resident}.Pages(2048, 4)
+		if ok != test.ok || ok && pages != test.pages {
+			t.Errorf("%d of %d bytes: %d, %v", test.resident, test.bytes, pages, ok)
+		}
+	}
+}
+
 func TestParseUnit(t *testing.T) {
 	const id = "3f2a9c1b2d4e5f60718293a4b5c6d7e8f90123456789abcdef0123456789abcd"
 	for text, want := range map[string]string{

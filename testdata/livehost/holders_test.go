@@ -9,7 +9,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -17,6 +18,8 @@ const (
 	holderKindEnv  = "HUGEGUARD_LIVEHOST_HOLD_KIND"
 
 	pageBytes = 2 << 20
+
+	shmHugetlb = 0o4000 // SHM_HUGETLB of <linux/shm.h>
 )
 
 // How a holder has its pages.
@@ -24,6 +27,9 @@ const (
 	touched  = "touched"  // an anonymous mapping, every page written to
 	reserved = "reserved" // the same, mapped only: the kernel has promised the pages
 	file     = "file"     // pages of a file on the mount, which stays when the holder ends
+	mapped   = "mapped"   // a mapping of that file, none of whose pages it has touched
+	memfd    = "memfd"    // a memfd whose pages were written to and which is not mapped any more
+	sysv     = "sysv"     // a System V segment, which stays when the holder ends
 )
 
 // runHolder is the holder's side of scene.hold: it takes its pages, says so and waits for the end of
@@ -33,35 +39,58 @@ func runHolder() int {
 	if err != nil {
 		return fail("%v", err)
 	}
-	fd, flags := -1, syscall.MAP_PRIVATE|syscall.MAP_ANON|syscall.MAP_HUGETLB
-	if os.Getenv(holderKindEnv) == file {
-		f, err := os.Create(filepath.Join(hugetlbfs, "leftover"))
-		if err != nil {
-			return fail("%v", err)
+	kind := os.Getenv(holderKindEnv)
+	fd, flags, id := -1, unix.MAP_SHARED, 0
+	var mem []byte
+	switch kind {
+	case sysv:
+		id, err = unix.SysvShmGet(unix.IPC_PRIVATE, pages*pageBytes, unix.IPC_CREAT|0o600|shmHugetlb)
+		if err == nil {
+			mem, err = unix.SysvShmAttach(id, 0, 0)
 		}
-		fd, flags = int(f.Fd()), syscall.MAP_SHARED
-		if err := f.Truncate(int64(pages) * pageBytes); err != nil {
-			return fail("%v", err)
-		}
+	case file, mapped:
+		fd, err = unix.Open(leftover, unix.O_RDWR|unix.O_CREAT|unix.O_CLOEXEC, 0o600)
+	case memfd:
+		fd, err = unix.MemfdCreate("parked", unix.MFD_CLOEXEC|unix.MFD_HUGETLB|unix.MFD_HUGE_2MB)
+	default:
+		flags = unix.MAP_PRIVATE | unix.MAP_ANON | unix.MAP_HUGETLB
 	}
-	mem, err := syscall.Mmap(fd, 0, pages*pageBytes, syscall.PROT_READ|syscall.PROT_WRITE, flags)
+	if err == nil && fd >= 0 {
+		err = unix.Ftruncate(fd, int64(pages)*pageBytes)
+	}
+	if err == nil && mem == nil {
+		mem, err = unix.Mmap(fd, 0, pages*pageBytes, unix.PROT_READ|unix.PROT_WRITE, flags)
+	}
 	if err != nil {
-		return fail("mmap of %d huge pages: %v", pages, err)
+		return fail("%s, %d huge pages: %v", kind, pages, err)
 	}
-	if os.Getenv(holderKindEnv) != reserved {
+	if kind != reserved && kind != mapped {
 		for i := 0; i < len(mem); i += pageBytes {
 			mem[i] = 1
 		}
 	}
-	fmt.Println("holding")
+	switch kind {
+	case memfd:
+		err = unix.Munmap(mem)
+	case mapped:
+		err = unix.Close(fd) // as a vhost-user back end does
+	}
+	if err != nil {
+		return fail("%v", err)
+	}
+	fmt.Println("holding", id)
 	io.Copy(io.Discard, os.Stdin)
 	return 0
 }
 
+// leftover is the file of a holder of kind file.
+var leftover = filepath.Join(hugetlbfs, "rtemap_0")
+
 // holder is a plain process that holds huge pages.
 type holder struct {
-	cmd   *exec.Cmd
-	stdin io.Closer
+	cmd     *exec.Cmd
+	stdin   io.Closer
+	segment string // the id of its System V segment
 }
 
 // hold starts a process of that name which takes that many pages, and returns when it has them.
@@ -82,9 +111,11 @@ func (s *scene) hold(name, kind string, pages int) *holder {
 	s.must(h.cmd.Start())
 	s.t.Cleanup(h.release)
 	line, err := bufio.NewReader(out).ReadString('\n')
-	if strings.TrimSpace(line) != "holding" {
+	says := strings.Fields(line)
+	if len(says) != 2 || says[0] != "holding" {
 		s.t.Fatalf("the holder says %q (%v)", line, err)
 	}
+	h.segment = says[1]
 	return h
 }
 
