@@ -230,7 +230,7 @@ func (r reservation) String() string {
 func (h Host) reservations() []reservation {
 	counts := map[nova.Pool]uint64{}
 	if h.Holders != nil {
-		for _, holder := range h.Holders.List {
+		for _, holder := range h.settle(h.Holders.List) {
 			if holder.Kind != HolderOVS && holder.Kind != HolderProcess {
 				continue
 			}

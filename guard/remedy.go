@@ -53,7 +53,6 @@ func (n *Nova) Edit() string {
 // removal returns the commands that delete leftover files: only where all
 // processes could be asked whether they use them, else the command that asks.
 func removal(host Host, holders []Holder) []string {
-	sure := len(host.Holders.Unreadable) == 0 && !host.Holders.Cut
 	var lines []string
 	for _, h := range holders {
 		switch {
@@ -63,7 +62,7 @@ func removal(host Host, holders []Holder) []string {
 		default:
 			for files := range slices.Chunk(h.Files, maxFiles) {
 				command := "rm"
-				if !sure {
+				if len(host.Holders.Unreadable) > 0 || host.Holders.Cut {
 					command = "fuser -v"
 				}
 				for _, file := range files {
