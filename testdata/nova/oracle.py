@@ -1,0 +1,96 @@
+# What Debian's Nova says: of configurations (read), or of where an instance goes (place).
+import json
+import os
+import re
+import sys
+from xml.etree import ElementTree
+
+import nova.conf
+from nova import objects
+from nova.virt import hardware
+
+
+def reserved(arguments, files, dirs):
+    """What nova-compute reserves, as it is started with arguments and finds default files and directories."""
+    nova.conf.CONF(arguments, project='nova', prog='nova-compute', version='1',
+                   default_config_files=files, default_config_dirs=dirs)
+    return hardware.numa_get_reserved_huge_pages()
+
+
+def read():
+    """Answers each case on a line: {"arguments", "files", "dirs"}."""
+    for line in sys.stdin:
+        case = json.loads(line)
+        try:
+            pools = reserved(case['arguments'], case['files'], case['dirs'])
+            answer = {'pools': [[node, size, count] for node, sizes in pools.items() for size, count in sizes.items()]}
+        except Exception as e:
+            answer = {'error': type(e).__name__}
+        print(json.dumps(answer))
+
+
+def cpus(text):
+    found = set()
+    for part in text.split(','):
+        first, _, last = part.partition('-')
+        found.update(range(int(first), int(last or first) + 1))
+    return found
+
+
+def host(root, pages_reserved):
+    """The host as nova-compute shows it to the scheduler before it counts instances."""
+    cells = []
+    nodes = os.path.join(root, 'sys/devices/system/node')
+    for name in sorted(os.listdir(nodes)):
+        if not re.fullmatch(r'node\d+', name):
+            continue
+        node = int(name[4:])
+
+        def value(file):
+            with open(os.path.join(nodes, name, file)) as f:
+                return f.read().strip()
+        total = int(re.search(r'MemTotal:\s+(\d+) kB', value('meminfo')).group(1))
+        pages = []
+        for size in sorted(int(d[len('hugepages-'):-len('kB')]) for d in os.listdir(os.path.join(nodes, name, 'hugepages'))):
+            pages.append(objects.NUMAPagesTopology(
+                size_kb=size, total=int(value('hugepages/hugepages-%dkB/nr_hugepages' % size)), used=0,
+                reserved=pages_reserved.get(node, {}).get(size, 0)))
+        small = total - sum(p.size_kb * p.total for p in pages)
+        pages.insert(0, objects.NUMAPagesTopology(size_kb=4, total=small // 4, used=0, reserved=0))
+        cpuset = cpus(value('cpulist'))
+        cells.append(objects.NUMACell(
+            id=node, cpuset=cpuset, pcpuset=set(), memory=total // 1024, cpu_usage=0, memory_usage=0, pinned_cpus=set(),
+            siblings=[{cpu} for cpu in cpuset], mempages=pages, socket=0,
+            network_metadata=objects.NetworkMetadata(physnets=set(), tunneled=False)))
+    return objects.NUMATopology(cells=cells)
+
+
+def instance(file):
+    """A domain as Nova knows the instance: its cells on the nodes that they are bound to."""
+    domain = next(ElementTree.parse(file).getroot().iter('domain'))
+    bound = {m.get('cellid'): int(m.get('nodeset')) for m in domain.iter('memnode')}
+    cells = []
+    for cell in domain.iter('cell'):
+        cells.append(objects.InstanceNUMACell(
+            id=bound[cell.get('id')], cpuset=cpus(cell.get('cpus')), pcpuset=set(), memory=int(cell.get('memory')) // 1024,
+            pagesize=int(next(domain.iter('page')).get('size')), cpu_policy=None))
+    return objects.InstanceNUMATopology(cells=cells)
+
+
+def place(root, domain):
+    """Answers each case on a line, {"conf", "nodes"}: the nodes, among those, that Nova gives to a domain's cells, or null."""
+    running = os.path.join(root, 'run/libvirt/qemu')
+    instances = [instance(os.path.join(running, file)) for file in os.listdir(running) if file.endswith('.xml')]
+    limits = objects.NUMATopologyLimits(cpu_allocation_ratio=16.0, ram_allocation_ratio=1.5)
+    for line in sys.stdin:
+        case = json.loads(line)
+        topology = host(root, reserved([], [case['conf']], []))
+        for i in instances:
+            topology = hardware.numa_usage_from_instance_numa(topology, i)
+        topology.cells = [cell for cell in topology.cells if cell.id in case['nodes']]
+        found = hardware.numa_fit_instance_to_host(topology, instance(domain), limits=limits)
+        print(json.dumps(found and [cell.id for cell in found.cells]))
+
+
+objects.register_all()
+{'read': read, 'place': place}[sys.argv[1]](*sys.argv[2:])
