@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"hugeguard/guard/nova"
+	"hugeguard/guard/ovs"
 )
 
 // Nova is what a host's nova-compute is told of huge pages, and which
@@ -225,19 +226,19 @@ func (r reservation) String() string {
 }
 
 // reservations is the whole of what Nova is to reserve on this host: what
-// others than guests hold, and at least what it reserves now. Guests without
-// Nova's metadata are not in it: they are to go, or to become instances.
+// others than guests hold, for Open vSwitch at least what it was told to take,
+// and in all at least what Nova reserves now. Guests without Nova's metadata
+// are not in it: they are to go, or to become instances.
 func (h Host) reservations() []reservation {
 	counts := map[nova.Pool]uint64{}
-	if h.Holders != nil {
-		for _, holder := range h.settle(h.Holders.List) {
-			if holder.Kind != HolderOVS && holder.Kind != HolderProcess {
-				continue
-			}
-			for node, pages := range holder.Pages {
-				counts[nova.Pool{Node: node, PageKiB: holder.PageKiB}] += pages
-			}
+	own := h.share(HolderOVS)
+	for _, pools := range []map[nova.Pool]uint64{own, h.share(HolderProcess)} {
+		for pool, pages := range pools {
+			counts[pool] += pages
 		}
+	}
+	for pool, pages := range h.told() {
+		counts[pool] += minus(pages, own[pool])
 	}
 	if h.Nova.known() {
 		for pool, count := range h.Nova.Reserved {
@@ -254,6 +255,52 @@ func (h Host) reservations() []reservation {
 		return cmp.Or(cmp.Compare(a.PageKiB, b.PageKiB), cmp.Compare(a.Node, b.Node))
 	})
 	return all
+}
+
+// share is what holders of one kind have, all of them together.
+func (h Host) share(kind HolderKind) map[nova.Pool]uint64 {
+	held := map[nova.Pool]uint64{}
+	if h.Holders == nil {
+		return held
+	}
+	for _, holder := range h.Holders.List {
+		if holder.Kind == kind {
+			for node, pages := range holder.Pages {
+				held[nova.Pool{Node: node, PageKiB: holder.PageKiB}] += pages
+			}
+		}
+	}
+	return held
+}
+
+// told is what Open vSwitch was told to take on each node, in pages; nil where
+// it is not certain in which: those of its hugetlbfs mount, or what it holds,
+// or the only ones mounted.
+func (h Host) told() map[nova.Pool]uint64 {
+	if h.OVS == nil || !h.OVS.Init {
+		return nil
+	}
+	var sizes []uint64
+	for _, mount := range h.Mounts {
+		if h.OVS.HugeDir == "" || h.OVS.HugeDir == mount.Path {
+			sizes = append(sizes, mount.PageKiB)
+		}
+	}
+	if held := h.share(HolderOVS); len(held) > 0 && h.OVS.HugeDir == "" {
+		sizes = nil
+		for pool := range held {
+			sizes = append(sizes, pool.PageKiB)
+		}
+	}
+	slices.Sort(sizes)
+	if sizes = slices.Compact(sizes); len(sizes) != 1 {
+		return nil
+	}
+	told := map[nova.Pool]uint64{}
+	for node, mib := range h.OVS.SocketMiB {
+		told[nova.Pool{Node: node, PageKiB: sizes[0]}] = ovs.Pages(mib, sizes[0])
+	}
+	return told
 }
 
 // Reserve returns the lines that make Nova agree with this host, for

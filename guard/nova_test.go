@@ -1,0 +1,136 @@
+package guard
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"hugeguard/guard/nova"
+	"hugeguard/guard/ovs"
+)
+
+// told has Open vSwitch told to take so many MiB of each node.
+func (h Host) toldOVS(dir string, mib ...uint64) Host {
+	h.OVS = &OVS{Config: ovs.Config{Init: true, HugeDir: dir, SocketMiB: map[int]uint64{}}}
+	for node, n := range mib {
+		h.OVS.SocketMiB[node] = n
+	}
+	return h
+}
+
+// reserving has Nova's configuration reserve something.
+func (h Host) reserving(reserved nova.Reserved) Host {
+	h.Nova = &Nova{Files: []string{"/etc/nova/nova.conf"}, Reserved: reserved}
+	return h
+}
+
+func TestReservations(t *testing.T) {
+	node := func(id int) nova.Pool { return nova.Pool{Node: id, PageKiB: 2048} }
+	giant := nova.Pool{Node: 1, PageKiB: 1 << 20}
+	oneMount := pages(9, 9)
+	oneMount.Mounts = oneMount.Mounts[:1]
+	for _, test := range []struct {
+		name string
+		host Host
+		want string
+	}{
+		{"nobody looked", pages(9), ""},
+		{"guests and files are not reserved for", pages(9, 9).heldBy(HolderGuest, "a", 1, 0, 7).heldBy(HolderFile, "f", 0, 1, 7), ""},
+		{"all others are", pages(9, 9).heldBy(HolderOVS, "ovs-vswitchd", 1, 0, 5).heldBy(HolderProcess, "vpp", 2, 0, 6).heldBy(HolderProcess, "spdk", 3, 1, 7),
+			"node:0,size:2048,count:11 node:1,size:2048,count:7"},
+		{"told more than it holds", pages(9, 9).heldBy(HolderOVS, "ovs-vswitchd", 1, 0, 5).toldOVS("", 1024, 1023), "node:0,size:2048,count:512 node:1,size:2048,count:512"},
+		{"holds more than it was told", pages(9, 9).heldBy(HolderOVS, "ovs-vswitchd", 1, 0, 600).heldBy(HolderProcess, "vpp", 2, 0, 1).toldOVS("", 1024), "node:0,size:2048,count:601"},
+		{"told, and not there yet", oneMount.toldOVS("", 1024), "node:0,size:2048,count:512"},
+		{"told, not there yet, of unknown pages", pages(9, 9).toldOVS("", 1024), ""},
+		{"told, with its mount", pages(9, 9).toldOVS("/dev/hugepages1G", 1024, 1025), "node:0,size:1048576,count:1 node:1,size:1048576,count:2"},
+		{"what is reserved stays", pages(9, 9).heldBy(HolderOVS, "ovs-vswitchd", 1, 0, 5).reserving(nova.Reserved{node(0): 3, node(1): 4, giant: 2, node(7): 1, node(2): -1, node(3): 0}),
+			"node:0,size:2048,count:5 node:1,size:2048,count:4 node:7,size:2048,count:1 node:1,size:1048576,count:2"},
+	} {
+		var want []string
+		for _, r := range strings.Fields(test.want) {
+			want = append(want, "reserved_huge_pages="+r)
+		}
+		if want != nil {
+			want = append([]string{"[DEFAULT]"}, want...)
+		}
+		if got := test.host.Reserve(); !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %q, want %q", test.name, got, want)
+		}
+	}
+	notUsing := pages(9).heldBy(HolderOVS, "ovs-vswitchd", 1, 0, 5).toldOVS("", 1024)
+	notUsing.OVS.Init = false
+	if got := notUsing.Reserve(); len(got) != 2 || got[1] != "reserved_huge_pages=node:0,size:2048,count:5" {
+		t.Errorf("%q for an Open vSwitch that is not to use DPDK", got)
+	}
+}
+
+// TestReserveSettles: with the lines in its configuration Nova agrees with the
+// host, reserves at least what others hold, and is asked for nothing more.
+func TestReserveSettles(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		host := pages(99, 99)
+		kinds := []HolderKind{HolderOVS, HolderProcess, HolderGuest, HolderFile}
+		for range rapid.IntRange(0, 4).Draw(t, "holders") {
+			host = host.heldBy(rapid.SampledFrom(kinds).Draw(t, "kind"), "x", 1, rapid.IntRange(0, 1).Draw(t, "node"), rapid.Uint64Range(1, 9).Draw(t, "pages"))
+		}
+		if rapid.Bool().Draw(t, "told") {
+			host = host.toldOVS("/dev/hugepages", rapid.Uint64Range(0, 30).Draw(t, "MiB"))
+		}
+		reserved := nova.Reserved{}
+		for range rapid.IntRange(0, 2).Draw(t, "reserved") {
+			reserved[nova.Pool{Node: rapid.IntRange(0, 2).Draw(t, "on"), PageKiB: 2048}] = rapid.Int64Range(-2, 9).Draw(t, "count")
+		}
+		host = host.reserving(reserved)
+		lines := host.Reserve()
+		var config nova.Config
+		if err := config.Add("nova.conf", strings.Join(lines, "\n")); err != nil {
+			t.Fatal(err)
+		}
+		settled, err := config.Reserved()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for pool, count := range reserved {
+			if settled[pool] < count {
+				t.Fatalf("%d pages of %v were reserved, now %d", count, pool, settled[pool])
+			}
+		}
+		host = host.reserving(settled)
+		if again := host.Reserve(); !host.Agrees() || !reflect.DeepEqual(again, lines) {
+			t.Fatalf("%q, and then %q", lines, again)
+		}
+		for _, p := range host.NovaReport("").Pools {
+			outside := host.share(HolderOVS)[nova.Pool{Node: p.Node, PageKiB: p.PageKiB}] + host.share(HolderProcess)[nova.Pool{Node: p.Node, PageKiB: p.PageKiB}]
+			if uint64(p.Reserved) < outside {
+				t.Fatalf("%d reserved of the %d that others hold", p.Reserved, outside)
+			}
+		}
+	})
+}
+
+// TestBelief: an instance counts whether it runs or not, and only what Nova
+// does not allow for is drift.
+func TestBelief(t *testing.T) {
+	at := nova.Pool{Node: 0, PageKiB: 2048}
+	host := pages(10).heldBy(HolderGuest, "a", 1, 0, 20).heldBy(HolderOVS, "ovs-vswitchd", 2, 0, 30).reserving(nova.Reserved{at: 25})
+	instance := func(name string, running bool, pages uint64) Instance {
+		return Instance{Name: name, UUID: name, Running: running, Pages: map[nova.Pool]uint64{at: pages}}
+	}
+	host.Nova.Instances = []Instance{instance("a", true, 20), instance("off", false, 5), instance("starting", false, 7)}
+	report := host.NovaReport("starting")
+	if want := (NovaPool{Node: 0, PageKiB: 2048, Reserved: 25, Instances: 25, Free: 10, Drift: 5}); len(report.Pools) != 1 || report.Pools[0] != want || report.Instances != 2 || len(report.Strangers) > 0 {
+		t.Errorf("%+v, want %+v", report, want)
+	}
+	host.Nova.Instances = host.Nova.Instances[1:]
+	if report := host.NovaReport(""); len(report.Strangers) != 1 || report.Strangers[0] != (Stranger{"a", 2048, 20}) || report.Pools[0].Drift != 25 {
+		t.Errorf("%+v", report)
+	}
+	if host.Nova.Unread = 1; len(host.NovaReport("").Strangers) > 0 {
+		t.Error("a guest is called a stranger although not all domains could be read")
+	}
+	if host.Nova.Fault = "broken"; len(host.NovaReport("").Pools) > 0 {
+		t.Error("a belief that is not known")
+	}
+}
