@@ -46,6 +46,10 @@ func (s *session) export(name string, o *outcome) error {
 	patterns = append(patterns, filepath.Dir(poolDir)+"/*/*", "/proc/meminfo", "/proc/mounts", "/proc/cmdline", "/proc/filesystems",
 		"/proc/self/auxv", "/proc/self/mountinfo", "/proc/sysvipc/shm", "/proc/sys/kernel/osrelease",
 		"/proc/sys/vm/nr_hugepages", "/proc/sys/vm/nr_overcommit_hugepages")
+	patterns = append(patterns, cgroupDir+"/cpuset.mems.effective", cgroupDir+"/cgroup.controllers", "/usr/share/dbus-1/*/*")
+	for _, file := range []string{"cpuset.mems.effective", "hugetlb.2MB.*max", "hugetlb.2MB.*current"} {
+		patterns = append(patterns, machineSlice+"/"+file, partitionDir(o.scene.Group.partition())+"/"+file)
+	}
 	for i := range o.scene.Holders {
 		for _, file := range []string{"status", "comm", "cmdline", "maps", "numa_maps", "stat", "cgroup"} {
 			patterns = append(patterns, fmt.Sprintf("/proc/%d/%s", s.holders[i].cmd.Process.Pid, file))
@@ -66,6 +70,9 @@ func (s *session) export(name string, o *outcome) error {
 			}
 			files["host"+name] = data
 		}
+	}
+	if l := o.host.Mounts[0].Limit; l != nil {
+		files["host"+hugeMount+".statfs"] = []byte(fmt.Sprintf("%d %d\n", l.Pages, l.Pages-l.Used))
 	}
 	started, failed := o.counts()
 	t := truth{Scenario: name, Family: "kernel", Kernel: release(), Seed: s.options.Seed, Stage: "qemu"}

@@ -78,6 +78,9 @@ func (d dice) pools() scene {
 		}
 		s.Holders = append(s.Holders, h)
 	}
+	if d.chance(60) {
+		d.limits(&s, total)
+	}
 	if len(s.Holders) > 0 && d.chance(12) {
 		for _, pages := range s.Pools {
 			s.Resized = append(s.Resized, max(pages+d.between(-6, 2), 0))
@@ -159,10 +162,17 @@ func (d dice) sizes(dom *domain, host guard.Host) {
 	headroom := max(int(pool.Overcommit)-int(pool.Surplus), 0)
 	unpromised := max(all-int(pool.Reserved), 0)
 	taken := 0
+	limits := slices.Clone(host.Cgroups[0].Limits)
+	if l := host.Mounts[0].Limit; l != nil && dom.Source != "memfd" {
+		limits = append(limits, *l)
+	}
 	size := func(b backend, last bool) int {
 		nodes := b.nodes
 		if nodes == nil {
 			nodes = d.m.nodes
+			if inherited := host.Cgroups[0].Nodes; inherited != nil {
+				nodes = inherited
+			}
 		}
 		there := 0
 		for _, n := range nodes {
@@ -171,6 +181,9 @@ func (d dice) sizes(dom *domain, host guard.Host) {
 		left := max(unpromised-taken, 0)
 		pages := 0
 		switch n := d.IntN(20); {
+		case len(limits) > 0 && last && n%3 == 0:
+			l := pick(d, limits...)
+			pages = max(int(l.Pages)-int(l.Used)-taken, 0) + pick(d, 0, 0, 1, -1)
 		case !last && n < 12:
 			pages = d.between(1, min(there, left))
 		case n < 9:

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 
 	"golang.org/x/sys/unix"
 
@@ -22,6 +23,8 @@ type machine struct {
 	launchers map[string]*process // by cpuset
 	// arranged says that the state is that of the last scene arranged.
 	arranged   bool
+	confined   map[string]bool // groups that have their cpuset
+	covered    bool            // a limited hugetlbfs lies over the other
 	counterFDs []int
 }
 
@@ -29,7 +32,7 @@ type machine struct {
 const maxHolders = 3
 
 func newMachine() (*machine, error) {
-	m := &machine{cpusByID: map[int]unix.CPUSet{}, launchers: map[string]*process{}}
+	m := &machine{cpusByID: map[int]unix.CPUSet{}, launchers: map[string]*process{}, confined: map[string]bool{}}
 	nodes, err := m.fs.Nodes()
 	if err != nil {
 		return nil, err
@@ -50,8 +53,12 @@ func newMachine() (*machine, error) {
 			}
 		}
 	}
+	const theirs = machineSlice + "/holders"
+	if err := errors.Join(pretendMachined(), makeGroup(machineSlice), os.Mkdir(theirs, 0o755)); err != nil {
+		return nil, err
+	}
 	for i := range maxHolders {
-		p, err := startWorker(fmt.Sprintf("holder-%d", i), "")
+		p, err := startWorker(fmt.Sprintf("holder-%d", i), theirs)
 		if err != nil {
 			return nil, err
 		}
@@ -71,27 +78,36 @@ func (m *machine) cpus(nodes guard.NodeSet) (all unix.CPUSet) {
 	return all
 }
 
-// launcher returns the worker in the cgroup with that cpuset.mems; nil is the
-// root's. A worker stays in its cgroup: writing cpuset.mems would move the
-// memory of those that are in it.
-func (m *machine) launcher(cpuset guard.NodeSet) (*process, error) {
-	key := cpuset.String()
-	if p := m.launchers[key]; p != nil {
+// emulator returns the group for QEMU in a domain of a group, with a cpuset.mems
+// of its own if any.
+func (m *machine) emulator(g group, cpuset guard.NodeSet) (dir string, err error) {
+	parent, err := m.partition(g)
+	if err != nil {
+		return "", err
+	}
+	dir = parent + "/emulator-" + cpuset.String()
+	if err := unix.Mkdir(dir, 0o755); err != nil && !errors.Is(err, unix.EEXIST) {
+		return "", fmt.Errorf("%s: %w", dir, err)
+	}
+	if cpuset != nil && !m.confined[dir] {
+		if err := writeFile(dir+"/cpuset.mems", cpuset.String()); err != nil {
+			return "", fmt.Errorf("%w: %w", errCpuset, err)
+		}
+		m.confined[dir] = true
+	}
+	return dir, nil
+}
+
+// launcher returns the worker in a group. It stays there, but for launches that
+// have a policy first and then get into the group of their domain: writing
+// cpuset.mems would move the memory of those that are in it.
+func (m *machine) launcher(dir string) (*process, error) {
+	if p := m.launchers[dir]; p != nil {
 		return p, nil
 	}
-	var dir string
-	if cpuset != nil {
-		dir = cgroupDir + "/mems-" + key
-		if err := unix.Mkdir(dir, 0o755); err != nil && !errors.Is(err, unix.EEXIST) {
-			return nil, fmt.Errorf("%s: %w", dir, err)
-		}
-		if err := writeFile(dir+"/cpuset.mems", key); err != nil {
-			return nil, fmt.Errorf("%w: %w", errCpuset, err)
-		}
-	}
-	p, err := startWorker("launcher-"+key, dir)
+	p, err := startWorker("launcher-"+dir, dir)
 	if err == nil {
-		m.launchers[key] = p
+		m.launchers[dir] = p
 	}
 	return p, err
 }
@@ -107,7 +123,7 @@ func (m *machine) arrange(s scene) error {
 			return err
 		}
 	}
-	if err := setOvercommit(0); err != nil {
+	if err := errors.Join(m.unlimit(), setOvercommit(0)); err != nil {
 		return err
 	}
 	for i, node := range m.nodes {
@@ -115,7 +131,7 @@ func (m *machine) arrange(s scene) error {
 			return err
 		}
 	}
-	if err := setOvercommit(s.Overcommit); err != nil {
+	if err := errors.Join(setOvercommit(s.Overcommit), m.cover(s.Mount)); err != nil {
 		return err
 	}
 	for i, h := range s.Holders {
@@ -131,13 +147,24 @@ func (m *machine) arrange(s scene) error {
 			}
 		}
 	}
-	return nil
+	return m.limit(s.Group)
 }
 
-// launch plays the domain's launch once and gives everything back.
-func (m *machine) launch(d domain, v variant) (answer, error) {
-	c, cpuset := d.command(v, m)
-	p, err := m.launcher(cpuset)
+// launch plays the launch of a scene's domain once and gives everything back.
+func (m *machine) launch(s scene, v variant) (answer, error) {
+	c, cpuset := s.Domain.command(v, m)
+	dir, err := m.emulator(s.Group, cpuset)
+	if err == nil && c.TaskMode != mpolDefault {
+		c.Enter = dir
+		if dir, err = m.emulator(group{}, nil); dir == c.Enter {
+			c.Enter = ""
+		}
+		c.Leave = dir
+	}
+	var p *process
+	if err == nil {
+		p, err = m.launcher(dir)
+	}
 	if errors.Is(err, errCpuset) {
 		return answer{Failed: true, Step: "cpuset", ID: "emulator", Error: errorName(err)}, nil
 	}
@@ -228,7 +255,7 @@ func (m *machine) add(o *outcome, v variant, times int) error {
 				return errRestless
 			}
 		}
-		a, err := m.launch(o.scene.Domain, v)
+		a, err := m.launch(o.scene, v)
 		if err != nil {
 			return err
 		}

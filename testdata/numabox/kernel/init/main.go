@@ -202,12 +202,13 @@ func (s *session) random(number int) (*outcome, error) {
 		return s.given(d)
 	}
 	// Any domain with huge pages of that size will do for a look at the pools.
-	sc.Domain = domain{WholeMiB: 2, Pages: pagesSize}
+	sc.Domain = domain{WholeMiB: 2, Pages: pagesSize, Partition: sc.Group.partition()}
 	look, err := s.judge(sc)
 	if err != nil {
 		return nil, err
 	}
 	sc.Domain = d.domain(look.host)
+	sc.Domain.Partition = sc.Group.partition()
 	o, err := s.judge(sc)
 	if err != nil {
 		return nil, err
@@ -284,6 +285,12 @@ func (s *session) describe(o *outcome) string {
 	if sc.Overcommit > 0 {
 		fmt.Fprintf(&b, "overcommit: %d\n", sc.Overcommit)
 	}
+	if sc.Mount != (mount{}) {
+		fmt.Fprintf(&b, "mount: %s\n", sc.Mount.options())
+	}
+	if text := sc.Group.String(); text != "" {
+		fmt.Fprintf(&b, "group: %s\n", text)
+	}
 	for _, h := range sc.Holders {
 		fmt.Fprintf(&b, "holder: %s\n", h)
 	}
@@ -293,6 +300,12 @@ func (s *session) describe(o *outcome) string {
 			fmt.Fprintf(&b, " node %d: %d of %d free, %d surplus;", n.Node, n.Free, n.Total, n.Surplus)
 		}
 		b.WriteByte('\n')
+	}
+	for _, c := range o.host.Cgroups {
+		fmt.Fprintf(&b, "survey: %+v\n", c)
+	}
+	if l := o.host.Mounts[0].Limit; l != nil {
+		fmt.Fprintf(&b, "survey: mount %+v\n", *l)
 	}
 	b.Write(sc.Domain.xml("case"))
 	for _, p := range o.plays {

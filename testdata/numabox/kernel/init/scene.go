@@ -16,7 +16,11 @@ type scene struct {
 	// Resized are the pools that the nodes get when the holders have theirs;
 	// nil leaves them alone. Pages in use beyond it become surplus ones.
 	Resized []int `json:",omitempty"`
-	Domain  domain
+	// Mount lies over the mount that libvirt uses, Group is above the
+	// domain's control group.
+	Mount  mount
+	Group  group
+	Domain domain
 }
 
 // holder is somebody else's mapping.
@@ -72,6 +76,8 @@ type domain struct {
 	Source   string   `json:",omitempty"` // "", "file" or "memfd"
 	Shared   bool     `json:",omitempty"`
 	Pages    string   // the way in which the pages' size is given: one of pageForms
+	// Partition is the resource partition, "" for libvirt's own.
+	Partition string `json:",omitempty"`
 }
 
 type cell struct {
@@ -121,6 +127,9 @@ func (d domain) xml(name string) []byte {
 	}
 	p("  <memory unit='KiB'>%d</memory>", total*1024)
 	p("  <currentMemory unit='KiB'>%d</currentMemory>", total*1024)
+	if d.Partition != "" {
+		p("  <resource>\n    <partition>%s</partition>\n  </resource>", d.Partition)
+	}
 	p("  <memoryBacking>")
 	var huge guard.NodeSet
 	for i, c := range d.Cells {
@@ -353,7 +362,8 @@ func (d domain) confinement(v variant) (nodes guard.NodeSet, mode int, task guar
 }
 
 // command is what QEMU does for the domain, and the cpuset that it does it
-// under.
+// under. A policy of its own it has before libvirt puts it into its control
+// group (qemuProcessHook).
 func (d domain) command(v variant, m *machine) (c command, cpuset guard.NodeSet) {
 	cpuset, mode, task := d.confinement(v)
 	c = command{Order: v.Order, Threads: v.Threads, TaskMode: mode, TaskNodes: mask(task)}

@@ -12,7 +12,7 @@ import (
 // domain was made of.
 func TestParser(t *testing.T) {
 	m := &machine{nodes: []int{0, 1, 2}, allNodes: []int{0, 1, 2}, allCPUs: []int{0, 1, 2}, cpusByID: map[int]unix.CPUSet{}}
-	host := guard.Host{Pools: []guard.SizePool{{PageKiB: pageKiB, Overcommit: 4}}}
+	host := guard.Host{Mounts: []guard.Mount{{Path: hugeMount, PageKiB: pageKiB}}, Cgroups: []guard.Cgroup{{Path: machineSlice}}, Pools: []guard.SizePool{{PageKiB: pageKiB, Overcommit: 4}}}
 	for _, n := range m.nodes {
 		host.Pools[0].Nodes = append(host.Pools[0].Nodes, guard.NodePool{Node: n, Total: 8, Free: 8})
 	}

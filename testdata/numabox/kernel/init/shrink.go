@@ -127,6 +127,22 @@ func smaller(s scene) (all []scene) {
 		change(func(t *scene) { t.Pools, t.Resized = t.Resized, nil })
 		change(func(t *scene) { t.Resized = nil })
 	}
+	for _, gone := range []func(*scene){
+		func(t *scene) { t.Mount = mount{} },
+		func(t *scene) { t.Mount.Size = nil },
+		func(t *scene) { t.Mount.Minimum = nil },
+		func(t *scene) { t.Group = group{} },
+		func(t *scene) { t.Group.Nodes = nil },
+		func(t *scene) { t.Group.Max = nil },
+		func(t *scene) { t.Group.Reserved = nil },
+		func(t *scene) { t.Group.Inner = false },
+	} {
+		t := s.clone()
+		if gone(&t); t.Mount != s.Mount || t.Group.String() != s.Group.String() || t.Group.Inner != s.Group.Inner {
+			t.Domain.Partition = t.Group.partition()
+			all = append(all, t)
+		}
+	}
 	for i := range s.Domain.Devices {
 		change(func(t *scene) { t.Domain.Devices = slices.Delete(t.Domain.Devices, i, i+1) })
 	}

@@ -51,7 +51,7 @@ func mountAll() error {
 			return fmt.Errorf("mount %s: %w", m[1], err)
 		}
 	}
-	return writeFile(cgroupDir+"/cgroup.subtree_control", "+cpuset")
+	return writeFile(cgroupDir+"/cgroup.subtree_control", "+cpuset +hugetlb")
 }
 
 func writeFile(name, text string) error { return os.WriteFile(name, []byte(text), 0) }
@@ -110,6 +110,13 @@ func setMempolicy(mode int, nodes uint64) error {
 	}
 	_, _, e := unix.Syscall(unix.SYS_SET_MEMPOLICY, uintptr(mode), at, length)
 	return errnoErr(e)
+}
+
+// mempolicy returns the policy of the calling thread.
+func mempolicy() (mode int, nodes uint64, err error) {
+	var m int32
+	_, _, e := unix.Syscall6(unix.SYS_GET_MEMPOLICY, uintptr(unsafe.Pointer(&m)), uintptr(unsafe.Pointer(&nodes)), 64, 0, 0, 0)
+	return int(m), nodes, errnoErr(e)
 }
 
 // populate touches all pages of a range for writing.

@@ -44,6 +44,9 @@ type command struct {
 	// TaskMode and TaskNodes are the policy of the process itself.
 	TaskMode  int
 	TaskNodes uint64
+	// Enter is the control group that the process is put into once it has its
+	// policy, "" for none; Leave is its own.
+	Enter, Leave string
 }
 
 // mapping is one memory backend, or one holding of somebody else.
@@ -247,6 +250,11 @@ func (w *holding) obey(c command) answer {
 			return d
 		}
 	}
+	if c.Enter != "" {
+		if err := writeFile(c.Leave+"/cgroup.procs", "0"); err != nil {
+			return broken("leave", err)
+		}
+	}
 	return a
 }
 
@@ -319,6 +327,16 @@ func (w *holding) play(c command) answer {
 		return broken("task policy", err)
 	}
 	defer setMempolicy(mpolDefault, 0)
+	if c.Enter != "" {
+		err := writeFile(c.Enter+"/cgroup.procs", "0")
+		if err == nil {
+			// The kernel has changed the policy with the nodes.
+			c.TaskMode, c.TaskNodes, err = mempolicy()
+		}
+		if err != nil {
+			return broken("enter", err)
+		}
+	}
 	var pending []*pendingTouch
 	for _, m := range c.Mappings {
 		if m.Refused != "" {
