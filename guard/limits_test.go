@@ -74,7 +74,9 @@ func TestLimits(t *testing.T) {
 		{"a policy that is moved away", plain(t, 40, "strict:1", twoMiB), below(pages(0, 20, 10), confinedTo(1, 2)), Warn, "", codeSome, "where libvirt may not use the cpuset controller: node 2 has 10"},
 		{"a group without memory of its own", plain(t, 40, "", twoMiB), below(pages(20), confinedTo(3)), Allow, "", "", ""},
 		{"numad may choose the node that is not left", parse(t, `<domain type='kvm'><name>g</name><memory unit='MiB'>2</memory><memoryBacking>`+twoMiB+`</memoryBacking>
-			<numatune><memory mode='strict' placement='auto'/></numatune></domain>`), below(pages(20, 20), confinedTo(1)), Warn, "", codeAuto, "node 0 could not hold"},
+			<numatune><memory mode='strict' placement='auto'/></numatune></domain>`), below(pages(20, 20), confinedTo(1)), Warn, "", codeAuto, "does not know that /sys/fs/cgroup/machine.slice/cpuset.mems.effective keeps QEMU to node 1"},
+		{"numad may prefer the node that is not left", parse(t, `<domain type='kvm'><name>g</name><memory unit='MiB'>2</memory><memoryBacking>`+twoMiB+`</memoryBacking>
+			<numatune><memory mode='preferred' placement='auto'/></numatune></domain>`), below(pages(20, 20), confinedTo(1)), Warn, "", codeAuto, "does not know"},
 
 		// Version 1.
 		{"version 1, unbound", plain(t, 42, "", twoMiB), below(pages(20, 20), legacy(1)), Warn, "", codeSome, "where libvirt may use the cpuset controller: node 1 has 20"},

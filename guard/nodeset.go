@@ -76,6 +76,11 @@ func (s NodeSet) And(t NodeSet) NodeSet {
 	return both
 }
 
+// without returns the nodes that are not in t; never nil.
+func (s NodeSet) without(t NodeSet) NodeSet {
+	return slices.DeleteFunc(append(NodeSet{}, s...), t.Has)
+}
+
 // Or returns the nodes that are in either set; never nil.
 func (s NodeSet) Or(t NodeSet) NodeSet {
 	either := append(append(NodeSet{}, s...), t...)

@@ -26,10 +26,10 @@ func drawLaunch(t *rapid.T) (Demand, Host) {
 		p.Overcommit = rapid.SampledFrom([]uint64{0, 0, 2}).Draw(t, "overcommit")
 	})
 	limit := func(label string) *PageLimit {
-		if rapid.IntRange(0, 3).Draw(t, label) > 0 {
+		if rapid.IntRange(0, 9).Draw(t, label) > 0 {
 			return nil
 		}
-		return &PageLimit{PageKiB: 2048, Pages: rapid.Uint64Range(0, 30).Draw(t, label), Used: rapid.Uint64Range(0, 10).Draw(t, label)}
+		return &PageLimit{PageKiB: 2048, Pages: rapid.Uint64Range(5, 40).Draw(t, label), Used: rapid.Uint64Range(0, 10).Draw(t, label)}
 	}
 	host.Mounts[0].Limit = limit("mount")
 	set := func(label string) NodeSet {
@@ -44,9 +44,9 @@ func drawLaunch(t *rapid.T) (Demand, Host) {
 		}
 		return s
 	}
-	for range rapid.SampledFrom([]int{0, 1, 1, 2}).Draw(t, "groups") {
+	for range rapid.SampledFrom([]int{0, 0, 1, 2}).Draw(t, "groups") {
 		c := Cgroup{Legacy: rapid.IntRange(0, 3).Draw(t, "version") == 0}
-		if rapid.Bool().Draw(t, "confined") {
+		if rapid.IntRange(0, 3).Draw(t, "confined") == 0 {
 			c.Nodes = set("inherited nodes")
 		}
 		if l := limit("group"); l != nil {

@@ -396,6 +396,14 @@ func (s simulation) risks(pool SizePool, backends []placed) []Finding {
 				"numad chooses the nodes after this check and does not look at huge pages: %s could not hold %d %s pages", small.in(), sum(auto), page)
 		}
 	}
+	if denied := memory.without(s.inherited); len(denied) > 0 {
+		for _, b := range backends {
+			if b.Auto && b.Policy != PolicyDefault {
+				warn(codeAuto, denied, b.Pages, "numad chooses the nodes after this check and does not know that %s keeps QEMU to %s", shown(s.host.cgroup().NodesFile), s.inherited.in())
+				break
+			}
+		}
+	}
 	for i, b := range backends {
 		if b.Auto && b.Strength == Hard {
 			continue
@@ -458,12 +466,11 @@ func (s simulation) wished(pool SizePool, b placed) uint64 {
 	return min(there, b.Pages)
 }
 
-// tooSmall returns the nodes that could not hold so many pages alone, or that
-// QEMU could not be bound to.
+// tooSmall returns the nodes that could not hold so many pages alone.
 func (s simulation) tooSmall(pool SizePool, pages uint64) NodeSet {
 	var small NodeSet
 	for _, node := range s.host.memoryNodes() {
-		if pool.node(node).Free < pages || !s.inherited.Has(node) {
+		if pool.node(node).Free < pages {
 			small = append(small, node)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -109,6 +110,12 @@ func (f FS) globalPool(kib uint64) (pool Pool, ok bool, err error) {
 		{"surplus_hugepages", &pool.Surplus},
 		{"nr_overcommit_hugepages", &pool.Overcommit},
 	})
+	if pool.Reserved > math.MaxInt64 {
+		// Below zero: kernels before 6.15 lose count when a mount with
+		// min_size= cannot give all that is asked of it
+		// (hugepage_subpool_put_pages). They reckon with a signed number.
+		pool.Reserved = 0
+	}
 	return pool, ok, err
 }
 

@@ -267,6 +267,16 @@ func TestStarted(t *testing.T) {
 	}
 }
 
+// TestLostCount: a kernel that has lost count of reservations has none.
+func TestLostCount(t *testing.T) {
+	host := sysfstest.Copy(t, incident)
+	host.Write("sys/kernel/mm/hugepages/hugepages-2048kB/resv_hugepages", "18446744073709551615\n")
+	pool, _, err := host.FS().Pool(2048, []sysfs.Node{{ID: 0}})
+	if err != nil || pool.Reserved != 0 {
+		t.Errorf("%d, %v", pool.Reserved, err)
+	}
+}
+
 // TestLimitErrors: what is wrong with a limit is told with its file.
 func TestLimitErrors(t *testing.T) {
 	const group = "/sys/fs/cgroup/machine.slice"
