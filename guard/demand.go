@@ -8,6 +8,10 @@ type Demand struct {
 	Backends []Backend
 	// Cpuset is what libvirt confines QEMU's memory to before it runs.
 	Cpuset Cpuset
+	// VhostMTUs are the MTUs of the domain's vhost-user interfaces, 1500 where
+	// the domain names none: what a virtual switch that has its own memory on
+	// huge pages is to serve.
+	VhostMTUs []uint64
 	// Emulator is the path of the QEMU that libvirt will run, whose release
 	// decides; "" where the domain does not say, or tells libvirt to believe
 	// other things of that QEMU than it found out.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"libvirt.org/go/libvirtxml"
@@ -48,9 +49,35 @@ type domainXML struct {
 	Cells       []libvirtxml.DomainCell      `xml:"cpu>numa>cell"`
 	HMAT        *struct{}                    `xml:"cpu>numa>interconnects"`
 	Devices     []libvirtxml.DomainMemorydev `xml:"devices>memory"`
+	Interfaces  []interfaceXML               `xml:"devices>interface"`
 	Emulator    string                       `xml:"devices>emulator"`
 	// Capabilities changes what libvirt believes of QEMU.
 	Capabilities *struct{} `xml:"http://libvirt.org/schemas/domain/qemu/1.0 capabilities"`
+}
+
+// interfaceXML is a network interface. Its MTU is text, so that one that is no
+// number keeps nothing from being judged.
+type interfaceXML struct {
+	Type string `xml:"type,attr"`
+	MTU  struct {
+		Size string `xml:"size,attr"`
+	} `xml:"mtu"`
+}
+
+// usualMTU is what Open vSwitch gives a port where nobody says otherwise.
+const usualMTU = 1500
+
+func (b *builder) readInterfaces() {
+	for _, i := range b.Interfaces {
+		if i.Type != "vhostuser" {
+			continue
+		}
+		mtu, err := strconv.ParseUint(i.MTU.Size, 10, 16)
+		if err != nil || mtu == 0 {
+			mtu = usualMTU
+		}
+		b.demand.VhostMTUs = append(b.demand.VhostMTUs, mtu)
+	}
 }
 
 // builder follows libvirt's way from a domain to QEMU's memory backends:
@@ -92,6 +119,7 @@ func (b *builder) build() error {
 	if len(b.pages) == 0 && !slices.ContainsFunc(devices, ownPageSize) {
 		return nil
 	}
+	b.readInterfaces()
 	if err := b.readTuning(); err != nil {
 		return err
 	}

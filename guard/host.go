@@ -2,8 +2,6 @@ package guard
 
 import (
 	"slices"
-
-	"hugeguard/guard/ovs"
 )
 
 // Host is what a host has to give, and who holds the rest.
@@ -110,15 +108,6 @@ type Holders struct {
 	Unreadable []Process
 	// Cut says that time ran out before everything was looked at.
 	Cut bool
-}
-
-// OVS is what Open vSwitch was told about huge pages, and how far it followed.
-type OVS struct {
-	ovs.Config
-	// HeldKiB is how much huge memory of all sizes ovs-vswitchd maps, guests'
-	// among it: at least what it was told to take once it has taken that. 0
-	// where it does not run.
-	HeldKiB uint64
 }
 
 // Process is a process of which no more is known than this.

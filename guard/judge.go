@@ -45,6 +45,7 @@ func Judge(demand Demand, host Host) Verdict {
 	if must == nil {
 		v.Findings = append(v.Findings, risks...)
 		v.Findings = append(v.Findings, plugging(host, backends)...)
+		v.Findings = append(v.Findings, l.vswitch(demand, host)...)
 		if len(v.Findings) > 0 {
 			v.Decision = Warn
 		}

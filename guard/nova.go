@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"hugeguard/guard/nova"
-	"hugeguard/guard/ovs"
 )
 
 // Nova is what a host's nova-compute is told of huge pages, and which
@@ -263,7 +262,7 @@ func (h Host) share(kind HolderKind) map[nova.Pool]uint64 {
 	if h.Holders == nil {
 		return held
 	}
-	for _, holder := range h.Holders.List {
+	for _, holder := range h.settle(h.Holders.List) {
 		if holder.Kind == kind {
 			for node, pages := range holder.Pages {
 				held[nova.Pool{Node: node, PageKiB: holder.PageKiB}] += pages
@@ -271,36 +270,6 @@ func (h Host) share(kind HolderKind) map[nova.Pool]uint64 {
 		}
 	}
 	return held
-}
-
-// told is what Open vSwitch was told to take on each node, in pages; nil where
-// it is not certain in which: those of its hugetlbfs mount, or what it holds,
-// or the only ones mounted.
-func (h Host) told() map[nova.Pool]uint64 {
-	if h.OVS == nil || !h.OVS.Init {
-		return nil
-	}
-	var sizes []uint64
-	for _, mount := range h.Mounts {
-		if h.OVS.HugeDir == "" || h.OVS.HugeDir == mount.Path {
-			sizes = append(sizes, mount.PageKiB)
-		}
-	}
-	if held := h.share(HolderOVS); len(held) > 0 && h.OVS.HugeDir == "" {
-		sizes = nil
-		for pool := range held {
-			sizes = append(sizes, pool.PageKiB)
-		}
-	}
-	slices.Sort(sizes)
-	if sizes = slices.Compact(sizes); len(sizes) != 1 {
-		return nil
-	}
-	told := map[nova.Pool]uint64{}
-	for node, mib := range h.OVS.SocketMiB {
-		told[nova.Pool{Node: node, PageKiB: sizes[0]}] = ovs.Pages(mib, sizes[0])
-	}
-	return told
 }
 
 // Reserve returns the lines that make Nova agree with this host, for

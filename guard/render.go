@@ -397,28 +397,6 @@ func (s SizeReport) String() string {
 	return fmt.Sprintf("%s: %s", Size(s.PageKiB), strings.Join(parts, "; "))
 }
 
-// String says on one line what Open vSwitch was told and what it holds.
-func (r OVSReport) String() string {
-	var told []string
-	for _, key := range r.Told {
-		told = append(told, Printable(key, 2*maxName))
-	}
-	text := "Open vSwitch was told " + strings.Join(told, " ")
-	for _, n := range r.Nodes {
-		text += fmt.Sprintf("; node %d: %d MiB told, %d MiB held", n.Node, n.ToldMiB, n.HeldMiB)
-		if r.AnyMiB == 0 && n.HeldMiB > n.ToldMiB {
-			text += fmt.Sprintf(", %d MiB more than told (memory for ports' packets comes on top)", n.HeldMiB-n.ToldMiB)
-		}
-	}
-	if r.AnyMiB > 0 {
-		text += fmt.Sprintf("; %d MiB told on any node", r.AnyMiB)
-	}
-	if !r.Running {
-		text += "; it has not taken any yet"
-	}
-	return text
-}
-
 // where says in words which nodes a backend's pages may come from.
 func (b Backend) where() string {
 	switch {

@@ -2,10 +2,7 @@ package guard
 
 import (
 	"cmp"
-	"maps"
 	"slices"
-
-	"hugeguard/guard/ovs"
 )
 
 // PoolReport is one node's pool of one size and who holds it, in pages. Total
@@ -178,92 +175,4 @@ func sumPages[M ~map[int]uint64](pages M) uint64 {
 		sum += n
 	}
 	return sum
-}
-
-// OVSReport is what Open vSwitch was told about huge pages, beside what it
-// holds.
-type OVSReport struct {
-	Told  []string        `json:"told"` // its keys, as "key=value"
-	Nodes []OVSNodeReport `json:"nodes"`
-	// AnyMiB is what it was told to take on no node in particular.
-	AnyMiB  uint64 `json:"any_mib"`
-	Running bool   `json:"running"` // it holds huge memory
-}
-
-// OVSNodeReport is one node of an [OVSReport], all page sizes together.
-type OVSNodeReport struct {
-	Node    int    `json:"node"`
-	ToldMiB uint64 `json:"told_mib"`
-	HeldMiB uint64 `json:"held_mib"`
-}
-
-// OVSReport puts what Open vSwitch was told beside what it holds; nil where it
-// was not asked, or not told to use DPDK.
-func (h Host) OVSReport() *OVSReport {
-	if h.OVS == nil || !h.OVS.Init {
-		return nil
-	}
-	report := OVSReport{Told: h.OVS.Told, AnyMiB: h.OVS.AllocMiB, Running: h.OVS.HeldKiB > 0, Nodes: []OVSNodeReport{}}
-	heldKiB := map[int]uint64{}
-	if h.Holders != nil {
-		for _, holder := range h.Holders.List {
-			if holder.Kind != HolderOVS {
-				continue
-			}
-			report.Running = true
-			for node, n := range holder.Pages {
-				heldKiB[node] += n * holder.PageKiB
-			}
-		}
-	}
-	nodes := slices.Concat(h.OVS.Nodes(), slices.Collect(maps.Keys(heldKiB)))
-	slices.Sort(nodes)
-	for _, node := range slices.Compact(nodes) {
-		report.Nodes = append(report.Nodes, OVSNodeReport{node, h.OVS.SocketMiB[node], heldKiB[node] / 1024})
-	}
-	return &report
-}
-
-// OVSTold is how many pages of a size in KiB Open vSwitch was told to take on a
-// node at its start; ok is false where that is not known. DPDK takes the size
-// that it holds, or else the one of the mount that it was told to use, or the
-// largest of which the node has enough.
-func (h Host) OVSTold(node int, pageKiB uint64) (pages uint64, ok bool) {
-	if h.OVS == nil || !h.OVS.Init || h.OVS.SocketMiB[node] == 0 {
-		return 0, false
-	}
-	if h.ovsPageKiB(node) != pageKiB {
-		return 0, false
-	}
-	return ovs.Pages(h.OVS.SocketMiB[node], pageKiB), true
-}
-
-// ovsPageKiB is the page size that Open vSwitch's memory on a node is, or
-// would be, made of; 0 where that cannot be told.
-func (h Host) ovsPageKiB(node int) uint64 {
-	var held []uint64
-	if h.Holders != nil {
-		for _, holder := range h.Holders.List {
-			if holder.Kind == HolderOVS && holder.Pages[node] > 0 {
-				held = append(held, holder.PageKiB)
-			}
-		}
-	}
-	if len(held) > 0 {
-		if slices.Max(held) == slices.Min(held) {
-			return held[0]
-		}
-		return 0
-	}
-	for _, m := range h.Mounts {
-		if m.Path == h.OVS.HugeDir {
-			return m.PageKiB
-		}
-	}
-	for _, pool := range slices.Backward(h.Pools) {
-		if ovs.Pages(h.OVS.SocketMiB[node], pool.PageKiB) <= pool.node(node).Total && pool.node(node).Total > 0 {
-			return pool.PageKiB
-		}
-	}
-	return 0
 }

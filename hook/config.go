@@ -24,6 +24,9 @@ type Config struct {
 	// NovaConf is the files and directories that nova-compute reads its
 	// configuration from, in its order; nil leaves them to be found.
 	NovaConf []string
+	// OVSDB is the sockets at which Open vSwitch's database is asked, the first
+	// that answers; nil are the usual ones, empty is none.
+	OVSDB []string
 }
 
 // Mode is what a verdict leads to.
@@ -100,6 +103,17 @@ func (c *Config) set(key, value string) (ok bool) {
 			return false
 		}
 		c.Deadline = d
+		return true
+	case "ovsdb":
+		if value == "none" {
+			c.OVSDB = []string{}
+			return true
+		}
+		paths := strings.Fields(value)
+		if len(paths) == 0 || slices.ContainsFunc(paths, func(p string) bool { return !path.IsAbs(p) }) {
+			return false
+		}
+		c.OVSDB = paths
 		return true
 	case "nova_conf":
 		paths := strings.Fields(value)

@@ -163,7 +163,15 @@ func (c *call) judge(deadline time.Time) <-chan outcome {
 		verdict := guard.Judge(demand, host)
 		verdicts <- outcome{verdict: verdict}
 		answered = true
-		if verdict.Decision == guard.Allow || !c.privileged {
+		if !c.privileged {
+			return
+		}
+		if verdict.Decision != guard.Refuse && guard.ConcernsOVS(demand, host) {
+			AddOVS(c.fs, c.config, &host, deadline)
+			verdict = guard.Judge(demand, host)
+			verdicts <- outcome{verdict: verdict}
+		}
+		if verdict.Decision == guard.Allow {
 			return
 		}
 		// To know more of the releases changes no other verdict.
@@ -176,6 +184,7 @@ func (c *call) judge(deadline time.Time) <-chan outcome {
 		// Leave a part of the time to say it all.
 		deadline = deadline.Add(-c.config.Deadline / 10)
 		AddHolders(c.fs, &host, deadline)
+		AddOVS(c.fs, c.config, &host, deadline)
 		verdicts <- outcome{verdict: guard.Judge(demand, host)}
 		AddNova(c.fs, c.config, &host, deadline)
 		if host.Nova != nil {

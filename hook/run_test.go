@@ -240,18 +240,25 @@ func TestModes(t *testing.T) {
 }
 
 func TestParseConfig(t *testing.T) {
-	config, err := parseConfig("# ours\n\nmode = warn\nfail=closed\n deadline = 1500ms \nnova_conf = /a  /b.d\n")
-	if want := (Config{WarnOnly, FailClosed, 1500 * time.Millisecond, []string{"/a", "/b.d"}}); err != nil || !reflect.DeepEqual(config, want) {
+	config, err := parseConfig("# ours\n\nmode = warn\nfail=closed\n deadline = 1500ms \nnova_conf = /a  /b.d\novsdb = /c.sock\n")
+	if want := (Config{WarnOnly, FailClosed, 1500 * time.Millisecond, []string{"/a", "/b.d"}, []string{"/c.sock"}}); err != nil || !reflect.DeepEqual(config, want) {
 		t.Errorf("%+v, %v", config, err)
 	}
-	config, err = parseConfig("mode = maybe\nfail = closed\ndeadline = 0\nmoed = off\nrubbish\x1b\nnova_conf = /a b\nnova_conf=\n")
-	if want := (Config{Enforce, FailClosed, 2 * time.Second, nil}); !reflect.DeepEqual(config, want) {
+	config, err = parseConfig("mode = maybe\nfail = closed\ndeadline = 0\nmoed = off\nrubbish\x1b\nnova_conf = /a b\nnova_conf=\novsdb = db.sock\n")
+	if want := (Config{Enforce, FailClosed, 2 * time.Second, nil, nil}); !reflect.DeepEqual(config, want) {
 		t.Errorf("%+v, want %+v", config, want)
 	}
-	for _, line := range []string{"line 1:", "line 3:", "line 4:", "line 5:", `rubbish\\x1b`, "line 6:", "line 7:"} {
+	for _, line := range []string{"line 1:", "line 3:", "line 4:", "line 5:", `rubbish\\x1b`, "line 6:", "line 7:", "line 8:"} {
 		if err == nil || !strings.Contains(err.Error(), line) {
 			t.Errorf("%q is not in %v", line, err)
 		}
+	}
+}
+
+// TestNoDatabase: none is not the same as not said.
+func TestNoDatabase(t *testing.T) {
+	if config, err := parseConfig("ovsdb = none"); err != nil || config.OVSDB == nil || len(config.OVSDB) > 0 {
+		t.Errorf("%#v, %v", config.OVSDB, err)
 	}
 }
 

@@ -42,10 +42,7 @@ func search(root sysfs.FS, host *guard.Host, deadline time.Time) {
 
 // refresh reads the host's pools again and says whether pages came or went.
 func (f *finder) refresh() (changed bool) {
-	nodes := make([]sysfs.Node, len(f.host.Nodes))
-	for i, n := range f.host.Nodes {
-		nodes[i].ID = n.ID
-	}
+	nodes := nodesOf(*f.host)
 	pools := slices.Clone(f.host.Pools)
 	for i, old := range pools {
 		now, ok, err := f.Pool(old.PageKiB, nodes)
@@ -57,6 +54,15 @@ func (f *finder) refresh() (changed bool) {
 	}
 	f.host.Pools = pools
 	return changed
+}
+
+// nodesOf are the host's nodes as pools are asked for.
+func nodesOf(host guard.Host) []sysfs.Node {
+	nodes := make([]sysfs.Node, len(host.Nodes))
+	for i, n := range host.Nodes {
+		nodes[i].ID = n.ID
+	}
+	return nodes
 }
 
 func (f *finder) late() bool { return time.Now().After(f.deadline) }

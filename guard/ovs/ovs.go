@@ -236,11 +236,14 @@ func (c Config) Nodes() []int {
 }
 
 // Pages is how many pages of a size in KiB so many MiB are, rounded up.
-func Pages(mib, pageKiB uint64) uint64 {
+func Pages(mib, pageKiB uint64) uint64 { return PagesOf(mib*1024, pageKiB) }
+
+// PagesOf is how many pages of a size in KiB so many KiB are, rounded up.
+func PagesOf(kib, pageKiB uint64) uint64 {
 	if pageKiB == 0 {
 		return 0
 	}
-	return (mib*1024 + pageKiB - 1) / pageKiB
+	return (kib + pageKiB - 1) / pageKiB
 }
 
 // Mempool returns the least memory in KiB of one more mempool for ports of an

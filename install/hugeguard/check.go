@@ -132,6 +132,7 @@ func (c *checker) judge(d domain) (guard.Verdict, error) {
 	deadline := time.Now().Add(holdersDeadline)
 	hook.AddReleases(c.host, &host, demand)
 	hook.AddHolders(c.host, &host, deadline)
+	hook.AddOVS(c.host, c.config, &host, deadline)
 	hook.AddNova(c.host, c.config, &host, deadline)
 	if d.running {
 		pages := giveBack(&host, demand.Domain.Name)
@@ -152,6 +153,7 @@ func giveBack(host *guard.Host, guest string) (pages uint64) {
 			if pool.PageKiB != h.PageKiB {
 				continue
 			}
+			pool.Reserved -= min(h.Reserved, pool.Reserved)
 			for k := range pool.Nodes {
 				node := &pool.Nodes[k]
 				held := h.Pages[node.Node]

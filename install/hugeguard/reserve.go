@@ -47,6 +47,7 @@ Formats:
 			}
 			deadline := time.Now().Add(holdersDeadline)
 			hook.AddHolders(fs, &host, deadline)
+			hook.AddOVS(fs, config, &host, deadline)
 			hook.AddNova(fs, config, &host, deadline)
 			for _, line := range lines(host) {
 				if _, err := fmt.Fprintln(cmd.OutOrStdout(), line); err != nil {

@@ -58,6 +58,10 @@ type status struct {
 	// Mode is the hook's, from its configuration: enforce, warn or off.
 	Mode  hook.Mode          `json:"mode"`
 	Pools []guard.PoolReport `json:"pools"`
+	// Sizes is what is known of pools without saying on which node.
+	Sizes []guard.SizeReport `json:"sizes,omitempty"`
+	// OVS is what Open vSwitch was told and what it holds; absent where it was not asked.
+	OVS *guard.OVSReport `json:"ovs,omitempty"`
 	// Unreadable is how many processes would not show what they hold.
 	Unreadable int `json:"unreadable"`
 	// Cut says that there was no time to look at all processes.
@@ -114,8 +118,10 @@ func readStatus(cmd *cobra.Command, fs sysfs.FS, o install.Options) (status, err
 	}
 	deadline := time.Now().Add(holdersDeadline)
 	hook.AddHolders(fs, &host, deadline)
+	hook.AddOVS(fs, config, &host, deadline)
 	hook.AddNova(fs, config, &host, deadline)
 	s.Pools, s.Unreadable, s.Cut = host.Report(), len(host.Holders.Unreadable), host.Holders.Cut
+	s.Sizes, s.OVS = host.SizeReport(), host.OVSReport()
 	s.Nova = host.NovaReport("")
 	return s, nil
 }
@@ -161,6 +167,12 @@ func (s status) print(w io.Writer) error {
 	}
 	if len(s.Pools) == 0 {
 		line("  none are set up")
+	}
+	for _, size := range s.Sizes {
+		line("  %s", size)
+	}
+	if s.OVS != nil {
+		line("  %s", s.OVS)
 	}
 	if s.Unreadable > 0 {
 		line("  %d processes would not show what they hold (root may look)", s.Unreadable)

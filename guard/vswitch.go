@@ -1,0 +1,223 @@
+package guard
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"hugeguard/guard/nova"
+	"hugeguard/guard/ovs"
+)
+
+// OVS is what Open vSwitch was told about huge pages, and how far it followed.
+type OVS struct {
+	ovs.Config
+	// HeldKiB is how much huge memory of all sizes ovs-vswitchd maps, guests'
+	// among it; 0 where it does not run, nil where that is not known.
+	HeldKiB *uint64
+	// Sizes are the page sizes in KiB of which the host has any pages; nil where
+	// that is not known.
+	Sizes []uint64
+}
+
+// pending says that it is known to hold less than it was told to take.
+func (o OVS) pending() bool { return o.HeldKiB != nil && *o.HeldKiB < o.TotalMiB()*1024 }
+
+// OVSReport is what Open vSwitch was told about huge pages, beside what it
+// holds.
+type OVSReport struct {
+	Told  []string        `json:"told"` // its keys, as "key=value"
+	Nodes []OVSNodeReport `json:"nodes"`
+	// AnyMiB is what it was told to take on no node in particular.
+	AnyMiB uint64 `json:"any_mib"`
+	// Pending says that it is known to hold less than it was told to take.
+	Pending bool `json:"pending"`
+}
+
+// OVSNodeReport is one node of an [OVSReport], all page sizes together.
+type OVSNodeReport struct {
+	Node    int    `json:"node"`
+	ToldMiB uint64 `json:"told_mib"`
+	// HeldMiB is nil where nobody looked.
+	HeldMiB *uint64 `json:"held_mib"`
+}
+
+// OVSReport puts what Open vSwitch was told beside what it holds; nil where it
+// was not asked, or not told to use DPDK.
+func (h Host) OVSReport() *OVSReport {
+	if h.OVS == nil || !h.OVS.Init {
+		return nil
+	}
+	report := OVSReport{Told: h.OVS.Told, AnyMiB: h.OVS.AllocMiB, Pending: h.OVS.pending(), Nodes: []OVSNodeReport{}}
+	heldKiB := map[int]uint64{}
+	if h.Holders != nil {
+		for _, holder := range h.Holders.List {
+			if holder.Kind != HolderOVS {
+				continue
+			}
+			for node, n := range holder.Pages {
+				heldKiB[node] += n * holder.PageKiB
+			}
+		}
+	}
+	nodes := slices.Concat(h.OVS.Nodes(), slices.Collect(maps.Keys(heldKiB)))
+	slices.Sort(nodes)
+	for _, node := range slices.Compact(nodes) {
+		n := OVSNodeReport{Node: node, ToldMiB: h.OVS.SocketMiB[node]}
+		if h.Holders != nil {
+			held := heldKiB[node] / 1024
+			n.HeldMiB = &held
+		}
+		report.Nodes = append(report.Nodes, n)
+	}
+	return &report
+}
+
+// told is what Open vSwitch was told to take on each node, in pages; nil where
+// it is not certain in which.
+func (h Host) told() map[nova.Pool]uint64 {
+	kib := h.ovsPageKiB()
+	if kib == 0 {
+		return nil
+	}
+	told := map[nova.Pool]uint64{}
+	for node, mib := range h.OVS.SocketMiB {
+		told[nova.Pool{Node: node, PageKiB: kib}] = ovs.Pages(mib, kib)
+	}
+	return told
+}
+
+// ovsPageKiB is the page size of Open vSwitch's memory: that of its hugetlbfs
+// mount, or of what it holds, or the only one that is mounted and of which
+// there are pages; 0 where that is not certain, or it is not to have any.
+func (h Host) ovsPageKiB() uint64 {
+	if h.OVS == nil || !h.OVS.Init {
+		return 0
+	}
+	var sizes []uint64
+	for _, mount := range h.Mounts {
+		named := h.OVS.HugeDir == mount.Path
+		has := h.OVS.Sizes == nil || slices.Contains(h.OVS.Sizes, mount.PageKiB)
+		if named || h.OVS.HugeDir == "" && has {
+			sizes = append(sizes, mount.PageKiB)
+		}
+	}
+	if held := h.share(HolderOVS); len(held) > 0 && h.OVS.HugeDir == "" {
+		sizes = nil
+		for pool := range held {
+			sizes = append(sizes, pool.PageKiB)
+		}
+	}
+	slices.Sort(sizes)
+	if sizes = slices.Compact(sizes); len(sizes) != 1 {
+		return 0
+	}
+	return sizes[0]
+}
+
+// String says on one line what Open vSwitch was told and what it holds.
+func (r OVSReport) String() string {
+	var told []string
+	for _, key := range r.Told {
+		told = append(told, Printable(key, 2*maxName))
+	}
+	text := "Open vSwitch was told " + strings.Join(told, " ")
+	for _, n := range r.Nodes {
+		text += fmt.Sprintf("; node %d: %d MiB told", n.Node, n.ToldMiB)
+		if n.HeldMiB == nil {
+			continue
+		}
+		text += fmt.Sprintf(", %d MiB held", *n.HeldMiB)
+		if r.AnyMiB == 0 && *n.HeldMiB > n.ToldMiB {
+			text += fmt.Sprintf(", %d MiB more than told (memory for ports' packets comes on top)", *n.HeldMiB-n.ToldMiB)
+		}
+	}
+	if r.AnyMiB > 0 {
+		text += fmt.Sprintf("; %d MiB told on any node", r.AnyMiB)
+	}
+	if r.Pending {
+		text += "; it has not taken its pages yet"
+	}
+	return text
+}
+
+// Codes of findings about Open vSwitch.
+const (
+	codeOVSPending = "ovs-pending" // it has not taken its own pages yet
+	codeOVSMempool = "ovs-mempool" // there is no room for one more mempool
+)
+
+// remains is how many pages each node that a launch is bound to has left after
+// it, by page size, at the worst.
+func (l launch) remains(host Host) map[uint64]map[int]uint64 {
+	left := map[uint64]map[int]uint64{}
+	for _, b := range l.backends {
+		pool, ok := host.pool(b.PageKiB)
+		if !ok || b.Policy != PolicyBind || b.Auto || b.Pages == 0 {
+			continue
+		}
+		if left[b.PageKiB] == nil {
+			left[b.PageKiB] = map[int]uint64{}
+		}
+		for _, node := range b.HostNodes {
+			if _, ok := left[b.PageKiB][node]; !ok {
+				left[b.PageKiB][node] = pool.node(node).Free
+			}
+			left[b.PageKiB][node] = minus(left[b.PageKiB][node], b.Pages)
+		}
+	}
+	return left
+}
+
+// ConcernsOVS says whether it is worth asking what Open vSwitch was told: the
+// domain has vhost-user interfaces, and its start leaves less than half of a
+// node's pool.
+func ConcernsOVS(demand Demand, host Host) bool {
+	if len(demand.VhostMTUs) == 0 {
+		return false
+	}
+	backends, _ := resolve(demand, host)
+	for kib, nodes := range (launch{backends: backends}).remains(host) {
+		pool, _ := host.pool(kib)
+		for node, left := range nodes {
+			if left < pool.node(node).Total/2 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// vswitch warns of what a launch of a domain with vhost-user interfaces takes
+// from the Open vSwitch that is to serve them. It never keeps it from starting.
+func (l launch) vswitch(demand Demand, host Host) []Finding {
+	if host.OVS == nil || !host.OVS.Init || host.OVS.HeldKiB == nil || len(demand.VhostMTUs) == 0 {
+		return nil
+	}
+	kib := host.ovsPageKiB()
+	pool, ok := host.pool(kib)
+	if !ok {
+		return nil
+	}
+	page, mtu := Size(kib), slices.Max(demand.VhostMTUs)
+	least, pending := ovs.PagesOf(ovs.Mempool(mtu), kib), host.OVS.pending()
+	remains := l.remains(host)[kib]
+	var found []Finding
+	for _, node := range slices.Sorted(maps.Keys(remains)) {
+		left, on := remains[node], NodeSet{node}
+		told := ovs.Pages(host.OVS.SocketMiB[node], kib)
+		switch {
+		case pending && left < told:
+			found = append(found, newFinding(codeOVSPending, SeverityWarn, pool, on, told, fmt.Sprintf(
+				"Open vSwitch was told to take %d pages of %s on %s and has not taken them yet: this start leaves it %d", told, page, on.in(), left)))
+		case pending:
+			// It will make its mempools of these.
+		case left < least && (host.OVS.PerPort || host.OVS.SocketMiB[node]*1024 < ovs.FullMempool(mtu)):
+			found = append(found, newFinding(codeOVSMempool, SeverityWarn, pool, on, least, fmt.Sprintf(
+				"this start leaves %d free %s huge pages on %s, fewer than the %d that Open vSwitch needs at least should it have to make one more mempool for vhost-user ports of MTU %d",
+				left, page, on.in(), least, mtu)))
+		}
+	}
+	return found
+}

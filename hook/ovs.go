@@ -1,0 +1,159 @@
+package hook
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"net"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"hugeguard/guard"
+	"hugeguard/guard/ovs"
+	"hugeguard/sysfs"
+)
+
+// databases are the sockets at which Open vSwitch's database usually listens:
+// of packages, of the same from source, of the snap of MicroOVN. TripleO, Kolla
+// and RHOSO share /run/openvswitch with their containers.
+var databases = []string{
+	"/run/openvswitch/db.sock",
+	"/var/run/openvswitch/db.sock",
+	"/usr/local/var/run/openvswitch/db.sock",
+	"/var/snap/microovn/common/run/switch/db.sock",
+}
+
+// CapturedOVS is where a captured host has the database's answer to
+// [ovs.Request], which has no socket.
+const CapturedOVS = "run/openvswitch/db.json"
+
+// ovsPatience is how long the database may take to answer.
+const ovsPatience = 50 * time.Millisecond
+
+// AddOVS asks what Open vSwitch was told about huge pages, until the deadline
+// at the latest, and adds it to the host. Without an answer the host's stays
+// nil, and what /proc shows stands alone.
+func AddOVS(root sysfs.FS, config Config, host *guard.Host, deadline time.Time) {
+	told, ok := askOVS(root, config, host, deadline)
+	if !ok {
+		return
+	}
+	host.OVS = &guard.OVS{Config: told, HeldKiB: heldByOVS(root, host)}
+	if told.Init {
+		host.OVS.Sizes = sizesWithPages(root, host)
+	}
+}
+
+func askOVS(root sysfs.FS, config Config, host *guard.Host, deadline time.Time) (told ovs.Config, ok bool) {
+	if !root.Live() {
+		text, err := root.ReadFile(CapturedOVS, ovs.ReplyLimit)
+		if err == nil {
+			told, err = ovs.Read(bytes.NewReader(text))
+		}
+		return told, err == nil
+	}
+	if patience := time.Now().Add(ovsPatience); patience.Before(deadline) {
+		deadline = patience
+	}
+	sockets := config.OVSDB
+	if sockets == nil {
+		sockets = slices.Concat(databases, containedDatabases(root, host))
+	}
+	for _, socket := range sockets {
+		if told, err := askSocket(socket, deadline); err == nil {
+			return told, true
+		}
+	}
+	return told, false
+}
+
+func askSocket(socket string, deadline time.Time) (ovs.Config, error) {
+	dialer := net.Dialer{Deadline: deadline}
+	connection, err := dialer.Dial("unix", socket)
+	if err != nil {
+		return ovs.Config{}, err
+	}
+	defer connection.Close()
+	if err := connection.SetDeadline(deadline); err != nil {
+		return ovs.Config{}, err
+	}
+	return ovs.Ask(connection)
+}
+
+// containedDatabases are the sockets that running daemons of Open vSwitch were
+// told to use, as their own mount namespaces have them.
+func containedDatabases(root sysfs.FS, host *guard.Host) []string {
+	if host.Holders == nil {
+		return nil
+	}
+	var sockets []string
+	for _, h := range host.Holders.List {
+		if h.Kind != guard.HolderOVS {
+			continue
+		}
+		inside := databases[0]
+		arguments, _ := root.Arguments(h.PID)
+		for _, argument := range arguments {
+			if socket, ok := strings.CutPrefix(argument, "unix:"); ok && path.IsAbs(socket) {
+				inside = socket
+			}
+		}
+		sockets = append(sockets, root.Path("proc/"+strconv.Itoa(h.PID)+"/root"+path.Clean(inside)))
+	}
+	return sockets
+}
+
+// heldByOVS is how much huge memory ovs-vswitchd maps, guests' among it, by the
+// holders if they were looked for, else by its pid file; 0 where it does not
+// run, nil where that cannot be told: a container has pids of its own.
+func heldByOVS(root sysfs.FS, host *guard.Host) *uint64 {
+	held := uint64(0)
+	if host.Holders != nil {
+		for _, h := range host.Holders.List {
+			if h.Kind == guard.HolderOVS {
+				for _, pages := range h.Pages {
+					held += pages * h.PageKiB
+				}
+			}
+		}
+		if held == 0 && (host.Holders.Cut || len(host.Holders.Unreadable) > 0) {
+			return nil
+		}
+		return &held
+	}
+	text, err := root.ReadFile("run/openvswitch/ovs-vswitchd.pid", pidFileLimit)
+	if errors.Is(err, fs.ErrNotExist) {
+		return &held
+	}
+	pid, notPID := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil || notPID != nil {
+		return nil
+	}
+	p, err := root.Process(pid)
+	if errors.Is(err, fs.ErrNotExist) {
+		return &held
+	}
+	if err != nil || identify(root, p, nil).kind != guard.HolderOVS {
+		return nil
+	}
+	return &p.HugetlbKiB
+}
+
+// sizesWithPages are the page sizes of which the host has any pages; nil where
+// not all of them can be asked.
+func sizesWithPages(root sysfs.FS, host *guard.Host) []uint64 {
+	sizes := []uint64{}
+	for _, kib := range host.Sizes {
+		pool, ok, err := root.Pool(kib, nil)
+		if err != nil {
+			return nil
+		}
+		if ok && pool.Total > 0 {
+			sizes = append(sizes, kib)
+		}
+	}
+	return sizes
+}

@@ -1,0 +1,179 @@
+package hook
+
+import (
+	"io"
+	"net"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"hugeguard/guard"
+	"hugeguard/guard/ovs"
+	"hugeguard/sysfs"
+)
+
+// answer is what the database answers to the request.
+func answer(told string) string {
+	return `{"error":null,"id":0,"result":[{"rows":[{"other_config":["map",[["dpdk-init","true"]` + told + `]]}]}]}`
+}
+
+// vhost gives a domain's XML an interface that Open vSwitch serves.
+func vhost(xml, mtu string) string {
+	return strings.Replace(xml, "<devices>", "<devices><interface type='vhostuser'><source type='unix' path='/run/vhu1' mode='server'/>"+mtu+"</interface>", 1)
+}
+
+// TestToldAgainstHeld: what Open vSwitch was told stands beside what it holds,
+// in the journal, and the mend counts the larger of the two.
+func TestToldAgainstHeld(t *testing.T) {
+	for _, test := range []struct {
+		told, says string
+		mend       []string
+	}{
+		{`,["dpdk-socket-mem","1024,1024"]`, "Open vSwitch was told dpdk-init=true dpdk-socket-mem=1024,1024; node 0: 1024 MiB told, 1024 MiB held; node 1: 1024 MiB told, 1024 MiB held\n",
+			[]string{"node:0,size:2048,count:512", "node:1,size:2048,count:512"}},
+		{`,["dpdk-socket-mem","1024"]`, "node 1: 0 MiB told, 1024 MiB held, 1024 MiB more than told (memory for ports' packets comes on top)",
+			[]string{"node:0,size:2048,count:512", "node:1,size:2048,count:512"}},
+		{`,["dpdk-socket-mem","1024,1500"]`, "node 1: 1500 MiB told, 1024 MiB held",
+			[]string{"node:0,size:2048,count:512", "node:1,size:2048,count:750"}},
+		{`,["dpdk-alloc-mem","64"]`, "64 MiB told on any node", []string{"node:0,size:2048,count:512", "node:1,size:2048,count:512"}},
+	} {
+		f := newFixture(t, strings.NewReader(domain(t, "prepare.xml")))
+		f.host.Write(CapturedOVS, answer(test.told))
+		if status := f.prepare(); status != exitRefuse || len(f.entries) != 1 {
+			t.Fatalf("%s: status %d, journal %+v", test.told, status, f.entries)
+		}
+		if got := f.entries[0].Message; !strings.Contains(got, test.says) {
+			t.Errorf("%s: the journal lacks %q:\n%s", test.told, test.says, got)
+		}
+		want := "[DEFAULT]\nreserved_huge_pages=" + strings.Join(test.mend, "\nreserved_huge_pages=")
+		if got := f.entries[0].Fields["HUGEGUARD_REMEDY"]; got != want {
+			t.Errorf("%s: the mend is\n%s\nwant\n%s", test.told, got, want)
+		}
+	}
+}
+
+// TestVhostUser: a start that takes what Open vSwitch needs is warned about,
+// and goes on.
+func TestVhostUser(t *testing.T) {
+	for _, test := range []struct {
+		name, told string
+		running    bool
+		free       string // of node 1, 256 of which the guest takes
+		mtu        string
+		says       string // "": nothing
+	}{
+		{"no room for a mempool", `,["dpdk-socket-mem","1024"]`, true, "260", "", "leaves 4 free 2 MiB huge pages on node 1, fewer than the 23 "},
+		{"jumbo frames", `,["dpdk-socket-mem","1024"]`, true, "300", "<mtu size='9000'/>", "leaves 44 free 2 MiB huge pages on node 1, fewer than the 79 "},
+		{"just enough", `,["dpdk-socket-mem","1024"]`, true, "279", "", ""},
+		{"it has room of its own", `,["dpdk-socket-mem","1024,1024"]`, true, "260", "", ""},
+		{"a mempool for each port", `,["dpdk-socket-mem","1024,1024"],["per-port-memory","true"]`, true, "260", "", "fewer than the 23 "},
+		{"not started yet", `,["dpdk-socket-mem","1024,1024"]`, false, "512", "", "was told to take 512 pages of 2 MiB on node 1 and has not taken them yet: this start leaves it 256"},
+		{"not started yet, and enough for both", `,["dpdk-socket-mem","1024,512"]`, false, "512", "", ""},
+		{"not to use DPDK", `,["dpdk-init","false"],["dpdk-socket-mem","1024"]`, true, "260", "", ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			f := newFixture(t, strings.NewReader(vhost(domain(t, "prepare-on-node1.xml"), test.mtu)))
+			f.host.Write(CapturedOVS, answer(test.told))
+			f.host.Write("sys/devices/system/node/node1/hugepages/hugepages-2048kB/free_hugepages", test.free+"\n")
+			if f.host.Write("run/openvswitch/ovs-vswitchd.pid", "2974\n"); !test.running {
+				f.host.Remove("proc/2974")
+			}
+			if status := f.prepare(); status != exitAccept {
+				t.Fatalf("status %d, %s", status, &f.stderr)
+			}
+			if test.says == "" {
+				if len(f.entries) > 0 {
+					t.Errorf("the journal has %+v", f.entries)
+				}
+				return
+			}
+			if len(f.entries) != 1 || !strings.Contains(f.entries[0].Message, test.says) || f.entries[0].Fields["HUGEGUARD_DECISION"] != "warn" {
+				t.Errorf("journal %+v, want %q", f.entries, test.says)
+			}
+		})
+	}
+}
+
+// TestDatabaseIsNotAsked where nothing depends on it.
+func TestDatabaseIsNotAsked(t *testing.T) {
+	demand := func(xml string) guard.Demand {
+		d, err := guard.ParseDomain([]byte(xml))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	f := newFixture(t, nil)
+	xml := domain(t, "prepare-on-node1.xml")
+	for _, test := range []struct {
+		name, xml, free string
+		want            bool
+	}{
+		{"half of the node's pool is left", vhost(xml, ""), "768", false},
+		{"less is left", vhost(xml, ""), "767", true},
+		{"no such interface", xml, "256", false},
+	} {
+		f.host.Write("sys/devices/system/node/node1/hugepages/hugepages-2048kB/free_hugepages", test.free+"\n")
+		d := demand(test.xml)
+		host, err := Survey(f.fs, d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := guard.ConcernsOVS(d, host); got != test.want {
+			t.Errorf("%s: %v", test.name, got)
+		}
+	}
+}
+
+// TestAskSocket: a database that does not answer, or too much, costs no more
+// than the time it is given.
+func TestAskSocket(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		serve func(net.Conn)
+		ok    bool
+	}{
+		{"it answers", func(c net.Conn) {
+			request := make([]byte, len(ovs.Request))
+			if _, err := io.ReadFull(c, request); err == nil && string(request) == ovs.Request {
+				io.WriteString(c, answer(`,["dpdk-socket-mem","64"]`))
+			}
+		}, true},
+		{"it is silent", func(c net.Conn) { io.Copy(io.Discard, c) }, false},
+		{"it hangs up", func(c net.Conn) {}, false},
+		{"it never ends", func(c net.Conn) {
+			for {
+				if _, err := io.WriteString(c, strings.Repeat("[", 4096)); err != nil {
+					return
+				}
+			}
+		}, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			socket := filepath.Join(t.TempDir(), "db.sock")
+			listener, err := net.Listen("unix", socket)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer listener.Close()
+			go func() {
+				if c, err := listener.Accept(); err == nil {
+					test.serve(c)
+					c.Close()
+				}
+			}()
+			began := time.Now()
+			told, ok := askOVS(sysfs.New(""), Config{OVSDB: []string{socket + ".absent", socket}}, &guard.Host{}, began.Add(time.Minute))
+			if ok != test.ok || ok && told.SocketMiB[0] != 64 {
+				t.Errorf("%+v, %v", told, ok)
+			}
+			if took := time.Since(began); took > 10*ovsPatience {
+				t.Errorf("it took %v", took)
+			}
+		})
+	}
+	if _, ok := askOVS(sysfs.New(""), Config{OVSDB: []string{}}, &guard.Host{}, time.Now().Add(time.Second)); ok {
+		t.Error("somebody answered, and nobody was to be asked")
+	}
+}
