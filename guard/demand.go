@@ -100,9 +100,13 @@ type Cpuset struct {
 	Restrictive bool
 }
 
-// of returns the nodes that libvirt writes under some rules.
+// of returns the nodes that libvirt confines QEMU to under some rules, by
+// whatever means; nil where it does not.
 func (c Cpuset) of(r rules) NodeSet {
-	if r.union {
+	switch {
+	case c.Restrictive && !r.restrictive:
+		return nil
+	case r.union:
 		return c.Union
 	}
 	return c.Nodes

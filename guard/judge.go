@@ -236,9 +236,10 @@ func commonest(fates []*fate) []failure {
 // nearly always there are few.
 func (l launch) rulesThatMatter(host Host) rules {
 	m := rules{
-		cpuset:   l.cpuset.Nodes != nil || host.cgroup().Legacy,
-		union:    !slices.Equal(l.cpuset.Nodes, l.cpuset.Union),
-		parallel: len(l.backends) > 1,
+		cpuset:      l.cpuset.Nodes != nil || host.cgroup().Legacy,
+		restrictive: l.cpuset.Restrictive,
+		union:       !slices.Equal(l.cpuset.Nodes, l.cpuset.Union),
+		parallel:    len(l.backends) > 1,
 	}
 	for _, n := range host.Nodes {
 		m.threads = m.threads || !n.HasCPU

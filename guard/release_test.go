@@ -85,7 +85,12 @@ func TestRulesByRelease(t *testing.T) {
 		{"threads of a pinned emulator, Debian 13", pinned, noCPU.serving(debian13, qemu13), Allow, ""},
 
 		// restrictive is kept by the cpuset, and by nothing where there is none.
-		{"restrictive short, with cpuset", plain(t, 202, "restrictive:0", twoMiB), pages(100, 100).usingCpuset(true), Refuse, "node 0 has 100 free 2 MiB huge pages, 101 needed (libvirt using the cpuset controller):"},
+		{"restrictive short, with cpuset", plain(t, 202, "restrictive:0", twoMiB), pages(100, 100).serving(debian12, 0).usingCpuset(true), Refuse, "node 0 has 100 free 2 MiB huge pages, 101 needed (libvirt 9.0.0, libvirt using the cpuset controller):"},
+		{"restrictive short, libvirt unknown", plain(t, 202, "restrictive:0", twoMiB), pages(100, 100).usingCpuset(true), Warn, "it fails with libvirt 9.0 or later:"},
+		{"restrictive short, cpuset unknown", plain(t, 202, "restrictive:0", twoMiB), pages(100, 100).serving(debian12, 0), Warn, "it fails where libvirt may use the cpuset controller:"},
+		{"restrictive short, both unknown", plain(t, 202, "restrictive:0", twoMiB), pages(100, 100), Warn, "it fails with libvirt 9.0 or later where libvirt may use the cpuset controller:"},
+		{"restrictive short, perhaps before", plain(t, 202, "restrictive:0", twoMiB), pages(100, 100).serving(8_005_000, 0).usingCpuset(true), Warn, "it fails with libvirt 8.5.0 if it has what 9.0 changed:"},
+		{"restrictive short, perhaps before, with threads", plain(t, 202, "restrictive:0", twoMiB), pages(100, 100).serving(8_010_000, 0).usingCpuset(true), Warn, "it fails with libvirt 8.10.0 if it has what 9.0 changed:"},
 		{"restrictive short, without", plain(t, 202, "restrictive:0", twoMiB), pages(100, 100).usingCpuset(false), Allow, ""},
 		{"restrictive short anyway", plain(t, 402, "restrictive:0", twoMiB), pages(100, 100).usingCpuset(true), Refuse, "201 needed: the pool"},
 
@@ -163,7 +168,7 @@ func TestConfiguredMounts(t *testing.T) {
 // drawReleases draws what may be known.
 func drawReleases(t *rapid.T) Releases {
 	var k Releases
-	k.Libvirt.Version = rapid.SampledFrom([]Version{0, 8_009_000, 8_010_000, 9_000_000, 9_002_000, 9_004_000, 9_005_000, 11_003_000}).Draw(t, "libvirt")
+	k.Libvirt.Version = rapid.SampledFrom([]Version{0, 7_002_000, 8_009_000, 8_010_000, 9_000_000, 9_002_000, 9_004_000, 9_005_000, 11_003_000}).Draw(t, "libvirt")
 	k.QEMU.Version = rapid.SampledFrom([]Version{0, 7_001_000, 7_002_022, 9_000_001, 9_001_000, 10_000_013}).Draw(t, "QEMU")
 	k.Libvirt.Patched = rapid.Bool().Draw(t, "patched libvirt")
 	k.QEMU.Patched = rapid.Bool().Draw(t, "patched QEMU")

@@ -14,6 +14,8 @@ type rules struct {
 	// cpuset: libvirt may use the cpuset controller. Without it strict is
 	// kept by the process's own policy and restrictive by nothing.
 	cpuset bool
+	// restrictive: libvirt then uses it for restrictive, too.
+	restrictive bool
 	// union: the cpuset of strict is the union with all memnodes, not
 	// numatune/memory's own nodeset.
 	union bool
@@ -35,6 +37,7 @@ type rules struct {
 func (r rules) only(matters rules) rules {
 	return rules{
 		cpuset:             r.cpuset && matters.cpuset,
+		restrictive:        r.restrictive && matters.restrictive,
 		union:              r.union && matters.union,
 		threads:            r.threads && matters.threads,
 		restrictiveThreads: r.restrictiveThreads && matters.restrictiveThreads,
@@ -53,7 +56,9 @@ type change struct {
 
 // The releases with rules of their own, the oldest first.
 const (
+	libvirtRestrictiveBegun   Version = 7_003_000 // the first with that mode
 	libvirtThreads            Version = 8_010_000
+	libvirtRestrictive        Version = 9_000_000
 	libvirtRestrictiveThreads Version = 9_002_000
 	libvirtUnionBegun         Version = 9_004_000
 	libvirtUnion              Version = 9_005_000
@@ -65,9 +70,11 @@ const (
 
 var libvirts = []change{
 	{},
+	{rules{restrictive: true}, libvirtRestrictiveBegun, libvirtThreads},
 	{rules{threads: true}, libvirtThreads, libvirtThreads},
-	{rules{threads: true, restrictiveThreads: true}, libvirtRestrictiveThreads, libvirtRestrictiveThreads},
-	{rules{threads: true, restrictiveThreads: true, union: true}, libvirtUnionBegun, libvirtUnion},
+	{rules{threads: true, restrictive: true}, libvirtThreads, libvirtRestrictive},
+	{rules{threads: true, restrictive: true, restrictiveThreads: true}, libvirtRestrictiveThreads, libvirtRestrictiveThreads},
+	{rules{threads: true, restrictive: true, restrictiveThreads: true, union: true}, libvirtUnionBegun, libvirtUnion},
 }
 
 var qemus = []change{
@@ -103,6 +110,7 @@ func (k Releases) rules() []rules {
 				threads := libvirt.threads && qemu.threads
 				all = append(all, rules{
 					cpuset:             cpuset,
+					restrictive:        cpuset && libvirt.restrictive,
 					union:              libvirt.union,
 					threads:            threads,
 					restrictiveThreads: threads && libvirt.restrictiveThreads,
@@ -152,9 +160,14 @@ func (k Releases) literals() []literal {
 		yes, no := k.from(libvirt, qemu)
 		return either(of, yes, no)
 	}
+	const using, notUsing = "where libvirt may use the cpuset controller", "where libvirt may not use the cpuset controller"
+	confines, confinesNot := k.from(libvirtRestrictive, 0)
+	if k.Cpuset == nil {
+		confines, confinesNot = confines+" "+using, confinesNot+" or "+notUsing
+	}
 	return slices.Concat(
-		either(func(r rules) bool { return r.cpuset },
-			"where libvirt may use the cpuset controller", "where libvirt may not use the cpuset controller"),
+		either(func(r rules) bool { return r.cpuset }, using, notUsing),
+		either(func(r rules) bool { return r.restrictive }, confines, confinesNot),
 		since(func(r rules) bool { return r.union }, libvirtUnion, 0),
 		since(func(r rules) bool { return r.exactFiles }, 0, qemuExactFiles),
 		since(func(r rules) bool { return r.parallel }, libvirtThreads, qemuParallel),

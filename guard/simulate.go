@@ -85,9 +85,7 @@ func simulate(r rules, backends []Backend, cpuset Cpuset, host Host) ([]failure,
 		return nil, nil
 	}
 	s.confined, s.bound = s.confinement(cpuset)
-	if r.cpuset || !cpuset.Restrictive {
-		s.tuned = cpuset.of(r)
-	}
+	s.tuned = cpuset.of(r)
 	for _, b := range backends {
 		if f := unsupported(b, host); f != nil {
 			return []failure{*f}, nil
@@ -132,7 +130,7 @@ func simulate(r rules, backends []Backend, cpuset Cpuset, host Host) ([]failure,
 // parent's.
 func (s simulation) confinement(cpuset Cpuset) (confined, bound NodeSet) {
 	nodes := cpuset.of(s.rules)
-	if nodes == nil || cpuset.Restrictive && !s.rules.cpuset {
+	if nodes == nil {
 		return s.inherited, s.inherited
 	}
 	if !s.rules.cpuset {
