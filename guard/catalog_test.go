@@ -1,0 +1,45 @@
+package guard
+
+import (
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestCatalog: the message catalog explains every kind of entry, and takes in
+// only fields that each of them has.
+func TestCatalog(t *testing.T) {
+	text, err := os.ReadFile("../install/hugeguard.catalog")
+	if err != nil {
+		t.Fatal(err)
+	}
+	explained := map[string]bool{}
+	for _, entry := range strings.Split("\n"+string(text), "\n-- ")[1:] {
+		id, entry, _ := strings.Cut(entry, "\n")
+		header, body, _ := strings.Cut(entry, "\n\n")
+		if explained[id] {
+			t.Errorf("%s is explained twice", id)
+		}
+		explained[id] = true
+		if !strings.HasPrefix(header, "Subject: ") || !strings.Contains(header, "\nDefined-By: hugeguard") || len(strings.Fields(body)) < 30 {
+			t.Errorf("%s says too little:\n%s", id, entry)
+		}
+		for i, field := range strings.Split(entry, "@") {
+			always := []string{"HUGEGUARD_DOMAIN", "HUGEGUARD_NEEDED", "HUGEGUARD_FREE", "HUGEGUARD_TOTAL", "HUGEGUARD_PAGE_KIB"}
+			if i%2 == 1 && !slices.Contains(always, field) {
+				t.Errorf("%s takes in %s, which not every entry has", id, field)
+			}
+		}
+	}
+	for cause, id := range messageIDs {
+		if !explained[id] {
+			t.Errorf("%s, the cause %q, is not explained", id, cause)
+		}
+		delete(explained, id)
+	}
+	if len(explained) > 0 {
+		t.Errorf("entries of no cause: %q", slices.Collect(maps.Keys(explained)))
+	}
+}

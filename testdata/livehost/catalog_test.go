@@ -1,0 +1,54 @@
+package livehost
+
+import (
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// The message catalog explains an entry to whoever reads the journal with -x, with what it says of itself.
+func TestCatalog(t *testing.T) {
+	const catalogs = "/usr/lib/systemd/catalog"
+	text, err := os.ReadFile("../../install/hugeguard.catalog")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{catalogs, "/var/lib/systemd/catalog"} { // the machine's own stay as they are
+		if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, ""); err != nil {
+			t.Fatal(err)
+		}
+		defer syscall.Unmount(dir, 0)
+	}
+	if err := os.WriteFile(catalogs+"/hugeguard.catalog", text, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := run("journalctl", "--update-catalog"); err != nil || out != "" {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if out, err := run("journalctl", "--list-catalog"); err != nil || strings.Count(out, " hugeguard: ") != strings.Count(string(text), "\n-- ") {
+		t.Errorf("%v\n%s", err, out)
+	}
+
+	s := begin(t, 64)
+	s.installGuard()
+	d := domain{name: "squeezed", mib: 64, cells: 1}
+	s.define(d)
+	s.hold("packetmover", touched, 40)
+	_, e := s.refused(d)
+	out, err := run("journalctl", "-x", "--no-pager", "MESSAGE_ID="+e.one(t, "MESSAGE_ID"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"Subject: Another process holds the huge pages that guest squeezed needs\n",
+		"It needs 32 huge pages of 2048 KiB",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q is not in\n%s", want, out)
+		}
+	}
+	if strings.Contains(out, "@HUGEGUARD") {
+		t.Errorf("not all is filled in:\n%s", out)
+	}
+}
