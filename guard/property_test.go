@@ -23,7 +23,7 @@ func drawLaunch(t *rapid.T) (Demand, Host) {
 	}
 	host = host.pooled(func(p *SizePool) {
 		p.Reserved = rapid.SampledFrom([]uint64{0, 0, 3, 9}).Draw(t, "reserved")
-		p.Overcommit = rapid.SampledFrom([]uint64{0, 0, 2}).Draw(t, "overcommit")
+		p.Overcommit = rapid.SampledFrom([]uint64{0, 0, 0, 2}).Draw(t, "overcommit")
 	})
 	limit := func(label string) *PageLimit {
 		if rapid.IntRange(0, 9).Draw(t, label) > 0 {
@@ -32,6 +32,12 @@ func drawLaunch(t *rapid.T) (Demand, Host) {
 		return &PageLimit{PageKiB: 2048, Pages: rapid.Uint64Range(5, 40).Draw(t, label), Used: rapid.Uint64Range(0, 10).Draw(t, label)}
 	}
 	host.Mounts[0].Limit = limit("mount")
+	gigantic := SizePool{PageKiB: 1 << 20, Reserved: rapid.SampledFrom([]uint64{0, 0, 1}).Draw(t, "reserved")}
+	for id := range nodes {
+		n := rapid.Uint64Range(0, 6).Draw(t, "free")
+		gigantic.Nodes = append(gigantic.Nodes, NodePool{Node: id, Total: n, Free: n})
+	}
+	host.Pools = append(host.Pools, gigantic)
 	set := func(label string) NodeSet {
 		s := NodeSet{}
 		for n := range nodes {
@@ -59,18 +65,86 @@ func drawLaunch(t *rapid.T) (Demand, Host) {
 		d.Cpuset.Nodes = set("cpuset nodes")
 		d.Cpuset.Union = d.Cpuset.Nodes.Or(set("union"))
 	}
+	d.Cpuset.Restrictive = d.Cpuset.Nodes != nil && rapid.IntRange(0, 3).Draw(t, "restrictive") == 0
 	for i := range rapid.IntRange(1, 3).Draw(t, "backends") {
 		n := rapid.Uint64Range(1, 10).Draw(t, "pages")
-		b := Backend{ID: fmt.Sprintf("ram-node%d", i), PageKiB: 2048, Bytes: n << 21, ExactBytes: n << 21,
+		b := Backend{ID: fmt.Sprintf("ram-node%d", i), PageKiB: 2048, Strength: Soft,
 			Policy: rapid.SampledFrom([]Policy{PolicyDefault, PolicyBind, PolicyBind, PolicyPreferred, PolicyInterleave}).Draw(t, "policy")}
-		if b.Policy != PolicyDefault {
+		if rapid.IntRange(0, 3).Draw(t, "gigantic") == 0 {
+			b.PageKiB, n = 1<<20, n/3+1
+		}
+		b.Bytes = n * b.PageKiB * 1024
+		b.ExactBytes = b.Bytes
+		switch rapid.IntRange(0, 19).Draw(t, "size") {
+		case 0: // no multiple of the page
+			b.Bytes += 1 << 20
+			b.ExactBytes = b.Bytes
+		case 1: // not rounded at a restore
+			if n > 1 {
+				b.ExactBytes -= 2 << 20
+			}
+		}
+		switch {
+		case b.Policy == PolicyDefault && d.Cpuset.Restrictive:
+			b.Cpuset, b.Threads, b.Strength = d.Cpuset.Nodes, set("threads"), Hard
+		case b.Policy == PolicyDefault:
+		case d.Cpuset.Nodes == nil && rapid.IntRange(0, 5).Draw(t, "auto") == 0:
+			b.Auto = true
+		default:
 			b.HostNodes = set("host nodes")
 		}
+		if b.Policy == PolicyBind {
+			b.Strength = Hard
+		}
+		b.Device = rapid.SampledFrom([]string{"", "", "", "", "dimm", virtioMem}).Draw(t, "device")
 		b.Memfd = rapid.IntRange(0, 3).Draw(t, "memfd") == 0
+		b.Global = rapid.IntRange(0, 9).Draw(t, "by -mem-prealloc") == 0
 		d.Backends = append(d.Backends, b)
 	}
 	return d, host
 }
+
+// cases counts what a property was tried on, so that none holds for want of
+// cases.
+type cases map[string]int
+
+func (c cases) add(d Demand, host Host, v Verdict) {
+	c[string(v.Decision)]++
+	of := func(trait string, is bool) {
+		if is {
+			c[trait+" "+string(v.Decision)]++
+		}
+	}
+	for _, b := range d.Backends {
+		of(string(b.Policy), true)
+		of("gigantic", b.PageKiB == 1<<20)
+		of("auto", b.Auto)
+		of("restrictive", b.Cpuset != nil)
+		of("dimm", b.Device == "dimm")
+		of("virtio-mem", b.Device == virtioMem)
+	}
+	of("overcommit", host.Pools[0].Overcommit > 0)
+	of("reservations", host.Pools[0].Reserved > 0)
+	of("limits", host.Mounts[0].Limit != nil)
+	of("cgroups", len(host.Cgroups) > 0)
+}
+
+// check wants each trait of a launch in each of the decisions.
+func (c cases) check(t *testing.T, traits ...string) {
+	t.Helper()
+	t.Logf("tried: %v", c)
+	for _, decision := range []Decision{Allow, Warn, Refuse} {
+		for _, trait := range traits {
+			if n := c[trait+" "+string(decision)]; n < 5 {
+				t.Errorf("%d cases of %s are to %s", n, trait, decision)
+			}
+		}
+	}
+}
+
+// traits are those of all launches.
+var traits = []string{string(PolicyDefault), string(PolicyBind), string(PolicyPreferred), string(PolicyInterleave),
+	"gigantic", "auto", "restrictive", "dimm", virtioMem, "reservations", "limits", "cgroups"}
 
 // better orders the decisions.
 func better(d Decision) int { return slices.Index([]Decision{Refuse, Warn, Allow}, d) }
@@ -85,24 +159,43 @@ func steady(host Host) Host {
 // TestMorePagesNeverHurt: a free page more never turns a launch that could
 // succeed into one that must fail.
 func TestMorePagesNeverHurt(t *testing.T) {
+	AtLeast(t, 2000)
+	tried, rescued := cases{}, 0
 	rapid.Check(t, func(t *rapid.T) {
 		d, host := drawLaunch(t)
 		host = steady(host)
 		before := Judge(d, host)
+		tried.add(d, host, before)
 		node := rapid.IntRange(0, len(host.Nodes)-1).Draw(t, "node")
-		after := Judge(d, host.pooled(func(p *SizePool) { p.Nodes[node].Free++; p.Nodes[node].Total++ }))
+		kib := rapid.SampledFrom([]uint64{2048, 1 << 20}).Draw(t, "size")
+		after := Judge(d, host.change(func(p *SizePool) {
+			if p.PageKiB == kib {
+				p.Nodes[node].Free++
+				p.Nodes[node].Total++
+			}
+		}))
 		if before.Decision != Refuse && after.Decision == Refuse {
 			t.Fatalf("%s, and with a page more on node %d: %s", before.Summary, node, after.Summary)
 		}
+		if before.Decision == Refuse && after.Decision != Refuse {
+			rescued++
+		}
 	})
+	if rescued < 20 {
+		t.Errorf("a page more made a difference to %d launches", rescued)
+	}
+	tried.check(t, traits...)
 }
 
 // TestMoreRoomNeverHurts: a limit that is a page wider never turns a launch that
 // could succeed into one that must fail.
 func TestMoreRoomNeverHurts(t *testing.T) {
+	AtLeast(t, 2000)
+	tried := cases{}
 	rapid.Check(t, func(t *rapid.T) {
 		d, host := drawLaunch(t)
 		before := Judge(d, host)
+		tried.add(d, host, before)
 		wider := host
 		wider.Mounts, wider.Cgroups = slices.Clone(host.Mounts), slices.Clone(host.Cgroups)
 		if l := host.Mounts[0].Limit; l != nil {
@@ -120,11 +213,14 @@ func TestMoreRoomNeverHurts(t *testing.T) {
 			t.Fatalf("%s, and with more room: %s", before.Summary, after.Summary)
 		}
 	})
+	tried.check(t, append(traits, "overcommit")...)
 }
 
 // TestLargerGuestsNeverHelp: a page more to take never turns a launch that
 // must fail into one that could succeed.
 func TestLargerGuestsNeverHelp(t *testing.T) {
+	AtLeast(t, 2000)
+	tried, tooLarge := cases{}, 0
 	rapid.Check(t, func(t *rapid.T) {
 		d, host := drawLaunch(t)
 		host = steady(host)
@@ -132,17 +228,29 @@ func TestLargerGuestsNeverHelp(t *testing.T) {
 		larger := d
 		larger.Backends = slices.Clone(d.Backends)
 		i := rapid.IntRange(0, len(d.Backends)-1).Draw(t, "backend")
-		larger.Backends[i].Bytes += 2 << 20
-		larger.Backends[i].ExactBytes += 2 << 20
-		if after := Judge(larger, host); before.Decision == Refuse && after.Decision != Refuse {
+		tried.add(d, host, before)
+		page := d.Backends[i].PageKiB * 1024
+		larger.Backends[i].Bytes += page
+		larger.Backends[i].ExactBytes += page
+		after := Judge(larger, host)
+		if before.Decision == Refuse && after.Decision != Refuse {
 			t.Fatalf("%s, and with a page more for %s: %s", before.Summary, d.Backends[i].ID, after.Decision)
 		}
+		if before.Decision != Refuse && after.Decision == Refuse {
+			tooLarge++
+		}
 	})
+	if tooLarge < 20 {
+		t.Errorf("a page more was too much for %d launches", tooLarge)
+	}
+	tried.check(t, traits...)
 }
 
 // TestNumbersOfNodesDoNotMatter: renumbering the nodes changes the decision of
 // no launch.
 func TestNumbersOfNodesDoNotMatter(t *testing.T) {
+	AtLeast(t, 2000)
+	tried := cases{}
 	rapid.Check(t, func(t *rapid.T) {
 		d, host := drawLaunch(t)
 		shift := rapid.IntRange(1, 60).Draw(t, "shift")
@@ -184,23 +292,60 @@ func TestNumbersOfNodesDoNotMatter(t *testing.T) {
 		moved.Cpuset.Nodes, moved.Cpuset.Union = move(d.Cpuset.Nodes), move(d.Cpuset.Union)
 		moved.Backends = slices.Clone(d.Backends)
 		for i := range moved.Backends {
-			moved.Backends[i].HostNodes = move(moved.Backends[i].HostNodes)
+			b := &moved.Backends[i]
+			b.HostNodes, b.Cpuset, b.Threads = move(b.HostNodes), move(b.Cpuset), move(b.Threads)
 		}
 		a, b := Judge(d, host), Judge(moved, other)
+		tried.add(d, host, a)
 		if better(a.Decision) != better(b.Decision) || a.Cause != b.Cause {
 			t.Fatalf("%s %s: %s\nrenumbered %s %s: %s", a.Decision, a.Cause, a.Summary, b.Decision, b.Cause, b.Summary)
 		}
 	})
+	tried.check(t, append(traits, "overcommit")...)
+}
+
+// TestTheSameTwice: the same launch on the same host gets the same verdict,
+// whatever the order in which its maps are walked.
+func TestTheSameTwice(t *testing.T) {
+	AtLeast(t, 1000)
+	tried := cases{}
+	rapid.Check(t, func(t *rapid.T) {
+		d, host := drawLaunch(t)
+		kinds := []HolderKind{HolderOVS, HolderGuest, HolderProcess}
+		holders := Holders{}
+		for i := range rapid.IntRange(0, 4).Draw(t, "holders") {
+			h := Holder{Kind: rapid.SampledFrom(kinds).Draw(t, "kind"), Name: fmt.Sprintf("h%d", i%3), PID: i / 2, PageKiB: 2048, Pages: map[int]uint64{}}
+			for node := range host.Nodes {
+				n := rapid.Uint64Range(0, 9).Draw(t, "held")
+				h.Pages[node] = n
+				host.Pools[0].Nodes[node].Total += n
+			}
+			holders.List = append(holders.List, h)
+		}
+		host.Holders = &holders
+		for i := range host.Nodes {
+			host.Nodes[i].Distances = map[int]int{}
+			for k := range host.Nodes {
+				host.Nodes[i].Distances[k] = 10 + 5*((i-k)*(i-k)%3)
+			}
+		}
+		first := Judge(d, host)
+		tried.add(d, host, first)
+		for range 5 {
+			again := Judge(d, host)
+			if !reflect.DeepEqual(first, again) || first.Text() != again.Text() || !reflect.DeepEqual(first.Fields(), again.Fields()) {
+				t.Fatalf("%+v\nand again\n%+v", first, again)
+			}
+		}
+	})
+	tried.check(t, traits...)
 }
 
 // TestRulesThatMatter: leaving out a rule that does not matter changes nothing.
 func TestRulesThatMatter(t *testing.T) {
+	AtLeast(t, 500)
 	rapid.Check(t, func(t *rapid.T) {
 		d, host := drawLaunch(t)
-		for i := range d.Backends {
-			d.Backends[i].Bytes += rapid.SampledFrom([]uint64{0, 0, 0, 1 << 20}).Draw(t, "odd")
-		}
-		d.Cpuset.Restrictive = d.Cpuset.Nodes != nil && rapid.Bool().Draw(t, "restrictive")
 		backends, _ := resolve(d, host)
 		l := launch{backends, d.Cpuset}
 		host.Cgroups = host.Cgroups[:min(len(host.Cgroups), 1)] // as play does
