@@ -42,15 +42,19 @@ type domainXML struct {
 		Placement string `xml:"placement,attr"`
 		CPUSet    string `xml:"cpuset,attr"`
 	} `xml:"vcpu"`
-	Partition   string                       `xml:"resource>partition"`
-	EmulatorPin *struct{}                    `xml:"cputune>emulatorpin"`
-	NUMATune    libvirtxml.DomainNUMATune    `xml:"numatune"`
-	Type        libvirtxml.DomainOSType      `xml:"os>type"`
-	Cells       []libvirtxml.DomainCell      `xml:"cpu>numa>cell"`
-	HMAT        *struct{}                    `xml:"cpu>numa>interconnects"`
-	Devices     []libvirtxml.DomainMemorydev `xml:"devices>memory"`
-	Interfaces  []interfaceXML               `xml:"devices>interface"`
-	Emulator    string                       `xml:"devices>emulator"`
+	Partition   string    `xml:"resource>partition"`
+	EmulatorPin *struct{} `xml:"cputune>emulatorpin"`
+	NUMATune    struct {
+		// libvirt takes the first.
+		Memory   []libvirtxml.DomainNUMATuneMemory  `xml:"memory"`
+		MemNodes []libvirtxml.DomainNUMATuneMemNode `xml:"memnode"`
+	} `xml:"numatune"`
+	Type       libvirtxml.DomainOSType      `xml:"os>type"`
+	Cells      []libvirtxml.DomainCell      `xml:"cpu>numa>cell"`
+	HMAT       *struct{}                    `xml:"cpu>numa>interconnects"`
+	Devices    []libvirtxml.DomainMemorydev `xml:"devices>memory"`
+	Interfaces []interfaceXML               `xml:"devices>interface"`
+	Emulator   string                       `xml:"devices>emulator"`
 	// Capabilities changes what libvirt believes of QEMU.
 	Capabilities *struct{} `xml:"http://libvirt.org/schemas/domain/qemu/1.0 capabilities"`
 }
@@ -205,7 +209,8 @@ func (b *builder) readTuning() error {
 	// CPUs numad places (virDomainNumatuneSet).
 	autoCPU := b.VCPU.Placement == "auto"
 	t := tune{from: "numatune/memory"}
-	if element := b.NUMATune.Memory; element != nil {
+	if len(b.NUMATune.Memory) > 0 {
+		element := b.NUMATune.Memory[0]
 		t.mode = element.Mode
 		t.auto = element.Placement == "auto" || element.Placement == "" && element.Nodeset == "" && autoCPU
 		if element.Nodeset != "" && !t.auto {

@@ -44,6 +44,23 @@ func TestScale(t *testing.T) {
 	}
 }
 
+// FuzzParseNodeSet: a set is ascending, and what is printed of it is the set.
+func FuzzParseNodeSet(f *testing.F) {
+	for _, text := range []string{"0-3,^2", " 1 , 4 - 5 ,", "16383", "^2,0-3", "0-99999999999"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		set, err := ParseNodeSet(text)
+		if err != nil {
+			return
+		}
+		again, err := ParseNodeSet(set.String())
+		if err != nil || !slices.Equal(set, again) || !slices.IsSorted(set) || len(slices.Compact(slices.Clone(set))) != len(set) || set[0] < 0 || set[len(set)-1] >= nodeLimit {
+			t.Errorf("%q is read as %v, which is printed as %s", text, []int(set), set)
+		}
+	})
+}
+
 // FuzzParseDomain: whatever the XML, a demand has sane numbers, and judging
 // and rendering it does not end in a panic.
 func FuzzParseDomain(f *testing.F) {

@@ -215,36 +215,3 @@ func TestParseStatus(t *testing.T) {
 		t.Errorf("forged: %q, %d, %v", name, kib, err)
 	}
 }
-
-func FuzzParsers(f *testing.F) {
-	f.Add("7fd02b400000 bind:0 file=/hp/t huge dirty=20 N0=20 kernelpagesize_kB=2048\n")
-	f.Add("hugetlbfs /dev/hugepages hugetlbfs rw,relatime,pagesize=2M 0 0\n")
-	f.Add("Name:\tx\nHugetlbPages:\t  524288 kB\n")
-	f.Add("0-3,8\n")
-	f.Add("7f00-7fff rw-s 00000000 00:0f 4711 /x\n")
-	f.Add("10 20\n")
-	f.Add("7f00-7fff rw-s 00000000 00:0f 4711 /x\nKernelPageSize:     2048 kB\nShared_Hugetlb:  2048 kB\nVmFlags: rd ht nr\n")
-	f.Add("key shmid size rss\n0 5 2097152 2097152\n")
-	f.Add("0::/system.slice/a.service\n")
-	f.Fuzz(func(t *testing.T, text string) {
-		mappings, err := parseNUMAMaps(text)
-		if err == nil {
-			_ = addFiles(mappings, text)
-		}
-		_, _ = parseMounts(text)
-		_ = parseOwnCgroup(text, "cpuset")
-		_, _, _, _ = parseStatus(text)
-		_, _ = parseSmaps(text)
-		_, _ = parseSegments(text)
-		parseUnit(text)
-		_, _ = parseDistances(text)
-		_, _ = parsePageSize([]byte(text))
-		if list, err := parseList(text); err == nil {
-			for i, n := range list {
-				if n < 0 || n > maxNode || i > 0 && list[i-1] >= n {
-					t.Errorf("%q is read as %v", text, list)
-				}
-			}
-		}
-	})
-}

@@ -409,6 +409,21 @@ func TestDemandOfSentences(t *testing.T) {
 	}
 }
 
+// TestDemandOfOddDomains does the same with domains that have a field that no one expects; and libvirt
+// says of the others what the fast tests take for granted.
+func TestDemandOfOddDomains(t *testing.T) {
+	n := begin(t, 0).pretendNodes()
+	for _, odd := range grammar.Odds() {
+		refused, _, err := n.compare(grammar.Sentence{XML: odd.XML, Advised: odd.XML})
+		switch {
+		case err != nil:
+			t.Errorf("%s: %v", odd.Name, err)
+		case (refused == "") != (odd.Refused == ""), !strings.Contains(refused, odd.Refused):
+			t.Errorf("%s: libvirt says %q, want %q", odd.Name, refused, odd.Refused)
+		}
+	}
+}
+
 // notTaken are the domains of testdata/domains that libvirt does not take here, with its reason. The
 // emulators of other architectures need not be there.
 var notTaken = map[string]string{
