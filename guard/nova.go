@@ -22,7 +22,7 @@ type Nova struct {
 	// Fault says why Reserved is not known, on one line; "" where it is.
 	Fault string
 	// PID is the running nova-compute, 0 where none is seen, and Unit its
-	// systemd service, if it has one of its own.
+	// systemd unit or its container, "" where that is not known.
 	PID  int
 	Unit string
 	// Stale is a file of the configuration that was changed after nova-compute

@@ -44,8 +44,10 @@ func (n *Nova) Edit() string {
 		}
 		where = "in place of reserved_huge_pages in " + strings.Join(files, ", ")
 	}
-	if n != nil && n.Unit != "" {
-		restart = "run systemctl restart " + n.Unit
+	if n != nil && strings.HasSuffix(n.Unit, ".service") {
+		restart = "run systemctl restart " + Printable(n.Unit, maxName)
+	} else if n != nil && n.Unit != "" {
+		restart += " (" + Printable(n.Unit, maxName) + ")"
 	}
 	return where + ", then " + restart
 }

@@ -47,7 +47,7 @@ func AddNova(root sysfs.FS, config Config, host *guard.Host, deadline time.Time)
 type compute struct {
 	pid       int
 	arguments []string // after the program's name
-	unit      string   // its systemd unit, "" where it has none of its own
+	unit      string   // its systemd unit or container, "" where that is not known
 }
 
 const computeName = "nova-compute"
@@ -60,47 +60,29 @@ func findCompute(root sysfs.FS, deadline time.Time) (compute, bool) {
 	if err != nil {
 		return compute{}, false
 	}
-	slices.Sort(pids)
-	for _, pid := range pids {
-		if time.Now().After(deadline) {
-			break
-		}
+	found := sideBySide(&finder{FS: root, deadline: deadline}, pids, func(pid int) (compute, bool) {
 		comm, err := root.ReadFile(fmt.Sprintf("proc/%d/comm", pid), commLimit)
-		if err != nil {
-			continue // gone
-		}
-		name := strings.TrimSuffix(string(comm), "\n")
-		if name != computeName && !strings.HasPrefix(name, "python") {
-			continue
+		if err != nil || !bytes.HasPrefix(comm, []byte(computeName)) && !bytes.HasPrefix(comm, []byte("python")) {
+			return compute{}, false
 		}
 		arguments, err := root.Arguments(pid)
 		if err != nil {
-			continue
+			return compute{}, false
 		}
 		at := slices.IndexFunc(arguments[:min(len(arguments), 3)], func(a string) bool { return path.Base(a) == computeName })
 		if at < 0 {
-			continue
+			return compute{}, false
 		}
-		return compute{pid, arguments[at+1:], unit(root, pid)}, true
+		unit, _ := root.Unit(pid) // only words depend on it
+		return compute{pid, arguments[at+1:], unit}, true
+	})
+	if len(found) == 0 {
+		return compute{}, false
 	}
-	return compute{}, false
+	return slices.MinFunc(found, func(a, b compute) int { return a.pid - b.pid }), true
 }
 
 const commLimit = 64 // bytes, of which a name has 15
-
-// unit returns the systemd service that a process runs in directly.
-func unit(root sysfs.FS, pid int) string {
-	text, err := root.ReadFile(fmt.Sprintf("proc/%d/cgroup", pid), configLimit)
-	if err != nil {
-		return ""
-	}
-	for _, line := range strings.Split(string(text), "\n") {
-		if name, ok := strings.CutPrefix(line, "0::/system.slice/"); ok && strings.HasSuffix(name, ".service") && !strings.Contains(name, "/") {
-			return guard.Printable(name, 80)
-		}
-	}
-	return ""
-}
 
 // told is what a configuration of Nova says.
 type told struct {
@@ -260,41 +242,38 @@ func relative(name string) string { return strings.TrimPrefix(path.Clean("/"+nam
 // and those that are defined and off, which Nova counts as well. unread is how
 // many files there are that could not be read or understood.
 func instances(root sysfs.FS, deadline time.Time) (found []guard.Instance, unread int) {
-	seen := map[string]bool{}
-	for _, dir := range []struct {
+	type file struct {
 		name    string
 		running bool
-	}{{"run/libvirt/qemu", true}, {"etc/libvirt/qemu", false}} {
-		names, _ := root.ReadDir(dir.name) // no libvirt, or no guests
-		slices.Sort(names)
-		for _, file := range names {
-			name, ok := strings.CutSuffix(file, ".xml")
-			if !ok || seen[name] {
-				continue
-			}
-			seen[name] = true
-			if time.Now().After(deadline) {
-				unread++
-				continue
-			}
-			text, err := root.ReadFile(dir.name+"/"+file, maxXML)
-			if err != nil {
-				if !errors.Is(err, fs.ErrNotExist) { // else it has ended
-					unread++
-				}
-				continue
-			}
-			instance, ok, err := parseInstance(text)
-			if err != nil {
-				unread++
-			}
-			if ok {
-				instance.Running = dir.running
-				found = append(found, instance)
+	}
+	var files []file
+	seen := map[string]bool{}
+	for _, dir := range []string{"run/libvirt/qemu/", "etc/libvirt/qemu/"} {
+		names, _ := root.ReadDir(dir) // no libvirt, or no guests
+		for _, name := range names {
+			if strings.HasSuffix(name, ".xml") && !seen[name] {
+				seen[name] = true
+				files = append(files, file{dir + name, strings.HasPrefix(dir, "run")})
 			}
 		}
 	}
-	return found, unread
+	domains := sideBySide(&finder{FS: root, deadline: deadline}, files, func(f file) (i *guard.Instance, ok bool) {
+		text, err := root.ReadFile(f.name, maxXML)
+		if err != nil {
+			return nil, errors.Is(err, fs.ErrNotExist) // it has ended
+		}
+		if i, err = parseInstance(text); i != nil {
+			i.Running = f.running
+		}
+		return i, err == nil
+	})
+	for _, i := range domains {
+		if i != nil {
+			found = append(found, *i)
+		}
+	}
+	slices.SortFunc(found, func(a, b guard.Instance) int { return cmp.Compare(a.Name, b.Name) })
+	return found, len(files) - len(domains)
 }
 
 // novaNamespace is what Nova's metadata is in (nova/virt/libvirt/config.py,
@@ -302,23 +281,23 @@ func instances(root sysfs.FS, deadline time.Time) (found []guard.Instance, unrea
 var novaNamespace = []byte("http://openstack.org/xmlns/libvirt/nova/")
 
 // parseInstance reads what Nova counts for a domain: each guest cell's pages
-// on the one node that Nova binds it to. It is not ok where Nova did not make
-// the domain. text is a domain or libvirt's status of one.
-func parseInstance(text []byte) (instance guard.Instance, ok bool, err error) {
+// on the one node that Nova binds it to. It is nil where Nova did not make the
+// domain. text is a domain or libvirt's status of one.
+func parseInstance(text []byte) (*guard.Instance, error) {
 	if !bytes.Contains(text, novaNamespace) {
-		return instance, false, nil
+		return nil, nil
 	}
 	demand, err := guard.ParseDomain(domainOnly(text))
 	if err != nil {
-		return instance, false, err
+		return nil, err
 	}
-	instance = guard.Instance{Name: demand.Domain.Name, UUID: demand.Domain.UUID, Pages: map[nova.Pool]uint64{}}
+	instance := &guard.Instance{Name: demand.Domain.Name, UUID: demand.Domain.UUID, Pages: map[nova.Pool]uint64{}}
 	for _, b := range demand.Backends {
 		if b.Device == "" && b.PageKiB > 0 && len(b.HostNodes) == 1 {
 			instance.Pages[nova.Pool{Node: b.HostNodes[0], PageKiB: b.PageKiB}] += b.Bytes / 1024 / b.PageKiB
 		}
 	}
-	return instance, true, nil
+	return instance, nil
 }
 
 // domainOnly cuts the domain out of libvirt's status of one, and the devices

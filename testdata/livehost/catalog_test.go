@@ -3,26 +3,20 @@ package livehost
 import (
 	"os"
 	"strings"
-	"syscall"
 	"testing"
 )
 
 // The message catalog explains an entry to whoever reads the journal with -x, with what it says of itself.
 func TestCatalog(t *testing.T) {
-	const catalogs = "/usr/lib/systemd/catalog"
 	text, err := os.ReadFile("../../install/hugeguard.catalog")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, dir := range []string{catalogs, "/var/lib/systemd/catalog"} { // the machine's own stay as they are
-		if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, ""); err != nil {
-			t.Fatal(err)
-		}
-		defer syscall.Unmount(dir, 0)
-	}
-	if err := os.WriteFile(catalogs+"/hugeguard.catalog", text, 0o644); err != nil {
+	const installed = "/usr/lib/systemd/catalog/hugeguard.catalog"
+	if err := os.WriteFile(installed, text, 0o644); err != nil {
 		t.Fatal(err)
 	}
+	defer os.Remove(installed)
 	if out, err := run("journalctl", "--update-catalog"); err != nil || out != "" {
 		t.Fatalf("%v: %s", err, out)
 	}

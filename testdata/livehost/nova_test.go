@@ -1,0 +1,54 @@
+package livehost
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+// What Nova was told, from the files that a nova-compute which really runs names on its command line, and
+// whether it can have read them.
+func TestNova(t *testing.T) {
+	s := begin(t, 64)
+	s.installGuard()
+	d := domain{name: "squeezed", mib: 64, cells: 1}
+	s.define(d)
+	s.hold("packetmover", touched, 40)
+	const program, conf = "/usr/bin/nova-compute", "/etc/nova/elsewhere.conf"
+	s.must(os.MkdirAll("/etc/nova", 0o755))
+	write := func(text string, when time.Time) {
+		s.must(os.WriteFile(conf, []byte(text), 0o640))
+		s.must(os.Chtimes(conf, when, when))
+	}
+	write("[DEFAULT]\ntransport_url = rabbit://nova:hunter2@controller\n", time.Now().Add(-time.Hour))
+	s.must(os.WriteFile(program, []byte("#!/usr/bin/python3\nimport time\ntime.sleep(600)\n"), 0o755))
+	t.Cleanup(func() { os.Remove(program); os.RemoveAll("/etc/nova") })
+	compute, err := s.host.start("nova-compute", program, "--config-file", conf)
+	s.must(err)
+	t.Cleanup(func() { s.check(compute.stop()) })
+
+	says := func(want string) {
+		t.Helper()
+		line, e := s.refused(d)
+		if !strings.Contains(line, "packetmover") || !strings.Contains(line, want) {
+			t.Errorf("%q is not in\n%s", want, line)
+		}
+		if all := fmt.Sprint(e); strings.Contains(all, "hunter2") {
+			t.Errorf("a password in\n%s", all)
+		}
+	}
+	says(" holds 40 of 64 and nova.conf reserves none; set reserved_huge_pages=node:0,size:2048,count:40")
+
+	// An admin does what it says, but for the restart.
+	write(s.command(s.cli, 0, "reserve"), time.Now().Add(time.Minute))
+	says(fmt.Sprintf(" and nova.conf reserves 40; restart nova-compute (pid %d), which runs since before %s was changed", compute.pid(), conf))
+
+	// As it will be after one.
+	write(s.command(s.cli, 0, "reserve"), time.Now().Add(-time.Hour))
+	says(" and nova.conf reserves 40; Nova itself believes only 24 free there")
+	if out := s.command(s.cli, 0, "status"); !strings.Contains(out, "Nova reserves 40, counts 0 for its instances and believes 24 free\n") {
+		t.Errorf("status says\n%s", out)
+	}
+}
