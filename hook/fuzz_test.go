@@ -27,8 +27,11 @@ func FuzzParseInstance(f *testing.F) {
 		f.Add(append(append([]byte("<domstatus state='running' pid='1'>"), xml...), "</domstatus>"...))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
-		instance, ok, err := parseInstance(text)
-		if ok && err != nil {
+		instance, err := parseInstance(text)
+		if instance == nil {
+			return
+		}
+		if err != nil {
 			t.Errorf("%q: %v", text, err)
 		}
 		for pool := range instance.Pages {
