@@ -170,18 +170,17 @@ func (l launch) remains(host Host) map[uint64]map[int]uint64 {
 	return left
 }
 
-// ConcernsOVS says whether it is worth asking what Open vSwitch was told: the
-// domain has vhost-user interfaces, and its start leaves less than half of a
-// node's pool.
-func ConcernsOVS(demand Demand, host Host) bool {
+// LeavesNoMempool says whether the start of a domain with vhost-user
+// interfaces leaves less on a node than one more mempool for them takes.
+func LeavesNoMempool(demand Demand, host Host) bool {
 	if len(demand.VhostMTUs) == 0 {
 		return false
 	}
 	backends, _ := resolve(demand, host)
 	for kib, nodes := range (launch{backends: backends}).remains(host) {
-		pool, _ := host.pool(kib)
-		for node, left := range nodes {
-			if left < pool.node(node).Total/2 {
+		least := ovs.PagesOf(ovs.Mempool(slices.Max(demand.VhostMTUs)), kib)
+		for _, left := range nodes {
+			if left < least {
 				return true
 			}
 		}
@@ -192,7 +191,7 @@ func ConcernsOVS(demand Demand, host Host) bool {
 // vswitch warns of what a launch of a domain with vhost-user interfaces takes
 // from the Open vSwitch that is to serve them. It never keeps it from starting.
 func (l launch) vswitch(demand Demand, host Host) []Finding {
-	if host.OVS == nil || !host.OVS.Init || host.OVS.HeldKiB == nil || len(demand.VhostMTUs) == 0 {
+	if host.OVS == nil || !host.OVS.Init || len(demand.VhostMTUs) == 0 {
 		return nil
 	}
 	kib := host.ovsPageKiB()

@@ -47,6 +47,18 @@ func AddOVS(root sysfs.FS, config Config, host *guard.Host, deadline time.Time) 
 	}
 }
 
+// concernsOVS says whether it is worth asking what Open vSwitch was told,
+// although a start need not be refused: the domain has interfaces that it is
+// to serve, and it does not hold any pages yet, or little is left for it. For
+// other domains it costs nothing, for these two small files.
+func concernsOVS(root sysfs.FS, demand guard.Demand, host guard.Host) bool {
+	if len(demand.VhostMTUs) == 0 {
+		return false
+	}
+	held := heldByOVS(root, &host)
+	return held != nil && *held == 0 || guard.LeavesNoMempool(demand, host)
+}
+
 func askOVS(root sysfs.FS, config Config, host *guard.Host, deadline time.Time) (told ovs.Config, ok bool) {
 	if !root.Live() {
 		text, err := root.ReadFile(CapturedOVS, ovs.ReplyLimit)

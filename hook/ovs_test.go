@@ -106,21 +106,26 @@ func TestDatabaseIsNotAsked(t *testing.T) {
 	}
 	f := newFixture(t, nil)
 	xml := domain(t, "prepare-on-node1.xml")
+	f.host.Write("run/openvswitch/ovs-vswitchd.pid", "2974\n")
 	for _, test := range []struct {
 		name, xml, free string
+		pid             string
 		want            bool
 	}{
-		{"half of the node's pool is left", vhost(xml, ""), "768", false},
-		{"less is left", vhost(xml, ""), "767", true},
-		{"no such interface", xml, "256", false},
+		{"a mempool is left", vhost(xml, ""), "279", "2974", false},
+		{"less is left", vhost(xml, ""), "278", "2974", true},
+		{"Open vSwitch holds nothing yet", vhost(xml, ""), "1024", "4", true},
+		{"its pid is somebody else's", vhost(xml, ""), "1024", "3066", false},
+		{"no such interface", xml, "256", "2974", false},
 	} {
 		f.host.Write("sys/devices/system/node/node1/hugepages/hugepages-2048kB/free_hugepages", test.free+"\n")
+		f.host.Write("run/openvswitch/ovs-vswitchd.pid", test.pid+"\n")
 		d := demand(test.xml)
 		host, err := Survey(f.fs, d)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := guard.ConcernsOVS(d, host); got != test.want {
+		if got := concernsOVS(f.fs, d, host); got != test.want {
 			t.Errorf("%s: %v", test.name, got)
 		}
 	}

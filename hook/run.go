@@ -166,7 +166,7 @@ func (c *call) judge(deadline time.Time) <-chan outcome {
 		if !c.privileged {
 			return
 		}
-		if verdict.Decision != guard.Refuse && guard.ConcernsOVS(demand, host) {
+		if verdict.Decision != guard.Refuse && concernsOVS(c.fs, demand, host) {
 			AddOVS(c.fs, c.config, &host, deadline)
 			verdict = guard.Judge(demand, host)
 			verdicts <- outcome{verdict: verdict}

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // Every cause but Open vSwitch (ovs_test.go), each from pages that are really held that way.
@@ -48,6 +49,66 @@ func TestCauseOtherHolder(t *testing.T) {
 	}
 	h.release()
 	s.starts(d)
+}
+
+// A QEMU that somebody started by hand is no guest of libvirt's: it is named by its process and by the
+// unit that its control group is of.
+func TestCauseOtherHolderQEMU(t *testing.T) {
+	s := begin(t, 64)
+	s.installGuard()
+	d := domain{name: "squeezed", mib: 64, cells: 1}
+	s.define(d)
+	qemu, err := s.host.start("qemu", emulator, "-name", "mine", "-machine", "none", "-S", "-display", "none", "-nodefaults",
+		"-object", "memory-backend-memfd,id=m,size=80M,hugetlb=on,hugetlbsize=2M,prealloc=on")
+	s.must(err)
+	t.Cleanup(func() {
+		if qemu.running() {
+			s.check(qemu.stop())
+		}
+	})
+	s.must(eventually(5*time.Second, func() error {
+		if p := s.pool(); p.free != 24 {
+			return fmt.Errorf("the pool is %+v, want 40 pages held", p)
+		}
+		return nil
+	}))
+	unit := s.unit(qemu.pid())
+	line, e := s.refused(d)
+	e.want(t, map[string]string{
+		"HUGEGUARD_CAUSE":        "other-holder",
+		"HUGEGUARD_HOLDER":       "qemu-system-x86",
+		"HUGEGUARD_HOLDER_PID":   itoa(qemu.pid()),
+		"HUGEGUARD_HOLDER_PAGES": "40",
+		"HUGEGUARD_HOLDER_UNIT":  unit,
+	})
+	if want := fmt.Sprintf("qemu-system-x86 (pid %d, %s) holds 40 of 64", qemu.pid(), unit); !strings.Contains(line, want) {
+		t.Errorf("it is not named:\n%s\nwant %s", line, want)
+	}
+	s.must(qemu.stop())
+	s.starts(d)
+}
+
+// unit puts a process into a control group such as systemd makes for a unit, and returns the unit's name.
+func (s *scene) unit(pid int) string {
+	s.t.Helper()
+	mounts, err := os.ReadFile("/proc/mounts")
+	s.must(err)
+	for _, line := range strings.Split(string(mounts), "\n") {
+		words := strings.Fields(line)
+		if len(words) < 3 || words[2] != "cgroup2" {
+			continue
+		}
+		name := fmt.Sprintf("livehost-%d.service", pid)
+		dir := filepath.Join(words[1], name)
+		s.must(os.Mkdir(dir, 0o755))
+		s.t.Cleanup(func() {
+			s.check(eventually(5*time.Second, func() error { return os.Remove(dir) }))
+		})
+		s.must(os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(itoa(pid)), 0))
+		return name
+	}
+	s.t.Fatal("no control groups of version 2 are mounted")
+	return ""
 }
 
 // Free pages that the kernel has promised to somebody are not free.

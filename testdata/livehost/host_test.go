@@ -191,24 +191,30 @@ func (h *host) startLibvirtd(env ...string) (err error) {
 	})
 }
 
-// startOVS runs Open vSwitch with DPDK under the given file name and waits until it has taken its
-// pages: socketMem MiB. It returns the daemon's process.
-func (h *host) startOVS(program string, socketMem int) (*daemon, error) {
+// startDatabase runs Open vSwitch's database, which tells it to take socketMem MiB.
+func (h *host) startDatabase(socketMem int) error {
 	db := h.path("ovs.db")
 	os.Remove(db)
 	if _, err := run("ovsdb-tool", "create", db, "/usr/share/openvswitch/vswitch.ovsschema"); err != nil {
-		return nil, err
+		return err
 	}
 	server, err := h.start("ovsdb-server", "/usr/sbin/ovsdb-server", db, "--remote=p"+ovsDB, "--pidfile", "--no-chdir")
 	if err != nil {
-		return nil, err
+		return err
 	}
 	h.ovs = append(h.ovs, server)
 	if err := eventually(5*time.Second, func() error { _, err := run("ovs-vsctl", "--db="+ovsDB, "--no-wait", "init"); return err }); err != nil {
-		return nil, err
+		return err
 	}
-	if _, err := run("ovs-vsctl", "--db="+ovsDB, "--no-wait", "set", "Open_vSwitch", ".", "other_config:dpdk-init=true",
-		"other_config:dpdk-socket-mem="+strconv.Itoa(socketMem), "other_config:dpdk-extra=--no-pci"); err != nil {
+	_, err = run("ovs-vsctl", "--db="+ovsDB, "--no-wait", "set", "Open_vSwitch", ".", "other_config:dpdk-init=true",
+		"other_config:dpdk-socket-mem="+strconv.Itoa(socketMem), "other_config:dpdk-extra=--no-pci")
+	return err
+}
+
+// startOVS runs Open vSwitch with DPDK under the given file name and waits until it has taken its
+// pages: socketMem MiB. It returns the daemon's process.
+func (h *host) startOVS(program string, socketMem int) (*daemon, error) {
+	if err := h.startDatabase(socketMem); err != nil {
 		return nil, err
 	}
 	switchd, err := h.start("ovs-vswitchd", program, ovsDB, "--pidfile", "--log-file="+h.path("ovs-vswitchd.log"))

@@ -20,9 +20,18 @@ func TestOpenVSwitchHoldsThePages(t *testing.T) {
 	if err := os.Symlink(ovsVswitchd, link); err != nil && !os.IsExist(err) {
 		t.Fatal(err)
 	}
+	renamed := live.path("forwarder")
+	binary, err := os.ReadFile(ovsVswitchd)
+	if err == nil {
+		err = os.WriteFile(renamed, binary, 0o755)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, test := range []struct{ name, program, comm string }{
 		{"by the alternatives link", link, "ovs-vswitchd"},
 		{"by its file", ovsVswitchd, "ovs-vswitchd-dp"},
+		{"under another name", renamed, "forwarder"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := begin(t, 256)
@@ -52,6 +61,14 @@ func TestOpenVSwitchHoldsThePages(t *testing.T) {
 			remedy := fmt.Sprintf("reserved_huge_pages=node:0,size:2048,count:%d", held)
 			if got := e.one(t, "HUGEGUARD_REMEDY"); !strings.Contains(got, remedy) {
 				t.Errorf("HUGEGUARD_REMEDY=%q, want %q in it", got, remedy)
+			}
+			// Told in MiB, of which DPDK takes pages, and some more for itself.
+			told := fmt.Sprintf("Open vSwitch was told dpdk-extra=--no-pci dpdk-init=true dpdk-socket-mem=464; node 0: 464 MiB told, %d MiB held", 2*held)
+			if extra := 2*held - 464; extra > 0 {
+				told += fmt.Sprintf(", %d MiB more than told", extra)
+			}
+			if got := e.one(t, "MESSAGE"); !strings.Contains(got, told) {
+				t.Errorf("the journal's message lacks %q:\n%s", told, got)
 			}
 			if got := e.one(t, "MESSAGE"); strings.Count(got, "\n") < 2 || !strings.Contains(got, "\n"+remedy) && !strings.Contains(got, " "+remedy) {
 				t.Errorf("the journal's message lacks the mend %q:\n%s", remedy, got)
@@ -85,6 +102,34 @@ func TestOpenVSwitchHoldsThePages(t *testing.T) {
 			s.must(s.stopOVS())
 			s.starts(d)
 		})
+	}
+}
+
+// The database stands, Open vSwitch itself does not run yet, as at a boot with guests that start by
+// themselves: the start goes on, and what it takes from Open vSwitch is told.
+func TestOpenVSwitchHasNotTakenItsPages(t *testing.T) {
+	s := begin(t, 64)
+	s.installGuard()
+	d := domain{name: "early", mib: 64, cells: 1, shared: true, vhost: "/run/vhu-early"}
+	s.define(d)
+	s.must(s.startDatabase(80))
+	// QEMU would wait for Open vSwitch at the interface's socket: what counts is that it is run.
+	broken := s.path("broken-" + d.name)
+	s.must(os.WriteFile(broken, nil, 0o644))
+	t.Cleanup(func() { os.Remove(broken) })
+	before := len(s.guardEntries())
+	s.start(d)
+	if n := s.launches(d); n != 1 {
+		t.Errorf("QEMU was run %d times", n)
+	}
+	entries := s.guardEntries()[before:]
+	if len(entries) != 1 {
+		t.Fatalf("the start made %d journal entries, want 1: %q", len(entries), entries)
+	}
+	entries[0].want(t, map[string]string{"HUGEGUARD_DECISION": "warn", "PRIORITY": "4"})
+	const want = "Open vSwitch was told to take 40 pages of 2 MiB on node 0 and has not taken them yet: this start leaves it 32"
+	if got := entries[0].one(t, "MESSAGE"); !strings.HasPrefix(got, want) {
+		t.Errorf("the journal says\n%s\nwant %s", got, want)
 	}
 }
 

@@ -141,6 +141,7 @@ type domain struct {
 	soft   bool   // without numatune
 	small  bool   // without huge pages, nor numatune
 	dimm   int    // MiB of a memory device in cell 0, beside mib
+	vhost  string // the socket of a vhost-user interface
 
 	emulator string // "" for the wrapper
 }
@@ -186,6 +187,9 @@ func (d domain) xml() string {
 	if d.dimm > 0 {
 		most = "<maxMemory slots='1' unit='GiB'>1</maxMemory><features><acpi/></features>"
 		device = fmt.Sprintf("<memory model='dimm'><target><size unit='MiB'>%d</size><node>0</node></target></memory>", d.dimm)
+	}
+	if d.vhost != "" {
+		device += fmt.Sprintf("<interface type='vhostuser'><source type='unix' path='%s' mode='server'/><model type='virtio'/></interface>", d.vhost)
 	}
 	return fmt.Sprintf(`<domain type='qemu'>
   <name>%s</name>
