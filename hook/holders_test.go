@@ -2,6 +2,7 @@ package hook
 
 import (
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -102,6 +103,148 @@ func TestLedger(t *testing.T) {
 		{Kind: guard.HolderGuest, Name: "a", PID: 30, PageKiB: 2048, Pages: map[int]uint64{0: 256}},
 	}
 	if diff := cmp.Diff(want, l.holders()); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+// TestLedgerFiles: pages that stat counts and nobody has touched, files that
+// nobody uses, and what was promised.
+func TestLedgerFiles(t *testing.T) {
+	guest := holderKey{kind: guard.HolderGuest, name: "a", pid: 30}
+	ovs := holderKey{kind: guard.HolderOVS, name: "ovs-vswitchd", pid: 20}
+	mapping := func(inode uint64, pages uint64, touched map[int]uint64) sysfs.Mapping {
+		return sysfs.Mapping{Start: 1 << 30, End: 1<<30 + pages<<21, Device: "00:10", Inode: inode, PageKiB: 2048, Pages: touched, Reserve: true}
+	}
+	file := func(path string, inode, pages uint64) sysfs.File {
+		return sysfs.File{Path: path, Device: "00:10", Inode: inode, PageKiB: 2048, Pages: pages}
+	}
+	lazy := mapping(6, 9, nil)
+	lazy.Reserve = false
+	private := mapping(7, 10, map[int]uint64{0: 4})
+	private.Private, private.Anon = true, 3 // one is the file's
+	inherited := mapping(8, 5, map[int]uint64{1: 5})
+	inherited.Private, inherited.Anon, inherited.MapMax = true, 5, 2
+	segment := mapping(1, 2, nil)
+	segment.File = "/SYSV00000000 (deleted)"
+
+	var l ledger
+	// The guest's memory, of which Open vSwitch has touched half: 2 of 8 pages
+	// are promised, and one lies where nobody tells.
+	l.add(ovs, []sysfs.Mapping{mapping(1, 8, map[int]uint64{0: 2}), lazy, private, inherited})
+	l.add(guest, []sysfs.Mapping{mapping(1, 8, map[int]uint64{0: 4, 1: 1}), inherited, segment})
+	l.measure(file("/dev/hugepages/x (deleted)", 1, 6), &ovs)
+	l.measure(file("/memfd:open (deleted)", 5, 3), &ovs)
+	l.measure(file("/SYSV00000000 (deleted)", 1, 1), &guest)
+	for i := range uint64(3) {
+		l.measure(file(fmt.Sprintf("/dev/hugepages/rtemap_%d", i), 100+i, 1), nil)
+	}
+	l.measure(file("/dev/hugepages/dead", 200, 7), nil)
+	l.measure(file("/dev/hugepages/copied", 7, 1), nil) // its page is in the private mapping
+	want := []guard.Holder{
+		{Kind: guard.HolderOVS, Name: "ovs-vswitchd", PID: 20, PageKiB: 2048, Pages: map[int]uint64{0: 4}, Unplaced: 3, Reserved: 7},
+		{Kind: guard.HolderGuest, Name: "a", PID: 30, PageKiB: 2048, Pages: map[int]uint64{0: 4, 1: 6}, Unplaced: 2, Reserved: 3},
+	}
+	if diff := cmp.Diff(want, l.holders()); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	left := []guard.Holder{
+		{Kind: guard.HolderFile, Name: "/dev/hugepages/dead", PageKiB: 2048, Unplaced: 7, Files: []string{"/dev/hugepages/dead"}},
+		{Kind: guard.HolderFile, Name: "/dev/hugepages/rtemap_*", PageKiB: 2048, Unplaced: 3, Files: []string{"/dev/hugepages/rtemap_0", "/dev/hugepages/rtemap_1", "/dev/hugepages/rtemap_2"}},
+	}
+	if diff := cmp.Diff(left, l.leftover()); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+// TestIdentify: Open vSwitch is known under any name, and a QEMU that libvirt
+// did not start is a process.
+func TestIdentify(t *testing.T) {
+	for _, test := range []struct {
+		comm, arguments, program string
+		want                     guard.HolderKind
+		name                     string
+	}{
+		{"ovs-vswitchd-dp", "/usr/lib/x", "", guard.HolderOVS, "ovs-vswitchd-dp"},
+		{"main", "/usr/sbin/ovs-vswitchd --pidfile", "", guard.HolderOVS, "main"},
+		{"forwarder", "/opt/forwarder --pidfile unix:/run/openvswitch/db.sock", "", guard.HolderOVS, "forwarder"},
+		{"forwarder", "/opt/forwarder", "/usr/sbin/ovs-vswitchd (deleted)", guard.HolderOVS, "forwarder"},
+		{"vpp_main", "/usr/bin/vpp -c unix:/run/vpp/cli.sock", "/usr/bin/vpp", guard.HolderProcess, "vpp_main"},
+		{"qemu-system-x86", "/usr/bin/qemu-system-x86_64 -name mine", "", guard.HolderProcess, "qemu-system-x86"},
+		{"qemu-system-x86", "/usr/bin/qemu-system-x86_64 -name guest=a,,b,debug-threads=on", "", guard.HolderGuest, "a,b"},
+		{"empty", "", "", guard.HolderProcess, "empty"},
+	} {
+		h := sysfstest.Copy(t, incident+"/host")
+		h.Write("proc/7/cmdline", strings.ReplaceAll(test.arguments, " ", "\x00"))
+		if test.program != "" {
+			if err := os.Symlink(test.program, h.Path("proc/7/exe")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got := identify(h.FS(), sysfs.Process{PID: 7, Name: test.comm}, nil)
+		if got.kind != test.want || got.name != test.name {
+			t.Errorf("%s %q %q: %+v", test.comm, test.arguments, test.program, got)
+		}
+	}
+}
+
+// TestSearch: on a host where node 1 lacks 40 pages and 7 are reserved, those
+// who have touched nothing are found.
+func TestSearch(t *testing.T) {
+	const header = "key shmid perms size cpid lpid nattch uid gid cuid cgid atime dtime ctime rss swap\n"
+	h := sysfstest.Copy(t, incident+"/host")
+	h.Write("sys/devices/system/node/node1/hugepages/hugepages-2048kB/free_hugepages", "472\n")
+	h.Write("sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages", "472\n")
+	h.Write("sys/kernel/mm/hugepages/hugepages-2048kB/resv_hugepages", "7\n")
+	h.Write("proc/77/status", "Name:\tlazybones\nHugetlbPages:\t       0 kB\n")
+	h.Write("proc/77/cmdline", "/usr/bin/lazybones\x00")
+	h.Write("proc/77/cgroup", "0::/system.slice/lazy.service\n")
+	const mapped = "7f0000000000-7f0000e00000 rw-p 00000000 00:10 99 /anon_hugepage (deleted)\n"
+	h.Write("proc/77/maps", mapped)
+	h.Write("proc/77/numa_maps", "7f0000000000 default file=/anon_hugepage\\040(deleted) huge\n")
+	h.Write("proc/77/smaps", mapped+"KernelPageSize:     2048 kB\nVmFlags: rd wr ht\n")
+	// Two that nobody has attached, the second of which is too large to be
+	// what is missing; one that somebody has; one that is not of huge pages.
+	h.Write("proc/sysvipc/shm", header+
+		"0 5 600 83886080 1 1 0 0 0 0 0 0 0 0 79691776 0\n"+
+		"0 6 600 167772160 1 1 0 0 0 0 0 0 0 0 167772160 0\n"+
+		"0 7 600 4194304 1 1 1 0 0 0 0 0 0 0 4194304 0\n"+
+		"0 8 600 4096 1 1 0 0 0 0 0 0 0 0 4096 0\n")
+	fs := h.FS()
+	host, err := SurveyAll(fs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	AddHolders(fs, &host, time.Now().Add(time.Minute))
+	var got []guard.Holder
+	for _, holder := range host.Holders.List {
+		if holder.PID == 0 || holder.PID == 77 {
+			got = append(got, holder)
+		}
+	}
+	want := []guard.Holder{
+		{Kind: guard.HolderProcess, Name: "lazybones", PID: 77, Unit: "lazy.service", PageKiB: 2048, Pages: map[int]uint64{}, Reserved: 7},
+		{Kind: guard.HolderFile, Name: "System V segment 5", Segment: "5", PageKiB: 2048, Unplaced: 38},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	if len(host.Holders.Unreadable) > 0 || host.Holders.Cut {
+		t.Errorf("%+v", host.Holders)
+	}
+	var text strings.Builder
+	for _, report := range host.Report() {
+		if report.PageKiB == 2048 {
+			fmt.Fprintln(&text, report)
+		}
+	}
+	for _, report := range host.SizeReport() {
+		fmt.Fprintln(&text, report)
+	}
+	const says = `node 0, 2 MiB: 0 of 1024 free; held: Open vSwitch ovs-vswitchd (pid 2974) 512, guest instance-00000001 (pid 3066) 256, guest instance-00000002 (pid 3085) 256
+node 1, 2 MiB: 472 of 1024 free; held: Open vSwitch ovs-vswitchd (pid 2974) 512, leftover System V segment 5 38; unaccounted: 2
+2 MiB: 7 of the free pages are reserved, not yet touched by: lazybones (pid 77, lazy.service) 7
+`
+	if diff := cmp.Diff(says, text.String()); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 }

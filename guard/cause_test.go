@@ -1,0 +1,184 @@
+package guard
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// leftBehind has files hold pages of a node, of which nobody tells which node
+// it is.
+func (h Host) leftBehind(node int, n uint64, files ...string) Host {
+	h = h.heldBy(HolderFile, strings.Join(files, " "), 0, node, n)
+	last := &h.Holders.List[len(h.Holders.List)-1]
+	last.Pages, last.Unplaced, last.Files = nil, n, files
+	return h
+}
+
+// promisedTo has the kernel promise pages to a process.
+func (h Host) promisedTo(name string, pid int, n uint64) Host {
+	h = h.change(func(p *SizePool) { p.Reserved += n })
+	holders := Holders{}
+	if h.Holders != nil {
+		holders = *h.Holders
+	}
+	holders.List = append(slices.Clone(holders.List), Holder{Kind: HolderProcess, Name: name, PID: pid, PageKiB: 2048, Reserved: n})
+	h.Holders = &holders
+	return h
+}
+
+// gone has pages of a node be taken by nobody that is seen.
+func (h Host) gone(node int, n uint64) Host {
+	return h.change(func(p *SizePool) { p.Nodes[node].Total += n })
+}
+
+// changed changes what was found out about the holders.
+func (h Host) changed(f func(*Holders)) Host {
+	holders := *h.Holders
+	f(&holders)
+	h.Holders = &holders
+	return h
+}
+
+// TestCauses: but for whom a guest of 64 pages, strictly on node 0, would fit.
+func TestCauses(t *testing.T) {
+	const mend = "echo"
+	held := func(h Host) Host { return h.changed(func(*Holders) {}) }
+	for _, test := range []struct {
+		name  string
+		host  Host
+		cause Cause
+		says  []string // in the text
+		mend  []string // the lines of the remedies, without those for Nova
+	}{
+		{"files, and that would do", pages(24, 0).leftBehind(0, 40, "/dev/hugepages/rtemap_0"), CauseLeftoverFiles,
+			[]string{"node 0 has 24 free 2 MiB huge pages, 64 needed: leftover file /dev/hugepages/rtemap_0 holds 40 of 64; run rm /dev/hugepages/rtemap_0;"},
+			[]string{"rm /dev/hugepages/rtemap_0"}},
+		{"files, and a page less", pages(23, 0).leftBehind(0, 40, "/dev/hugepages/rtemap_0").heldBy(HolderGuest, "a", 9, 0, 1), CauseGuests,
+			[]string{"guest a holds 1, leftover file /dev/hugepages/rtemap_0 holds 40 of 64"}, nil},
+		{"several files", pages(24, 0).leftBehind(0, 40, "/h/map_1", "/h/map_2"), CauseLeftoverFiles,
+			[]string{"2 leftover files /h/map_1 /h/map_2 hold 40 of 64"}, []string{"rm /h/map_1 /h/map_2"}},
+		{"files whose node nobody can tell", pages(24, 0).leftBehind(0, 40, "/h/x").gone(1, 40), CauseUnaccounted,
+			[]string{"40 of 64 pages are held by nobody that can be seen", "unaccounted on some node: leftover /h/x 40"}, nil},
+		{"files too many for the other node", pages(24, 0).leftBehind(0, 40, "/h/x").gone(1, 0).heldBy(HolderGuest, "a", 9, 1, 40), CauseLeftoverFiles,
+			[]string{"leftover file /h/x holds 40 of 64"}, []string{"rm /h/x"}},
+		{"files in part on the node for certain", pages(30, 0).leftBehind(0, 40, "/h/x").gone(1, 5), CauseLeftoverFiles,
+			[]string{"leftover file /h/x holds at least 35 of 70"}, []string{"rm /h/x"}},
+		{"a file that an unreadable process may use", pages(24, 0).leftBehind(0, 40, "/h/x").changed(func(h *Holders) { h.Unreadable = []Process{{Name: "vpp\x1b", PID: 4, HugetlbKiB: 2 << 20}} }), CauseLeftoverFiles,
+			[]string{`holds 40 of 64 (1 process could not be read: vpp\x1b, pid 4, with 2 GiB)`}, []string{"fuser -v /h/x"}},
+		{"a file, and no time for all", pages(24, 0).leftBehind(0, 40, "/h/x").changed(func(h *Holders) { h.Cut = true }), CauseLeftoverFiles,
+			[]string{"(there was no time to look at everything)"}, []string{"fuser -v /h/x"}},
+		{"a file with an odd name", pages(24, 0).leftBehind(0, 40, "/h/it's a \x1b[31m"), CauseLeftoverFiles,
+			[]string{`leftover file /h/it's a \x1b[31m holds`}, []string{`rm "$(printf '/h/it'\''s a \033[31m')"`}},
+		{"a segment", pages(24, 0).leftBehind(0, 40).changed(func(h *Holders) { h.List[0].Segment, h.List[0].Name = "5", "System V segment 5" }), CauseLeftoverFiles,
+			[]string{"System V segment 5, which nobody has attached, holds 40 of 64"}, []string{"ipcrm -m 5"}},
+		{"files and Open vSwitch, each of which would do", pages(24, 0).leftBehind(0, 40, "/h/x").heldBy(HolderOVS, "ovs-vswitchd", 7, 0, 40), CauseLeftoverFiles,
+			[]string{"leftover file /h/x holds 40 of 104;", "it would also fit without Open vSwitch DPDK (ovs-vswitchd, pid 7)"}, []string{"rm /h/x"}},
+		{"files and Open vSwitch, only both of which would do", pages(4, 0).leftBehind(0, 30, "/h/x").heldBy(HolderOVS, "ovs-vswitchd", 7, 0, 30), CauseOtherHolder,
+			[]string{"leftover file /h/x holds 30, Open vSwitch DPDK (ovs-vswitchd, pid 7) holds 30 of 64"}, []string{"rm /h/x"}},
+		{"Open vSwitch and a process, each of which would do", pages(24, 0).heldBy(HolderProcess, "vpp_main", 8, 0, 40).heldBy(HolderOVS, "ovs-vswitchd", 7, 0, 40), CauseOVS,
+			[]string{"Open vSwitch DPDK (ovs-vswitchd, pid 7) holds 40 of 104", "it would also fit without vpp_main (pid 8)"}, nil},
+		{"a process of a unit", pages(24, 0).heldBy(HolderProcess, "vpp_main", 8, 0, 40).changed(func(h *Holders) { h.List[0].Unit = "vpp.service" }), CauseOtherHolder,
+			[]string{"vpp_main (pid 8, vpp.service) holds 40 of 64"}, nil},
+		{"Open vSwitch in a container", pages(24, 0).heldBy(HolderOVS, "ovs-vswitchd", 8, 0, 40).changed(func(h *Holders) { h.List[0].Unit = "container 0123456789ab" }), CauseOVS,
+			[]string{"Open vSwitch DPDK (ovs-vswitchd, pid 8, container 0123456789ab) holds 40 of 64"}, nil},
+		{"a memfd that is open and not mapped", held(pages(24, 0).leftBehind(0, 40).changed(func(h *Holders) { h.List[0].Kind, h.List[0].Name, h.List[0].PID = HolderProcess, "parker", 3 })), CauseOtherHolder,
+			[]string{"parker (pid 3) holds 40 of 64"}, nil},
+		{"promised to one", pages(64, 0).promisedTo("lazy", 5, 1), CauseKernelReserved,
+			[]string{"1 of its free pages are promised to lazy (pid 5), which has not touched them yet"}, nil},
+		{"promised to several, some of them unseen", pages(64, 0).promisedTo("lazy", 5, 3).promisedTo("idle", 6, 4).pooled(func(p *SizePool) { p.Reserved += 2 }), CauseKernelReserved,
+			[]string{"9 of its free pages are promised to processes that have not touched them yet (4 to idle (pid 6), 3 to lazy (pid 5), 2 to others)"}, nil},
+		{"promised to nobody that is seen", pages(64, 0).heldBy(HolderGuest, "a", 1, 1, 1).pooled(func(p *SizePool) { p.Reserved = 6 }), CauseKernelReserved,
+			[]string{"6 of its free pages are promised to processes that have not touched them yet;"}, nil},
+		{"gone", pages(24, 0).heldBy(HolderGuest, "a", 1, 0, 3).gone(0, 37), CauseUnaccounted,
+			[]string{"37 of 64 pages are held by nobody that can be seen;"}, nil},
+		{"counters and holders that are not of one moment", pages(24, 0).leftBehind(0, 40, "/h/x").pooled(func(p *SizePool) { p.Nodes[0].Free += 3 }), CauseUnaccounted,
+			[]string{"37 of 64 pages are held by nobody that can be seen"}, nil},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			v := Judge(guest(t, "strict:0", cell{64, "strict:0"}), test.host)
+			if v.Cause != test.cause {
+				t.Errorf("the cause is %q, want %q: %s", v.Cause, test.cause, v.Text())
+			}
+			for _, says := range test.says {
+				if !strings.Contains(v.Text(), says) {
+					t.Errorf("%q is not in\n%s", says, v.Text())
+				}
+			}
+			var lines []string
+			for _, r := range v.Remedy {
+				if r.For != "nova" && !strings.HasPrefix(r.Lines[0], mend) {
+					lines = append(lines, r.Lines...)
+				}
+			}
+			if test.mend != nil && !slices.Equal(lines, test.mend) {
+				t.Errorf("the mend is %q, want %q", lines, test.mend)
+			}
+		})
+	}
+}
+
+// TestEveryCauseHasItsMessage: a MESSAGE_ID of its own.
+func TestEveryCauseHasItsMessage(t *testing.T) {
+	seen := map[string]Cause{}
+	for cause, id := range messageIDs {
+		if len(id) != 32 || strings.Trim(id, "0123456789abcdef") != "" || id[12] != '4' {
+			t.Errorf("%s: %q is no random id", cause, id)
+		}
+		if other, ok := seen[id]; ok {
+			t.Errorf("%s and %s share %s", cause, other, id)
+		}
+		seen[id] = cause
+	}
+	for _, cause := range []Cause{CauseOVS, CauseOtherHolder, CauseGuests, CauseLeftoverFiles, CauseKernelReserved, CausePoolTooSmall, CausePoolMissing,
+		CausePageSizeUnsupported, CauseMountLimit, CauseCgroupLimit, CauseSizeMismatch, CauseBindingImpossible, CauseUnaccounted} {
+		if messageIDs[cause] == "" {
+			t.Errorf("%s has none", cause)
+		}
+	}
+}
+
+// TestReportAddsUp: whatever was found, total is free, held and unaccounted on
+// each node, and no holder is given more than it has.
+func TestReportAddsUp(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		count := rapid.Uint64Range(0, 9)
+		host := pages(count.Draw(t, "free"), count.Draw(t, "free"), count.Draw(t, "free"))
+		host.Holders = &Holders{}
+		for i := range rapid.IntRange(0, 5).Draw(t, "holders") {
+			node, n := rapid.IntRange(0, 2).Draw(t, "node"), count.Draw(t, "pages")
+			if rapid.Bool().Draw(t, "unplaced") {
+				host = host.leftBehind(node, n, fmt.Sprintf("/h/%d", i))
+			} else {
+				host = host.heldBy(HolderProcess, "p", i+1, node, n)
+			}
+		}
+		for node := range 3 {
+			host = host.gone(node, count.Draw(t, "gone"))
+		}
+		given := map[string]uint64{}
+		for _, p := range host.Report() {
+			held := *p.Unaccounted
+			for _, h := range p.Holders {
+				held += h.Pages
+				given[fmt.Sprint(h.Name, h.PID)] += h.Pages
+			}
+			if p.Free+held != p.Total {
+				t.Fatalf("%s does not add up", p)
+			}
+		}
+		for _, s := range host.SizeReport() {
+			for _, h := range s.Unplaced {
+				given[fmt.Sprint(h.Name, h.PID)] += h.Pages
+			}
+		}
+		for _, h := range host.Holders.List {
+			if want := sumPages(h.Pages) + h.Unplaced; given[fmt.Sprint(h.Name, h.PID)] != want {
+				t.Fatalf("%s has %d pages and is given %d", h.Name, want, given[fmt.Sprint(h.Name, h.PID)])
+			}
+		}
+	})
+}
