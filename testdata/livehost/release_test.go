@@ -85,18 +85,22 @@ func TestConfiguredMounts(t *testing.T) {
 	s.must(mount("hugetlbfs", second, "hugetlbfs", 0, "pagesize=2M"))
 	common, err := os.ReadFile(qemuConf)
 	s.must(err)
-	restart := func(conf string) error {
+	stop := func() {
 		if s.libvirtd.running() {
-			s.must(s.libvirtd.stop())
+			s.check(s.libvirtd.stop())
 		}
+	}
+	restart := func(conf string) error {
+		stop()
 		s.must(os.WriteFile(qemuConf, []byte(conf), 0o644))
 		return s.startLibvirtd()
 	}
 	t.Cleanup(func() {
 		virsh("destroy", "mounted")
-		s.check(restart(string(common)))
+		stop() // the next one must not find the mount
 		s.check(syscall.Unmount(second, 0))
 		s.check(os.Remove(second))
+		s.check(restart(string(common)))
 	})
 	d := domain{name: "mounted", mib: 64, cells: 1}
 	s.define(d)
