@@ -191,7 +191,7 @@ func (d dice) limits(s *scene, total int) {
 	if d.chance(25) {
 		s.Mount.Size = about()
 	}
-	if d.chance(4) { // the kernel is apt to lose count then
+	if d.late && d.chance(40) {
 		s.Mount.Minimum = about()
 		if s.Mount.Size != nil && *s.Mount.Minimum > *s.Mount.Size {
 			s.Mount.Minimum = s.Mount.Size

@@ -192,7 +192,9 @@ func (s *session) one(number int) error {
 func (s *session) random(number int) (*outcome, error) {
 	group := number / perGroup
 	if !s.arranged || group != s.group {
-		s.group, s.base = group, s.dice(s.options.Seed, -1-group).pools()
+		d := s.dice(s.options.Seed, -1-group)
+		d.late = number >= s.options.Cases-s.options.Cases/25
+		s.group, s.base = group, d.pools()
 		if err := s.arrange(s.base); err != nil {
 			return nil, err
 		}
