@@ -22,8 +22,13 @@ import (
 // instances it counts, until the deadline at the latest, and adds it to the
 // host. Where there is no sign of Nova, the host's stays nil.
 func AddNova(root sysfs.FS, config Config, host *guard.Host, deadline time.Time) {
+	addNova(root, config, host, (&finder{FS: root, deadline: deadline}).processes(), deadline)
+}
+
+// addNova is AddNova where the processes are known.
+func addNova(root sysfs.FS, config Config, host *guard.Host, processes []sysfs.Process, deadline time.Time) {
 	var n guard.Nova
-	compute, found := findCompute(root, deadline)
+	compute, found := findCompute(root, processes)
 	told := tellNova(root, config, compute)
 	n.PID, n.Unit = compute.pid, compute.unit
 	n.Files, n.Stale = told.files, told.stale
@@ -55,34 +60,24 @@ const computeName = "nova-compute"
 // findCompute looks for nova-compute among the processes. It is a Python
 // script: the kernel gives it the script's name, unless somebody runs python
 // with the script as an argument.
-func findCompute(root sysfs.FS, deadline time.Time) (compute, bool) {
-	pids, err := root.Processes()
-	if err != nil {
-		return compute{}, false
-	}
-	found := sideBySide(&finder{FS: root, deadline: deadline}, pids, func(pid int) (compute, bool) {
-		comm, err := root.ReadFile(fmt.Sprintf("proc/%d/comm", pid), commLimit)
-		if err != nil || !bytes.HasPrefix(comm, []byte(computeName)) && !bytes.HasPrefix(comm, []byte("python")) {
-			return compute{}, false
+func findCompute(root sysfs.FS, processes []sysfs.Process) (first compute, found bool) {
+	for _, p := range processes {
+		if !strings.HasPrefix(p.Name, computeName) && !strings.HasPrefix(p.Name, "python") || found && p.PID > first.pid {
+			continue
 		}
-		arguments, err := root.Arguments(pid)
+		arguments, err := root.Arguments(p.PID)
 		if err != nil {
-			return compute{}, false
+			continue
 		}
 		at := slices.IndexFunc(arguments[:min(len(arguments), 3)], func(a string) bool { return path.Base(a) == computeName })
 		if at < 0 {
-			return compute{}, false
+			continue
 		}
-		unit, _ := root.Unit(pid) // only words depend on it
-		return compute{pid, arguments[at+1:], unit}, true
-	})
-	if len(found) == 0 {
-		return compute{}, false
+		unit, _ := root.Unit(p.PID) // only words depend on it
+		first, found = compute{p.PID, arguments[at+1:], unit}, true
 	}
-	return slices.MinFunc(found, func(a, b compute) int { return a.pid - b.pid }), true
+	return first, found
 }
-
-const commLimit = 64 // bytes, of which a name has 15
 
 // told is what a configuration of Nova says.
 type told struct {

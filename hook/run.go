@@ -183,10 +183,10 @@ func (c *call) judge(deadline time.Time) <-chan outcome {
 		}
 		// Leave a part of the time to say it all.
 		deadline = deadline.Add(-c.config.Deadline / 10)
-		AddHolders(c.fs, &host, deadline)
+		processes := addHolders(c.fs, &host, deadline)
 		AddOVS(c.fs, c.config, &host, deadline)
 		verdicts <- outcome{verdict: guard.Judge(demand, host)}
-		AddNova(c.fs, c.config, &host, deadline)
+		addNova(c.fs, c.config, &host, processes, deadline)
 		if host.Nova != nil {
 			verdicts <- outcome{verdict: guard.Judge(demand, host)}
 		}

@@ -28,16 +28,18 @@ type finder struct {
 const searches = 3
 
 // search finds the holders of the pools that host has, and leaves the pools as
-// they are when it is done.
-func search(root sysfs.FS, host *guard.Host, deadline time.Time) {
+// they are when it is done. It returns the processes that it saw.
+func search(root sysfs.FS, host *guard.Host, deadline time.Time) (processes []sysfs.Process) {
 	for range searches {
 		f := finder{FS: root, host: host, deadline: deadline, known: map[int]holderKey{}}
-		f.run()
+		processes = f.processes()
+		f.run(processes)
 		host.Holders = &f.found
 		if !f.refresh() || f.late() {
-			return
+			break
 		}
 	}
+	return processes
 }
 
 // refresh reads the host's pools again and says whether pages came or went.
@@ -75,17 +77,7 @@ type view struct {
 	partly   bool         // not all of it could be seen
 }
 
-func (f *finder) run() {
-	pids, err := f.Processes()
-	if err != nil {
-		f.found.Unreadable = []guard.Process{{}}
-		return
-	}
-	processes := f.read(pids)
-	// The largest first, should there be no time for all.
-	slices.SortFunc(processes, func(a, b sysfs.Process) int {
-		return cmp.Or(cmp.Compare(b.HugetlbKiB, a.HugetlbKiB), cmp.Compare(a.PID, b.PID))
-	})
+func (f *finder) run(processes []sysfs.Process) {
 	f.guests = guestNames(f.FS)
 	views := make([]view, len(processes))
 	for i, p := range processes {
@@ -97,6 +89,7 @@ func (f *finder) run() {
 			f.found.Cut = true
 			break
 		}
+		var err error
 		if views[i].mappings, err = f.Mappings(p.PID); err != nil {
 			f.unreadable(p)
 		}
@@ -194,14 +187,24 @@ func hasRoom(m sysfs.Mapping) bool {
 	return touched == 0 || touched < mappedPages(m)
 }
 
-// read returns the processes that have memory. The kernel takes its time for
+// processes returns the processes that have memory, those with the most huge
+// pages first, should there be no time for all. The kernel takes its time for
 // each, so they are read side by side.
-func (f *finder) read(pids []int) []sysfs.Process {
-	return sideBySide(f, pids, func(pid int) (sysfs.Process, bool) {
+func (f *finder) processes() []sysfs.Process {
+	pids, err := f.Processes()
+	if err != nil {
+		f.found.Unreadable = []guard.Process{{}}
+		return nil
+	}
+	processes := sideBySide(f, pids, func(pid int) (sysfs.Process, bool) {
 		// A process that has ended meanwhile holds nothing any more.
 		p, err := f.Process(pid)
 		return p, err == nil && p.Memory
 	})
+	slices.SortFunc(processes, func(a, b sysfs.Process) int {
+		return cmp.Or(cmp.Compare(b.HugetlbKiB, a.HugetlbKiB), cmp.Compare(a.PID, b.PID))
+	})
+	return processes
 }
 
 // sideBySide asks about each of a list until the deadline, and returns the

@@ -111,6 +111,11 @@ const smallestPageKiB = 4
 // what it can: whatever cannot be read is named as unreadable. Looking takes a
 // while, in which pages come and go, so the host's pools are read again.
 func AddHolders(fs sysfs.FS, host *guard.Host, deadline time.Time) {
+	addHolders(fs, host, deadline)
+}
+
+// addHolders is AddHolders; it returns the processes that it saw.
+func addHolders(fs sysfs.FS, host *guard.Host, deadline time.Time) []sysfs.Process {
 	nodes := make([]int, len(host.Nodes))
 	for i, n := range host.Nodes {
 		nodes[i] = n.ID
@@ -125,5 +130,5 @@ func AddHolders(fs sysfs.FS, host *guard.Host, deadline time.Time) {
 			host.Nodes[i].Distances[nodes[k]] = d
 		}
 	}
-	search(fs, host, deadline)
+	return search(fs, host, deadline)
 }
