@@ -83,8 +83,9 @@ func askOVS(root sysfs.FS, config Config, host *guard.Host, deadline time.Time) 
 }
 
 func askSocket(socket string, deadline time.Time) (ovs.Config, error) {
-	dialer := net.Dialer{Deadline: deadline}
-	connection, err := dialer.Dial("unix", socket)
+	// net.Dial would link all of name resolution. Connecting to a UNIX socket
+	// never waits: a full queue is an error.
+	connection, err := net.DialUnix("unix", nil, &net.UnixAddr{Net: "unix", Name: socket})
 	if err != nil {
 		return ovs.Config{}, err
 	}
