@@ -17,6 +17,7 @@ import (
 	format "hugeguard/guard/nova"
 	"hugeguard/hook"
 	"hugeguard/sysfs"
+	"hugeguard/sysfs/sysfstest"
 )
 
 // oracle runs Nova's own code. Another python3 than Debian's may come first in PATH.
@@ -35,17 +36,59 @@ func oracle(t *testing.T, stdin string, args ...string) string {
 
 const incident = "../hosts/incident"
 
+// hugeguard runs the admin's command, whose answer is on stdout whatever its exit status.
+func hugeguard(t *testing.T, args ...string) []byte {
+	t.Helper()
+	cmd := exec.Command("go", append([]string{"run", "../../install/hugeguard"}, args...)...)
+	out, err := cmd.Output()
+	if len(out) == 0 {
+		t.Fatalf("hugeguard %q: %v", args, err)
+	}
+	return out
+}
+
+// TestBelief: what hugeguard says that Nova believes is what Nova believes.
+func TestBelief(t *testing.T) {
+	h := sysfstest.Copy(t, incident+"/host")
+	for _, name := range []string{"instance-00000001", "instance-00000002"} {
+		file := "run/libvirt/qemu/" + name + ".xml"
+		text, err := os.ReadFile(h.Path(file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.Write(file, strings.Replace(string(text), "<memory ",
+			`<metadata><nova:instance xmlns:nova="http://openstack.org/xmlns/libvirt/nova/1.1"/></metadata><memory `, 1))
+	}
+	h.Write("etc/nova/nova.conf", "[DEFAULT]\nreserved_huge_pages=node:0,size:2MB,count:100\nreserved_huge_pages=node:1,size:2048,count:7\n")
+	var ours struct {
+		Nova struct {
+			Pools []struct {
+				Node    int
+				PageKiB int `json:"page_kib"`
+				Free    int
+			}
+		}
+	}
+	if err := json.Unmarshal(hugeguard(t, "status", "--json", "--root", h.Path("")), &ours); err != nil {
+		t.Fatal(err)
+	}
+	got := [][3]int{}
+	for _, p := range ours.Nova.Pools {
+		got = append(got, [3]int{p.Node, p.PageKiB, p.Free})
+	}
+	var want [][3]float64 // Nova divides
+	if err := json.Unmarshal([]byte(oracle(t, "", "free", h.Path(""), h.Path("etc/nova/nova.conf"))), &want); err != nil {
+		t.Fatal(err)
+	}
+	if len(want) != 2 || fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("hugeguard says %v, Nova %v", got, want)
+	}
+}
+
 // TestMend: told nothing, Nova sends the incident's third instance to the node
 // that Open vSwitch has filled; with the lines, to the other one.
 func TestMend(t *testing.T) {
-	program := filepath.Join(t.TempDir(), "hugeguard")
-	if out, err := exec.Command("go", "build", "-o", program, "../../install/hugeguard").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	lines, err := exec.Command(program, "reserve", "--root", incident+"/host").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
+	lines := hugeguard(t, "reserve", "--root", incident+"/host")
 	// As Nova always did, before it learned to spread instances over nodes.
 	const packing = "[compute]\npacking_host_numa_cells_allocation_strategy=True\n"
 	dir := t.TempDir()

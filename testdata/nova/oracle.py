@@ -1,4 +1,4 @@
-# What Debian's Nova says: of configurations (read), or of where an instance goes (place).
+# What Debian's Nova says: of configurations (read), of where an instance goes (place), of what is free (free).
 import json
 import os
 import re
@@ -77,20 +77,32 @@ def instance(file):
     return objects.InstanceNUMATopology(cells=cells)
 
 
+def occupied(root, conf):
+    """The host as the scheduler knows it with its running instances, under a configuration."""
+    topology = host(root, reserved([], [conf], []))
+    running = os.path.join(root, 'run/libvirt/qemu')
+    for file in sorted(os.listdir(running)):
+        if file.endswith('.xml'):
+            topology = hardware.numa_usage_from_instance_numa(topology, instance(os.path.join(running, file)))
+    return topology
+
+
 def place(root, domain):
     """Answers each case on a line, {"conf", "nodes"}: the nodes, among those, that Nova gives to a domain's cells, or null."""
-    running = os.path.join(root, 'run/libvirt/qemu')
-    instances = [instance(os.path.join(running, file)) for file in os.listdir(running) if file.endswith('.xml')]
     limits = objects.NUMATopologyLimits(cpu_allocation_ratio=16.0, ram_allocation_ratio=1.5)
     for line in sys.stdin:
         case = json.loads(line)
-        topology = host(root, reserved([], [case['conf']], []))
-        for i in instances:
-            topology = hardware.numa_usage_from_instance_numa(topology, i)
+        topology = occupied(root, case['conf'])
         topology.cells = [cell for cell in topology.cells if cell.id in case['nodes']]
         found = hardware.numa_fit_instance_to_host(topology, instance(domain), limits=limits)
         print(json.dumps(found and [cell.id for cell in found.cells]))
 
 
+def free(root, conf):
+    """The huge pages that Nova believes free: [node, size, pages]."""
+    print(json.dumps([[cell.id, pages.size_kb, pages.total - pages.used - pages.reserved]
+                      for cell in occupied(root, conf).cells for pages in cell.mempages if pages.size_kb > 4 and pages.total]))
+
+
 objects.register_all()
-{'read': read, 'place': place}[sys.argv[1]](*sys.argv[2:])
+{'read': read, 'place': place, 'free': free}[sys.argv[1]](*sys.argv[2:])
