@@ -41,7 +41,6 @@ func madeByNova(t *testing.T, h sysfstest.Host) {
 // running adds a nova-compute that started at the given second after 1e9.
 func running(h sysfstest.Host, second int, arguments ...string) {
 	h.Write("proc/stat", "cpu 1\nbtime 1000000000\nprocesses 1\n")
-	h.Write("proc/812/comm", "nova-compute\n")
 	h.Write("proc/812/status", "Name:\tnova-compute\nHugetlbPages:\t0 kB\n")
 	h.Write("proc/812/cmdline", strings.Join(append([]string{"/usr/bin/python3", "/usr/bin/nova-compute"}, arguments...), "\x00")+"\x00")
 	h.Write("proc/812/stat", fmt.Sprintf("812 (nova-compute) S 1%s %d 0\n", strings.Repeat(" 0", 17), 100*second))

@@ -259,7 +259,7 @@ func generate(t *testing.T, rnd *rand.Rand, root string) generated {
 		write("/srv/d/x.conf", conf())
 		name("--config-dir", "/srv/d")
 	}
-	write("proc/1/comm", "nova-compute\n")
+	write("proc/1/status", "Name:\tnova-compute\nHugetlbPages:\t0 kB\n")
 	write("proc/1/cmdline", strings.Join(append([]string{"/usr/bin/python3", "/usr/bin/nova-compute"}, arguments...), "\x00")+"\x00")
 	return g
 }
