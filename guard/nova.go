@@ -316,6 +316,13 @@ func (h Host) Agrees() bool {
 	return maps.Equal(wanted, h.Nova.Reserved)
 }
 
+// agreesOn is Agrees for the pages of one size on some nodes.
+func (h Host) agreesOn(kib uint64, nodes NodeSet) bool {
+	return h.Nova.known() && !slices.ContainsFunc(h.reservations(), func(r reservation) bool {
+		return r.PageKiB == kib && nodes.Has(r.Node) && h.Nova.Reserved[r.Pool] != int64(r.count)
+	})
+}
+
 // strangers are the guests that Nova did not make; none where not all domains
 // could be read.
 func (h Host) strangers() []Holder {

@@ -134,3 +134,42 @@ func TestBelief(t *testing.T) {
 		t.Error("a belief that is not known")
 	}
 }
+
+// TestWhatNovaIsAsked: the line asks for what is missing on the node that is
+// short, and for nothing that Nova does already.
+func TestWhatNovaIsAsked(t *testing.T) {
+	node := func(id int) nova.Pool { return nova.Pool{Node: id, PageKiB: 2048} }
+	host := pages(0, 512).heldBy(HolderOVS, "ovs-vswitchd", 702, 0, 512).heldBy(HolderOVS, "ovs-vswitchd", 702, 1, 512)
+	crowded := host.heldBy(HolderProcess, "vpp", 5, 0, 256)
+	stale := host.reserving(nova.Reserved{node(0): 512, node(1): 512})
+	stale.Nova.Stale, stale.Nova.PID, stale.Nova.Unit = "/etc/nova/nova.conf", 812, "nova-compute.service"
+	for _, test := range []struct {
+		name string
+		host Host
+		want string // after the holder
+		mend string // the first line of the mend
+	}{
+		{"nobody knows of Nova", host, "; set reserved_huge_pages=node:0,size:2048,count:512 (node 1 has 512 free)", "[DEFAULT]"},
+		{"as designed", host.reserving(nova.Reserved{}),
+			" and nova.conf reserves none; set reserved_huge_pages=node:0,size:2048,count:512 (node 1 has 512 free)", "[DEFAULT]"},
+		{"enough for one of two", crowded.reserving(nova.Reserved{node(0): 512, node(1): 512}),
+			" and nova.conf reserves 512; set reserved_huge_pages=node:0,size:2048,count:768 (node 1 has 512 free)", "[DEFAULT]"},
+		{"told more", host.toldOVS("/dev/hugepages", 2048).reserving(nova.Reserved{node(0): 512}),
+			" and nova.conf reserves 512; set reserved_huge_pages=node:0,size:2048,count:1024 (node 1 has 512 free)", "[DEFAULT]"},
+		{"less than nothing", host.reserving(nova.Reserved{node(0): -2}),
+			" and nova.conf reserves -2; set reserved_huge_pages=node:0,size:2048,count:512 (node 1 has 512 free)", "[DEFAULT]"},
+		{"not read yet", stale,
+			" and nova.conf reserves 512; restart nova-compute (pid 812), which runs since before /etc/nova/nova.conf was changed (node 1 has 512 free)", "systemctl restart nova-compute.service"},
+		{"enough here, too little there", host.reserving(nova.Reserved{node(0): 512}),
+			" and nova.conf reserves 512; Nova itself believes only 0 free there: this start was placed before that, or not by its scheduler (node 1 has 512 free)", "[DEFAULT]"},
+	} {
+		v := Judge(guest(t, "strict:0", cell{256, "strict:0"}), test.host)
+		_, got, _ := strings.Cut(v.Summary, ": Open vSwitch DPDK (ovs-vswitchd, pid 702) holds 512 of ")
+		if got = strings.TrimLeft(got, "0123456789"); got != test.want+"; see: journalctl -t hugeguard" {
+			t.Errorf("%s: %s\nwant %s", test.name, v.Summary, test.want)
+		}
+		if len(v.Remedy) != 1 || v.Remedy[0].Lines[0] != test.mend {
+			t.Errorf("%s: %+v, want %s", test.name, v.Remedy, test.mend)
+		}
+	}
+}

@@ -16,9 +16,11 @@ func remedies(host Host, must []failure, b blame) []Remedy {
 	}
 	switch b.cause {
 	case CauseOVS, CauseOtherHolder:
-		if !host.Agrees() { // else what keeps Nova from knowing is in the summary
+		if !host.Agrees() {
 			add("nova", host.Nova.Edit(), host.Reserve())
-		}
+		} else if host.Nova.Stale != "" && strings.HasSuffix(host.Nova.Unit, ".service") {
+			add("host", "as root on this host", []string{"systemctl restart " + shellWord(host.Nova.Unit)})
+		} // else what keeps Nova from knowing is in the summary
 	case CausePoolMissing, CausePoolTooSmall, CauseGuests:
 		add("host", "as root on this host, until its next boot (fewer pages appear where memory is short)", growth(host, must))
 	case CauseMountLimit, CauseCgroupLimit:

@@ -74,13 +74,13 @@ func (v Verdict) refusal(host Host, f failure) string {
 // todo is the mend in short: the line for the node that is short, where there
 // are several. What Nova does already is not asked of it again.
 func (v Verdict) todo(host Host, f failure) string {
-	if reserved, held := v.blame.reserved(host, f); held > 0 && reserved >= held {
+	if v.blame.outsiders() && host.agreesOn(f.pageKiB, f.nodes) {
 		return host.aftermath(v.Domain.UUID, f)
 	}
 	for _, remedy := range v.Remedy {
 		for _, line := range remedy.Lines {
 			short := slices.ContainsFunc(f.nodes, func(n int) bool {
-				return strings.HasPrefix(line, fmt.Sprintf("%snode:%d,size:%d,", reserveKey, n, f.pageKiB))
+				return strings.HasPrefix(line, fmt.Sprintf("%snode:%d,size:%d,", reserveKey, n, f.pageKiB)) && !host.agreesOn(f.pageKiB, NodeSet{n})
 			})
 			switch {
 			case short:
@@ -93,18 +93,8 @@ func (v Verdict) todo(host Host, f failure) string {
 	return ""
 }
 
-// reserved is how many pages of the short nodes Nova keeps back for the
-// holders that a cause is about, and how many they hold; held is 0 where it
-// is not known, or the holders are guests.
-func (b blame) reserved(host Host, f failure) (reserved, held uint64) {
-	if b.cause != CauseOVS && b.cause != CauseOtherHolder || !host.Nova.known() {
-		return 0, 0
-	}
-	for _, h := range b.holders {
-		held += h.on(f.nodes)
-	}
-	return uint64(max(host.Nova.reserves(f.pageKiB, f.nodes), 0)), held
-}
+// outsiders says whether the cause is about pages that Nova could reserve.
+func (b blame) outsiders() bool { return b.cause == CauseOVS || b.cause == CauseOtherHolder }
 
 // clause says why pages are missing, in the words of the cause.
 func (b blame) clause(host Host, f failure) string {
@@ -114,10 +104,12 @@ func (b blame) clause(host Host, f failure) string {
 	switch b.cause {
 	case CauseOVS, CauseOtherHolder, CauseGuests:
 		text := b.holding(f, there.Total)
-		if reserved, held := b.reserved(host, f); reserved > 0 {
-			text += fmt.Sprintf(" and nova.conf reserves %d", reserved)
-		} else if held > 0 {
-			text += " and nova.conf reserves none"
+		if b.outsiders() && host.Nova.known() {
+			reserved := "none"
+			if count := host.Nova.reserves(f.pageKiB, f.nodes); count != 0 {
+				reserved = strconv.FormatInt(count, 10)
+			}
+			text += " and nova.conf reserves " + reserved
 		}
 		return text
 	case CauseLeftoverFiles:
