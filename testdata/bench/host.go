@@ -40,6 +40,15 @@ func prepareHost(want, hold int) (restore func() error, err error) {
 	if err := unix.SchedSetAttr(0, &first, 0); err != nil {
 		return nil, os.NewSyscallError("sched_setattr", err)
 	}
+	// The tests on a live host take the same lock: each would judge the
+	// other's pages.
+	lock, err := os.Open("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages")
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return nil, fmt.Errorf("somebody else works with the machine's huge pages (lock on %s): %w", lock.Name(), err)
+	}
 	shrink, err := growPool(want)
 	if err != nil {
 		return nil, err
@@ -48,7 +57,7 @@ func prepareHost(want, hold int) (restore func() error, err error) {
 	if err != nil {
 		return nil, errors.Join(err, shrink())
 	}
-	return func() error { return errors.Join(release(), shrink()) }, nil
+	return func() error { return errors.Join(release(), shrink(), lock.Close()) }, nil
 }
 
 // growPool makes the pool larger until want pages are free.
