@@ -84,7 +84,7 @@ type NovaPool struct {
 	// Instances.
 	Free int64 `json:"free"`
 	// Drift is how many pages more than Nova allows for are taken by others
-	// than its instances. Below 0 it keeps back pages that nobody holds.
+	// than its instances. Below 0 fewer are taken than it allows for.
 	Drift int64 `json:"drift"`
 }
 
@@ -158,7 +158,7 @@ func (p NovaPool) String() string {
 	case p.Drift > 0:
 		text += fmt.Sprintf("; others than its instances hold %d more than it reserves", p.Drift)
 	case p.Drift < 0:
-		text += fmt.Sprintf("; it keeps back %d that nobody holds", -p.Drift)
+		text += fmt.Sprintf("; %d fewer are taken than it allows for", -p.Drift)
 	}
 	return text
 }

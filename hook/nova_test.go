@@ -99,7 +99,7 @@ func TestNovaInRefusal(t *testing.T) {
 			h.Write(conf, "[DEFAULT]\nreserved_huge_pages=node:0,size:2048,count:600\n")
 			madeByNova(t, h)
 		}, " and nova.conf reserves 600; Nova itself believes only 0 free there: this start was placed before that, or not by its scheduler",
-			"it keeps back 88 that nobody holds"},
+			"88 fewer are taken than it allows for"},
 		{"broken", func(t *testing.T, h sysfstest.Host) { h.Write(conf, "[DEFAULT]\nhunter2\n") }, "; " + set,
 			"what Nova reserves is not known: /etc/nova/nova.conf: line 2: neither a colon nor an equals sign"},
 		{"nova-compute would not start", func(t *testing.T, h sysfstest.Host) {
