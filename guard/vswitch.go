@@ -27,8 +27,10 @@ func (o OVS) pending() bool { return o.HeldKiB != nil && *o.HeldKiB < o.TotalMiB
 // OVSReport is what Open vSwitch was told about huge pages, beside what it
 // holds.
 type OVSReport struct {
-	Told  []string        `json:"told"` // its keys, as "key=value"
-	Nodes []OVSNodeReport `json:"nodes"`
+	Told []string `json:"told"` // its keys, as "key=value"
+	// PageKiB is the size of its pages; 0 where that is not certain.
+	PageKiB uint64          `json:"page_kib"`
+	Nodes   []OVSNodeReport `json:"nodes"`
 	// AnyMiB is what it was told to take on no node in particular.
 	AnyMiB uint64 `json:"any_mib"`
 	// Pending says that it is known to hold less than it was told to take.
@@ -49,7 +51,7 @@ func (h Host) OVSReport() *OVSReport {
 	if h.OVS == nil || !h.OVS.Init {
 		return nil
 	}
-	report := OVSReport{Told: h.OVS.Told, AnyMiB: h.OVS.AllocMiB, Pending: h.OVS.pending(), Nodes: []OVSNodeReport{}}
+	report := OVSReport{Told: h.OVS.Told, PageKiB: h.ovsPageKiB(), AnyMiB: h.OVS.AllocMiB, Pending: h.OVS.pending(), Nodes: []OVSNodeReport{}}
 	heldKiB := map[int]uint64{}
 	if h.Holders != nil {
 		for _, holder := range h.Holders.List {
@@ -125,6 +127,9 @@ func (r OVSReport) String() string {
 	text := "Open vSwitch was told " + strings.Join(told, " ")
 	for _, n := range r.Nodes {
 		text += fmt.Sprintf("; node %d: %d MiB told", n.Node, n.ToldMiB)
+		if pages := ovs.Pages(n.ToldMiB, r.PageKiB); pages > 0 {
+			text += fmt.Sprintf(" (%d pages of %s)", pages, Size(r.PageKiB))
+		}
 		if n.HeldMiB == nil {
 			continue
 		}

@@ -4,6 +4,7 @@ import (
 	"io"
 	"net"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"hugeguard/guard"
 	"hugeguard/guard/ovs"
 	"hugeguard/sysfs"
+	"hugeguard/sysfs/sysfstest"
 )
 
 // answer is what the database answers to the request.
@@ -30,11 +32,11 @@ func TestToldAgainstHeld(t *testing.T) {
 		told, says string
 		mend       []string
 	}{
-		{`,["dpdk-socket-mem","1024,1024"]`, "Open vSwitch was told dpdk-init=true dpdk-socket-mem=1024,1024; node 0: 1024 MiB told, 1024 MiB held; node 1: 1024 MiB told, 1024 MiB held\n",
+		{`,["dpdk-socket-mem","1024,1024"]`, "Open vSwitch was told dpdk-init=true dpdk-socket-mem=1024,1024; node 0: 1024 MiB told (512 pages of 2 MiB), 1024 MiB held; node 1: 1024 MiB told (512 pages of 2 MiB), 1024 MiB held\n",
 			[]string{"node:0,size:2048,count:512", "node:1,size:2048,count:512"}},
 		{`,["dpdk-socket-mem","1024"]`, "node 1: 0 MiB told, 1024 MiB held, 1024 MiB more than told (memory for ports' packets comes on top)",
 			[]string{"node:0,size:2048,count:512", "node:1,size:2048,count:512"}},
-		{`,["dpdk-socket-mem","1024,1500"]`, "node 1: 1500 MiB told, 1024 MiB held",
+		{`,["dpdk-socket-mem","1024,1500"]`, "node 1: 1500 MiB told (750 pages of 2 MiB), 1024 MiB held",
 			[]string{"node:0,size:2048,count:512", "node:1,size:2048,count:750"}},
 		{`,["dpdk-alloc-mem","64"]`, "64 MiB told on any node", []string{"node:0,size:2048,count:512", "node:1,size:2048,count:512"}},
 	} {
@@ -180,5 +182,20 @@ func TestAskSocket(t *testing.T) {
 	}
 	if _, ok := askOVS(sysfs.New(""), Config{OVSDB: []string{}}, &guard.Host{}, time.Now().Add(time.Second)); ok {
 		t.Error("somebody answered, and nobody was to be asked")
+	}
+}
+
+// TestContainedDatabases: a daemon in a container is asked at the socket that
+// it was told to use, as its own mounts have it.
+func TestContainedDatabases(t *testing.T) {
+	h := sysfstest.Copy(t, incident+"/host")
+	h.Write("proc/5/cmdline", "ovs-vswitchd\x00unix:/var/run/../ovs/db.sock\x00--pidfile\x00")
+	h.Write("proc/6/cmdline", "ovs-vswitchd\x00tcp:127.0.0.1:6640\x00")
+	host := guard.Host{Holders: &guard.Holders{List: []guard.Holder{
+		{Kind: guard.HolderGuest, PID: 4}, {Kind: guard.HolderOVS, PID: 5}, {Kind: guard.HolderOVS, PID: 6}}}}
+	got := containedDatabases(h.FS(), &host)
+	want := []string{h.Path("proc/5/root/var/ovs/db.sock"), h.Path("proc/6/root/run/openvswitch/db.sock")}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
 	}
 }

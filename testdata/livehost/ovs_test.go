@@ -63,7 +63,7 @@ func TestOpenVSwitchHoldsThePages(t *testing.T) {
 				t.Errorf("HUGEGUARD_REMEDY=%q, want %q in it", got, remedy)
 			}
 			// Told in MiB, of which DPDK takes pages, and some more for itself.
-			told := fmt.Sprintf("Open vSwitch was told dpdk-extra=--no-pci dpdk-init=true dpdk-socket-mem=464; node 0: 464 MiB told, %d MiB held", 2*held)
+			told := fmt.Sprintf("Open vSwitch was told dpdk-extra=--no-pci dpdk-init=true dpdk-socket-mem=464; node 0: 464 MiB told (232 pages of 2 MiB), %d MiB held", 2*held)
 			if extra := 2*held - 464; extra > 0 {
 				told += fmt.Sprintf(", %d MiB more than told", extra)
 			}
