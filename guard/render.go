@@ -464,7 +464,9 @@ func (v Verdict) Fields() map[string]string {
 		if len(v.blame.holders) > 0 {
 			h := v.blame.holders[0]
 			fields["HUGEGUARD_HOLDER"] = Printable(h.Name, maxName)
-			fields["HUGEGUARD_HOLDER_PID"] = strconv.Itoa(h.PID)
+			if h.PID > 0 {
+				fields["HUGEGUARD_HOLDER_PID"] = strconv.Itoa(h.PID)
+			}
 			pages := h.on(f.Nodes)
 			if v.Cause == CauseKernelReserved {
 				pages = h.Reserved

@@ -195,6 +195,7 @@ func TestSearch(t *testing.T) {
 	h.Write("sys/devices/system/node/node1/hugepages/hugepages-2048kB/free_hugepages", "472\n")
 	h.Write("sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages", "472\n")
 	h.Write("sys/kernel/mm/hugepages/hugepages-2048kB/resv_hugepages", "7\n")
+	h.Write("dev/hugepages/no huge page", strings.Repeat("x", 10000))
 	h.Write("proc/77/status", "Name:\tlazybones\nHugetlbPages:\t       0 kB\n")
 	h.Write("proc/77/cmdline", "/usr/bin/lazybones\x00")
 	h.Write("proc/77/cgroup", "0::/system.slice/lazy.service\n")

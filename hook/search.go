@@ -143,7 +143,10 @@ func (f *finder) lookCloser(views []view, missing, reserved bool) {
 			f.found.Cut = true
 		}
 		for _, file := range files {
-			f.ledger.measure(file, nil)
+			// Another file system may be mounted over it.
+			if file.PageKiB == cmp.Or(m.PageKiB, f.host.DefaultPageKiB) {
+				f.ledger.measure(file, nil)
+			}
 		}
 	}
 }

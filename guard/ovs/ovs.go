@@ -55,11 +55,11 @@ func Ask(connection io.ReadWriter) (Config, error) {
 func Read(from io.Reader) (Config, error) {
 	var r reply
 	if err := json.NewDecoder(io.LimitReader(from, ReplyLimit)).Decode(&r); err != nil {
-		return Config{}, fmt.Errorf("Open vSwitch's database: %w", err)
+		return Config{}, fmt.Errorf("database of Open vSwitch: %w", err)
 	}
 	config, err := r.config()
 	if err != nil {
-		return Config{}, fmt.Errorf("Open vSwitch's database: %w", err)
+		return Config{}, fmt.Errorf("database of Open vSwitch: %w", err)
 	}
 	return config, nil
 }
