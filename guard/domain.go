@@ -44,6 +44,8 @@ type domainXML struct {
 	} `xml:"vcpu"`
 	Partition   string    `xml:"resource>partition"`
 	EmulatorPin *struct{} `xml:"cputune>emulatorpin"`
+	VCPUPin     *struct{} `xml:"cputune>vcpupin"`
+	IOThreadPin *struct{} `xml:"cputune>iothreadpin"`
 	NUMATune    struct {
 		// libvirt takes the first.
 		Memory   []libvirtxml.DomainNUMATuneMemory  `xml:"memory"`
@@ -301,7 +303,15 @@ func (b *builder) bind(backend *Backend, cell int, own NodeSet, ownFrom string) 
 		backend.Policy, backend.Strength = PolicyBind, Hard
 	}
 	backend.HostNodes = nodes
-	backend.Pinned = b.EmulatorPin != nil || b.VCPU.CPUSet != "" || b.VCPU.Placement == "auto"
+	backend.Pinned = b.pinned()
+}
+
+// pinned says whether QEMU's own threads are pinned to certain CPUs: by the
+// domain, or by numad, which places them too where it places the memory and
+// nothing else is pinned (virDomainDefTunablesParse).
+func (b *builder) pinned() bool {
+	return b.EmulatorPin != nil || b.VCPU.CPUSet != "" || b.VCPU.Placement == "auto" ||
+		b.memory != nil && b.memory.auto && b.VCPUPin == nil && b.IOThreadPin == nil
 }
 
 // guestCell is one cpu/numa/cell.

@@ -54,8 +54,9 @@ func begin(t *testing.T, pages int) *scene {
 			if name == "" {
 				continue
 			}
-			virsh("destroy", name)
-			_, err := virsh("undefine", "--managed-save", name)
+			// The name of one looks like an option.
+			virsh("destroy", "--domain", name)
+			_, err := virsh("undefine", "--managed-save", "--domain", name)
 			s.check(err)
 		}
 		s.check(s.stopOVS())
