@@ -10,9 +10,9 @@ HOOK_BUILD = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w'
 TAGS       = $(if $(shell command -v $${CC:-cc} 2>/dev/null),-tags libvirt_dlopen)
 STATICCHECK = $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.7.0
 # What lies below testdata is not in ./...
-TIERS      = ./testdata/bench/... ./testdata/livehost/... ./testdata/testdriver/... ./testdata/numabox/... ./testdata/kernels/...
+TIERS      = ./testdata/bench/... ./testdata/livehost/... ./testdata/testdriver/... ./testdata/numabox/... ./testdata/kernels/... ./testdata/nova/...
 
-.PHONY: build demo test packages check unit testdriver livehost numabox numabox-shell numabox-kernel bench fuzz install uninstall clean
+.PHONY: build demo test packages check unit testdriver nova livehost numabox numabox-capture numabox-shell numabox-kernel bench fuzz install uninstall clean
 
 build:
 	$(HOOK_BUILD) -o bin/qemu ./hook/qemu
@@ -23,7 +23,7 @@ demo: build
 	@testdata/demo.sh
 
 # Every tier. Needs root, and installs Debian packages that are missing.
-test: packages check unit testdriver livehost numabox
+test: packages check unit testdriver nova livehost numabox
 
 packages:
 	testdata/packages.sh
@@ -44,12 +44,26 @@ unit: build
 testdriver:
 	$(GO) test -count=1 -tags libvirt_dlopen ./testdata/testdriver/...
 
+# Nova's own code on what hugeguard reads of its configuration, and on the mend.
+nova:
+	$(GO) test -count=1 ./testdata/nova/...
+
 livehost:
 	$(GO) test -count=1 -timeout 15m ./testdata/livehost
 
 # The incident and the truth table on a two-node machine in a virtual machine; SUITE=trixie for Debian 13. Needs root.
 numabox:
 	$(GO) run ./testdata/numabox
+
+# The launches that the fast tests judge again, captured anew on that machine.
+CAPTURED = incident|nova-(first-cell-short|two-cells-exact)|memnode-outside-memory.*|overlap-fits-in-sum|preferred-before-strict|restrictive-short \
+	|dimm-nodemask-touch-short|odd-file-exact|giant-elsewhere|two-sizes-2m-short|reserved-one-too-many|takes-reserved-node|half-touched-short \
+	|beside-(guest|file|sysv|anonymous)-short|pool-shrunk-short|overcommit-(bound|confined|used-up).*|slice-.*|mount-limit-.*|cgroup-.*|no-cpu.*-strict.*
+numabox-capture:
+	for suite in bookworm trixie; do \
+		$(GO) run ./testdata/numabox -suite $$suite -run '$(subst $() ,,$(CAPTURED))' -archive -export testdata/numabox/captured/$$suite || exit; \
+	done
+	$(GO) test ./hook -run TestCaptured -update
 
 # A shell on that machine.
 numabox-shell:
