@@ -14,6 +14,8 @@ const (
 	badSize outcome = "size"    // not a whole number of pages, or not one
 	noPage  outcome = "page"    // the kernel has no such pages
 	libvirt outcome = "libvirt" // libvirt refuses it itself, after prepare
+
+	unplayed outcome = "unplayed" // it did not come to that
 )
 
 // A scenario is a launch on a host in a certain state.
@@ -84,7 +86,6 @@ var scenarios = func() []scenario {
 	edge("any-default-size", 40, ram(guest{pages: " "}), atMmap)
 	edge("any-memfd", 40, ram(guest{backing: "<source type='memfd'/>"}), atMmap)
 	edge("any-shared", 40, ram(guest{backing: "<access mode='shared'/>"}), atMmap)
-	edge("any-anonymous", 40, ram(guest{backing: "<source type='anonymous'/>"}), atMmap)
 	edge("any-memfd-private", 40, ram(guest{backing: "<source type='memfd'/><access mode='private'/>"}), atMmap)
 	edge("any-of-many-cells", 19, func(n int) guest { return guest{cells: []int{5, 4, 3, 2, 1, 1, 5, n}} }, atMmap)
 	add("any-discard-locked-pinned", guest{ram: 40, backing: "<nosharepages/><discard/>", cpus: " placement='static' cpuset='1'"}, starts)

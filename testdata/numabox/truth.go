@@ -107,8 +107,13 @@ func (b *box) truthTable(c *checks, o options) error {
 		for i := len(table); i < len(chosen); i++ {
 			s := chosen[i]
 			t, err := b.play(c, s, o)
-			if err != nil {
+			if errors.Is(err, errDown) || b.ctx.Err() != nil {
 				return fmt.Errorf("%s: %w", s.name, err)
+			}
+			if err != nil {
+				// The others can be told all the same.
+				c.that(false, s.name+" could be played", err)
+				t.Outcome = unplayed
 			}
 			note := ""
 			if t.Known != "" {
@@ -435,7 +440,7 @@ func confusion(c *checks, table []truth) {
 		{"started", func(t truth) bool { return t.Outcome == starts && !t.Race }, []string{"refuse"}},
 		{"failed for want of pages", func(t truth) bool { return t.Outcome.forWantOfPages() && !t.Race }, []string{"allow"}},
 		{"failed in QEMU otherwise", func(t truth) bool {
-			return t.Outcome != starts && t.Outcome != libvirt && !t.Outcome.forWantOfPages() && !t.Race
+			return t.Outcome != starts && t.Outcome != libvirt && t.Outcome != unplayed && !t.Outcome.forWantOfPages() && !t.Race
 		}, []string{"allow"}},
 		{"now this, now that", func(t truth) bool { return t.Race }, []string{"allow", "refuse"}},
 		{"refused by libvirt", func(t truth) bool { return t.Outcome == libvirt }, nil},
