@@ -59,6 +59,9 @@ type Backend struct {
 	// Requested is how much of a virtio-mem device the guest is to have at
 	// first, in KiB. QEMU starts without it.
 	Requested uint64 `json:"-"`
+	// Block is in how large pieces a virtio-mem device is plugged, in KiB; 0
+	// for all else.
+	Block uint64 `json:"-"`
 }
 
 // Policy is the memory policy of a backend, by QEMU's names

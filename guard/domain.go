@@ -532,10 +532,16 @@ func (b *builder) addDevice(dev libvirtxml.DomainMemorydev, index int, name stri
 		}
 	}
 	backend.ID = "mem" + name
-	if dev.Model == virtioMem && dev.Target != nil && dev.Target.Requested != nil {
-		requested := dev.Target.Requested
-		if backend.Requested, err = scale(uint64(requested.Value), requested.Unit); err != nil {
-			return fmt.Errorf("target/requested: %w", err)
+	if dev.Model == virtioMem && dev.Target != nil {
+		if requested := dev.Target.Requested; requested != nil {
+			if backend.Requested, err = scale(uint64(requested.Value), requested.Unit); err != nil {
+				return fmt.Errorf("target/requested: %w", err)
+			}
+		}
+		if block := dev.Target.Block; block != nil {
+			if backend.Block, err = scale(uint64(block.Value), block.Unit); err != nil {
+				return fmt.Errorf("target/block: %w", err)
+			}
 		}
 	}
 	b.bind(&backend, cell, own, element+"/source/nodemask")

@@ -320,6 +320,31 @@ func TestJudgeVirtioMem(t *testing.T) {
 	}
 }
 
+// TestJudgeVirtioMemBlocks: QEMU wants blocks of at least a page, and a whole
+// number of them.
+func TestJudgeVirtioMemBlocks(t *testing.T) {
+	for _, test := range []struct {
+		size, block, page int // in MiB
+		want              Decision
+		says              string
+	}{
+		{2048, 2, 1024, Refuse, "memvirtiomem0 is plugged in blocks of 2 MiB, less than its page of 1 GiB"},
+		{2048, 1024, 1024, Allow, ""},
+		{1536, 1024, 1024, Refuse, "memvirtiomem0 is 1536 MiB, no multiple of its 1 GiB page"},
+		{2048, 1024, 2, Allow, ""},
+		{1536, 1024, 2, Refuse, "memvirtiomem0 is 1536 MiB, no multiple of its 1 GiB block"},
+		{1535, 2, 2, Allow, ""}, // rounded, unless it is restored
+	} {
+		d := parse(t, fmt.Sprintf(`<domain type='kvm'><name>g</name><memory unit='GiB'>1</memory><cpu><numa><cell id='0' cpus='0' memory='20' unit='MiB'/></numa></cpu>
+			<devices><memory model='virtio-mem'><source><pagesize unit='MiB'>%d</pagesize></source><target><size unit='MiB'>%d</size><node>0</node>
+			<block unit='MiB'>%d</block><requested unit='MiB'>0</requested></target></memory></devices></domain>`, test.page, test.size, test.block))
+		v := Judge(d, withGiB(pages(1000), 2))
+		if v.Decision != test.want || !strings.Contains(v.Summary, test.says) || v.Decision == Refuse && v.Cause != CauseSizeMismatch {
+			t.Errorf("%+v: %s %s (%s)", test, v.Decision, v.Cause, v.Summary)
+		}
+	}
+}
+
 // TestSummaryIsBounded: libvirt cuts errors at 1024 bytes, and names are other
 // people's.
 func TestSummaryIsBounded(t *testing.T) {

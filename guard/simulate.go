@@ -239,19 +239,23 @@ func unsupported(b Backend, host Host) *failure {
 // that size. Both the size that a cold start rounds to and the one that a
 // restore uses must be impossible: the hook cannot tell which it is.
 func (s simulation) mismatch(b Backend) *failure {
-	if b.Device == virtioMem {
-		return nil
+	page := b.PageKiB * 1024
+	unit, name := page, Size(b.PageKiB)+" page"
+	if b.Block > b.PageKiB {
+		unit, name = b.Block*1024, Size(b.Block)+" block"
+	}
+	if b.Block != 0 && b.Block < b.PageKiB { // virtio_mem_device_realize
+		return s.refused(codeSize, CauseSizeMismatch, b, "%s is plugged in blocks of %s, less than its page of %s", b.ID, Size(b.Block), Size(b.PageKiB))
 	}
 	var why string
 	for _, bytes := range []uint64{b.ExactBytes, b.Bytes} {
-		page := b.PageKiB * 1024
 		switch size := Size(bytes / 1024); {
 		case bytes < page:
 			why = fmt.Sprintf("%s is %s, less than one page of %s", b.ID, size, Size(b.PageKiB))
-		case bytes%page == 0:
+		case bytes%unit == 0:
 			return nil
 		case b.Memfd, b.Device != "", s.rules.exactFiles:
-			why = fmt.Sprintf("%s is %s, no multiple of its %s page, as QEMU wants it to be", b.ID, size, Size(b.PageKiB))
+			why = fmt.Sprintf("%s is %s, no multiple of its %s, as QEMU wants it to be", b.ID, size, name)
 		case b.HostNodes != nil:
 			why = fmt.Sprintf("%s is %s, no multiple of its %s page, so that the kernel cannot bind it to %s", b.ID, size, Size(b.PageKiB), b.HostNodes.in())
 		default:
