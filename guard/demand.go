@@ -96,7 +96,9 @@ type Cpuset struct {
 	// restrictive, nil otherwise: what libvirt before 9.5 writes.
 	Nodes NodeSet
 	// Union is Nodes and those of all memnode elements, what libvirt since
-	// 9.5 writes for strict. It is Nodes for restrictive.
+	// 9.5 writes for strict. It is Nodes for restrictive. The process's own
+	// policy, which libvirt sets where it may not use cpusets, is Nodes with
+	// every release (qemuProcessHook).
 	Union NodeSet
 	// Restrictive says that nothing but the cpuset confines the pages, so
 	// that they are unconfined where libvirt may not use that controller.
@@ -109,7 +111,7 @@ func (c Cpuset) of(r rules) NodeSet {
 	switch {
 	case c.Restrictive && !r.restrictive:
 		return nil
-	case r.union:
+	case r.union && r.cpuset:
 		return c.Union
 	}
 	return c.Nodes

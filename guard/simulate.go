@@ -285,25 +285,11 @@ func (s simulation) certain(pool SizePool, backends []placed) []failure {
 	free := pool.freeByNode()
 	extra := pool.headroom()
 	for left := backends; ; extra = 0 {
-		requests := requests(left)
-		set := assign(requests, free, extra)
-		if set == nil {
+		first, nodes, needed, others := lacking(left, free, extra)
+		if nodes == nil {
 			break
 		}
-		var nodes NodeSet
-		for _, i := range set {
-			nodes = nodes.Or(requests[i].allowed)
-		}
-		var needed uint64
-		var others []placed
-		for _, b := range left {
-			if len(b.allowed.And(nodes)) == len(b.allowed) {
-				needed += b.Pages
-			} else {
-				others = append(others, b)
-			}
-		}
-		shortages = append(shortages, kept(left[set[0]], nodes, needed))
+		shortages = append(shortages, kept(left[first], nodes, needed))
 		for _, node := range nodes {
 			free[node] = 0
 		}
@@ -317,18 +303,44 @@ func (s simulation) certain(pool SizePool, backends []placed) []failure {
 	if needed := sum(backends); needed > minus(all.Free+pool.headroom(), pool.Reserved) && !s.setAside(pool) {
 		return []failure{short(backends[0].ID, codeReserved, s.host.memoryNodes(), needed)}
 	}
+	if s.setAside(pool) {
+		// What the mount has for it already is not asked of any node.
+		return nil
+	}
 	// The reservation under a cpuset or a policy: free pages of its nodes, and
 	// those that this reservation and the guest's earlier ones have added.
 	// Surplus pages that the touch could still add do not count.
 	bound := pool.on(s.bound)
 	promised := pool.Reserved
-	for _, b := range backends {
+	for i, b := range backends {
 		promised += b.Pages
 		if b.Pages > bound.Free+minus(promised, all.Free) {
 			return []failure{kept(b, s.bound, b.Pages)}
 		}
+		if s.reservesElsewhere(b) {
+			// The earlier ones have taken theirs by then.
+			here := b
+			here.allowed = s.bound
+			if _, nodes, needed, _ := lacking(append(s.touched(backends[:i], false), here), free, extra); nodes != nil {
+				return []failure{kept(here, nodes, needed)}
+			}
+		}
 	}
 	return nil
+}
+
+// reservesElsewhere says whether a backend's pages are reserved on other nodes
+// than they may lie on: a process's policy counts for the reservation, also of
+// what is bound to other nodes then.
+func (s simulation) reservesElsewhere(b placed) bool { return len(b.allowed.without(s.bound)) > 0 }
+
+// touched returns those of a backend's predecessors that have their pages when
+// it is mapped: all, or those that are not touched side by side, for want of a
+// thread-context; maybe counts those that may be without one.
+func (s simulation) touched(before []placed, maybe bool) []placed {
+	return slices.DeleteFunc(slices.Clone(before), func(b placed) bool {
+		return s.rules.parallel && b.HostNodes != nil && !(maybe && (b.Pinned || b.Global))
+	})
 }
 
 // keeper names the file of the control group that keeps a backend to nodes, ""
@@ -351,6 +363,28 @@ func (s simulation) keeper(b placed, nodes NodeSet) string {
 // take, since its mount sets them aside (hugepage_subpool_get_pages).
 func (s simulation) setAside(pool SizePool) bool {
 	return slices.ContainsFunc(s.host.Mounts, func(m Mount) bool { return m.Minimum && m.PageKiB == pool.PageKiB })
+}
+
+// lacking returns the nodes, if any, that have too little for backends that can
+// use no others: how much these need together, the first of all that cannot be
+// served, and those that can use other nodes, too.
+func lacking(backends []placed, free map[int]uint64, extra uint64) (first int, nodes NodeSet, needed uint64, others []placed) {
+	requests := requests(backends)
+	set := assign(requests, free, extra)
+	if set == nil {
+		return 0, nil, 0, nil
+	}
+	for _, i := range set {
+		nodes = nodes.Or(requests[i].allowed)
+	}
+	for _, b := range backends {
+		if len(b.allowed.And(nodes)) == len(b.allowed) {
+			needed += b.Pages
+		} else {
+			others = append(others, b)
+		}
+	}
+	return set[0], nodes, needed, others
 }
 
 // requests is what backends want of which nodes.
@@ -410,9 +444,17 @@ func (s simulation) risks(pool SizePool, backends []placed) []Finding {
 		if b.Auto && b.Strength == Hard {
 			continue
 		}
+		if s.reservesElsewhere(b) && minus(pool.on(s.bound).Free, mostTaken(pool, s.touched(backends[:i], true), backends, s.bound)) < b.Pages {
+			warn(codeOrder, s.bound, b.Pages,
+				"%s can be reserved only if the guest's other memory leaves as many pages free on %s, to which QEMU's own memory is bound", b.ID, s.bound.in())
+		}
 		nodes := b.allowed
 		have := pool.on(nodes).Free
-		if taken := s.takenBefore(pool, backends, i); minus(have, taken) < b.Pages {
+		others := slices.Clone(backends[:i])
+		if s.rules.parallel {
+			others = append(others, backends[i+1:]...)
+		}
+		if minus(have, mostTaken(pool, others, backends, nodes)) < b.Pages {
 			warn(codeOrder, nodes, b.Pages,
 				"%s fits on %s only if the guest's other memory takes its pages elsewhere, which depends on the order in which the kernel hands them out", b.ID, nodes.in())
 		}
@@ -427,29 +469,31 @@ func (s simulation) risks(pool SizePool, backends []placed) []Finding {
 	return found
 }
 
-// takenBefore is how many pages of backend i's nodes the guest's other
-// backends may take before its own are taken, at the worst.
-func (s simulation) takenBefore(pool SizePool, backends []placed, i int) uint64 {
+// mostTaken is how many pages of some nodes some of the guest's backends may
+// take, at the worst.
+func mostTaken(pool SizePool, some, backends []placed, nodes NodeSet) uint64 {
 	var taken uint64
-	for j, other := range backends {
-		if j == i || j > i && !s.rules.parallel {
-			continue
-		}
-		shared := pool.on(other.allowed.And(backends[i].allowed)).Free
-		if other.Policy == PolicyPreferred {
+	for _, b := range some {
+		shared := pool.on(b.allowed.And(nodes)).Free
+		if b.Policy == PolicyPreferred && b.wanted != nil {
 			// It goes to its own nodes first, and elsewhere with what finds
-			// no room there.
-			there := pool.on(other.wanted).Free
-			for k, rival := range backends {
-				if k != j && len(rival.allowed.And(other.wanted)) > 0 {
-					there = minus(there, rival.Pages)
+			// no room there; before QEMU 8.0 to one of them alone, for want
+			// of MPOL_PREFERRED_MANY.
+			there := b.Pages
+			for _, node := range b.wanted {
+				room := pool.node(node).Free
+				for _, rival := range backends {
+					if rival.ID != b.ID && rival.allowed.Has(node) {
+						room = minus(room, rival.Pages)
+					}
 				}
+				there = min(there, room)
 			}
-			if len(other.wanted.And(backends[i].allowed)) == 0 {
-				shared = min(shared, minus(other.Pages, there))
+			if len(b.wanted.And(nodes)) == 0 {
+				shared = min(shared, minus(b.Pages, there))
 			}
 		}
-		taken += min(other.Pages, shared)
+		taken += min(b.Pages, shared)
 	}
 	return taken
 }
