@@ -77,28 +77,46 @@ const poolReads = 5
 // The kernel gives each counter in a file of its own, so a process that takes
 // pages in between would make the counts contradict each other. The global
 // ones are therefore read before and after the nodes', and all again when they
-// changed, a few times at the most; on a pool that never rests the last
-// reading counts.
+// changed or are not the nodes' sum, a few times at the most; on a pool that
+// never rests the last reading counts.
 func (f FS) Pool(kib uint64, nodes []Node) (pool Pool, ok bool, err error) {
-	before, ok, err := f.globalPool(kib)
+	return steady(
+		func() (Pool, bool, error) { return f.globalPool(kib) },
+		func(global Pool) ([]NodePool, error) { return f.nodePools(kib, nodes, global) })
+}
+
+// steady reads a pool until it did not change meanwhile.
+func steady(global func() (Pool, bool, error), perNode func(Pool) ([]NodePool, error)) (pool Pool, ok bool, err error) {
+	before, ok, err := global()
 	if err != nil || !ok {
 		return Pool{}, ok, err
 	}
 	for range poolReads {
-		perNode, err := f.nodePools(kib, nodes, before)
+		nodes, err := perNode(before)
 		if err != nil {
 			return Pool{}, false, err
 		}
-		if pool, ok, err = f.globalPool(kib); err != nil || !ok {
+		if pool, ok, err = global(); err != nil || !ok {
 			return Pool{}, ok, err
 		}
-		pool.Nodes = perNode
-		if before.Free == pool.Free && before.Reserved == pool.Reserved && before.Total == pool.Total {
+		pool.Nodes = nodes
+		if before.Free == pool.Free && before.Reserved == pool.Reserved && before.Total == pool.Total && pool.addsUp() {
 			break
 		}
 		before = pool
 	}
 	return pool, true, nil
+}
+
+// addsUp says whether the nodes have as many pages together as the whole: not
+// if one gave pages back and another took as many while they were read.
+func (p Pool) addsUp() bool {
+	var total, free uint64
+	for _, n := range p.Nodes {
+		total += n.Total
+		free += n.Free
+	}
+	return total == p.Total && free == p.Free
 }
 
 func (f FS) globalPool(kib uint64) (pool Pool, ok bool, err error) {
