@@ -104,7 +104,7 @@ func TestNovaInRefusal(t *testing.T) {
 			"what Nova reserves is not known: /etc/nova/nova.conf: line 2: neither a colon nor an equals sign"},
 		{"nova-compute would not start", func(t *testing.T, h sysfstest.Host) {
 			h.Write(conf, "[DEFAULT]\nreserved_huge_pages=node:0,size:2M,count:512\npassword=hunter2\n")
-		}, "; " + set, `what Nova reserves is not known: /etc/nova/nova.conf: line 2: reserved_huge_pages="node:0,size:2M,count:512": size: "2M" is neither`},
+		}, "; " + set, `what Nova reserves is not known: /etc/nova/nova.conf: line 2: reserved_huge_pages="node:0,size:2M,count:512": size: neither`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			f := newFixture(t, strings.NewReader(domain(t, "prepare.xml")))

@@ -40,7 +40,8 @@ type Reserved map[Pool]int64
 // Reserved returns what Nova makes of the values (nova/virt/hardware.py,
 // numa_get_reserved_huge_pages): for the same node and page size the last one
 // counts. An error is one that keeps nova-compute from starting, or a
-// [ReferenceError]; it names the file and quotes the value.
+// [ReferenceError]; it names the file and quotes the value's first line: what
+// continues it may be another option that was indented by mistake.
 //
 // Pools that no host can have are left out: Nova never asks for them.
 func (c Config) Reserved() (Reserved, error) {
@@ -48,7 +49,8 @@ func (c Config) Reserved() (Reserved, error) {
 	for _, v := range c.Values {
 		pool, count, err := v.reservation()
 		if err != nil {
-			return nil, fmt.Errorf("%s: line %d: reserved_huge_pages=%q: %w", v.File, v.Line, v.Text, err)
+			first, _, _ := strings.Cut(v.Text, "\n")
+			return nil, fmt.Errorf("%s: line %d: reserved_huge_pages=%q: %w", v.File, v.Line, first, err)
 		}
 		if pool.Node >= 0 && pool.PageKiB > 0 {
 			reserved[pool] = count
@@ -63,7 +65,8 @@ type ReferenceError struct{}
 
 func (ReferenceError) Error() string { return "it refers to another option, which is not looked up" }
 
-// reservation reads a value: pairs of key:value, of which Nova wants node, size and count.
+// reservation reads a value: pairs of key:value, of which Nova wants node, size
+// and count. Errors quote nothing of it.
 func (v Value) reservation() (pool Pool, count int64, err error) {
 	text, err := substitute(v.Text)
 	if err != nil {
@@ -155,7 +158,7 @@ func parseDict(text string) (map[string]string, error) {
 			return nil, fmt.Errorf("a key is empty")
 		}
 		if _, twice := pairs[name]; twice {
-			return nil, fmt.Errorf("the key %q is there twice", name)
+			return nil, fmt.Errorf("a key is there twice")
 		}
 		pairs[name] = trim(value)
 		key = ""
@@ -186,7 +189,7 @@ func parseSize(text string) (kib uint64, err error) {
 // string_to_bytes with IEC units): a B or bit is a must, and K is 1024 with
 // and without an i.
 func parseBytes(text string) (float64, error) {
-	wrong := fmt.Errorf("%q is neither a number of KiB nor one with a unit such as MB", text)
+	wrong := fmt.Errorf("neither a number of KiB nor one with a unit such as MB")
 	number, factor := text, 1.0
 	switch {
 	case strings.HasSuffix(text, "B"):
@@ -224,11 +227,11 @@ func parseInt(text string) (int64, error) {
 	body := unsigned(s)
 	if strings.HasPrefix(body, "_") || strings.HasSuffix(body, "_") || strings.Contains(body, "__") ||
 		!digits(strings.ReplaceAll(body, "_", "")) {
-		return 0, fmt.Errorf("%q is not a number", text)
+		return 0, fmt.Errorf("not a number")
 	}
 	n, err := strconv.ParseInt(strings.ReplaceAll(s, "_", ""), 10, 64)
 	if err != nil {
-		return 0, fmt.Errorf("%q is not a number: %w", text, err)
+		return 0, fmt.Errorf("too large a number")
 	}
 	return n, nil
 }

@@ -56,16 +56,17 @@ func TestReserved(t *testing.T) {
 
 func TestReservedErrors(t *testing.T) {
 	for value, want := range map[string]string{
-		"":                                      "there is no size in it",
-		"node:0,size:2048":                      "there is no count in it",
-		"node:0,size:2M,count:1":                `size: "2M" is neither a number of KiB nor one with a unit such as MB`,
-		"node:0,size:2048,count:1.0":            `count: "1.0" is not a number`,
-		"node:zero,size:2048,count:1":           `node: "zero" is not a number`,
-		"node:0,size:2048,count:1,":             "it is not made of key:value pairs",
-		"node:0,node:1,size:2048,count:1":       `the key "node" is there twice`,
-		":0,size:2048,count:1":                  "a key is empty",
-		"node:0,size:2048,count:${my_secret}":   "it refers to another option, which is not looked up",
-		"node:0,size:2048,count:$db.connection": "it refers to another option, which is not looked up",
+		"":                            "there is no size in it",
+		"node:0,size:2048":            "there is no count in it",
+		"node:0,size:2M,count:1":      `size: neither a number of KiB nor one with a unit such as MB`,
+		"node:0,size:2048,count:1.0":  "count: not a number",
+		"node:zero,size:2048,count:1": "node: not a number",
+		"node:0,size:2048,count:9223372036854775808": "count: too large a number",
+		"node:0,size:2048,count:1,":                  "it is not made of key:value pairs",
+		"node:0,node:1,size:2048,count:1":            "a key is there twice",
+		":0,size:2048,count:1":                       "a key is empty",
+		"node:0,size:2048,count:${my_secret}":        "it refers to another option, which is not looked up",
+		"node:0,size:2048,count:$db.connection":      "it refers to another option, which is not looked up",
 	} {
 		_, err := read(t, "[DEFAULT]\nreserved_huge_pages = "+value).Reserved()
 		if err == nil || !strings.HasSuffix(err.Error(), ": "+want) || !strings.HasPrefix(err.Error(), "nova.conf: line 2: ") {
@@ -97,6 +98,13 @@ func TestSecrets(t *testing.T) {
 		}
 		if len(c.Values) > 0 {
 			t.Errorf("%q: %v is kept", text, c.Values)
+		}
+	}
+	// Indented by mistake, it is the value's.
+	for _, text := range []string{"64\n password=hunter2", "\n hunter2", "64,\n hunter2:0,hunter2:0", "64,\n hunter2", "$x\n hunter2"} {
+		_, err := read(t, "[DEFAULT]\nreserved_huge_pages=node:0,size:2048,count:"+text+"\n").Reserved()
+		if err == nil || strings.Contains(err.Error(), secret) {
+			t.Errorf("%q: %v", text, err)
 		}
 	}
 	c := read(t, "[DEFAULT]\npassword=hunter2\n and more hunter2\nreserved_huge_pages=node:0,size:2048,count:1\npassword: hunter2\n hunter2\n")
