@@ -5,11 +5,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
 
-// Every cause but Open vSwitch (ovs_test.go), each from pages that are really held that way.
+// Every cause, each from a host that is really in that state; but for Open vSwitch (ovs_test.go), and for a binding
+// that is impossible, which takes a host of two nodes (testdata/numabox).
 
 func TestCauseGuests(t *testing.T) {
 	s := begin(t, 64)
@@ -91,23 +93,29 @@ func TestCauseOtherHolderQEMU(t *testing.T) {
 // unit puts a process into a control group such as systemd makes for a unit, and returns the unit's name.
 func (s *scene) unit(pid int) string {
 	s.t.Helper()
+	name := fmt.Sprintf("livehost-%d.service", pid)
+	dir := filepath.Join(cgroup2(s.t), name)
+	s.must(os.Mkdir(dir, 0o755))
+	s.t.Cleanup(func() {
+		s.check(eventually(5*time.Second, func() error { return os.Remove(dir) }))
+	})
+	s.must(os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(itoa(pid)), 0))
+	return name
+}
+
+// cgroup2 is where the control groups of version 2 are mounted.
+func cgroup2(t *testing.T) string {
+	t.Helper()
 	mounts, err := os.ReadFile("/proc/mounts")
-	s.must(err)
-	for _, line := range strings.Split(string(mounts), "\n") {
-		words := strings.Fields(line)
-		if len(words) < 3 || words[2] != "cgroup2" {
-			continue
-		}
-		name := fmt.Sprintf("livehost-%d.service", pid)
-		dir := filepath.Join(words[1], name)
-		s.must(os.Mkdir(dir, 0o755))
-		s.t.Cleanup(func() {
-			s.check(eventually(5*time.Second, func() error { return os.Remove(dir) }))
-		})
-		s.must(os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(itoa(pid)), 0))
-		return name
+	if err != nil {
+		t.Fatal(err)
 	}
-	s.t.Fatal("no control groups of version 2 are mounted")
+	for _, line := range strings.Split(string(mounts), "\n") {
+		if words := strings.Fields(line); len(words) > 2 && words[2] == "cgroup2" {
+			return words[1]
+		}
+	}
+	t.Fatal("no control groups of version 2 are mounted")
 	return ""
 }
 
@@ -291,6 +299,150 @@ func TestCausePoolTooSmallUnbound(t *testing.T) {
 	s.define(d)
 	_, e := s.refused(d)
 	e.want(t, map[string]string{"HUGEGUARD_CAUSE": "pool-too-small"})
+}
+
+// dies starts the domain without the guard, and QEMU must end with these words.
+func (s *scene) dies(d domain, words string) {
+	s.t.Helper()
+	s.uninstallGuard()
+	if _, _, err := s.start(d); err == nil || !strings.Contains(err.Error(), words) {
+		s.t.Errorf("without the guard: %v; want QEMU's %q", err, words)
+	}
+	s.launches(d)
+	s.installGuard()
+}
+
+// A limit on the mount is met though the pool has pages. The mend is a mount over it.
+func TestCauseMountLimit(t *testing.T) {
+	s := begin(t, 64)
+	s.installGuard()
+	d := domain{name: "limited", mib: 64, cells: 1}
+	s.define(d)
+	t.Cleanup(func() {
+		virsh("destroy", d.name)
+		for len(hugetlbMounts()) > 1 {
+			s.check(eventually(5*time.Second, func() error { return syscall.Unmount(hugetlbfs, 0) }))
+		}
+	})
+	s.must(mount("limited", hugetlbfs, "hugetlbfs", 0, "pagesize=2M,size=60M"))
+	line, e := s.turnedAway(d)
+	e.want(t, map[string]string{
+		"HUGEGUARD_CAUSE":    "mount-limit",
+		"HUGEGUARD_PAGE_KIB": "2048",
+		"HUGEGUARD_NEEDED":   "32",
+		"HUGEGUARD_FREE":     "30",
+		"HUGEGUARD_TOTAL":    "30",
+		"HUGEGUARD_REMEDY":   "mount -t hugetlbfs -o pagesize=2048K,size=67108864 hugetlbfs /dev/hugepages",
+	})
+	if !strings.HasPrefix(line, "hugetlbfs at /dev/hugepages has 30 of its 30 2 MiB pages left (size=), 32 needed; run mount ") {
+		t.Errorf("the limit is not told:\n%s", line)
+	}
+	s.dies(d, qemuNoPages)
+	_, err := run("/bin/sh", "-c", e.one(t, "HUGEGUARD_REMEDY"))
+	s.must(err)
+	s.starts(d)
+}
+
+// hugetlbMounts are the mounts on the mount point of huge pages.
+func hugetlbMounts() (found []string) {
+	mounts, _ := os.ReadFile("/proc/mounts")
+	for _, line := range strings.Split(string(mounts), "\n") {
+		if words := strings.Fields(line); len(words) > 2 && words[1] == hugetlbfs {
+			found = append(found, line)
+		}
+	}
+	return found
+}
+
+// A limit on the control group above QEMU's: on pages from when they are mapped, or from when they are touched.
+func TestCauseCgroupLimit(t *testing.T) {
+	for file, words := range map[string]string{"rsvd.max": qemuNoPages, "max": "preallocating memory failed: Bad address"} {
+		t.Run(file, func(t *testing.T) {
+			s := begin(t, 64)
+			s.installGuard()
+			d := domain{name: "limited", mib: 64, cells: 1}
+			s.define(d)
+			limit := filepath.Join(s.limitedGroup(), "hugetlb.2MB."+file)
+			s.must(os.WriteFile(limit, []byte("60M"), 0))
+			line, e := s.turnedAway(d)
+			e.want(t, map[string]string{
+				"HUGEGUARD_CAUSE":    "cgroup-limit",
+				"HUGEGUARD_PAGE_KIB": "2048",
+				"HUGEGUARD_NEEDED":   "32",
+				"HUGEGUARD_FREE":     "30",
+				"HUGEGUARD_TOTAL":    "30",
+				"HUGEGUARD_REMEDY":   "echo 67108864 > " + limit,
+			})
+			if !strings.HasPrefix(line, limit+" allows 30 2 MiB huge pages and 0 are ") {
+				t.Errorf("the limit is not told:\n%s", line)
+			}
+			s.dies(d, words)
+			_, err := run("/bin/sh", "-c", e.one(t, "HUGEGUARD_REMEDY"))
+			s.must(err)
+			s.starts(d)
+		})
+	}
+}
+
+// limitedGroup puts libvirtd, and so what it runs, into a control group that can be limited and that is all that
+// this host sees of the control groups. It returns where that is mounted.
+func (s *scene) limitedGroup() string {
+	s.t.Helper()
+	root := cgroup2(s.t)
+	enabled, err := os.ReadFile(filepath.Join(root, "cgroup.subtree_control"))
+	s.must(err)
+	enable := func(sign string) error {
+		return os.WriteFile(filepath.Join(root, "cgroup.subtree_control"), []byte(sign+"hugetlb"), 0)
+	}
+	own := filepath.Join(root, "livehost-limited")
+	s.must(enable("+"))
+	s.must(os.Mkdir(own, 0o755))
+	libvirt := []byte(itoa(s.libvirtd.pid()))
+	s.must(os.WriteFile(filepath.Join(own, "cgroup.procs"), libvirt, 0))
+	s.must(mount(own, root, "", syscall.MS_BIND, ""))
+	s.t.Cleanup(func() {
+		virsh("destroy", "limited")
+		s.check(syscall.Unmount(root, 0))
+		s.check(os.WriteFile(filepath.Join(root, "cgroup.procs"), libvirt, 0))
+		s.check(eventually(5*time.Second, func() error { return os.Remove(own) }))
+		if !strings.Contains(string(enabled), "hugetlb") {
+			s.check(enable("-"))
+		}
+	})
+	return root
+}
+
+// A memfd is made of whole pages: QEMU's words say nothing of that.
+func TestCauseSizeMismatch(t *testing.T) {
+	s := begin(t, 64)
+	s.installGuard()
+	d := domain{name: "odd", mib: 63, cells: 1, source: "memfd"}
+	s.define(d)
+	line, e := s.turnedAway(d)
+	e.want(t, map[string]string{"HUGEGUARD_CAUSE": "size-mismatch", "HUGEGUARD_PAGE_KIB": "2048"})
+	if !strings.HasPrefix(line, "ram-node0 is 63 MiB, no multiple of its 2 MiB page, as QEMU wants it to be; ") {
+		t.Errorf("the size is not told:\n%s", line)
+	}
+	s.dies(d, "failed to resize memfd to 66060288: Invalid argument")
+	d.mib = 64
+	s.define(d)
+	s.starts(d)
+}
+
+func TestCausePageSizeUnsupported(t *testing.T) {
+	s := begin(t, 64)
+	s.installGuard()
+	d := domain{name: "foreign", mib: 512, cells: 1, source: "memfd", page: 512 << 10}
+	s.define(d)
+	line, e := s.turnedAway(d)
+	e.want(t, map[string]string{"HUGEGUARD_CAUSE": "page-size-unsupported", "HUGEGUARD_PAGE_KIB": "524288"})
+	if !strings.HasPrefix(line, "ram-node0 wants huge pages of 512 MiB, and this kernel has 2 MiB, ") {
+		t.Errorf("the size is not told:\n%s", line)
+	}
+	s.dies(d, "memfd")
+	d.page, d.mib = 0, 64
+	s.define(d)
+	s.starts(d)
 }
 
 // The mend of a pool that is missing or too small is one command, after which the domain starts.

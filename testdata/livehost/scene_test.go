@@ -143,6 +143,7 @@ type domain struct {
 	small  bool   // without huge pages, nor numatune
 	dimm   int    // MiB of a memory device in cell 0, beside mib
 	vhost  string // the socket of a vhost-user interface
+	page   int    // KiB of its pages; 0 for 2048
 
 	emulator string // "" for the wrapper
 }
@@ -175,7 +176,7 @@ func (d domain) xml() string {
 	if d.small {
 		tune.Reset()
 	} else {
-		backing.WriteString("<hugepages><page size='2048' unit='KiB'/></hugepages>")
+		fmt.Fprintf(&backing, "<hugepages><page size='%d' unit='KiB'/></hugepages>", cmp.Or(d.page, 2048))
 	}
 	cpu := ""
 	if d.cells > 0 {
@@ -261,6 +262,21 @@ func (s *scene) ovsHolds(program string, rest int) *daemon {
 // libvirt passed on from it and its one journal entry.
 func (s *scene) refused(d domain) (line string, e entry) {
 	s.t.Helper()
+	line, e = s.turnedAway(d)
+	e.want(s.t, map[string]string{
+		"HUGEGUARD_PAGE_KIB": "2048",
+		"HUGEGUARD_FREE":     itoa(s.pool().free),
+		"HUGEGUARD_TOTAL":    itoa(s.pool().total),
+	})
+	if !d.soft && d.cells < 2 {
+		e.want(s.t, map[string]string{"HUGEGUARD_NODE": "0", "HUGEGUARD_NEEDED": itoa((d.mib + d.dimm) / 2)})
+	}
+	return line, e
+}
+
+// turnedAway is refused where it is not for want of the pool's pages.
+func (s *scene) turnedAway(d domain) (line string, e entry) {
+	s.t.Helper()
 	before := s.guardEntries()
 	s.launches(d)
 	_, took, err := s.start(d)
@@ -291,14 +307,8 @@ func (s *scene) refused(d domain) (line string, e entry) {
 		"HUGEGUARD_DECISION": "refuse",
 		"HUGEGUARD_DOMAIN":   d.name,
 		"HUGEGUARD_UUID":     d.uuid(),
-		"HUGEGUARD_PAGE_KIB": "2048",
-		"HUGEGUARD_FREE":     itoa(s.pool().free),
-		"HUGEGUARD_TOTAL":    itoa(s.pool().total),
 		"_UID":               "0",
 	})
-	if !d.soft && d.cells < 2 {
-		e.want(s.t, map[string]string{"HUGEGUARD_NODE": "0", "HUGEGUARD_NEEDED": itoa((d.mib + d.dimm) / 2)})
-	}
 	if first, _, _ := strings.Cut(e.one(s.t, "MESSAGE"), "\n"); first != line {
 		s.t.Errorf("the journal says\n%s\nvirsh\n%s", first, line)
 	}
