@@ -46,6 +46,26 @@ type holder struct {
 	how                string // in place of a memfd: "anonymous" memory, or a segment of "sysv" shared memory
 }
 
+// causes are what the guard has to give as the cause of some refusals: of each cause that a scenario makes happen,
+// one at least. The incident is Open vSwitch's.
+var causes = map[string]string{
+	"any-short":              "pool-too-small",
+	"no-pool":                "pool-missing",
+	"beside-holder-short":    "other-holder",
+	"beside-anonymous-short": "other-holder",
+	"beside-sysv-short":      "other-holder",
+	"beside-guest-short":     "guests",
+	"beside-file-short":      "leftover-files",
+	"reserved-one-too-many":  "kernel-reserved",
+	"mount-limit-short":      "mount-limit",
+	"cgroup-max-short":       "cgroup-limit",
+	"cgroup-rsvd.max-short":  "cgroup-limit",
+	"odd-memfd":              "size-mismatch",
+	"page-unknown-memfd":     "page-size-unsupported",
+	"no-cpus-strict":         "binding-impossible",
+	"slice-elsewhere":        "binding-impossible",
+}
+
 var (
 	only0   = strict("0") + memnode(0, "strict", "0") // as Nova binds a guest of one cell
 	nodes   = []string{"0", "1", "0-1"}

@@ -225,12 +225,17 @@ else %[2]s %[5]s prepare begin - <%[1]s 2>&1; fi`, recorded, hookAway, hookFile,
 		return t, fmt.Errorf("hugeguard check said %q", said)
 	}
 	t.Decision, t.Cause, t.Summary = v.Decision, v.Cause, v.Summary
+	if want := causes[s.name]; want != "" {
+		c.quietly(v.Cause == want, fmt.Sprintf("%s: the cause is %s", s.name, want), v.Decision, v.Cause, v.Summary)
+	}
 	if v.Decision == "refuse" {
-		said, err := b.must("journalctl", "-q", "-t", "hugeguard", "-n", "3", "-o", "cat")
+		entries, err := b.refusal(s.name)
 		if err != nil {
 			return t, err
 		}
-		c.quietly(strings.Contains(lines[2], "unexpected exit status 1: "+v.Summary), s.name+": libvirt's error has the summary of hugeguard check", v.Summary, lines[2], said)
+		c.quietly(strings.Contains(lines[2], "unexpected exit status 1: "+v.Summary), s.name+": libvirt's error has the summary of hugeguard check", v.Summary, lines[2], entries)
+		c.quietly(len(entries) == 1 && entries[0]["HUGEGUARD_CAUSE"] == v.Cause && entries[0]["MESSAGE_ID"] != "" &&
+			strings.HasPrefix(entries[0]["MESSAGE"]+"\n", v.Summary+"\n"), s.name+": the journal has the same cause and summary", v.Cause, v.Summary, entries)
 	} else {
 		c.quietly(lines[2] == "", s.name+": the hook has nothing to say on standard error", lines[2])
 	}
@@ -238,6 +243,18 @@ else %[2]s %[5]s prepare begin - <%[1]s 2>&1; fi`, recorded, hookAway, hookFile,
 		return t, err
 	}
 	return t, b.replay(c, t, packed, xml, o)
+}
+
+// refusal returns the last entry about a guest, once journald has written it.
+func (b *box) refusal(name string) ([]journalEntry, error) {
+	last := []string{"HUGEGUARD_DOMAIN=" + name, "-n", "1"}
+	if entries, err := b.journal(last...); err != nil || len(entries) > 0 {
+		return entries, err
+	}
+	if _, err := b.must("journalctl", "--sync"); err != nil {
+		return nil, err
+	}
+	return b.journal(last...)
 }
 
 // start is virsh's command that starts the guest of a scenario.
