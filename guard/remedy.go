@@ -21,19 +21,28 @@ func remedies(host Host, must []failure, b blame) []Remedy {
 		} else if host.Nova.Stale != "" && strings.HasSuffix(host.Nova.Unit, ".service") {
 			add("host", "as root on this host", []string{"systemctl restart " + shellWord(host.Nova.Unit)})
 		} // else what keeps Nova from knowing is in the summary
-	case CausePoolMissing, CausePoolTooSmall, CauseGuests:
+	case CausePoolMissing, CausePoolTooSmall, CauseGuests, CauseKernelReserved:
 		add("host", "as root on this host, until its next boot (fewer pages appear where memory is short)", growth(host, must))
 	case CauseMountLimit, CauseCgroupLimit:
-		var lines []string
-		for _, f := range must {
-			if f.remedy != "" {
-				lines = append(lines, f.remedy)
-			}
-		}
-		add("host", "as root on this host, until its next boot", lines)
+		add("host", "as root on this host, until its next boot", each(must))
+	case CauseSizeMismatch, CausePageSizeUnsupported, CauseBindingImpossible:
+		add("domain", "in the domain, or in what made it", each(must))
+	case CauseUnaccounted:
+		add("host", "as root on this host, out of libvirt's confinement, which may see more", []string{"hugeguard status"})
 	}
 	add("host", "as root on this host", removal(host, b.holders))
 	return found
+}
+
+// each returns the failures' own remedies.
+func each(must []failure) []string {
+	var lines []string
+	for _, f := range must {
+		if f.remedy != "" {
+			lines = append(lines, f.remedy)
+		}
+	}
+	return lines
 }
 
 // Edit says where the lines of [Host.Reserve] go, and what to do then.

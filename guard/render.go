@@ -87,6 +87,8 @@ func (v Verdict) todo(host Host, f failure) string {
 				return "set " + line
 			case remedy.For == "host" && v.Cause != CauseGuests:
 				return "run " + line
+			case remedy.For == "domain":
+				return line
 			}
 		}
 	}

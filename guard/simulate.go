@@ -23,9 +23,10 @@ type failure struct {
 	// keeper is the file that keeps QEMU to the nodes, where the domain's own
 	// tuning would let it go elsewhere.
 	keeper string
-	// total and remedy are of a failure by a limit: the limit itself, in
-	// pages, and the command that raises it.
-	total  uint64
+	// total is of a failure by a limit: the limit itself, in pages.
+	total uint64
+	// remedy is what mends a failure other than a shortage: the command that
+	// raises a limit, or what to change in the domain, in words. "" for none.
 	remedy string
 }
 
@@ -178,6 +179,13 @@ func (s simulation) place(b Backend) (placed, *failure) {
 	refused := func(nodes NodeSet, why string) *failure {
 		f := s.refused(codeBinding, CauseBindingImpossible, b, "%s cannot be bound to %s: %s", b.ID, nodes.in(), why)
 		f.nodes = nodes
+		for _, among := range []NodeSet{s.confined, s.inherited} {
+			able := slices.DeleteFunc(slices.Clone(among), func(node int) bool { return nodes.Has(node) || !s.host.hasCPU(NodeSet{node}) })
+			if len(able) > 0 {
+				f.remedy = fmt.Sprintf("bind %s to %s", b.ID, able.in())
+				break
+			}
+		}
 		return f
 	}
 	p := placed{Backend: b, allowed: s.confined}
@@ -227,11 +235,12 @@ func unsupported(b Backend, host Host) *failure {
 	for i, kib := range host.Sizes {
 		sizes[i] = Size(kib)
 	}
-	has := "no huge pages at all"
+	has, remedy := "no huge pages at all", ""
 	if len(sizes) > 0 {
 		has = strings.Join(sizes, ", ")
+		remedy = fmt.Sprintf("give %s pages of %s (memoryBacking/hugepages, in a flavor hw:mem_page_size)", b.ID, strings.Join(sizes, " or "))
 	}
-	return &failure{code: codePageSize, cause: CausePageSizeUnsupported, backend: b.ID, pageKiB: b.PageKiB, needed: b.Pages,
+	return &failure{code: codePageSize, cause: CausePageSizeUnsupported, backend: b.ID, pageKiB: b.PageKiB, needed: b.Pages, remedy: remedy,
 		message: fmt.Sprintf("%s wants huge pages of %s, and this kernel has %s", b.ID, Size(b.PageKiB), has)}
 }
 
@@ -245,7 +254,9 @@ func (s simulation) mismatch(b Backend) *failure {
 		unit, name = b.Block*1024, Size(b.Block)+" block"
 	}
 	if b.Block != 0 && b.Block < b.PageKiB { // virtio_mem_device_realize
-		return s.refused(codeSize, CauseSizeMismatch, b, "%s is plugged in blocks of %s, less than its page of %s", b.ID, Size(b.Block), Size(b.PageKiB))
+		f := s.refused(codeSize, CauseSizeMismatch, b, "%s is plugged in blocks of %s, less than its page of %s", b.ID, Size(b.Block), Size(b.PageKiB))
+		f.remedy = fmt.Sprintf("make the blocks of %s %s", b.ID, Size(b.PageKiB))
+		return f
 	}
 	var why string
 	for _, bytes := range []uint64{b.ExactBytes, b.Bytes} {
@@ -262,7 +273,9 @@ func (s simulation) mismatch(b Backend) *failure {
 			return nil
 		}
 	}
-	return s.refused(codeSize, CauseSizeMismatch, b, "%s", why)
+	f := s.refused(codeSize, CauseSizeMismatch, b, "%s", why)
+	f.remedy = fmt.Sprintf("make %s %s", b.ID, Size((b.Bytes/unit+1)*unit/1024))
+	return f
 }
 
 // certain returns the shortages that no order of events and no choice of nodes

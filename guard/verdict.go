@@ -126,9 +126,9 @@ func (f failure) finding(host Host, severity Severity, message string) Finding {
 	return finding
 }
 
-// Remedy is what mends a cause: lines for a file or a shell.
+// Remedy is what mends a cause: lines for a file or a shell, or words.
 type Remedy struct {
-	For   string   `json:"for"` // "nova": lines for nova.conf; "host": commands for root's shell
+	For   string   `json:"for"` // "nova": lines for nova.conf; "host": commands for root's shell; "domain": what to change in it, in words
 	How   string   `json:"how"` // where they go and what to do then, in words
 	Lines []string `json:"lines"`
 }

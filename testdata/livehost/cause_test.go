@@ -143,10 +143,12 @@ func TestCauseKernelReserved(t *testing.T) {
 		t.Errorf("the reservation is not told:\n%s", line)
 	}
 
-	s.uninstallGuard()
-	if _, _, err := s.start(d); err == nil || !strings.Contains(err.Error(), qemuNoPages) {
-		t.Errorf("without the guard: %v; want QEMU's %q", err, qemuNoPages)
-	}
+	s.dies(d, qemuNoPages)
+	_, err := run("/bin/sh", "-c", e.one(t, "HUGEGUARD_REMEDY"))
+	s.must(err)
+	s.size = s.pool().total
+	s.starts(d)
+	s.virsh("destroy", d.name)
 	h.release()
 }
 
@@ -419,7 +421,7 @@ func TestCauseSizeMismatch(t *testing.T) {
 	d := domain{name: "odd", mib: 63, cells: 1, source: "memfd"}
 	s.define(d)
 	line, e := s.turnedAway(d)
-	e.want(t, map[string]string{"HUGEGUARD_CAUSE": "size-mismatch", "HUGEGUARD_PAGE_KIB": "2048"})
+	e.want(t, map[string]string{"HUGEGUARD_CAUSE": "size-mismatch", "HUGEGUARD_PAGE_KIB": "2048", "HUGEGUARD_REMEDY": "make ram-node0 64 MiB"})
 	if !strings.HasPrefix(line, "ram-node0 is 63 MiB, no multiple of its 2 MiB page, as QEMU wants it to be; ") {
 		t.Errorf("the size is not told:\n%s", line)
 	}
