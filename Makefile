@@ -3,6 +3,8 @@
 GO      ?= go
 PREFIX  ?= /usr
 DESTDIR ?=
+# The one place where systemd looks for catalogs of packages.
+CATALOG  = /usr/lib/systemd/catalog/hugeguard.catalog
 
 # libvirtd starts the hook for every operation: a static program without symbols.
 HOOK_BUILD = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w'
@@ -86,11 +88,14 @@ fuzz:
 install: build
 	install -D -m 0755 bin/hugeguard $(DESTDIR)$(PREFIX)/bin/hugeguard
 	install -D -m 0755 bin/qemu $(DESTDIR)$(PREFIX)/lib/hugeguard/qemu
+	install -D -m 0644 install/hugeguard.catalog $(DESTDIR)$(CATALOG)
+	$(if $(DESTDIR),,-journalctl --update-catalog)
 	bin/hugeguard install --hook bin/qemu $(if $(DESTDIR),--root $(DESTDIR))
 
 uninstall: build
 	bin/hugeguard uninstall $(if $(DESTDIR),--root $(DESTDIR))
-	rm -f $(DESTDIR)$(PREFIX)/bin/hugeguard $(DESTDIR)$(PREFIX)/lib/hugeguard/qemu
+	rm -f $(DESTDIR)$(PREFIX)/bin/hugeguard $(DESTDIR)$(PREFIX)/lib/hugeguard/qemu $(DESTDIR)$(CATALOG)
+	$(if $(DESTDIR),,-journalctl --update-catalog)
 	rmdir $(DESTDIR)$(PREFIX)/lib/hugeguard 2>/dev/null || true
 
 clean:
