@@ -193,10 +193,12 @@ func LeavesNoMempool(demand Demand, host Host) bool {
 	return false
 }
 
-// vswitch warns of what a launch of a domain with vhost-user interfaces takes
-// from the Open vSwitch that is to serve them. It never keeps it from starting.
+// vswitch warns of what a launch takes from Open vSwitch: pages that it was
+// told to take and has not taken yet, and, of a domain with vhost-user
+// interfaces, room for the memory of their packets. It never keeps it from
+// starting.
 func (l launch) vswitch(demand Demand, host Host) []Finding {
-	if host.OVS == nil || !host.OVS.Init || len(demand.VhostMTUs) == 0 {
+	if host.OVS == nil || !host.OVS.Init {
 		return nil
 	}
 	kib := host.ovsPageKiB()
@@ -204,8 +206,12 @@ func (l launch) vswitch(demand Demand, host Host) []Finding {
 	if !ok {
 		return nil
 	}
-	page, mtu := Size(kib), slices.Max(demand.VhostMTUs)
-	least, pending := ovs.PagesOf(ovs.Mempool(mtu), kib), host.OVS.pending()
+	var mtu, least uint64 // of the most that one of its ports needs; 0 without any
+	if len(demand.VhostMTUs) > 0 {
+		mtu = slices.Max(demand.VhostMTUs)
+		least = ovs.PagesOf(ovs.Mempool(mtu), kib)
+	}
+	page, pending := Size(kib), host.OVS.pending()
 	remains := l.remains(host)[kib]
 	var found []Finding
 	for _, node := range slices.Sorted(maps.Keys(remains)) {

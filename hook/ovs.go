@@ -42,19 +42,22 @@ func AddOVS(root sysfs.FS, config Config, host *guard.Host, deadline time.Time) 
 		return
 	}
 	host.OVS = &guard.OVS{Config: told, HeldKiB: heldByOVS(root, host)}
-	if told.Init {
-		host.OVS.Sizes = sizesWithPages(root, host)
+	if !told.Init {
+		return
 	}
+	if held := host.OVS.HeldKiB; host.Holders == nil && held != nil && *held == 0 {
+		// Before that is said of it: its pid file may lie elsewhere, or hold
+		// the pid that it has in a container.
+		host.OVS.HeldKiB = seenWithOVS(root, deadline)
+	}
+	host.OVS.Sizes = sizesWithPages(root, host)
 }
 
 // concernsOVS says whether it is worth asking what Open vSwitch was told,
-// although a start need not be refused: the domain has interfaces that it is
-// to serve, and it does not hold any pages yet, or little is left for it. For
-// other domains it costs nothing, for these two small files.
+// although a start need not be refused: it does not hold any pages yet, or
+// little is left for the interfaces of the domain that it is to serve. To find
+// out costs two small files.
 func concernsOVS(root sysfs.FS, demand guard.Demand, host guard.Host) bool {
-	if len(demand.VhostMTUs) == 0 {
-		return false
-	}
 	held := heldByOVS(root, &host)
 	return held != nil && *held == 0 || guard.LeavesNoMempool(demand, host)
 }
@@ -153,6 +156,22 @@ func heldByOVS(root sysfs.FS, host *guard.Host) *uint64 {
 		return nil
 	}
 	return &p.HugetlbKiB
+}
+
+// seenWithOVS is how much huge memory those processes map that are
+// ovs-vswitchd, guests' among it; nil where there is no time for all processes.
+func seenWithOVS(root sysfs.FS, deadline time.Time) *uint64 {
+	f := finder{FS: root, deadline: deadline}
+	held := uint64(0)
+	for _, p := range f.processes() {
+		if p.HugetlbKiB > 0 && identify(root, p, nil).kind == guard.HolderOVS {
+			held += p.HugetlbKiB
+		}
+	}
+	if f.found.Cut || len(f.found.Unreadable) > 0 {
+		return nil
+	}
+	return &held
 }
 
 // sizesWithPages are the page sizes of which the host has any pages; nil where

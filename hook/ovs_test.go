@@ -55,6 +55,41 @@ func TestToldAgainstHeld(t *testing.T) {
 	}
 }
 
+// TestPending: a start is warned that takes pages which Open vSwitch was told
+// to take and has not taken yet, whatever its interfaces; none is where Open
+// vSwitch has them, wherever it keeps its pid file.
+func TestPending(t *testing.T) {
+	const says = "was told to take 512 pages of 2 MiB on node 1 and has not taken them yet: this start leaves it 256"
+	for _, test := range []struct {
+		name  string
+		xml   func(string) string
+		pid   string // what its pid file has, "" for none
+		runs  bool
+		warns bool
+	}{
+		{"other interfaces", func(xml string) string { return xml }, "2974", false, true},
+		{"vhost-user", func(xml string) string { return vhost(xml, "") }, "", false, true},
+		{"the pid file is elsewhere", func(xml string) string { return vhost(xml, "") }, "", true, false},
+		{"the pid is a container's", func(xml string) string { return vhost(xml, "") }, "99", true, false},
+	} {
+		f := newFixture(t, strings.NewReader(test.xml(domain(t, "prepare-on-node1.xml"))))
+		f.host.Write(CapturedOVS, answer(`,["dpdk-socket-mem","1024,1024"]`))
+		f.host.Write("sys/devices/system/node/node1/hugepages/hugepages-2048kB/free_hugepages", "512\n")
+		if test.pid != "" {
+			f.host.Write("run/openvswitch/ovs-vswitchd.pid", test.pid+"\n")
+		}
+		if !test.runs {
+			f.host.Remove("proc/2974")
+		}
+		if status := f.prepare(); status != exitAccept {
+			t.Fatalf("%s: status %d, %s", test.name, status, &f.stderr)
+		}
+		if warned := len(f.entries) == 1 && strings.Contains(f.entries[0].Message, says); warned != test.warns || !warned && len(f.entries) > 0 {
+			t.Errorf("%s: journal %+v", test.name, f.entries)
+		}
+	}
+}
+
 // TestVhostUser: a start that takes what Open vSwitch needs is warned about,
 // and goes on.
 func TestVhostUser(t *testing.T) {
@@ -117,6 +152,7 @@ func TestDatabaseIsNotAsked(t *testing.T) {
 		{"a mempool is left", vhost(xml, ""), "279", "2974", false},
 		{"less is left", vhost(xml, ""), "278", "2974", true},
 		{"Open vSwitch holds nothing yet", vhost(xml, ""), "1024", "4", true},
+		{"nothing yet, other interfaces", xml, "1024", "4", true},
 		{"its pid is somebody else's", vhost(xml, ""), "1024", "3066", false},
 		{"no such interface", xml, "256", "2974", false},
 	} {

@@ -167,9 +167,10 @@ func (c *call) judge(deadline time.Time) <-chan outcome {
 			return
 		}
 		if verdict.Decision != guard.Refuse && concernsOVS(c.fs, demand, host) {
-			AddOVS(c.fs, c.config, &host, deadline)
-			verdict = guard.Judge(demand, host)
-			verdicts <- outcome{verdict: verdict}
+			if AddOVS(c.fs, c.config, &host, deadline); host.OVS != nil {
+				verdict = guard.Judge(demand, host)
+				verdicts <- outcome{verdict: verdict}
+			}
 		}
 		if verdict.Decision == guard.Allow {
 			return
