@@ -155,6 +155,11 @@ func (f *finder) lookCloser(views []view, missing, reserved bool) {
 // is no loss: the process has ended, or the host was captured without it.
 func (f *finder) look(v *view, mounts []sysfs.Mount, missing, reserved bool) {
 	note := func(err error) { v.partly = v.partly || err != nil && !errors.Is(err, fs.ErrNotExist) }
+	if container(f.FS, v.PID) {
+		own, err := f.MountsOf(v.PID)
+		note(err)
+		mounts = slices.Concat(mounts, own.Hugetlb)
+	}
 	if v.HugetlbKiB == 0 {
 		huge, err := f.MapsHuge(v.PID, mounts)
 		if err == nil && huge {

@@ -32,8 +32,13 @@ type Mount struct {
 }
 
 // Mounts reads /proc/mounts.
-func (f FS) Mounts() (Mounts, error) {
-	const name = "proc/mounts"
+func (f FS) Mounts() (Mounts, error) { return f.mounts("proc/mounts") }
+
+// MountsOf reads /proc/PID/mounts: a process in a container has huge pages by
+// other paths than the host.
+func (f FS) MountsOf(pid int) (Mounts, error) { return f.mounts(fmt.Sprintf("proc/%d/mounts", pid)) }
+
+func (f FS) mounts(name string) (Mounts, error) {
 	text, err := f.ReadFile(name, tableLimit)
 	if err != nil {
 		return Mounts{}, err

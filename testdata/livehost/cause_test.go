@@ -210,6 +210,30 @@ func TestCauseOtherHolderUntouched(t *testing.T) {
 	s.starts(d)
 }
 
+// A file that a process in a container has open, by another path than the host's, is not left over.
+func TestCauseOtherHolderContained(t *testing.T) {
+	s := begin(t, 64)
+	s.installGuard()
+	d := domain{name: "squeezed", mib: 64, cells: 1}
+	s.define(d)
+	first := s.hold("crashed", file, 40)
+	t.Cleanup(func() { os.Remove(leftover) })
+	contained := s.hold("contained", elsewhere, 40)
+	first.release()
+	_, e := s.refused(d)
+	e.want(t, map[string]string{
+		"HUGEGUARD_CAUSE":        "other-holder",
+		"HUGEGUARD_HOLDER":       "contained",
+		"HUGEGUARD_HOLDER_PID":   itoa(contained.pid()),
+		"HUGEGUARD_HOLDER_PAGES": "40",
+	})
+	contained.release()
+	_, e = s.refused(d)
+	e.want(t, map[string]string{"HUGEGUARD_CAUSE": "leftover-files", "HUGEGUARD_REMEDY": "rm " + leftover})
+	s.must(os.Remove(leftover))
+	s.starts(d)
+}
+
 // A memfd keeps its pages while it is open, mapped or not.
 func TestCauseOtherHolderMemfd(t *testing.T) {
 	s := begin(t, 64)

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -24,12 +25,13 @@ const (
 
 // How a holder has its pages.
 const (
-	touched  = "touched"  // an anonymous mapping, every page written to
-	reserved = "reserved" // the same, mapped only: the kernel has promised the pages
-	file     = "file"     // pages of a file on the mount, which stays when the holder ends
-	mapped   = "mapped"   // a mapping of that file, none of whose pages it has touched
-	memfd    = "memfd"    // a memfd whose pages were written to and which is not mapped any more
-	sysv     = "sysv"     // a System V segment, which stays when the holder ends
+	touched   = "touched"   // an anonymous mapping, every page written to
+	reserved  = "reserved"  // the same, mapped only: the kernel has promised the pages
+	file      = "file"      // pages of a file on the mount, which stays when the holder ends
+	mapped    = "mapped"    // a mapping of that file, none of whose pages it has touched
+	memfd     = "memfd"     // a memfd whose pages were written to and which is not mapped any more
+	elsewhere = "elsewhere" // that file, open by the path that it has in a container, and not mapped
+	sysv      = "sysv"      // a System V segment, which stays when the holder ends
 )
 
 // runHolder is the holder's side of scene.hold: it takes its pages, says so and waits for the end of
@@ -50,6 +52,14 @@ func runHolder() int {
 		}
 	case file, mapped:
 		fd, err = unix.Open(leftover, unix.O_RDWR|unix.O_CREAT|unix.O_CLOEXEC, 0o600)
+	case elsewhere:
+		const inside = "/run/huge"
+		if err = os.MkdirAll(inside, 0o755); err == nil {
+			err = mount(hugetlbfs, inside, "", unix.MS_BIND, "")
+		}
+		if err == nil {
+			fd, err = unix.Open(filepath.Join(inside, filepath.Base(leftover)), unix.O_RDWR|unix.O_CLOEXEC, 0)
+		}
 	case memfd:
 		fd, err = unix.MemfdCreate("parked", unix.MFD_CLOEXEC|unix.MFD_HUGETLB|unix.MFD_HUGE_2MB)
 	default:
@@ -64,13 +74,13 @@ func runHolder() int {
 	if err != nil {
 		return fail("%s, %d huge pages: %v", kind, pages, err)
 	}
-	if kind != reserved && kind != mapped {
+	if kind != reserved && kind != mapped && kind != elsewhere {
 		for i := 0; i < len(mem); i += pageBytes {
 			mem[i] = 1
 		}
 	}
 	switch kind {
-	case memfd:
+	case memfd, elsewhere:
 		err = unix.Munmap(mem)
 	case mapped:
 		err = unix.Close(fd) // as a vhost-user back end does
@@ -104,6 +114,9 @@ func (s *scene) hold(name, kind string, pages int) *holder {
 	h := &holder{cmd: exec.Command(program)}
 	h.cmd.Env = append(cleanEnv(), roleEnv+"="+roleHolder, holderKindEnv+"="+kind, holderPagesEnv+"="+strconv.Itoa(pages))
 	h.cmd.Stderr = os.Stderr
+	if kind == elsewhere {
+		h.cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
+	}
 	out, err := h.cmd.StdoutPipe()
 	s.must(err)
 	h.stdin, err = h.cmd.StdinPipe()
