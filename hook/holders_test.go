@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -203,11 +204,12 @@ func TestSearch(t *testing.T) {
 	h.Write("proc/77/maps", mapped)
 	h.Write("proc/77/numa_maps", "7f0000000000 default file=/anon_hugepage\\040(deleted) huge\n")
 	h.Write("proc/77/smaps", mapped+"KernelPageSize:     2048 kB\nVmFlags: rd wr ht\n")
-	// Two that nobody has attached, the second of which is too large to be
-	// what is missing; one that somebody has; one that is not of huge pages.
+	// One of 38 pages, as Linux 6.7 and later show it, that nobody has
+	// attached; one that may be of huge pages, but does not make up for what is
+	// missing; one that somebody has; one that is not of huge pages.
 	h.Write("proc/sysvipc/shm", header+
-		"0 5 600 83886080 1 1 0 0 0 0 0 0 0 0 79691776 0\n"+
-		"0 6 600 167772160 1 1 0 0 0 0 0 0 0 0 167772160 0\n"+
+		"0 5 600 83886080 1 1 0 0 0 0 0 0 0 0 40802189312 0\n"+
+		"0 6 600 2097152 1 1 0 0 0 0 0 0 0 0 2097152 0\n"+
 		"0 7 600 4194304 1 1 1 0 0 0 0 0 0 0 4194304 0\n"+
 		"0 8 600 4096 1 1 0 0 0 0 0 0 0 0 4096 0\n")
 	fs := h.FS()
@@ -228,6 +230,19 @@ func TestSearch(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
+	}
+	// With it, they are just what is missing.
+	h.Write("proc/sysvipc/shm", header+"0 5 600 83886080 1 1 0 0 0 0 0 0 0 0 79691776 0\n0 6 600 4194304 1 1 0 0 0 0 0 0 0 0 4194304 0\n")
+	again := host
+	AddHolders(fs, &again, time.Now().Add(time.Minute))
+	var segments []string
+	for _, holder := range again.Holders.List {
+		if holder.Segment != "" {
+			segments = append(segments, fmt.Sprint(holder.Segment, ": ", holder.Unplaced))
+		}
+	}
+	if want := []string{"5: 38", "6: 2"}; !slices.Equal(segments, want) {
+		t.Errorf("%q, want %q", segments, want)
 	}
 	if len(host.Holders.Unreadable) > 0 || host.Holders.Cut {
 		t.Errorf("%+v", host.Holders)

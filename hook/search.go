@@ -318,24 +318,33 @@ func (f *finder) missing() bool {
 }
 
 // addSegments adds the System V segments that nobody has attached. The kernel
-// does not say which of them are of huge pages: only one that is made of whole
-// pages, as many as are missing or fewer, is taken for one.
+// does not say which of them are of huge pages, and a command that deletes one
+// goes with it: where its size does not show it either, those that can be are
+// taken for such only if together they are just what is missing.
 func (f *finder) addSegments() {
 	segments, err := f.Segments()
 	if err != nil {
 		f.found.Cut = true
 	}
-	for _, s := range segments {
-		if s.Attached > 0 {
-			continue
-		}
-		for _, p := range f.host.Pools {
-			if pages, ok := s.Pages(p.PageKiB, f.host.BasePageKiB); ok && pages <= f.unaccounted(p.PageKiB, f.found.List) {
-				id := strconv.FormatUint(s.ID, 10)
-				f.found.List = append(f.found.List, guard.Holder{
-					Kind: guard.HolderFile, Name: "System V segment " + id, Segment: id, PageKiB: p.PageKiB, Unplaced: pages})
-				break
+	for _, p := range f.host.Pools {
+		var possible []guard.Holder
+		var sum uint64
+		for _, s := range segments {
+			pages, ok := s.Pages(p.PageKiB, f.host.BasePageKiB)
+			if !ok || s.Attached > 0 {
+				continue
 			}
+			id := strconv.FormatUint(s.ID, 10)
+			holder := guard.Holder{Kind: guard.HolderFile, Name: "System V segment " + id, Segment: id, PageKiB: p.PageKiB, Unplaced: pages}
+			if !s.Huge(p.PageKiB) {
+				possible = append(possible, holder)
+				sum += pages
+			} else if pages <= f.unaccounted(p.PageKiB, f.found.List) {
+				f.found.List = append(f.found.List, holder)
+			}
+		}
+		if sum > 0 && sum == f.unaccounted(p.PageKiB, f.found.List) {
+			f.found.List = append(f.found.List, possible...)
 		}
 	}
 }

@@ -223,6 +223,13 @@ func (s Segment) Pages(pageKiB, baseKiB uint64) (pages uint64, ok bool) {
 	return pages, pages <= size
 }
 
+// Huge says that a segment can only be of pages of a size in KiB: since Linux
+// 6.7 it shows more memory than it is large.
+func (s Segment) Huge(pageKiB uint64) bool {
+	page := pageKiB * 1024
+	return page > 0 && s.Resident > s.Bytes && s.Resident-s.Bytes >= page
+}
+
 // Segments returns the System V shared memory segments of this IPC namespace,
 // from /proc/sysvipc/shm (ipc/shm.c). Nothing in there tells which of them are
 // of huge pages. A kernel without them has none.

@@ -160,21 +160,25 @@ func TestSegmentPages(t *testing.T) {
 	const mib = 1 << 20
 	for _, test := range []struct {
 		bytes, resident, pages uint64
-		ok                     bool
+		ok, huge               bool
 	}{
-		{8 * mib, 6 * mib, 3, true},
-		{8 * mib, 3 << 30, 3, true},
-		{8*mib - 1, 8 * mib, 4, true},
-		{1 << 30, 1 << 30, 512, true},
-		{2 << 30, 1 << 30, 1, true},
-		{8 * mib, 0, 0, false},
-		{8 * mib, 5 * mib, 2, false},
-		{8 * mib, 10 * mib, 5, false},
-		{56, 4096, 0, false},
+		{8 * mib, 6 * mib, 3, true, false},
+		{8 * mib, 3 << 30, 3, true, true},
+		{8*mib - 1, 8 * mib, 4, true, false},
+		{1 << 30, 1 << 30, 512, true, false},
+		{2 << 30, 1 << 30, 1, true, false},
+		{8 * mib, 0, 0, false, false},
+		{8 * mib, 5 * mib, 2, false, false},
+		{8 * mib, 10 * mib, 5, false, true},
+		{56, 4096, 0, false, false},
 	} {
-		pages, ok := Segment{Bytes: test.bytes, Resident: test.resident}.Pages(2048, 4)
+		s := Segment{Bytes: test.bytes, Resident: test.resident}
+		pages, ok := s.Pages(2048, 4)
 		if ok != test.ok || ok && pages != test.pages {
 			t.Errorf("%d of %d bytes: %d, %v", test.resident, test.bytes, pages, ok)
+		}
+		if huge := s.Huge(2048); huge != test.huge {
+			t.Errorf("%d of %d bytes: of huge pages: %v", test.resident, test.bytes, huge)
 		}
 	}
 }

@@ -286,7 +286,8 @@ func TestCauseSegment(t *testing.T) {
 	s.starts(d)
 }
 
-// Pages that nobody shows are said to be so: here a file on a mount that cannot be seen.
+// Pages that nobody shows are said to be so: here a file too deep down on the mount, beside a segment that is not
+// of huge pages and must not be named for deletion.
 func TestCauseUnaccounted(t *testing.T) {
 	s := begin(t, 64)
 	s.installGuard()
@@ -299,6 +300,9 @@ func TestCauseUnaccounted(t *testing.T) {
 	s.must(os.MkdirAll(deep, 0o755))
 	t.Cleanup(func() { os.RemoveAll(hugetlbfs + "/d") })
 	s.must(os.Rename(leftover, deep+"/hidden"))
+	bystander := s.hold("database", ordinary, 10)
+	t.Cleanup(func() { run("ipcrm", "-m", bystander.segment) })
+	bystander.release()
 	line, e := s.refused(d)
 	e.want(t, map[string]string{"HUGEGUARD_CAUSE": "unaccounted"})
 	if !strings.Contains(line, "40 of 64 pages are held by nobody that can be seen (there was no time to look at everything)") {

@@ -31,6 +31,7 @@ const (
 	mapped    = "mapped"    // a mapping of that file, none of whose pages it has touched
 	memfd     = "memfd"     // a memfd whose pages were written to and which is not mapped any more
 	elsewhere = "elsewhere" // that file, open by the path that it has in a container, and not mapped
+	ordinary  = "ordinary"  // a System V segment of as much memory in ordinary pages, which stays, too
 	sysv      = "sysv"      // a System V segment, which stays when the holder ends
 )
 
@@ -45,8 +46,12 @@ func runHolder() int {
 	fd, flags, id := -1, unix.MAP_SHARED, 0
 	var mem []byte
 	switch kind {
-	case sysv:
-		id, err = unix.SysvShmGet(unix.IPC_PRIVATE, pages*pageBytes, unix.IPC_CREAT|0o600|shmHugetlb)
+	case sysv, ordinary:
+		flags := unix.IPC_CREAT | 0o600
+		if kind == sysv {
+			flags |= shmHugetlb
+		}
+		id, err = unix.SysvShmGet(unix.IPC_PRIVATE, pages*pageBytes, flags)
 		if err == nil {
 			mem, err = unix.SysvShmAttach(id, 0, 0)
 		}
@@ -75,7 +80,7 @@ func runHolder() int {
 		return fail("%s, %d huge pages: %v", kind, pages, err)
 	}
 	if kind != reserved && kind != mapped && kind != elsewhere {
-		for i := 0; i < len(mem); i += pageBytes {
+		for i := 0; i < len(mem); i += os.Getpagesize() {
 			mem[i] = 1
 		}
 	}
