@@ -70,7 +70,7 @@ func TestCauses(t *testing.T) {
 		{"a file that an unreadable process may use", pages(24, 0).leftBehind(0, 40, "/h/x").changed(func(h *Holders) { h.Unreadable = []Process{{Name: "vpp\x1b", PID: 4, HugetlbKiB: 2 << 20}} }), CauseLeftoverFiles,
 			[]string{`holds 40 of 64 (1 process could not be read: vpp\x1b, pid 4, with 2 GiB)`}, []string{"fuser -v /h/x"}},
 		{"a file, and no time for all", pages(24, 0).leftBehind(0, 40, "/h/x").changed(func(h *Holders) { h.Cut = true }), CauseLeftoverFiles,
-			[]string{"(there was no time to look at everything)"}, []string{"fuser -v /h/x"}},
+			[]string{"(not everything was looked at)"}, []string{"fuser -v /h/x"}},
 		{"a file with an odd name", pages(24, 0).leftBehind(0, 40, "/h/it's a \x1b[31m"), CauseLeftoverFiles,
 			[]string{`leftover file /h/it's a \x1b[31m holds`}, []string{`rm "$(printf '/h/it'\''s a \033[31m')"`}},
 		{"a segment", pages(24, 0).leftBehind(0, 40).changed(func(h *Holders) { h.List[0].Segment, h.List[0].Name = "5", "System V segment 5" }), CauseLeftoverFiles,

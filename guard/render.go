@@ -232,7 +232,7 @@ func inPart(h *Holders) string {
 		text = fmt.Sprintf(" (%s)", h.unreadable(2))
 	}
 	if h.Cut {
-		text += " (there was no time to look at everything)"
+		text += " (not everything was looked at)"
 	}
 	return text
 }
@@ -347,11 +347,20 @@ func (v Verdict) notes() []string {
 	if v.OVS != nil {
 		notes = append(notes, v.OVS.String())
 	}
-	if h := v.holders; h != nil && len(h.Unreadable) > 0 {
+	return append(notes, v.holders.Notes()...)
+}
+
+// Notes says in words what was not seen of who holds pages.
+func (h *Holders) Notes() []string {
+	if h == nil {
+		return nil
+	}
+	var notes []string
+	if len(h.Unreadable) > 0 {
 		notes = append(notes, h.unreadable(10))
 	}
-	if h := v.holders; h != nil && h.Cut {
-		notes = append(notes, "there was no time to look at everything")
+	if h.Cut {
+		notes = append(notes, "not everything was looked at")
 	}
 	return notes
 }

@@ -87,8 +87,8 @@ func reserveNotes(host guard.Host, format string) []string {
 	if n != nil && n.Stale != "" {
 		add("nova-compute (pid %d) runs since before %s was changed: it must be restarted in any case", n.PID, n.Stale)
 	}
-	if h := host.Holders; len(h.Unreadable) > 0 || h.Cut {
-		add("not all processes could be read (%d would not show what they hold): more may be held", len(h.Unreadable))
+	for _, note := range host.Holders.Notes() {
+		add("%s: more may be held", note)
 	}
 	return notes
 }

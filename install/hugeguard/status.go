@@ -64,7 +64,9 @@ type status struct {
 	OVS *guard.OVSReport `json:"ovs,omitempty"`
 	// Unreadable is how many processes would not show what they hold.
 	Unreadable int `json:"unreadable"`
-	// Cut says that there was no time to look at all processes.
+	// UnreadablePIDs are these, but for a list of processes that could not be read itself.
+	UnreadablePIDs []int `json:"unreadable_pids,omitempty"`
+	// Cut says that not everything was looked at, for want of time mostly.
 	Cut bool `json:"cut"`
 	// Nova is what Nova believes of the pools; nil where there is no sign of it.
 	Nova *guard.NovaReport `json:"nova,omitempty"`
@@ -72,6 +74,8 @@ type status struct {
 	Emulators []emulator `json:"emulators,omitempty"`
 	// Faults are what could not be read, in words.
 	Faults []string `json:"faults,omitempty"`
+
+	unseen []string // what was not seen of the holders, in words
 }
 
 // An emulator is a QEMU that libvirt knows.
@@ -121,6 +125,12 @@ func readStatus(cmd *cobra.Command, fs sysfs.FS, o install.Options) (status, err
 	hook.AddOVS(fs, config, &host, deadline)
 	hook.AddNova(fs, config, &host, deadline)
 	s.Pools, s.Unreadable, s.Cut = host.Report(), len(host.Holders.Unreadable), host.Holders.Cut
+	for _, p := range host.Holders.Unreadable {
+		if p.PID > 0 {
+			s.UnreadablePIDs = append(s.UnreadablePIDs, p.PID)
+		}
+	}
+	s.unseen = host.Holders.Notes()
 	s.Sizes, s.OVS = host.SizeReport(), host.OVSReport()
 	s.Nova = host.NovaReport("")
 	return s, nil
@@ -174,11 +184,8 @@ func (s status) print(w io.Writer) error {
 	if s.OVS != nil {
 		line("  %s", s.OVS)
 	}
-	if s.Unreadable > 0 {
-		line("  %d processes would not show what they hold (root may look)", s.Unreadable)
-	}
-	if s.Cut {
-		line("  not all processes were looked at: it took too long")
+	for _, note := range s.unseen {
+		line("  %s", note)
 	}
 	if lines := s.Nova.Lines(); len(lines) > 0 {
 		line("what Nova believes:")

@@ -305,7 +305,7 @@ func TestCauseUnaccounted(t *testing.T) {
 	bystander.release()
 	line, e := s.refused(d)
 	e.want(t, map[string]string{"HUGEGUARD_CAUSE": "unaccounted"})
-	if !strings.Contains(line, "40 of 64 pages are held by nobody that can be seen (there was no time to look at everything)") {
+	if !strings.Contains(line, "40 of 64 pages are held by nobody that can be seen (not everything was looked at)") {
 		t.Errorf("what is gone is not told:\n%s", line)
 	}
 	s.must(os.RemoveAll(hugetlbfs + "/d"))
