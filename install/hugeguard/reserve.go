@@ -87,6 +87,9 @@ func reserveNotes(host guard.Host, format string) []string {
 	if n != nil && n.Stale != "" {
 		add("nova-compute (pid %d) runs since before %s was changed: it must be restarted in any case", n.PID, n.Stale)
 	}
+	if o := host.OVSReport(); o != nil && (o.PageKiB == 0 || o.AnyMiB > 0) && o.Pending {
+		add("%s: nobody knows yet of which pages, or where, so that the lines lack it: ask again once it runs", o)
+	}
 	for _, note := range host.Holders.Notes() {
 		add("%s: more may be held", note)
 	}
