@@ -19,6 +19,9 @@ type blame struct {
 // with it.
 func (l launch) blame(host Host, f failure) blame {
 	b := l.butFor(host, f)
+	if host.Holders == nil {
+		return b
+	}
 	b.holders = host.settle(b.holders)
 	for i := range b.also {
 		b.also[i].holders = host.settle(b.also[i].holders)
@@ -39,9 +42,14 @@ func (l launch) butFor(host Host, f failure) blame {
 		return blame{cause: CausePoolTooSmall}
 	}
 	reserved := !l.mustFail(host.unreserved())
+	starting := blame{cause: CauseStartingGuests, holders: asHolders(f.pageKiB, host.rivals(f.pageKiB, f.nodes))}
+	started := len(host.Starting) > 0 && !l.mustFail(host.settled())
 	if host.Holders == nil {
-		if reserved {
+		switch {
+		case reserved:
 			return blame{cause: CauseKernelReserved}
+		case started:
+			return starting
 		}
 		return blame{cause: CauseUnaccounted}
 	}
@@ -86,6 +94,9 @@ func (l launch) butFor(host Host, f failure) blame {
 	processes := of(HolderProcess)
 	if !slices.ContainsFunc(processes, func(one Holder) bool { return ask(CauseOtherHolder, []Holder{one}) }) {
 		ask(CauseOtherHolder, processes)
+	}
+	if started {
+		found = append(found, starting)
 	}
 	if len(found) == 0 {
 		ask(CauseOtherHolder, of(HolderOVS, HolderProcess))
@@ -166,6 +177,7 @@ func (h Host) change(f func(*SizePool)) Host {
 // idle returns the host as it would be with all pages given back: surplus
 // pages go away when they are freed.
 func (h Host) idle() Host {
+	h.Starting = nil
 	return h.change(func(p *SizePool) {
 		p.Reserved, p.Surplus = 0, 0
 		for i, n := range p.Nodes {
@@ -175,9 +187,16 @@ func (h Host) idle() Host {
 	})
 }
 
-// unreserved returns the host without pages that are promised to others.
+// unreserved returns the host without pages that are promised to others than
+// the domains that are starting.
 func (h Host) unreserved() Host {
-	return h.change(func(p *SizePool) { p.Reserved = 0 })
+	return h.change(func(p *SizePool) {
+		var mapped uint64
+		for _, c := range h.claims(*p) {
+			mapped += c.Mapped
+		}
+		p.Reserved = min(p.Reserved, mapped)
+	})
 }
 
 // without returns the host as it would be had some holders taken nothing, and

@@ -181,7 +181,7 @@ func TestEveryCauseHasItsMessage(t *testing.T) {
 		}
 		seen[id] = cause
 	}
-	for _, cause := range []Cause{CauseOVS, CauseOtherHolder, CauseGuests, CauseLeftoverFiles, CauseKernelReserved, CausePoolTooSmall, CausePoolMissing,
+	for _, cause := range []Cause{CauseOVS, CauseOtherHolder, CauseGuests, CauseStartingGuests, CauseLeftoverFiles, CauseKernelReserved, CausePoolTooSmall, CausePoolMissing,
 		CausePageSizeUnsupported, CauseMountLimit, CauseCgroupLimit, CauseSizeMismatch, CauseBindingImpossible, CauseUnaccounted} {
 		if messageIDs[cause] == "" {
 			t.Errorf("%s has none", cause)

@@ -28,6 +28,9 @@ type Host struct {
 	// likeliest first: one where that is certain, none where nothing is known
 	// of any.
 	Cgroups []Cgroup
+	// Starting are the domains that were let start before this one and may not
+	// have all of their pages yet, the earliest first.
+	Starting []Starting
 	// Holders is who holds huge pages; nil where nobody looked.
 	Holders *Holders
 	// Nova is what Nova is told and counts; nil where nobody looked, or there is
@@ -213,6 +216,12 @@ func (h Host) cgroup() Cgroup {
 		return Cgroup{}
 	}
 	return h.Cgroups[0]
+}
+
+// setAside says that some of a pool's reserved pages may be this guest's to
+// take, since its mount sets them aside (hugepage_subpool_get_pages).
+func (h Host) setAside(pool SizePool) bool {
+	return slices.ContainsFunc(h.Mounts, func(m Mount) bool { return m.Minimum && m.PageKiB == pool.PageKiB })
 }
 
 // inherited returns the nodes that QEMU's memory may lie on before libvirt

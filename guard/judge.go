@@ -29,6 +29,8 @@ func Judge(demand Demand, host Host) Verdict {
 		return v
 	}
 	l := launch{backends, demand.Cpuset}
+	v.Starting = host.StartingReport()
+	host, doomed := host.serious()
 	must, risks := l.play(host)
 	if must != nil && l.fitsOtherDefault(demand, host) {
 		f := must[0].finding(host, SeverityWarn, fmt.Sprintf("it fails if libvirt takes pages of %s, the domain naming none: %s", Size(must[0].pageKiB), must[0].text(host)))
@@ -46,6 +48,7 @@ func Judge(demand Demand, host Host) Verdict {
 		v.Findings = append(v.Findings, risks...)
 		v.Findings = append(v.Findings, plugging(host, backends)...)
 		v.Findings = append(v.Findings, l.vswitch(demand, host)...)
+		v.Findings = append(v.Findings, l.beside(host, doomed)...)
 		if len(v.Findings) > 0 {
 			v.Decision = Warn
 		}

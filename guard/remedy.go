@@ -138,7 +138,7 @@ func growth(host Host, must []failure) []string {
 		if f.code == codeReserved {
 			have = minus(have, pool.Reserved)
 		}
-		missing[at] += minus(f.needed, have)
+		missing[at] += minus(f.needed+f.claimed, have)
 	}
 	var lines []string
 	for _, at := range places {
@@ -157,6 +157,7 @@ func alternatives(host Host, f failure) []NodePool {
 	open := host.inherited(rules{cpuset: true})
 	var found []NodePool
 	for _, n := range pool.Nodes {
+		n.Free = minus(n.Free, host.claimedOn(pool, n.Node))
 		if !f.nodes.Has(n.Node) && open.Has(n.Node) && n.Free >= f.needed {
 			found = append(found, n)
 		}

@@ -33,9 +33,11 @@ func (f failure) short(host Host) string {
 		}
 	}
 	reserved := ""
-	if f.code == codeReserved {
-		pool, _ := host.pool(f.pageKiB)
+	if pool, _ := host.pool(f.pageKiB); f.code == codeReserved && (pool.Reserved > 0 || f.claimed == 0) {
 		reserved = fmt.Sprintf(", %d of them reserved", pool.Reserved)
+	}
+	if f.claimed > 0 {
+		reserved += fmt.Sprintf(", %d of them for guests that are starting (%s)", f.claimed, named(host.rivals(f.pageKiB, f.nodes)))
 	}
 	kept := ""
 	if f.keeper != "" {
@@ -74,6 +76,9 @@ func (v Verdict) refusal(host Host, f failure) string {
 // todo is the mend in short: the line for the node that is short, where there
 // are several. What Nova does already is not asked of it again.
 func (v Verdict) todo(host Host, f failure) string {
+	if v.Cause == CauseStartingGuests {
+		return "try again when they have started"
+	}
 	if v.blame.outsiders() && host.agreesOn(f.pageKiB, f.nodes) {
 		return host.aftermath(v.Domain.UUID, f)
 	}
@@ -122,6 +127,8 @@ func (b blame) clause(host Host, f failure) string {
 		return fmt.Sprintf("no huge pages of %s were ever set up there", page)
 	case CausePoolTooSmall:
 		return fmt.Sprintf("the pool has %d pages in all, too few even when nobody uses it", minus(there.Total, there.Surplus))
+	case CauseStartingGuests:
+		return "without these it would fit"
 	case CauseUnaccounted:
 		return b.unaccounted(host, f)
 	}
@@ -341,6 +348,9 @@ func (v Verdict) Text() string {
 // notes are what is known of the pools beside who holds how much where.
 func (v Verdict) notes() []string {
 	var notes []string
+	for _, s := range v.Starting {
+		notes = append(notes, s.String())
+	}
 	for _, s := range v.Sizes {
 		notes = append(notes, s.String())
 	}
@@ -367,8 +377,11 @@ func (h *Holders) Notes() []string {
 
 // names says what a launch would fit without.
 func (b blame) names() string {
-	if b.cause == CauseKernelReserved {
+	switch b.cause {
+	case CauseKernelReserved:
 		return "the reserved pages"
+	case CauseStartingGuests:
+		return "the guests that are starting"
 	}
 	var each []string
 	for _, h := range b.holders {

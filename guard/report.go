@@ -13,7 +13,7 @@ type PoolReport struct {
 	Total   uint64         `json:"total"`
 	Free    uint64         `json:"free"`
 	Surplus uint64         `json:"surplus"`
-	Claimed uint64         `json:"claimed"` // promised to domains that are starting
+	Claimed uint64         `json:"claimed"` // of Free: for domains that are starting and can take no others
 	Holders []HolderReport `json:"holders"`
 	// Unaccounted is what nobody is seen to hold on this node; nil where
 	// nobody looked.
@@ -46,7 +46,7 @@ func (h Host) Report() []PoolReport {
 	for _, pool := range h.Pools {
 		held := h.held(pool)
 		for _, n := range pool.Nodes {
-			report := PoolReport{Node: n.Node, PageKiB: pool.PageKiB, Total: n.Total, Free: n.Free, Surplus: n.Surplus, Holders: []HolderReport{}}
+			report := PoolReport{Node: n.Node, PageKiB: pool.PageKiB, Total: n.Total, Free: n.Free, Surplus: n.Surplus, Claimed: h.claimedOn(pool, n.Node), Holders: []HolderReport{}}
 			if h.Holders != nil {
 				unaccounted := minus(n.Total, n.Free)
 				for i, holder := range h.Holders.List {

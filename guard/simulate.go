@@ -16,6 +16,8 @@ type failure struct {
 	pageKiB uint64
 	needed  uint64
 	free    uint64
+	// claimed is how many of the free pages are for domains that are starting.
+	claimed uint64
 	message string // for other failures than a shortage: what QEMU would stumble over
 	// releases names what had to be known for the failure to be certain; ""
 	// where it is so with any.
@@ -50,6 +52,7 @@ const (
 	codeMountLimit   = "mount-limit"       // size= of the hugetlbfs mount
 	codeCgroupLimit  = "cgroup-limit"      // a control group's limit on huge pages
 	codeCgroup       = "cgroup"            // it depends on the control group that QEMU is put into
+	codeStarting     = "starting"          // it depends on domains that are starting
 	codeLeftToOthers = "left-to-libvirt"   // libvirt itself will refuse, and say why
 )
 
@@ -292,31 +295,37 @@ func (s simulation) certain(pool SizePool, backends []placed) []failure {
 	}
 
 	// Touch: the pages of each backend from its own nodes, surplus included.
-	// What is short is told in full: all who can use no other nodes, and
-	// after them what is short elsewhere.
+	// Those who are starting come before it. What is short is told in full:
+	// all who can use no other nodes, and after them what is short elsewhere.
 	var shortages []failure
+	starting := s.host.claims(pool)
 	free := pool.freeByNode()
 	extra := pool.headroom()
-	for left := backends; ; extra = 0 {
-		first, nodes, needed, others := lacking(left, free, extra)
-		if nodes == nil {
+	for left, ahead := backends, starting; ; ahead, extra = nil, 0 {
+		lack := lacking(ahead, left, free, extra)
+		if lack == nil {
 			break
 		}
-		shortages = append(shortages, kept(left[first], nodes, needed))
-		for _, node := range nodes {
+		f := kept(left[lack.first], lack.nodes, lack.needed)
+		f.claimed = lack.claimed
+		shortages = append(shortages, f)
+		for _, node := range lack.nodes {
 			free[node] = 0
 		}
-		left = others
+		left = lack.others
 	}
 	if shortages != nil {
 		return shortages
 	}
 	// The reservation: all that is free, less what others were promised.
 	all := pool.on(s.host.memoryNodes())
-	if needed := sum(backends); needed > minus(all.Free+pool.headroom(), pool.Reserved) && !s.setAside(pool) {
-		return []failure{short(backends[0].ID, codeReserved, s.host.memoryNodes(), needed)}
+	claimed := unmapped(starting)
+	if needed := sum(backends); needed > minus(all.Free+pool.headroom(), pool.Reserved+claimed) && !s.host.setAside(pool) {
+		f := short(backends[0].ID, codeReserved, s.host.memoryNodes(), needed)
+		f.claimed = claimed
+		return []failure{f}
 	}
-	if s.setAside(pool) {
+	if s.host.setAside(pool) {
 		// What the mount has for it already is not asked of any node.
 		return nil
 	}
@@ -334,8 +343,8 @@ func (s simulation) certain(pool SizePool, backends []placed) []failure {
 			// The earlier ones have taken theirs by then.
 			here := b
 			here.allowed = s.bound
-			if _, nodes, needed, _ := lacking(append(s.touched(backends[:i], false), here), free, extra); nodes != nil {
-				return []failure{kept(here, nodes, needed)}
+			if lack := lacking(nil, append(s.touched(backends[:i], false), here), free, extra); lack != nil {
+				return []failure{kept(here, lack.nodes, lack.needed)}
 			}
 		}
 	}
@@ -372,32 +381,38 @@ func (s simulation) keeper(b placed, nodes NodeSet) string {
 	return s.host.cgroup().NodesFile
 }
 
-// setAside says that some of a pool's reserved pages may be this guest's to
-// take, since its mount sets them aside (hugepage_subpool_get_pages).
-func (s simulation) setAside(pool SizePool) bool {
-	return slices.ContainsFunc(s.host.Mounts, func(m Mount) bool { return m.Minimum && m.PageKiB == pool.PageKiB })
+// lack is nodes that have too little for backends that can use no others.
+type lack struct {
+	nodes   NodeSet
+	first   int      // the first backend that cannot be served
+	needed  uint64   // by all backends that can use no other nodes
+	claimed uint64   // by domains that are starting, the same
+	others  []placed // backends that can use other nodes, too
 }
 
-// lacking returns the nodes, if any, that have too little for backends that can
-// use no others: how much these need together, the first of all that cannot be
-// served, and those that can use other nodes, too.
-func lacking(backends []placed, free map[int]uint64, extra uint64) (first int, nodes NodeSet, needed uint64, others []placed) {
-	requests := requests(backends)
+// lacking returns what lacks for backends, and for those who are starting ahead
+// of them and can be served alone; nil if nothing does.
+func lacking(ahead []claimed, backends []placed, free map[int]uint64, extra uint64) *lack {
+	requests := append(claimRequests(ahead), requests(backends)...)
 	set := assign(requests, free, extra)
 	if set == nil {
-		return 0, nil, 0, nil
+		return nil
 	}
+	l := lack{first: set[0] - len(ahead)}
 	for _, i := range set {
-		nodes = nodes.Or(requests[i].allowed)
-	}
-	for _, b := range backends {
-		if len(b.allowed.And(nodes)) == len(b.allowed) {
-			needed += b.Pages
-		} else {
-			others = append(others, b)
+		l.nodes = l.nodes.Or(requests[i].allowed)
+		if i < len(ahead) {
+			l.claimed += ahead[i].Pages
 		}
 	}
-	return set[0], nodes, needed, others
+	for _, b := range backends {
+		if len(b.allowed.And(l.nodes)) == len(b.allowed) {
+			l.needed += b.Pages
+		} else {
+			l.others = append(l.others, b)
+		}
+	}
+	return &l
 }
 
 // requests is what backends want of which nodes.
@@ -428,12 +443,14 @@ func (s simulation) risks(pool SizePool, backends []placed) []Finding {
 	all := pool.on(memory)
 	page := Size(pool.PageKiB)
 	needed := sum(backends)
-	if needed > minus(all.Free+pool.headroom(), pool.Reserved) {
+	starting := s.host.claims(pool)
+	promised := pool.Reserved + unmapped(starting)
+	if needed > minus(all.Free+pool.headroom(), promised) {
 		warn(codeReserved, memory, needed,
 			"it fits only if enough of the %d reserved %s pages are those that a hugetlbfs mount sets aside for it (min_size)", pool.Reserved, page)
 		return found
 	}
-	if needed > minus(all.Free, pool.Reserved) || assign(requests(backends), pool.freeByNode(), 0) != nil {
+	if needed > minus(all.Free, promised) || assign(append(claimRequests(starting), requests(backends)...), pool.freeByNode(), 0) != nil {
 		warn(codeOvercommit, memory, needed,
 			"it fits only if the kernel can make surplus %s pages where they are needed (nr_overcommit_hugepages), which it promises to nobody", page)
 		return found
@@ -467,9 +484,13 @@ func (s simulation) risks(pool SizePool, backends []placed) []Finding {
 		if s.rules.parallel {
 			others = append(others, backends[i+1:]...)
 		}
-		if minus(have, mostTaken(pool, others, backends, nodes)) < b.Pages {
+		taken := mostTaken(pool, others, backends, nodes)
+		if minus(have, taken) < b.Pages {
 			warn(codeOrder, nodes, b.Pages,
 				"%s fits on %s only if the guest's other memory takes its pages elsewhere, which depends on the order in which the kernel hands them out", b.ID, nodes.in())
+		} else if minus(have, taken+claimable(pool, starting, nodes)) < b.Pages {
+			warn(codeStarting, nodes, b.Pages, "%s fits on %s only if other guests that are starting (%s) take their pages elsewhere",
+				b.ID, nodes.in(), named(s.host.rivals(pool.PageKiB, nodes)))
 		}
 		if b.wanted == nil || b.Policy == PolicyBind {
 			continue

@@ -12,6 +12,8 @@ type Verdict struct {
 	Findings []Finding    `json:"findings"`
 	Pools    []PoolReport `json:"pools"`
 	Remedy   []Remedy     `json:"remedy"`
+	// Starting is what domains that were let start before have still to take.
+	Starting []StartingReport `json:"starting,omitempty"`
 	// Sizes is what is known of pools without saying on which node.
 	Sizes []SizeReport `json:"sizes,omitempty"`
 	// OVS is what Open vSwitch was told and what it holds; nil where it was
@@ -46,6 +48,7 @@ const (
 	CauseOVS                 Cause = "ovs-reservation"
 	CauseOtherHolder         Cause = "other-holder"
 	CauseGuests              Cause = "guests"
+	CauseStartingGuests      Cause = "starting-guests"
 	CauseLeftoverFiles       Cause = "leftover-files"
 	CauseKernelReserved      Cause = "kernel-reserved"
 	CausePoolTooSmall        Cause = "pool-too-small"
@@ -64,6 +67,7 @@ var messageIDs = map[Cause]string{
 	CauseOVS:                 "7e7506d7f99a4bb3b67ca26c8f4c1e38",
 	CauseOtherHolder:         "441f07185f0c4ce1aef50aad2d116131",
 	CauseGuests:              "f620cf7035c84a64bbc264e3559c4304",
+	CauseStartingGuests:      "d637f91217644174a91491cf397f0d50",
 	CauseLeftoverFiles:       "c83eea5ab6544716b9bb06331b82c1f7",
 	CauseKernelReserved:      "0ccb719fd76a4359b57e31e50bfcf643",
 	CausePoolTooSmall:        "4e97b9689aa348d7ba3e58e3824436f3",

@@ -1,0 +1,147 @@
+// Package claims is the ledger of the starts in flight: which huge pages the
+// domains are to take whose start was let go on and is not over yet. The next
+// start is judged as if they had them.
+//
+// A ledger is of one boot. Times are counted from that boot, so that nobody
+// who sets the clock changes them. A claim is ended by the event that ends the
+// start, or by itself: see [Claim.Ended].
+package claims
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Ledger is the starts in flight of one boot, in the order in which they were
+// let go on.
+type Ledger struct {
+	Format int     `json:"format"`
+	Boot   string  `json:"boot"` // the kernel's boot_id
+	Claims []Claim `json:"claims"`
+}
+
+// Claim is the pages that one domain is to take.
+type Claim struct {
+	UUID string `json:"uuid"`
+	Name string `json:"name"`
+	// Since is when the start was let go on, in time since boot.
+	Since time.Duration `json:"since_ns"`
+	// Daemon is the libvirt daemon that asked, where that is known.
+	Daemon Process `json:"daemon"`
+	// QEMU is the domain's QEMU, once somebody saw it.
+	QEMU  Process `json:"qemu"`
+	Parts []Part  `json:"parts"`
+}
+
+// Part is the pages of one memory backend.
+type Part struct {
+	PageKiB uint64 `json:"page_kib"`
+	Pages   uint64 `json:"pages"`
+	Nodes   []int  `json:"nodes"` // that they may come from; null is any
+	Hard    bool   `json:"hard"`  // they can come from no others
+}
+
+// Process is one process, told from a later one with the same number. The zero
+// value is none.
+type Process struct {
+	PID     int           `json:"pid"`
+	Started time.Duration `json:"started_ns"` // since boot
+}
+
+// format is that of this package; a ledger of any other is not understood.
+const format = 1
+
+// Limit is more than a ledger of as many starts as libvirt can have in flight
+// has, in bytes.
+const Limit = 4 << 20
+
+// most is how many claims a ledger may have, and parts a claim.
+const most = 10_000
+
+// errForeign is that a ledger was not written by this package.
+var errForeign = errors.New("not a ledger of starts that this release writes")
+
+// Parse reads a ledger that [Ledger.Text] wrote. That of another boot is empty:
+// its starts are over.
+func Parse(text []byte, boot string) (Ledger, error) {
+	var l Ledger
+	if err := json.Unmarshal(text, &l); err != nil {
+		return New(boot), err
+	}
+	switch {
+	case l.Format != format:
+		return New(boot), fmt.Errorf("format %d: %w", l.Format, errForeign)
+	case l.Boot != boot:
+		return New(boot), nil
+	case len(l.Claims) > most:
+		return New(boot), fmt.Errorf("%d claims: %w", len(l.Claims), errForeign)
+	}
+	for _, c := range l.Claims {
+		if err := c.check(); err != nil {
+			return New(boot), err
+		}
+	}
+	return l, nil
+}
+
+// New returns an empty ledger of a boot.
+func New(boot string) Ledger { return Ledger{Format: format, Boot: boot} }
+
+// check says what of a claim nobody can have written: sums of such pages could
+// overflow, and nodes must be those of a host.
+func (c Claim) check() error {
+	if len(c.Parts) > most {
+		return fmt.Errorf("%d parts: %w", len(c.Parts), errForeign)
+	}
+	for _, p := range c.Parts {
+		foreign := p.PageKiB == 0 || p.PageKiB > 1<<40 || p.Pages > 1<<40 || len(p.Nodes) > most ||
+			slices.ContainsFunc(p.Nodes, func(node int) bool { return node < 0 || node > 1<<16 }) || !slices.IsSorted(p.Nodes)
+		if foreign {
+			return fmt.Errorf("%d pages of %d KiB: %w", p.Pages, p.PageKiB, errForeign)
+		}
+	}
+	return nil
+}
+
+// Text is the ledger as [Parse] reads it.
+func (l Ledger) Text() ([]byte, error) { return json.Marshal(l) }
+
+// Put enters a claim in place of any that the domain has already: libvirt
+// starts one at a time.
+func (l *Ledger) Put(c Claim) {
+	l.Claims = slices.DeleteFunc(l.Claims, func(old Claim) bool { return old.UUID == c.UUID || old.Name == c.Name })
+	l.Claims = append(l.Claims, c)
+}
+
+// Drop ends the claim of a domain and says whether it had one. At the end of a
+// start libvirt tells the hook the name without the need to read any XML.
+func (l *Ledger) Drop(name string) bool {
+	before := len(l.Claims)
+	l.Claims = slices.DeleteFunc(l.Claims, func(c Claim) bool { return c.Name == name })
+	return len(l.Claims) < before
+}
+
+// Seen is what is to be seen of a start.
+type Seen struct {
+	Now    time.Duration // since boot
+	Daemon Process       // the libvirt daemon that runs now, where that is known
+	QEMU   Process       // the domain's QEMU; none where it does not run
+}
+
+// Ended says whether a start is over although no event has said so: its QEMU
+// was seen and is gone, no QEMU was there and the daemon that asked is gone, or
+// there was none in as long as patience.
+func (c Claim) Ended(seen Seen, patience time.Duration) bool {
+	switch {
+	case seen.QEMU != Process{}:
+		return c.QEMU != Process{} && c.QEMU != seen.QEMU
+	case c.QEMU != Process{}:
+		return true
+	case c.Daemon != Process{} && seen.Daemon != c.Daemon:
+		return true
+	}
+	return seen.Now < c.Since || seen.Now-c.Since > patience
+}

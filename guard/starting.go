@@ -1,0 +1,247 @@
+package guard
+
+import (
+	"fmt"
+	"slices"
+)
+
+// Starting is a domain that was let start and whose QEMU may not have taken
+// all of its pages yet.
+type Starting struct {
+	Domain Domain
+	PID    int // of its QEMU; 0 while there is none
+	Claims []Claim
+}
+
+// Claim is pages of one size that a domain is to take and has not touched yet.
+type Claim struct {
+	PageKiB uint64
+	Pages   uint64
+	// Mapped are those of Pages that QEMU has mapped: they are part of the
+	// pool's Reserved already.
+	Mapped uint64
+	Nodes  NodeSet // that they are to come from, nil for any
+	Hard   bool    // they can come from no others
+}
+
+// StartingReport is what a starting domain has still to take of one size.
+type StartingReport struct {
+	Name    string  `json:"name"`
+	UUID    string  `json:"uuid"`
+	PageKiB uint64  `json:"page_kib"`
+	Pages   uint64  `json:"pages"`
+	Nodes   NodeSet `json:"nodes"` // null is any
+}
+
+// Claims is what a domain will take: what other starts are judged with until
+// its own is over. Memory that numad places may come from any node.
+func (v Verdict) Claims() []Claim {
+	var claims []Claim
+	for _, b := range v.Demand {
+		if b.Pages == 0 {
+			continue
+		}
+		c := Claim{PageKiB: b.PageKiB, Pages: b.Pages, Nodes: b.Cpuset}
+		if b.Policy == PolicyBind && !b.Auto {
+			c.Nodes, c.Hard = b.HostNodes, true
+		}
+		claims = append(claims, c)
+	}
+	return claims
+}
+
+// claimed is a claim with whose it is and the nodes that it can be met from.
+type claimed struct {
+	Claim
+	domain  Domain
+	allowed NodeSet
+}
+
+// claims returns what starting domains have still to take of a pool, the
+// earliest first.
+func (h Host) claims(pool SizePool) []claimed {
+	var list []claimed
+	for _, s := range h.Starting {
+		for _, c := range s.Claims {
+			if c.PageKiB != pool.PageKiB || c.Pages == 0 {
+				continue
+			}
+			allowed := h.memoryNodes()
+			if c.Hard {
+				allowed = c.Nodes.And(allowed)
+			}
+			list = append(list, claimed{c, s.Domain, allowed})
+		}
+	}
+	return list
+}
+
+func claimRequests(claims []claimed) []request {
+	list := make([]request, len(claims))
+	for i, c := range claims {
+		list[i] = request{pages: c.Pages, allowed: c.allowed}
+	}
+	return list
+}
+
+// unmapped is how many pages of claims the kernel has not promised yet.
+func unmapped(claims []claimed) uint64 {
+	var pages uint64
+	for _, c := range claims {
+		pages += minus(c.Pages, c.Mapped)
+	}
+	return pages
+}
+
+// serious returns the host with those starting domains alone whose pages can
+// be had, the earliest first, and those who are too many: these will fail, and
+// give back what they took meanwhile.
+func (h Host) serious() (host Host, doomed []Starting) {
+	all := h.Starting
+	h.Starting = nil
+	for i, s := range all {
+		with := h
+		with.Starting = append(slices.Clone(h.Starting), all[i])
+		if with.canServe() {
+			h = with
+		} else {
+			doomed = append(doomed, s)
+		}
+	}
+	return h, doomed
+}
+
+// beside warns of those who are starting and will fail: meanwhile they may take
+// pages that this launch needs.
+func (l launch) beside(host Host, doomed []Starting) []Finding {
+	var found []Finding
+	host.Starting = doomed
+	for _, pool := range host.Pools {
+		var nodes NodeSet
+		var needed uint64
+		for _, b := range l.backends {
+			if b.PageKiB != pool.PageKiB || b.Pages == 0 {
+				continue
+			}
+			needed += b.Pages
+			if b.Policy == PolicyBind && !b.Auto {
+				nodes = nodes.Or(b.HostNodes)
+			} else {
+				nodes = host.memoryNodes()
+			}
+		}
+		if rivals := host.rivals(pool.PageKiB, nodes); needed > 0 && len(rivals) > 0 {
+			found = append(found, newFinding(codeStarting, SeverityWarn, pool, nodes, needed,
+				fmt.Sprintf("other guests that are starting (%s) want more %s pages than there are, and may take this guest's before they fail", named(rivals), Size(pool.PageKiB))))
+		}
+	}
+	return found
+}
+
+// canServe says whether the pools have the pages of all who are starting.
+func (h Host) canServe() bool {
+	for _, pool := range h.Pools {
+		claims := h.claims(pool)
+		all := pool.on(h.memoryNodes())
+		if assign(claimRequests(claims), pool.freeByNode(), pool.headroom()) != nil ||
+			unmapped(claims) > minus(all.Free+pool.headroom(), pool.Reserved) && !h.setAside(pool) {
+			return false
+		}
+	}
+	return true
+}
+
+// settled returns the host as it would be without the domains that are
+// starting.
+func (h Host) settled() Host {
+	settled := h.change(func(p *SizePool) {
+		for _, c := range h.claims(*p) {
+			p.Reserved = minus(p.Reserved, c.Mapped)
+		}
+	})
+	settled.Starting = nil
+	return settled
+}
+
+// rivals returns the starting domains that are to take pages of some nodes.
+func (h Host) rivals(kib uint64, nodes NodeSet) []Starting {
+	pool, _ := h.pool(kib)
+	var list []Starting
+	for _, s := range h.Starting {
+		only := h
+		only.Starting = []Starting{s}
+		if slices.ContainsFunc(only.claims(pool), func(c claimed) bool { return len(c.allowed.And(nodes)) > 0 }) {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+// asHolders returns starting domains as holders of the pages of a size that
+// they have still to take, as far as these are of one node alone.
+func asHolders(kib uint64, starting []Starting) []Holder {
+	var list []Holder
+	for _, s := range starting {
+		holder := Holder{Kind: HolderGuest, Name: s.Domain.Name, PID: s.PID, PageKiB: kib, Pages: map[int]uint64{}}
+		for _, c := range s.Claims {
+			if c.PageKiB == kib && c.Hard && len(c.Nodes) == 1 {
+				holder.Pages[c.Nodes[0]] += c.Pages
+			}
+		}
+		list = append(list, holder)
+	}
+	return list
+}
+
+// claimable is how many free pages of some nodes claims can be met from, at the
+// most.
+func claimable(pool SizePool, claims []claimed, nodes NodeSet) uint64 {
+	var pages uint64
+	for _, c := range claims {
+		pages += min(c.Pages, pool.on(c.allowed.And(nodes)).Free)
+	}
+	return pages
+}
+
+// claimedOn is how many pages of one node are claimed for certain: by those who
+// can take them nowhere else.
+func (h Host) claimedOn(pool SizePool, node int) uint64 {
+	var pages uint64
+	for _, c := range h.claims(pool) {
+		if slices.Equal(c.allowed, NodeSet{node}) {
+			pages += c.Pages
+		}
+	}
+	return pages
+}
+
+// StartingReport lists what the domains that are starting have still to take.
+func (h Host) StartingReport() []StartingReport {
+	var reports []StartingReport
+	for _, s := range h.Starting {
+		for _, c := range s.Claims {
+			if c.Pages > 0 {
+				reports = append(reports, StartingReport{s.Domain.Name, s.Domain.UUID, c.PageKiB, c.Pages, c.Nodes})
+			}
+		}
+	}
+	return reports
+}
+
+// String is a claim on one line.
+func (r StartingReport) String() string {
+	where := "any node"
+	if r.Nodes != nil {
+		where = r.Nodes.in()
+	}
+	return fmt.Sprintf("guest %s is starting and has still to take %d pages of %s on %s", Printable(r.Name, maxName), r.Pages, Size(r.PageKiB), where)
+}
+
+// named names starting domains.
+func named(starting []Starting) string {
+	var each []string
+	for _, s := range starting {
+		each = append(each, Printable(s.Domain.Name, maxName))
+	}
+	return enumerate(each, 3)
+}

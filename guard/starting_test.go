@@ -1,0 +1,127 @@
+package guard
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// started adds a domain that is starting and has still to take pages of nodes;
+// "" is any. The first so many of them are mapped.
+func (h Host) started(name, nodes string, pages, mapped uint64) Host {
+	c := Claim{PageKiB: 2048, Pages: pages, Mapped: mapped}
+	if nodes != "" {
+		c.Nodes, _ = ParseNodeSet(nodes)
+		c.Hard = true
+	}
+	h.Starting = append(h.Starting[:len(h.Starting):len(h.Starting)], Starting{Domain: Domain{Name: name, UUID: name}, Claims: []Claim{c}})
+	return h.change(func(p *SizePool) { p.Reserved += mapped })
+}
+
+// TestJudgeBesideStarting: pages of those who are starting count as gone, as
+// far as they must lie where this launch needs its own.
+func TestJudgeBesideStarting(t *testing.T) {
+	on0 := func(n uint64) Demand { return guest(t, "strict:0", cell{n, "strict:0"}) }
+	anywhere := func(n int) Demand { return plain(t, 2*n, "", twoMiB) }
+	for _, c := range []struct {
+		name     string
+		demand   Demand
+		host     Host
+		decision Decision
+		cause    Cause
+		says     string
+	}{
+		{"room for both", on0(20), pages(40, 0).started("a", "0", 20, 0), Allow, "", "it fits"},
+		{"a page too few", on0(21), pages(40, 0).started("a", "0", 20, 0), Refuse, CauseStartingGuests,
+			"node 0 has 40 free 2 MiB huge pages, 20 of them for guests that are starting (a), 21 needed: without these it would fit; try again when they have started"},
+		{"two of them", on0(20), pages(40, 0).started("a", "0", 15, 0).started("b", "0", 15, 0), Refuse, CauseStartingGuests, "30 of them for guests that are starting (a, b)"},
+		{"elsewhere", on0(40), pages(40, 20).started("a", "1", 20, 0), Allow, "", ""},
+		{"one that can go elsewhere", on0(40), pages(40, 20).started("a", "", 20, 0), Warn, "", "fits on node 0 only if other guests that are starting (a) take their pages elsewhere"},
+		{"two that cannot all go elsewhere", on0(40), pages(40, 20).started("a", "", 20, 0).started("b", "0-1", 1, 0), Refuse, CauseStartingGuests, "21 of them for guests that are starting (a, b)"},
+		{"some mapped already", on0(20), pages(40, 0).started("a", "0", 20, 20), Allow, "", ""},
+		{"and some not", on0(20), pages(40, 0).started("a", "0", 20, 7), Allow, "", ""},
+		{"reserved, not promised yet", anywhere(21), pages(20, 20).started("a", "0", 20, 0), Refuse, CauseStartingGuests, "20 of them for guests that are starting (a), 21 needed"},
+		{"a reservation of its own", anywhere(21), pages(20, 20).started("a", "0", 20, 20), Refuse, CauseStartingGuests, "21 needed: without these it would fit"},
+		{"a reservation of others", anywhere(21), pages(20, 20).promisedTo("x", 7, 20), Refuse, CauseKernelReserved, ""},
+		{"more than there is in any case", on0(41), pages(40, 0).started("a", "0", 20, 0), Refuse, CausePoolTooSmall, ""},
+		{"guests that run, and one that starts", on0(20), pages(20, 0).heldBy(HolderGuest, "r", 9, 0, 20).started("a", "0", 20, 0), Refuse, CauseStartingGuests, ""},
+		{"Open vSwitch's pages would do, too", on0(20), pages(20, 0).heldBy(HolderOVS, "ovs-vswitchd", 9, 0, 20).started("a", "0", 20, 0), Refuse, CauseOVS,
+			"20 of them for guests that are starting (a), 20 needed: Open vSwitch DPDK (ovs-vswitchd, pid 9) holds 20 of 40"},
+		{"one that is too large itself", on0(20), pages(20, 20).started("a", "0", 21, 0), Warn, "", "other guests that are starting (a) want more 2 MiB pages than there are"},
+		{"one that is too large elsewhere", on0(20), pages(20, 20).started("a", "1", 21, 0), Allow, "", ""},
+		{"it does not keep out the one before it", on0(1), pages(20, 20).started("a", "0", 20, 0).started("b", "0", 20, 0), Refuse, CauseStartingGuests, "20 of them"},
+		{"what overcommit may add", on0(21), pages(40, 0).started("a", "0", 20, 0).pooled(func(p *SizePool) { p.Overcommit = 9 }), Warn, "", "surplus"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if c.host.Holders == nil {
+				c.host.Holders = &Holders{}
+			}
+			v := Judge(c.demand, c.host)
+			if v.Decision != c.decision || v.Cause != c.cause || !strings.Contains(v.Summary, c.says) {
+				t.Errorf("%s %q: %s", v.Decision, v.Cause, v.Text())
+			}
+		})
+	}
+}
+
+// TestStartingIsReported: who is starting is in the JSON, the text and the
+// journal, and on a node as far as it can be nowhere else.
+func TestStartingIsReported(t *testing.T) {
+	host := pages(40, 20).started("a\x1b", "0", 20, 0).started("b", "", 5, 0)
+	host.Holders = &Holders{}
+	v := Judge(guest(t, "strict:0", cell{21, "strict:0"}), host)
+	text, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`"claimed":20`, `"starting":[{"name":"a\u001b","uuid":"a\u001b","page_kib":2048,"pages":20,"nodes":[0]},{"name":"b","uuid":"b","page_kib":2048,"pages":5,"nodes":null}]`} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("no %s in %s", want, text)
+		}
+	}
+	if want := `guest a\x1b is starting and has still to take 20 pages of 2 MiB on node 0`; !strings.Contains(v.Text(), want) {
+		t.Errorf("no %q in %s", want, v.Text())
+	}
+	fields := v.Fields()
+	if fields["HUGEGUARD_HOLDER"] != `a\x1b` || fields["HUGEGUARD_HOLDER_PAGES"] != "20" || fields["HUGEGUARD_CAUSE"] != "starting-guests" {
+		t.Errorf("%v", fields)
+	}
+}
+
+// TestClaimsOfVerdict: what a launch claims is what it will take.
+func TestClaimsOfVerdict(t *testing.T) {
+	v := Judge(guest(t, "strict:0-1", cell{20, "strict:1"}, cell{7, "preferred:0"}), pages(40, 40))
+	got, err := json.Marshal(v.Claims())
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = `[{"PageKiB":2048,"Pages":20,"Mapped":0,"Nodes":[1],"Hard":true},{"PageKiB":2048,"Pages":7,"Mapped":0,"Nodes":null,"Hard":false}]`
+	if string(got) != want {
+		t.Errorf("%s", got)
+	}
+}
+
+// TestStartingNeverHelps: with one more start in flight no launch is judged
+// better, and without any it is judged as on a host that knows of none.
+func TestStartingNeverHelps(t *testing.T) {
+	AtLeast(t, 300)
+	var worse int
+	rapid.Check(t, func(t *rapid.T) {
+		d, host := drawLaunch(t)
+		alone := Judge(d, host)
+		nodes := rapid.SampledFrom([]string{"", "0", "1", "0-1"}).Draw(t, "claimed nodes")
+		host = host.started("a", nodes, rapid.Uint64Range(0, 30).Draw(t, "claimed"), 0)
+		beside := Judge(d, host)
+		if better(beside.Decision) > better(alone.Decision) {
+			t.Fatalf("%s beside %v, %s alone: %s", beside.Decision, host.Starting, alone.Decision, beside.Text())
+		}
+		if beside.Decision != alone.Decision {
+			worse++
+		}
+	})
+	if worse == 0 {
+		t.Error("no start in flight made a difference")
+	}
+}
