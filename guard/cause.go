@@ -43,7 +43,7 @@ func (l launch) butFor(host Host, f failure) blame {
 	}
 	reserved := !l.mustFail(host.unreserved())
 	starting := blame{cause: CauseStartingGuests, holders: asHolders(f.pageKiB, host.rivals(f.pageKiB, f.nodes))}
-	started := len(host.Starting) > 0 && !l.mustFail(host.settled())
+	started := l.fitsAfter(host)
 	if host.Holders == nil {
 		switch {
 		case reserved:

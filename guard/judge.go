@@ -59,6 +59,7 @@ func Judge(demand Demand, host Host) Verdict {
 	v.Decision = Refuse
 	v.blame = l.blame(host, must[0])
 	v.Cause = v.blame.cause
+	v.waits = l.fitsAfter(host)
 	for _, f := range must {
 		v.Findings = append(v.Findings, f.finding(host, SeverityRefuse, f.text(host)))
 	}

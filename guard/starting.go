@@ -163,6 +163,12 @@ func (h Host) settled() Host {
 	return settled
 }
 
+// fitsAfter says whether a launch would fit but for the domains that are
+// starting.
+func (l launch) fitsAfter(host Host) bool {
+	return len(host.Starting) > 0 && !l.mustFail(host.settled())
+}
+
 // rivals returns the starting domains that are to take pages of some nodes.
 func (h Host) rivals(kib uint64, nodes NodeSet) []Starting {
 	pool, _ := h.pool(kib)

@@ -25,6 +25,7 @@ type Verdict struct {
 	Nova *NovaReport `json:"nova,omitempty"`
 
 	blame    blame // of a refusal
+	waits    bool  // it would fit but for those who are starting
 	holders  *Holders
 	releases Releases
 }
@@ -83,6 +84,10 @@ var messageIDs = map[Cause]string{
 
 // MessageID returns the journal's MESSAGE_ID for the verdict's cause.
 func (v Verdict) MessageID() string { return messageIDs[v.Cause] }
+
+// Waits says that a refused launch would fit but for the domains that are
+// starting: when these are done it may be another.
+func (v Verdict) Waits() bool { return v.waits }
 
 // Severity is what a finding means for the launch.
 type Severity string

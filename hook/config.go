@@ -21,6 +21,15 @@ type Config struct {
 	Mode     Mode
 	Fail     Fail
 	Deadline time.Duration // of a whole call; from 10 ms to a minute
+	// Claims: a start that is let go on counts for those that follow until it
+	// is over.
+	Claims bool
+	// WaitForStarting is how long a start that fits but for others in flight
+	// waits for these; at most 30 s, which the deadline does not count.
+	WaitForStarting time.Duration
+	// StartingLimit is how long after it was let go on a start without a QEMU
+	// is taken for lost; from 1 s to an hour.
+	StartingLimit time.Duration
 	// NovaConf is the files and directories that nova-compute reads its
 	// configuration from, in its order; nil leaves them to be found.
 	NovaConf []string
@@ -49,7 +58,7 @@ const (
 )
 
 func defaultConfig() Config {
-	return Config{Mode: Enforce, Fail: FailOpen, Deadline: 2 * time.Second}
+	return Config{Mode: Enforce, Fail: FailOpen, Deadline: 2 * time.Second, Claims: true, StartingLimit: time.Minute}
 }
 
 const configLimit = 1 << 20
@@ -98,11 +107,16 @@ func (c *Config) set(key, value string) (ok bool) {
 	case "fail":
 		return choose(&c.Fail, value, FailOpen, FailClosed)
 	case "deadline":
-		d, err := time.ParseDuration(value)
-		if err != nil || d < 10*time.Millisecond || d > time.Minute {
+		return between(&c.Deadline, value, 10*time.Millisecond, time.Minute)
+	case "wait_for_starting":
+		return between(&c.WaitForStarting, value, 0, 30*time.Second)
+	case "starting_limit":
+		return between(&c.StartingLimit, value, time.Second, time.Hour)
+	case "claims":
+		if value != "on" && value != "off" {
 			return false
 		}
-		c.Deadline = d
+		c.Claims = value == "on"
 		return true
 	case "ovsdb":
 		if value == "none" {
@@ -124,6 +138,16 @@ func (c *Config) set(key, value string) (ok bool) {
 		return true
 	}
 	return false
+}
+
+// between sets a duration, unless it lies outside of what makes sense.
+func between(setting *time.Duration, text string, least, most time.Duration) (ok bool) {
+	d, err := time.ParseDuration(text)
+	if err != nil || d < least || d > most {
+		return false
+	}
+	*setting = d
+	return true
 }
 
 // choose sets a setting to the one of its values that text names.

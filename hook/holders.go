@@ -73,10 +73,7 @@ type ledger struct {
 func (l *ledger) add(who holderKey, mappings []sysfs.Mapping) {
 	for _, m := range mappings {
 		who.pageKiB = m.PageKiB
-		var touched uint64
-		for _, n := range m.Pages {
-			touched += n
-		}
+		touched := touched(m)
 		s := share{who, m.Offset, m.Pages}
 		key := keyOf(m.Device, m.Inode, m.File)
 		switch {

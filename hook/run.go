@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"hugeguard/guard"
@@ -34,13 +35,17 @@ func Run(args []string, stdin io.Reader, stderr io.Writer) int {
 	behind := findSite()
 	// The one operation that may be refused. A failing reconnect would kill
 	// a running guest, and no other comes before QEMU takes its pages.
-	if len(args) >= 4 && args[2] == "prepare" && args[3] == "begin" {
+	switch {
+	case len(args) < 4:
+	case args[2] == "prepare" && args[3] == "begin":
 		if behind != "" {
 			c.stdin = keep(stdin)
 		}
 		if status := c.guarded(); status != exitAccept {
 			return status
 		}
+	case slices.Contains(endsStart, args[2]+" "+args[3]):
+		c.ended()
 	}
 	if behind == "" {
 		return exitAccept
@@ -58,15 +63,20 @@ func Run(args []string, stdin io.Reader, stderr io.Writer) int {
 	return exitRefuse
 }
 
-// call is one call of the hook at prepare.
+// endsStart are the operations at which a start is over: its QEMU has its
+// pages, or is gone.
+var endsStart = []string{"started begin", "stopped end", "release end"}
+
+// call is one call of the hook.
 type call struct {
-	args       []string
-	stdin      io.Reader
-	stderr     io.Writer
-	journal    func(entry) error
-	fs         sysfs.FS
-	privileged bool // may look into other processes
-	config     Config
+	args        []string
+	stdin       io.Reader
+	stderr      io.Writer
+	journal     func(entry) error
+	fs          sysfs.FS
+	privileged  bool // may look into other processes
+	config      Config
+	ledgerNoted bool // trouble with the ledger was told
 }
 
 // guarded is prepare, of whose defects no launch must die.
@@ -95,9 +105,9 @@ func (c *call) prepare() int {
 	if err != nil {
 		c.note(entry{Message: "the configuration is followed only in part: " + oneLine(err), Priority: warning})
 	}
-	deadline := began.Add(config.Deadline)
-	verdicts := c.judge(deadline)
-	timer := time.NewTimer(time.Until(deadline))
+	patience := config.Deadline + config.WaitForStarting
+	verdicts := c.judge(began.Add(patience))
+	timer := time.NewTimer(time.Until(began.Add(patience)))
 	defer timer.Stop()
 	var last *outcome
 	for {
@@ -109,7 +119,7 @@ func (c *call) prepare() int {
 			}
 		case <-timer.C:
 			if last == nil {
-				return c.fault(fmt.Errorf("no verdict within %v", config.Deadline))
+				return c.fault(fmt.Errorf("no verdict within %v", patience))
 			}
 			// The counters have spoken; who holds the pages stays open.
 		}
@@ -126,16 +136,20 @@ type outcome struct {
 	err     error
 }
 
-// judge sends the verdict by the counters alone as soon as it stands, then, if
-// it is not to allow, that for the releases at hand and, if it is a refusal,
-// the same again with those who hold the pages, and with what Nova believes.
-// The channel is closed after the last; it holds them all, so that nobody waits
-// for a reader.
+// judge sends the verdict by the counters as soon as it stands, then, if it is
+// not to allow, that for the releases at hand and, if it is a refusal, the same
+// again with those who hold the pages, and with what Nova believes. The channel
+// is closed after the last; it holds them all, so that nobody waits for a
+// reader.
 func (c *call) judge(deadline time.Time) <-chan outcome {
-	verdicts := make(chan outcome, 4)
+	verdicts := make(chan outcome, searches*4)
 	go func() {
 		defer close(verdicts)
 		answered := false
+		answer := func(o outcome) {
+			verdicts <- o
+			answered = true
+		}
 		defer func() {
 			// A defect here must cost neither the launch nor a verdict that
 			// stood before it.
@@ -145,54 +159,88 @@ func (c *call) judge(deadline time.Time) <-chan outcome {
 		}()
 		demand, err := c.readDemand()
 		if err != nil {
-			verdicts <- outcome{err: err}
+			answer(outcome{err: err})
 			return
 		}
 		if len(demand.Backends) == 0 {
-			verdicts <- outcome{verdict: guard.Verdict{Decision: guard.Allow}}
-			return
-		}
-		host, err := Survey(c.fs, demand)
-		if err != nil {
-			verdicts <- outcome{err: err}
-			return
-		}
-		if !c.privileged {
-			host.Cgroups = nil // a session daemon leaves QEMU in its own
-		}
-		verdict := guard.Judge(demand, host)
-		verdicts <- outcome{verdict: verdict}
-		answered = true
-		if !c.privileged {
-			return
-		}
-		if verdict.Decision != guard.Refuse && concernsOVS(c.fs, demand, host) {
-			if AddOVS(c.fs, c.config, &host, deadline); host.OVS != nil {
-				verdict = guard.Judge(demand, host)
-				verdicts <- outcome{verdict: verdict}
-			}
-		}
-		if verdict.Decision == guard.Allow {
-			return
-		}
-		// To know more of the releases changes no other verdict.
-		AddReleases(c.fs, &host, demand)
-		verdict = guard.Judge(demand, host)
-		verdicts <- outcome{verdict: verdict}
-		if verdict.Decision != guard.Refuse {
+			answer(outcome{verdict: guard.Verdict{Decision: guard.Allow}})
 			return
 		}
 		// Leave a part of the time to say it all.
-		deadline = deadline.Add(-c.config.Deadline / 10)
-		processes := addHolders(c.fs, &host, deadline)
-		AddOVS(c.fs, c.config, &host, deadline)
-		verdicts <- outcome{verdict: guard.Judge(demand, host)}
-		addNova(c.fs, c.config, &host, processes, deadline)
-		if host.Nova != nil {
-			verdicts <- outcome{verdict: guard.Judge(demand, host)}
+		looking := deadline.Add(-c.config.Deadline / 10)
+		for range searches {
+			verdict, host, err := c.decide(demand, deadline)
+			answer(outcome{verdict, err})
+			if err != nil || !c.privileged {
+				return
+			}
+			if verdict.Decision != guard.Refuse {
+				if concernsOVS(c.fs, demand, host) {
+					if AddOVS(c.fs, c.config, &host, deadline); host.OVS != nil {
+						answer(outcome{verdict: guard.Judge(demand, host)})
+					}
+				}
+				return
+			}
+			processes := addHolders(c.fs, &host, looking)
+			if err := AddStarting(c.fs, c.config, &host, demand.Domain); err != nil {
+				host.Starting = nil // decide has said so
+			}
+			AddOVS(c.fs, c.config, &host, looking)
+			if verdict = guard.Judge(demand, host); verdict.Decision != guard.Refuse {
+				continue // pages have come back meanwhile
+			}
+			answer(outcome{verdict: verdict})
+			if addNova(c.fs, c.config, &host, processes, looking); host.Nova != nil {
+				answer(outcome{verdict: guard.Judge(demand, host)})
+			}
+			return
 		}
 	}()
 	return verdicts
+}
+
+// decide judges by the counters, for the releases at hand where that matters,
+// and claims the pages of a launch that is let go on. Until then no other start
+// is judged: the ledger is locked.
+func (c *call) decide(demand guard.Demand, deadline time.Time) (verdict guard.Verdict, host guard.Host, err error) {
+	wait := time.Now().Add(c.config.WaitForStarting)
+	for {
+		if verdict, host, err = c.decideNow(demand); err != nil || !verdict.Waits() || !time.Now().Before(wait) {
+			return verdict, host, err
+		}
+		time.Sleep(waitPause)
+	}
+}
+
+// waitPause is how long a start waits for others before it looks again.
+const waitPause = 50 * time.Millisecond
+
+func (c *call) decideNow(demand guard.Demand) (verdict guard.Verdict, host guard.Host, err error) {
+	ledger := c.openLedger()
+	if ledger != nil {
+		defer ledger.close()
+	}
+	if host, err = Survey(c.fs, demand); err != nil {
+		return verdict, host, err
+	}
+	if !c.privileged {
+		host.Cgroups = nil // a session daemon leaves QEMU in its own
+		return guard.Judge(demand, host), host, nil
+	}
+	changed := false
+	if ledger != nil {
+		changed = addStarting(c.fs, c.config, &host, &ledger.Ledger, demand.Domain)
+	}
+	if verdict = guard.Judge(demand, host); verdict.Decision != guard.Allow {
+		// To know more of the releases changes no other verdict.
+		AddReleases(c.fs, &host, demand)
+		verdict = guard.Judge(demand, host)
+	}
+	if ledger != nil {
+		c.keepLedger(ledger, verdict, changed)
+	}
+	return verdict, host, nil
 }
 
 // maxXML is more than any domain's XML has, in bytes.

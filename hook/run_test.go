@@ -27,6 +27,7 @@ type fixture struct {
 
 func newFixture(t *testing.T, stdin io.Reader) *fixture {
 	f := &fixture{host: sysfstest.Copy(t, incident+"/host")}
+	f.host.Write("proc/uptime", "5000.00 9000.00\n") // it was captured without it
 	f.call = call{args: []string{"qemu", "instance-00000003", "prepare", "begin", "-"},
 		stdin: stdin, stderr: &f.stderr, fs: f.host.FS(), privileged: true,
 		journal: func(e entry) error { f.entries = append(f.entries, e); return nil }}
@@ -86,7 +87,7 @@ func TestPrepareAcceptsSilently(t *testing.T) {
 // at pools of other sizes or at Open vSwitch.
 func TestAcceptReadsFew(t *testing.T) {
 	f := newFixture(t, strings.NewReader(domain(t, "prepare-on-node1.xml")))
-	for _, gone := range []string{"proc/2974", "proc/3066", "proc/3085", "run", "etc", "sys/fs",
+	for _, gone := range []string{"proc/2974", "proc/3066", "proc/3085", "run/libvirt", "etc", "sys/fs",
 		"sys/devices/system/node/node0/hugepages/hugepages-1048576kB", "sys/kernel/mm/hugepages/hugepages-1048576kB/free_hugepages",
 		"sys/devices/system/node/node0/distance"} {
 		f.host.Remove(gone)
@@ -240,15 +241,15 @@ func TestModes(t *testing.T) {
 }
 
 func TestParseConfig(t *testing.T) {
-	config, err := parseConfig("# ours\n\nmode = warn\nfail=closed\n deadline = 1500ms \nnova_conf = /a  /b.d\novsdb = /c.sock\n")
-	if want := (Config{WarnOnly, FailClosed, 1500 * time.Millisecond, []string{"/a", "/b.d"}, []string{"/c.sock"}}); err != nil || !reflect.DeepEqual(config, want) {
+	config, err := parseConfig("# ours\n\nmode = warn\nfail=closed\n deadline = 1500ms \nnova_conf = /a  /b.d\novsdb = /c.sock\nclaims = off\nwait_for_starting = 5s\nstarting_limit = 2m\n")
+	if want := (Config{WarnOnly, FailClosed, 1500 * time.Millisecond, false, 5 * time.Second, 2 * time.Minute, []string{"/a", "/b.d"}, []string{"/c.sock"}}); err != nil || !reflect.DeepEqual(config, want) {
 		t.Errorf("%+v, %v", config, err)
 	}
-	config, err = parseConfig("mode = maybe\nfail = closed\ndeadline = 0\nmoed = off\nrubbish\x1b\nnova_conf = /a b\nnova_conf=\novsdb = db.sock\n")
-	if want := (Config{Enforce, FailClosed, 2 * time.Second, nil, nil}); !reflect.DeepEqual(config, want) {
+	config, err = parseConfig("mode = maybe\nfail = closed\ndeadline = 0\nmoed = off\nrubbish\x1b\nnova_conf = /a b\nnova_conf=\novsdb = db.sock\nclaims = perhaps\nwait_for_starting = 31s\nstarting_limit = 0\n")
+	if want := (Config{Enforce, FailClosed, 2 * time.Second, true, 0, time.Minute, nil, nil}); !reflect.DeepEqual(config, want) {
 		t.Errorf("%+v, want %+v", config, want)
 	}
-	for _, line := range []string{"line 1:", "line 3:", "line 4:", "line 5:", `rubbish\\x1b`, "line 6:", "line 7:", "line 8:"} {
+	for _, line := range []string{"line 1:", "line 3:", "line 4:", "line 5:", `rubbish\\x1b`, "line 6:", "line 7:", "line 8:", "line 9:", "line 10:", "line 11:"} {
 		if err == nil || !strings.Contains(err.Error(), line) {
 			t.Errorf("%q is not in %v", line, err)
 		}

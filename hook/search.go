@@ -35,26 +35,26 @@ func search(root sysfs.FS, host *guard.Host, deadline time.Time) (processes []sy
 		processes = f.processes()
 		f.run(processes)
 		host.Holders = &f.found
-		if !f.refresh() || f.late() {
+		if !refreshPools(root, host) || f.late() {
 			break
 		}
 	}
 	return processes
 }
 
-// refresh reads the host's pools again and says whether pages came or went.
-func (f *finder) refresh() (changed bool) {
-	nodes := nodesOf(*f.host)
-	pools := slices.Clone(f.host.Pools)
+// refreshPools reads a host's pools again and says whether pages came or went.
+func refreshPools(root sysfs.FS, host *guard.Host) (changed bool) {
+	nodes := nodesOf(*host)
+	pools := slices.Clone(host.Pools)
 	for i, old := range pools {
-		now, ok, err := f.Pool(old.PageKiB, nodes)
+		now, ok, err := root.Pool(old.PageKiB, nodes)
 		if err != nil || !ok {
 			continue
 		}
 		pools[i] = sizePool(now)
 		changed = changed || !slices.Equal(old.Nodes, pools[i].Nodes) || old.Reserved != pools[i].Reserved
 	}
-	f.host.Pools = pools
+	host.Pools = pools
 	return changed
 }
 
@@ -188,11 +188,17 @@ func (f *finder) look(v *view, mounts []sysfs.Mount, missing, reserved bool) {
 
 // hasRoom says whether a process has touched less than it maps.
 func hasRoom(m sysfs.Mapping) bool {
-	var touched uint64
+	n := touched(m)
+	return n == 0 || n < mappedPages(m)
+}
+
+// touched is how many pages of a mapping its process has touched.
+func touched(m sysfs.Mapping) uint64 {
+	var pages uint64
 	for _, n := range m.Pages {
-		touched += n
+		pages += n
 	}
-	return touched == 0 || touched < mappedPages(m)
+	return pages
 }
 
 // processes returns the processes that have memory, those with the most huge

@@ -132,6 +132,9 @@ func (c *checker) judge(d domain) (guard.Verdict, error) {
 	deadline := time.Now().Add(holdersDeadline)
 	hook.AddReleases(c.host, &host, demand)
 	hook.AddHolders(c.host, &host, deadline)
+	if err := hook.AddStarting(c.host, c.config, &host, demand.Domain); err != nil {
+		c.note("it is not known which domains are starting: %v", err)
+	}
 	hook.AddOVS(c.host, c.config, &host, deadline)
 	hook.AddNova(c.host, c.config, &host, deadline)
 	if d.running {

@@ -58,6 +58,8 @@ type status struct {
 	// Mode is the hook's, from its configuration: enforce, warn or off.
 	Mode  hook.Mode          `json:"mode"`
 	Pools []guard.PoolReport `json:"pools"`
+	// Starting is what domains that are starting have still to take.
+	Starting []guard.StartingReport `json:"starting,omitempty"`
 	// Sizes is what is known of pools without saying on which node.
 	Sizes []guard.SizeReport `json:"sizes,omitempty"`
 	// OVS is what Open vSwitch was told and what it holds; absent where it was not asked.
@@ -122,6 +124,9 @@ func readStatus(cmd *cobra.Command, fs sysfs.FS, o install.Options) (status, err
 	}
 	deadline := time.Now().Add(holdersDeadline)
 	hook.AddHolders(fs, &host, deadline)
+	if err := hook.AddStarting(fs, config, &host, guard.Domain{}); err != nil {
+		fault(err)
+	}
 	hook.AddOVS(fs, config, &host, deadline)
 	hook.AddNova(fs, config, &host, deadline)
 	s.Pools, s.Unreadable, s.Cut = host.Report(), len(host.Holders.Unreadable), host.Holders.Cut
@@ -131,7 +136,7 @@ func readStatus(cmd *cobra.Command, fs sysfs.FS, o install.Options) (status, err
 		}
 	}
 	s.unseen = host.Holders.Notes()
-	s.Sizes, s.OVS = host.SizeReport(), host.OVSReport()
+	s.Starting, s.Sizes, s.OVS = host.StartingReport(), host.SizeReport(), host.OVSReport()
 	s.Nova = host.NovaReport("")
 	return s, nil
 }
@@ -177,6 +182,9 @@ func (s status) print(w io.Writer) error {
 	}
 	if len(s.Pools) == 0 {
 		line("  none are set up")
+	}
+	for _, starting := range s.Starting {
+		line("  %s", starting)
 	}
 	for _, size := range s.Sizes {
 		line("  %s", size)

@@ -1,0 +1,283 @@
+package hook
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"hugeguard/guard"
+	"hugeguard/guard/claims"
+	"hugeguard/sysfs"
+)
+
+// ledgerDir holds the ledger of the starts in flight, below the root. Its lock
+// is what may change the ledger.
+const ledgerDir = "run/hugeguard"
+
+const (
+	ledgerName = "claims.json"
+	ledgerNew  = ledgerName + ".new" // until it is complete
+)
+
+var (
+	// errLockHeld is that others kept the lock for too long.
+	errLockHeld = errors.New("locked by another start for too long")
+	// errNotOurs is that somebody else could write there.
+	errNotOurs = errors.New("not a directory or file of root's alone")
+)
+
+// ledgerFile is the ledger with its lock held.
+type ledgerFile struct {
+	path string
+	dir  int // the directory's descriptor, which has the lock
+	boot string
+	claims.Ledger
+	stored bool // there is a file with claims
+}
+
+// openLedger locks the ledger, within patience, and reads it. One that makes no
+// sense is an empty one, and told as unread.
+func openLedger(root sysfs.FS, patience time.Duration) (l *ledgerFile, unread, err error) {
+	path := root.Path(ledgerDir)
+	if err := unix.Mkdir(path, 0o700); err != nil && err != unix.EEXIST {
+		return nil, nil, &fs.PathError{Op: "mkdir", Path: path, Err: err}
+	}
+	dir, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	l = &ledgerFile{path: path, dir: dir}
+	defer func() {
+		if err != nil {
+			unix.Close(dir)
+			l = nil
+		}
+	}()
+	if err := ours(dir, unix.S_IFDIR); err != nil {
+		return l, nil, &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	if err := lock(dir, patience); err != nil {
+		return l, nil, &fs.PathError{Op: "lock", Path: path, Err: err}
+	}
+	if l.boot, err = root.BootID(); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return l, nil, err
+	}
+	text, err := readAt(dir, ledgerName)
+	switch {
+	case err == unix.ENOENT:
+		l.Ledger = claims.New(l.boot)
+		return l, nil, nil
+	case err == nil:
+		l.Ledger, err = claims.Parse(text, l.boot)
+	default:
+		l.Ledger = claims.New(l.boot)
+	}
+	l.stored = true
+	if err != nil {
+		unread = &fs.PathError{Op: "read", Path: path + "/" + ledgerName, Err: err}
+	}
+	return l, unread, nil
+}
+
+// close gives the lock back.
+func (l *ledgerFile) close() { unix.Close(l.dir) }
+
+// save puts the ledger in place of what is there: at every instant the old one
+// or the new one is there in full. An empty one is no file, so that it costs
+// next to nothing to see that there is none.
+func (l *ledgerFile) save() error {
+	if len(l.Claims) == 0 {
+		if err := unix.Unlinkat(l.dir, ledgerName, 0); err != nil && err != unix.ENOENT {
+			return &fs.PathError{Op: "remove", Path: l.path + "/" + ledgerName, Err: err}
+		}
+		return nil
+	}
+	text, err := l.Text()
+	if err != nil {
+		return err
+	}
+	if len(text) > claims.Limit {
+		return fmt.Errorf("%s/%s: %w", l.path, ledgerName, sysfs.ErrTooLarge)
+	}
+	if err := l.replace(text); err != nil {
+		return &fs.PathError{Op: "write", Path: l.path + "/" + ledgerName, Err: err}
+	}
+	return nil
+}
+
+func (l *ledgerFile) replace(text []byte) error {
+	// One that a killed hook has left is nobody's.
+	if err := unix.Unlinkat(l.dir, ledgerNew, 0); err != nil && err != unix.ENOENT {
+		return err
+	}
+	fd, err := unix.Openat(l.dir, ledgerNew, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return err
+	}
+	file := os.NewFile(uintptr(fd), ledgerNew)
+	_, err = file.Write(text)
+	if err = errors.Join(err, file.Close()); err == nil {
+		err = unix.Renameat(l.dir, ledgerNew, l.dir, ledgerName)
+	}
+	if err != nil {
+		_ = unix.Unlinkat(l.dir, ledgerNew, 0) // the next one does it, too
+	}
+	return err
+}
+
+// lock takes the lock of an open directory, within patience. The kernel gives
+// it back when its holder ends, however that happens.
+func lock(dir int, patience time.Duration) error {
+	for end := time.Now().Add(patience); ; {
+		err := unix.Flock(dir, unix.LOCK_EX|unix.LOCK_NB)
+		switch {
+		case err == nil:
+			return nil
+		case err != unix.EWOULDBLOCK && err != unix.EINTR:
+			return err
+		case time.Now().After(end):
+			return errLockHeld
+		}
+		time.Sleep(lockPause)
+	}
+}
+
+// lockPause is how long a start waits before it asks for the lock again: about
+// as long as another keeps it.
+const lockPause = time.Millisecond
+
+// readAt reads a file of a directory. It waits for no writer, should somebody
+// have put a FIFO there, and follows no link.
+func readAt(dir int, name string) ([]byte, error) {
+	fd, err := unix.Openat(dir, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	file := os.NewFile(uintptr(fd), name)
+	defer file.Close()
+	if err := ours(fd, unix.S_IFREG); err != nil {
+		return nil, err
+	}
+	var text bytes.Buffer
+	if _, err := text.ReadFrom(io.LimitReader(file, claims.Limit+1)); err != nil {
+		return nil, err
+	}
+	if text.Len() > claims.Limit {
+		return nil, sysfs.ErrTooLarge
+	}
+	return text.Bytes(), nil
+}
+
+// ours says what keeps an open file from being one of a kind that nobody but
+// we ourselves can have written.
+func ours(fd int, kind uint32) error {
+	var stat unix.Stat_t
+	if err := unix.Fstat(fd, &stat); err != nil {
+		return err
+	}
+	if stat.Mode&unix.S_IFMT != kind || int(stat.Uid) != os.Geteuid() || stat.Mode&0o022 != 0 {
+		return errNotOurs
+	}
+	return nil
+}
+
+// readLedger reads the ledger without its lock, for those who only look.
+func readLedger(root sysfs.FS) (claims.Ledger, error) {
+	boot, err := root.BootID()
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return claims.Ledger{}, err
+	}
+	text, err := root.ReadFile(ledgerDir+"/"+ledgerName, claims.Limit)
+	if errors.Is(err, fs.ErrNotExist) {
+		return claims.New(boot), nil
+	}
+	if err != nil {
+		return claims.New(boot), err
+	}
+	l, err := claims.Parse(text, boot)
+	if err != nil {
+		err = fmt.Errorf("%s: %w", root.Path(ledgerDir+"/"+ledgerName), err)
+	}
+	return l, err
+}
+
+// lockPatience is how long a call waits for the lock, and endPatience the same
+// at the end of a start, of which nobody else waits.
+const (
+	lockPatience = 250 * time.Millisecond
+	endPatience  = time.Second
+)
+
+// openLedger returns the ledger, locked, or nil: the launch is judged without
+// it then, and never refused for it.
+func (c *call) openLedger() *ledgerFile {
+	if !c.privileged || !c.config.Claims {
+		return nil
+	}
+	l, unread, err := openLedger(c.fs, min(lockPatience, c.config.Deadline/4))
+	switch {
+	case err != nil:
+		c.noteLedger("this start is judged without those in flight: " + oneLine(err))
+	case unread != nil:
+		c.noteLedger("those in flight were forgotten: " + oneLine(unread))
+	}
+	return l
+}
+
+// noteLedger warns once of trouble with the ledger.
+func (c *call) noteLedger(message string) {
+	if !c.ledgerNoted {
+		c.ledgerNoted = true
+		c.note(entry{Message: message, Priority: warning})
+	}
+}
+
+// keepLedger enters a launch that is let go on, and saves what has changed.
+func (c *call) keepLedger(l *ledgerFile, v guard.Verdict, changed bool) {
+	var err error
+	if v.Decision != guard.Refuse {
+		var own claims.Claim
+		own, err = claimOf(c.fs, v)
+		if err == nil && len(own.Parts) > 0 {
+			l.Put(own)
+			changed = true
+		}
+	} else if l.Drop(v.Domain.Name) {
+		changed = true // of an earlier attempt
+	}
+	if err == nil && (changed || l.stored && len(l.Claims) == 0) {
+		err = l.save()
+	}
+	if err != nil {
+		c.noteLedger("starts that follow will not know of this one: " + oneLine(err))
+	}
+}
+
+// ended ends the claim of the domain whose start is over. Without any there is
+// nothing to do, which is seen without a lock.
+func (c *call) ended() {
+	if !c.privileged || !c.fs.Exists(ledgerDir+"/"+ledgerName) {
+		return
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			c.noteLedger(oneLine(defect(r)))
+		}
+	}()
+	l, _, err := openLedger(c.fs, endPatience)
+	if err == nil {
+		defer l.close()
+		if l.Drop(c.args[1]) || len(l.Claims) == 0 {
+			err = l.save()
+		}
+	}
+	if err != nil {
+		c.noteLedger("the end of this start is not noted: " + oneLine(err))
+	}
+}
