@@ -66,12 +66,13 @@ func newHost() (*host, error) {
 		// No cgroups: they are not namespaced here. libvirt binds by memory policy instead.
 		"/etc/libvirt/qemu.conf": "user = \"root\"\ngroup = \"root\"\nsecurity_driver = \"none\"\n" +
 			"cgroup_controllers = []\nnamespaces = []\nremember_owner = 0\n",
-		// Whether QEMU was run is a matter of record, not of its traces. For a domain NAME it fails where
-		// there is a file broken-NAME.
+		// Whether QEMU was run is a matter of record, not of its traces. For a domain NAME it waits while
+		// there is a file gate-NAME, and fails where there is a file broken-NAME.
 		h.wrapper: `#!/bin/sh
 printf '%s\n' "$*" >>` + h.spawned + `
 name=${*#*guest=}
 name=${name%%,*}
+while [ -e "` + h.path("gate-") + `$name" ]; do sleep 0.02; done
 [ ! -e "` + h.path("broken-") + `$name" ] || exit 1
 exec ` + emulator + ` "$@"
 `,

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 const (
@@ -37,6 +38,7 @@ func (s *scene) newSiteHook(file string) siteHook {
 call=`+h.dir+`/$(date +%s%N)
 for arg; do printf '%s\0' "$arg"; done >$call.argv
 cat >$call.stdin
+while [ -e "`+h.dir+`/hold-$2-$1" ]; do sleep 0.02; done
 if [ -e `+h.dir+`/fail-$2 ]; then
 	echo 'the site says no' >&2
 	exit 1
@@ -51,6 +53,31 @@ fi
 // tell makes the hook "fail" or "filter" when it is called for the operation.
 func (h siteHook) tell(what, op string) error {
 	return os.WriteFile(filepath.Join(h.dir, what+"-"+op), nil, 0o644)
+}
+
+// holdAt makes the hook wait when it is called for the operation of the domain, until it is let go.
+func (s *scene) holdAt(h siteHook, op string, d domain) (letGo func()) {
+	s.t.Helper()
+	name := filepath.Join(h.dir, "hold-"+op+"-"+d.name)
+	s.must(os.WriteFile(name, nil, 0o644))
+	letGo = func() { os.Remove(name) }
+	s.t.Cleanup(letGo)
+	return letGo
+}
+
+// waitForCall returns when the hook has been called for the operation of the domain.
+func (s *scene) waitForCall(h siteHook, op string, d domain) {
+	s.t.Helper()
+	s.must(eventually(10*time.Second, func() error {
+		names, _ := filepath.Glob(filepath.Join(h.dir, "*.stdin"))
+		for _, name := range names {
+			argv, _ := os.ReadFile(strings.TrimSuffix(name, ".stdin") + ".argv")
+			if strings.HasPrefix(string(argv), d.name+"\x00"+op+"\x00") {
+				return nil
+			}
+		}
+		return fmt.Errorf("no %s of %s among %d calls", op, d.name, len(names))
+	}))
 }
 
 type hookCall struct {
