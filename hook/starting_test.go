@@ -306,7 +306,7 @@ func TestLedgerTrouble(t *testing.T) {
 		"absurd": func(t *testing.T, f *fixture) {
 			f.host.Write(ledger, `{"format":1,"boot":"","claims":[{"name":"x","parts":[{"page_kib":2048,"pages":18446744073709551615}]}]}`)
 		},
-		"gigantic": func(t *testing.T, f *fixture) { must(t, os.Truncate(f.host.Path(ledger), 1<<40)) },
+		"gigantic":           func(t *testing.T, f *fixture) { must(t, os.Truncate(f.host.Path(ledger), 1<<40)) },
 		"writable by others": func(t *testing.T, f *fixture) { must(t, os.Chmod(f.host.Path(ledger), 0o666)) },
 		"somebody else's": func(t *testing.T, f *fixture) {
 			if err := os.Chown(f.host.Path(ledger), 65534, 65534); err != nil {
@@ -330,7 +330,7 @@ func TestLedgerTrouble(t *testing.T) {
 			f.host.Write(ledgerDir, "")
 		},
 		"a directory that others can write to": func(t *testing.T, f *fixture) { must(t, os.Chmod(f.host.Path(ledgerDir), 0o777)) },
-		"no directory": func(t *testing.T, f *fixture) { f.host.Remove("run") },
+		"no directory":                         func(t *testing.T, f *fixture) { f.host.Remove("run") },
 		"a lock that is never given back": func(t *testing.T, f *fixture) {
 			dir, err := unix.Open(f.host.Path(ledgerDir), unix.O_RDONLY|unix.O_DIRECTORY, 0)
 			must(t, err)

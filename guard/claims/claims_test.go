@@ -1,0 +1,102 @@
+package claims
+
+import (
+	"errors"
+	"reflect"
+	"testing"
+	"time"
+)
+
+var two = Ledger{Format: format, Boot: "b", Claims: []Claim{
+	{UUID: "1", Name: "a", Since: 5 * time.Second, Daemon: Process{7, time.Second}, Parts: []Part{{2048, 256, []int{0}, true}, {1 << 20, 1, nil, false}}},
+	{UUID: "2", Name: "b", Since: 6 * time.Second, QEMU: Process{9, 6 * time.Second}, Parts: []Part{{2048, 7, []int{0, 1}, true}}},
+}}
+
+func TestRoundTrip(t *testing.T) {
+	text, err := two.Text()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := Parse(text, "b"); err != nil || !reflect.DeepEqual(got, two) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if got, err := Parse(text, "another"); err != nil || !reflect.DeepEqual(got, New("another")) {
+		t.Errorf("of another boot: %+v, %v", got, err)
+	}
+}
+
+func TestPutAndDrop(t *testing.T) {
+	l := Ledger{Claims: append([]Claim(nil), two.Claims...)}
+	l.Put(Claim{UUID: "1", Name: "renamed"})
+	l.Put(Claim{UUID: "3", Name: "b"})
+	if len(l.Claims) != 2 || l.Claims[0].Name != "renamed" || l.Claims[1].UUID != "3" {
+		t.Errorf("%+v", l.Claims)
+	}
+	if l.Drop("a") || !l.Drop("b") || len(l.Claims) != 1 {
+		t.Errorf("%+v", l.Claims)
+	}
+}
+
+func TestEnded(t *testing.T) {
+	q, other, daemon := Process{9, 6 * time.Second}, Process{9, 7 * time.Second}, Process{7, time.Second}
+	for _, c := range []struct {
+		name  string
+		claim Claim
+		seen  Seen
+		want  bool
+	}{
+		{"just let go on", Claim{Since: 5}, Seen{Now: 5}, false},
+		{"no QEMU yet", Claim{Since: 5}, Seen{Now: 15}, false},
+		{"no QEMU in time", Claim{Since: 5}, Seen{Now: 16}, true},
+		{"from the future", Claim{Since: 5}, Seen{Now: 4}, true},
+		{"QEMU, however long", Claim{Since: 5}, Seen{Now: 99, QEMU: q}, false},
+		{"the same QEMU", Claim{Since: 5, QEMU: q}, Seen{Now: 99, QEMU: q}, false},
+		{"another QEMU", Claim{Since: 5, QEMU: q}, Seen{Now: 6, QEMU: other}, true},
+		{"QEMU is gone", Claim{Since: 5, QEMU: q}, Seen{Now: 6}, true},
+		{"the same daemon", Claim{Since: 5, Daemon: daemon}, Seen{Now: 6, Daemon: daemon}, false},
+		{"no daemon", Claim{Since: 5, Daemon: daemon}, Seen{Now: 6}, true},
+		{"another daemon", Claim{Since: 5, Daemon: daemon}, Seen{Now: 6, Daemon: q}, true},
+		{"another daemon, with QEMU", Claim{Since: 5, Daemon: daemon}, Seen{Now: 6, Daemon: other, QEMU: q}, false},
+	} {
+		if got := c.claim.Ended(c.seen, 10); got != c.want {
+			t.Errorf("%s: %v", c.name, got)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	text, _ := two.Text()
+	for _, seed := range []string{string(text), "", "{}", `{"format":1,"boot":"b","claims":null}`, `{"format":2}`,
+		`{"format":1,"boot":"b","claims":[{"parts":[{"page_kib":2048,"pages":18446744073709551615}]}]}`,
+		`{"format":1,"boot":"b","claims":[{"parts":[{"page_kib":2048,"pages":1,"nodes":[1,0]}]}]}`,
+		`{"format":1,"boot":"b","claims":[{"parts":[{"page_kib":2048,"pages":-1}]}]}`} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		l, err := Parse(text, "b")
+		if l.Boot != "b" || l.Format != format {
+			t.Fatalf("%+v", l)
+		}
+		if err != nil {
+			if len(l.Claims) > 0 || errors.Unwrap(err) == nil && err.Error() == "" {
+				t.Fatalf("%+v, %v", l, err)
+			}
+			return
+		}
+		// What was taken can be written and taken again.
+		again, err := l.Text()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if same, err := Parse(again, "b"); err != nil || len(same.Claims) != len(l.Claims) {
+			t.Fatalf("%s: %v", again, err)
+		}
+		for _, c := range l.Claims {
+			for _, p := range c.Parts {
+				if p.PageKiB == 0 || p.Pages*p.PageKiB/p.PageKiB != p.Pages && p.Pages > 1<<40 {
+					t.Fatalf("%+v", p)
+				}
+			}
+		}
+	})
+}
