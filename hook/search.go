@@ -170,20 +170,24 @@ func (f *finder) look(v *view, mounts []sysfs.Mount, missing, reserved bool) {
 	if reserved && slices.ContainsFunc(v.mappings, hasRoom) {
 		note(f.Reservations(v.PID, v.mappings))
 	}
+	shared := func(m sysfs.Mapping) bool { return hasRoom(m) && !m.Private }
+	if !missing && !slices.ContainsFunc(v.mappings, shared) {
+		return
+	}
+	var err error
+	v.files, err = f.OpenFiles(v.PID, mounts)
+	note(err)
 	for _, m := range v.mappings {
-		if hasRoom(m) && !m.Private {
-			// Without the right to follow that link there is still the fd.
+		// One that has it open was seen. What was closed is told by the mapping
+		// alone, for which AppArmor may note a right that was not given, and
+		// that is not needed.
+		open := slices.ContainsFunc(v.files, func(file sysfs.File) bool { return file.Device == m.Device && file.Inode == m.Inode })
+		if shared(m) && !open {
 			if file, ok, err := f.MappedFile(v.PID, m); err == nil && ok {
 				v.files = append(v.files, file)
 			}
 		}
 	}
-	if !missing {
-		return
-	}
-	open, err := f.OpenFiles(v.PID, mounts)
-	note(err)
-	v.files = append(v.files, open...)
 }
 
 // hasRoom says whether a process has touched less than it maps.

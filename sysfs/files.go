@@ -52,8 +52,12 @@ const (
 )
 
 // Files returns the files with pages below a hugetlbfs mount point, until the
-// deadline at the latest.
+// deadline at the latest. No copy of a file has its pages: a captured host has
+// them in MOUNT.files, as [File.String] writes them, one a line.
 func (f FS) Files(mount string, deadline time.Time) ([]File, error) {
+	if !f.Live() {
+		return f.capturedFiles(strings.TrimPrefix(mount, "/") + ".files")
+	}
 	var root syscall.Stat_t
 	if err := lstat(f.Path(strings.TrimPrefix(mount, "/")), &root); err != nil {
 		return nil, err
@@ -61,6 +65,46 @@ func (f FS) Files(mount string, deadline time.Time) ([]File, error) {
 	w := walk{fs: f, device: uint64(root.Dev), deadline: deadline}
 	err := w.folder(mount, 0)
 	return w.files, err
+}
+
+// String is a file on one line: device, inode, page size in KiB, pages and the
+// path, quoted as Go does.
+func (f File) String() string {
+	return fmt.Sprintf("%s %d %d %d %q", f.Device, f.Inode, f.PageKiB, f.Pages, f.Path)
+}
+
+func (f FS) capturedFiles(name string) ([]File, error) {
+	text, err := f.ReadFile(name, tableLimit)
+	if err != nil {
+		return nil, err
+	}
+	var files []File
+	for line := range lines(string(text)) {
+		file, err := parseFile(line)
+		if err != nil {
+			return files, fmt.Errorf("%s: %w", f.Path(name), err)
+		}
+		files = append(files, file)
+	}
+	return files, nil
+}
+
+// parseFile reads what [File.String] writes.
+func parseFile(line string) (file File, err error) {
+	words := strings.SplitN(line, " ", 5)
+	if len(words) < 5 {
+		return File{}, fmt.Errorf("%s is not a file of huge pages", quote(line))
+	}
+	file.Device = words[0]
+	for i, n := range []*uint64{&file.Inode, &file.PageKiB, &file.Pages} {
+		if *n, err = parseNumber(words[i+1]); err != nil {
+			return File{}, fmt.Errorf("%s: %w", quote(line), err)
+		}
+	}
+	if file.Path, err = strconv.Unquote(words[4]); err != nil || file.PageKiB == 0 {
+		return File{}, fmt.Errorf("%s is not a file of huge pages", quote(line))
+	}
+	return file, nil
 }
 
 type walk struct {

@@ -219,3 +219,16 @@ func TestParseStatus(t *testing.T) {
 		t.Errorf("forged: %q, %d, %v", name, kib, err)
 	}
 }
+
+// TestParseFile: what is captured of a file is read as it was.
+func TestParseFile(t *testing.T) {
+	want := File{"/dev/hugepages/a b\n\"c\"", "00:2f", 4711, 2048, 10}
+	if got, err := parseFile(want.String()); err != nil || got != want {
+		t.Errorf("%+v, %v", got, err)
+	}
+	for _, wrong := range []string{"", "00:2f 1 2048 10", "00:2f x 2048 10 \"a\"", "00:2f 1 0 10 \"a\"", "00:2f 1 2048 10 a"} {
+		if _, err := parseFile(wrong); err == nil {
+			t.Errorf("%q is a file", wrong)
+		}
+	}
+}

@@ -9,8 +9,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
+
+	"hugeguard/sysfs"
 )
 
 // capture packs the files that match and, of every process that has or maps huge pages, what /proc shows of it.
@@ -19,7 +22,7 @@ func capture(patterns []string) ([]byte, error) {
 	for name, data := range files {
 		files[name] = essence(name, data)
 	}
-	for name, data := range limitedMounts(files["/proc/mounts"]) {
+	for name, data := range hugetlbMounts(files["/proc/mounts"]) {
 		files[name] = data
 	}
 	processes, _ := filepath.Glob("/proc/[0-9]*")
@@ -58,12 +61,23 @@ func capture(patterns []string) ([]byte, error) {
 	return packed.Bytes(), nil
 }
 
-// limitedMounts are what sysfs.FS.HugetlbFree reads of the hugetlbfs mounts with size=.
-func limitedMounts(mounts string) map[string]string {
+// hugetlbMounts are what sysfs.FS.HugetlbFree and sysfs.FS.Files read of captured hugetlbfs mounts.
+func hugetlbMounts(mounts string) map[string]string {
 	files := map[string]string{}
 	for _, line := range strings.Split(mounts, "\n") {
 		fields := strings.Fields(line)
-		if len(fields) < 4 || fields[2] != "hugetlbfs" || !strings.Contains(","+fields[3], ",size=") {
+		if len(fields) < 4 || fields[2] != "hugetlbfs" {
+			continue
+		}
+		found, _ := sysfs.New("").Files(fields[1], time.Now().Add(time.Second))
+		if len(found) > 0 {
+			var text strings.Builder
+			for _, file := range found {
+				fmt.Fprintln(&text, file)
+			}
+			files[fields[1]+".files"] = text.String()
+		}
+		if !strings.Contains(","+fields[3], ",size=") {
 			continue
 		}
 		var st unix.Statfs_t
