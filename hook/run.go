@@ -229,7 +229,14 @@ func (c *call) decideNow(demand guard.Demand) (verdict guard.Verdict, host guard
 		return guard.Judge(demand, host), host, nil
 	}
 	changed := false
-	if ledger != nil {
+	if ledger != nil && len(ledger.Claims) > 0 {
+		// Where there is room for all that they may ever take, nobody needs to
+		// look at their QEMUs.
+		host.Starting = inFull(ledger.Ledger, demand.Domain)
+		if verdict = guard.Judge(demand, host); verdict.Decision == guard.Allow {
+			c.keepLedger(ledger, verdict, changed)
+			return verdict, host, nil
+		}
 		changed = addStarting(c.fs, c.config, &host, &ledger.Ledger, demand.Domain)
 	}
 	if verdict = guard.Judge(demand, host); verdict.Decision != guard.Allow {

@@ -53,6 +53,21 @@ func addStarting(root sysfs.FS, config Config, host *guard.Host, ledger *claims.
 	return changed || ended
 }
 
+// inFull returns the domains that are starting, each with its whole claim, as
+// if its QEMU had taken nothing.
+func inFull(ledger claims.Ledger, self guard.Domain) []guard.Starting {
+	var starting []guard.Starting
+	for _, c := range ledger.Claims {
+		if !isOf(c, self) {
+			starting = append(starting, guard.Starting{Domain: guard.Domain{Name: c.Name, UUID: c.UUID}, Claims: remaining(c.Parts, nil)})
+		}
+	}
+	return starting
+}
+
+// isOf says whether a claim is a domain's.
+func isOf(c claims.Claim, d guard.Domain) bool { return c.UUID == d.UUID || c.Name == d.Name }
+
 // look looks at each start of the ledger. taking says that one of them has a
 // QEMU that may be taking pages, changed that the ledger is another now.
 func look(root sysfs.FS, config Config, ledger *claims.Ledger, self guard.Domain) (starting []guard.Starting, taking, changed bool) {
@@ -85,7 +100,7 @@ func look(root sysfs.FS, config Config, ledger *claims.Ledger, self guard.Domain
 			continue
 		}
 		kept = append(kept, c)
-		if c.UUID == self.UUID || c.Name == self.Name {
+		if isOf(c, self) {
 			continue
 		}
 		taking = taking || c.QEMU != claims.Process{}

@@ -214,7 +214,7 @@ func (b *box) play(c *checks, s scenario, o options) (t truth, err error) {
 	// The same state, asked: the command, the hook itself, and through libvirt where it refuses.
 	ask := fmt.Sprintf(`hugeguard check --json %s && status=0 || status=$?; echo $status
 if [ $status = 3 ]; then mv %s %s; virsh -q %s 2>&1 || true; mv %[3]s %[2]s
-else %[2]s %[5]s prepare begin - <%[1]s 2>&1; fi`, recorded, hookAway, hookFile, s.start(), s.name)
+else %[2]s %[5]s prepare begin - <%[1]s 2>&1; %[2]s %[5]s release end - </dev/null 2>&1; fi`, recorded, hookAway, hookFile, s.start(), s.name)
 	said, err := b.sh(ask)
 	if err != nil {
 		return t, err
