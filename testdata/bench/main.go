@@ -2,7 +2,9 @@
 // program and beside the same check as a site might write it in bash and in
 // python3, and compares the ratios with what the hook may cost:
 //
-//	go run ./testdata/bench
+//	go run ./testdata/bench             # beside the others, against the budgets
+//	go run ./testdata/bench -growth     # how the cost grows with host and domain
+//	go run ./testdata/bench -load 1m    # 200 starts a second on a busy host
 //
 // It needs root and some 2 MiB huge pages on node 0, which it takes for the
 // time it runs and gives back, also when it is interrupted. All that it
@@ -22,6 +24,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"syscall"
+	"time"
 )
 
 // Namespaces, and the signal at a parent's death, belong to a thread: all of
@@ -31,10 +34,27 @@ func init() { runtime.LockOSThread() }
 func main() {
 	rounds := flag.Int("rounds", 200, "`number` of times that every call is measured")
 	crowd := flag.Int("processes", 2000, "`number` of processes on the crowded host")
+	growth := flag.Bool("growth", false, "measure how the cost grows, and nothing else")
+	length := flag.Duration("load", 0, "have starts judged for this `time`, and nothing else")
+	rate := flag.Int("rate", 200, "starts a `second` of -load")
+	hold := flag.Bool(holdArgument[1:], false, "hold a huge page and sleep")
 	flag.Parse()
+	if *hold {
+		if err := holdOne(); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			os.Exit(1)
+		}
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
-	ok, err := run(ctx, *rounds, *crowd)
+	var ok bool
+	var err error
+	switch {
+	case *growth || *length > 0:
+		ok, err = true, runBusy(ctx, *rounds, *crowd, *rate, *length)
+	default:
+		ok, err = run(ctx, *rounds, *crowd)
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 	}
@@ -50,6 +70,47 @@ const (
 	held    = 48 // what somebody else then takes
 	fitting = 8  // what a cell of the domain that fits needs
 )
+
+// runBusy measures the hook alone: how its cost grows, or for length, if that is
+// not 0, how it stands a rate of starts on a busy host.
+func runBusy(ctx context.Context, rounds, crowd, rate int, length time.Duration) (err error) {
+	dir, err := os.MkdirTemp("", "hugeguard-bench")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	b, err := newBench(dir)
+	if err != nil {
+		return err
+	}
+	// Room for what the holders have, what is in flight and what the workers start.
+	restore, err := prepareHost(held+holders+starting+2*fitting*(workers+1), held)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, restore()) }()
+	free, err := freePages()
+	if err != nil {
+		return err
+	}
+	if err := b.writeDomains(free); err != nil {
+		return err
+	}
+	if length == 0 {
+		return b.grow(ctx, rounds, crowd)
+	}
+	disperse, err := gather(crowd - holders)
+	if err != nil {
+		return err
+	}
+	defer disperse()
+	end, err := populate()
+	defer end()
+	if err != nil {
+		return err
+	}
+	return b.load(ctx, rate, length)
+}
 
 func run(ctx context.Context, rounds, crowd int) (ok bool, err error) {
 	dir, err := os.MkdirTemp("", "hugeguard-bench")

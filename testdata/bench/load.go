@@ -1,0 +1,324 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"hugeguard/guard/claims"
+)
+
+// A busy host: this many processes hold a huge page each, the first of them as
+// the QEMUs of domains that are starting and have one page still to take.
+const (
+	holders  = 200
+	starting = 50
+	workers  = 8 // that ask at the same time
+)
+
+// holdArgument is the argument by which this program holds one page and sleeps.
+const holdArgument = "-hold"
+
+// holdOne holds a page until it is killed, and says so on standard output.
+func holdOne() error {
+	if _, err := holdPage("held"); err != nil {
+		return err
+	}
+	fmt.Println("held")
+	select {}
+}
+
+// populate starts the holders and enters the starts in flight into the ledger.
+func populate() (end func(), err error) {
+	var pids []int
+	end = func() {
+		for _, pid := range pids {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+		for _, pid := range pids {
+			_, _ = wait(pid)
+		}
+	}
+	for range holders {
+		said, says, err := os.Pipe()
+		if err != nil {
+			return end, err
+		}
+		pid, err := syscall.ForkExec("/proc/self/exe", []string{"bench", holdArgument}, &syscall.ProcAttr{
+			Dir: "/", Files: []uintptr{0, says.Fd(), 2}, Sys: &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}})
+		says.Close()
+		if err != nil {
+			return end, err
+		}
+		pids = append(pids, pid)
+		n, err := said.Read(make([]byte, 8))
+		said.Close()
+		if n == 0 {
+			return end, fmt.Errorf("holder %d holds nothing: %w", pid, err)
+		}
+	}
+	return end, inFlight(pids[:starting])
+}
+
+// inFlight enters starts whose QEMUs these are.
+func inFlight(qemus []int) error {
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return err
+	}
+	ledger := claims.New(strings.TrimSpace(string(boot)))
+	if err := os.MkdirAll("/run/libvirt/qemu", 0o755); err != nil {
+		return err
+	}
+	for i, pid := range qemus {
+		name := fmt.Sprintf("starting-%d", i)
+		if err := os.WriteFile("/run/libvirt/qemu/"+name+".pid", fmt.Appendln(nil, pid), 0o600); err != nil {
+			return err
+		}
+		ledger.Put(claims.Claim{UUID: fmt.Sprintf("5eed0000-0000-4000-8000-%012d", i), Name: name, Since: time.Nanosecond,
+			Parts: []claims.Part{{PageKiB: pageKiB, Pages: 2, Nodes: []int{0}, Hard: true}}})
+	}
+	text, err := ledger.Text()
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(ledgerFile), 0o700); err != nil {
+		return err
+	}
+	return os.WriteFile(ledgerFile, text, 0o600)
+}
+
+const ledgerFile = "/run/hugeguard/claims.json"
+
+// inLedger returns the names of the starts in flight.
+func inLedger() (names []string, err error) {
+	text, err := os.ReadFile(ledgerFile)
+	if err != nil {
+		return nil, err
+	}
+	var ledger claims.Ledger
+	if err := json.Unmarshal(text, &ledger); err != nil {
+		return nil, err
+	}
+	for _, c := range ledger.Claims {
+		names = append(names, c.Name)
+	}
+	return names, nil
+}
+
+// load has so many starts a second judged for a time, of which one in twenty
+// does not fit and each of the others ends at once, and prints how long the
+// calls took. Every verdict must be right, and nothing may stay behind.
+func (b *bench) load(ctx context.Context, rate int, length time.Duration) error {
+	before, err := inLedger()
+	if err != nil {
+		return err
+	}
+	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer null.Close()
+	ctx, cancel := context.WithTimeout(ctx, length)
+	defer cancel()
+	due := make(chan int)
+	go func() {
+		defer close(due)
+		ticker := time.NewTicker(time.Second / time.Duration(rate))
+		defer ticker.Stop()
+		for i := 0; ; i++ {
+			select {
+			case <-ctx.Done():
+				return
+			case <-ticker.C:
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case due <- i:
+			}
+		}
+	}()
+	var mu sync.Mutex
+	all := map[string]*series{}
+	var failed error
+	var done sync.WaitGroup
+	mounts, err := os.Open("/proc/thread-self/ns/mnt")
+	if err != nil {
+		return err
+	}
+	defer mounts.Close()
+	for w := range workers {
+		done.Add(1)
+		go func() {
+			defer done.Done()
+			if err := joinMounts(mounts); err != nil {
+				mu.Lock()
+				failed = errors.Join(failed, err)
+				mu.Unlock()
+				return
+			}
+			for i := range due {
+				calls := []string{fits, "stopped end"}
+				if i%20 == 0 {
+					calls = []string{lacks}
+				}
+				for _, call := range calls {
+					s, err := b.worker(w, call)
+					var took time.Duration
+					if err == nil {
+						took, err = s.once(null)
+					}
+					mu.Lock()
+					if all[call] == nil {
+						all[call] = &series{program: hook, call: call}
+					}
+					all[call].took = append(all[call].took, took)
+					failed = errors.Join(failed, err)
+					mu.Unlock()
+					if err != nil {
+						return
+					}
+				}
+			}
+		}()
+	}
+	done.Wait()
+	if failed != nil {
+		return failed
+	}
+	fmt.Printf("\n%v with %d holders, %d starts in flight, %d at a time:\n\n%-30s %8s %9s %9s %9s %9s\n",
+		length, holders, starting, workers, "call", "calls/s", "median ms", "90 % ms", "99 % ms", "most ms")
+	for _, call := range []string{fits, lacks, "stopped end"} {
+		s := all[call]
+		if s == nil {
+			return fmt.Errorf("there was no call %q", call)
+		}
+		fmt.Printf("%-30s %8.1f %9.2f %9.2f %9.2f %9.2f\n", call, float64(len(s.took))/length.Seconds(), s.median(), s.quantile(0.9), s.quantile(0.99), s.quantile(1))
+	}
+	after, err := inLedger()
+	if err != nil {
+		return err
+	}
+	if !slices.Equal(before, after) {
+		return fmt.Errorf("the ledger had %d starts before and has %d: %q", len(before), len(after), after)
+	}
+	left, err := os.ReadDir(filepath.Dir(ledgerFile))
+	if err != nil || len(left) != 1 {
+		return fmt.Errorf("%s has %d files: %w", filepath.Dir(ledgerFile), len(left), err)
+	}
+	return nil
+}
+
+// joinMounts gives this goroutine a thread of its own with the bench's mounts.
+func joinMounts(mounts *os.File) error {
+	runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
+	if err := unix.Unshare(unix.CLONE_FS); err != nil {
+		return os.NewSyscallError("unshare", err)
+	}
+	return os.NewSyscallError("setns", unix.Setns(int(mounts.Fd()), unix.CLONE_NEWNS))
+}
+
+// worker is a call about a domain of a worker's own.
+func (b *bench) worker(w int, call string) (*series, error) {
+	s := b.series(hook, call, 0)
+	if call == lacks {
+		s.exit = 1
+	}
+	name := fmt.Sprintf("worker-%d", w)
+	s.args[0] = name
+	if call == "stopped end" {
+		s.stdin = os.DevNull
+		return s, nil
+	}
+	file := b.domain(fmt.Sprintf("%s %d", call, w))
+	if _, err := os.Stat(file); err != nil {
+		text, err := os.ReadFile(s.stdin)
+		if err != nil {
+			return nil, err
+		}
+		own := strings.NewReplacer("instance-00000006", name, "6d0f1a52-4a5e", fmt.Sprintf("6d0f1a52-%04x", w)).Replace(string(text))
+		if err := os.WriteFile(file, []byte(own), 0o600); err != nil {
+			return nil, err
+		}
+	}
+	s.stdin = file
+	return s, nil
+}
+
+// grow prints how the cost of a start grows with what a host and a domain have,
+// each as a ratio to the same start on the quiet host.
+func (b *bench) grow(ctx context.Context, rounds, crowd int) error {
+	type row struct {
+		what string
+		all  []*series
+	}
+	var rows []row
+	take := func(what string, change func(*series) error) error {
+		r := row{what, []*series{b.series(hook, fits, 0), b.series(hook, lacks, 1)}}
+		for _, s := range r.all {
+			if change != nil {
+				if err := change(s); err != nil {
+					return err
+				}
+			}
+		}
+		rows = append(rows, r)
+		return measure(ctx, r.all, rounds)
+	}
+	if err := take("quiet", nil); err != nil {
+		return err
+	}
+	for _, kib := range []int{100, 1000} {
+		padded := func(s *series) error {
+			text, err := os.ReadFile(s.stdin)
+			if err != nil {
+				return err
+			}
+			s.stdin = b.domain(fmt.Sprintf("%s %d KiB", s.call, kib))
+			pad := "<metadata>" + strings.Repeat("<pad xmlns='urn:pad' of='metadata'/>", kib*1024/36)
+			return os.WriteFile(s.stdin, []byte(strings.Replace(string(text), "<metadata>", pad, 1)), 0o600)
+		}
+		if err := take(fmt.Sprintf("%d KiB of metadata", kib), padded); err != nil {
+			return err
+		}
+	}
+	end, err := populate()
+	defer end()
+	if err != nil {
+		return err
+	}
+	if err := take(fmt.Sprintf("%d holders, %d in flight", holders, starting), nil); err != nil {
+		return err
+	}
+	if err := os.Remove(ledgerFile); err != nil {
+		return err
+	}
+	if err := take(fmt.Sprintf("%d holders", holders), nil); err != nil {
+		return err
+	}
+	disperse, err := gather(crowd)
+	if err != nil {
+		return err
+	}
+	defer disperse()
+	if err := take(fmt.Sprintf("%d holders, %d processes", holders, crowd), nil); err != nil {
+		return err
+	}
+	fmt.Printf("\n%-30s %12s %12s   as ratios to the quiet host\n", "what a start costs", "accepted", "refused")
+	for _, r := range rows {
+		fmt.Printf("%-30s %12.2f %12.2f\n", r.what, r.all[0].median()/rows[0].all[0].median(), r.all[1].median()/rows[0].all[1].median())
+	}
+	return nil
+}
