@@ -16,9 +16,9 @@ import (
 	"hugeguard/sysfs"
 )
 
-// ledgerDir holds the ledger of the starts in flight, below the root. Its lock
+// LedgerDir holds the ledger of the starts in flight, below the root. Its lock
 // is what may change the ledger.
-const ledgerDir = "run/hugeguard"
+const LedgerDir = "run/hugeguard"
 
 const (
 	ledgerName = "claims.json"
@@ -44,7 +44,7 @@ type ledgerFile struct {
 // openLedger locks the ledger, within patience, and reads it. One that makes no
 // sense is an empty one, and told as unread.
 func openLedger(root sysfs.FS, patience time.Duration) (l *ledgerFile, unread, err error) {
-	path := root.Path(ledgerDir)
+	path := root.Path(LedgerDir)
 	if err := unix.Mkdir(path, 0o700); err != nil && err != unix.EEXIST {
 		return nil, nil, &fs.PathError{Op: "mkdir", Path: path, Err: err}
 	}
@@ -193,7 +193,7 @@ func readLedger(root sysfs.FS) (claims.Ledger, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return claims.Ledger{}, err
 	}
-	text, err := root.ReadFile(ledgerDir+"/"+ledgerName, claims.Limit)
+	text, err := root.ReadFile(LedgerDir+"/"+ledgerName, claims.Limit)
 	if errors.Is(err, fs.ErrNotExist) {
 		return claims.New(boot), nil
 	}
@@ -202,7 +202,7 @@ func readLedger(root sysfs.FS) (claims.Ledger, error) {
 	}
 	l, err := claims.Parse(text, boot)
 	if err != nil {
-		err = fmt.Errorf("%s: %w", root.Path(ledgerDir+"/"+ledgerName), err)
+		err = fmt.Errorf("%s: %w", root.Path(LedgerDir+"/"+ledgerName), err)
 	}
 	return l, err
 }
@@ -262,7 +262,7 @@ func (c *call) keepLedger(l *ledgerFile, v guard.Verdict, changed bool) {
 // ended ends the claim of the domain whose start is over. Without any there is
 // nothing to do, which is seen without a lock.
 func (c *call) ended() {
-	if !c.privileged || !c.fs.Exists(ledgerDir+"/"+ledgerName) {
+	if !c.privileged || !c.fs.Exists(LedgerDir+"/"+ledgerName) {
 		return
 	}
 	defer func() {

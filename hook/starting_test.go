@@ -41,7 +41,7 @@ func (f *fixture) over(name string) {
 // claimed returns the names in the ledger.
 func (f *fixture) claimed(t *testing.T) (names []string) {
 	t.Helper()
-	text, err := os.ReadFile(f.host.Path(ledgerDir + "/" + ledgerName))
+	text, err := os.ReadFile(f.host.Path(LedgerDir + "/" + ledgerName))
 	if os.IsNotExist(err) {
 		return nil
 	}
@@ -127,11 +127,11 @@ func TestStartsInFlight(t *testing.T) {
 		if got := fmt.Sprint(f.claimed(t)); got != "[a b]" {
 			t.Errorf("the ledger has %s", got)
 		}
-		info, err := os.Stat(f.host.Path(ledgerDir + "/" + ledgerName))
+		info, err := os.Stat(f.host.Path(LedgerDir + "/" + ledgerName))
 		if err != nil || info.Mode().Perm() != 0o600 {
 			t.Errorf("%v, %v", info, err)
 		}
-		if info, err := os.Stat(f.host.Path(ledgerDir)); err != nil || info.Mode().Perm() != 0o700 {
+		if info, err := os.Stat(f.host.Path(LedgerDir)); err != nil || info.Mode().Perm() != 0o700 {
 			t.Errorf("%v, %v", info, err)
 		}
 	})
@@ -148,7 +148,7 @@ func TestStartsInFlight(t *testing.T) {
 		f.over("a")
 		f.over("b")
 		f.over("nobody")
-		if entries, err := os.ReadDir(f.host.Path(ledgerDir)); err != nil || len(entries) > 0 || len(f.entries) > 0 {
+		if entries, err := os.ReadDir(f.host.Path(LedgerDir)); err != nil || len(entries) > 0 || len(f.entries) > 0 {
 			t.Errorf("%v, %v, %v", entries, err, f.entries)
 		}
 	})
@@ -291,7 +291,7 @@ func TestStartsInFlight(t *testing.T) {
 // TestLedgerTrouble: whatever becomes of the ledger, the start is judged
 // without it and goes on with one warning.
 func TestLedgerTrouble(t *testing.T) {
-	const ledger = ledgerDir + "/" + ledgerName
+	const ledger = LedgerDir + "/" + ledgerName
 	must := func(t *testing.T, err error) {
 		t.Helper()
 		if err != nil {
@@ -322,17 +322,17 @@ func TestLedgerTrouble(t *testing.T) {
 			must(t, syscall.Mkfifo(f.host.Path(ledger), 0o600))
 		},
 		"a directory that is a link": func(t *testing.T, f *fixture) {
-			must(t, os.Rename(f.host.Path(ledgerDir), f.host.Path("elsewhere")))
-			must(t, os.Symlink(f.host.Path("elsewhere"), f.host.Path(ledgerDir)))
+			must(t, os.Rename(f.host.Path(LedgerDir), f.host.Path("elsewhere")))
+			must(t, os.Symlink(f.host.Path("elsewhere"), f.host.Path(LedgerDir)))
 		},
 		"a directory that is a file": func(t *testing.T, f *fixture) {
-			f.host.Remove(ledgerDir)
-			f.host.Write(ledgerDir, "")
+			f.host.Remove(LedgerDir)
+			f.host.Write(LedgerDir, "")
 		},
-		"a directory that others can write to": func(t *testing.T, f *fixture) { must(t, os.Chmod(f.host.Path(ledgerDir), 0o777)) },
+		"a directory that others can write to": func(t *testing.T, f *fixture) { must(t, os.Chmod(f.host.Path(LedgerDir), 0o777)) },
 		"no directory":                         func(t *testing.T, f *fixture) { f.host.Remove("run") },
 		"a lock that is never given back": func(t *testing.T, f *fixture) {
-			dir, err := unix.Open(f.host.Path(ledgerDir), unix.O_RDONLY|unix.O_DIRECTORY, 0)
+			dir, err := unix.Open(f.host.Path(LedgerDir), unix.O_RDONLY|unix.O_DIRECTORY, 0)
 			must(t, err)
 			must(t, unix.Flock(dir, unix.LOCK_EX))
 			t.Cleanup(func() { unix.Close(dir) })

@@ -16,6 +16,8 @@ import (
 	"slices"
 	"syscall"
 	"time"
+
+	"hugeguard/hook"
 )
 
 // ErrNotTold is in the error of an Install that put the hook in place but could not make the
@@ -365,6 +367,14 @@ func (j *job) planUninstall(ctx context.Context, s scene) ([]step, error) {
 				return nil
 			})
 		}
+	}
+
+	claims, err := j.file(hook.LedgerDir)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Lstat(claims); err == nil {
+		add("remove "+claims, func() error { return os.RemoveAll(claims) })
 	}
 
 	// The record goes after what it lists.

@@ -468,3 +468,29 @@ func TestOtherMachine(t *testing.T) {
 		t.Errorf("another machine's: %v", err)
 	}
 }
+
+// TestUninstallForgetsStarts: the ledger of the starts in flight goes with the hook that kept it.
+func TestUninstallForgetsStarts(t *testing.T) {
+	v1, _ := programs(t)
+	tr := makeSite(t, sites["no hook"])
+	if err := os.MkdirAll(tr.root+"/run", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	pristine := list(t, tr)
+	o := Options{Root: tr.root, Hook: v1, Out: io.Discard}
+	if err := Install(context.Background(), o); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(tr.root+"/run/hugeguard", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(tr.root+"/run/hugeguard/claims.json", []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := Uninstall(context.Background(), o); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(pristine, list(t, tr)); diff != "" {
+		t.Errorf("the uninstall left something (-before +after):\n%s", diff)
+	}
+}
