@@ -22,6 +22,11 @@ func (b *box) prove(o options) error {
 	if err := b.truthTable(&c, o); err != nil {
 		return err
 	}
+	if o.only == nil || o.only.MatchString("starting") {
+		if err := b.again(func() error { return b.starting(&c) }); err != nil {
+			return fmt.Errorf("starting: %w", err)
+		}
+	}
 	if len(c.failed) > 0 {
 		return fmt.Errorf("%d of %d checks failed:\n  %s", len(c.failed), c.done, strings.Join(c.failed, "\n  "))
 	}
