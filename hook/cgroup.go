@@ -21,8 +21,9 @@ const machined = "usr/share/dbus-1/system-services/org.freedesktop.machine1.serv
 //
 // With systemd-machined it is the partition's slice (virCgroupNewMachineSystemd),
 // otherwise a directory of the partition's name (virCgroupNewMachineManual).
-// Where both can be, both are returned.
-func cgroups(fs sysfs.FS, mounts sysfs.CgroupMounts, partition string, sizes []uint64) ([]guard.Cgroup, error) {
+// Where both can be, both are returned; and where libvirt may use no controller
+// at all, that of its daemon, which runs the hook.
+func cgroups(fs sysfs.FS, mounts sysfs.CgroupMounts, partition string, ungoverned bool, sizes []uint64) ([]guard.Cgroup, error) {
 	top := mounts.Cpuset
 	if top == "" {
 		top = mounts.Unified
@@ -37,6 +38,17 @@ func cgroups(fs sysfs.FS, mounts sysfs.CgroupMounts, partition string, sizes []u
 	places := []string{slice, dir}
 	if fs.Exists(machined) && fs.Exists(path.Join(top, slice)) {
 		places = places[:1]
+	}
+	if ungoverned {
+		controller := "" // version 2 names none
+		if mounts.Cpuset != "" {
+			controller = "cpuset"
+		}
+		own, err := fs.OwnCgroup(controller)
+		if err != nil {
+			return nil, err
+		}
+		places = append(places, own)
 	}
 	var all []guard.Cgroup
 	for _, place := range places {

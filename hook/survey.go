@@ -54,10 +54,12 @@ func survey(fs sysfs.FS, partition string, wanted func(guard.Host) []uint64) (gu
 	for _, m := range mounts.Hugetlb {
 		host.Mounts = append(host.Mounts, guard.Mount{Path: m.Path, PageKiB: cmp.Or(m.PageKiB, host.DefaultPageKiB), Minimum: m.Minimum})
 	}
-	if conf, certain, err := readQEMUConf(fs); err == nil && certain && conf.mounts != nil {
-		if chosen, ok := configuredMounts(conf.mounts, host.Mounts); ok {
+	ungoverned := false
+	if conf, certain, err := readQEMUConf(fs); err == nil && certain {
+		if chosen, ok := configuredMounts(conf.mounts, host.Mounts); ok && conf.mounts != nil {
 			host.Mounts, host.Configured = chosen, true
 		}
+		ungoverned = conf.controllers != nil && len(conf.controllers) == 0
 	}
 	sizes := wanted(host)
 	for i, m := range host.Mounts {
@@ -65,7 +67,7 @@ func survey(fs sysfs.FS, partition string, wanted func(guard.Host) []uint64) (gu
 			host.Mounts[i].Limit = mountLimit(fs, m, mounts.Hugetlb)
 		}
 	}
-	if host.Cgroups, err = cgroups(fs, mounts.Cgroup, partition, sizes); err != nil {
+	if host.Cgroups, err = cgroups(fs, mounts.Cgroup, partition, ungoverned, sizes); err != nil {
 		return host, err
 	}
 	for _, kib := range sizes {

@@ -138,8 +138,8 @@ func hugetlbName(kib uint64) string {
 }
 
 // OwnCgroup returns the control group of this process in the version 1
-// hierarchy that has a controller, as a path below the hierarchy's mount; "/"
-// where /proc/self/cgroup does not say.
+// hierarchy that has a controller, or in that of version 2 for "", as a path
+// below the hierarchy's mount; "/" where /proc/self/cgroup does not say.
 func (f FS) OwnCgroup(controller string) (string, error) {
 	text, err := f.ReadFile("proc/self/cgroup", tableLimit)
 	if errors.Is(err, fs.ErrNotExist) {
