@@ -79,6 +79,8 @@ numabox-kernel:
 # Ratios against an empty Go program and the same check in bash and python3. Needs root, for a pool of huge pages.
 bench:
 	$(GO) run ./testdata/bench
+	$(GO) run ./testdata/bench -growth
+	$(GO) run ./testdata/bench -load 1m
 
 # Every fuzz target for FUZZTIME.
 FUZZTIME ?= 30s
