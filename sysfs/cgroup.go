@@ -69,6 +69,15 @@ func (f FS) CpusetNodes(dir, file string) (nodes []int, ok bool, err error) {
 	return nodes, err == nil, err
 }
 
+// CpusetCPUs reads a list of CPUs such as cpuset.cpus in the same way.
+func (f FS) CpusetCPUs(dir, file string) (cpus []int, ok bool, err error) {
+	cpus, err = f.readCPUs(strings.TrimPrefix(dir, "/") + "/" + file)
+	if noCgroup(err) {
+		return nil, false, nil
+	}
+	return cpus, err == nil, err
+}
+
 // noCgroup says that a control group is not there: it lacks the controller, or
 // it was removed just now.
 func noCgroup(err error) bool {

@@ -93,7 +93,7 @@ func FuzzNumbers(f *testing.F) {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		if list, err := parseList(text); err == nil {
+		if list, err := parseList(text, maxNode); err == nil {
 			for i, n := range list {
 				if n < 0 || n > maxNode || i > 0 && list[i-1] >= n {
 					t.Errorf("%q is read as %v", text, list)

@@ -41,6 +41,11 @@ func TestKernels(t *testing.T) {
 				t.Fatal(err)
 			}
 			check(t, "nodes", nodes, want.nodes)
+			for _, n := range nodes {
+				if cpus, ok, err := fs.CPUs(n.ID); err != nil || ok && len(cpus) > 0 != n.HasCPU {
+					t.Errorf("node %d has CPUs %v: %v", n.ID, cpus, err)
+				}
+			}
 			sizes, err := fs.PageSizes()
 			if err != nil {
 				t.Fatal(err)

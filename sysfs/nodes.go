@@ -13,8 +13,11 @@ import (
 const nodeDir = "sys/devices/system/node"
 
 // maxNode bounds a node's number: the kernel's CONFIG_NODES_SHIFT is 10 at
-// the most.
-const maxNode = 1023
+// the most. maxCPU bounds a CPU's: CONFIG_NR_CPUS is 8192 at the most.
+const (
+	maxNode = 1023
+	maxCPU  = 8191
+)
 
 // Node is one online NUMA node.
 type Node struct {
@@ -54,6 +57,16 @@ func (f FS) Nodes() ([]Node, error) {
 	return nodes, nil
 }
 
+// CPUs returns the online CPUs of a node, from nodeN/cpulist; ok is false where
+// the tree does not say, as without NUMA.
+func (f FS) CPUs(node int) (cpus []int, ok bool, err error) {
+	cpus, err = f.readCPUs(fmt.Sprintf("%s/node%d/cpulist", nodeDir, node))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, false, nil
+	}
+	return cpus, err == nil, err
+}
+
 // Distances returns how far each online node is from node (10 is itself), in
 // the order of [FS.Nodes], from nodeN/distance.
 func (f FS) Distances(node int) ([]int, error) {
@@ -87,21 +100,32 @@ func parseDistances(text string) ([]int, error) {
 	return distances, nil
 }
 
+// readList reads a list of nodes.
 func (f FS) readList(name string) ([]int, error) {
-	text, err := f.ReadFile(name, counterLimit)
+	return f.readNumbers(name, counterLimit, "nodes", maxNode)
+}
+
+// readCPUs reads a list of CPUs.
+func (f FS) readCPUs(name string) ([]int, error) {
+	return f.readNumbers(name, tableLimit, "CPUs", maxCPU)
+}
+
+func (f FS) readNumbers(name string, limit int, of string, most uint64) ([]int, error) {
+	text, err := f.ReadFile(name, limit)
 	if err != nil {
 		return nil, err
 	}
-	list, err := parseList(string(text))
+	list, err := parseList(string(text), most)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", f.Path(name), err)
+		return nil, fmt.Errorf("%s: %w of %s", f.Path(name), err, of)
 	}
 	return list, nil
 }
 
 // parseList reads the kernel's list format ("0-1,8"), which
-// Documentation/admin-guide/cputopology.rst describes, into ascending numbers.
-func parseList(text string) ([]int, error) {
+// Documentation/admin-guide/cputopology.rst describes, into ascending numbers
+// up to most.
+func parseList(text string, most uint64) ([]int, error) {
 	text = strings.TrimSpace(text)
 	if text == "" {
 		return nil, nil
@@ -114,8 +138,8 @@ func parseList(text string) ([]int, error) {
 		}
 		low, errLow := strconv.ParseUint(first, 10, 32)
 		high, errHigh := strconv.ParseUint(last, 10, 32)
-		if errLow != nil || errHigh != nil || high < low || high > maxNode {
-			return nil, fmt.Errorf("%s is not a list of nodes", quote(text))
+		if errLow != nil || errHigh != nil || high < low || high > most {
+			return nil, fmt.Errorf("%s is not a list", quote(text))
 		}
 		for n := low; n <= high; n++ {
 			list = append(list, int(n))

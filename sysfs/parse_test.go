@@ -12,12 +12,12 @@ func TestParseList(t *testing.T) {
 		"0,8-9,252\n": {0, 8, 9, 252},
 		"\n":          nil,
 	} {
-		if got, err := parseList(text); err != nil || !reflect.DeepEqual(got, want) {
+		if got, err := parseList(text, maxNode); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%q: %v, %v, want %v", text, got, err, want)
 		}
 	}
 	for _, text := range []string{"a", "1-", "-1", "3-1", "0,,1", "1024", "0-99999999999"} {
-		if got, err := parseList(text); err == nil {
+		if got, err := parseList(text, maxNode); err == nil {
 			t.Errorf("%q is taken for %v", text, got)
 		}
 	}

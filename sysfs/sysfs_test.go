@@ -153,6 +153,41 @@ func TestAbsentIsNotZero(t *testing.T) {
 	}
 }
 
+// TestCPUs reads the CPUs of nodes, and of control groups.
+func TestCPUs(t *testing.T) {
+	h := sysfstest.Copy(t, incident)
+	if cpus, _, err := h.FS().CPUs(1); err != nil || !cmp.Equal(cpus, []int{2, 3}) {
+		t.Errorf("%v, %v", cpus, err)
+	}
+	h.Remove("sys/devices/system/node/node0/cpulist")
+	if cpus, ok, err := h.FS().CPUs(0); ok || err != nil {
+		t.Errorf("CPUs out of nothing: %v, %v", cpus, err)
+	}
+	const node, group = "sys/devices/system/node/node1/cpulist", "sys/fs/cgroup/machine.slice/cpuset.cpus.effective"
+	many := strings.Repeat("8191,", 1000) + "4,5" // more than a page of the kernel's
+	for text, want := range map[string][]int{"1,3\n": {1, 3}, "\n": nil, "1022-1025\n": {1022, 1023, 1024, 1025}, many: {4, 5, 8191}} {
+		h.Write(node, text)
+		h.Write(group, text)
+		cpus, ok, err := h.FS().CPUs(1)
+		if !ok || err != nil {
+			t.Error(ok, err)
+		}
+		check(t, "CPUs", cpus, want)
+		if cpus, ok, err = h.FS().CpusetCPUs("/sys/fs/cgroup/machine.slice", "cpuset.cpus.effective"); !ok || err != nil {
+			t.Error(ok, err)
+		}
+		check(t, "CPUs of a group", cpus, want)
+	}
+	h.Write(node, "8192")
+	if _, _, err := h.FS().CPUs(1); err == nil || !strings.Contains(err.Error(), node+`: "8192" is not a list of CPUs`) {
+		t.Error(err)
+	}
+	h.Remove("sys/fs/cgroup")
+	if cpus, ok, err := h.FS().CpusetCPUs("/sys/fs/cgroup", "cpuset.cpus.effective"); ok || err != nil {
+		t.Errorf("CPUs of no group: %v, %v", cpus, err)
+	}
+}
+
 // TestErrors: each names the file and what it holds, and unwraps.
 func TestErrors(t *testing.T) {
 	const counter = "sys/devices/system/node/node0/hugepages/hugepages-2048kB/free_hugepages"
