@@ -153,6 +153,9 @@ func TestEveryCauseHasItsMend(t *testing.T) {
 			"domain: give ram-node0 pages of 2 MiB or 1 GiB (memoryBacking/hugepages, in a flavor hw:mem_page_size)", ""},
 		{"no memory there", bound, noMemory, CauseBindingImpossible, "domain: bind ram-node0 to node 1", ""},
 		{"no CPU there", bound, noCPU, CauseBindingImpossible, "domain: bind ram-node0 to node 1", ""},
+		{"kept from the CPUs there", bound, below(twoCPUs(64, 64), runningOn(3)).serving(9_000_000, 7_002_022), CauseBindingImpossible, "domain: bind ram-node0 to node 1", ""},
+		{"pinned elsewhere", parse(t, pinnedXML("<vcpu cpuset='0'>1</vcpu>")), twoCPUs(64, 64).serving(9_000_000, 7_002_022).usingCpuset(true), CauseBindingImpossible,
+			"domain: pin the emulator to CPUs of node 1, too (cputune/emulatorpin)", ""},
 	} {
 		v := Judge(test.demand, test.host)
 		var mend []string

@@ -41,8 +41,10 @@ type Backend struct {
 	// Threads are the nodes whose CPUs QEMU is to prepare restrictive memory
 	// from (qemuBuildThreadContextProps); nil otherwise.
 	Threads NodeSet `json:"-"`
-	// Pinned says that QEMU's own threads are pinned to certain CPUs.
-	Pinned bool `json:"-"`
+	// Pinned says that QEMU's own threads are pinned to certain CPUs, PinnedTo
+	// to which; nil where numad will choose them.
+	Pinned   bool   `json:"-"`
+	PinnedTo CPUSet `json:"-"`
 	// ExactBytes is the size in bytes as the XML has it, which is what counts
 	// at a restore or an incoming migration.
 	ExactBytes uint64 `json:"-"`

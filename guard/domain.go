@@ -42,8 +42,10 @@ type domainXML struct {
 		Placement string `xml:"placement,attr"`
 		CPUSet    string `xml:"cpuset,attr"`
 	} `xml:"vcpu"`
-	Partition   string    `xml:"resource>partition"`
-	EmulatorPin *struct{} `xml:"cputune>emulatorpin"`
+	Partition   string `xml:"resource>partition"`
+	EmulatorPin *struct {
+		CPUSet string `xml:"cpuset,attr"`
+	} `xml:"cputune>emulatorpin"`
 	VCPUPin     *struct{} `xml:"cputune>vcpupin"`
 	IOThreadPin *struct{} `xml:"cputune>iothreadpin"`
 	NUMATune    struct {
@@ -303,15 +305,23 @@ func (b *builder) bind(backend *Backend, cell int, own NodeSet, ownFrom string) 
 		backend.Policy, backend.Strength = PolicyBind, Hard
 	}
 	backend.HostNodes = nodes
-	backend.Pinned = b.pinned()
+	backend.Pinned, backend.PinnedTo = b.pinned()
 }
 
-// pinned says whether QEMU's own threads are pinned to certain CPUs: by the
-// domain, or by numad, which places them too where it places the memory and
-// nothing else is pinned (virDomainDefTunablesParse).
-func (b *builder) pinned() bool {
-	return b.EmulatorPin != nil || b.VCPU.CPUSet != "" || b.VCPU.Placement == "auto" ||
-		b.memory != nil && b.memory.auto && b.VCPUPin == nil && b.IOThreadPin == nil
+// pinned says whether QEMU's own threads are pinned to certain CPUs, and to
+// which (qemuProcessSetupPid): by the domain, or by numad, which places them too
+// where it places the memory and nothing else is pinned
+// (virDomainDefTunablesParse).
+func (b *builder) pinned() (is bool, to CPUSet) {
+	switch {
+	case b.EmulatorPin != nil:
+		return true, parseCPUSet(b.EmulatorPin.CPUSet)
+	case b.VCPU.Placement == "auto":
+		return true, nil
+	case b.VCPU.CPUSet != "":
+		return true, parseCPUSet(b.VCPU.CPUSet)
+	}
+	return b.memory != nil && b.memory.auto && b.VCPUPin == nil && b.IOThreadPin == nil, nil
 }
 
 // guestCell is one cpu/numa/cell.

@@ -46,6 +46,7 @@ type Node struct {
 	ID        int
 	HasMemory bool
 	HasCPU    bool
+	CPUs      CPUSet      // that are online and belong to it; nil where nobody looked
 	Distances map[int]int // to other nodes, 10 is itself; nil where nobody looked
 }
 
@@ -66,7 +67,10 @@ type Cgroup struct {
 	// NodesFile is where that is written.
 	Nodes     NodeSet
 	NodesFile string
-	// Legacy says that Nodes are those of a version 1 hierarchy. There QEMU is
+	// CPUs and CPUsFile are the same of the CPUs that its threads may run on.
+	CPUs     CPUSet
+	CPUsFile string
+	// Legacy says that Nodes and CPUs are those of a version 1 hierarchy. There QEMU is
 	// in that group only where libvirt may use the cpuset controller, and what
 	// libvirt writes to the domain's own must be among them. In version 2 it
 	// always is, and a domain's cpuset that has none of them does not count.
@@ -237,9 +241,32 @@ func (h Host) inherited(r rules) NodeSet {
 	return all
 }
 
-// hasCPU says whether a CPU belongs to any of the nodes.
-func (h Host) hasCPU(nodes NodeSet) bool {
-	return slices.ContainsFunc(h.Nodes, func(n Node) bool { return n.HasCPU && nodes.Has(n.ID) })
+// inheritedCPUs returns the CPUs that QEMU may run on before libvirt confines
+// it to fewer; nil for all.
+func (h Host) inheritedCPUs(r rules) CPUSet {
+	c := h.cgroup()
+	if c.Legacy && !r.cpuset {
+		return nil
+	}
+	return c.CPUs
+}
+
+// hasCPU says whether one of the CPUs may belong to any of the nodes.
+func (h Host) hasCPU(nodes NodeSet, cpus CPUSet) bool {
+	return slices.ContainsFunc(h.Nodes, func(n Node) bool {
+		return n.HasCPU && nodes.Has(n.ID) && (n.CPUs == nil || cpus == nil || len(n.CPUs.and(cpus)) > 0)
+	})
+}
+
+// nodesOf returns the nodes that have some of the CPUs for certain.
+func (h Host) nodesOf(cpus CPUSet) NodeSet {
+	nodes := NodeSet{}
+	for _, n := range h.Nodes {
+		if cpus != nil && n.CPUs != nil && len(n.CPUs.and(cpus)) > 0 {
+			nodes = append(nodes, n.ID)
+		}
+	}
+	return nodes
 }
 
 // minus is a - b, or 0 where b is larger.

@@ -245,11 +245,14 @@ func (l launch) rulesThatMatter(host Host) rules {
 		union:       !slices.Equal(l.cpuset.Nodes, l.cpuset.Union),
 		parallel:    len(l.backends) > 1,
 	}
-	for _, n := range host.Nodes {
-		m.threads = m.threads || !n.HasCPU
-	}
-	m.restrictiveThreads = m.threads
+	inherited := host.inheritedCPUs(rules{cpuset: true})
 	for _, b := range l.backends {
+		for _, n := range host.Nodes {
+			if !host.hasCPU(NodeSet{n.ID}, inherited.and(b.PinnedTo)) {
+				m.threads, m.restrictiveThreads = true, true
+				m.cpuset = m.cpuset || b.PinnedTo != nil
+			}
+		}
 		page := b.PageKiB * 1024
 		m.exactFiles = m.exactFiles || b.Bytes%page != 0 || b.ExactBytes%page != 0
 	}

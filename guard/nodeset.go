@@ -107,6 +107,39 @@ func (s NodeSet) String() string {
 	return b.String()
 }
 
+// CPUSet is a set of CPU numbers, ascending. nil is all of them, or one of which
+// nothing is known.
+type CPUSet []int
+
+// parseCPUSet reads libvirt's CPU sets, whose syntax is that of its nodesets;
+// nil for what is none.
+func parseCPUSet(text string) CPUSet {
+	set, ok := parseNodeSet(text)
+	if !ok {
+		return nil
+	}
+	return CPUSet(set)
+}
+
+// and returns the CPUs that are in both sets.
+func (s CPUSet) and(t CPUSet) CPUSet {
+	switch {
+	case s == nil:
+		return t
+	case t == nil:
+		return s
+	}
+	return CPUSet(NodeSet(s).And(NodeSet(t)))
+}
+
+// in prints the set as words: "CPU 0", "CPUs 0-1", cut where it is long.
+func (s CPUSet) in() string {
+	if len(s) == 1 {
+		return "CPU " + NodeSet(s).String()
+	}
+	return "CPUs " + Printable(NodeSet(s).String(), 60)
+}
+
 // in prints the set as words: "node 0", "nodes 0-1".
 func (s NodeSet) in() string {
 	if len(s) == 1 {

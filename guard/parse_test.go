@@ -94,3 +94,30 @@ func FuzzParseDomain(f *testing.F) {
 		}
 	})
 }
+
+// TestPinned has what QEMU's own threads are pinned to (qemuProcessSetupPid).
+func TestPinned(t *testing.T) {
+	const auto = "<numatune><memory mode='strict' placement='auto'/></numatune>"
+	for _, test := range []struct {
+		pinning string
+		is      bool
+		to      CPUSet
+	}{
+		{"", false, nil},
+		{"<vcpu>2</vcpu>", false, nil},
+		{"<vcpu cpuset='1-3,^2'>2</vcpu>", true, CPUSet{1, 3}},
+		{"<vcpu cpuset='1'>2</vcpu><cputune><emulatorpin cpuset='4-5'/></cputune>", true, CPUSet{4, 5}},
+		{"<vcpu placement='auto'>2</vcpu><cputune><emulatorpin cpuset='4'/></cputune>", true, CPUSet{4}},
+		{"<vcpu placement='auto' cpuset='1'>2</vcpu>", true, nil}, // libvirt ignores the set
+		{"<vcpu placement='static'>2</vcpu>" + auto, true, nil},
+		{"<vcpu cpuset='1'>2</vcpu>" + auto, true, CPUSet{1}},
+		{"<cputune><vcpupin vcpu='0' cpuset='1'/></cputune>" + auto, false, nil},
+		{"<cputune><vcpupin vcpu='0' cpuset='1'/></cputune>", false, nil},
+		{"<cputune><emulatorpin cpuset='none'/></cputune>", true, nil},
+	} {
+		d := parse(t, `<domain><memory unit='MiB'>20</memory><memoryBacking>`+twoMiB+`</memoryBacking>`+test.pinning+`</domain>`)
+		if b := d.Backends[0]; b.Pinned != test.is || !slices.Equal(b.PinnedTo, test.to) {
+			t.Errorf("%s: %v, %v", test.pinning, b.Pinned, b.PinnedTo)
+		}
+	}
+}

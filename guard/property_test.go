@@ -20,6 +20,7 @@ func drawLaunch(t *rapid.T) (Demand, Host) {
 	host := pages(free...)
 	for i := range host.Nodes {
 		host.Nodes[i].HasCPU = i == 0 || rapid.IntRange(0, 5).Draw(t, "cpu") > 0
+		host.Nodes[i].CPUs = CPUSet{i}
 	}
 	host = host.pooled(func(p *SizePool) {
 		p.Reserved = rapid.SampledFrom([]uint64{0, 0, 3, 9}).Draw(t, "reserved")
@@ -58,7 +59,15 @@ func drawLaunch(t *rapid.T) (Demand, Host) {
 		if l := limit("group"); l != nil {
 			c.Limits = []PageLimit{*l}
 		}
+		if rapid.IntRange(0, 3).Draw(t, "on some CPUs") == 0 {
+			c.CPUs = CPUSet(set("inherited CPUs"))
+		}
 		host.Cgroups = append(host.Cgroups, c)
+	}
+	var pin CPUSet
+	pinned := rapid.IntRange(0, 3).Draw(t, "pinned") == 0
+	if pinned && rapid.Bool().Draw(t, "to known CPUs") {
+		pin = CPUSet(set("pinned to"))
 	}
 	d := Demand{}
 	if rapid.Bool().Draw(t, "cpuset") {
@@ -68,7 +77,7 @@ func drawLaunch(t *rapid.T) (Demand, Host) {
 	d.Cpuset.Restrictive = d.Cpuset.Nodes != nil && rapid.Bool().Draw(t, "restrictive")
 	for i := range rapid.IntRange(1, 3).Draw(t, "backends") {
 		n := rapid.Uint64Range(1, 10).Draw(t, "pages")
-		b := Backend{ID: fmt.Sprintf("ram-node%d", i), PageKiB: 2048, Strength: Soft,
+		b := Backend{ID: fmt.Sprintf("ram-node%d", i), PageKiB: 2048, Strength: Soft, Pinned: pinned, PinnedTo: pin,
 			Policy: rapid.SampledFrom([]Policy{PolicyDefault, PolicyBind, PolicyBind, PolicyPreferred, PolicyInterleave}).Draw(t, "policy")}
 		if rapid.IntRange(0, 3).Draw(t, "gigantic") == 0 {
 			b.PageKiB, n = 1<<20, n/3+1
@@ -127,6 +136,7 @@ func (c cases) add(d Demand, host Host, v Verdict) {
 	of("reservations", host.Pools[0].Reserved > 0)
 	of("limits", host.Mounts[0].Limit != nil)
 	of("cgroups", len(host.Cgroups) > 0)
+	of("pinned", d.Backends[0].PinnedTo != nil)
 }
 
 // check wants each trait of a launch with each of the decisions.
@@ -144,7 +154,7 @@ func (c cases) check(t *testing.T, traits ...string) {
 
 // traits are those of all launches.
 var traits = []string{string(PolicyDefault), string(PolicyBind), string(PolicyPreferred), string(PolicyInterleave),
-	"gigantic", "auto", "restrictive", "dimm", virtioMem, "reservations", "limits", "cgroups"}
+	"gigantic", "auto", "restrictive", "dimm", virtioMem, "reservations", "limits", "cgroups", "pinned"}
 
 // better orders the decisions.
 func better(d Decision) int { return slices.Index([]Decision{Refuse, Warn, Allow}, d) }

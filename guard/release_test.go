@@ -27,6 +27,26 @@ func (h Host) usingCpuset(may bool) Host {
 	return h
 }
 
+// pinnedXML is a guest of ten pages on node 1 with some pinning.
+func pinnedXML(pinning string) string {
+	return `<domain><memory unit='MiB'>20</memory><memoryBacking>` + twoMiB + `</memoryBacking><os><type arch='x86_64'>hvm</type></os>` + pinning +
+		`<numatune><memory mode='strict' nodeset='1'/></numatune></domain>`
+}
+
+// twoCPUs is a host with two CPUs to each node.
+func twoCPUs(free ...uint64) Host {
+	host := pages(free...)
+	for i := range host.Nodes {
+		host.Nodes[i].CPUs = CPUSet{2 * i, 2*i + 1}
+	}
+	return host
+}
+
+// runningOn is a control group whose threads may run on some CPUs.
+func runningOn(cpus ...int) Cgroup {
+	return Cgroup{Path: machineSlice, CPUs: cpus, CPUsFile: machineSlice + "/cpuset.cpus.effective"}
+}
+
 // TestRulesByRelease goes through what differs between releases, measured on
 // Debian 12 (libvirt 9.0.0, QEMU 7.2.22) and Debian 13 (libvirt 11.3.0, QEMU
 // 10.0.13) and read in the sources between them.
@@ -37,6 +57,13 @@ func TestRulesByRelease(t *testing.T) {
 	overlapping := guest(t, "", cell{100, "strict:0"}, cell{90, "strict:0-1"})
 	pinned := parse(t, `<domain><memory unit='MiB'>20</memory><vcpu placement='static' cpuset='0'>1</vcpu><memoryBacking>`+twoMiB+`</memoryBacking>
 		<numatune><memory mode='strict' nodeset='1'/></numatune></domain>`)
+	elsewhere := parse(t, pinnedXML("<cputune><emulatorpin cpuset='0-1'/></cputune>"))
+	both := parse(t, pinnedXML("<cputune><emulatorpin cpuset='1-2'/></cputune>"))
+	byCPUs := parse(t, pinnedXML("<vcpu placement='static' cpuset='0-3,^2,^3'>1</vcpu>"))
+	byNumad := parse(t, pinnedXML("<vcpu placement='auto' cpuset='0'>1</vcpu>"))
+	soft := parse(t, strings.Replace(pinnedXML("<cputune><emulatorpin cpuset='0'/></cputune>"), "'strict'", "'preferred'", 1))
+	runningOn1 := legacy()
+	runningOn1.CPUs = CPUSet{0}
 	const debian12, debian13, qemu12, qemu13 Version = 9_000_000, 11_003_000, 7_002_022, 10_000_013
 	for _, test := range []struct {
 		name   string
@@ -93,6 +120,37 @@ func TestRulesByRelease(t *testing.T) {
 		{"restrictive threads, unknown", plain(t, 20, "restrictive:1", twoMiB), noCPU, Warn, "it fails with libvirt 9.2 or later and QEMU 7.2 or later:"},
 		{"threads of a pinned emulator, Debian 12", pinned, noCPU.serving(debian12, qemu12), Refuse, "no CPU"},
 		{"threads of a pinned emulator, Debian 13", pinned, noCPU.serving(debian13, qemu13), Allow, ""},
+
+		// The emulator's cpuset has none of the CPUs that memory is prepared
+		// from: between libvirt 8.10 and 9.2, which looks at what it is pinned to.
+		{"pinned elsewhere, Debian 12", elsewhere, twoCPUs(100, 100).serving(debian12, qemu12).usingCpuset(true), Refuse, "pc.ram cannot be bound to node 1: QEMU is pinned to CPUs 0-1, none of them there, and QEMU prepares memory from the CPUs of its nodes (libvirt 9.0.0 and QEMU 7.2.22, libvirt using the cpuset controller);"},
+		{"pinned elsewhere, Debian 13", elsewhere, twoCPUs(100, 100).serving(debian13, qemu13).usingCpuset(true), Allow, ""},
+		{"pinned elsewhere, without cpuset", elsewhere, twoCPUs(100, 100).serving(debian12, qemu12).usingCpuset(false), Allow, ""},
+		{"pinned elsewhere, cpuset unknown", elsewhere, twoCPUs(100, 100).serving(debian12, qemu12), Warn, "it fails where libvirt may use the cpuset controller:"},
+		{"pinned elsewhere, nothing known", elsewhere, twoCPUs(100, 100), Warn, "it fails with libvirt 8.10 to 9.1 and QEMU 7.2 or later where libvirt may use the cpuset controller:"},
+		{"pinned elsewhere, libvirt unknown", elsewhere, twoCPUs(100, 100).serving(0, qemu12).usingCpuset(true), Warn, "it fails with libvirt 8.10 to 9.1: pc.ram"},
+		{"pinned elsewhere, QEMU unknown", elsewhere, twoCPUs(100, 100).serving(debian12, 0).usingCpuset(true), Warn, "it fails with QEMU 7.2 or later: pc.ram"},
+		{"pinned elsewhere, patched", elsewhere, twoCPUs(100, 100).serving(debian12, qemu12).patched().usingCpuset(true), Warn, "it fails with libvirt 9.0.0 if it lacks what 9.2 changed: pc.ram"},
+		{"pinned elsewhere, patched and older", elsewhere, twoCPUs(100, 100).serving(8_005_000, qemu12).patched().usingCpuset(true), Warn, "it fails with libvirt 8.5.0 if it has what 8.10 changed and lacks what 9.2 did: pc.ram"},
+		{"pinned elsewhere, old libvirt", elsewhere, twoCPUs(100, 100).serving(8_009_000, qemu12).usingCpuset(true), Allow, ""},
+		{"pinned elsewhere, CPUs unknown", elsewhere, pages(100, 100).serving(debian12, qemu12).usingCpuset(true), Allow, ""},
+		{"pinned elsewhere, preferred", soft, twoCPUs(100, 100).serving(debian12, qemu12).usingCpuset(true), Refuse, "QEMU is pinned to CPU 0, none of them there"},
+		{"pinned to CPUs of both nodes", both, twoCPUs(100, 100).serving(debian12, qemu12).usingCpuset(true), Allow, ""},
+		{"pinned as the vCPUs are", byCPUs, twoCPUs(100, 100).serving(debian12, qemu12).usingCpuset(true), Refuse, "pinned to CPUs 0-1"},
+		{"pinned by numad", byNumad, twoCPUs(100, 100).serving(debian12, qemu12).usingCpuset(true), Allow, ""},
+
+		// A control group above that keeps QEMU from the nodes' CPUs does the
+		// same with every later release.
+		{"kept from the CPUs, Debian 12", plain(t, 20, "strict:1", twoMiB), below(twoCPUs(100, 100), runningOn(0, 1)).serving(debian12, qemu12), Refuse, "machine.slice/cpuset.cpus.effective keeps QEMU to CPUs 0-1, none of them there, and QEMU prepares"},
+		{"kept from the CPUs, Debian 13", plain(t, 20, "strict:1", twoMiB), below(twoCPUs(100, 100), runningOn(0, 1)).serving(debian13, qemu13), Refuse, "keeps QEMU to CPUs 0-1"},
+		{"kept from the CPUs, restrictive, Debian 12", plain(t, 20, "restrictive:1", twoMiB), below(twoCPUs(100, 100), runningOn(0, 1)).serving(debian12, qemu12), Allow, ""},
+		{"kept from the CPUs, restrictive, Debian 13", plain(t, 20, "restrictive:1", twoMiB), below(twoCPUs(100, 100), runningOn(0, 1)).serving(debian13, qemu13), Refuse, "keeps QEMU to CPUs 0-1"},
+		{"kept from some CPUs", plain(t, 20, "strict:1", twoMiB), below(twoCPUs(100, 100), runningOn(0, 3)).serving(debian12, qemu12), Allow, ""},
+		{"kept from the CPUs, old QEMU", plain(t, 20, "strict:1", twoMiB), below(twoCPUs(100, 100), runningOn(0)).serving(debian12, 7_001_000), Allow, ""},
+		{"kept from the CPUs, version 1", plain(t, 20, "strict:1", twoMiB), below(twoCPUs(100, 100), runningOn1).serving(debian12, qemu12).usingCpuset(true), Refuse, "keeps QEMU to CPU 0"},
+		{"kept from the CPUs, version 1 without cpuset", plain(t, 20, "strict:1", twoMiB), below(twoCPUs(100, 100), runningOn1).serving(debian12, qemu12).usingCpuset(false), Allow, ""},
+		{"kept from and pinned elsewhere, Debian 13", elsewhere, below(twoCPUs(100, 100), runningOn(0)).serving(debian13, qemu13).usingCpuset(true), Allow, ""},
+		{"pinned to both, kept from one, Debian 13", both, below(twoCPUs(100, 100), runningOn(1)).serving(debian13, qemu13).usingCpuset(true), Refuse, "keeps QEMU to CPU 1"},
 
 		// restrictive is kept by the cpuset, and by nothing where there is none.
 		{"restrictive short, with cpuset", plain(t, 202, "restrictive:0", twoMiB), pages(100, 100).serving(debian12, 0).usingCpuset(true), Refuse, "node 0 has 100 free 2 MiB huge pages, 101 needed (libvirt 9.0.0, libvirt using the cpuset controller):"},
@@ -197,7 +255,6 @@ func TestKnowledgeOnlyDecides(t *testing.T) {
 		for i := range d.Backends {
 			d.Backends[i].Bytes += rapid.SampledFrom([]uint64{0, 0, 0, 1 << 20}).Draw(t, "odd")
 			d.Backends[i].ExactBytes = d.Backends[i].Bytes
-			d.Backends[i].Pinned = rapid.IntRange(0, 3).Draw(t, "pinned") == 0
 		}
 		d.Cpuset.Restrictive = d.Cpuset.Nodes != nil && rapid.Bool().Draw(t, "restrictive")
 		before := Judge(d, host)

@@ -22,8 +22,8 @@ type rules struct {
 	// threads: the pages are touched from CPUs of the host nodes
 	// (thread-context), so one must have a CPU.
 	threads bool
-	// restrictiveThreads: the same for restrictive, and no more for a guest
-	// whose emulator is pinned to CPUs of other nodes.
+	// restrictiveThreads: the same for restrictive, and no more from nodes
+	// without a CPU that the emulator is pinned to.
 	restrictiveThreads bool
 	// parallel: all backends are mapped first and then touched side by side,
 	// not one after the other.
@@ -133,25 +133,47 @@ func either(of func(rules) bool, yes, no string) []literal {
 	return []literal{{of, yes}, {func(r rules) bool { return !of(r) }, no}}
 }
 
+// from says in words when a release has what came with a version, and when it
+// does not; "" where it has it for certain.
+func (r Release) from(name string, since Version) (yes, no string) {
+	switch {
+	case since == 0 || r.Version >= since:
+		return "", ""
+	case r.Version == 0:
+		return fmt.Sprintf("%s %s or later", name, since.short()), fmt.Sprintf("%s before %s", name, since.short())
+	}
+	return fmt.Sprintf("%s %s if it has what %s changed", name, r.Version, since.short()),
+		fmt.Sprintf("%s %s if it lacks what %s changed", name, r.Version, since.short())
+}
+
 // from says in words when libvirt and QEMU have what came with some versions
 // of theirs (0: with none), and when they do not, as far as that is open.
 func (k Releases) from(libvirt, qemu Version) (yes, no string) {
-	var with, without []string
-	add := func(name string, known Release, since Version) {
-		switch {
-		case since == 0 || known.Version >= since:
-			// It has.
-		case known.Version == 0:
-			with = append(with, fmt.Sprintf("%s %s or later", name, since.short()))
-			without = append(without, fmt.Sprintf("%s before %s", name, since.short()))
-		default:
-			with = append(with, fmt.Sprintf("%s %s if it has what %s changed", name, known.Version, since.short()))
-			without = append(without, fmt.Sprintf("%s %s if it lacks what %s changed", name, known.Version, since.short()))
-		}
+	has, hasNot := k.Libvirt.from("libvirt", libvirt)
+	runs, runsNot := k.QEMU.from("QEMU", qemu)
+	return with(" and ", has, runs), with(" or ", hasNot, runsNot)
+}
+
+// with joins those of some conditions that are any.
+func with(by string, parts ...string) string {
+	return "with " + strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), by)
+}
+
+// anywhere says the same of threads without restrictiveThreads: of memory that
+// is prepared from the CPUs of its nodes wherever the emulator is pinned.
+func (k Releases) anywhere() string {
+	has, _ := k.Libvirt.from("libvirt", libvirtThreads)
+	_, hasNot := k.Libvirt.from("libvirt", libvirtRestrictiveThreads)
+	runs, _ := k.QEMU.from("QEMU", qemuThreads)
+	switch {
+	case k.Libvirt.Version == 0:
+		has = fmt.Sprintf("libvirt %s to %s", libvirtThreads.short(), (libvirtRestrictiveThreads - 1).short())
+	case has == "" && k.Libvirt.Patched:
+		has = hasNot
+	case k.Libvirt.Patched:
+		has += fmt.Sprintf(" and lacks what %s did", libvirtRestrictiveThreads.short())
 	}
-	add("libvirt", k.Libvirt, libvirt)
-	add("QEMU", k.QEMU, qemu)
-	return "with " + strings.Join(with, " and "), "with " + strings.Join(without, " or ")
+	return with(" and ", has, runs)
 }
 
 // literals are in the order in which [Releases.condition] tries them.
@@ -173,6 +195,7 @@ func (k Releases) literals() []literal {
 		since(func(r rules) bool { return r.parallel }, libvirtThreads, qemuParallel),
 		since(func(r rules) bool { return r.restrictiveThreads }, libvirtRestrictiveThreads, qemuThreads),
 		since(func(r rules) bool { return r.threads }, libvirtThreads, qemuThreads),
+		[]literal{{func(r rules) bool { return r.threads && !r.restrictiveThreads }, k.anywhere()}},
 	)
 }
 

@@ -183,7 +183,7 @@ func (s simulation) place(b Backend) (placed, *failure) {
 		f := s.refused(codeBinding, CauseBindingImpossible, b, "%s cannot be bound to %s: %s", b.ID, nodes.in(), why)
 		f.nodes = nodes
 		for _, among := range []NodeSet{s.confined, s.inherited} {
-			able := slices.DeleteFunc(slices.Clone(among), func(node int) bool { return nodes.Has(node) || !s.host.hasCPU(NodeSet{node}) })
+			able := slices.DeleteFunc(slices.Clone(among), func(node int) bool { return nodes.Has(node) || !s.host.hasCPU(NodeSet{node}, s.cpus(b)) })
 			if len(able) > 0 {
 				f.remedy = fmt.Sprintf("bind %s to %s", b.ID, able.in())
 				break
@@ -195,15 +195,12 @@ func (s simulation) place(b Backend) (placed, *failure) {
 	if b.Policy == PolicyDefault {
 		p.allowed = s.bound
 	}
-	// virtio-mem is not allocated at the start, so nothing prepares it.
-	if threads := b.HostNodes; b.Device != virtioMem && !b.Global {
-		if s.rules.restrictiveThreads && b.Threads != nil {
-			threads = b.Threads
+	if nodes, why := s.unprepared(b); why != "" {
+		f := refused(nodes, why+", and QEMU prepares memory from the CPUs of its nodes")
+		if s.host.hasCPU(nodes, s.host.inheritedCPUs(s.rules)) {
+			f.remedy = fmt.Sprintf("pin the emulator to CPUs of %s, too (cputune/emulatorpin)", nodes.in())
 		}
-		spared := b.Pinned && s.rules.restrictiveThreads
-		if s.rules.threads && !spared && threads != nil && !s.host.hasCPU(threads) {
-			return p, refused(threads, "no CPU belongs there, and QEMU prepares memory from the CPUs of its nodes")
-		}
+		return p, f
 	}
 	if b.Policy == PolicyDefault {
 		return p, nil
@@ -226,6 +223,46 @@ func (s simulation) place(b Backend) (placed, *failure) {
 		p.allowed = p.wanted
 	}
 	return p, nil
+}
+
+// unprepared returns the nodes from whose CPUs QEMU is to prepare a backend, and
+// why its thread-context cannot run there, "" where it can
+// (thread_context_set_node_affinity): there is none, or the cpuset has none.
+func (s simulation) unprepared(b Backend) (nodes NodeSet, why string) {
+	// virtio-mem is not allocated at the start, so nothing prepares it.
+	if !s.rules.threads || b.Device == virtioMem || b.Global {
+		return nil, ""
+	}
+	nodes = b.HostNodes
+	if s.rules.restrictiveThreads {
+		if b.Threads != nil {
+			nodes = b.Threads
+		}
+		if b.Pinned {
+			nodes = nodes.And(s.host.nodesOf(b.PinnedTo))
+		}
+	}
+	switch inherited := s.host.inheritedCPUs(s.rules); {
+	case len(nodes) == 0:
+		return nil, ""
+	case !s.host.hasCPU(nodes, nil):
+		why = "no CPU belongs there"
+	case !s.host.hasCPU(nodes, inherited):
+		why = fmt.Sprintf("%s keeps QEMU to %s, none of them there", shown(s.host.cgroup().CPUsFile), inherited.in())
+	case !s.host.hasCPU(nodes, s.cpus(b)):
+		why = fmt.Sprintf("QEMU is pinned to %s, none of them there", b.PinnedTo.in())
+	}
+	return nodes, why
+}
+
+// cpus returns the CPUs that the cpuset leaves QEMU's own threads. Without one of
+// the domain's they can go elsewhere than libvirt has put them.
+func (s simulation) cpus(b Backend) CPUSet {
+	inherited := s.host.inheritedCPUs(s.rules)
+	if !s.rules.cpuset {
+		return inherited
+	}
+	return inherited.and(b.PinnedTo)
 }
 
 // unsupported is the failure of a memfd of pages that the kernel does not

@@ -57,7 +57,7 @@ func cgroups(fs sysfs.FS, mounts sysfs.CgroupMounts, partition string, ungoverne
 			return nil, err
 		}
 		same := func(other guard.Cgroup) bool {
-			return slices.Equal(c.Nodes, other.Nodes) && slices.Equal(c.Limits, other.Limits)
+			return slices.Equal(c.Nodes, other.Nodes) && slices.Equal(c.CPUs, other.CPUs) && slices.Equal(c.Limits, other.Limits)
 		}
 		if !slices.ContainsFunc(all, same) {
 			all = append(all, c)
@@ -75,22 +75,32 @@ func cgroups(fs sysfs.FS, mounts sysfs.CgroupMounts, partition string, ungoverne
 // runs the hook.
 func readCgroup(fs sysfs.FS, mounts sysfs.CgroupMounts, place string, sizes []uint64) (guard.Cgroup, error) {
 	var c guard.Cgroup
-	hierarchy, file := mounts.Unified, "cpuset.mems.effective"
+	hierarchy, effective := mounts.Unified, ".effective"
 	if mounts.Cpuset != "" {
 		c.Legacy = true
-		hierarchy, file = mounts.Cpuset, "cpuset.mems"
+		hierarchy, effective = mounts.Cpuset, ""
 	}
 	c.Path = path.Join(hierarchy, place)
-	for _, dir := range upwards(hierarchy, place) {
-		nodes, ok, err := fs.CpusetNodes(dir, file)
-		if err != nil {
-			return c, err
+	dirs := upwards(hierarchy, place)
+	nearest := func(read func(dir, file string) ([]int, bool, error), file string) ([]int, string, error) {
+		for _, dir := range dirs {
+			list, ok, err := read(dir, file)
+			if err != nil || ok && len(list) > 0 {
+				return list, path.Join(dir, file), err
+			}
 		}
-		if ok && len(nodes) > 0 {
-			c.Nodes, c.NodesFile = nodes, path.Join(dir, file)
-			break
-		}
+		return nil, "", nil
 	}
+	nodes, file, err := nearest(fs.CpusetNodes, "cpuset.mems"+effective)
+	if err != nil {
+		return c, err
+	}
+	c.Nodes, c.NodesFile = nodes, file
+	cpus, file, err := nearest(fs.CpusetCPUs, "cpuset.cpus"+effective)
+	if err != nil {
+		return c, err
+	}
+	c.CPUs, c.CPUsFile = cpus, file
 	hierarchy = mounts.Unified
 	if mounts.Hugetlb != "" {
 		own, err := fs.OwnCgroup("hugetlb")

@@ -55,6 +55,15 @@ func TestCgroups(t *testing.T) {
 		{"a slice with nodes", unified, "/machine", map[string]string{machined: "", "sys/fs/cgroup/cpuset.mems.effective": "0-1\n",
 			"sys/fs/cgroup/machine.slice/cpuset.mems.effective": "1\n"},
 			[]guard.Cgroup{{Path: group2 + "/machine.slice", Nodes: guard.NodeSet{1}, NodesFile: group2 + "/machine.slice/cpuset.mems.effective"}}},
+		{"a slice with CPUs", unified, "", map[string]string{machined: "", "sys/fs/cgroup/cpuset.mems.effective": "0-1\n",
+			"sys/fs/cgroup/cpuset.cpus.effective": "0-3\n", "sys/fs/cgroup/machine.slice/cpuset.cpus.effective": "2-3\n"},
+			[]guard.Cgroup{{Path: group2 + "/machine.slice", Nodes: guard.NodeSet{0, 1}, NodesFile: group2 + "/cpuset.mems.effective",
+				CPUs: guard.CPUSet{2, 3}, CPUsFile: group2 + "/machine.slice/cpuset.cpus.effective"}}},
+		{"CPUs, and perhaps no machined", unified, "", map[string]string{"sys/fs/cgroup/machine.slice/cpuset.cpus.effective": "1\n"},
+			[]guard.Cgroup{{Path: group2 + "/machine.slice", CPUs: guard.CPUSet{1}, CPUsFile: group2 + "/machine.slice/cpuset.cpus.effective"},
+				{Path: group2 + "/machine"}}},
+		{"CPUs of version 1", separate, "", map[string]string{machined: "", "sys/fs/cgroup/cpuset/machine.slice/cpuset.cpus": "0\n"},
+			[]guard.Cgroup{{Path: sets1 + "/machine.slice", Legacy: true, CPUs: guard.CPUSet{0}, CPUsFile: sets1 + "/machine.slice/cpuset.cpus"}}},
 		{"a nested slice that is not there yet", unified, "/machine/prod", map[string]string{machined: "",
 			"sys/fs/cgroup/machine.slice/cpuset.mems.effective": "1\n", "sys/fs/cgroup/machine.slice/machine-prod.slice/cgroup.procs": "",
 			"sys/fs/cgroup/machine.slice/machine-other.slice/cpuset.mems.effective": "0\n"},
@@ -107,6 +116,18 @@ func TestCgroups(t *testing.T) {
 				t.Errorf("%v (-want +got):\n%s", err, cmp.Diff(test.want, got.Cgroups))
 			}
 		})
+	}
+}
+
+// TestSurveyCPUs reads which CPUs belong to the nodes.
+func TestSurveyCPUs(t *testing.T) {
+	host := sysfstest.Copy(t, incident+"/host")
+	for _, want := range []guard.CPUSet{{2, 3}, nil} {
+		got, err := Survey(host.FS(), guard.Demand{})
+		if err != nil || len(got.Nodes) != 2 || !reflect.DeepEqual(got.Nodes[1].CPUs, want) {
+			t.Errorf("%+v, %v, want %v", got.Nodes, err, want)
+		}
+		host.Remove("sys/devices/system/node/node1/cpulist")
 	}
 }
 

@@ -29,7 +29,11 @@ func survey(fs sysfs.FS, partition string, wanted func(guard.Host) []uint64) (gu
 		return host, err
 	}
 	for _, n := range nodes {
-		host.Nodes = append(host.Nodes, guard.Node{ID: n.ID, HasMemory: n.HasMemory, HasCPU: n.HasCPU})
+		cpus, _, err := fs.CPUs(n.ID)
+		if err != nil {
+			return host, err
+		}
+		host.Nodes = append(host.Nodes, guard.Node{ID: n.ID, HasMemory: n.HasMemory, HasCPU: n.HasCPU, CPUs: cpus})
 	}
 	if host.Sizes, err = fs.PageSizes(); err != nil {
 		return host, err
