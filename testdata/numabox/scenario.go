@@ -10,7 +10,7 @@ const (
 	atMmap  outcome = "mmap"    // the pages cannot be reserved
 	atTouch outcome = "touch"   // a page is not where it has to be
 	atBind  outcome = "bind"    // mbind() refuses the nodes, or the length
-	noCPUs  outcome = "no CPUs" // no CPU belongs to the nodes
+	noCPUs  outcome = "no CPUs" // no CPU belongs to the nodes, or none that QEMU may run on
 	badSize outcome = "size"    // not a whole number of pages, or not one
 	noPage  outcome = "page"    // the kernel has no such pages
 	libvirt outcome = "libvirt" // libvirt refuses it itself, after prepare
@@ -146,8 +146,12 @@ var scenarios = func() []scenario {
 	edge("memnode-in-preferred-memory", 20, func(n int) guest {
 		return guest{cells: []int{n}, tune: memory("preferred", "0") + memnode(0, "strict", "1")}
 	}, atTouch)
-	add("pinned-elsewhere", guest{ram: 20, tune: strict("1"), pin: "0"}, starts)
-	add("pinned-elsewhere-memnode", guest{cells: []int{20}, tune: memnode(0, "strict", "1"), pin: "0"}, starts)
+	pinned := scenario{newer: []outcome{starts}}
+	add("pinned-elsewhere", guest{ram: 20, tune: strict("1"), pin: "0"}, noCPUs, pinned)
+	add("pinned-elsewhere-memnode", guest{cells: []int{20}, tune: memnode(0, "strict", "1"), pin: "0"}, noCPUs, pinned)
+	add("pinned-elsewhere-by-cpus", guest{ram: 20, tune: strict("1"), cpus: " placement='static' cpuset='0'"}, noCPUs, pinned)
+	add("pinned-elsewhere-restrictive", guest{ram: 20, tune: memory("restrictive", "1"), pin: "0"}, starts)
+	add("pinned-to-both", guest{ram: 20, tune: strict("1"), pin: "0-1"}, starts)
 
 	// A guest that is restored gets the sizes that it was saved with.
 	edge("restore", 20, ram(guest{tune: strict("0")}), atMmap, scenario{restore: true})
@@ -309,6 +313,12 @@ var scenarios = func() []scenario {
 	add("slice-exact", guest{ram: 20}, starts, confined)
 	add("slice-short", guest{ram: 21}, atMmap, confined)
 	add("slice-elsewhere", guest{ram: 20, tune: strict("0")}, atBind, confined)
+	onCPU0 := scenario{setup: "systemctl start machine.slice; systemctl set-property --runtime machine.slice AllowedCPUs=0",
+		reset: "systemctl set-property --runtime machine.slice AllowedCPUs="}
+	add("slice-cpus-elsewhere", guest{ram: 20, tune: strict("1")}, noCPUs, onCPU0)
+	add("slice-cpus-there", guest{ram: 20, tune: strict("0")}, starts, onCPU0)
+	onCPU0.newer = []outcome{noCPUs}
+	add("slice-cpus-restrictive", guest{ram: 20, tune: memory("restrictive", "1")}, starts, onCPU0)
 	limited := scenario{setup: "mount -t hugetlbfs -o pagesize=2M,size=40M hugetlbfs /dev/hugepages", reset: "umount /dev/hugepages"}
 	add("mount-limit-exact", guest{ram: 20}, starts, limited)
 	setAside := scenario{setup: "mount -t hugetlbfs -o pagesize=2M,min_size=40M hugetlbfs /dev/hugepages", reset: "umount /dev/hugepages"}
@@ -339,6 +349,7 @@ var scenarios = func() []scenario {
 	without := scenario{setup: "grep -q '^cgroup_c' " + conf + " || { echo 'cgroup_controllers = [\"cpu\", \"memory\"]' >>" + conf + "; systemctl restart libvirtd; }"}
 	add("no-cpuset-strict-exact", guest{ram: 20, tune: strict("0")}, starts, without)
 	add("no-cpuset-strict-short", guest{ram: 21, tune: strict("0")}, atMmap, without)
+	add("no-cpuset-pinned-elsewhere", guest{ram: 20, tune: strict("1"), pin: "0"}, starts, without)
 	without.reset = "sed -i /^cgroup_c/d " + conf + "; systemctl restart libvirtd"
 	add("no-cpuset-restrictive", guest{ram: 21, tune: memory("restrictive", "0")}, starts, without)
 	return all

@@ -25,7 +25,7 @@ var qemuWords = []struct {
 	{atMmap, regexp.MustCompile(`unable to map backing store for guest RAM: Cannot allocate memory`)},
 	{atTouch, regexp.MustCompile(`preallocating memory failed: Bad address`)},
 	{atBind, regexp.MustCompile(`cannot bind memory to host NUMA nodes`)},
-	{noCPUs, regexp.MustCompile(`The nodes select no CPUs`)},
+	{noCPUs, regexp.MustCompile(`The nodes select no CPUs|Setting CPU affinity failed`)},
 	{badSize, regexp.MustCompile(`must be equal to or larger than page size|failed to resize memfd|size must be multiple of|size property must be multiple`)},
 	{noPage, regexp.MustCompile(`failed to create memfd|unable to create memfd|hugetlbsize`)},
 	{libvirt, regexp.MustCompile(`^(?s:error: [^\n]*\n)?error: (unsupported configuration|operation failed|internal error: (Unable to find any usable hugetlbfs|hugetlbfs)|.*NUMA node \S+ is unavailable)`)},
