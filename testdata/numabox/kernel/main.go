@@ -8,9 +8,10 @@
 // surveys the host and asks Judge about a domain; then it does in each order
 // that libvirt and QEMU have what they would do for that domain: confine, map,
 // bind, touch. A refusal of what can start is a disagreement, and so is an
-// allowance, without a warning, of what can fail. Disagreements are made
-// minimal in the same boot and printed; the exit status is 1 then, and 2 where
-// the comparison itself could not be made.
+// allowance, without a warning, of what can fail: also of one launch by a Judge
+// who knows the releases that go about it so. Disagreements are made minimal in
+// the same boot and printed; the exit status is 1 then, and 2 where the
+// comparison itself could not be made.
 //
 // SUITE=trixie takes the kernel of Debian 13 instead of 12's.
 package main
@@ -322,8 +323,13 @@ func closing(t wire.Table) string {
 		}
 		b.WriteByte('\n')
 	}
-	for _, decision := range []string{"allow", "warn", "refuse"} {
+	decisions := []string{"allow", "warn", "refuse"}
+	for _, decision := range decisions {
 		row(t.Verdicts, decision)
+	}
+	b.WriteString("\nknowing the releases\n")
+	for _, decision := range decisions {
+		row(t.Known, decision)
 	}
 	b.WriteString("\nwarned of\n")
 	var codes []string

@@ -74,7 +74,7 @@ func (s *session) export(name string, o *outcome) error {
 	if l := o.host.Mounts[0].Limit; l != nil {
 		files["host"+hugeMount+".statfs"] = []byte(fmt.Sprintf("%d %d\n", l.Pages, l.Pages-l.Used))
 	}
-	started, failed := o.counts()
+	started, failed := counts(o.plays...)
 	t := truth{Scenario: name, Family: "kernel", Kernel: release(), Seed: s.options.Seed, Stage: "qemu"}
 	if started == 0 || failed == 0 {
 		all := failed == 0

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"slices"
 
@@ -252,30 +253,28 @@ func (d dice) cpu() int {
 // maxVariants bounds the plays of one case.
 const maxVariants = 8
 
-// variants returns ways to launch a domain, in random order.
+// The releases that are played: one before and one after each that changed
+// what becomes of a launch, and those whose stable series may have a change.
+var (
+	libvirts = []guard.Version{8_009_000, 9_000_000, 9_003_000, 9_004_000, 11_003_000}
+	qemus    = []guard.Version{7_001_000, 7_002_022, 8_002_000, 9_000_000, 10_000_013}
+)
+
+// variants returns ways to launch a domain, in random order, each with the
+// releases that go that way.
 func (d dice) variants(dom domain) []variant {
-	cpusets := []cpusetRule{cpusetMemory}
-	if m := dom.Memory; m != nil && (m.mode() == "strict" || m.mode() == "restrictive") {
-		cpusets = append(cpusets, cpusetNone)
-		if m.mode() == "strict" && slices.ContainsFunc(dom.Cells, func(c cell) bool { return c.Memnode != nil }) {
-			cpusets = append(cpusets, cpusetUnion)
-		}
+	mode, memnodes := "", slices.ContainsFunc(dom.Cells, func(c cell) bool { return c.Memnode != nil })
+	if dom.Memory != nil {
+		mode = dom.Memory.mode()
 	}
-	bound, touched, odd := false, 0, false
+	bound, restrictive, odd, touched := false, false, false, 0
 	for _, b := range dom.backends(d.m.nodes) {
-		bound = bound || b.nodes != nil
 		if !b.virtio {
 			touched++
 			odd = odd || b.mib%2 != 0
+			bound = bound || b.nodes != nil
+			restrictive = restrictive || b.mode == "restrictive"
 		}
-	}
-	orders := []order{apart}
-	if bound && touched > 1 {
-		orders = append(orders, together, overlapping)
-	}
-	exact := []bool{false}
-	if odd {
-		exact = append(exact, true)
 	}
 	advices := []guard.NodeSet{nil}
 	if dom.Memory != nil && dom.Memory.Auto {
@@ -285,18 +284,44 @@ func (d dice) variants(dom domain) []variant {
 		}
 	}
 	var all []variant
-	for _, cpuset := range cpusets {
-		for _, o := range orders {
-			for _, e := range exact {
+	for _, libvirt := range libvirts {
+		for _, qemu := range qemus {
+			for _, may := range []bool{false, true} {
+				v := variant{Releases: guard.Releases{Libvirt: guard.Release{Version: libvirt}, QEMU: guard.Release{Version: qemu}, Cpuset: &may},
+					Order: apart, Threads: pick(d, 1, 1, 2), CPU: d.cpu(), Many: qemu >= 8_000_000 && d.chance(80)}
+				switch {
+				case mode != "strict" && mode != "restrictive", mode == "strict" && may:
+					v.Cpuset = cpusetMemory
+				case mode == "restrictive" && may && (libvirt >= 9_000_000 || d.chance(50)): // since 9.0, perhaps before
+					v.Cpuset = cpusetMemory
+				default:
+					v.Cpuset = cpusetNone
+				}
+				// 9.4.0 is between the two.
+				if mode == "strict" && may && memnodes && (libvirt >= 9_005_000 || libvirt >= 9_004_000 && d.chance(50)) {
+					v.Cpuset = cpusetUnion
+				}
+				v.Pinned = bound && libvirt >= 8_010_000 && qemu >= 7_002_000
+				v.Restrictive = v.Pinned && restrictive && libvirt >= 9_002_000
+				v.Exact = odd && (qemu >= 9_001_000 || qemu >= 9_000_000 && d.chance(50))
+				if v.Pinned && touched > 1 && qemu >= 9_000_000 {
+					v.Order = pick(d, together, overlapping)
+				}
 				for _, advice := range advices {
-					v := variant{Cpuset: cpuset, Order: o, Exact: e, Advice: advice, Threads: pick(d, 1, 1, 2),
-						CPU: d.cpu(), Many: d.chance(50), Pinned: o != apart || !e && d.chance(50)}
-					v.Restrictive = v.Pinned && (cpuset == cpusetUnion || d.chance(50))
+					v.Advice = advice
 					all = append(all, v)
 				}
 			}
 		}
 	}
 	d.Shuffle(len(all), func(i, k int) { all[i], all[k] = all[k], all[i] })
+	// Those that go the same way differ in the guard alone: one of them will do.
+	gone := map[string]bool{}
+	all = slices.DeleteFunc(all, func(v variant) bool {
+		way := fmt.Sprint(v.Cpuset, v.Order, v.Exact, v.Pinned, v.Restrictive, v.Advice)
+		again := gone[way]
+		gone[way] = true
+		return again
+	})
 	return all[:min(len(all), maxVariants)]
 }

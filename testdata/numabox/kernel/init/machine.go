@@ -208,6 +208,7 @@ func (m *machine) counters() (string, error) {
 // outcome is what Judge and the kernel say about a scene.
 type outcome struct {
 	scene    scene
+	demand   guard.Demand
 	host     guard.Host
 	counters string
 	verdict  guard.Verdict
@@ -217,6 +218,7 @@ type outcome struct {
 // play is a variant and how it ended, each time.
 type play struct {
 	variant variant
+	known   guard.Verdict // of who knows the variant's releases
 	answers []answer
 }
 
@@ -236,12 +238,14 @@ func (m *machine) judge(s scene) (*outcome, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &outcome{scene: s, host: host, counters: counters, verdict: guard.Judge(demand, host)}, nil
+	return &outcome{scene: s, demand: demand, host: host, counters: counters, verdict: guard.Judge(demand, host)}, nil
 }
 
 // add plays a variant some times, each on the state that was judged.
 func (m *machine) add(o *outcome, v variant, times int) error {
-	p := play{variant: v}
+	served := o.host
+	served.Releases = v.Releases
+	p := play{variant: v, known: guard.Judge(o.demand, served)}
 	for range times {
 		if !m.arranged {
 			if err := m.arrange(o.scene); err != nil {
@@ -271,8 +275,8 @@ func (m *machine) add(o *outcome, v variant, times int) error {
 }
 
 // counts is how many launches started and how many failed.
-func (o *outcome) counts() (started, failed int) {
-	for _, p := range o.plays {
+func counts(plays ...play) (started, failed int) {
+	for _, p := range plays {
 		for _, a := range p.answers {
 			if a.Failed {
 				failed++
@@ -284,9 +288,9 @@ func (o *outcome) counts() (started, failed int) {
 	return started, failed
 }
 
-// fate is the outcome in a word.
-func (o *outcome) fate() string {
-	switch started, failed := o.counts(); {
+// fate is the outcome of plays in a word.
+func fate(plays ...play) string {
+	switch started, failed := counts(plays...); {
 	case failed == 0:
 		return "started"
 	case started == 0:
@@ -298,20 +302,30 @@ func (o *outcome) fate() string {
 const (
 	badRefusal   = "refused though it starts"
 	badAllowance = "allowed though it fails"
+	knowing      = ", by one who knows the releases"
 )
 
-// bad says what is wrong with the verdict, "" for nothing, and which play
-// shows it.
+// bad says what is wrong with a verdict, "" for nothing, and which play shows
+// it.
 func (o *outcome) bad() (kind string, by variant) {
 	for _, p := range o.plays {
-		for _, a := range p.answers {
-			switch {
-			case a.Failed && o.verdict.Decision == guard.Allow:
-				return badAllowance, p.variant
-			case !a.Failed && o.verdict.Decision == guard.Refuse:
-				return badRefusal, p.variant
-			}
+		if kind := p.against(o.verdict); kind != "" {
+			return kind, p.variant
+		}
+		if kind := p.against(p.known); kind != "" {
+			return kind + knowing, p.variant
 		}
 	}
 	return "", by
+}
+
+// against says what is wrong with a verdict on a play, "" for nothing.
+func (p play) against(v guard.Verdict) string {
+	switch started, failed := counts(p); {
+	case failed > 0 && v.Decision == guard.Allow:
+		return badAllowance
+	case started > 0 && v.Decision == guard.Refuse:
+		return badRefusal
+	}
+	return ""
 }

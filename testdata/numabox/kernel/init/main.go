@@ -110,7 +110,7 @@ func compare(port *serial) error {
 	if s.machine, err = newMachine(); err != nil {
 		return err
 	}
-	s.table = wire.Table{Verdicts: map[string]int{}, Warnings: map[string]int{}, Failures: map[string]int{}}
+	s.table = wire.Table{Verdicts: map[string]int{}, Known: map[string]int{}, Warnings: map[string]int{}, Failures: map[string]int{}}
 	port.send(wire.Message{Hello: fmt.Sprintf("Linux %s, nodes with memory %s, %d CPUs", release(), guard.NodeSet(s.nodes), len(s.allCPUs))})
 	last := time.Now()
 	for number := range s.options.Cases {
@@ -160,7 +160,7 @@ func (s *session) one(number int) error {
 	s.count(o)
 	kind, by := o.bad()
 	if s.options.Verbose || len(s.options.Only) > 0 || s.options.Scene != nil {
-		s.port.send(wire.Message{Log: fmt.Sprintf("case %d: %s, %s\n%s", number, o.verdict.Decision, o.fate(), s.describe(o))})
+		s.port.send(wire.Message{Log: fmt.Sprintf("case %d: %s, %s\n%s", number, o.verdict.Decision, fate(o.plays...), s.describe(o))})
 	}
 	if s.options.Export && len(s.options.Only) > 0 {
 		s.arranged = false
@@ -255,13 +255,14 @@ func (s *session) count(o *outcome) {
 	s.table.Cases++
 	for _, p := range o.plays {
 		s.table.Launches += len(p.answers)
+		s.table.Known[string(p.known.Decision)+" "+fate(p)]++
 		for _, a := range p.answers {
 			if a.Failed {
 				s.table.Failures[a.Step+": "+a.Error]++
 			}
 		}
 	}
-	fate := o.fate()
+	fate := fate(o.plays...)
 	s.table.Verdicts[string(o.verdict.Decision)+" "+fate]++
 	if o.verdict.Decision == guard.Warn {
 		var codes []string
@@ -315,7 +316,7 @@ func (s *session) describe(o *outcome) string {
 		for _, a := range p.answers {
 			fmt.Fprintf(&b, " %s;", a)
 		}
-		b.WriteByte('\n')
+		fmt.Fprintf(&b, "\n        knowing that, Judge: %s: %s\n", p.known.Decision, p.known.Summary)
 	}
 	fmt.Fprintf(&b, "Judge: %s: %s\n", o.verdict.Decision, o.verdict.Summary)
 	for _, f := range o.verdict.Findings {

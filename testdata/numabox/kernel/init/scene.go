@@ -211,10 +211,12 @@ func (t tuning) attributes() (text string) {
 // variant is how a launch goes about it: what differs between releases,
 // between hosts and from one time to the next.
 type variant struct {
-	Cpuset  cpusetRule
-	Order   order
-	Threads int // that touch one backend
-	CPU     int // where QEMU's main thread runs
+	// Releases are some that go about it so.
+	Releases guard.Releases
+	Cpuset   cpusetRule
+	Order    order
+	Threads  int // that touch one backend
+	CPU      int // where QEMU's main thread runs
 	// Pinned: the pages are touched from CPUs of their nodes (a
 	// thread-context of QEMU's); Restrictive: also those of restrictive.
 	Pinned, Restrictive bool
@@ -249,7 +251,7 @@ func (v variant) String() string {
 	if v.Advice != nil {
 		text += ", numad says " + v.Advice.String()
 	}
-	return text
+	return text + ", as " + v.Releases.String()
 }
 
 // backend is a memory backend as libvirt hands it to QEMU.

@@ -43,6 +43,9 @@ type Table struct {
 	// Verdicts counts cases by decision and outcome: "allow started",
 	// "refuse failed", "warn both" and so on.
 	Verdicts map[string]int `json:"verdicts"`
+	// Known counts launches of one kind in the same way, by the decision of who
+	// knows the releases.
+	Known map[string]int `json:"known"`
 	// Warnings counts the warned cases by code of finding and outcome.
 	Warnings map[string]int `json:"warnings"`
 	// Failures counts failed launches by step and error.
