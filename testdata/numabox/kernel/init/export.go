@@ -46,8 +46,8 @@ func (s *session) export(name string, o *outcome) error {
 	patterns = append(patterns, filepath.Dir(poolDir)+"/*/*", "/proc/meminfo", "/proc/mounts", "/proc/cmdline", "/proc/filesystems",
 		"/proc/self/auxv", "/proc/self/mountinfo", "/proc/sysvipc/shm", "/proc/sys/kernel/osrelease",
 		"/proc/sys/vm/nr_hugepages", "/proc/sys/vm/nr_overcommit_hugepages")
-	patterns = append(patterns, cgroupDir+"/cpuset.mems.effective", cgroupDir+"/cgroup.controllers", "/usr/share/dbus-1/*/*")
-	for _, file := range []string{"cpuset.mems.effective", "hugetlb.2MB.*max", "hugetlb.2MB.*current"} {
+	patterns = append(patterns, cgroupDir+"/cpuset.*.effective", cgroupDir+"/cgroup.controllers", "/usr/share/dbus-1/*/*")
+	for _, file := range []string{"cpuset.*.effective", "hugetlb.2MB.*max", "hugetlb.2MB.*current"} {
 		patterns = append(patterns, machineSlice+"/"+file, partitionDir(o.scene.Group.partition())+"/"+file)
 	}
 	for i := range o.scene.Holders {

@@ -243,11 +243,35 @@ func (d dice) sizes(dom *domain, host guard.Host) {
 }
 
 // cpu is where a main thread runs: mostly where the rest of the machine does.
-func (d dice) cpu() int {
+func (d dice) cpu(of []int) int {
 	if d.chance(60) {
-		return d.m.allCPUs[0]
+		return of[0]
 	}
-	return pick(d, d.m.allCPUs...)
+	return pick(d, of...)
+}
+
+// pin makes what an emulator is pinned to, nil mostly. libvirt itself refuses
+// CPUs of which the group above leaves none.
+func (d dice) pin(g group) guard.CPUSet {
+	if !d.chance(20) {
+		return nil
+	}
+	pin := d.someNodes(d.m.allCPUs)
+	if g.CPUs != nil {
+		pin = pin.Or(guard.NodeSet(g.CPUs))
+	}
+	return guard.CPUSet(pin)
+}
+
+// cpusOf returns the CPUs that an emulator may run on.
+func (m *machine) cpusOf(sc scene) []int {
+	switch {
+	case sc.Group.CPUs != nil:
+		return sc.Group.CPUs // the pin has them
+	case sc.Domain.Pin != nil:
+		return sc.Domain.Pin
+	}
+	return m.allCPUs
 }
 
 // maxVariants bounds the plays of one case.
@@ -262,7 +286,8 @@ var (
 
 // variants returns ways to launch a domain, in random order, each with the
 // releases that go that way.
-func (d dice) variants(dom domain) []variant {
+func (d dice) variants(sc scene) []variant {
+	dom := sc.Domain
 	mode, memnodes := "", slices.ContainsFunc(dom.Cells, func(c cell) bool { return c.Memnode != nil })
 	if dom.Memory != nil {
 		mode = dom.Memory.mode()
@@ -288,7 +313,7 @@ func (d dice) variants(dom domain) []variant {
 		for _, qemu := range qemus {
 			for _, may := range []bool{false, true} {
 				v := variant{Releases: guard.Releases{Libvirt: guard.Release{Version: libvirt}, QEMU: guard.Release{Version: qemu}, Cpuset: &may},
-					Order: apart, Threads: pick(d, 1, 1, 2), CPU: d.cpu(), Many: qemu >= 8_000_000 && d.chance(80)}
+					Order: apart, Threads: pick(d, 1, 1, 2), CPU: d.cpu(d.m.cpusOf(sc)), Many: qemu >= 8_000_000 && d.chance(80)}
 				switch {
 				case mode != "strict" && mode != "restrictive", mode == "strict" && may:
 					v.Cpuset = cpusetMemory
@@ -302,7 +327,7 @@ func (d dice) variants(dom domain) []variant {
 					v.Cpuset = cpusetUnion
 				}
 				v.Pinned = bound && libvirt >= 8_010_000 && qemu >= 7_002_000
-				v.Restrictive = v.Pinned && restrictive && libvirt >= 9_002_000
+				v.Restrictive = v.Pinned && (restrictive || dom.Pin != nil) && libvirt >= 9_002_000
 				v.Exact = odd && (qemu >= 9_001_000 || qemu >= 9_000_000 && d.chance(50))
 				if v.Pinned && touched > 1 && qemu >= 9_000_000 {
 					v.Order = pick(d, together, overlapping)
@@ -318,7 +343,7 @@ func (d dice) variants(dom domain) []variant {
 	// Those that go the same way differ in the guard alone: one of them will do.
 	gone := map[string]bool{}
 	all = slices.DeleteFunc(all, func(v variant) bool {
-		way := fmt.Sprint(v.Cpuset, v.Order, v.Exact, v.Pinned, v.Restrictive, v.Advice)
+		way := fmt.Sprint(v.Cpuset, dom.Pin != nil && *v.Releases.Cpuset, v.Order, v.Exact, v.Pinned, v.Restrictive, v.Advice)
 		again := gone[way]
 		gone[way] = true
 		return again

@@ -17,6 +17,7 @@ import (
 // no limit.
 type group struct {
 	Nodes    guard.NodeSet `json:",omitempty"` // of the domain's partition, nil for all
+	CPUs     guard.CPUSet  `json:",omitempty"` // the same
 	Max      *int          `json:",omitempty"` // pages, hugetlb.2MB.max
 	Reserved *int          `json:",omitempty"` // pages, hugetlb.2MB.rsvd.max
 	// Inner: the limits are on the partition's group, which nobody else is
@@ -29,6 +30,9 @@ func (g group) String() string {
 	if g.Nodes != nil {
 		parts = append(parts, "nodes "+g.Nodes.String())
 	}
+	if g.CPUs != nil {
+		parts = append(parts, "CPUs "+guard.NodeSet(g.CPUs).String())
+	}
 	for name, pages := range map[string]*int{"max": g.Max, "rsvd.max": g.Reserved} {
 		if pages != nil {
 			parts = append(parts, fmt.Sprintf("%s of %d pages in %s", name, *pages, g.limited()))
@@ -40,15 +44,15 @@ func (g group) String() string {
 // partition is the resource partition of a domain in the group, "" for
 // libvirt's own.
 func (g group) partition() string {
-	switch {
-	case g.Nodes == nil && !g.Inner:
+	if g.Nodes == nil && g.CPUs == nil && !g.Inner {
 		return ""
-	case g.Nodes == nil:
-		return "/machine/all"
 	}
-	text := "/machine/n"
+	text := "/machine/all"
 	for _, n := range g.Nodes {
-		text += "." + strconv.Itoa(n)
+		text += ".n" + strconv.Itoa(n)
+	}
+	for _, n := range g.CPUs {
+		text += ".c" + strconv.Itoa(n)
 	}
 	return text
 }
@@ -103,13 +107,7 @@ func (m *machine) partition(g group) (dir string, err error) {
 	if err := makeGroup(dir); err != nil {
 		return "", err
 	}
-	if g.Nodes != nil && !m.confined[dir] {
-		if err := writeFile(dir+"/cpuset.mems", g.Nodes.String()); err != nil {
-			return "", err
-		}
-		m.confined[dir] = true
-	}
-	return dir, nil
+	return dir, m.confine(dir, g.Nodes, g.CPUs)
 }
 
 // unlimit takes away all limits that a scene had.
@@ -200,6 +198,9 @@ func (d dice) limits(s *scene, total int) {
 	if d.chance(30) {
 		all := d.m.nodes
 		s.Group.Nodes = pick(d, guard.NodeSet(all[:1]), guard.NodeSet(all[len(all)-1:]), guard.NodeSet(all[1:]))
+	}
+	if d.chance(15) {
+		s.Group.CPUs = guard.CPUSet{pick(d, d.m.allCPUs...)}
 	}
 	if d.chance(20) {
 		s.Group.Max = about()

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -78,24 +79,48 @@ func (m *machine) cpus(nodes guard.NodeSet) (all unix.CPUSet) {
 	return all
 }
 
+// nodesOf returns the nodes that have some of the CPUs.
+func (m *machine) nodesOf(cpus guard.CPUSet) (nodes guard.NodeSet) {
+	for _, n := range m.allNodes {
+		theirs := m.cpusByID[n]
+		if slices.ContainsFunc(cpus, theirs.IsSet) {
+			nodes = append(nodes, n)
+		}
+	}
+	return nodes
+}
+
 // emulator returns the group for QEMU in a domain of a group, with a cpuset.mems
-// of its own if any.
-func (m *machine) emulator(g group, cpuset guard.NodeSet) (dir string, err error) {
+// and a cpuset.cpus of its own if any.
+func (m *machine) emulator(g group, cpuset guard.NodeSet, cpus guard.CPUSet) (dir string, err error) {
 	parent, err := m.partition(g)
 	if err != nil {
 		return "", err
 	}
-	dir = parent + "/emulator-" + cpuset.String()
+	dir = parent + "/emulator-" + cpuset.String() + "-" + guard.NodeSet(cpus).String()
 	if err := unix.Mkdir(dir, 0o755); err != nil && !errors.Is(err, unix.EEXIST) {
 		return "", fmt.Errorf("%s: %w", dir, err)
 	}
-	if cpuset != nil && !m.confined[dir] {
-		if err := writeFile(dir+"/cpuset.mems", cpuset.String()); err != nil {
-			return "", fmt.Errorf("%w: %w", errCpuset, err)
-		}
-		m.confined[dir] = true
+	if err := m.confine(dir, cpuset, cpus); err != nil {
+		return "", fmt.Errorf("%w: %w", errCpuset, err)
 	}
 	return dir, nil
+}
+
+// confine writes a group's cpuset, once; nil leaves a part of it alone.
+func (m *machine) confine(dir string, nodes guard.NodeSet, cpus guard.CPUSet) error {
+	if m.confined[dir] {
+		return nil
+	}
+	for file, list := range map[string]guard.NodeSet{"cpuset.mems": nodes, "cpuset.cpus": guard.NodeSet(cpus)} {
+		if list != nil {
+			if err := writeFile(dir+"/"+file, list.String()); err != nil {
+				return err
+			}
+		}
+	}
+	m.confined[dir] = true
+	return nil
 }
 
 // launcher returns the worker in a group. It stays there, but for launches that
@@ -112,8 +137,8 @@ func (m *machine) launcher(dir string) (*process, error) {
 	return p, err
 }
 
-// errCpuset is that the kernel does not take a cpuset's nodes.
-var errCpuset = errors.New("cpuset.mems")
+// errCpuset is that the kernel does not take a cpuset.
+var errCpuset = errors.New("cpuset")
 
 // arrange sets up pools and holders.
 func (m *machine) arrange(s scene) error {
@@ -153,10 +178,14 @@ func (m *machine) arrange(s scene) error {
 // launch plays the launch of a scene's domain once and gives everything back.
 func (m *machine) launch(s scene, v variant) (answer, error) {
 	c, cpuset := s.Domain.command(v, m)
-	dir, err := m.emulator(s.Group, cpuset)
+	var cpus guard.CPUSet
+	if *v.Releases.Cpuset {
+		cpus = s.Domain.Pin
+	}
+	dir, err := m.emulator(s.Group, cpuset, cpus)
 	if err == nil && c.TaskMode != mpolDefault {
 		c.Enter = dir
-		if dir, err = m.emulator(group{}, nil); dir == c.Enter {
+		if dir, err = m.emulator(group{}, nil, nil); dir == c.Enter {
 			c.Enter = ""
 		}
 		c.Leave = dir

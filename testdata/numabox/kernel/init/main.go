@@ -210,12 +210,12 @@ func (s *session) random(number int) (*outcome, error) {
 		return nil, err
 	}
 	sc.Domain = d.domain(look.host)
-	sc.Domain.Partition = sc.Group.partition()
+	sc.Domain.Partition, sc.Domain.Pin = sc.Group.partition(), d.pin(sc.Group)
 	o, err := s.judge(sc)
 	if err != nil {
 		return nil, err
 	}
-	for _, v := range d.variants(sc.Domain) {
+	for _, v := range d.variants(sc) {
 		times := 1
 		if v.Order != apart {
 			times = 2
@@ -243,7 +243,7 @@ func (s *session) given(d dice) (*outcome, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, v := range d.variants(sc.Domain) {
+	for _, v := range d.variants(sc) {
 		if err := s.add(o, v, raceTimes); err != nil {
 			return nil, err
 		}

@@ -76,6 +76,8 @@ type domain struct {
 	Source   string   `json:",omitempty"` // "", "file" or "memfd"
 	Shared   bool     `json:",omitempty"`
 	Pages    string   // the way in which the pages' size is given: one of pageForms
+	// Pin is what the emulator is pinned to, nil for nothing.
+	Pin guard.CPUSet `json:",omitempty"`
 	// Partition is the resource partition, "" for libvirt's own.
 	Partition string `json:",omitempty"`
 }
@@ -155,6 +157,9 @@ func (d domain) xml(name string) []byte {
 	}
 	p("  </memoryBacking>")
 	p("  <vcpu placement='static'>%d</vcpu>", max(len(d.Cells), 1))
+	if d.Pin != nil {
+		p("  <cputune>\n    <emulatorpin cpuset='%s'/>\n  </cputune>", guard.NodeSet(d.Pin))
+	}
 	var tune []string
 	if d.Memory != nil {
 		tune = append(tune, "    <memory"+d.Memory.attributes()+"/>")
@@ -218,7 +223,8 @@ type variant struct {
 	Threads  int // that touch one backend
 	CPU      int // where QEMU's main thread runs
 	// Pinned: the pages are touched from CPUs of their nodes (a
-	// thread-context of QEMU's); Restrictive: also those of restrictive.
+	// thread-context of QEMU's); Restrictive: also those of restrictive, and
+	// only from nodes with CPUs that the emulator is pinned to.
 	Pinned, Restrictive bool
 	// Many: preferred goes by MPOL_PREFERRED_MANY.
 	Many bool
@@ -380,7 +386,11 @@ func (d domain) command(v variant, m *machine) (c command, cpuset guard.NodeSet)
 		}
 		// qemuBuildThreadContextProps goes by the nodes that the backend would
 		// have in any mode, and only for what is allocated at the start.
-		context := v.Pinned && b.nodes != nil && !b.virtio
+		nodes := b.nodes
+		if v.Restrictive && d.Pin != nil {
+			nodes = nodes.And(m.nodesOf(d.Pin))
+		}
+		context := v.Pinned && len(nodes) > 0 && !b.virtio
 		switch b.mode {
 		case "strict":
 			at.Mode, at.Nodes = mpolBind, mask(b.nodes)
@@ -397,7 +407,7 @@ func (d domain) command(v variant, m *machine) (c command, cpuset guard.NodeSet)
 		}
 		at.Async = context
 		if context {
-			cpus := m.cpus(b.nodes)
+			cpus := m.cpus(nodes)
 			at.CPU = &cpus
 			if cpus.Count() == 0 {
 				at.Refused = "no CPUs"

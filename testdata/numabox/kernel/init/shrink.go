@@ -124,6 +124,7 @@ func smaller(s scene) (all []scene) {
 		func(t *scene) { t.Mount.Minimum = nil },
 		func(t *scene) { t.Group = group{} },
 		func(t *scene) { t.Group.Nodes = nil },
+		func(t *scene) { t.Group.CPUs = nil },
 		func(t *scene) { t.Group.Max = nil },
 		func(t *scene) { t.Group.Reserved = nil },
 		func(t *scene) { t.Group.Inner = false },
@@ -133,6 +134,9 @@ func smaller(s scene) (all []scene) {
 			t.Domain.Partition = t.Group.partition()
 			all = append(all, t)
 		}
+	}
+	if s.Domain.Pin != nil {
+		change(func(t *scene) { t.Domain.Pin = nil })
 	}
 	for i := range s.Domain.Devices {
 		change(func(t *scene) { t.Domain.Devices = slices.Delete(t.Domain.Devices, i, i+1) })

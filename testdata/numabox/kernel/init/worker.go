@@ -339,6 +339,12 @@ func (w *holding) play(c command) answer {
 	}
 	var pending []*pendingTouch
 	for _, m := range c.Mappings {
+		// QEMU moves the thread-context's own thread; this one may go where that
+		// may.
+		if err := w.visit(m.CPU, &c.CPU); err != nil {
+			w.wait(pending)
+			return answer{Failed: true, Step: "affinity", ID: m.ID, Error: errorName(err)}
+		}
 		if m.Refused != "" {
 			w.wait(pending)
 			return answer{Failed: true, Step: "check", ID: m.ID, Error: m.Refused}
@@ -392,6 +398,14 @@ func (w *holding) play(c command) answer {
 		}
 	}
 	return answer{}
+}
+
+// visit returns why this thread cannot run on some CPUs, and has it back home.
+func (w *holding) visit(cpus, home *unix.CPUSet) error {
+	if cpus == nil || cpus.Count() == 0 {
+		return nil
+	}
+	return errors.Join(unix.SchedSetaffinity(0, cpus), unix.SchedSetaffinity(0, home))
 }
 
 // pendingTouch is tasks and who does them.
