@@ -68,3 +68,31 @@ func TestParser(t *testing.T) {
 		}
 	}
 }
+
+// TestVariants: every release is played, in every way that it goes about it.
+func TestVariants(t *testing.T) {
+	m := &machine{nodes: []int{0, 1}, allNodes: []int{0, 1}, allCPUs: []int{0, 1}}
+	host := guard.Host{Mounts: []guard.Mount{{Path: hugeMount, PageKiB: pageKiB}}, Cgroups: []guard.Cgroup{{Path: machineSlice}},
+		Pools: []guard.SizePool{{PageKiB: pageKiB, Nodes: []guard.NodePool{{Node: 0, Free: 8}, {Node: 1, Free: 8}}}}}
+	played := map[string]int{}
+	for number := range 1000 {
+		d := m.dice(1, number)
+		sc := scene{Domain: d.domain(host)}
+		sc.Domain.Pin = d.pin(sc.Group)
+		for _, v := range d.variants(sc) {
+			played[v.Releases.Libvirt.Version.String()+" "+v.Releases.QEMU.Version.String()]++
+			for way, is := range map[string]bool{string(v.Order): true, string(v.Cpuset): true, "exact": v.Exact, "threads": v.Pinned,
+				"restrictive threads": v.Restrictive, "advice": v.Advice != nil, "without cpuset": !*v.Releases.Cpuset} {
+				if is {
+					played[way]++
+				}
+			}
+			if v.Order != apart && !v.Pinned {
+				t.Errorf("case %d: side by side without threads: %s", number, v)
+			}
+		}
+	}
+	if want := len(libvirts)*len(qemus) + 3 + 3 + 5; len(played) != want {
+		t.Errorf("%d releases and ways are played, of %d: %v", len(played), want, played)
+	}
+}
