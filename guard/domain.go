@@ -1,9 +1,11 @@
 package guard
 
 import (
+	"bytes"
 	"encoding/xml"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,14 +13,18 @@ import (
 	"libvirt.org/go/libvirtxml"
 )
 
-// ParseDomain works out a domain's demand from its XML as libvirt gives it to
-// the hook at prepare. A domain without huge pages has no backends.
+// ParseDomain is [ReadDomain] of XML that is at hand.
+func ParseDomain(text []byte) (Demand, error) { return ReadDomain(bytes.NewReader(text)) }
+
+// ReadDomain works out a domain's demand from its XML as libvirt gives it to
+// the hook at prepare. A domain without huge pages has no backends. However
+// much there is to read, it is never held in memory.
 //
 // Page sizes that the host decides stay open: [Judge] settles the default
 // size, and drops pages that are no huge ones on this host.
-func ParseDomain(text []byte) (Demand, error) {
+func ReadDomain(in io.Reader) (Demand, error) {
 	b := builder{}
-	if err := xml.Unmarshal(text, &b.domainXML); err != nil {
+	if err := xml.NewTokenDecoder(newDomainStream(in)).Decode(&b.domainXML); err != nil {
 		return Demand{}, fmt.Errorf("domain XML: %w", err)
 	}
 	b.demand.Domain = Domain{Name: b.domainXML.Name, UUID: b.domainXML.UUID}
@@ -99,6 +105,7 @@ type builder struct {
 	prealloc bool  // -mem-prealloc is given
 	memory   *tune // numatune/memory
 	memnodes map[int]tune
+	named    int // members of all sets
 }
 
 // noCell stands for the RAM of a guest without cells.
@@ -119,7 +126,14 @@ type tune struct {
 	from  string
 }
 
+// maxEach is more cells, or memory devices, than QEMU takes: 128 (MAX_NODES), or
+// 256 (ACPI_MAX_RAM_SLOTS).
+const maxEach = 1024
+
 func (b *builder) build() error {
+	if len(b.Cells) > maxEach || len(b.Devices) > maxEach {
+		return fmt.Errorf("%d cells and %d memory devices are more than QEMU takes", len(b.Cells), len(b.Devices))
+	}
 	if err := b.readPages(); err != nil {
 		return err
 	}
@@ -165,6 +179,20 @@ func (b *builder) build() error {
 	return nil
 }
 
+// maxNamed is how many members the sets of a domain can have together: those of
+// 128 cells, of which QEMU has no more, on a host with the kernel's 1,024 nodes,
+// twice.
+const maxNamed = 2 * 128 * 1024
+
+// nodeSet reads a set of nodes or cells of the domain's.
+func (b *builder) nodeSet(text string) (NodeSet, error) {
+	set, err := ParseNodeSet(text)
+	if b.named += len(set); err == nil && b.named > maxNamed {
+		err = errors.New("all sets together have more nodes than a host can have")
+	}
+	return set, err
+}
+
 // ownPageSize says whether a device names its page size; 0 names none.
 func ownPageSize(dev libvirtxml.DomainMemorydev) bool {
 	return dev.Source != nil && dev.Source.PageSize != nil && dev.Source.PageSize.Value != 0
@@ -185,7 +213,7 @@ func (b *builder) readPages() error {
 			return fmt.Errorf("%s: %w", page.from, err)
 		}
 		if element.Nodeset != "" {
-			if page.cells, err = ParseNodeSet(element.Nodeset); err != nil {
+			if page.cells, err = b.nodeSet(element.Nodeset); err != nil {
 				return fmt.Errorf("%s: %w", page.from, err)
 			}
 			// Without cells libvirt takes nodeset 0 for the whole guest
@@ -204,7 +232,7 @@ func (b *builder) readTuning() error {
 	for _, element := range b.NUMATune.MemNodes {
 		t := tune{mode: element.Mode, from: fmt.Sprintf("numatune/memnode[@cellid='%d']", element.CellID)}
 		var err error
-		if t.nodes, err = ParseNodeSet(element.Nodeset); err != nil {
+		if t.nodes, err = b.nodeSet(element.Nodeset); err != nil {
 			return fmt.Errorf("%s: %w", t.from, err)
 		}
 		b.memnodes[int(element.CellID)] = t
@@ -219,7 +247,7 @@ func (b *builder) readTuning() error {
 		t.auto = element.Placement == "auto" || element.Placement == "" && element.Nodeset == "" && autoCPU
 		if element.Nodeset != "" && !t.auto {
 			var err error
-			if t.nodes, err = ParseNodeSet(element.Nodeset); err != nil {
+			if t.nodes, err = b.nodeSet(element.Nodeset); err != nil {
 				return fmt.Errorf("%s: %w", t.from, err)
 			}
 		}
@@ -537,7 +565,7 @@ func (b *builder) addDevice(dev libvirtxml.DomainMemorydev, index int, name stri
 	}
 	var own NodeSet
 	if dev.Source != nil && dev.Source.NodeMask != "" {
-		if own, err = ParseNodeSet(dev.Source.NodeMask); err != nil {
+		if own, err = b.nodeSet(dev.Source.NodeMask); err != nil {
 			return fmt.Errorf("source/nodemask: %w", err)
 		}
 	}

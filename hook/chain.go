@@ -5,6 +5,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -48,27 +49,47 @@ func (s site) run(args []string) error {
 	return &os.PathError{Op: "exec", Path: string(s), Err: syscall.Exec(string(s), args, os.Environ())}
 }
 
-// keep copies in, libvirt's pipe, to a file in memory that becomes standard
-// input, so that the XML can be read here and by the site's hook after us.
-// The returned reader reads it without moving the file's position; where
-// something fails it says so instead of the XML.
-func keep(in io.Reader) io.Reader {
+// kept is libvirt's pipe, for us and for the site's hook after us: the first
+// reading copies it to a file in memory.
+type kept struct {
+	pipe   io.Reader
+	once   sync.Once
+	memory *os.File
+	size   int64
+	err    error
+	at     int64
+}
+
+// Read reads the copy without moving the file's position; where something
+// fails it says so instead of the XML.
+func (k *kept) Read(p []byte) (int, error) {
+	if k.once.Do(k.copy); k.err != nil {
+		return 0, k.err
+	}
+	n, err := io.NewSectionReader(k.memory, k.at, k.size-k.at).Read(p)
+	k.at += int64(n)
+	return n, err
+}
+
+func (k *kept) copy() {
 	fd, err := unix.MemfdCreate("domain.xml", unix.MFD_CLOEXEC)
 	if err != nil {
-		return failingReader{os.NewSyscallError("memfd_create", err)}
+		k.err = os.NewSyscallError("memfd_create", err)
+		return
 	}
-	memory := os.NewFile(uintptr(fd), "domain.xml")
-	size, err := io.Copy(memory, in)
-	if err == nil {
-		_, err = memory.Seek(0, io.SeekStart)
+	k.memory = os.NewFile(uintptr(fd), "domain.xml")
+	if k.size, k.err = io.Copy(k.memory, k.pipe); k.err == nil {
+		_, k.err = k.memory.Seek(0, io.SeekStart)
 	}
-	if err == nil {
-		err = os.NewSyscallError("dup3", unix.Dup3(fd, 0, 0))
+}
+
+// handOver makes the copy standard input. Where libvirt has not written it all
+// within our deadline the site's hook would have to wait for it, and so do we.
+func (k *kept) handOver() {
+	if k.once.Do(k.copy); k.err == nil {
+		// Where it fails, the site's hook finds the pipe as it is now.
+		_ = unix.Dup3(int(k.memory.Fd()), 0, 0)
 	}
-	if err != nil {
-		return failingReader{err}
-	}
-	return io.NewSectionReader(memory, 0, size)
 }
 
 // gone says that the site's hook is there no more. A failing exec does not:
@@ -77,8 +98,3 @@ func (s site) gone() bool {
 	_, err := os.Stat(string(s))
 	return errors.Is(err, fs.ErrNotExist)
 }
-
-// failingReader is a reader that only fails.
-type failingReader struct{ err error }
-
-func (r failingReader) Read([]byte) (int, error) { return 0, r.err }

@@ -233,6 +233,9 @@ func named(root sysfs.FS, paths []string) []nova.Source {
 // relative makes a name below the root of a file's path.
 func relative(name string) string { return strings.TrimPrefix(path.Clean("/"+name), "/") }
 
+// maxXML is more than libvirt's file of a domain has, in bytes.
+const maxXML = 8 << 20
+
 // instances returns Nova's instances among libvirt's domains: those that run,
 // and those that are defined and off, which Nova counts as well. unread is how
 // many files there are that could not be read or understood.

@@ -10,10 +10,10 @@
 package hook
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"os"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -38,11 +38,16 @@ func Run(args []string, stdin io.Reader, stderr io.Writer) int {
 	switch {
 	case len(args) < 4:
 	case args[2] == "prepare" && args[3] == "begin":
+		debug.SetMemoryLimit(softMemory)
+		kept := &kept{pipe: stdin}
 		if behind != "" {
-			c.stdin = keep(stdin)
+			c.stdin = kept
 		}
 		if status := c.guarded(); status != exitAccept {
 			return status
+		}
+		if behind != "" {
+			kept.handOver()
 		}
 	case slices.Contains(endsStart, args[2]+" "+args[3]):
 		c.ended()
@@ -62,6 +67,10 @@ func Run(args []string, stdin io.Reader, stderr io.Writer) int {
 	fmt.Fprintln(stderr, message)
 	return exitRefuse
 }
+
+// softMemory is how much memory, in bytes, the program has before the collector
+// works for it: far more than a call takes that is none of an attacker's.
+const softMemory = 32 << 20
 
 // endsStart are the operations at which a start is over: its QEMU has its
 // pages, or is gone.
@@ -157,7 +166,7 @@ func (c *call) judge(deadline time.Time) <-chan outcome {
 				verdicts <- outcome{err: defect(r)}
 			}
 		}()
-		demand, err := c.readDemand()
+		demand, err := guard.ReadDomain(c.stdin)
 		if err != nil {
 			answer(outcome{err: err})
 			return
@@ -248,22 +257,6 @@ func (c *call) decideNow(demand guard.Demand) (verdict guard.Verdict, host guard
 		c.keepLedger(ledger, verdict, changed)
 	}
 	return verdict, host, nil
-}
-
-// maxXML is more than any domain's XML has, in bytes.
-const maxXML = 32 << 20
-
-var errXMLTooLarge = errors.New("domain XML is larger than it can be")
-
-func (c *call) readDemand() (guard.Demand, error) {
-	xml, err := io.ReadAll(io.LimitReader(c.stdin, maxXML+1))
-	if err != nil {
-		return guard.Demand{}, fmt.Errorf("standard input: %w", err)
-	}
-	if len(xml) > maxXML {
-		return guard.Demand{}, errXMLTooLarge
-	}
-	return guard.ParseDomain(xml)
 }
 
 // act tells what is to be told of a verdict and returns the exit status.

@@ -1,0 +1,52 @@
+package guard
+
+import (
+	"errors"
+	"io"
+	"os"
+	"strings"
+	"testing"
+)
+
+// TestDomainBounds: what libvirt cannot have given is not read to its end, and
+// what it can is judged.
+func TestDomainBounds(t *testing.T) {
+	text, err := os.ReadFile("../testdata/domains/page-2m-strict.xml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	with := func(more string) string { return strings.Replace(string(text), "<memoryBacking>", more+"<memoryBacking>", 1) }
+	nested := func(depth int) string { return strings.Repeat("<a>", depth) + strings.Repeat("</a>", depth) }
+	plain, err := ParseDomain(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		xml  string
+		want error
+	}{
+		"as deep as can be":       {with(nested(maxDepth - 1)), nil},
+		"deeper":                  {with(nested(maxDepth)), errXMLTooDeep},
+		"much metadata":           {with("<metadata><x>" + strings.Repeat("<a/>", maxElements) + "</x></metadata>"), nil},
+		"metadata of metadata":    {with("<metadata><metadata>" + strings.Repeat("<a/>", maxElements) + "</metadata><memory>1</memory></metadata>"), nil},
+		"deep metadata":           {with("<metadata>" + nested(maxDepth) + "</metadata>"), errXMLTooDeep},
+		"metadata elsewhere":      {with("<x><metadata>" + strings.Repeat("<a/>", maxElements) + "</metadata></x>"), errXMLTooLarge},
+		"many elements":           {with(strings.Repeat("<a/>", maxElements)), errXMLTooLarge},
+		"a long text":             {with("<title>" + strings.Repeat("x", maxToken-100) + "</title>"), nil},
+		"a longer one":            {with("<title>" + strings.Repeat("x", maxToken) + "</title>"), errXMLTooLarge},
+		"more than all":           {with(strings.Repeat("<title>"+strings.Repeat("x", maxToken-100)+"</title>", 1+maxXMLBytes/maxToken)), errXMLTooLarge},
+		"metadata without an end": {with("<metadata>"), io.ErrUnexpectedEOF},
+	} {
+		d, err := ParseDomain([]byte(test.xml))
+		switch {
+		case test.want == io.ErrUnexpectedEOF:
+			if err == nil || !strings.Contains(err.Error(), "unexpected EOF") {
+				t.Errorf("%s: %v", name, err)
+			}
+		case !errors.Is(err, test.want):
+			t.Errorf("%s: %v, want %v", name, err, test.want)
+		case err == nil && (len(d.Backends) != 1 || d.Backends[0].Bytes != plain.Backends[0].Bytes):
+			t.Errorf("%s: %+v", name, d.Backends)
+		}
+	}
+}
