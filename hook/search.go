@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"hugeguard/guard"
@@ -20,6 +21,7 @@ type finder struct {
 	deadline time.Time
 	guests   map[int]string
 	known    map[int]holderKey // by pid, those who were identified
+	kept     atomic.Int64      // mappings
 	ledger   ledger
 	found    guard.Holders
 }
@@ -69,6 +71,22 @@ func nodesOf(host guard.Host) []sysfs.Node {
 
 func (f *finder) late() bool { return time.Now().After(f.deadline) }
 
+// mostMappings is after how many no further process is read: one may have twice as many by
+// default (vm.max_map_count), and Open vSwitch has some thousands.
+const mostMappings = 1 << 15
+
+var errManyMappings = errors.New("others have too many mappings to keep more")
+
+// mappings returns what a process maps, once.
+func (f *finder) mappings(pid int) ([]sysfs.Mapping, error) {
+	if f.kept.Load() > mostMappings {
+		return nil, errManyMappings
+	}
+	mappings, err := f.Mappings(pid)
+	f.kept.Add(int64(len(mappings)))
+	return mappings, err
+}
+
 // view is what one process shows.
 type view struct {
 	sysfs.Process
@@ -90,7 +108,7 @@ func (f *finder) run(processes []sysfs.Process) {
 			break
 		}
 		var err error
-		if views[i].mappings, err = f.Mappings(p.PID); err != nil {
+		if views[i].mappings, err = f.mappings(p.PID); err != nil {
 			f.unreadable(p)
 		}
 	}
@@ -163,7 +181,7 @@ func (f *finder) look(v *view, mounts []sysfs.Mount, missing, reserved bool) {
 	if v.HugetlbKiB == 0 {
 		huge, err := f.MapsHuge(v.PID, mounts)
 		if err == nil && huge {
-			v.mappings, err = f.Mappings(v.PID)
+			v.mappings, err = f.mappings(v.PID)
 		}
 		note(err)
 	}

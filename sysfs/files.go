@@ -1,6 +1,7 @@
 package sysfs
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -218,22 +219,20 @@ func mayBeHuge(path string, mounts []Mount) bool {
 // MapsHuge says whether a process may map huge pages, touched or not, by its
 // /proc/PID/maps, for which the kernel walks no page tables.
 func (f FS) MapsHuge(pid int, mounts []Mount) (bool, error) {
-	name := fmt.Sprintf("proc/%d/maps", pid)
-	text, err := f.ReadFile(name, mapsLimit)
-	if err != nil {
-		return false, err
-	}
-	for line := range lines(string(text)) {
-		_, path, ok := strings.Cut(line, "/")
-		if !ok {
-			continue
+	return parseLines(f, fmt.Sprintf("proc/%d/maps", pid), func(maps io.Reader) (bool, error) {
+		scanner := newScanner(maps)
+		for scanner.Scan() {
+			_, path, ok := bytes.Cut(scanner.Bytes(), []byte("/"))
+			if ok && mayMapHuge("/"+string(path), mounts) {
+				return true, nil
+			}
 		}
-		path = "/" + path
-		if strings.HasPrefix(path, "/anon_hugepage") || strings.HasPrefix(path, "/SYSV") || mayBeHuge(path, mounts) {
-			return true, nil
-		}
-	}
-	return false, nil
+		return false, scanner.Err()
+	})
+}
+
+func mayMapHuge(path string, mounts []Mount) bool {
+	return strings.HasPrefix(path, "/anon_hugepage") || strings.HasPrefix(path, "/SYSV") || mayBeHuge(path, mounts)
 }
 
 // Segment is a System V shared memory segment.
@@ -278,27 +277,21 @@ func (s Segment) Huge(pageKiB uint64) bool {
 // from /proc/sysvipc/shm (ipc/shm.c). Nothing in there tells which of them are
 // of huge pages. A kernel without them has none.
 func (f FS) Segments() ([]Segment, error) {
-	const name = "proc/sysvipc/shm"
-	text, err := f.ReadFile(name, mapsLimit)
+	segments, err := parseLines(f, "proc/sysvipc/shm", parseSegments)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
-	if err != nil {
-		return nil, err
-	}
-	segments, err := parseSegments(string(text))
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", f.Path(name), err)
-	}
-	return segments, nil
+	return segments, err
 }
 
 // parseSegments reads a table whose first line names the columns.
-func parseSegments(text string) ([]Segment, error) {
+func parseSegments(in io.Reader) ([]Segment, error) {
 	var segments []Segment
-	header, rows, _ := strings.Cut(text, "\n")
-	columns := strings.Fields(header)
-	for line := range lines(rows) {
+	scanner := newScanner(in)
+	scanner.Scan()
+	columns := strings.Fields(scanner.Text())
+	for scanner.Scan() {
+		line := scanner.Text()
 		words := strings.Fields(line)
 		if len(words) == 0 {
 			continue
@@ -327,7 +320,7 @@ func parseSegments(text string) ([]Segment, error) {
 		}
 		segments = append(segments, s)
 	}
-	return segments, nil
+	return segments, scanner.Err()
 }
 
 // Unit returns whose a process is by its control group: the systemd unit

@@ -26,9 +26,8 @@ var ErrTooLarge = errors.New("file is larger than it can be")
 
 // Limits of what is read of one file, in bytes.
 const (
-	counterLimit = 4 << 10  // a file of one number or one list
-	tableLimit   = 1 << 20  // a file of lines: mounts, meminfo, status
-	mapsLimit    = 32 << 20 // maps and numa_maps: 65,530 mappings by default
+	counterLimit = 4 << 10 // a file of one number or one list
+	tableLimit   = 1 << 20 // a file of lines: mounts, meminfo, status
 )
 
 // FS is a tree that holds sys, proc, run and etc as a Linux host has them.
@@ -64,15 +63,12 @@ func (f FS) ReadFile(name string, limit int) ([]byte, error) {
 // ReadStart returns the first limit bytes of /name, or all of a shorter file.
 // Errors are *fs.PathError.
 //
-// It never waits for a writer, should somebody have put a FIFO there, and
-// keeps the Go runtime's poller out of it: kernel files are always ready.
+// It keeps the Go runtime's poller out of it: kernel files are always ready.
 func (f FS) ReadStart(name string, limit int) ([]byte, error) {
 	path := f.Path(name)
-	fd, err := retry(func() (int, error) {
-		return syscall.Open(path, syscall.O_RDONLY|syscall.O_CLOEXEC|syscall.O_NONBLOCK, 0)
-	})
+	fd, err := open(path)
 	if err != nil {
-		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+		return nil, err
 	}
 	defer syscall.Close(fd)
 	buf := make([]byte, 0, min(limit, 4096))
@@ -92,6 +88,18 @@ func (f FS) ReadStart(name string, limit int) ([]byte, error) {
 		buf = buf[:len(buf)+n]
 	}
 	return buf, nil
+}
+
+// open opens a file to read. It never waits for a writer, should somebody have
+// put a FIFO there.
+func open(path string) (fd int, err error) {
+	fd, err = retry(func() (int, error) {
+		return syscall.Open(path, syscall.O_RDONLY|syscall.O_CLOEXEC|syscall.O_NONBLOCK, 0)
+	})
+	if err != nil {
+		return -1, &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	return fd, nil
 }
 
 // retry repeats a system call that a signal interrupted, as the Go runtime's
@@ -163,8 +171,7 @@ func quote(s string) string {
 	return strconv.Quote(s)
 }
 
-// lines yields the lines of text without their line ends, without making a
-// slice of them all: numa_maps can have tens of thousands.
+// lines yields the lines of text without their line ends.
 func lines(text string) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for len(text) > 0 {

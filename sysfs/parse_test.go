@@ -2,6 +2,7 @@ package sysfs
 
 import (
 	"reflect"
+	"strings"
 	"testing"
 )
 
@@ -76,7 +77,7 @@ func TestParseNUMAMaps(t *testing.T) {
 7f0000001000 default file=/hp/x\012N1\0751 huge dirty=1 mapmax=2 N0=1 kernelpagesize_kB=2048
 7f0000002000 default heap anon=1 dirty=1 N0=1 kernelpagesize_kB=4
 `
-	got, err := parseNUMAMaps(text)
+	got, err := parseNUMAMaps(strings.NewReader(text))
 	want := []Mapping{
 		{Start: 0x7fd02b400000, PageKiB: 2048, Pages: map[int]uint64{0: 20}},
 		{Start: 0x7f6653c00000, PageKiB: 2048, Anon: 20, Pages: map[int]uint64{0: 15, 1: 5}},
@@ -88,7 +89,7 @@ func TestParseNUMAMaps(t *testing.T) {
 		t.Errorf("got  %+v, %v\nwant %+v", got, err, want)
 	}
 	for _, bad := range []string{"zz default file=/x huge N0=1", "7f00 default huge N0=x", "7f00 default huge N9999=1"} {
-		if got, err := parseNUMAMaps(bad); err == nil {
+		if got, err := parseNUMAMaps(strings.NewReader(bad)); err == nil {
 			t.Errorf("%q is taken for %+v", bad, got)
 		}
 	}
@@ -96,9 +97,9 @@ func TestParseNUMAMaps(t *testing.T) {
 
 func TestAddFiles(t *testing.T) {
 	mappings := []Mapping{{Start: 0x7f00}, {Start: 0x8f00}, {Start: 0x9f00}}
-	err := addFiles(mappings, `7f00-7fff rw-s 00200000 00:0f 4711       /dev/hugepages/a  b\040\012c (deleted)
+	err := addFiles(mappings, strings.NewReader(`7f00-7fff rw-s 00200000 00:0f 4711       /dev/hugepages/a  b\040\012c (deleted)
 9f00-9fff rw-p 00000000 00:00 0 
-`)
+`))
 	want := []Mapping{{Start: 0x7f00, End: 0x7fff, File: "/dev/hugepages/a  b\\040\nc (deleted)", Device: "00:0f", Inode: 4711, Offset: 2 << 20}, {Start: 0x8f00}, {Start: 0x9f00, End: 0x9fff, Device: "00:00", Private: true}}
 	if err != nil || !reflect.DeepEqual(mappings, want) {
 		t.Errorf("%+v, %v", mappings, err)
@@ -108,7 +109,7 @@ func TestAddFiles(t *testing.T) {
 // TestParseSmaps: one touched by two processes, one untouched and not reserved,
 // one that is not of huge pages.
 func TestParseSmaps(t *testing.T) {
-	got, err := parseSmaps(`ffa9000000-ffa9400000 rw-s 00200000 00:16 8291                           /mnt/huge-2M/a: b
+	got, err := parseSmaps(strings.NewReader(`ffa9000000-ffa9400000 rw-s 00200000 00:16 8291                           /mnt/huge-2M/a: b
 Size:               4096 kB
 KernelPageSize:     2048 kB
 Shared_Hugetlb:     2048 kB
@@ -123,7 +124,7 @@ VmFlags: rd wr mr mw me de nr ht
 KernelPageSize:        4 kB
 Shared_Hugetlb:        0 kB
 VmFlags: rd ex mr mw me
-`)
+`))
 	want := []Mapping{
 		{Start: 0xffa9000000, End: 0xffa9400000, File: "/mnt/huge-2M/a: b", Device: "00:16", Inode: 8291, Offset: 2 << 20, PageKiB: 2048, MapMax: 2, Reserve: true, Pages: map[int]uint64{0: 1}},
 		{Start: 0xffa9800000, End: 0xffaa200000, File: "/anon_hugepage (deleted)", Device: "00:0e", Inode: 8288, PageKiB: 2048, Private: true},
@@ -132,7 +133,7 @@ VmFlags: rd ex mr mw me
 		t.Errorf("%+v, %v", got, err)
 	}
 	for _, bad := range []string{"VmFlags\n", "zz-1 rw-p 0 0:0 0\n", "KernelPageSize: 2 MB\n"} {
-		if got, err := parseSmaps(bad); err == nil {
+		if got, err := parseSmaps(strings.NewReader(bad)); err == nil {
 			t.Errorf("%q is taken for %+v", bad, got)
 		}
 	}
@@ -140,15 +141,15 @@ VmFlags: rd ex mr mw me
 
 func TestParseSegments(t *testing.T) {
 	const header = "       key      shmid perms                  size  cpid  lpid nattch   uid   gid  cuid  cgid      atime      dtime      ctime                   rss                  swap\n"
-	got, err := parseSegments(header + "         0          5   600               8388608   120   120      0     0     0     0     0 1 2 3 4194304 0\n")
+	got, err := parseSegments(strings.NewReader(header + "         0          5   600               8388608   120   120      0     0     0     0     0 1 2 3 4194304 0\n"))
 	if want := []Segment{{ID: 5, Creator: 120, Bytes: 8 << 20, Resident: 4 << 20}}; err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, %v", got, err)
 	}
-	if got, err := parseSegments(header); got != nil || err != nil {
+	if got, err := parseSegments(strings.NewReader(header)); got != nil || err != nil {
 		t.Errorf("no segments: %+v, %v", got, err)
 	}
 	for _, bad := range []string{"0 5\n", "0 x 600 1 1 1 0 0 0 0 0 0 0 0 0 0\n"} {
-		if got, err := parseSegments(header + bad); err == nil {
+		if got, err := parseSegments(strings.NewReader(header + bad)); err == nil {
 			t.Errorf("%q is taken for %+v", bad, got)
 		}
 	}

@@ -1,9 +1,12 @@
 package sysfs
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"maps"
 	"strconv"
 	"strings"
 )
@@ -97,42 +100,30 @@ type Mapping struct {
 // without NUMA has no numa_maps; there /proc/PID/smaps tells, and all pages
 // lie on node 0.
 func (f FS) Mappings(pid int) ([]Mapping, error) {
-	numaName := fmt.Sprintf("proc/%d/numa_maps", pid)
-	numaText, err := f.ReadFile(numaName, mapsLimit)
+	mappings, err := parseLines(f, fmt.Sprintf("proc/%d/numa_maps", pid), parseNUMAMaps)
 	if errors.Is(err, fs.ErrNotExist) {
 		return f.smaps(pid)
 	}
-	if err != nil {
+	if err != nil || len(mappings) == 0 {
 		return nil, err
 	}
-	mappings, err := parseNUMAMaps(string(numaText))
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", f.Path(numaName), err)
-	}
-	if len(mappings) == 0 {
-		return nil, nil
-	}
-	mapsName := fmt.Sprintf("proc/%d/maps", pid)
-	mapsText, err := f.ReadFile(mapsName, mapsLimit)
-	if err != nil {
-		return nil, err
-	}
-	if err := addFiles(mappings, string(mapsText)); err != nil {
-		return nil, fmt.Errorf("%s: %w", f.Path(mapsName), err)
-	}
-	return mappings, nil
+	return parseLines(f, fmt.Sprintf("proc/%d/maps", pid), func(in io.Reader) ([]Mapping, error) {
+		return mappings, addFiles(mappings, in)
+	})
 }
 
 // parseNUMAMaps returns the lines of numa_maps that carry the word huge. The
 // memory policy may hold spaces ("prefer (many):0") but no such word, and the
 // kernel escapes white space and = in the file's name, so words are safe to
 // look for. The name itself is left to addFiles.
-func parseNUMAMaps(text string) ([]Mapping, error) {
+func parseNUMAMaps(in io.Reader) ([]Mapping, error) {
 	var mappings []Mapping
-	for line := range lines(text) {
-		if !strings.Contains(line, " huge") {
+	scanner := newScanner(in)
+	for scanner.Scan() {
+		if !bytes.Contains(scanner.Bytes(), []byte(" huge")) {
 			continue
 		}
+		line := scanner.Text()
 		words := strings.Fields(line)
 		m := Mapping{}
 		huge := false
@@ -165,9 +156,12 @@ func parseNUMAMaps(text string) ([]Mapping, error) {
 			return nil, fmt.Errorf("%s does not begin with an address", quote(line))
 		}
 		m.Start = start
+		if n := len(mappings); n > 0 && maps.Equal(m.Pages, mappings[n-1].Pages) {
+			m.Pages = mappings[n-1].Pages // a program that maps its pages one by one has thousands
+		}
 		mappings = append(mappings, m)
 	}
-	return mappings, nil
+	return mappings, scanner.Err()
 }
 
 // isNodeKey says whether a key of numa_maps is a node's page count: N0, N12.
@@ -194,21 +188,29 @@ func (m *Mapping) addPages(node, count string) error {
 // addFiles fills in from /proc/PID/maps what numa_maps does not have, joined
 // by address. A mapping that came or went between the two readings keeps none.
 // numa_maps names files too, but does not escape backslashes.
-func addFiles(mappings []Mapping, maps string) error {
-	byStart := make(map[uint64]*Mapping, len(mappings))
-	for i := range mappings {
-		byStart[mappings[i].Start] = &mappings[i]
-	}
-	for line := range lines(maps) {
-		mapped, err := parseMapsLine(line)
+func addFiles(mappings []Mapping, in io.Reader) error {
+	asked := byStart(mappings)
+	scanner := newScanner(in)
+	for scanner.Scan() {
+		mapped, err := parseMapsLine(scanner.Text())
 		if err != nil {
 			return err
 		}
-		if m := byStart[mapped.Start]; m != nil {
-			m.End, m.File, m.Device, m.Inode, m.Offset, m.Private = mapped.End, mapped.File, mapped.Device, mapped.Inode, mapped.Offset, mapped.Private
+		if m := asked[mapped.Start]; m != nil {
+			// The line itself is not kept.
+			m.File, m.Device = strings.Clone(mapped.File), strings.Clone(mapped.Device)
+			m.End, m.Inode, m.Offset, m.Private = mapped.End, mapped.Inode, mapped.Offset, mapped.Private
 		}
 	}
-	return nil
+	return scanner.Err()
+}
+
+func byStart(mappings []Mapping) map[uint64]*Mapping {
+	found := make(map[uint64]*Mapping, len(mappings))
+	for i := range mappings {
+		found[mappings[i].Start] = &mappings[i]
+	}
+	return found
 }
 
 // parseMapsLine reads a line of /proc/PID/maps, which is also what begins a

@@ -2,22 +2,14 @@ package sysfs
 
 import (
 	"fmt"
+	"io"
 	"strings"
 )
 
 // smaps returns the mappings of huge pages of a process on a kernel that has
 // no nodes to tell apart.
 func (f FS) smaps(pid int) ([]Mapping, error) {
-	name := fmt.Sprintf("proc/%d/smaps", pid)
-	text, err := f.ReadFile(name, smapsLimit)
-	if err != nil {
-		return nil, err
-	}
-	mappings, err := parseSmaps(string(text))
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", f.Path(name), err)
-	}
-	return mappings, nil
+	return parseLines(f, fmt.Sprintf("proc/%d/smaps", pid), parseSmaps)
 }
 
 // Reservations fills in what [FS.Mappings] leaves open: the page size of those
@@ -27,32 +19,26 @@ func (f FS) Reservations(pid int, mappings []Mapping) error {
 	if err != nil {
 		return err
 	}
-	byStart := make(map[uint64]Mapping, len(known))
+	asked := byStart(mappings)
 	for _, k := range known {
-		byStart[k.Start] = k
-	}
-	for i := range mappings {
-		m := &mappings[i]
-		if k, ok := byStart[m.Start]; ok && k.End == m.End {
+		if m := asked[k.Start]; m != nil && m.End == k.End {
 			m.PageKiB, m.Reserve = k.PageKiB, k.Reserve
 		}
 	}
 	return nil
 }
 
-// smapsLimit is more than smaps has for the most mappings that a process may
-// have by default, in bytes.
-const smapsLimit = 128 << 20
-
 // parseSmaps returns the mappings whose VmFlags have ht, huge pages; nr among
 // them is MAP_NORESERVE (Documentation/filesystems/proc.rst). Private_Hugetlb
 // and Shared_Hugetlb tell how many page tables have the pages, whatever sort of
 // mapping it is.
-func parseSmaps(text string) ([]Mapping, error) {
+func parseSmaps(in io.Reader) ([]Mapping, error) {
 	var mappings []Mapping
 	var m Mapping
 	var kib uint64 // that it has touched
-	for line := range lines(text) {
+	scanner := newScanner(in)
+	for scanner.Scan() {
+		line := scanner.Text()
 		key, value, ok := strings.Cut(line, ":")
 		if !ok || strings.Contains(key, " ") {
 			// An address range, which is what begins a mapping, has a
@@ -96,5 +82,5 @@ func parseSmaps(text string) ([]Mapping, error) {
 			mappings = append(mappings, m)
 		}
 	}
-	return mappings, nil
+	return mappings, scanner.Err()
 }

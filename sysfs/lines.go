@@ -1,0 +1,63 @@
+package sysfs
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"syscall"
+)
+
+// lineLimit is more than a line of a file has that is read line by line, in
+// bytes: the path of a mapped file is most of it.
+const lineLimit = 64 << 10
+
+// parseLines reads the lines of /name one by one with parse, so that it takes
+// no more memory than a line and what parse keeps of it. Errors of reading are
+// *fs.PathError.
+func parseLines[T any](f FS, name string, parse func(io.Reader) (T, error)) (all T, err error) {
+	path := f.Path(name)
+	fd, err := open(path)
+	if err != nil {
+		return all, err
+	}
+	defer syscall.Close(fd)
+	all, err = parse(openFile{fd, path})
+	if err == nil {
+		return all, nil
+	}
+	var reading *fs.PathError
+	switch {
+	case errors.Is(err, bufio.ErrTooLong):
+		err = &fs.PathError{Op: "read", Path: path, Err: ErrTooLarge}
+	case !errors.As(err, &reading):
+		err = fmt.Errorf("%s: %w", path, err)
+	}
+	var none T
+	return none, err
+}
+
+// newScanner yields the lines of a file.
+func newScanner(in io.Reader) *bufio.Scanner {
+	s := bufio.NewScanner(in)
+	s.Buffer(make([]byte, 0, 16<<10), lineLimit)
+	return s
+}
+
+// openFile reads an open file as [FS.ReadStart] does.
+type openFile struct {
+	fd   int
+	path string
+}
+
+func (o openFile) Read(p []byte) (int, error) {
+	n, err := retry(func() (int, error) { return syscall.Read(o.fd, p) })
+	if err != nil {
+		return 0, &fs.PathError{Op: "read", Path: o.path, Err: err}
+	}
+	if n == 0 && len(p) > 0 {
+		return 0, io.EOF
+	}
+	return n, nil
+}
