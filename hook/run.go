@@ -70,7 +70,7 @@ func Run(args []string, stdin io.Reader, stderr io.Writer) int {
 
 // softMemory is how much memory, in bytes, the program has before the collector
 // works for it: far more than a call takes that is none of an attacker's.
-const softMemory = 32 << 20
+const softMemory = 44 << 20
 
 // endsStart are the operations at which a start is over: its QEMU has its
 // pages, or is gone.
