@@ -207,12 +207,9 @@ func readLedger(root sysfs.FS) (claims.Ledger, error) {
 	return l, err
 }
 
-// lockPatience is how long a call waits for the lock, and endPatience the same
-// at the end of a start, of which nobody else waits.
-const (
-	lockPatience = 250 * time.Millisecond
-	endPatience  = time.Second
-)
+// endPatience is how long the end of a start waits for the lock. A start waits
+// for a quarter of its deadline.
+const endPatience = 5 * time.Second
 
 // openLedger returns the ledger, locked, or nil: the launch is judged without
 // it then, and never refused for it.
@@ -220,7 +217,7 @@ func (c *call) openLedger() *ledgerFile {
 	if !c.privileged || !c.config.Claims {
 		return nil
 	}
-	l, unread, err := openLedger(c.fs, min(lockPatience, c.config.Deadline/4))
+	l, unread, err := openLedger(c.fs, c.config.Deadline/4)
 	switch {
 	case err != nil:
 		c.noteLedger("this start is judged without those in flight: " + oneLine(err))

@@ -26,9 +26,10 @@ type File struct {
 	Pages   uint64 // how many it has (st_blocks); private copies are not among them
 }
 
-// huge makes a File of what stat says; ok is false for what has no pages.
+// huge makes a File of what stat says of a file on a hugetlbfs; ok is false for
+// what is no regular file.
 func huge(path string, stat *syscall.Stat_t) (file File, ok bool) {
-	if stat.Mode&syscall.S_IFMT != syscall.S_IFREG || stat.Blksize < 1024 || stat.Blocks <= 0 {
+	if stat.Mode&syscall.S_IFMT != syscall.S_IFREG || stat.Blksize < 1024 || stat.Blocks < 0 {
 		return File{}, false
 	}
 	file = File{
@@ -38,7 +39,7 @@ func huge(path string, stat *syscall.Stat_t) (file File, ok bool) {
 		PageKiB: uint64(stat.Blksize) / 1024,
 		Pages:   uint64(stat.Blocks) * 512 / uint64(stat.Blksize),
 	}
-	return file, file.Pages > 0
+	return file, true
 }
 
 // ErrCut is that there was no time or no patience to look at everything; what
@@ -143,7 +144,7 @@ func (w *walk) folder(path string, depth int) error {
 				} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
 					failed = err
 				}
-			} else if file, ok := huge(below, &stat); ok {
+			} else if file, ok := huge(below, &stat); ok && file.Pages > 0 {
 				w.files = append(w.files, file)
 			}
 		}
@@ -172,11 +173,12 @@ func (f FS) MappedFile(pid int, m Mapping) (file File, ok bool, err error) {
 		return File{}, false, &fs.PathError{Op: "stat", Path: name, Err: err}
 	}
 	file, ok = huge(m.File, &stat)
-	return file, ok, nil
+	return file, ok && file.Pages > 0, nil
 }
 
 // OpenFiles returns the files of huge pages that a process has open, mapped or
-// not: memfds, and files below one of the hugetlbfs mount points.
+// not: memfds, and files below one of the hugetlbfs mount points. Some may have
+// no page yet.
 func (f FS) OpenFiles(pid int, mounts []Mount) ([]File, error) {
 	dir := fmt.Sprintf("proc/%d/fd", pid)
 	names, err := f.ReadDir(dir)
