@@ -15,7 +15,9 @@ func TestDomainBounds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	with := func(more string) string { return strings.Replace(string(text), "<memoryBacking>", more+"<memoryBacking>", 1) }
+	with := func(more string) string {
+		return strings.Replace(string(text), "<memoryBacking>", more+"<memoryBacking>", 1)
+	}
 	nested := func(depth int) string { return strings.Repeat("<a>", depth) + strings.Repeat("</a>", depth) }
 	plain, err := ParseDomain(text)
 	if err != nil {

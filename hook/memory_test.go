@@ -67,7 +67,9 @@ func TestMemoryIsBounded(t *testing.T) {
 		"a set of nodes":       around("<numatune><memory mode='strict' nodeset='", many(mib/4, "0-9,"), "0'/></numatune>"),
 		"sets of devices":      around("<devices>", many(10_000, "<memory model='dimm'><source><nodemask>0-16383</nodemask></source><target><size>2048</size></target></memory>"), "</devices>"),
 	} {
-		t.Run(name, func(t *testing.T) { bounded(t, exitAccept, 2*defaultConfig().Deadline, stdin, program, "x", "prepare", "begin", "-") })
+		t.Run(name, func(t *testing.T) {
+			bounded(t, exitAccept, 2*defaultConfig().Deadline, stdin, program, "x", "prepare", "begin", "-")
+		})
 	}
 }
 
