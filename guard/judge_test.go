@@ -88,6 +88,14 @@ func parse(t *testing.T, xml string) Demand {
 	return d
 }
 
+// auto is a guest of so many MiB in each of some cells, which numad places.
+func auto(t *testing.T, mode string, mib, cells int) Demand {
+	t.Helper()
+	return parse(t, fmt.Sprintf(`<domain><memory unit='MiB'>1</memory><memoryBacking>%s</memoryBacking><os><type arch='x86_64'>hvm</type></os>
+		<numatune><memory mode='%s' placement='auto'/></numatune><cpu><numa>%s</numa></cpu></domain>`,
+		twoMiB, mode, strings.Repeat(fmt.Sprintf("<cell memory='%d' unit='MiB'/>", mib), cells)))
+}
+
 const twoMiB = "<hugepages><page size='2' unit='MiB'/></hugepages>"
 
 // withGiB adds a pool of 1 GiB pages on node 0.
@@ -189,6 +197,8 @@ func TestJudge(t *testing.T) {
 		{"no multiple, unbound, and short", plain(t, 501, "", twoMiB), pages(100, 100), Refuse, CausePoolTooSmall, codeNodeShort, "251 needed"},
 		{"no multiple, bound", plain(t, 21, "strict:0", twoMiB), pages(100, 100), Refuse, CauseSizeMismatch, codeSize, "no multiple of its 2 MiB page"},
 		{"no multiple, memfd", plain(t, 21, "", twoMiB+"<source type='memfd'/>"), pages(100, 100), Refuse, CauseSizeMismatch, codeSize, ""},
+		{"no multiple, bound by numad", auto(t, "preferred", 21, 1), pages(100, 100), Refuse, CauseSizeMismatch, codeSize, "no multiple of its 2 MiB page, so that the kernel cannot bind it to the nodes that numad chooses"},
+		{"no multiple, kept by numad's cpuset alone", auto(t, "restrictive", 21, 1), pages(100, 100), Warn, "", codeSome, "with QEMU 9.1 or later"},
 		{"less than a page", plain(t, 512, "", "<hugepages><page size='1' unit='GiB'/></hugepages>"), pages(1000), Refuse, CauseSizeMismatch, codeSize, "less than one page of 1 GiB"},
 		{"a size the kernel lacks, in a memfd", plain(t, 512, "", "<hugepages><page size='16' unit='MiB'/></hugepages><source type='memfd'/>"), pages(1000), Refuse, CausePageSizeUnsupported, codePageSize, "this kernel has 2 MiB, 1 GiB"},
 		{"a size without a mount is libvirt's", plain(t, 512, "", "<hugepages><page size='16' unit='MiB'/></hugepages>"), pages(1), Allow, "", codeLeftToOthers, "no hugetlbfs mount for 16 MiB"},
@@ -299,9 +309,7 @@ func TestJudgeAuto(t *testing.T) {
 
 // TestJudgeAutoCells: numad may choose one node for all cells.
 func TestJudgeAutoCells(t *testing.T) {
-	d := parse(t, `<domain type='kvm'><name>g</name><memory unit='MiB'>4</memory><memoryBacking>`+twoMiB+`</memoryBacking>
-		<numatune><memory mode='strict' placement='auto'/></numatune>
-		<cpu><numa><cell id='0' cpus='0' memory='2' unit='MiB'/><cell id='1' cpus='1' memory='2' unit='MiB'/></numa></cpu></domain>`)
+	d := auto(t, "strict", 2, 2)
 	for _, test := range []struct {
 		host Host
 		want Decision

@@ -307,8 +307,12 @@ func (s simulation) mismatch(b Backend) *failure {
 			return nil
 		case b.Memfd, b.Device != "", s.rules.exactFiles:
 			why = fmt.Sprintf("%s is %s, no multiple of its %s, as QEMU wants it to be", b.ID, size, name)
-		case b.HostNodes != nil:
-			why = fmt.Sprintf("%s is %s, no multiple of its %s page, so that the kernel cannot bind it to %s", b.ID, size, Size(b.PageKiB), b.HostNodes.in())
+		case b.Policy != PolicyDefault:
+			nodes := "the nodes that numad chooses"
+			if !b.Auto {
+				nodes = b.HostNodes.in()
+			}
+			why = fmt.Sprintf("%s is %s, no multiple of its %s page, so that the kernel cannot bind it to %s", b.ID, size, Size(b.PageKiB), nodes)
 		default:
 			return nil
 		}
