@@ -320,6 +320,32 @@ func TestJudgeAutoCells(t *testing.T) {
 	}
 }
 
+// TestJudgeAutoCPUs: numad may choose nodes from which memory cannot be prepared.
+func TestJudgeAutoCPUs(t *testing.T) {
+	noCPU := twoCPUs(10, 10)
+	noCPU.Nodes[1].HasCPU = false
+	kept := below(twoCPUs(10, 10), runningOn(0))
+	for _, test := range []struct {
+		mode string
+		host Host
+		want Decision
+	}{
+		{"strict", twoCPUs(10, 10), Allow},
+		{"strict", noCPU, Warn},
+		{"strict", kept, Warn},
+		{"preferred", kept, Warn},
+		{"strict", kept.serving(9_000_000, 7_001_000), Allow},
+		{"restrictive", kept.serving(9_000_000, 7_002_000), Allow},
+		{"restrictive", kept.serving(9_002_000, 7_002_000), Warn},
+		{"strict", below(twoCPUs(10, 10), runningOn(0, 2)), Allow},
+	} {
+		v := Judge(auto(t, test.mode, 2, 1), test.host)
+		if v.Decision != test.want || test.want == Warn && !strings.Contains(v.Summary, "cannot prepare memory from the CPUs of node 1") {
+			t.Errorf("%s, %+v, %s: %s, %s", test.mode, test.host.Nodes, test.host.Releases, v.Decision, v.Summary)
+		}
+	}
+}
+
 // TestJudgeVirtioMem: QEMU starts without the device's memory.
 func TestJudgeVirtioMem(t *testing.T) {
 	d := parse(t, `<domain type='kvm'><name>g</name><memory unit='MiB'>1</memory><memoryBacking>`+twoMiB+`</memoryBacking>

@@ -511,6 +511,14 @@ func (s simulation) risks(pool SizePool, backends []placed) []Finding {
 			}
 		}
 	}
+	for _, b := range backends {
+		// What is bound to numad's nodes is also prepared from there.
+		idle := slices.DeleteFunc(slices.Clone(memory), func(node int) bool { return s.host.hasCPU(NodeSet{node}, s.cpus(b.Backend)) })
+		if b.Auto && s.rules.threads && !b.Global && (b.Policy != PolicyDefault || s.rules.restrictiveThreads) && len(idle) > 0 {
+			warn(codeAuto, idle, b.Pages, "numad chooses the nodes after this check, and QEMU cannot prepare memory from the CPUs of %s, as it may run on none of them", idle.in())
+			break
+		}
+	}
 	for i, b := range backends {
 		if b.Auto && b.Strength == Hard {
 			continue
