@@ -28,7 +28,7 @@ var qemuWords = []struct {
 	{noCPUs, regexp.MustCompile(`The nodes select no CPUs|Setting CPU affinity failed`)},
 	{badSize, regexp.MustCompile(`must be equal to or larger than page size|failed to resize memfd|size must be multiple of|size property must be multiple`)},
 	{noPage, regexp.MustCompile(`failed to create memfd|unable to create memfd|hugetlbsize`)},
-	{libvirt, regexp.MustCompile(`^(?s:error: [^\n]*\n)?error: (unsupported configuration|operation failed|internal error: (Unable to find any usable hugetlbfs|hugetlbfs)|.*NUMA node \S+ is unavailable)`)},
+	{libvirt, regexp.MustCompile(`^(?s:error: [^\n]*\n)?error: (unsupported configuration|operation failed|cannot set CPU affinity|internal error: (Unable to find any usable hugetlbfs|hugetlbfs)|.*NUMA node \S+ is unavailable)`)},
 }
 
 // classify returns what became of a launch; "" for words that it does not know.
