@@ -301,7 +301,7 @@ func newToucher() *toucher {
 		runtime.LockOSThread()
 		for task := range t.tasks {
 			r := touchResult{id: task.id}
-			r.self = errors.Join(setMempolicy(task.mode, task.nodes), unix.SchedSetaffinity(0, &task.cpu))
+			r.self = task.settle()
 			if r.self == nil {
 				r.err = populate(task.start, task.length)
 			}
@@ -309,6 +309,23 @@ func newToucher() *toucher {
 		}
 	}()
 	return t
+}
+
+// settle gives the thread that does a task its policy and its CPUs.
+func (t touchTask) settle() error {
+	err := setMempolicy(t.mode, t.nodes)
+	if err == unix.EINVAL && t.mode == mpolPreferred {
+		// A cpuset has taken the node away since. QEMU's threads inherit such a
+		// policy, which is as good as none, but nobody can set it.
+		err = setMempolicy(mpolDefault, 0)
+	}
+	if err != nil {
+		return fmt.Errorf("set_mempolicy(%d, %#x): %w", t.mode, t.nodes, err)
+	}
+	if err := unix.SchedSetaffinity(0, &t.cpu); err != nil {
+		return fmt.Errorf("sched_setaffinity(%v): %w", t.cpu[:1], err)
+	}
+	return nil
 }
 
 func broken(what string, err error) answer {
@@ -330,8 +347,9 @@ func (w *holding) play(c command) answer {
 	if c.Enter != "" {
 		err := writeFile(c.Enter+"/cgroup.procs", "0")
 		if err == nil {
-			// The kernel has changed the policy with the nodes.
+			// The kernel has changed the policy with the nodes, and the CPUs.
 			c.TaskMode, c.TaskNodes, err = mempolicy()
+			err = errors.Join(err, unix.SchedGetaffinity(0, &c.CPU))
 		}
 		if err != nil {
 			return broken("enter", err)
