@@ -60,7 +60,7 @@ numabox:
 # The launches that the fast tests judge again, captured anew on that machine.
 CAPTURED = incident|nova-(first-cell-short|two-cells-exact)|memnode-outside-memory.*|overlap-fits-in-sum|preferred-before-strict|restrictive-short \
 	|dimm-nodemask-touch-short|odd-file-exact|giant-elsewhere|two-sizes-2m-short|reserved-one-too-many|takes-reserved-node|half-touched-short \
-	|beside-(guest|file|sysv|anonymous)-short|pool-shrunk-short|overcommit-(bound|confined|used-up).*|slice-.*|mount-limit-.*|cgroup-.*|no-cpu.*-strict.*
+	|beside-(guest|file|sysv|anonymous)-short|pool-shrunk-short|overcommit-(bound|confined|used-up).*|slice-.*|mount-limit-.*|cgroup-.*|no-cpu.*-strict.*|pinned-.*
 numabox-capture:
 	for suite in bookworm trixie; do \
 		$(GO) run ./testdata/numabox -suite $$suite -run '$(subst $() ,,$(CAPTURED))' -archive -export testdata/numabox/captured/$$suite || exit; \
