@@ -68,7 +68,7 @@ func TestCgroups(t *testing.T) {
 			"sys/fs/cgroup/machine.slice/cpuset.mems.effective": "1\n", "sys/fs/cgroup/machine.slice/machine-prod.slice/cgroup.procs": "",
 			"sys/fs/cgroup/machine.slice/machine-other.slice/cpuset.mems.effective": "0\n"},
 			[]guard.Cgroup{{Path: group2 + "/machine.slice/machine-prod.slice", Nodes: guard.NodeSet{1}, NodesFile: group2 + "/machine.slice/cpuset.mems.effective"}}},
-		{"without machined", unified, "/machine/prod", map[string]string{"sys/fs/cgroup/machine/prod.partition/cpuset.mems.effective": "1\n", "sys/fs/cgroup/machine/hugetlb.2MB.max": "4194304", "sys/fs/cgroup/machine/hugetlb.2MB.current": "0"},
+		{"without machined", unified, "/machine/prod", map[string]string{"sys/fs/cgroup/machine/prod.partition/cpuset.mems.effective": "1\n", "sys/fs/cgroup/machine/hugetlb.2MB.max": "4194304\n", "sys/fs/cgroup/machine/hugetlb.2MB.current": "0\n"},
 			[]guard.Cgroup{{Path: group2 + "/machine.slice/machine-prod.slice"},
 				{Path: group2 + "/machine/prod.partition", Nodes: guard.NodeSet{1}, NodesFile: group2 + "/machine/prod.partition/cpuset.mems.effective",
 					Limits: []guard.PageLimit{{PageKiB: page, File: group2 + "/machine/hugetlb.2MB.max", Pages: 2}}}}},

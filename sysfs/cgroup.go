@@ -120,7 +120,10 @@ func (f FS) HugetlbLimits(dir string, kib uint64, legacy bool) ([]HugetlbLimit, 
 		if strings.TrimSpace(string(text)) == "max" {
 			continue
 		}
-		if l.Limit, err = parseNumber(string(text)); err != nil {
+		if l.Limit, err = parseNumber(string(text)); err == nil {
+			err = whole(text)
+		}
+		if err != nil {
 			return nil, fmt.Errorf("%s: %w", f.Path(name), err)
 		}
 		if l.Limit > math.MaxInt64/2 {

@@ -9,6 +9,7 @@
 package sysfs
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -146,10 +147,25 @@ func (f FS) readNumber(name string) (uint64, error) {
 		return 0, err
 	}
 	n, err := parseNumber(string(text))
+	if err == nil {
+		err = whole(text)
+	}
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", f.Path(name), err)
 	}
 	return n, nil
+}
+
+// errCutShort is a file without the newline that the kernel puts at its end:
+// the number in it is a part of one.
+var errCutShort = errors.New("the end of the file is missing")
+
+// whole says whether a file is there to its end.
+func whole(text []byte) error {
+	if !bytes.HasSuffix(text, []byte("\n")) {
+		return errCutShort
+	}
+	return nil
 }
 
 // parseNumber reads one decimal number with white space around it.

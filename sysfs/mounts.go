@@ -18,6 +18,7 @@ type Mounts struct {
 	// the path.
 	Hugetlb []Mount
 	Cgroup  CgroupMounts
+	any     bool // something is mounted
 }
 
 // Mount is one hugetlbfs mount.
@@ -31,8 +32,14 @@ type Mount struct {
 	Size    uint64
 }
 
-// Mounts reads /proc/mounts.
-func (f FS) Mounts() (Mounts, error) { return f.mounts("proc/mounts") }
+// Mounts reads /proc/mounts, in which there is at least the root.
+func (f FS) Mounts() (Mounts, error) {
+	mounts, err := f.mounts("proc/mounts")
+	if err == nil && !mounts.any {
+		err = fmt.Errorf("%s: nothing is mounted", f.Path("proc/mounts"))
+	}
+	return mounts, err
+}
 
 // MountsOf reads /proc/PID/mounts: a process in a container has huge pages by
 // other paths than the host.
@@ -44,6 +51,9 @@ func (f FS) mounts(name string) (Mounts, error) {
 		return Mounts{}, err
 	}
 	mounts, err := parseMounts(string(text))
+	if err == nil && len(text) > 0 {
+		err = whole(text)
+	}
 	if err != nil {
 		return Mounts{}, fmt.Errorf("%s: %w", f.Path(name), err)
 	}
@@ -56,8 +66,9 @@ func parseMounts(text string) (Mounts, error) {
 		// device, mount point, type, options, two numbers
 		fields := strings.Fields(line)
 		if len(fields) < 4 {
-			continue
+			return Mounts{}, fmt.Errorf("%s is not a mount", quote(line))
 		}
+		all.any = true
 		path := unescape(fields[1])
 		switch fields[2] {
 		case "hugetlbfs":

@@ -48,6 +48,9 @@ func (f FS) Nodes() ([]Node, error) {
 	if len(memory) == 0 {
 		return nil, fmt.Errorf("%s: no node has memory", f.Path(nodeDir+"/has_memory"))
 	}
+	if len(online) == 0 {
+		return nil, fmt.Errorf("%s: no node is online", f.Path(nodeDir+"/online"))
+	}
 	nodes := make([]Node, len(online))
 	for i, id := range online {
 		_, hasMemory := slices.BinarySearch(memory, id)
@@ -114,6 +117,9 @@ func (f FS) readNumbers(name string, limit int, of string, most uint64) ([]int, 
 	text, err := f.ReadFile(name, limit)
 	if err != nil {
 		return nil, err
+	}
+	if err := whole(text); err != nil {
+		return nil, fmt.Errorf("%s: %w", f.Path(name), err)
 	}
 	list, err := parseList(string(text), most)
 	if err != nil {

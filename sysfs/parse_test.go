@@ -48,12 +48,15 @@ cgroup /cg/sets cgroup rw,cpuset,hugetlb 0 0
 			{Path: "/old", PageKiB: 2048},
 		},
 		Cgroup: CgroupMounts{Unified: "/sys/fs/cgroup", Cpuset: "/cg/sets", Hugetlb: "/cg/sets"},
+		any:    true,
 	}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, %v, want %+v", got, err, want)
 	}
-	if _, err := parseMounts("none /h hugetlbfs pagesize=2X 0 0\n"); err == nil {
-		t.Error("a page size of 2X is taken")
+	for _, wrong := range []string{"none /h hugetlbfs pagesize=2X 0 0\n", "\x7fELF\n", "hugetlbfs /dev/hugepages hugetlbfs\n"} {
+		if got, err := parseMounts(wrong); err == nil {
+			t.Errorf("%q is taken for %+v", wrong, got)
+		}
 	}
 }
 

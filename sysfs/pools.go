@@ -167,12 +167,12 @@ type counter struct {
 	into *uint64
 }
 
-// readCounters reads the files of a pool's folder; ok is false where even the
-// first is not there, so that there is no such pool.
+// readCounters reads the files of a pool's folder; ok is false where there is no
+// such folder, and so no such pool.
 func (f FS) readCounters(dir string, counters []counter) (ok bool, err error) {
 	for i, c := range counters {
 		n, err := f.readNumber(dir + "/" + c.file)
-		if i == 0 && errors.Is(err, fs.ErrNotExist) {
+		if i == 0 && errors.Is(err, fs.ErrNotExist) && !f.Exists(dir) {
 			return false, nil
 		}
 		if err != nil {
