@@ -63,22 +63,54 @@ func defaultConfig() Config {
 
 const configLimit = 1 << 20
 
-// ReadConfig reads the configuration. Without the file it is the defaults. A
-// line that makes no sense is left out and reported, with its number, in the
-// error; what is returned is of use in any case.
+// ReadConfig reads the configuration. Without the file it is the defaults, and
+// with one that is not root's alone. A line that makes no sense is left out and
+// reported, with its number, in the error; what is returned is of use in any
+// case.
 func ReadConfig(root sysfs.FS) (Config, error) {
-	text, err := root.ReadFile(ConfigPath, configLimit)
+	read := root.ReadOwn
+	if !root.Live() {
+		read = root.ReadFile // whose it was is not captured
+	}
+	text, err := read(ConfigPath, configLimit)
 	if errors.Is(err, fs.ErrNotExist) {
 		return defaultConfig(), nil
 	}
 	if err != nil {
-		return defaultConfig(), err
+		return defaultConfig(), fmt.Errorf("the configuration is not followed: %w", err)
 	}
 	config, err := parseConfig(string(text))
 	if err != nil {
-		err = fmt.Errorf("%s: %w", root.Path(ConfigPath), err)
+		err = fmt.Errorf("the configuration is followed only in part: %s: %w", root.Path(ConfigPath), err)
 	}
 	return config, err
+}
+
+// configure reads the configuration, for as long as a call may take.
+func (c *call) configure() error {
+	type read struct {
+		config Config
+		err    error
+	}
+	done := make(chan read, 1)
+	go func() {
+		r := read{config: defaultConfig()}
+		defer func() {
+			if p := recover(); p != nil {
+				r.err = defect(p)
+			}
+			done <- r
+		}()
+		r.config, r.err = ReadConfig(c.fs)
+	}()
+	c.config = defaultConfig()
+	select {
+	case r := <-done:
+		c.config = r.config
+		return r.err
+	case <-time.After(c.config.Deadline / 2):
+		return fmt.Errorf("the configuration is not followed: %s: not read within %v", c.fs.Path(ConfigPath), c.config.Deadline/2)
+	}
 }
 
 // parseConfig reads lines of "key = value"; # begins a comment, at the start of

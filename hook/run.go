@@ -106,15 +106,14 @@ func defect(r any) error { return fmt.Errorf("defect in hugeguard: %v", r) }
 // prepare judges a launch within the deadline and returns the exit status.
 func (c *call) prepare() int {
 	began := time.Now()
-	config, err := ReadConfig(c.fs)
-	c.config = config
-	if config.Mode == Off {
+	err := c.configure()
+	if c.config.Mode == Off {
 		return exitAccept
 	}
 	if err != nil {
-		c.note(entry{Message: "the configuration is followed only in part: " + oneLine(err), Priority: warning})
+		c.note(entry{Message: oneLine(err), Priority: warning})
 	}
-	patience := config.Deadline + config.WaitForStarting
+	patience := c.config.Deadline + c.config.WaitForStarting
 	verdicts := c.judge(began.Add(patience))
 	timer := time.NewTimer(time.Until(began.Add(patience)))
 	defer timer.Stop()

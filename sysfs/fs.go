@@ -61,6 +61,33 @@ func (f FS) ReadFile(name string, limit int) ([]byte, error) {
 	return data, err
 }
 
+// ErrOthers is what others than root, and who runs this program, can have
+// written.
+var ErrOthers = errors.New("not a file of root's that nobody else can write to")
+
+// ReadOwn is [FS.ReadFile] of a regular file that nobody but root or who runs
+// this program can have written. A link is followed: what it leads to counts.
+func (f FS) ReadOwn(name string, limit int) ([]byte, error) {
+	path := f.Path(name)
+	fd, err := open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer syscall.Close(fd)
+	var stat syscall.Stat_t
+	if err := syscall.Fstat(fd, &stat); err != nil {
+		return nil, &fs.PathError{Op: "stat", Path: path, Err: err}
+	}
+	if stat.Mode&syscall.S_IFMT != syscall.S_IFREG || stat.Mode&0o022 != 0 || stat.Uid != 0 && int(stat.Uid) != os.Geteuid() {
+		return nil, &fs.PathError{Op: "read", Path: path, Err: ErrOthers}
+	}
+	data, err := readStart(fd, path, limit+1)
+	if err == nil && len(data) > limit {
+		return nil, &fs.PathError{Op: "read", Path: path, Err: ErrTooLarge}
+	}
+	return data, err
+}
+
 // ReadStart returns the first limit bytes of /name, or all of a shorter file.
 // Errors are *fs.PathError.
 //
@@ -72,6 +99,10 @@ func (f FS) ReadStart(name string, limit int) ([]byte, error) {
 		return nil, err
 	}
 	defer syscall.Close(fd)
+	return readStart(fd, path, limit)
+}
+
+func readStart(fd int, path string, limit int) ([]byte, error) {
 	buf := make([]byte, 0, min(limit, 4096))
 	for len(buf) < limit {
 		if len(buf) == cap(buf) {

@@ -337,3 +337,36 @@ func TestLimitErrors(t *testing.T) {
 		}
 	}
 }
+
+// TestReadOwn: what others can have written is not read, by whatever name.
+func TestReadOwn(t *testing.T) {
+	h := sysfstest.Copy(t, t.TempDir())
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, mode := range map[string]os.FileMode{"own": 0o644, "secret": 0o600, "group": 0o664, "anybody": 0o646} {
+		h.Write(name, name)
+		must(os.Chmod(h.Path(name), mode))
+	}
+	h.Write("folder/file", "")
+	must(syscall.Mkfifo(h.Path("fifo"), 0o600))
+	must(os.Symlink("own", h.Path("link")))
+	must(os.Symlink("anybody", h.Path("link to anybody's")))
+	want := map[string]bool{"own": true, "secret": true, "link": true, "group": false, "anybody": false, "link to anybody's": false, "folder": false, "fifo": false}
+	h.Write("foreign", "foreign")
+	if os.Chown(h.Path("foreign"), 65534, 65534) == nil { // else this is not root
+		want["foreign"] = false
+	}
+	for name, ok := range want {
+		text, err := h.FS().ReadOwn(name, 100)
+		if ok && err != nil || !ok && (!errors.Is(err, sysfs.ErrOthers) || len(text) > 0) {
+			t.Errorf("%s: %q, %v", name, text, err)
+		}
+	}
+	if _, err := h.FS().ReadOwn("own", 2); !errors.Is(err, sysfs.ErrTooLarge) {
+		t.Error(err)
+	}
+}
