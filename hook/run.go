@@ -144,9 +144,9 @@ type outcome struct {
 	err     error
 }
 
-// judge sends the verdict by the counters as soon as it stands, then, if it is
-// not to allow, that for the releases at hand and, if it is a refusal, the same
-// again with those who hold the pages, and with what Nova believes. The channel
+// judge sends the verdict by the counters as soon as it stands, for the releases
+// at hand where that matters, then, if it is a refusal, the same again with
+// these and with those who hold the pages, and with what Nova believes. The channel
 // is closed after the last; it holds them all, so that nobody waits for a
 // reader.
 func (c *call) judge(deadline time.Time) <-chan outcome {
@@ -190,6 +190,7 @@ func (c *call) judge(deadline time.Time) <-chan outcome {
 				}
 				return
 			}
+			AddReleases(c.fs, &host, demand)
 			processes := addHolders(c.fs, &host, looking)
 			if err := AddStarting(c.fs, c.config, &host, demand.Domain); err != nil {
 				host.Starting = nil // decide has said so
@@ -247,8 +248,8 @@ func (c *call) decideNow(demand guard.Demand) (verdict guard.Verdict, host guard
 		}
 		changed = addStarting(c.fs, c.config, &host, &ledger.Ledger, demand.Domain)
 	}
-	if verdict = guard.Judge(demand, host); verdict.Decision != guard.Allow {
-		// To know more of the releases changes no other verdict.
+	if verdict = guard.Judge(demand, host); verdict.Decision == guard.Warn {
+		// To know more of the releases changes no other decision.
 		AddReleases(c.fs, &host, demand)
 		verdict = guard.Judge(demand, host)
 	}
