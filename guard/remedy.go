@@ -67,6 +67,7 @@ func (n *Nova) Edit() string {
 // processes could be asked whether they use them, else the command that asks.
 func removal(host Host, holders []Holder) []string {
 	var lines []string
+	size, more := 0, 0
 	for _, h := range holders {
 		switch {
 		case h.Kind != HolderFile:
@@ -74,6 +75,10 @@ func removal(host Host, holders []Holder) []string {
 			lines = append(lines, "ipcrm -m "+h.Segment)
 		default:
 			for files := range slices.Chunk(h.Files, maxFiles) {
+				if size > maxRemoval {
+					more += len(files)
+					continue
+				}
 				command := "rm"
 				if len(host.Holders.Unreadable) > 0 || host.Holders.Cut {
 					command = "fuser -v"
@@ -82,14 +87,20 @@ func removal(host Host, holders []Holder) []string {
 					command += " " + shellWord(file)
 				}
 				lines = append(lines, command)
+				size += len(command)
 			}
 		}
+	}
+	if more > 0 {
+		lines = append(lines, fmt.Sprintf("# and %d more files", more))
 	}
 	return lines
 }
 
-// maxFiles is how many files one command names.
-const maxFiles = 20
+const (
+	maxFiles   = 20       // how many files one command names
+	maxRemoval = 32 << 10 // after how many bytes of commands no more are told
+)
 
 // shellWord quotes a file's name for a POSIX shell, so that nothing in it acts
 // on a terminal.

@@ -1,6 +1,7 @@
 package hook
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -211,8 +212,15 @@ func mayBeOf(m sysfs.Mapping, p claims.Part) bool {
 	return true
 }
 
+// longestName is that of a file, in bytes: libvirt has one named after each
+// domain.
+const longestName = 255
+
 // claimOf is the claim of a domain that is let start.
 func claimOf(root sysfs.FS, v guard.Verdict) (claims.Claim, error) {
+	if len(v.Domain.Name) > longestName {
+		return claims.Claim{}, fmt.Errorf("a name of %d bytes is none of libvirt's", len(v.Domain.Name))
+	}
 	now, err := root.SinceBoot()
 	c := claims.Claim{UUID: v.Domain.UUID, Name: v.Domain.Name, Since: now, Daemon: runningSince(root, "driver")}
 	for _, part := range v.Claims() {
