@@ -75,6 +75,7 @@ func TestRubbishIsLetGo(t *testing.T) {
 		{"10 MB of text", strings.Repeat("A", 10<<20)},
 		{"cut off", good[:len(good)/2]},
 		{"deeply nested", nested},
+		{"deeply nested in metadata", strings.Replace(good, "<devices>", "<metadata>"+nested+"</metadata><devices>", 1)},
 		{"another element", "<network><name>rubbish</name></network>"},
 		{"entities", `<!DOCTYPE d [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]><domain><name>&b;</name></domain>`},
 		{"no number", strings.Replace(good, "memory='64'", "memory='lots'", 1)},
@@ -117,7 +118,7 @@ func plain(text string) bool {
 	return true
 }
 
-// A domain may be as large as it likes and have in it what it likes.
+// A domain may be as large as libvirt lets it be and have in it what it likes.
 func TestLargeDomains(t *testing.T) {
 	s := begin(t, 0)
 	// What is asked here is not how fast this machine is.
@@ -125,7 +126,7 @@ func TestLargeDomains(t *testing.T) {
 	d := domain{name: "large", mib: 64, cells: 1}
 	for _, in := range []struct{ name, metadata string }{
 		{"10 MB", strings.Repeat("<y>z</y>", 10<<20/8)},
-		{"deeply nested", strings.Repeat("<a>", 200_000) + strings.Repeat("</a>", 200_000)},
+		{"deeply nested", strings.Repeat("<a>", 250) + strings.Repeat("</a>", 250)},
 		{"another domain inside", "<domain type='qemu'><memory>1</memory></domain>"},
 	} {
 		xml := strings.Replace(d.xml(), "<devices>", "<metadata><x xmlns='urn:x'>"+in.metadata+"</x></metadata><devices>", 1)
@@ -134,6 +135,34 @@ func TestLargeDomains(t *testing.T) {
 		if r.status != 1 || !strings.Contains(r.stderr, "32 needed") {
 			t.Errorf("%s: exit status %d, stderr %q", in.name, r.status, r.stderr)
 		}
+	}
+}
+
+// Nothing in the environment changes what the hook reads, says or decides. libvirt itself hands on no more
+// than PATH, HOME, USER, LOGNAME, TMPDIR, LD_PRELOAD and LD_LIBRARY_PATH (virCommandAddEnvPassCommon).
+func TestEnvironmentRedirectsNothing(t *testing.T) {
+	s := begin(t, 0)
+	s.must(s.build())
+	dir := t.TempDir()
+	s.must(os.WriteFile(dir+"/hugeguard.conf", []byte("mode = off\n"), 0o644))
+	d := domain{name: "bystander", mib: 64, cells: 1}
+	want := s.callHook(strings.NewReader(d.xml()), d.name, "prepare", "begin", "-")
+	for _, env := range []string{
+		"HOME=" + dir, "TMPDIR=" + dir, "PATH=" + dir, "XDG_CONFIG_HOME=" + dir, "HUGEGUARD_CONF=" + dir + "/hugeguard.conf",
+		"LD_PRELOAD=" + dir + "/x.so", "LD_LIBRARY_PATH=" + dir, "LD_AUDIT=" + dir + "/x.so", "GLIBC_TUNABLES=glibc.malloc.check=3",
+		"JOURNAL_STREAM=8:1", "NOTIFY_SOCKET=" + dir + "/notify", "LISTEN_FDS=3", "TZ=:/etc/shadow", "LANG=de_DE.UTF-8", "LC_ALL=x",
+		"GODEBUG=asyncpreemptoff=1,cpu.all=off,madvdontneed=1,execerrdot=0,panicnil=1", "GOTRACEBACK=crash", "GOMAXPROCS=1", "GOMAXPROCS=1000",
+		"GOGC=off", "GOGC=1", "GOMEMLIMIT=1", "GOROOT=" + dir, "GOCOVERDIR=" + dir, "GORACE=log_path=" + dir + "/race", "ZONEINFO=" + dir,
+		// Of these the Go runtime writes to standard error, which libvirt reads only after a refusal.
+		"GODEBUG=inittrace=1", "GODEBUG=gctrace=1",
+	} {
+		r := s.callProgram(strings.NewReader(d.xml()), "/usr/bin/env", env, s.hook, d.name, "prepare", "begin", "-")
+		if r.status != want.status || r.stdout != "" || !strings.HasSuffix(r.stderr, want.stderr) || strings.Count(r.stderr, "\n") != 1 && !strings.Contains(env, "trace=") {
+			t.Errorf("%s: exit status %d, stdout %q, stderr %q; want %q", env, r.status, r.stdout, r.stderr, want.stderr)
+		}
+	}
+	if left, _ := os.ReadDir(dir); len(left) != 1 {
+		t.Errorf("%v were written", left)
 	}
 }
 
