@@ -43,7 +43,7 @@ func TestSpoiledFiles(t *testing.T) {
 						f.host.Remove(file)
 						f.host.Write(file, string(text))
 					}()
-					f.host.Write(ledgerDir+"/"+ledgerName, spoilableLedger)
+					f.host.Write(LedgerDir+"/"+ledgerName, spoilableLedger)
 					f.stdin, f.entries, f.ledgerNoted = strings.NewReader(xml), nil, false
 					f.stderr.Reset()
 					if err := spoil(f.host.Path(file)); err != nil {
@@ -94,7 +94,7 @@ func spoilable(t *testing.T, xml string) *fixture {
 	f.host.Write("etc/nova/nova.conf", "[DEFAULT]\nreserved_huge_pages = node:0,size:2048,count:64\n")
 	f.host.Write("run/openvswitch/ovs-vswitchd.pid", "2974\n")
 	f.host.Write(CapturedOVS, answer(`,["dpdk-socket-mem","1024,1024"]`))
-	f.host.Write(ledgerDir+"/"+ledgerName, spoilableLedger)
+	f.host.Write(LedgerDir+"/"+ledgerName, spoilableLedger)
 	f.qemu("other", 910, 4991, 64, 0)
 	return f
 }

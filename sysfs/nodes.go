@@ -118,12 +118,12 @@ func (f FS) readNumbers(name string, limit int, of string, most uint64) ([]int, 
 	if err != nil {
 		return nil, err
 	}
-	if err := whole(text); err != nil {
-		return nil, fmt.Errorf("%s: %w", f.Path(name), err)
-	}
 	list, err := parseList(string(text), most)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w of %s", f.Path(name), err, of)
+	}
+	if err := whole(text); err != nil {
+		return nil, fmt.Errorf("%s: %w", f.Path(name), err)
 	}
 	return list, nil
 }

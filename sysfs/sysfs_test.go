@@ -164,7 +164,7 @@ func TestCPUs(t *testing.T) {
 		t.Errorf("CPUs out of nothing: %v, %v", cpus, err)
 	}
 	const node, group = "sys/devices/system/node/node1/cpulist", "sys/fs/cgroup/machine.slice/cpuset.cpus.effective"
-	many := strings.Repeat("8191,", 1000) + "4,5" // more than a page of the kernel's
+	many := strings.Repeat("8191,", 1000) + "4,5\n" // more than a page of the kernel's
 	for text, want := range map[string][]int{"1,3\n": {1, 3}, "\n": nil, "1022-1025\n": {1022, 1023, 1024, 1025}, many: {4, 5, 8191}} {
 		h.Write(node, text)
 		h.Write(group, text)
