@@ -123,15 +123,18 @@ var scenarios = func() []scenario {
 	edge("nova-first-cell", 20, func(n int) guest {
 		return guest{cells: []int{n, 5}, tune: strict("0-1") + justTwo("strict", "0", "strict", "1")}
 	}, atTouch, scenario{pools: [2]int{20, 30}})
-	edge("two-cells-one-node", 20, func(n int) guest {
+	oneNode := func(n int) guest {
 		return guest{cells: []int{20, n}, tune: strict("1") + justTwo("strict", "1", "strict", "1")}
-	}, atMmap, scenario{pools: [2]int{30, 40}})
+	}
+	add("two-cells-one-node-exact", oneNode(20), starts, scenario{pools: [2]int{30, 40}})
+	add("two-cells-one-node-short", oneNode(21), atMmap, scenario{pools: [2]int{30, 40}, newer: []outcome{atTouch}})
 	edge("memnode-alone", 20, func(n int) guest {
 		return guest{cells: []int{n}, tune: memnode(0, "strict", "0")}
 	}, atTouch)
-	edge("memnode-for-one-cell", 20, func(n int) guest {
-		return guest{cells: []int{20, n}, tune: memnode(0, "strict", "0")}
-	}, atMmap)
+	// Later QEMUs touch the cell that is bound last.
+	add("memnode-for-one-cell-exact", guest{cells: []int{20, 20}, tune: memnode(0, "strict", "0")}, starts,
+		scenario{plays: 2, newer: []outcome{starts, atTouch}})
+	add("memnode-for-one-cell-short", guest{cells: []int{20, 21}, tune: memnode(0, "strict", "0")}, atMmap)
 	add("memnode-outside-memory", guest{cells: []int{20}, tune: strict("0") + memnode(0, "strict", "1")}, atBind,
 		scenario{newer: []outcome{starts}})
 	add("memnode-outside-memory-short", guest{cells: []int{21}, tune: strict("0") + memnode(0, "strict", "1")}, atMmap,

@@ -314,8 +314,8 @@ func newToucher() *toucher {
 // settle gives the thread that does a task its policy and its CPUs.
 func (t touchTask) settle() error {
 	err := setMempolicy(t.mode, t.nodes)
-	if err == unix.EINVAL && t.mode == mpolPreferred {
-		// A cpuset has taken the node away since. QEMU's threads inherit such a
+	if err == unix.EINVAL && (t.mode == mpolPreferred || t.mode == mpolPreferredMany) {
+		// A cpuset has taken the nodes away since. QEMU's threads inherit such a
 		// policy, which is as good as none, but nobody can set it.
 		err = setMempolicy(mpolDefault, 0)
 	}
