@@ -390,6 +390,7 @@ func TestFewFileDescriptors(t *testing.T) {
 	for n := 7; n <= 16; n++ { // the Go runtime does not come up with fewer
 		s.callProgram(strings.NewReader(d.xml()), "/bin/sh", "-c", `ulimit -n $1; exec "$0" poor prepare begin -`, s.hook, itoa(n)).lets(t)
 	}
+	s.callHook(nil, d.name, "stopped", "end", "-").lets(t)
 }
 
 // Under a daemon of a user's own the hook sees the counters and nobody's memory: it refuses all the same,
