@@ -209,9 +209,9 @@ var scenarios = func() []scenario {
 	add("auto-fits-nowhere", ram(auto)(41), atMmap)
 
 	// Memory devices: after the cells, and each with a say of its own.
-	edge("dimm-inherits", 20, func(n int) guest {
-		return guest{ram: 20, tune: only0, devices: dimm(n, "")}
-	}, atMmap, scenario{pools: [2]int{40, 30}})
+	inherits := func(n int) guest { return guest{ram: 20, tune: only0, devices: dimm(n, "")} }
+	add("dimm-inherits-exact", inherits(20), starts, scenario{pools: [2]int{40, 30}})
+	add("dimm-inherits-short", inherits(21), atMmap, scenario{pools: [2]int{40, 30}, newer: []outcome{atTouch}})
 	edge("dimm-nodemask", 20, func(n int) guest {
 		return guest{ram: 20, tune: memnode(0, "strict", "0"), devices: dimm(n, "<nodemask>1</nodemask>")}
 	}, atMmap)
@@ -225,9 +225,11 @@ var scenarios = func() []scenario {
 	add("dimm-nodemask-preferred", guest{ram: 20, tune: memory("preferred", "0"), devices: dimm(25, "<nodemask>0</nodemask>")}, starts,
 		scenario{pools: [2]int{20, 30}})
 	add("dimm-smaller-than-page", guest{ram: 20, devices: dimm(256, "<pagesize unit='KiB'>1048576</pagesize>")}, badSize)
-	edge("two-dimms", 10, func(n int) guest {
+	twoDIMMs := func(n int) guest {
 		return guest{ram: 20, tune: only0, devices: dimm(10, "") + dimm(n, "")}
-	}, atMmap, scenario{pools: [2]int{40, 30}})
+	}
+	add("two-dimms-exact", twoDIMMs(10), starts, scenario{pools: [2]int{40, 30}})
+	add("two-dimms-short", twoDIMMs(11), atMmap, scenario{pools: [2]int{40, 30}, newer: []outcome{atTouch}})
 	const oddDIMM = "<memory model='dimm'><target><size unit='KiB'>41984</size><node>0</node></target></memory>" // 20.5 pages
 	add("dimm-rounded-exact", guest{ram: 20, devices: oddDIMM}, starts, scenario{pools: [2]int{41, 0}})
 	add("dimm-rounded-short", guest{ram: 20, devices: oddDIMM}, atMmap, scenario{pools: [2]int{40, 0}})
