@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"hugeguard/guard"
 	"hugeguard/guard/ovs"
 	"hugeguard/sysfs"
@@ -86,6 +88,10 @@ func askOVS(root sysfs.FS, config Config, host *guard.Host, deadline time.Time) 
 }
 
 func askSocket(socket string, deadline time.Time) (ovs.Config, error) {
+	// To see that there is none costs a tenth of trying to connect.
+	if err := unix.Access(socket, unix.F_OK); err != nil {
+		return ovs.Config{}, &fs.PathError{Op: "access", Path: socket, Err: err}
+	}
 	// net.Dial would link all of name resolution. Connecting to a UNIX socket
 	// never waits: a full queue is an error.
 	connection, err := net.DialUnix("unix", nil, &net.UnixAddr{Net: "unix", Name: socket})
