@@ -1,6 +1,7 @@
 package hook
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -40,6 +41,9 @@ func readQEMUConf(fs sysfs.FS) (s settings, certain bool, err error) {
 	}
 	if err != nil {
 		return settings{}, false, err
+	}
+	if !mayDecide(text) {
+		return settings{}, !fs.Live() || readByDaemon(fs), nil
 	}
 	if s, err = parseQEMUConf(string(text)); err != nil {
 		return settings{}, false, fmt.Errorf("%s: %w", fs.Path(qemuConfPath), err)
@@ -96,6 +100,33 @@ func parseQEMUConf(text string) (settings, error) {
 		*setting = value.strings
 	}
 	return s, nil
+}
+
+// deciding are the settings that decide about huge pages.
+var deciding = []string{"hugetlbfs_mount", "cgroup_controllers", "capability_filters"}
+
+// mayDecide says whether any of these may be set. As it is installed, the file
+// has them in comments alone, and no string of several lines, in which what
+// looks like a comment is none.
+func mayDecide(text []byte) bool {
+	if bytes.Contains(text, []byte(`"""`)) {
+		return true
+	}
+	for _, name := range deciding {
+		for from := 0; ; {
+			at := bytes.Index(text[from:], []byte(name))
+			if at < 0 {
+				break
+			}
+			at += from
+			line := bytes.TrimLeft(text[bytes.LastIndexAny(text[:at], lineEnds)+1:at], blanks)
+			if len(line) == 0 || line[0] != '#' {
+				return true
+			}
+			from = at + len(name)
+		}
+	}
+	return false
 }
 
 // confValue is a value of libvirt's configuration files: a string, a list of

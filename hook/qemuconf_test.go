@@ -62,8 +62,13 @@ func FuzzParseQEMUConf(f *testing.F) {
 	f.Add("hugetlbfs_mount = [\n \"/a\",\r\n\t'/b' ,\n] # two\ncgroup_controllers=[\"cpuset\"]")
 	f.Add("x = 1 ; hugetlbfs_mount = \"\"\"/a\n'\"b\"\"\" # why\n")
 	f.Add("max_core = +17\nports = [ 1, 2 ]\ncapability_filters = [ ]\n\n")
+	f.Add("# cgroup_controllers = [] cgroup_controllers\n\t# hugetlbfs_mount\nx = \"#\" ; y = 1\n")
+	f.Add("x = \"#\" ; hugetlbfs_mount = \"/a\"\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		got, err := parseQEMUConf(text)
+		if err == nil && !mayDecide([]byte(text)) && !reflect.DeepEqual(got, settings{}) {
+			t.Errorf("%+v is not seen at a glance", got)
+		}
 		again, errAgain := parseQEMUConf("# first\n" + text)
 		blank := strings.Trim(text, " \t\r\n") == "" // no statement at all, which libvirt wants after white space
 		if !blank && ((err == nil) != (errAgain == nil) || !reflect.DeepEqual(got, again)) {
