@@ -208,10 +208,13 @@ func TestAskSocket(t *testing.T) {
 			}()
 			began := time.Now()
 			told, ok := askOVS(sysfs.New(""), Config{OVSDB: []string{socket + ".absent", socket}}, &guard.Host{}, began.Add(time.Minute))
-			if ok != test.ok || ok && told.SocketMiB[0] != 64 {
-				t.Errorf("%+v, %v", told, ok)
+			took := time.Since(began)
+			// On a busy machine an answer may come too late, and is none then.
+			late := test.ok && !ok && took >= ovsPatience
+			if ok != test.ok && !late || ok && told.SocketMiB[0] != 64 {
+				t.Errorf("%+v, %v after %v", told, ok, took)
 			}
-			if took := time.Since(began); took > 10*ovsPatience {
+			if took > 10*ovsPatience {
 				t.Errorf("it took %v", took)
 			}
 		})
