@@ -384,7 +384,7 @@ func (s simulation) certain(pool SizePool, backends []placed) []failure {
 			// The earlier ones have taken theirs by then.
 			here := b
 			here.allowed = s.bound
-			if lack := lacking(nil, append(s.touched(backends[:i], false), here), free, extra); lack != nil {
+			if lack := lacking(nil, append(s.touched(backends[:i]), here), free, extra); lack != nil {
 				return []failure{kept(here, lack.nodes, lack.needed)}
 			}
 		}
@@ -397,13 +397,11 @@ func (s simulation) certain(pool SizePool, backends []placed) []failure {
 // what is bound to other nodes then.
 func (s simulation) reservesElsewhere(b placed) bool { return len(b.allowed.without(s.bound)) > 0 }
 
-// touched returns those of a backend's predecessors that have their pages when
-// it is mapped: all, or those that are not touched side by side, for want of a
-// thread-context; maybe counts those that may be without one.
-func (s simulation) touched(before []placed, maybe bool) []placed {
-	return slices.DeleteFunc(slices.Clone(before), func(b placed) bool {
-		return s.rules.parallel && b.HostNodes != nil && !(maybe && (b.Pinned || b.Global))
-	})
+// touched returns those of a backend's predecessors that surely have their pages
+// when it is mapped: all, or those that are not touched side by side, for want
+// of a thread-context.
+func (s simulation) touched(before []placed) []placed {
+	return slices.DeleteFunc(slices.Clone(before), func(b placed) bool { return s.rules.parallel && b.HostNodes != nil })
 }
 
 // keeper names the file of the control group that keeps a backend to nodes, ""
@@ -523,7 +521,9 @@ func (s simulation) risks(pool SizePool, backends []placed) []Finding {
 		if b.Auto && b.Strength == Hard {
 			continue
 		}
-		if s.reservesElsewhere(b) && minus(pool.on(s.bound).Free, mostTaken(pool, s.touched(backends[:i], true), backends, s.bound)) < b.Pages {
+		// Whether what is touched side by side is so when all is mapped, or from
+		// when each is, is QEMU's to choose.
+		if s.reservesElsewhere(b) && minus(pool.on(s.bound).Free, mostTaken(pool, backends[:i], backends, s.bound)) < b.Pages {
 			warn(codeOrder, s.bound, b.Pages,
 				"%s can be reserved only if the guest's other memory leaves as many pages free on %s, to which QEMU's own memory is bound", b.ID, s.bound.in())
 		}
