@@ -31,6 +31,7 @@ func Judge(demand Demand, host Host) Verdict {
 	l := launch{backends, demand.Cpuset}
 	v.Starting = host.StartingReport()
 	host, doomed := host.serious()
+	v.doomed = len(doomed) > 0
 	must, risks := l.play(host)
 	if must != nil && l.fitsOtherDefault(demand, host) {
 		f := must[0].finding(host, SeverityWarn, fmt.Sprintf("it fails if libvirt takes pages of %s, the domain naming none: %s", Size(must[0].pageKiB), must[0].text(host)))

@@ -26,6 +26,7 @@ type Verdict struct {
 
 	blame    blame // of a refusal
 	waits    bool  // it would fit but for those who are starting
+	doomed   bool  // some of these were left out, who are too many in any case
 	holders  *Holders
 	releases Releases
 }
@@ -88,6 +89,10 @@ func (v Verdict) MessageID() string { return messageIDs[v.Cause] }
 // Waits says that a refused launch would fit but for the domains that are
 // starting: when these are done it may be another.
 func (v Verdict) Waits() bool { return v.waits }
+
+// Doomed says that some of the domains that are starting did not count, since
+// their pages cannot be had.
+func (v Verdict) Doomed() bool { return v.doomed }
 
 // Severity is what a finding means for the launch.
 type Severity string

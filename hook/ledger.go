@@ -209,7 +209,7 @@ func readLedger(root sysfs.FS) (claims.Ledger, error) {
 
 // endPatience is how long the end of a start waits for the lock. A start waits
 // for a quarter of its deadline.
-const endPatience = 5 * time.Second
+const endPatience = time.Second
 
 // openLedger returns the ledger, locked, or nil: the launch is judged without
 // it then, and never refused for it.

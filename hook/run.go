@@ -242,7 +242,7 @@ func (c *call) decideNow(demand guard.Demand) (verdict guard.Verdict, host guard
 		// Where there is room for all that they may ever take, nobody needs to
 		// look at their QEMUs.
 		host.Starting = inFull(ledger.Ledger, demand.Domain)
-		if verdict = guard.Judge(demand, host); verdict.Decision == guard.Allow {
+		if verdict = guard.Judge(demand, host); verdict.Decision == guard.Allow && !verdict.Doomed() {
 			c.keepLedger(ledger, verdict, changed)
 			return verdict, host, nil
 		}

@@ -90,12 +90,15 @@ func look(root sysfs.FS, config Config, ledger *claims.Ledger, self guard.Domain
 		}
 		changed = changed || c.QEMU != seen.QEMU
 		c.QEMU = seen.QEMU
-		// Of one that does not show what it maps nothing is left: to count its
-		// pages twice could refuse what would start.
+		// Of one that does not show what it maps nothing counts this time: to
+		// count its pages twice could refuse what would start.
 		s := guard.Starting{Domain: guard.Domain{Name: c.Name, UUID: c.UUID}, PID: c.QEMU.PID}
-		if mappings, ok := mappingsOf(root, c.QEMU); ok {
-			s.Claims = remaining(c.Parts, mappings)
+		mappings, ok := mappingsOf(root, c.QEMU)
+		if !ok {
+			kept = append(kept, c)
+			continue
 		}
+		s.Claims = remaining(c.Parts, mappings)
 		if !slices.ContainsFunc(s.Claims, func(left guard.Claim) bool { return left.Pages > 0 }) {
 			changed = true // it is up
 			continue
@@ -194,10 +197,19 @@ func remaining(parts []claims.Part, mappings []sysfs.Mapping) []guard.Claim {
 		left[i].Mapped = min(left[i].Pages, mappedPages(m)-min(mappedPages(m), taken))
 		return true
 	}
-	for _, m := range mappings {
-		_ = match(m, func(p claims.Part) bool { return p.Pages == mappedPages(m) && mayBeOf(m, p) }) ||
-			match(m, func(p claims.Part) bool { return mayBeOf(m, p) }) ||
-			match(m, func(claims.Part) bool { return true })
+	// The likeness that tells most goes before the others for all of them: a
+	// device that has no part here may be mapped, too.
+	used := make([]bool, len(mappings))
+	for _, like := range []func(sysfs.Mapping, claims.Part) bool{
+		func(m sysfs.Mapping, p claims.Part) bool { return p.Pages == mappedPages(m) && mayBeOf(m, p) },
+		mayBeOf,
+		func(sysfs.Mapping, claims.Part) bool { return true },
+	} {
+		for k, m := range mappings {
+			if !used[k] {
+				used[k] = match(m, func(p claims.Part) bool { return like(m, p) })
+			}
+		}
 	}
 	return left
 }

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hugeguard/guard/claims"
+	"hugeguard/sysfs"
 )
 
 // launch has the domain of prepare-on-node1.xml start under another name, with
@@ -349,5 +350,20 @@ func TestLedgerTrouble(t *testing.T) {
 				t.Error("a link was followed")
 			}
 		})
+	}
+}
+
+// TestRemaining: a mapping counts for the part that it is most like, whatever
+// else its QEMU maps before it.
+func TestRemaining(t *testing.T) {
+	mapping := func(pages, taken uint64) sysfs.Mapping {
+		return sysfs.Mapping{End: pages << 21, PageKiB: 2048, Pages: map[int]uint64{0: taken}}
+	}
+	part := func(pages uint64) claims.Part {
+		return claims.Part{PageKiB: 2048, Pages: pages, Nodes: []int{0}, Hard: true}
+	}
+	left := remaining([]claims.Part{part(15), part(20)}, []sysfs.Mapping{mapping(100, 0), mapping(20, 5), mapping(15, 15)})
+	if left[0].Pages != 0 || left[1].Pages != 15 || left[1].Mapped != 15 {
+		t.Errorf("%+v", left)
 	}
 }
