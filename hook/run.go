@@ -150,7 +150,7 @@ type outcome struct {
 // is closed after the last; it holds them all, so that nobody waits for a
 // reader.
 func (c *call) judge(deadline time.Time) <-chan outcome {
-	verdicts := make(chan outcome, searches*4)
+	verdicts := make(chan outcome, attempts*4)
 	go func() {
 		defer close(verdicts)
 		answered := false
@@ -176,7 +176,7 @@ func (c *call) judge(deadline time.Time) <-chan outcome {
 		}
 		// Leave a part of the time to say it all.
 		looking := deadline.Add(-c.config.Deadline / 10)
-		for range searches {
+		for range attempts {
 			verdict, host, err := c.decide(demand, deadline)
 			answer(outcome{verdict, err})
 			if err != nil || !c.privileged {
@@ -208,6 +208,10 @@ func (c *call) judge(deadline time.Time) <-chan outcome {
 	}()
 	return verdicts
 }
+
+// attempts is how often a launch is judged anew because pages came back while
+// it was looked who has them.
+const attempts = 3
 
 // decide judges by the counters, for the releases at hand where that matters,
 // and claims the pages of a launch that is let go on. Until then no other start

@@ -27,7 +27,7 @@ type finder struct {
 }
 
 // searches is how often it is looked again while the pools change.
-const searches = 3
+const searches = 8
 
 // search finds the holders of the pools that host has, and leaves the pools as
 // they are when it is done. It returns the processes that it saw.
