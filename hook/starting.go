@@ -37,8 +37,8 @@ const readings = 5
 //
 // A starting QEMU takes its pages while it is looked at. Where the pools change
 // under its eyes they are read again. What is read last is the processes, so
-// that a page is rather counted as free than as gone twice: no launch is refused
-// for a page that is only on its way.
+// that a page is rather counted as free than as gone twice. One that the kernel
+// is clearing is neither free nor seen with its QEMU yet, and counts twice still.
 func addStarting(root sysfs.FS, config Config, host *guard.Host, ledger *claims.Ledger, self guard.Domain) (changed bool) {
 	for range readings {
 		taking := false
