@@ -192,7 +192,7 @@ func (h Host) idle() Host {
 func (h Host) unreserved() Host {
 	return h.change(func(p *SizePool) {
 		var mapped uint64
-		for _, c := range h.claims(*p) {
+		for _, c := range h.claims(*p, rules{}) {
 			mapped += c.Mapped
 		}
 		p.Reserved = min(p.Reserved, mapped)

@@ -107,6 +107,23 @@ type Cpuset struct {
 	Restrictive bool
 }
 
+// within returns the cpuset if every control group that QEMU may be put below
+// leaves it a node of each of its sets: without one it would not take effect.
+func (c Cpuset) within(host Host) Cpuset {
+	groups := host.Cgroups
+	if len(groups) == 0 {
+		groups = []Cgroup{{}}
+	}
+	for _, group := range groups {
+		host.Cgroups = []Cgroup{group}
+		inherited := host.inherited(rules{cpuset: true})
+		if len(c.Nodes.And(inherited)) == 0 || len(c.Union.And(inherited)) == 0 {
+			return Cpuset{}
+		}
+	}
+	return c
+}
+
 // of returns the nodes that libvirt confines QEMU to under some rules, by
 // whatever means; nil where it does not.
 func (c Cpuset) of(r rules) NodeSet {

@@ -29,6 +29,7 @@ func Judge(demand Demand, host Host) Verdict {
 		return v
 	}
 	l := launch{backends, demand.Cpuset}
+	v.confined = demand.Cpuset.within(host)
 	v.Starting = host.StartingReport()
 	host, doomed := host.serious()
 	v.doomed = len(doomed) > 0
@@ -240,12 +241,11 @@ func commonest(fates []*fate) []failure {
 // rulesThatMatter returns the rules that can make a difference to the launch:
 // nearly always there are few.
 func (l launch) rulesThatMatter(host Host) rules {
-	m := rules{
-		cpuset:      l.cpuset.Nodes != nil || host.cgroup().Legacy,
-		restrictive: l.cpuset.Restrictive,
-		union:       !slices.Equal(l.cpuset.Nodes, l.cpuset.Union),
-		parallel:    len(l.backends) > 1,
-	}
+	m := host.confining()
+	m.cpuset = m.cpuset || l.cpuset.Nodes != nil || host.cgroup().Legacy
+	m.restrictive = m.restrictive || l.cpuset.Restrictive
+	m.union = m.union || !slices.Equal(l.cpuset.Nodes, l.cpuset.Union)
+	m.parallel = len(l.backends) > 1
 	inherited := host.inheritedCPUs(rules{cpuset: true})
 	for _, b := range l.backends {
 		for _, n := range host.Nodes {

@@ -339,7 +339,7 @@ func (s simulation) certain(pool SizePool, backends []placed) []failure {
 	// Those who are starting come before it. What is short is told in full:
 	// all who can use no other nodes, and after them what is short elsewhere.
 	var shortages []failure
-	starting := s.host.claims(pool)
+	starting := sure(s.host.claims(pool, s.rules))
 	free := pool.freeByNode()
 	extra := pool.headroom()
 	for left, ahead := backends, starting; ; ahead, extra = nil, 0 {
@@ -482,14 +482,22 @@ func (s simulation) risks(pool SizePool, backends []placed) []Finding {
 	all := pool.on(memory)
 	page := Size(pool.PageKiB)
 	needed := sum(backends)
-	starting := s.host.claims(pool)
+	starting := s.host.claims(pool, s.rules)
 	promised := pool.Reserved + unmapped(starting)
 	if needed > minus(all.Free+pool.headroom(), promised) {
 		warn(codeReserved, memory, needed,
 			"it fits only if enough of the %d reserved %s pages are those that a hugetlbfs mount sets aside for it (min_size)", pool.Reserved, page)
 		return found
 	}
-	if needed > minus(all.Free, promised) || assign(append(claimRequests(starting), requests(backends)...), pool.freeByNode(), 0) != nil {
+	fits := func(starting []claimed, extra uint64) bool {
+		return assign(append(claimRequests(starting), requests(backends)...), pool.freeByNode(), extra) == nil
+	}
+	if !fits(starting, pool.headroom()) && fits(sure(starting), pool.headroom()) {
+		warn(codeStarting, memory, needed,
+			"it fits only if other guests that are starting (%s) have taken some of their %s pages already, which the kernel is clearing", named(s.host.rivals(pool.PageKiB, memory)), page)
+		return found
+	}
+	if needed > minus(all.Free, promised) || !fits(starting, 0) {
 		warn(codeOvercommit, memory, needed,
 			"it fits only if the kernel can make surplus %s pages where they are needed (nr_overcommit_hugepages), which it promises to nobody", page)
 		return found

@@ -2,6 +2,7 @@ package guard
 
 import (
 	"fmt"
+	"math"
 	"slices"
 )
 
@@ -20,8 +21,14 @@ type Claim struct {
 	// Mapped are those of Pages that QEMU has mapped: they are part of the
 	// pool's Reserved already.
 	Mapped uint64
-	Nodes  NodeSet // that they are to come from, nil for any
-	Hard   bool    // they can come from no others
+	// Clearing are those of Mapped that may be neither free nor in Reserved any
+	// more: the kernel takes a page before it clears it, which it does before it
+	// shows whose the page is (hugetlb_no_page).
+	Clearing uint64
+	Nodes    NodeSet // that they are to come from, nil for any
+	Hard     bool    // they can come from no others
+	// Cpuset is what confines them besides, where libvirt's rules have it so.
+	Cpuset Cpuset
 }
 
 // StartingReport is what a starting domain has still to take of one size.
@@ -41,7 +48,7 @@ func (v Verdict) Claims() []Claim {
 		if b.Pages == 0 {
 			continue
 		}
-		c := Claim{PageKiB: b.PageKiB, Pages: b.Pages, Nodes: b.Cpuset}
+		c := Claim{PageKiB: b.PageKiB, Pages: b.Pages, Nodes: b.Cpuset, Cpuset: v.confined}
 		if b.Policy == PolicyBind && !b.Auto {
 			c.Nodes, c.Hard = b.HostNodes, true
 		}
@@ -57,9 +64,9 @@ type claimed struct {
 	allowed NodeSet
 }
 
-// claims returns what starting domains have still to take of a pool, the
-// earliest first.
-func (h Host) claims(pool SizePool) []claimed {
+// claims returns what starting domains have still to take of a pool under some
+// rules, the earliest first.
+func (h Host) claims(pool SizePool, r rules) []claimed {
 	var list []claimed
 	for _, s := range h.Starting {
 		for _, c := range s.Claims {
@@ -69,11 +76,52 @@ func (h Host) claims(pool SizePool) []claimed {
 			allowed := h.memoryNodes()
 			if c.Hard {
 				allowed = c.Nodes.And(allowed)
+			} else if nodes := c.Cpuset.of(r).And(allowed); r.cpuset && len(nodes) > 0 {
+				allowed = nodes
 			}
 			list = append(list, claimed{c, s.Domain, allowed})
 		}
 	}
 	return list
+}
+
+// sure returns claims without those pages that may be taken already.
+func sure(claims []claimed) []claimed {
+	list := slices.Clone(claims)
+	for i := range list {
+		c := &list[i]
+		c.Pages, c.Mapped = minus(c.Pages, c.Clearing), minus(c.Mapped, c.Clearing)
+	}
+	return list
+}
+
+// confining returns the rules that matter to where the pages of those who are
+// starting can come from.
+func (h Host) confining() rules {
+	var m rules
+	for _, s := range h.Starting {
+		for _, c := range s.Claims {
+			m.cpuset = m.cpuset || c.Cpuset.Nodes != nil
+			m.restrictive = m.restrictive || c.Cpuset.Restrictive
+			m.union = m.union || !slices.Equal(c.Cpuset.Nodes, c.Cpuset.Union)
+		}
+	}
+	return m
+}
+
+// confinements are the rules that may hold, as far as these matter there.
+func (h Host) confinements() []rules {
+	matters := h.confining()
+	if matters == (rules{}) {
+		return []rules{{}}
+	}
+	var all []rules
+	for _, r := range h.Releases.rules() {
+		if r = r.only(matters); !slices.Contains(all, r) {
+			all = append(all, r)
+		}
+	}
+	return all
 }
 
 func claimRequests(claims []claimed) []request {
@@ -138,14 +186,17 @@ func (l launch) beside(host Host, doomed []Starting) []Finding {
 	return found
 }
 
-// canServe says whether the pools have the pages of all who are starting.
+// canServe says whether the pools have the pages of all who are starting,
+// whatever rules hold.
 func (h Host) canServe() bool {
-	for _, pool := range h.Pools {
-		claims := h.claims(pool)
-		all := pool.on(h.memoryNodes())
-		if assign(claimRequests(claims), pool.freeByNode(), pool.headroom()) != nil ||
-			unmapped(claims) > minus(all.Free+pool.headroom(), pool.Reserved) && !h.setAside(pool) {
-			return false
+	for _, r := range h.confinements() {
+		for _, pool := range h.Pools {
+			claims := sure(h.claims(pool, r))
+			all := pool.on(h.memoryNodes())
+			if assign(claimRequests(claims), pool.freeByNode(), pool.headroom()) != nil ||
+				unmapped(claims) > minus(all.Free+pool.headroom(), pool.Reserved) && !h.setAside(pool) {
+				return false
+			}
 		}
 	}
 	return true
@@ -155,7 +206,7 @@ func (h Host) canServe() bool {
 // starting.
 func (h Host) settled() Host {
 	settled := h.change(func(p *SizePool) {
-		for _, c := range h.claims(*p) {
+		for _, c := range h.claims(*p, rules{}) {
 			p.Reserved = minus(p.Reserved, c.Mapped)
 		}
 	})
@@ -176,7 +227,7 @@ func (h Host) rivals(kib uint64, nodes NodeSet) []Starting {
 	for _, s := range h.Starting {
 		only := h
 		only.Starting = []Starting{s}
-		if slices.ContainsFunc(only.claims(pool), func(c claimed) bool { return len(c.allowed.And(nodes)) > 0 }) {
+		if slices.ContainsFunc(only.claims(pool, rules{}), func(c claimed) bool { return len(c.allowed.And(nodes)) > 0 }) {
 			list = append(list, s)
 		}
 	}
@@ -210,15 +261,19 @@ func claimable(pool SizePool, claims []claimed, nodes NodeSet) uint64 {
 }
 
 // claimedOn is how many pages of one node are claimed for certain: by those who
-// can take them nowhere else.
+// can take them nowhere else, whatever rules hold.
 func (h Host) claimedOn(pool SizePool, node int) uint64 {
-	var pages uint64
-	for _, c := range h.claims(pool) {
-		if slices.Equal(c.allowed, NodeSet{node}) {
-			pages += c.Pages
+	least := uint64(math.MaxUint64)
+	for _, r := range h.confinements() {
+		var pages uint64
+		for _, c := range sure(h.claims(pool, r)) {
+			if slices.Equal(c.allowed, NodeSet{node}) {
+				pages += c.Pages
+			}
 		}
+		least = min(least, pages)
 	}
-	return pages
+	return least
 }
 
 // StartingReport lists what the domains that are starting have still to take.

@@ -97,7 +97,9 @@ func TestClaimsOfVerdict(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const want = `[{"PageKiB":2048,"Pages":20,"Mapped":0,"Nodes":[1],"Hard":true},{"PageKiB":2048,"Pages":7,"Mapped":0,"Nodes":null,"Hard":false}]`
+	const cpuset = `"Cpuset":{"Nodes":[0,1],"Union":[0,1],"Restrictive":false}`
+	const want = `[{"PageKiB":2048,"Pages":20,"Mapped":0,"Clearing":0,"Nodes":[1],"Hard":true,` + cpuset +
+		`},{"PageKiB":2048,"Pages":7,"Mapped":0,"Clearing":0,"Nodes":null,"Hard":false,` + cpuset + `}]`
 	if string(got) != want {
 		t.Errorf("%s", got)
 	}
@@ -123,5 +125,66 @@ func TestStartingNeverHelps(t *testing.T) {
 	})
 	if worse == 0 {
 		t.Error("no start in flight made a difference")
+	}
+}
+
+// TestConfinedStarts: where libvirt keeps two starts to one node by the cpuset
+// alone, the second is refused if the rules are known to be so, and warned of
+// if they may be.
+func TestConfinedStarts(t *testing.T) {
+	yes, no := true, false
+	d := guest(t, "restrictive:0", cell{15, ""})
+	first := Judge(d, pages(20, 20))
+	for _, c := range []struct {
+		name     string
+		releases Releases
+		free     uint64
+		decision Decision
+		says     string
+	}{
+		{"confined", Releases{Libvirt: Release{Version: 9_000_000}, QEMU: Release{Version: 7_002_000}, Cpuset: &yes}, 29, Refuse, "15 of them for guests that are starting (first)"},
+		{"confined, with room", Releases{Libvirt: Release{Version: 9_000_000}, QEMU: Release{Version: 7_002_000}, Cpuset: &yes}, 30, Allow, ""},
+		{"not confined", Releases{Libvirt: Release{Version: 9_000_000}, QEMU: Release{Version: 7_002_000}, Cpuset: &no}, 29, Allow, ""},
+		{"who knows", Releases{}, 29, Warn, "it fails with libvirt 9.0 or later"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			host := pages(c.free, 20)
+			host.Releases, host.Holders = c.releases, &Holders{}
+			host.Starting = []Starting{{Domain: Domain{Name: "first", UUID: "1"}, Claims: first.Claims()}}
+			if v := Judge(d, host); v.Decision != c.decision || !strings.Contains(v.Summary, c.says) {
+				t.Errorf("%s: %s", v.Decision, v.Text())
+			}
+		})
+	}
+}
+
+// TestClearing: pages that a starting QEMU may have taken, though nobody shows
+// it yet, refuse nothing.
+func TestClearing(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		clearing uint64
+		free     uint64
+		decision Decision
+	}{
+		{"none", 0, 30, Refuse},
+		{"none, with room", 0, 40, Allow},
+		{"as many as are missing", 10, 30, Warn},
+		{"fewer than are missing", 9, 30, Refuse},
+		{"of no matter", 10, 40, Allow},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			host := pages(c.free, 0).started("a", "0", 20, 20)
+			host.Starting[0].Claims[0].Clearing = c.clearing
+			host = host.change(func(p *SizePool) { p.Reserved -= c.clearing })
+			host.Holders = &Holders{}
+			v := Judge(guest(t, "strict:0", cell{20, "strict:0"}), host)
+			if v.Decision != c.decision {
+				t.Errorf("%s: %s", v.Decision, v.Text())
+			}
+			if c.decision == Warn && !strings.Contains(v.Summary, "which the kernel is clearing") {
+				t.Errorf("%s", v.Summary)
+			}
+		})
 	}
 }

@@ -29,6 +29,7 @@ type Verdict struct {
 	doomed   bool  // some of these were left out, who are too many in any case
 	holders  *Holders
 	releases Releases
+	confined Cpuset // the domain's, as far as it takes effect
 }
 
 // Decision is what the guard does about a launch.
