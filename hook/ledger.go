@@ -132,25 +132,34 @@ func (l *ledgerFile) replace(text []byte) error {
 }
 
 // lock takes the lock of an open directory, within patience. The kernel gives
-// it back when its holder ends, however that happens.
+// it to those who wait in their order, and takes it back when its holder ends,
+// however that happens.
 func lock(dir int, patience time.Duration) error {
-	for end := time.Now().Add(patience); ; {
-		err := unix.Flock(dir, unix.LOCK_EX|unix.LOCK_NB)
-		switch {
-		case err == nil:
-			return nil
-		case err != unix.EWOULDBLOCK && err != unix.EINTR:
-			return err
-		case time.Now().After(end):
-			return errLockHeld
+	if err := unix.Flock(dir, unix.LOCK_EX|unix.LOCK_NB); err != unix.EWOULDBLOCK {
+		return err
+	}
+	// Should it come too late, it goes back with the last descriptor: the
+	// caller closes its own.
+	waiting, err := unix.FcntlInt(uintptr(dir), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	locked := make(chan error, 1)
+	go func() {
+		defer unix.Close(waiting)
+		var err error = unix.EINTR
+		for err == unix.EINTR {
+			err = unix.Flock(waiting, unix.LOCK_EX)
 		}
-		time.Sleep(lockPause)
+		locked <- err
+	}()
+	select {
+	case err := <-locked:
+		return err
+	case <-time.After(patience):
+		return errLockHeld
 	}
 }
-
-// lockPause is how long a start waits before it asks for the lock again: about
-// as long as another keeps it.
-const lockPause = time.Millisecond
 
 // readAt reads a file of a directory. It waits for no writer, should somebody
 // have put a FIFO there, and follows no link.
@@ -193,7 +202,11 @@ func readLedger(root sysfs.FS) (claims.Ledger, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return claims.Ledger{}, err
 	}
-	text, err := root.ReadFile(LedgerDir+"/"+ledgerName, claims.Limit)
+	read := root.ReadOwn
+	if !root.Live() {
+		read = root.ReadFile // whose it was is not captured
+	}
+	text, err := read(LedgerDir+"/"+ledgerName, claims.Limit)
 	if errors.Is(err, fs.ErrNotExist) {
 		return claims.New(boot), nil
 	}
@@ -208,16 +221,17 @@ func readLedger(root sysfs.FS) (claims.Ledger, error) {
 }
 
 // endPatience is how long the end of a start waits for the lock. A start waits
-// for a quarter of its deadline.
+// for a half of its deadline, and an eighth if only to be entered.
 const endPatience = time.Second
 
 // openLedger returns the ledger, locked, or nil: the launch is judged without
 // it then, and never refused for it.
-func (c *call) openLedger() *ledgerFile {
+func (c *call) openLedger(patience time.Duration) *ledgerFile {
 	if !c.privileged || !c.config.Claims {
 		return nil
 	}
-	l, unread, err := openLedger(c.fs, c.config.Deadline/4)
+	l, unread, err := openLedger(c.fs, patience)
+	c.ledgerBusy = errors.Is(err, errLockHeld)
 	switch {
 	case err != nil:
 		c.noteLedger("this start is judged without those in flight: " + oneLine(err))
@@ -238,7 +252,7 @@ func (c *call) noteLedger(message string) {
 // keepLedger enters a launch that is let go on, and saves what has changed.
 func (c *call) keepLedger(l *ledgerFile, v guard.Verdict, changed bool) {
 	var err error
-	if v.Decision != guard.Refuse {
+	if v.Decision != guard.Refuse || c.config.Mode == WarnOnly {
 		var own claims.Claim
 		own, err = claimOf(c.fs, v)
 		if err == nil && len(own.Parts) > 0 {

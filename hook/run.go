@@ -86,6 +86,7 @@ type call struct {
 	privileged  bool // may look into other processes
 	config      Config
 	ledgerNoted bool // trouble with the ledger was told
+	ledgerBusy  bool // others kept its lock for too long
 }
 
 // guarded is prepare, of whose defects no launch must die.
@@ -191,10 +192,9 @@ func (c *call) judge(deadline time.Time) <-chan outcome {
 				return
 			}
 			AddReleases(c.fs, &host, demand)
-			processes := addHolders(c.fs, &host, looking)
-			if err := AddStarting(c.fs, c.config, &host, demand.Domain); err != nil {
-				host.Starting = nil // decide has said so
-			}
+			processes := addHolders(c.fs, &host, looking, func() {
+				_ = AddStarting(c.fs, c.config, &host, demand.Domain) // what is wrong there decide has said
+			})
 			AddOVS(c.fs, c.config, &host, looking)
 			if verdict = guard.Judge(demand, host); verdict.Decision != guard.Refuse {
 				continue // pages have come back meanwhile
@@ -230,7 +230,7 @@ func (c *call) decide(demand guard.Demand, deadline time.Time) (verdict guard.Ve
 const waitPause = 50 * time.Millisecond
 
 func (c *call) decideNow(demand guard.Demand) (verdict guard.Verdict, host guard.Host, err error) {
-	ledger := c.openLedger()
+	ledger := c.openLedger(c.config.Deadline / 2)
 	if ledger != nil {
 		defer ledger.close()
 	}
@@ -250,12 +250,28 @@ func (c *call) decideNow(demand guard.Demand) (verdict guard.Verdict, host guard
 			c.keepLedger(ledger, verdict, changed)
 			return verdict, host, nil
 		}
-		changed = addStarting(c.fs, c.config, &host, &ledger.Ledger, demand.Domain)
+		// What fails whoever is starting is so without a look at them, but for
+		// whether it is worth to wait.
+		host.Starting = nil
+		if verdict = guard.Judge(demand, host); verdict.Decision == guard.Refuse && c.config.WaitForStarting == 0 {
+			c.keepLedger(ledger, verdict, changed)
+			return verdict, host, nil
+		}
+		var blind []string
+		if changed, blind = addStarting(c.fs, c.config, &host, &ledger.Ledger, demand.Domain); len(blind) > 0 {
+			c.noteLedger("this start is judged without some of those in flight: " + oneLine(blindTo(blind)))
+		}
 	}
 	if verdict = guard.Judge(demand, host); verdict.Decision == guard.Warn {
 		// To know more of the releases changes no other decision.
 		AddReleases(c.fs, &host, demand)
 		verdict = guard.Judge(demand, host)
+	}
+	if ledger == nil && c.ledgerBusy {
+		// Those that follow are to know of it all the same.
+		if ledger = c.openLedger(c.config.Deadline / 8); ledger != nil {
+			defer ledger.close()
+		}
 	}
 	if ledger != nil {
 		c.keepLedger(ledger, verdict, changed)

@@ -246,6 +246,35 @@ func TestStartsInFlight(t *testing.T) {
 		f.host.Write("proc/910/numa_maps", "7f0000000000 bind:1 huge N1=x")
 		f.accepted(t)
 	})
+	t.Run("a QEMU whose page is being cleared", func(t *testing.T) {
+		f := two(t)
+		f.over("b")
+		f.qemu("a", 910, 5000, 256, 100)
+		f.host.Write("proc/910/task/910/stat", "910 (qemu) (R) S 1 1")
+		f.node1(412, 156)
+		f.accepted(t)
+		f.over("c")
+		f.node1(411, 155) // a page that nobody shows
+		if status := f.launch(t, "c"); status != exitRefuse {
+			t.Errorf("status %d, %+v", status, f.entries)
+		}
+		f.host.Write("proc/910/task/911/stat", "911 (qemu) S R) R 1 1")
+		if status := f.launch(t, "c"); status != exitAccept || len(f.entries) != 1 || !strings.Contains(f.entries[0].Message, "which the kernel is clearing") {
+			t.Errorf("status %d, %+v", status, f.entries)
+		}
+	})
+	t.Run("a QEMU that takes no more", func(t *testing.T) {
+		f := two(t)
+		f.qemu("a", 910, 5000, 256, 255)
+		f.node1(257, 1)
+		f.host.Write("proc/uptime", "5010.00 1.00\n")
+		f.refused(t, "a, b")
+		f.host.Write("proc/uptime", "5069.00 1.00\n")
+		f.qemu("b", 911, 5005, 256, 0)
+		f.refused(t, "a, b")
+		f.host.Write("proc/uptime", "5071.00 1.00\n")
+		f.refused(t, "b")
+	})
 	t.Run("switched off", func(t *testing.T) {
 		f := two(t)
 		f.host.Write(ConfigPath, "claims = off\n")
@@ -254,7 +283,7 @@ func TestStartsInFlight(t *testing.T) {
 	t.Run("only said", func(t *testing.T) {
 		f := two(t)
 		f.host.Write(ConfigPath, "mode = warn\n")
-		if status := f.launch(t, "c"); status != exitAccept || len(f.entries) != 1 || fmt.Sprint(f.claimed(t)) != "[a b]" {
+		if status := f.launch(t, "c"); status != exitAccept || len(f.entries) != 1 || fmt.Sprint(f.claimed(t)) != "[a b c]" {
 			t.Errorf("status %d, %+v, the ledger has %v", status, f.entries, f.claimed(t))
 		}
 	})
@@ -362,8 +391,8 @@ func TestRemaining(t *testing.T) {
 	part := func(pages uint64) claims.Part {
 		return claims.Part{PageKiB: 2048, Pages: pages, Nodes: []int{0}, Hard: true}
 	}
-	left := remaining([]claims.Part{part(15), part(20)}, []sysfs.Mapping{mapping(100, 0), mapping(20, 5), mapping(15, 15)})
-	if left[0].Pages != 0 || left[1].Pages != 15 || left[1].Mapped != 15 {
+	left := remaining([]claims.Part{part(15), part(20)}, []sysfs.Mapping{mapping(100, 0), mapping(20, 5), mapping(15, 15)}, 2)
+	if left[0].Pages != 0 || left[1].Pages != 15 || left[1].Mapped != 15 || left[0].Clearing != 0 || left[1].Clearing != 2 {
 		t.Errorf("%+v", left)
 	}
 }

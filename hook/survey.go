@@ -117,11 +117,12 @@ const smallestPageKiB = 4
 // what it can: whatever cannot be read is named as unreadable. Looking takes a
 // while, in which pages come and go, so the host's pools are read again.
 func AddHolders(fs sysfs.FS, host *guard.Host, deadline time.Time) {
-	addHolders(fs, host, deadline)
+	addHolders(fs, host, deadline, func() {})
 }
 
-// addHolders is AddHolders; it returns the processes that it saw.
-func addHolders(fs sysfs.FS, host *guard.Host, deadline time.Time) []sysfs.Process {
+// addHolders is AddHolders, which has done beside it with every look what is to
+// be of the same moment; it returns the processes that it saw.
+func addHolders(fs sysfs.FS, host *guard.Host, deadline time.Time, beside func()) []sysfs.Process {
 	nodes := make([]int, len(host.Nodes))
 	for i, n := range host.Nodes {
 		nodes[i] = n.ID
@@ -136,5 +137,5 @@ func addHolders(fs sysfs.FS, host *guard.Host, deadline time.Time) []sysfs.Proce
 			host.Nodes[i].Distances[nodes[k]] = d
 		}
 	}
-	return search(fs, host, deadline)
+	return search(fs, host, deadline, beside)
 }

@@ -63,10 +63,16 @@ func (f FS) StartedAfterBoot(pid int) (time.Duration, error) {
 	return time.Duration(ticks) * tick, nil
 }
 
-// parseStart reads field 22 of /proc/PID/stat. The name in field 2 may hold
-// anything, so counting begins after the last parenthesis.
+// statFields returns what /proc/PID/stat has from its third field, the state, on.
+// The name in the second may hold anything, so counting begins after the last
+// parenthesis.
+func statFields(stat string) []string {
+	return strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:])
+}
+
+// parseStart reads field 22 of /proc/PID/stat.
 func parseStart(stat string) (ticks int64, err error) {
-	fields := strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:])
+	fields := statFields(stat)
 	if len(fields) < 20 {
 		return 0, fmt.Errorf("%s has no start time", quote(stat))
 	}

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 // Process is one process as /proc shows it.
@@ -62,6 +63,37 @@ func parseStatus(text string) (name string, hugetlbKiB uint64, memory bool, err 
 	}
 	hugetlbKiB, memory, err = parseKiBField(text, "HugetlbPages")
 	return name, hugetlbKiB, memory, err
+}
+
+// BusyThreads returns how many threads of a process run, are ready to run or
+// wait in the kernel for something that no signal ends, from
+// /proc/PID/task/TID/stat (Documentation/filesystems/proc.rst): only these can
+// be amid a page fault.
+func (f FS) BusyThreads(pid int) (int, error) {
+	dir := fmt.Sprintf("proc/%d/task", pid)
+	threads, err := f.ReadDir(dir)
+	if err != nil {
+		return 0, err
+	}
+	busy := 0
+	for _, thread := range threads {
+		name := dir + "/" + thread + "/stat"
+		text, err := f.ReadFile(name, tableLimit)
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
+			continue // it has ended
+		}
+		if err != nil {
+			return 0, err
+		}
+		fields := statFields(string(text))
+		if len(fields) == 0 {
+			return 0, fmt.Errorf("%s: %s has no state", f.Path(name), quote(string(text)))
+		}
+		if fields[0] == "R" || fields[0] == "D" {
+			busy++
+		}
+	}
+	return busy, nil
 }
 
 // Arguments returns the command line that a process shows: empty for kernel

@@ -32,8 +32,12 @@ type Claim struct {
 	// Daemon is the libvirt daemon that asked, where that is known.
 	Daemon Process `json:"daemon"`
 	// QEMU is the domain's QEMU, once somebody saw it.
-	QEMU  Process `json:"qemu"`
-	Parts []Part  `json:"parts"`
+	QEMU Process `json:"qemu"`
+	// Left is how many pages that one had still to take when it was last seen to
+	// have taken any, or first seen, and Progress when that was, since boot.
+	Left     uint64        `json:"left"`
+	Progress time.Duration `json:"progress_ns"`
+	Parts    []Part        `json:"parts"`
 }
 
 // Part is the pages of one memory backend.
@@ -42,6 +46,16 @@ type Part struct {
 	Pages   uint64 `json:"pages"`
 	Nodes   []int  `json:"nodes"` // that they may come from; null is any
 	Hard    bool   `json:"hard"`  // they can come from no others
+	// Cpuset is what else confines them, as libvirt's rules may have it; nil for
+	// nothing.
+	Cpuset *Cpuset `json:"cpuset,omitempty"`
+}
+
+// Cpuset is what libvirt confines a domain to: see guard.Cpuset.
+type Cpuset struct {
+	Nodes       []int `json:"nodes"`
+	Union       []int `json:"union"`
+	Restrictive bool  `json:"restrictive"`
 }
 
 // Process is one process, told from a later one with the same number. The zero
@@ -97,24 +111,38 @@ func (c Claim) check() error {
 		return fmt.Errorf("%d parts: %w", len(c.Parts), errForeign)
 	}
 	for _, p := range c.Parts {
-		foreign := p.PageKiB == 0 || p.PageKiB > 1<<40 || p.Pages > 1<<40 || len(p.Nodes) > most ||
-			slices.ContainsFunc(p.Nodes, func(node int) bool { return node < 0 || node > 1<<16 }) || !slices.IsSorted(p.Nodes)
-		if foreign {
+		sets := [][]int{p.Nodes}
+		if p.Cpuset != nil {
+			sets = append(sets, p.Cpuset.Nodes, p.Cpuset.Union)
+		}
+		if p.PageKiB == 0 || p.PageKiB > 1<<40 || p.Pages > 1<<40 || slices.ContainsFunc(sets, strange) {
 			return fmt.Errorf("%d pages of %d KiB: %w", p.Pages, p.PageKiB, errForeign)
 		}
 	}
 	return nil
 }
 
+// strange says that a set of nodes is none that a host can have.
+func strange(nodes []int) bool {
+	return len(nodes) > most || !slices.IsSorted(nodes) ||
+		slices.ContainsFunc(nodes, func(node int) bool { return node < 0 || node > 1<<16 })
+}
+
 // Text is the ledger as [Parse] reads it.
 func (l Ledger) Text() ([]byte, error) { return json.Marshal(l) }
 
 // Put enters a claim in place of any that the domain has already: libvirt
-// starts one at a time.
+// starts one at a time. Those of which nothing was seen for an hour go: where
+// there is room for all nobody looks whether they are ended.
 func (l *Ledger) Put(c Claim) {
-	l.Claims = slices.DeleteFunc(l.Claims, func(old Claim) bool { return old.UUID == c.UUID || old.Name == c.Name })
+	l.Claims = slices.DeleteFunc(l.Claims, func(old Claim) bool {
+		return old.Of(c.UUID, c.Name) || c.Since-max(old.Since, old.Progress) > time.Hour
+	})
 	l.Claims = append(l.Claims, c)
 }
+
+// Of says whether a claim is that of a domain.
+func (c Claim) Of(uuid, name string) bool { return uuid != "" && c.UUID == uuid || c.Name == name }
 
 // Drop ends the claim of a domain and says whether it had one. At the end of a
 // start libvirt tells the hook the name without the need to read any XML.
@@ -129,15 +157,36 @@ type Seen struct {
 	Now    time.Duration // since boot
 	Daemon Process       // the libvirt daemon that runs now, where that is known
 	QEMU   Process       // the domain's QEMU; none where it does not run
+	// Left is how many pages QEMU has still to take, where Looked says that it
+	// was looked at.
+	Left   uint64
+	Looked bool
+}
+
+// See notes what is seen of a start that is not over, and says whether that is
+// news.
+func (c *Claim) See(seen Seen) (news bool) {
+	if c.QEMU != seen.QEMU {
+		c.QEMU, c.Left, c.Progress, news = seen.QEMU, 0, 0, true
+	}
+	if seen.QEMU != (Process{}) && seen.Looked && (c.Progress == 0 || seen.Left < c.Left) {
+		c.Left, c.Progress, news = seen.Left, seen.Now, true
+	}
+	return news
 }
 
 // Ended says whether a start is over although no event has said so: its QEMU
-// was seen and is gone, no QEMU was there and the daemon that asked is gone, or
+// has all its pages, or has taken none of the rest in as long as patience, or
+// was seen and is gone; no QEMU was there and the daemon that asked is gone, or
 // there was none in as long as patience.
 func (c Claim) Ended(seen Seen, patience time.Duration) bool {
 	switch {
 	case seen.QEMU != Process{}:
-		return c.QEMU != Process{} && c.QEMU != seen.QEMU
+		if c.QEMU != (Process{}) && c.QEMU != seen.QEMU {
+			return true
+		}
+		idle := c.Progress != 0 && seen.Left >= c.Left && seen.Now-c.Progress > patience
+		return seen.Looked && (seen.Left == 0 || idle)
 	case c.QEMU != Process{}:
 		return true
 	case c.Daemon != Process{} && seen.Daemon != c.Daemon:

@@ -9,8 +9,10 @@ import (
 )
 
 var two = Ledger{Format: format, Boot: "b", Claims: []Claim{
-	{UUID: "1", Name: "a", Since: 5 * time.Second, Daemon: Process{7, time.Second}, Parts: []Part{{2048, 256, []int{0}, true}, {1 << 20, 1, nil, false}}},
-	{UUID: "2", Name: "b", Since: 6 * time.Second, QEMU: Process{9, 6 * time.Second}, Parts: []Part{{2048, 7, []int{0, 1}, true}}},
+	{UUID: "1", Name: "a", Since: 5 * time.Second, Daemon: Process{7, time.Second}, Parts: []Part{
+		{PageKiB: 2048, Pages: 256, Nodes: []int{0}, Hard: true},
+		{PageKiB: 1 << 20, Pages: 1, Cpuset: &Cpuset{Nodes: []int{0}, Union: []int{0, 1}}}}},
+	{UUID: "2", Name: "b", Since: 6 * time.Second, QEMU: Process{9, 6 * time.Second}, Left: 5, Progress: 7 * time.Second, Parts: []Part{{PageKiB: 2048, Pages: 7, Nodes: []int{0, 1}, Hard: true}}},
 }}
 
 func TestRoundTrip(t *testing.T) {
@@ -36,6 +38,15 @@ func TestPutAndDrop(t *testing.T) {
 	if l.Drop("a") || !l.Drop("b") || len(l.Claims) != 1 {
 		t.Errorf("%+v", l.Claims)
 	}
+	// Domains without a UUID are told by their names, and what nobody has looked
+	// at for an hour is over.
+	l = Ledger{}
+	l.Put(Claim{Name: "a", Since: time.Minute})
+	l.Put(Claim{Name: "b", Since: time.Minute, Progress: 2 * time.Minute})
+	l.Put(Claim{Name: "c", Since: 61*time.Minute + 1})
+	if len(l.Claims) != 2 || l.Claims[0].Name != "b" || l.Claims[1].Name != "c" {
+		t.Errorf("%+v", l.Claims)
+	}
 }
 
 func TestEnded(t *testing.T) {
@@ -51,6 +62,12 @@ func TestEnded(t *testing.T) {
 		{"no QEMU in time", Claim{Since: 5}, Seen{Now: 16}, true},
 		{"from the future", Claim{Since: 5}, Seen{Now: 4}, true},
 		{"QEMU, however long", Claim{Since: 5}, Seen{Now: 99, QEMU: q}, false},
+		{"QEMU has its pages", Claim{Since: 5}, Seen{Now: 6, QEMU: q, Looked: true}, true},
+		{"QEMU has not all of its pages", Claim{Since: 5}, Seen{Now: 99, QEMU: q, Looked: true, Left: 1}, false},
+		{"QEMU takes no more", Claim{Since: 5, QEMU: q, Left: 1, Progress: 88}, Seen{Now: 99, QEMU: q, Looked: true, Left: 1}, true},
+		{"QEMU took one", Claim{Since: 5, QEMU: q, Left: 2, Progress: 88}, Seen{Now: 99, QEMU: q, Looked: true, Left: 1}, false},
+		{"QEMU took none for a while", Claim{Since: 5, QEMU: q, Left: 1, Progress: 89}, Seen{Now: 99, QEMU: q, Looked: true, Left: 1}, false},
+		{"QEMU cannot be looked at", Claim{Since: 5, QEMU: q, Left: 1, Progress: 88}, Seen{Now: 99, QEMU: q}, false},
 		{"the same QEMU", Claim{Since: 5, QEMU: q}, Seen{Now: 99, QEMU: q}, false},
 		{"another QEMU", Claim{Since: 5, QEMU: q}, Seen{Now: 6, QEMU: other}, true},
 		{"QEMU is gone", Claim{Since: 5, QEMU: q}, Seen{Now: 6}, true},
@@ -61,6 +78,30 @@ func TestEnded(t *testing.T) {
 	} {
 		if got := c.claim.Ended(c.seen, 10); got != c.want {
 			t.Errorf("%s: %v", c.name, got)
+		}
+	}
+}
+
+// TestSee: progress is that of one QEMU, and of fewer pages that it lacks.
+func TestSee(t *testing.T) {
+	q, other := Process{9, 6 * time.Second}, Process{9, 7 * time.Second}
+	c := Claim{Since: 5}
+	for i, step := range []struct {
+		seen     Seen
+		news     bool
+		left     uint64
+		progress time.Duration
+	}{
+		{Seen{Now: 6}, false, 0, 0},
+		{Seen{Now: 7, QEMU: q}, true, 0, 0},
+		{Seen{Now: 8, QEMU: q, Looked: true, Left: 9}, true, 9, 8},
+		{Seen{Now: 9, QEMU: q, Looked: true, Left: 9}, false, 9, 8},
+		{Seen{Now: 10, QEMU: q, Looked: true, Left: 8}, true, 8, 10},
+		{Seen{Now: 11, QEMU: q}, false, 8, 10},
+		{Seen{Now: 12, QEMU: other, Looked: true, Left: 8}, true, 8, 12},
+	} {
+		if news := c.See(step.seen); news != step.news || c.Left != step.left || c.Progress != step.progress || c.QEMU != step.seen.QEMU {
+			t.Errorf("step %d: news %v, %+v", i, news, c)
 		}
 	}
 }

@@ -157,3 +157,37 @@ func TestVerdictStandsWhereOthersHang(t *testing.T) {
 		}
 	})
 }
+
+// A starting guest whose QEMU shows nothing costs the others neither their verdict nor their entry in the ledger.
+func TestStartingGuestHangs(t *testing.T) {
+	s := begin(t, 96)
+	prepare := func(d domain) hookRun { return s.callHook(strings.NewReader(d.xml()), d.name, "prepare", "begin", "-") }
+	first, fits, lacks := domain{name: "first", mib: 128, cells: 1}, domain{name: "fits", mib: 96, cells: 1}, domain{name: "lacks", mib: 256, cells: 1}
+	prepare(first).lets(t)
+	time.Sleep(100 * time.Millisecond) // QEMU is told by having begun later
+	qemu := s.hold("qemu-of-first", touched, 8)
+	pidFile := "/run/libvirt/qemu/first.pid"
+	s.must(os.WriteFile(pidFile, []byte(itoa(qemu.pid())), 0o644))
+	t.Cleanup(func() { os.Remove(pidFile) })
+	s.hang(fmt.Sprintf("/proc/%d/numa_maps", qemu.pid()))
+	r := prepare(fits)
+	r.lets(t)
+	if r.took > time.Second {
+		t.Errorf("it took %v", r.took)
+	}
+	entries := s.guardEntries()
+	if len(entries) != 1 || !strings.Contains(entries[0].one(t, "MESSAGE"), "could not be seen in time: first") {
+		t.Errorf("journal: %q", entries)
+	}
+	ledger, err := os.ReadFile("/run/hugeguard/claims.json")
+	s.must(err)
+	if !strings.Contains(string(ledger), `"first"`) || !strings.Contains(string(ledger), `"fits"`) {
+		t.Errorf("the ledger has %s", ledger)
+	}
+	if r := prepare(lacks); r.status != 1 || !strings.Contains(r.stderr, "128 needed") {
+		t.Errorf("exit status %d, %q; want the refusal", r.status, r.stderr)
+	}
+	for _, d := range []domain{first, fits} {
+		s.callHook(nil, d.name, "stopped", "end", "-").lets(t)
+	}
+}
