@@ -289,6 +289,11 @@ func (c *call) decideNow(demand guard.Demand) (verdict guard.Verdict, host guard
 	return verdict, host, nil
 }
 
+// letsGoOn says whether a start goes on, whatever becomes of it.
+func (c *call) letsGoOn(v guard.Verdict) bool {
+	return v.Decision != guard.Refuse || v.Exempt != "" || c.config.Mode == WarnOnly
+}
+
 // act tells what is to be told of a verdict and returns the exit status.
 func (c *call) act(v guard.Verdict) int {
 	if v.Decision == guard.Allow {
@@ -299,7 +304,7 @@ func (c *call) act(v guard.Verdict) int {
 		c.note(e)
 		return exitAccept
 	}
-	if v.Exempt != "" || c.config.Mode == WarnOnly {
+	if c.letsGoOn(v) {
 		first, rest, more := strings.Cut("would refuse: "+e.Message, "\n")
 		if v.Exempt != "" {
 			first += "; it goes on: exempt by " + guard.Printable(v.Exempt, 200)

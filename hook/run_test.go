@@ -251,6 +251,11 @@ func TestConfigOfREADME(t *testing.T) {
 	if config, err := parseConfig(block); !ok || !ok2 || len(err) > 0 || !reflect.DeepEqual(config, defaultConfig()) {
 		t.Errorf("%q: %+v, %v", block, config, err)
 	}
+	for _, s := range Settings() {
+		if !strings.Contains(block, " "+s.Name+" = ") {
+			t.Errorf("%s is not shown", s.Name)
+		}
+	}
 	if config, err := parseConfig(strings.Replace(block, "enforce", "warn", 1)); err != nil || config.Mode != WarnOnly {
 		t.Errorf("%+v, %v", config, err)
 	}
