@@ -19,7 +19,20 @@ type Demand struct {
 	// Partition is the resource partition of the domain, "" for libvirt's
 	// default, /machine.
 	Partition string
+	// Exempt is by what the domain is exempt from being refused, in words, such
+	// as [ExemptByMetadata]; "" for all others. It changes nothing in the verdict.
+	Exempt string
+	// Canary says that the domain is the one by which "hugeguard verify" proves
+	// that the hook is called. It changes nothing in the verdict.
+	Canary bool
 }
+
+// Namespace is that of the elements in a domain's metadata that are meant for
+// hugeguard: exempt, and canary.
+const Namespace = "urn:hugeguard:1"
+
+// ExemptByMetadata is the Exempt of a domain whose metadata has the element.
+const ExemptByMetadata = "metadata"
 
 // Backend is one memory-backend object of QEMU that lies on huge pages.
 type Backend struct {

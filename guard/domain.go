@@ -24,8 +24,13 @@ func ParseDomain(text []byte) (Demand, error) { return ReadDomain(bytes.NewReade
 // size, and drops pages that are no huge ones on this host.
 func ReadDomain(in io.Reader) (Demand, error) {
 	b := builder{}
-	if err := xml.NewTokenDecoder(newDomainStream(in)).Decode(&b.domainXML); err != nil {
+	stream := newDomainStream(in)
+	if err := xml.NewTokenDecoder(stream).Decode(&b.domainXML); err != nil {
 		return Demand{}, fmt.Errorf("domain XML: %w", err)
+	}
+	b.demand.Canary = stream.marks.canary
+	if stream.marks.exempt {
+		b.demand.Exempt = ExemptByMetadata
 	}
 	b.demand.Domain = Domain{Name: b.domainXML.Name, UUID: b.domainXML.UUID}
 	b.demand.Partition = b.domainXML.Partition

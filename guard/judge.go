@@ -18,7 +18,7 @@ import (
 // Host must have the pools of the page sizes that [Demand.PageSizes] returns
 // for it. Without [Host.Holders] the cause of a shortage stays open.
 func Judge(demand Demand, host Host) Verdict {
-	v := Verdict{Domain: demand.Domain, Decision: Allow, Demand: []Backend{}, Findings: []Finding{}, Remedy: []Remedy{}, holders: host.Holders}
+	v := Verdict{Domain: demand.Domain, Exempt: demand.Exempt, canary: demand.Canary, Decision: Allow, Demand: []Backend{}, Findings: []Finding{}, Remedy: []Remedy{}, holders: host.Holders}
 	backends, left := resolve(demand, host)
 	v.Demand = append(v.Demand, backends...)
 	v.Pools, v.Sizes, v.OVS = host.Report(), host.SizeReport(), host.OVSReport()

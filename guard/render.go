@@ -465,13 +465,23 @@ func (h HolderReport) String() string {
 }
 
 // Fields returns the journal's fields of the verdict (systemd.journal-fields),
-// without those that every entry has.
+// without those that every entry has. HUGEGUARD_DECISION=refuse with PRIORITY=3
+// is a start that was refused, with PRIORITY=4 one that would have been and went
+// on. HUGEGUARD_CANARY=1 marks the domain of "hugeguard verify", which was refused
+// to see that it is: whoever counts refusals leaves it out. HUGEGUARD_EXEMPT says by
+// what a domain is exempt.
 func (v Verdict) Fields() map[string]string {
 	fields := map[string]string{
 		"MESSAGE_ID":         v.MessageID(),
 		"HUGEGUARD_DECISION": string(v.Decision),
 		"HUGEGUARD_DOMAIN":   Printable(v.Domain.Name, 4*maxName),
 		"HUGEGUARD_UUID":     Printable(v.Domain.UUID, maxName),
+	}
+	if v.canary {
+		fields["HUGEGUARD_CANARY"] = "1"
+	}
+	if v.Exempt != "" {
+		fields["HUGEGUARD_EXEMPT"] = Printable(v.Exempt, 4*maxName)
 	}
 	if v.Cause != "" {
 		fields["HUGEGUARD_CAUSE"] = string(v.Cause)

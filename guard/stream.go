@@ -5,6 +5,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"io"
+	"slices"
 )
 
 // What the XML of a domain can have, so that reading any takes little memory.
@@ -24,12 +25,17 @@ var (
 )
 
 // domainStream gives the tokens of a domain's XML one by one, without its
-// metadata, which is anybody's and may be most of it.
+// metadata, which is anybody's and may be most of it. Of that it keeps the marks
+// that are meant for us.
 type domainStream struct {
 	bytes    boundedBytes
 	raw      *xml.Decoder
 	depth    int
 	elements int
+
+	marks marks
+	own   prefixes // where the stream is, down to metadata
+	metas int      // elements metadata so far
 }
 
 func newDomainStream(in io.Reader) *domainStream {
@@ -52,7 +58,9 @@ func (s *domainStream) Token() (xml.Token, error) {
 			s.depth++
 			if s.depth == 2 && t.Name.Local == "metadata" {
 				skipped, within = true, true
+				s.metas++
 			}
+			s.look(t, within)
 			if s.depth > maxDepth {
 				return nil, errXMLTooDeep
 			}
@@ -70,6 +78,49 @@ func (s *domainStream) Token() (xml.Token, error) {
 			return token, nil
 		}
 	}
+}
+
+// marks are what metadata says to us.
+type marks struct{ exempt, canary bool }
+
+// look takes notice of a start tag for what it says of namespaces, or to us: the
+// elements in metadata itself, whatever lies deeper is somebody else's. libvirt
+// knows but the first metadata.
+func (s *domainStream) look(t xml.StartElement, inMetadata bool) {
+	switch {
+	case s.depth == 1:
+		s.own = prefixes(nil).within(t)
+	case s.metas != 1 || !inMetadata:
+	case s.depth == 2:
+		s.own = s.own.within(t)
+	case s.depth == 3 && slices.Contains(s.own.within(t), t.Name.Space):
+		s.marks.exempt = s.marks.exempt || t.Name.Local == "exempt"
+		s.marks.canary = s.marks.canary || t.Name.Local == "canary"
+	}
+}
+
+// prefixes are those that stand for [Namespace]; "" is that of names without one.
+type prefixes []string
+
+// maxPrefixes is how many of them are kept: whoever declares more means no good.
+const maxPrefixes = 8
+
+// within returns what stands for it inside of an element.
+func (p prefixes) within(t xml.StartElement) prefixes {
+	for _, a := range t.Attr {
+		prefix := ""
+		switch {
+		case a.Name.Space == "xmlns":
+			prefix = a.Name.Local
+		case a.Name.Space != "" || a.Name.Local != "xmlns":
+			continue
+		}
+		p = slices.DeleteFunc(slices.Clone(p), func(other string) bool { return other == prefix })
+		if a.Value == Namespace && len(p) < maxPrefixes {
+			p = append(p, prefix)
+		}
+	}
+	return p
 }
 
 // boundedBytes are the bytes of a reader, so many for one token and for all.

@@ -5,7 +5,10 @@ package guard
 type Verdict struct {
 	Domain   Domain   `json:"domain"`
 	Decision Decision `json:"decision"`
-	Cause    Cause    `json:"cause"` // of a refusal, else ""
+	// Exempt is by what the domain is exempt from being refused, as in [Demand]:
+	// whatever the decision, it is let go on.
+	Exempt string `json:"exempt,omitempty"`
+	Cause  Cause  `json:"cause"` // of a refusal, else ""
 	// Summary is one line for libvirt's error and the terminal.
 	Summary  string       `json:"summary"`
 	Demand   []Backend    `json:"demand"`
@@ -24,6 +27,7 @@ type Verdict struct {
 	// Nova is what Nova believes, of a refusal; nil where there is no sign of it.
 	Nova *NovaReport `json:"nova,omitempty"`
 
+	canary   bool  // of the demand
 	blame    blame // of a refusal
 	waits    bool  // it would fit but for those who are starting
 	doomed   bool  // some of these were left out, who are too many in any case

@@ -4,14 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path"
-	"slices"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
-	"hugeguard/guard"
 	"hugeguard/sysfs"
 )
 
@@ -38,6 +34,11 @@ type Config struct {
 	// OVSDB is the sockets at which Open vSwitch's database is asked, the first
 	// that answers; nil are the usual ones, empty is none.
 	OVSDB []string
+	// Exempt is the patterns (path.Match) of the names of domains that are
+	// judged and never refused.
+	Exempt []string
+	// ExemptMetadata: so are domains whose metadata says so.
+	ExemptMetadata bool
 }
 
 // Mode is what a verdict leads to.
@@ -60,15 +61,15 @@ const (
 )
 
 func defaultConfig() Config {
-	return Config{Mode: Enforce, Fail: FailOpen, Deadline: 2 * time.Second, Claims: true, StartingLimit: time.Minute}
+	return Config{Mode: Enforce, Fail: FailOpen, Deadline: 2 * time.Second, Claims: true, StartingLimit: time.Minute, ExemptMetadata: true}
 }
 
 const configLimit = 1 << 20
 
 // ReadConfig reads the configuration. Without the file it is the defaults, and
 // with one that is not root's alone. A line that makes no sense is left out and
-// reported, with its number, in the error; what is returned is of use in any
-// case.
+// reported, with its number, in the error, a [*ConfigError]; what is returned is
+// of use in any case.
 func ReadConfig(root sysfs.FS) (Config, error) {
 	read := root.ReadOwn
 	if !root.Live() {
@@ -81,11 +82,11 @@ func ReadConfig(root sysfs.FS) (Config, error) {
 	if err != nil {
 		return defaultConfig(), fmt.Errorf("the configuration is not followed: %w", err)
 	}
-	config, err := parseConfig(string(text))
-	if err != nil {
-		err = fmt.Errorf("the configuration is followed only in part: %s: %w", root.Path(ConfigPath), err)
+	config, wrong := parseConfig(string(text))
+	if len(wrong) > 0 {
+		return config, &ConfigError{Path: root.Path(ConfigPath), Wrong: wrong}
 	}
-	return config, err
+	return config, nil
 }
 
 // configure reads the configuration, for as long as a call may take.
@@ -123,84 +124,4 @@ func (c *call) configure() error {
 	case <-time.After(c.config.Deadline / 2):
 		return fmt.Errorf("the configuration is not followed: %s: not read within %v", c.fs.Path(ConfigPath), c.config.Deadline/2)
 	}
-}
-
-// parseConfig reads lines of "key = value"; # begins a comment, at the start of
-// a line or after white space.
-func parseConfig(text string) (Config, error) {
-	config := defaultConfig()
-	var wrong []error
-	for i, line := range strings.Split(text, "\n") {
-		line, _, _ = strings.Cut(" "+strings.ReplaceAll(line, "\t", " "), " #")
-		if line = strings.TrimSpace(line); line == "" {
-			continue
-		}
-		key, value, ok := strings.Cut(line, "=")
-		key, value = strings.TrimSpace(key), strings.TrimSpace(value)
-		if !ok || !config.set(key, value) {
-			wrong = append(wrong, fmt.Errorf("line %d: %q is not a setting", i+1, guard.Printable(line, 60)))
-		}
-	}
-	return config, errors.Join(wrong...)
-}
-
-func (c *Config) set(key, value string) (ok bool) {
-	switch key {
-	case "mode":
-		return choose(&c.Mode, value, Enforce, WarnOnly, Off)
-	case "fail":
-		return choose(&c.Fail, value, FailOpen, FailClosed)
-	case "deadline":
-		return between(&c.Deadline, value, 10*time.Millisecond, time.Minute)
-	case "wait_for_starting":
-		return between(&c.WaitForStarting, value, 0, 30*time.Second)
-	case "starting_limit":
-		return between(&c.StartingLimit, value, time.Second, time.Hour)
-	case "claims":
-		if value != "on" && value != "off" {
-			return false
-		}
-		c.Claims = value == "on"
-		return true
-	case "ovsdb":
-		if value == "none" {
-			c.OVSDB = []string{}
-			return true
-		}
-		paths := strings.Fields(value)
-		if len(paths) == 0 || slices.ContainsFunc(paths, func(p string) bool { return !path.IsAbs(p) }) {
-			return false
-		}
-		c.OVSDB = paths
-		return true
-	case "nova_conf":
-		paths := strings.Fields(value)
-		if len(paths) == 0 || slices.ContainsFunc(paths, func(p string) bool { return !path.IsAbs(p) }) {
-			return false
-		}
-		c.NovaConf = paths
-		return true
-	}
-	return false
-}
-
-// between sets a duration, unless it lies outside of what makes sense.
-func between(setting *time.Duration, text string, least, most time.Duration) (ok bool) {
-	d, err := time.ParseDuration(text)
-	if err != nil || d < least || d > most {
-		return false
-	}
-	*setting = d
-	return true
-}
-
-// choose sets a setting to the one of its values that text names.
-func choose[T ~string](setting *T, text string, values ...T) (ok bool) {
-	for _, value := range values {
-		if string(value) == text {
-			*setting = value
-			return true
-		}
-	}
-	return false
 }

@@ -2,6 +2,7 @@ package hook
 
 import (
 	"os"
+	"strings"
 	"testing"
 	"time"
 )
@@ -9,10 +10,15 @@ import (
 func FuzzParseConfig(f *testing.F) {
 	f.Add("# how\nmode = warn # only\nfail = closed\ndeadline = 1s\nnova_conf = /etc/nova/nova.conf /b\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		c, _ := parseConfig(text)
+		c, wrong := parseConfig(text)
 		if c.Deadline < 10*time.Millisecond || c.Deadline > time.Minute ||
 			c.Mode != Enforce && c.Mode != WarnOnly && c.Mode != Off || c.Fail != FailOpen && c.Fail != FailClosed {
 			t.Errorf("%q is read as %+v", text, c)
+		}
+		for _, w := range wrong {
+			if line := w.String(); strings.ContainsAny(line, "\n\x1b\x00") || w.Why == "" || w.Line < 1 || w.Line > strings.Count(text, "\n")+1 {
+				t.Errorf("%q: %q", text, line)
+			}
 		}
 	})
 }

@@ -252,7 +252,7 @@ func (c *call) noteLedger(message string) {
 // keepLedger enters a launch that is let go on, and saves what has changed.
 func (c *call) keepLedger(l *ledgerFile, v guard.Verdict, changed bool) {
 	var err error
-	if v.Decision != guard.Refuse || c.config.Mode == WarnOnly {
+	if c.letsGoOn(v) {
 		var own claims.Claim
 		own, err = claimOf(c.fs, v)
 		if err == nil && len(own.Parts) > 0 {

@@ -45,6 +45,8 @@ func TestMemoryIsBounded(t *testing.T) {
 		"other attributes":     around("<memory", &numbered{format: " a%d='b'", n: 100_000}, "/>"),
 		"namespaces":           around("<memory", &numbered{format: " xmlns:a%d='b'", n: 100_000}, "/>"),
 		"nesting":              many(mib, "<domain>"),
+		"marks":                around("<metadata>", many(mib, "<a:exempt xmlns:a='urn:hugeguard:1'/>"), "</metadata>"),
+		"prefixes of marks":    around("<metadata", &numbered{format: " xmlns:a%d='urn:hugeguard:1'", n: 40_000}, "><a39999:exempt/></metadata>"),
 		"nesting in metadata":  around("<metadata>", many(mib, "<a>"), "</metadata>"),
 		"an attribute":         around("<memory unit='", many(30*mib, "x"), "'/>"),
 		"a comment":            around("<!--", many(30*mib, "x"), "-->"),

@@ -10,11 +10,14 @@
 package hook
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"runtime/debug"
 	"slices"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	"hugeguard/guard"
@@ -85,8 +88,9 @@ type call struct {
 	fs          sysfs.FS
 	privileged  bool // may look into other processes
 	config      Config
-	ledgerNoted bool // trouble with the ledger was told
-	ledgerBusy  bool // others kept its lock for too long
+	ledgerNoted bool                   // trouble with the ledger was told
+	ledgerBusy  bool                   // others kept its lock for too long
+	exempt      atomic.Pointer[string] // by what the domain is exempt, once its XML is read
 }
 
 // guarded is prepare, of whose defects no launch must die.
@@ -112,7 +116,11 @@ func (c *call) prepare() int {
 		return exitAccept
 	}
 	if err != nil {
-		c.note(entry{Message: oneLine(err), Priority: warning})
+		message := oneLine(err)
+		if wrong := (*ConfigError)(nil); errors.As(err, &wrong) {
+			message = wrong.Error() // printable as it is, and worth more than a few words
+		}
+		c.note(entry{Message: message, Priority: warning})
 	}
 	patience := c.config.Deadline + c.config.WaitForStarting
 	verdicts := c.judge(began.Add(patience))
@@ -171,6 +179,8 @@ func (c *call) judge(deadline time.Time) <-chan outcome {
 			answer(outcome{err: err})
 			return
 		}
+		demand.Exempt = c.config.Exempts(demand)
+		c.exempt.Store(&demand.Exempt)
 		if len(demand.Backends) == 0 {
 			answer(outcome{verdict: guard.Verdict{Decision: guard.Allow}})
 			return
@@ -279,6 +289,11 @@ func (c *call) decideNow(demand guard.Demand) (verdict guard.Verdict, host guard
 	return verdict, host, nil
 }
 
+// letsGoOn says whether a start goes on, whatever becomes of it.
+func (c *call) letsGoOn(v guard.Verdict) bool {
+	return v.Decision != guard.Refuse || v.Exempt != "" || c.config.Mode == WarnOnly
+}
+
 // act tells what is to be told of a verdict and returns the exit status.
 func (c *call) act(v guard.Verdict) int {
 	if v.Decision == guard.Allow {
@@ -289,8 +304,14 @@ func (c *call) act(v guard.Verdict) int {
 		c.note(e)
 		return exitAccept
 	}
-	if c.config.Mode == WarnOnly {
-		e.Message = "would refuse: " + e.Message
+	if c.letsGoOn(v) {
+		first, rest, more := strings.Cut("would refuse: "+e.Message, "\n")
+		if v.Exempt != "" {
+			first += "; it goes on: exempt by " + guard.Printable(v.Exempt, 200)
+		}
+		if e.Message = first; more {
+			e.Message += "\n" + rest
+		}
 		c.note(e)
 		return exitAccept
 	}
@@ -303,12 +324,22 @@ func (c *call) act(v guard.Verdict) int {
 // fault reports that a launch could not be judged.
 func (c *call) fault(err error) int {
 	message := fmt.Sprintf("hugeguard could not judge the start of %s: %s", guard.Printable(c.args[1], 200), oneLine(err))
-	if c.config.Fail == FailClosed && c.config.Mode == Enforce {
-		fmt.Fprintln(c.stderr, message)
-		c.note(entry{Message: message, Priority: failure})
-		return exitRefuse
+	fields := map[string]string{"HUGEGUARD_DOMAIN": guard.Printable(c.args[1], 240)}
+	exempt := c.config.exemptsName(c.args[1])
+	if known := c.exempt.Load(); known != nil {
+		exempt = *known
 	}
-	c.note(entry{Message: message + "; it goes on", Priority: warning})
+	switch {
+	case exempt != "":
+		message += "; it goes on: exempt by " + guard.Printable(exempt, 200)
+	case c.config.Fail == FailClosed && c.config.Mode == Enforce:
+		fmt.Fprintln(c.stderr, message)
+		c.note(entry{Message: message, Priority: failure, Fields: fields})
+		return exitRefuse
+	default:
+		message += "; it goes on"
+	}
+	c.note(entry{Message: message, Priority: warning, Fields: fields})
 	return exitAccept
 }
 

@@ -30,7 +30,8 @@ the hook would say to libvirt and the journal.
 The argument is a file if it has a slash in it, ends in .xml or is one, - is standard input, anything else is
 the name of a domain. With --all every domain that does not run is asked about, each for itself.
 
-Exit status 3 says that a domain would be refused.`,
+Exit status 3 says that a domain would be refused. One that is exempt (see /etc/hugeguard.conf) would not: what
+is wanting is said, and the exit status is 0.`,
 		DisableFlagsInUseLine: true,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if all {
@@ -122,6 +123,7 @@ func (c *checker) judge(d domain) (guard.Verdict, error) {
 	if err != nil {
 		return guard.Verdict{}, err
 	}
+	demand.Exempt = c.config.Exempts(demand)
 	if len(demand.Backends) == 0 {
 		return guard.Judge(demand, guard.Host{}), nil // as the hook, without looking
 	}
@@ -141,7 +143,15 @@ func (c *checker) judge(d domain) (guard.Verdict, error) {
 		pages := giveBack(&host, demand.Domain.Name)
 		c.note("%s runs: this is about starting it anew, when it has given back the %d huge pages that it holds", demand.Domain.Name, pages)
 	}
-	return guard.Judge(demand, host), nil
+	v := guard.Judge(demand, host)
+	if v.Exempt != "" {
+		would := "is not refused in any case"
+		if v.Decision == guard.Refuse {
+			would = "would be refused, and goes on"
+		}
+		c.note("%s %s: it is exempt by %s", demand.Domain.Name, would, v.Exempt)
+	}
+	return v, nil
 }
 
 // giveBack changes the host to what it will be when the guest has ended, and returns how many pages that
@@ -181,7 +191,7 @@ func (c *checker) print(v guard.Verdict, text string) error {
 	} else {
 		_, err = fmt.Fprintln(c.out, text)
 	}
-	if err == nil && v.Decision == guard.Refuse {
+	if err == nil && v.Decision == guard.Refuse && v.Exempt == "" {
 		err = errRefused
 	}
 	return err
@@ -214,7 +224,11 @@ func (c *checker) all() error {
 			failed = errors.Join(failed, fmt.Errorf("domain %s: %w", name, err))
 			continue
 		}
-		switch err := c.print(v, fmt.Sprintf("%s: %s: %s", guard.Printable(name, 200), v.Decision, v.Summary)); {
+		decision := string(v.Decision)
+		if v.Exempt != "" {
+			decision += " (exempt)"
+		}
+		switch err := c.print(v, fmt.Sprintf("%s: %s: %s", guard.Printable(name, 200), decision, v.Summary)); {
 		case err == errRefused:
 			refused = err
 		case err != nil:

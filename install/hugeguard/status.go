@@ -56,8 +56,9 @@ Exit status 4 says that the hook is not live.`,
 type status struct {
 	Hook install.State `json:"hook"`
 	// Mode is the hook's, from its configuration: enforce, warn or off.
-	Mode  hook.Mode          `json:"mode"`
-	Pools []guard.PoolReport `json:"pools"`
+	Mode     hook.Mode          `json:"mode"`
+	Settings settings           `json:"settings"`
+	Pools    []guard.PoolReport `json:"pools"`
 	// Starting is what domains that are starting have still to take.
 	Starting []guard.StartingReport `json:"starting,omitempty"`
 	// Sizes is what is known of pools without saying on which node.
@@ -105,11 +106,8 @@ func readStatus(cmd *cobra.Command, fs sysfs.FS, o install.Options) (status, err
 		s.Hook.Live = false
 		fault(hookErr)
 	}
-	config, err := hook.ReadConfig(fs)
-	if err != nil {
-		fault(err)
-	}
-	s.Mode = config.Mode
+	config, settings := readSettings(fs)
+	s.Mode, s.Settings = config.Mode, settings
 	for _, e := range hook.Emulators(fs) {
 		s.Emulators = append(s.Emulators, emulator{e.Path, e.Releases.Report(), e.Releases})
 	}
@@ -172,6 +170,9 @@ func (s status) print(w io.Writer) error {
 		for _, d := range h.Daemons {
 			line("  called by %s (pid %d)", d.Name, d.PID)
 		}
+	}
+	for _, l := range s.Settings.lines() {
+		line("%s", l)
 	}
 	for _, e := range s.Emulators {
 		line("launches with %s are judged for %s", oneLine(e.Path), e.releases)

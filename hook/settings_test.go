@@ -1,0 +1,235 @@
+package hook
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"hugeguard/guard"
+)
+
+func TestParseConfig(t *testing.T) {
+	text := "# ours\n\nmode = warn\nfail=closed\n deadline = 1500ms \nnova_conf = /a  /b.d\novsdb = /c.sock\nclaims = off\n" +
+		"wait_for_starting = 5s\nstarting_limit = 2m # long\n\texempt\t=\ta*\tb#c # both\nexempt_metadata = off"
+	want := Config{Mode: WarnOnly, Fail: FailClosed, Deadline: 1500 * time.Millisecond, WaitForStarting: 5 * time.Second, StartingLimit: 2 * time.Minute,
+		NovaConf: []string{"/a", "/b.d"}, OVSDB: []string{"/c.sock"}, Exempt: []string{"a*", "b#c"}}
+	// However the lines end, and whatever an editor puts before them.
+	for name, text := range map[string]string{
+		"as it stands": text,
+		"CRLF":         strings.ReplaceAll(text, "\n", "\r\n"),
+		"BOM":          "\ufeff" + text[strings.Index(text, "mode"):],
+		"newline":      text + "\n",
+	} {
+		config, wrong := parseConfig(text)
+		if diff := cmp.Diff(want, config); diff != "" || len(wrong) > 0 {
+			t.Errorf("%s: %v\n%s", name, wrong, diff)
+		}
+	}
+	// None is not the same as not said.
+	if config, wrong := parseConfig("ovsdb = none"); len(wrong) > 0 || config.OVSDB == nil || len(config.OVSDB) > 0 {
+		t.Errorf("%#v, %v", config.OVSDB, wrong)
+	}
+}
+
+// A wrong line is left out and told, with its number and what would be right; the others count.
+func TestWrongLines(t *testing.T) {
+	for line, want := range map[string]string{
+		"mode = maybe":                `"mode = maybe": the value of mode is enforce, warn or off`,
+		"mode = Warn":                 `"mode = Warn": the value of mode is enforce, warn or off`,
+		"mode":                        `"mode": it is not mode = VALUE, where VALUE is enforce, warn or off`,
+		"mode = ":                     `"mode =": the value of mode is enforce, warn or off`,
+		"mode = warn; fail = open":    `"mode = warn; fail = open": the value of mode is enforce, warn or off`,
+		"mode = \"warn\"":             `"mode = "warn"": the value of mode is enforce, warn or off`,
+		"mode = warn\x00":             `"mode = warn\x00": a NUL is in it`,
+		"mode = warn\rfail = open":    `"mode = warn\rfail = open": the value of mode is enforce, warn or off`,
+		"deadline = 0":                `"deadline = 0": the value of deadline is a time from 10ms to 1m`,
+		"deadline = 5":                `"deadline = 5": the value of deadline is a time from 10ms to 1m`,
+		"wait_for_starting = 31s":     `"wait_for_starting = 31s": the value of wait_for_starting is a time from 0 to 30s`,
+		"starting_limit = 0":          `"starting_limit = 0": the value of starting_limit is a time from 1s to 1h`,
+		"claims = perhaps":            `"claims = perhaps": the value of claims is on or off`,
+		"nova_conf = /a b":            `"nova_conf = /a b": the value of nova_conf is absolute paths between blanks`,
+		"nova_conf=":                  `"nova_conf=": the value of nova_conf is absolute paths between blanks`,
+		"ovsdb = db.sock":             `"ovsdb = db.sock": the value of ovsdb is absolute paths between blanks, or none`,
+		"exempt = a* [a":              `"exempt = a* [a": the value of exempt is patterns of names between blanks: `,
+		"exempt = x\\":                `"exempt = x\\": the value of exempt is patterns`,
+		"exempt = [!a]":               `"exempt = [!a]": the value of exempt is patterns`,
+		"exempt =":                    `"exempt =": the value of exempt is patterns`,
+		"moed = off":                  `"moed = off": there is no such setting: is mode meant?`,
+		"Mode = off":                  `"Mode = off": there is no such setting: is mode meant?`,
+		"wait-for-starting = 1s":      `"wait-for-starting = 1s": there is no such setting: is wait_for_starting meant?`,
+		"exempt_by_name = x":          `"exempt_by_name = x": there is no such setting: there are mode, fail, exempt, exempt_metadata, deadline, claims, wait_for_starting, starting_limit, nova_conf, ovsdb`,
+		"rubbish\x1b":                 `"rubbish\x1b": it is not NAME = VALUE`,
+		"= warn":                      `"= warn": there is no such setting: there are`,
+		"\xff\xfem\x00":               `"\xff\xfem\x00": a NUL is in it`,
+		strings.Repeat("mode", 1<<18): `"` + strings.Repeat("mode", 15) + `...": it is not NAME = VALUE`,
+	} {
+		config, wrong := parseConfig("fail = closed\n" + line + "\n\nclaims = off\n")
+		if len(wrong) != 1 || wrong[0].Line != 2 || !strings.HasPrefix(wrong[0].String(), "line 2: "+want) {
+			t.Errorf("%.60q: %v, want %s", line, wrong, want)
+		}
+		if want := defaultConfig(); config.Mode != want.Mode || config.Fail != FailClosed || config.Claims || config.Deadline != want.Deadline ||
+			config.NovaConf != nil || config.OVSDB != nil || config.Exempt != nil {
+			t.Errorf("%.60q: %+v", line, config)
+		}
+	}
+}
+
+// Of two lines for one setting the last that is valid counts, and the other is told.
+func TestSetTwice(t *testing.T) {
+	config, wrong := parseConfig("mode = off\nexempt = a\nmode = warn\nmode = no\nexempt = b c\n")
+	if config.Mode != WarnOnly || !reflect.DeepEqual(config.Exempt, []string{"b", "c"}) {
+		t.Errorf("%+v", config)
+	}
+	var got []string
+	for _, w := range wrong {
+		got = append(got, w.String())
+	}
+	if diff := cmp.Diff([]string{
+		`line 1: "mode = off": mode is set again in line 3, which counts`,
+		`line 2: "exempt = a": exempt is set again in line 5, which counts`,
+		`line 4: "mode = no": the value of mode is enforce, warn or off`,
+	}, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// All of the wrong lines are one line, of bounded length.
+func TestManyWrongLines(t *testing.T) {
+	f := newFixture(t, strings.NewReader(domain(t, "prepare.xml")))
+	f.host.Write(ConfigPath, strings.Repeat("moed = "+strings.Repeat("\x1b", 200)+"\n", 1000))
+	config, err := ReadConfig(f.fs)
+	if err == nil || strings.ContainsAny(err.Error(), "\n\x1b") || len(err.Error()) > 2000 || !strings.HasSuffix(err.Error(), "; and 990 more lines") ||
+		!reflect.DeepEqual(config, defaultConfig()) {
+		t.Errorf("%v", err)
+	}
+	if status := f.prepare(); status != exitRefuse || len(f.entries) != 2 || !strings.Contains(f.entries[0].Message, f.host.Path(ConfigPath)+`: line 1: "moed = \x1b`) {
+		t.Errorf("status %d, %+v", status, f.entries)
+	}
+}
+
+// Every setting reads what it prints, and has its default where it says so.
+func TestSettings(t *testing.T) {
+	others := map[string]string{"mode": "off", "fail": "closed", "exempt": "a b*", "exempt_metadata": "off", "deadline": "1.5s", "claims": "off",
+		"wait_for_starting": "30s", "starting_limit": "1h", "nova_conf": "/a /b", "ovsdb": "none"}
+	for _, s := range Settings() {
+		if got := s.get(defaultConfig()); got != s.Default {
+			t.Errorf("%s is %q by default, not %q", s.Name, got, s.Default)
+		}
+		if s.Values == "" || !strings.HasSuffix(s.Meaning, ".") {
+			t.Errorf("%s is not explained: %+v", s.Name, s)
+		}
+		if config := defaultConfig(); s.Default != "" && (!s.set(&config, s.Default) || !reflect.DeepEqual(config, defaultConfig())) {
+			t.Errorf("%s = %s makes %+v", s.Name, s.Default, config)
+		}
+		config, wrong := parseConfig(fmt.Sprintf("%s = %s\n", s.Name, others[s.Name]))
+		if diff := cmp.Diff([]Change{{s.Name, others[s.Name], s.Default}}, config.Changes()); diff != "" || len(wrong) > 0 {
+			t.Errorf("%s: %v\n%s", s.Name, wrong, diff)
+		}
+	}
+	if changes := defaultConfig().Changes(); len(changes) > 0 {
+		t.Errorf("%+v", changes)
+	}
+}
+
+func TestExempts(t *testing.T) {
+	config, wrong := parseConfig("exempt = test-* [x-z]?one \\*\n")
+	if len(wrong) > 0 {
+		t.Fatal(wrong)
+	}
+	for name, want := range map[string]string{
+		"test-":                            "pattern test-*",
+		"test-1":                           "pattern test-*",
+		"a-test-1":                         "",
+		"test":                             "",
+		"y one":                            "pattern [x-z]?one",
+		"y one more":                       "",
+		"*":                                `pattern \*`,
+		"x":                                "",
+		"":                                 "",
+		"test-\x1b[2J":                     "pattern test-*",
+		"test-" + strings.Repeat("x", 250): "pattern test-*",
+		"test-" + strings.Repeat("x", 251): "", // libvirt has none of so many bytes
+	} {
+		if got := config.Exempts(guard.Demand{Domain: guard.Domain{Name: name}}); got != want {
+			t.Errorf("%q is exempt by %q, want %q", name, got, want)
+		}
+	}
+	marked := guard.Demand{Domain: guard.Domain{Name: "x"}, Exempt: guard.ExemptByMetadata}
+	if got := config.Exempts(marked); got != guard.ExemptByMetadata {
+		t.Errorf("by metadata: %q", got)
+	}
+	config.ExemptMetadata = false
+	if got := config.Exempts(marked); got != "" {
+		t.Errorf("exempt_metadata = off: %q", got)
+	}
+	// That of a pattern stands whatever the metadata counts for.
+	marked.Domain.Name = "test-1"
+	if got := config.Exempts(marked); got != "pattern test-*" {
+		t.Errorf("by both: %q", got)
+	}
+}
+
+// An exempt domain is judged and goes on, also where it cannot be judged.
+func TestExemptGoesOn(t *testing.T) {
+	const mark = "<metadata><h:exempt xmlns:h='" + guard.Namespace + "'/></metadata>"
+	plain := domain(t, "prepare.xml")
+	marked := strings.Replace(plain, "<memory ", mark+"<memory ", 1)
+	if marked == plain {
+		t.Fatal("the metadata has no place")
+	}
+	const own = "exempt = instance-0000000[3]\n"
+	for _, c := range []struct {
+		name, conf, xml string
+		status          int
+		by              string
+	}{
+		{"by pattern", own, plain, exitAccept, "pattern instance-0000000[3]"},
+		{"by metadata", "", marked, exitAccept, "metadata"},
+		{"metadata counts not", "exempt_metadata = off\n", marked, exitRefuse, ""},
+		{"other pattern", "exempt = instance\n", plain, exitRefuse, ""},
+		{"and mode = warn", "mode = warn\n" + own, plain, exitAccept, "pattern instance-0000000[3]"},
+	} {
+		f := newFixture(t, strings.NewReader(c.xml))
+		f.host.Write(ConfigPath, c.conf)
+		if status := f.prepare(); status != c.status || len(f.entries) != 1 {
+			t.Errorf("%s: status %d, %+v", c.name, status, f.entries)
+			continue
+		}
+		e := f.entries[0]
+		first, rest, _ := strings.Cut(e.Message, "\n")
+		if e.Fields["HUGEGUARD_EXEMPT"] != c.by || e.Fields["HUGEGUARD_DECISION"] != "refuse" || !strings.HasPrefix(rest, "domain instance-00000003") {
+			t.Errorf("%s: %q %q", c.name, e.Fields, e.Message)
+		}
+		if goesOn := c.status == exitAccept; goesOn != (strings.HasPrefix(first, "would refuse: node 0 has 0 free") && strings.HasSuffix(first, "; it goes on: exempt by "+c.by)) ||
+			goesOn != f.fs.Exists(LedgerDir+"/"+ledgerName) || // its pages count as gone
+			goesOn != (e.Priority == warning) || goesOn != (f.stderr.Len() == 0) {
+			t.Errorf("%s: priority %d, stderr %q, journal %q", c.name, e.Priority, &f.stderr, first)
+		}
+	}
+	// What cannot be judged.
+	for _, c := range []struct {
+		name, conf, xml, spoil string
+		status                 int
+	}{
+		{"no XML", "", "", "", exitRefuse},
+		{"no XML, by pattern", own, "", "", exitAccept},
+		{"no counters", "", plain, "sys", exitRefuse},
+		{"no counters, by pattern", own, plain, "sys", exitAccept},
+		{"no counters, by metadata", "", marked, "sys", exitAccept},
+	} {
+		f := newFixture(t, strings.NewReader(c.xml))
+		f.host.Write(ConfigPath, "fail = closed\n"+c.conf)
+		if c.spoil != "" {
+			f.host.Remove(c.spoil)
+		}
+		status := f.prepare()
+		if status != c.status || len(f.entries) != 1 || f.entries[0].Fields["HUGEGUARD_DOMAIN"] != "instance-00000003" ||
+			strings.Contains(f.entries[0].Message, "; it goes on: exempt by ") != (c.status == exitAccept) {
+			t.Errorf("%s: status %d, %+v", c.name, status, f.entries)
+		}
+	}
+}
