@@ -118,6 +118,8 @@ type Cpuset struct {
 	// Restrictive says that nothing but the cpuset confines the pages, so
 	// that they are unconfined where libvirt may not use that controller.
 	Restrictive bool
+	// Auto says that numad will choose the nodes, when the hook has answered.
+	Auto bool
 }
 
 // within returns the cpuset if every control group that QEMU may be put below

@@ -268,11 +268,11 @@ func (b *builder) readTuning() error {
 // confine works out the domain's cpuset.mems.
 func (b *builder) confine() {
 	m := b.memory
-	if m == nil || m.auto || (m.mode != "" && m.mode != "strict" && m.mode != "restrictive") {
+	if m == nil || (m.mode != "" && m.mode != "strict" && m.mode != "restrictive") {
 		return
 	}
-	c := Cpuset{Nodes: m.nodes, Union: m.nodes, Restrictive: m.mode == "restrictive"}
-	if !c.Restrictive {
+	c := Cpuset{Nodes: m.nodes, Union: m.nodes, Restrictive: m.mode == "restrictive", Auto: m.auto}
+	if !c.Restrictive && !c.Auto {
 		for _, node := range b.memnodes {
 			c.Union = c.Union.Or(node.nodes)
 		}

@@ -346,6 +346,31 @@ func TestJudgeAutoCPUs(t *testing.T) {
 	}
 }
 
+// TestJudgeAutoStrays: a device with nodes of its own may lie outside of those
+// that numad chooses for QEMU.
+func TestJudgeAutoStrays(t *testing.T) {
+	for _, test := range []struct {
+		mode, nodes string
+		host        Host
+		want        Decision
+	}{
+		{"strict", "0", pages(10, 10), Warn},
+		{"strict", "0-1", pages(10, 10), Allow},
+		{"strict", "0", pages(10), Allow},
+		{"strict", "0", below(pages(10, 10), confinedTo(0)), Warn}, // numad does not know of it
+		{"preferred", "0", pages(10, 10), Allow},
+		{"restrictive", "0", pages(10, 10), Allow}, // QEMU is told no nodes
+	} {
+		v := Judge(parse(t, fmt.Sprintf(`<domain><name>g</name><memory unit='MiB'>4</memory><memoryBacking>%s</memoryBacking>
+			<numatune><memory mode='%s' placement='auto'/></numatune><cpu><numa><cell memory='2' unit='MiB'/></numa></cpu>
+			<devices><memory model='dimm'><source><nodemask>%s</nodemask><pagesize unit='MiB'>2</pagesize></source>
+			<target><size unit='MiB'>2</size><node>0</node></target></memory></devices></domain>`, twoMiB, test.mode, test.nodes)), test.host)
+		if v.Decision != test.want {
+			t.Errorf("%+v: %s", test, v.Text())
+		}
+	}
+}
+
 // TestJudgeVirtioMem: QEMU starts without the device's memory.
 func TestJudgeVirtioMem(t *testing.T) {
 	d := parse(t, `<domain type='kvm'><name>g</name><memory unit='MiB'>1</memory><memoryBacking>`+twoMiB+`</memoryBacking>

@@ -104,7 +104,7 @@ func simulate(r rules, backends []Backend, cpuset Cpuset, host Host) ([]failure,
 		s.backends = append(s.backends, p)
 	}
 	var limits, shortages []failure
-	var risks []Finding
+	risks := s.strays(cpuset)
 	for _, pool := range host.Pools {
 		of := slices.DeleteFunc(slices.Clone(s.backends), func(p placed) bool {
 			return p.PageKiB != pool.PageKiB || p.Pages == 0
@@ -123,6 +123,24 @@ func simulate(r rules, backends []Backend, cpuset Cpuset, host Host) ([]failure,
 	}
 	// What no freed page would mend comes first.
 	return append(limits, shortages...), risks
+}
+
+// strays warns of backends with nodes of their own where numad will choose
+// those that QEMU is confined to: mbind() refuses others, and so may mmap().
+func (s simulation) strays(cpuset Cpuset) []Finding {
+	if !cpuset.Auto {
+		return nil
+	}
+	var found []Finding
+	for _, b := range s.backends {
+		if len(s.inherited.without(b.wanted)) == 0 || b.wanted == nil {
+			continue
+		}
+		pool, _ := s.host.pool(b.PageKiB)
+		found = append(found, newFinding(codeAuto, SeverityWarn, pool, b.wanted, b.Pages,
+			fmt.Sprintf("numad chooses the nodes that QEMU is kept to after this check: without %s among them %s cannot be bound there", b.wanted.in(), b.ID)))
+	}
+	return found
 }
 
 // confinement returns the nodes that QEMU's cpuset leaves it, and those of them

@@ -97,7 +97,7 @@ func TestClaimsOfVerdict(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const cpuset = `"Cpuset":{"Nodes":[0,1],"Union":[0,1],"Restrictive":false}`
+	const cpuset = `"Cpuset":{"Nodes":[0,1],"Union":[0,1],"Restrictive":false,"Auto":false}`
 	const want = `[{"PageKiB":2048,"Pages":20,"Mapped":0,"Clearing":0,"Nodes":[1],"Hard":true,` + cpuset +
 		`},{"PageKiB":2048,"Pages":7,"Mapped":0,"Clearing":0,"Nodes":null,"Hard":false,` + cpuset + `}]`
 	if string(got) != want {
