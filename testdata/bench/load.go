@@ -41,6 +41,10 @@ func holdOne() error {
 
 // populate starts the holders and enters the starts in flight into the ledger.
 func populate() (end func(), err error) {
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &now); err != nil {
+		return func() {}, err
+	}
 	var pids []int
 	end = func() {
 		for _, pid := range pids {
@@ -68,11 +72,12 @@ func populate() (end func(), err error) {
 			return end, fmt.Errorf("holder %d holds nothing: %w", pid, err)
 		}
 	}
-	return end, inFlight(pids[:starting])
+	return end, inFlight(pids[:starting], time.Duration(now.Nano()))
 }
 
-// inFlight enters starts whose QEMUs these are.
-func inFlight(qemus []int) error {
+// inFlight enters starts whose QEMUs these are, which began at that time since
+// boot. They take no more, which counts from an hour later.
+func inFlight(qemus []int, since time.Duration) error {
 	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
 		return err
@@ -86,7 +91,7 @@ func inFlight(qemus []int) error {
 		if err := os.WriteFile("/run/libvirt/qemu/"+name+".pid", fmt.Appendln(nil, pid), 0o600); err != nil {
 			return err
 		}
-		ledger.Put(claims.Claim{UUID: fmt.Sprintf("5eed0000-0000-4000-8000-%012d", i), Name: name, Since: time.Nanosecond,
+		ledger.Put(claims.Claim{UUID: fmt.Sprintf("5eed0000-0000-4000-8000-%012d", i), Name: name, Since: since, Left: 1, Progress: since + time.Hour,
 			Parts: []claims.Part{{PageKiB: pageKiB, Pages: 2, Nodes: []int{0}, Hard: true}}})
 	}
 	text, err := ledger.Text()
@@ -119,17 +124,69 @@ func inLedger() (names []string, err error) {
 
 // load has so many starts a second judged for a time, of which one in twenty
 // does not fit and each of the others ends at once, and prints how long the
-// calls took. Every verdict must be right, and nothing may stay behind.
+// calls took, and how many such starts a second the machine has at the most
+// where the hook is an empty program. Every verdict must be right, and nothing
+// may stay behind.
 func (b *bench) load(ctx context.Context, rate int, length time.Duration) error {
 	before, err := inLedger()
 	if err != nil {
 		return err
 	}
-	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	all, err := b.starts(ctx, rate, length, b.worker)
 	if err != nil {
 		return err
 	}
+	fmt.Printf("\n%v with %d holders, %d starts in flight, %d at a time:\n\n%-30s %8s %9s %9s %9s %9s\n",
+		length, holders, starting, workers, "call", "calls/s", "median ms", "90 % ms", "99 % ms", "most ms")
+	begun := 0
+	for _, call := range []string{fits, lacks, over} {
+		s := all[call]
+		if s == nil {
+			return fmt.Errorf("there was no call %q", call)
+		}
+		if call != over {
+			begun += len(s.took)
+		}
+		fmt.Printf("%-30s %8.1f %9.2f %9.2f %9.2f %9.2f\n", call, float64(len(s.took))/length.Seconds(), s.median(), s.quantile(0.9), s.quantile(0.99), s.quantile(1))
+	}
+	after, err := inLedger()
+	if err != nil {
+		return err
+	}
+	if !slices.Equal(before, after) {
+		return fmt.Errorf("the ledger had %d starts before and has %d: %q", len(before), len(after), after)
+	}
+	left, err := os.ReadDir(filepath.Dir(ledgerFile))
+	if err != nil || len(left) != 1 {
+		return fmt.Errorf("%s has %d files: %w", filepath.Dir(ledgerFile), len(left), err)
+	}
+	const short = 5 * time.Second
+	all, err = b.starts(ctx, 1000, short, func(_ int, call string) (*series, error) { return b.series(empty, call, 0), nil })
+	if err != nil {
+		return err
+	}
+	most := float64(len(all[fits].took)+len(all[lacks].took)) / short.Seconds()
+	got := float64(begun) / length.Seconds()
+	fmt.Printf("\n%.0f starts/s of %d asked for; %.0f/s where an empty Go program is the hook: %.2f of that\n", got, rate, most, got/most)
+	return nil
+}
+
+// over is what libvirt calls at the end of a start.
+const over = "stopped end"
+
+// starts has so many starts a second for a time, each with the calls that it
+// takes, and returns how long these took.
+func (b *bench) starts(ctx context.Context, rate int, length time.Duration, of func(w int, call string) (*series, error)) (map[string]*series, error) {
+	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	if err != nil {
+		return nil, err
+	}
 	defer null.Close()
+	mounts, err := os.Open("/proc/thread-self/ns/mnt")
+	if err != nil {
+		return nil, err
+	}
+	defer mounts.Close()
 	ctx, cancel := context.WithTimeout(ctx, length)
 	defer cancel()
 	due := make(chan int)
@@ -154,71 +211,43 @@ func (b *bench) load(ctx context.Context, rate int, length time.Duration) error 
 	all := map[string]*series{}
 	var failed error
 	var done sync.WaitGroup
-	mounts, err := os.Open("/proc/thread-self/ns/mnt")
-	if err != nil {
-		return err
-	}
-	defer mounts.Close()
 	for w := range workers {
 		done.Add(1)
 		go func() {
 			defer done.Done()
-			if err := joinMounts(mounts); err != nil {
-				mu.Lock()
-				failed = errors.Join(failed, err)
-				mu.Unlock()
-				return
-			}
+			err := joinMounts(mounts)
 			for i := range due {
-				calls := []string{fits, "stopped end"}
+				calls := []string{fits, over}
 				if i%20 == 0 {
 					calls = []string{lacks}
 				}
 				for _, call := range calls {
-					s, err := b.worker(w, call)
+					if err != nil {
+						break
+					}
+					one, wrong := of(w, call)
 					var took time.Duration
-					if err == nil {
-						took, err = s.once(null)
+					if err = wrong; err == nil {
+						took, err = one.once(null)
 					}
 					mu.Lock()
 					if all[call] == nil {
-						all[call] = &series{program: hook, call: call}
+						all[call] = one
 					}
 					all[call].took = append(all[call].took, took)
-					failed = errors.Join(failed, err)
 					mu.Unlock()
-					if err != nil {
-						return
-					}
+				}
+				if err != nil {
+					break
 				}
 			}
+			mu.Lock()
+			failed = errors.Join(failed, err)
+			mu.Unlock()
 		}()
 	}
 	done.Wait()
-	if failed != nil {
-		return failed
-	}
-	fmt.Printf("\n%v with %d holders, %d starts in flight, %d at a time:\n\n%-30s %8s %9s %9s %9s %9s\n",
-		length, holders, starting, workers, "call", "calls/s", "median ms", "90 % ms", "99 % ms", "most ms")
-	for _, call := range []string{fits, lacks, "stopped end"} {
-		s := all[call]
-		if s == nil {
-			return fmt.Errorf("there was no call %q", call)
-		}
-		fmt.Printf("%-30s %8.1f %9.2f %9.2f %9.2f %9.2f\n", call, float64(len(s.took))/length.Seconds(), s.median(), s.quantile(0.9), s.quantile(0.99), s.quantile(1))
-	}
-	after, err := inLedger()
-	if err != nil {
-		return err
-	}
-	if !slices.Equal(before, after) {
-		return fmt.Errorf("the ledger had %d starts before and has %d: %q", len(before), len(after), after)
-	}
-	left, err := os.ReadDir(filepath.Dir(ledgerFile))
-	if err != nil || len(left) != 1 {
-		return fmt.Errorf("%s has %d files: %w", filepath.Dir(ledgerFile), len(left), err)
-	}
-	return nil
+	return all, failed
 }
 
 // joinMounts gives this goroutine a thread of its own with the bench's mounts.
@@ -238,7 +267,7 @@ func (b *bench) worker(w int, call string) (*series, error) {
 	}
 	name := fmt.Sprintf("worker-%d", w)
 	s.args[0] = name
-	if call == "stopped end" {
+	if call == over {
 		s.stdin = os.DevNull
 		return s, nil
 	}
