@@ -126,7 +126,7 @@ func simulate(r rules, backends []Backend, cpuset Cpuset, host Host) ([]failure,
 }
 
 // strays warns of backends with nodes of their own where numad will choose
-// those that QEMU is confined to: mbind() refuses others, and so may mmap().
+// those that QEMU is confined to: mbind() refuses others under a cpuset, and mmap() may in any case.
 func (s simulation) strays(cpuset Cpuset) []Finding {
 	if !cpuset.Auto {
 		return nil
@@ -138,7 +138,7 @@ func (s simulation) strays(cpuset Cpuset) []Finding {
 		}
 		pool, _ := s.host.pool(b.PageKiB)
 		found = append(found, newFinding(codeAuto, SeverityWarn, pool, b.wanted, b.Pages,
-			fmt.Sprintf("numad chooses the nodes that QEMU is kept to after this check: without %s among them %s cannot be bound there", b.wanted.in(), b.ID)))
+			fmt.Sprintf("numad chooses the nodes that QEMU is kept to after this check: without %s among them %s cannot have its pages", b.wanted.in(), b.ID)))
 	}
 	return found
 }
@@ -366,7 +366,7 @@ func (s simulation) certain(pool SizePool, backends []placed) []failure {
 			break
 		}
 		f := kept(left[lack.first], lack.nodes, lack.needed)
-		f.claimed = lack.claimed
+		f.claimed = min(lack.claimed, f.free)
 		shortages = append(shortages, f)
 		for _, node := range lack.nodes {
 			free[node] = 0
@@ -381,7 +381,7 @@ func (s simulation) certain(pool SizePool, backends []placed) []failure {
 	claimed := unmapped(starting)
 	if needed := sum(backends); needed > minus(all.Free+pool.headroom(), pool.Reserved+claimed) && !s.host.setAside(pool) {
 		f := short(backends[0].ID, codeReserved, s.host.memoryNodes(), needed)
-		f.claimed = claimed
+		f.claimed = min(claimed, f.free)
 		return []failure{f}
 	}
 	if s.host.setAside(pool) {
@@ -448,12 +448,15 @@ type lack struct {
 }
 
 // lacking returns what lacks for backends, and for those who are starting ahead
-// of them and can be served alone; nil if nothing does.
+// of them; nil if nothing does, or these alone are too many.
 func lacking(ahead []claimed, backends []placed, free map[int]uint64, extra uint64) *lack {
 	requests := append(claimRequests(ahead), requests(backends)...)
 	set := assign(requests, free, extra)
 	if set == nil {
 		return nil
+	}
+	if set[0] < len(ahead) {
+		return nil // these cannot be served under such rules, and end by themselves
 	}
 	l := lack{first: set[0] - len(ahead)}
 	for _, i := range set {
@@ -512,7 +515,7 @@ func (s simulation) risks(pool SizePool, backends []placed) []Finding {
 	}
 	if !fits(starting, pool.headroom()) && fits(sure(starting), pool.headroom()) {
 		warn(codeStarting, memory, needed,
-			"it fits only if other guests that are starting (%s) have taken some of their %s pages already, which the kernel is clearing", named(s.host.rivals(pool.PageKiB, memory)), page)
+			"it fits only if other guests that are starting (%s) have taken some of their %s pages already, which the kernel is clearing", named(s.host.clearing(pool.PageKiB)), page)
 		return found
 	}
 	if needed > minus(all.Free, promised) || !fits(starting, 0) {

@@ -145,6 +145,9 @@ func unmapped(claims []claimed) uint64 {
 // be had, the earliest first, and those who are too many: these will fail, and
 // give back what they took meanwhile.
 func (h Host) serious() (host Host, doomed []Starting) {
+	if len(h.Starting) == 0 || h.canServe() {
+		return h, nil
+	}
 	all := h.Starting
 	h.Starting = nil
 	for i, s := range all {
@@ -220,18 +223,26 @@ func (l launch) fitsAfter(host Host) bool {
 	return len(host.Starting) > 0 && !l.mustFail(host.settled())
 }
 
-// rivals returns the starting domains that are to take pages of some nodes.
+// rivals returns the starting domains that are to take pages of some nodes, or
+// may.
 func (h Host) rivals(kib uint64, nodes NodeSet) []Starting {
 	pool, _ := h.pool(kib)
-	var list []Starting
-	for _, s := range h.Starting {
+	confinements := h.confinements()
+	return slices.DeleteFunc(slices.Clone(h.Starting), func(s Starting) bool {
 		only := h
 		only.Starting = []Starting{s}
-		if slices.ContainsFunc(only.claims(pool, rules{}), func(c claimed) bool { return len(c.allowed.And(nodes)) > 0 }) {
-			list = append(list, s)
-		}
-	}
-	return list
+		return !slices.ContainsFunc(confinements, func(r rules) bool {
+			return slices.ContainsFunc(only.claims(pool, r), func(c claimed) bool { return len(c.allowed.And(nodes)) > 0 })
+		})
+	})
+}
+
+// clearing returns the starting domains that may have taken pages of a size
+// which nobody shows yet.
+func (h Host) clearing(kib uint64) []Starting {
+	return slices.DeleteFunc(slices.Clone(h.Starting), func(s Starting) bool {
+		return !slices.ContainsFunc(s.Claims, func(c Claim) bool { return c.PageKiB == kib && c.Clearing > 0 })
+	})
 }
 
 // asHolders returns starting domains as holders of the pages of a size that

@@ -188,3 +188,24 @@ func TestClearing(t *testing.T) {
 		})
 	}
 }
+
+// TestTooManyConfined: starts that cannot all be served under some rules prove
+// nothing under these.
+func TestTooManyConfined(t *testing.T) {
+	no := false
+	confined := guest(t, "restrictive:0", cell{15, ""})
+	for _, known := range []Releases{{Cpuset: &no}, {Libvirt: Release{Version: 8_000_000}}, {}} {
+		host := pages(20, 20)
+		host.Holders, host.Releases = &Holders{}, known
+		claims := Judge(confined, host).Claims()
+		host.Starting = []Starting{{Domain: Domain{Name: "a"}, Claims: claims}, {Domain: Domain{Name: "b"}, Claims: claims}}
+		for need, want := range map[uint64]Decision{10: Allow, 11: Refuse} {
+			if known.Cpuset == nil {
+				want = Warn // the second may fail
+			}
+			if v := Judge(plain(t, int(2*need), "", twoMiB), host); v.Decision != want {
+				t.Errorf("%+v, %d: %s", known, need, v.Text())
+			}
+		}
+	}
+}

@@ -203,7 +203,7 @@ func (c *call) judge(deadline time.Time) <-chan outcome {
 			}
 			AddReleases(c.fs, &host, demand)
 			processes := addHolders(c.fs, &host, looking, func() {
-				_ = AddStarting(c.fs, c.config, &host, demand.Domain) // what is wrong there decide has said
+				c.addStarting(&host, demand.Domain, looking)
 			})
 			AddOVS(c.fs, c.config, &host, looking)
 			if verdict = guard.Judge(demand, host); verdict.Decision != guard.Refuse {
@@ -268,7 +268,8 @@ func (c *call) decideNow(demand guard.Demand) (verdict guard.Verdict, host guard
 			return verdict, host, nil
 		}
 		var blind []string
-		if changed, blind = addStarting(c.fs, c.config, &host, &ledger.Ledger, demand.Domain); len(blind) > 0 {
+		end := time.Now().Add(c.config.Deadline / 8)
+		if changed, blind = addStarting(c.fs, c.config, &host, &ledger.Ledger, demand.Domain, end); len(blind) > 0 {
 			c.noteLedger("this start is judged without some of those in flight: " + oneLine(blindTo(blind)))
 		}
 	}
@@ -292,6 +293,21 @@ func (c *call) decideNow(demand guard.Demand) (verdict guard.Verdict, host guard
 // letsGoOn says whether a start goes on, whatever becomes of it.
 func (c *call) letsGoOn(v guard.Verdict) bool {
 	return v.Decision != guard.Refuse || v.Exempt != "" || c.config.Mode == WarnOnly
+}
+
+// addStarting adds those who are starting to what is found of the holders, in
+// an eighth of the deadline and before the time is up. What is wrong with them
+// decide has said.
+func (c *call) addStarting(host *guard.Host, self guard.Domain, last time.Time) {
+	if !c.config.Claims {
+		return
+	}
+	end := time.Now().Add(c.config.Deadline / 8)
+	if last.Before(end) {
+		end = last
+	}
+	ledger, _ := readLedger(c.fs)
+	addStarting(c.fs, c.config, host, &ledger, self, end)
 }
 
 // act tells what is to be told of a verdict and returns the exit status.

@@ -1,6 +1,7 @@
 package hook
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -8,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"hugeguard/guard"
 	"hugeguard/guard/claims"
@@ -27,7 +30,8 @@ func AddStarting(root sysfs.FS, config Config, host *guard.Host, self guard.Doma
 		return nil
 	}
 	ledger, err := readLedger(root)
-	if _, blind := addStarting(root, config, host, &ledger, self); err == nil && len(blind) > 0 {
+	_, blind := addStarting(root, config, host, &ledger, self, time.Now().Add(config.Deadline/8))
+	if err == nil && len(blind) > 0 {
 		err = blindTo(blind)
 	}
 	return err
@@ -35,40 +39,40 @@ func AddStarting(root sysfs.FS, config Config, host *guard.Host, self guard.Doma
 
 // readings is how often pools and processes are read until both are of one
 // moment.
-const readings = 5
+const readings = 6
 
-// addStarting is AddStarting of a ledger that was read; it strikes off the
-// claims that are ended, and notes the QEMUs that it sees.
+// addStarting is AddStarting of a ledger that was read, until a time; it strikes
+// off the claims that are ended, and notes the QEMUs that it sees.
 //
 // A starting QEMU takes its pages while it is looked at. Where the pools change
 // under its eyes they are read again. What is read last is the processes, so
 // that a page is rather counted as free than as gone twice.
 //
-// It takes an eighth of the deadline at the most: the kernel shows nothing of a
-// process whose memory map another thread waits to change. Of those that are
-// blind nothing counts.
-func addStarting(root sysfs.FS, config Config, host *guard.Host, ledger *claims.Ledger, self guard.Domain) (changed bool, blind []string) {
-	end := time.Now().Add(config.Deadline / 8)
-	for range readings {
-		var l looked
-		l, blind = look(root, config, ledger, self, end)
-		host.Starting = l.starting
+// The kernel shows nothing of a process whose memory map another thread waits to
+// change: of those that are blind nothing counts, unless they were seen before.
+func addStarting(root sysfs.FS, config Config, host *guard.Host, ledger *claims.Ledger, self guard.Domain, end time.Time) (changed bool, blind []string) {
+	pools := host.Pools // of the last look
+	for again := readings - 1; ; again-- {
+		l := look(root, config, ledger, self, end)
 		changed = changed || l.changed
-		if !l.taking || len(blind) > 0 || host.Holders != nil || !refreshPools(root, host) {
-			return changed, blind
+		if len(l.blind) > 0 && again < readings-1 {
+			host.Pools = pools
+			return changed, nil
+		}
+		host.Starting, pools = l.starting, host.Pools
+		if again == 0 || !l.taking || len(l.blind) > 0 || host.Holders != nil || !refreshPools(root, host) {
+			return changed, l.blind
 		}
 	}
-	l, blind := look(root, config, ledger, self, end)
-	host.Starting = l.starting
-	return changed || l.changed, blind
 }
 
 // blindTo is that some starting guests' QEMUs showed nothing in time.
 func blindTo(names []string) error {
+	shown := make([]string, len(names))
 	for i, name := range names {
-		names[i] = guard.Printable(name, 60)
+		shown[i] = guard.Printable(name, 60)
 	}
-	return fmt.Errorf("what these have taken could not be seen in time: %s", strings.Join(names, ", "))
+	return fmt.Errorf("what these have taken could not be seen in time: %s", strings.Join(shown, ", "))
 }
 
 // inFull returns the domains that are starting, each with its whole claim, as
@@ -77,41 +81,53 @@ func inFull(ledger claims.Ledger, self guard.Domain) []guard.Starting {
 	var starting []guard.Starting
 	for _, c := range ledger.Claims {
 		if !c.Of(self.UUID, self.Name) {
-			starting = append(starting, guard.Starting{Domain: guard.Domain{Name: c.Name, UUID: c.UUID}, Claims: remaining(c.Parts, nil, 0)})
+			starting = append(starting, startingOf(c, &viewed{}))
 		}
 	}
 	return starting
 }
 
+// startingOf is a claim's domain with what it has still to take.
+func startingOf(c claims.Claim, v *viewed) guard.Starting {
+	return guard.Starting{Domain: guard.Domain{Name: c.Name, UUID: c.UUID}, PID: v.qemu.PID, Claims: remaining(c.Parts, v.mappings, v.busy)}
+}
+
 // looked is what is to be seen of the starts of the ledger.
 type looked struct {
 	starting []guard.Starting
-	taking   bool // one of them has a QEMU that may be taking pages
-	changed  bool // the ledger is another now
+	taking   bool     // one of them has a QEMU that may be taking pages
+	changed  bool     // the ledger is another now
+	blind    []string // the names of those of whom nothing was seen in time
 }
 
-// look looks at each start of the ledger, until a time; blind are those of which
-// nothing was seen until then.
-func look(root sysfs.FS, config Config, ledger *claims.Ledger, self guard.Domain, end time.Time) (l looked, blind []string) {
+// look looks at each start of the ledger, until a time.
+func look(root sysfs.FS, config Config, ledger *claims.Ledger, self guard.Domain, end time.Time) (l looked) {
 	if len(ledger.Claims) == 0 {
-		return l, nil
+		return l
 	}
-	daemon := runningSince(root, "driver")
-	now, err := root.SinceBoot()
+	daemon, daemonErr := byPidFile(root, "driver")
+	now, nowErr := root.SinceBoot()
 	views := viewAll(root, ledger.Claims, end)
 	kept := ledger.Claims[:0:0]
 	for i, c := range ledger.Claims {
-		view := views[i]
-		if view == nil {
-			blind = append(blind, c.Name)
+		v := views[i]
+		if v == nil || v.unreadable {
+			// To count its pages twice could refuse what would start.
+			if v == nil {
+				l.blind = append(l.blind, c.Name)
+			}
 			kept = append(kept, c)
 			continue
 		}
-		seen := claims.Seen{Now: now, Daemon: daemon, QEMU: view.qemu, Looked: view.shown}
-		if err != nil {
+		l.taking = l.taking || v.qemu.PID != 0
+		seen := claims.Seen{Now: now, Daemon: daemon, QEMU: v.qemu, Looked: v.shown}
+		if nowErr != nil {
 			seen.Now = c.Since // a host that was captured without it
 		}
-		s := guard.Starting{Domain: guard.Domain{Name: c.Name, UUID: c.UUID}, PID: view.qemu.PID, Claims: remaining(c.Parts, view.mappings, view.busy)}
+		if daemonErr != nil && daemonErr != errGone {
+			seen.Daemon = c.Daemon // it is not known
+		}
+		s := startingOf(c, v)
 		for _, left := range s.Claims {
 			seen.Left += left.Pages
 		}
@@ -121,24 +137,23 @@ func look(root sysfs.FS, config Config, ledger *claims.Ledger, self guard.Domain
 		}
 		l.changed = c.See(seen) || l.changed
 		kept = append(kept, c)
-		// Of one that does not show what it maps nothing counts this time: to
-		// count its pages twice could refuse what would start.
-		if !view.shown || c.Of(self.UUID, self.Name) {
-			continue
+		// Of one that does not show what it maps nothing counts this time, as of
+		// one that is gone and may still have pages.
+		if v.shown && !c.Of(self.UUID, self.Name) {
+			l.starting = append(l.starting, s)
 		}
-		l.taking = l.taking || c.QEMU != claims.Process{}
-		l.starting = append(l.starting, s)
 	}
 	ledger.Claims = kept
-	return l, blind
+	return l
 }
 
 // viewed is what is to be seen of one start.
 type viewed struct {
-	qemu     claims.Process
-	shown    bool // what follows is all that it maps
-	mappings []sysfs.Mapping
-	busy     int // threads that may be taking pages
+	qemu       claims.Process
+	unreadable bool // it is not known whether there is a QEMU
+	shown      bool // what follows is all that it maps
+	mappings   []sysfs.Mapping
+	busy       int // threads that may be taking pages
 }
 
 // viewers is how many starts are looked at side by side: each may hang.
@@ -146,20 +161,18 @@ const viewers = 8
 
 // viewAll looks at each start, until a time; nil is one that was not seen by then.
 func viewAll(root sysfs.FS, list []claims.Claim, end time.Time) []*viewed {
-	type numbered struct {
-		i int
-		*viewed
-	}
 	todo := make(chan int, len(list))
 	for i := range list {
 		todo <- i
 	}
 	close(todo)
-	done := make(chan numbered, len(list))
+	all := make([]*viewed, len(list)) // each read after its index has come
+	done := make(chan int, len(list))
 	for range min(viewers, len(list)) {
 		go func() {
 			for i := range todo {
-				done <- numbered{i, viewStart(root, list[i])}
+				all[i] = viewStart(root, list[i])
+				done <- i
 			}
 		}()
 	}
@@ -168,8 +181,8 @@ func viewAll(root sysfs.FS, list []claims.Claim, end time.Time) []*viewed {
 	views := make([]*viewed, len(list))
 	for range list {
 		select {
-		case v := <-done:
-			views[v.i] = v.viewed
+		case i := <-done:
+			views[i] = all[i]
 		case <-late.C:
 			return views
 		}
@@ -185,10 +198,16 @@ func viewStart(root sysfs.FS, c claims.Claim) (v *viewed) {
 			v.shown = false // a defect must not cost the program
 		}
 	}()
-	if v.qemu = qemuOf(root, c); v.qemu.PID == 0 {
+	qemu, err := byPidFile(root, c.Name)
+	switch {
+	case err != nil:
+		v.unreadable = err != errGone
+		return v
+	case qemu.PID == 0, qemu.Started+startTolerance < c.Since: // that of an earlier start
 		v.shown = true
 		return v
 	}
+	v.qemu = qemu
 	// Before the mappings: who has taken a page before and does not show it
 	// then, is busy with it now.
 	busy, err := root.BusyThreads(v.qemu.PID)
@@ -200,42 +219,42 @@ func viewStart(root sysfs.FS, c claims.Claim) (v *viewed) {
 	return v
 }
 
-// qemuOf returns the QEMU of a starting domain: the process that libvirt's pid
-// file names, unless that was there before the start.
-func qemuOf(root sysfs.FS, c claims.Claim) claims.Process {
-	p := runningSince(root, c.Name)
-	if p.Started+startTolerance < c.Since {
-		return claims.Process{}
-	}
-	return p
-}
-
 // startTolerance is how far apart the kernel's two readings of the same instant
 // can be: both are in hundredths of a second.
 const startTolerance = 20 * time.Millisecond
 
-// runningSince returns the process that one of libvirt's pid files names, none
-// where it does not run.
-func runningSince(root sysfs.FS, name string) claims.Process {
+// errGone is that a process has ended.
+var errGone = errors.New("it has ended")
+
+// byPidFile returns the process that one of libvirt's pid files names; none where
+// there is no such file, and errGone for one that has ended.
+func byPidFile(root sysfs.FS, name string) (claims.Process, error) {
 	if strings.Contains(name, "/") {
-		return claims.Process{} // no domain's name
+		return claims.Process{}, nil // no domain's name
 	}
 	text, err := root.ReadFile(libvirtRun+"/"+name+".pid", pidFileLimit)
+	if errors.Is(err, fs.ErrNotExist) {
+		return claims.Process{}, nil
+	}
 	if err != nil {
-		return claims.Process{}
+		return claims.Process{}, err
 	}
 	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
-	if err != nil || pid <= 0 {
-		return claims.Process{}
+	if err != nil {
+		return claims.Process{}, err
 	}
 	started, err := root.StartedAfterBoot(pid)
-	if err != nil {
-		return claims.Process{}
+	var p sysfs.Process
+	if err == nil {
+		p, err = root.Process(pid)
 	}
-	if p, err := root.Process(pid); err != nil || !p.Memory {
-		return claims.Process{} // it has ended and was not waited for
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ESRCH), err == nil && !p.Memory: // it was not waited for
+		return claims.Process{}, errGone
+	case err != nil:
+		return claims.Process{}, err
 	}
-	return claims.Process{PID: pid, Started: started}
+	return claims.Process{PID: pid, Started: started}, nil
 }
 
 // mappingsOf returns the huge pages that a starting QEMU maps. ok is false for
@@ -285,10 +304,18 @@ func remaining(parts []claims.Part, mappings []sysfs.Mapping, busy int) []guard.
 		return true
 	}
 	// The likeness that tells most goes before the others for all of them: a
-	// device that has no part here may be mapped, too.
+	// device that has no part here may be mapped, too. What has most pages goes
+	// before what has none, which may be like any; then what was mapped first,
+	// which the kernel places highest.
+	mappings = slices.Clone(mappings)
+	slices.SortFunc(mappings, func(a, b sysfs.Mapping) int {
+		return cmp.Or(cmp.Compare(touched(b), touched(a)), cmp.Compare(b.Start, a.Start))
+	})
 	used := make([]bool, len(mappings))
+	sized := func(m sysfs.Mapping, p claims.Part) bool { return p.Pages == mappedPages(m) && mayBeOf(m, p) }
 	for _, like := range []func(sysfs.Mapping, claims.Part) bool{
-		func(m sysfs.Mapping, p claims.Part) bool { return p.Pages == mappedPages(m) && mayBeOf(m, p) },
+		func(m sysfs.Mapping, p claims.Part) bool { return sized(m, p) && boundAs(m, p) },
+		sized,
 		mayBeOf,
 		func(sysfs.Mapping, claims.Part) bool { return true },
 	} {
@@ -299,6 +326,15 @@ func remaining(parts []claims.Part, mappings []sysfs.Mapping, busy int) []guard.
 		}
 	}
 	return left
+}
+
+// boundAs says whether a mapping is bound just as a part is to be. The kernel
+// leaves out the nodes that the cpuset does not have.
+func boundAs(m sysfs.Mapping, p claims.Part) bool {
+	if !p.Hard || len(m.Bound) == 0 {
+		return p.Hard == (len(m.Bound) > 0)
+	}
+	return !slices.ContainsFunc(m.Bound, func(node int) bool { return !slices.Contains(p.Nodes, node) })
 }
 
 // mayBeOf says whether what a mapping has touched may be a part's.
@@ -321,7 +357,8 @@ func claimOf(root sysfs.FS, v guard.Verdict) (claims.Claim, error) {
 		return claims.Claim{}, fmt.Errorf("a name of %d bytes is none of libvirt's", len(v.Domain.Name))
 	}
 	now, err := root.SinceBoot()
-	c := claims.Claim{UUID: v.Domain.UUID, Name: v.Domain.Name, Since: now, Daemon: runningSince(root, "driver")}
+	daemon, _ := byPidFile(root, "driver") // none where it is not known
+	c := claims.Claim{UUID: v.Domain.UUID, Name: v.Domain.Name, Since: now, Daemon: daemon}
 	for _, part := range v.Claims() {
 		p := claims.Part{PageKiB: part.PageKiB, Pages: part.Pages, Nodes: part.Nodes, Hard: part.Hard}
 		if set := part.Cpuset; set.Nodes != nil {

@@ -275,6 +275,25 @@ func TestStartsInFlight(t *testing.T) {
 		f.host.Write("proc/uptime", "5071.00 1.00\n")
 		f.refused(t, "b")
 	})
+	t.Run("a QEMU that died unseen", func(t *testing.T) {
+		f := two(t)
+		f.host.Write("run/libvirt/qemu/a.pid", "910\n")
+		f.node1(256, 0)
+		f.over("b")
+		f.accepted(t) // what it had comes back, or is not free
+		if got := fmt.Sprint(f.claimed(t)); got != "[a c]" {
+			t.Errorf("the ledger has %s", got)
+		}
+	})
+	t.Run("a daemon that cannot be read", func(t *testing.T) {
+		f := newFixture(t, nil)
+		f.host.Remove("run/openvswitch")
+		f.qemu("driver", 900, 10, 0, 0)
+		f.launch(t, "a")
+		f.launch(t, "b")
+		f.host.Write("run/libvirt/qemu/driver.pid", "9x\n")
+		f.refused(t, "a, b")
+	})
 	t.Run("switched off", func(t *testing.T) {
 		f := two(t)
 		f.host.Write(ConfigPath, "claims = off\n")
@@ -383,16 +402,50 @@ func TestLedgerTrouble(t *testing.T) {
 }
 
 // TestRemaining: a mapping counts for the part that it is most like, whatever
-// else its QEMU maps before it.
+// else its QEMU maps beside it.
 func TestRemaining(t *testing.T) {
-	mapping := func(pages, taken uint64) sysfs.Mapping {
-		return sysfs.Mapping{End: pages << 21, PageKiB: 2048, Pages: map[int]uint64{0: taken}}
+	// In the order of numa_maps, in which what was mapped last is first.
+	at := uint64(0)
+	mapping := func(pages uint64, taken map[int]uint64, bound ...int) sysfs.Mapping {
+		at += 1 << 40
+		return sysfs.Mapping{Start: at, End: at + pages<<21, PageKiB: 2048, Pages: taken, Bound: bound}
 	}
-	part := func(pages uint64) claims.Part {
-		return claims.Part{PageKiB: 2048, Pages: pages, Nodes: []int{0}, Hard: true}
+	on := func(node int, pages uint64) map[int]uint64 { return map[int]uint64{node: pages} }
+	strict := func(pages uint64, nodes ...int) claims.Part {
+		return claims.Part{PageKiB: 2048, Pages: pages, Nodes: nodes, Hard: true}
 	}
-	left := remaining([]claims.Part{part(15), part(20)}, []sysfs.Mapping{mapping(100, 0), mapping(20, 5), mapping(15, 15)}, 2)
-	if left[0].Pages != 0 || left[1].Pages != 15 || left[1].Mapped != 15 || left[0].Clearing != 0 || left[1].Clearing != 2 {
-		t.Errorf("%+v", left)
+	soft := func(pages uint64) claims.Part { return claims.Part{PageKiB: 2048, Pages: pages} }
+	for _, c := range []struct {
+		name     string
+		parts    []claims.Part
+		mappings []sysfs.Mapping
+		want     string // pages, those of them that are mapped, and being cleared, of each part
+	}{
+		{"nothing mapped", []claims.Part{strict(20, 0)}, nil, "[20 0 0]"},
+		{"a device of its own", []claims.Part{strict(15, 0), strict(20, 0)},
+			[]sysfs.Mapping{mapping(100, nil), mapping(20, on(0, 5)), mapping(15, on(0, 15))}, "[0 0 0] [15 15 2]"},
+		{"cells of a size, the first full", []claims.Part{strict(64, 0), strict(64, 1)},
+			[]sysfs.Mapping{mapping(64, nil), mapping(64, on(0, 64))}, "[0 0 0] [64 64 2]"},
+		{"cells of a size, the second full", []claims.Part{strict(64, 0), strict(64, 1)},
+			[]sysfs.Mapping{mapping(64, on(1, 64)), mapping(64, nil)}, "[64 64 2] [0 0 0]"},
+		{"cells of a size on the same nodes", []claims.Part{strict(64, 0, 1), strict(64, 1, 2)},
+			[]sysfs.Mapping{mapping(64, on(1, 64), 1, 2), mapping(64, on(1, 7), 0, 1)}, "[57 57 2] [0 0 0]"},
+		{"RAM of a size with a device that takes its pages later", []claims.Part{strict(64, 0)},
+			[]sysfs.Mapping{mapping(64, nil, 0), mapping(64, on(0, 60), 0)}, "[4 4 2]"},
+		{"a soft cell on the node of a hard one", []claims.Part{strict(64, 0), soft(64)},
+			[]sysfs.Mapping{mapping(64, on(0, 64)), mapping(64, on(0, 64), 0)}, "[0 0 0] [0 0 0]"},
+		{"the same, the hard one first", []claims.Part{strict(64, 0), soft(64)},
+			[]sysfs.Mapping{mapping(64, on(0, 1)), mapping(64, on(0, 64), 0)}, "[0 0 0] [63 63 2]"},
+		{"half mapped", []claims.Part{strict(64, 0), strict(64, 1)},
+			[]sysfs.Mapping{mapping(64, nil, 0)}, "[64 64 2] [64 0 0]"},
+		{"not of that size", []claims.Part{strict(64, 0)}, []sysfs.Mapping{mapping(60, on(0, 10))}, "[54 50 2]"},
+	} {
+		var got []string
+		for _, left := range remaining(c.parts, c.mappings, 2) {
+			got = append(got, fmt.Sprint([]uint64{left.Pages, left.Mapped, left.Clearing}))
+		}
+		if text := strings.Join(got, " "); text != c.want {
+			t.Errorf("%s: %s, want %s", c.name, text, c.want)
+		}
 	}
 }

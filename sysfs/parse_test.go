@@ -78,15 +78,19 @@ func TestParseNUMAMaps(t *testing.T) {
 7fb6a7400000 default file=/hp/k\040(deleted) huge
 7f0000000000 default file=/tmp/huge\040N0\0759 dirty=1 N0=1 kernelpagesize_kB=4
 7f0000001000 default file=/hp/x\012N1\0751 huge dirty=1 mapmax=2 N0=1 kernelpagesize_kB=2048
+7f0000003000 bind=static:1-2,4 file=/hp/y huge
+7f0000004000 bind:x file=/hp/z huge
 7f0000002000 default heap anon=1 dirty=1 N0=1 kernelpagesize_kB=4
 `
 	got, err := parseNUMAMaps(strings.NewReader(text))
 	want := []Mapping{
-		{Start: 0x7fd02b400000, PageKiB: 2048, Pages: map[int]uint64{0: 20}},
+		{Start: 0x7fd02b400000, PageKiB: 2048, Bound: []int{0}, Pages: map[int]uint64{0: 20}},
 		{Start: 0x7f6653c00000, PageKiB: 2048, Anon: 20, Pages: map[int]uint64{0: 15, 1: 5}},
 		{Start: 0x7f628c800000, PageKiB: 1 << 20, Anon: 2, Pages: map[int]uint64{12: 2}},
 		{Start: 0x7fb6a7400000},
 		{Start: 0x7f0000001000, PageKiB: 2048, MapMax: 2, Pages: map[int]uint64{0: 1}},
+		{Start: 0x7f0000003000, Bound: []int{1, 2, 4}},
+		{Start: 0x7f0000004000},
 	}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v, %v\nwant %+v", got, err, want)

@@ -121,6 +121,7 @@ type Mapping struct {
 	Private bool           // MAP_PRIVATE: what it writes to are copies of its own
 	Anon    uint64         // how many of its pages are such copies
 	MapMax  uint64         // how many page tables at the most have one of its pages, 0 and 1 both being its own alone
+	Bound   []int          // the nodes that its policy binds it to, ascending; nil where that is none or another, or its text is not understood
 	Reserve bool           // its pages were promised to it, no MAP_NORESERVE; only Reservations looks
 	Pages   map[int]uint64 // pages that this process has touched, by node
 }
@@ -158,6 +159,9 @@ func parseNUMAMaps(in io.Reader) ([]Mapping, error) {
 		line := scanner.Text()
 		words := strings.Fields(line)
 		m := Mapping{}
+		if policy, nodes, ok := strings.Cut(words[min(1, len(words)-1)], ":"); ok && (policy == "bind" || strings.HasPrefix(policy, "bind=")) {
+			m.Bound, _ = parseList(nodes, maxNode)
+		}
 		huge := false
 		for _, word := range words[1:] {
 			key, value, hasValue := strings.Cut(word, "=")
