@@ -112,9 +112,20 @@ func TestStartingNeverHelps(t *testing.T) {
 	var worse int
 	rapid.Check(t, func(t *rapid.T) {
 		d, host := drawLaunch(t)
+		versions := rapid.SampledFrom([]Version{0, 7_000_000, 8_000_000, 9_000_000, 9_002_000, 9_005_000})
+		host.Releases = Releases{Libvirt: Release{Version: versions.Draw(t, "libvirt")}, QEMU: Release{Version: versions.Draw(t, "QEMU")}}
+		if rapid.Bool().Draw(t, "knows of cpusets") {
+			may := rapid.Bool().Draw(t, "may use cpusets")
+			host.Releases.Cpuset = &may
+		}
 		alone := Judge(d, host)
 		nodes := rapid.SampledFrom([]string{"", "0", "1", "0-1"}).Draw(t, "claimed nodes")
-		host = host.started("a", nodes, rapid.Uint64Range(0, 30).Draw(t, "claimed"), 0)
+		for _, name := range []string{"a", "b"}[:rapid.IntRange(1, 2).Draw(t, "starting")] {
+			host = host.started(name, nodes, rapid.Uint64Range(0, 30).Draw(t, "claimed"), 0)
+			if claim := &host.Starting[len(host.Starting)-1].Claims[0]; rapid.Bool().Draw(t, "confined") {
+				claim.Hard, claim.Cpuset = false, Cpuset{Nodes: claim.Nodes, Union: claim.Nodes, Restrictive: rapid.Bool().Draw(t, "restrictive")}
+			}
+		}
 		beside := Judge(d, host)
 		if better(beside.Decision) > better(alone.Decision) {
 			t.Fatalf("%s beside %v, %s alone: %s", beside.Decision, host.Starting, alone.Decision, beside.Text())
