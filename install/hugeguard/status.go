@@ -1,8 +1,14 @@
 package main
 
 import (
+	"cmp"
+	"context"
+	"errors"
 	"fmt"
 	"io"
+	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -14,15 +20,23 @@ import (
 )
 
 func newStatus() *cobra.Command {
-	var root, program string
+	var root, program, colour, every string
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use:   "status [--root DIR] [--json]",
+		Use:   "status [--root DIR] [--json] [--watch[=SECONDS]] [--color WHEN]",
 		Short: "Show the huge pages of this host, who holds them, what Nova believes, and whether the hook is live",
-		Long: `Show the huge pages of this host, who holds them, what Nova believes of them, and whether the hook is live, as
-far as files and processes tell.
+		Long: `Show on one screen whether the hook is live, as far as files and processes tell; the pools of huge pages as a
+picture, who holds them and what guests that are starting have still to take; what Nova believes of them, and
+the drift: how many pages more others hold than it allows for; and the last refusals, from the journal.
 
-Exit status 4 says that the hook is not live.`,
+On a terminal lines are as long as it is wide, and the smaller holders are counted only; elsewhere, and in the
+JSON, each is named. Colour is for terminals, and not for one where NO_COLOR is set.
+
+Exit status: 0 the hook is live, 1 an error, 2 wrong usage, 4 the hook is not live.`,
+		Example: `  hugeguard status
+  hugeguard status --watch=5          # again every 5 seconds, until Ctrl-C
+  hugeguard status --json | jq '.pools[] | {node, page_kib, free}'
+  hugeguard status --root DIR         # of a captured host`,
 		DisableFlagsInUseLine: true,
 		Args:                  takes(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -30,14 +44,35 @@ Exit status 4 says that the hook is not live.`,
 			if err != nil {
 				return err
 			}
-			s, err := readStatus(cmd, host, install.Options{Root: root, Hook: program})
+			if _, err := lookOf(io.Discard, colour); err != nil {
+				return err
+			}
+			read := func(ctx context.Context) (status, error) {
+				return readStatus(ctx, host, install.Options{Root: root, Hook: program})
+			}
+			show := func(s status) (string, error) {
+				if asJSON {
+					var b strings.Builder
+					err := printJSON(&b, s)
+					return b.String(), err
+				}
+				l, err := lookOf(cmd.OutOrStdout(), colour)
+				return s.page(l).text(), err
+			}
+			if cmd.Flags().Changed("watch") {
+				interval, err := parseInterval(every)
+				if err != nil {
+					return err
+				}
+				return watch(cmd.Context(), cmd.OutOrStdout(), interval, asJSON, read, show)
+			}
+			s, err := read(cmd.Context())
 			if err != nil {
 				return err
 			}
-			if asJSON {
-				err = printJSON(cmd.OutOrStdout(), s)
-			} else {
-				err = s.print(cmd.OutOrStdout())
+			text, err := show(s)
+			if err == nil {
+				_, err = io.WriteString(cmd.OutOrStdout(), text)
 			}
 			if err == nil && !s.Hook.Live {
 				err = errNotLive
@@ -45,9 +80,15 @@ Exit status 4 says that the hook is not live.`,
 			return err
 		},
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
-	cmd.Flags().StringVar(&program, "hook", "", "the hook program that should be in place (default: as for install)")
+	f := cmd.Flags()
+	f.BoolVar(&asJSON, "json", false, "print one JSON object")
+	f.StringVar(&program, "hook", "", "the hook program that should be in place (default: as for install)")
+	f.StringVar(&colour, "color", "auto", "`WHEN` to use colour: auto, always or never")
+	f.StringVar(&every, "watch", "", "show it again every `SECONDS` (2 if none are given), until Ctrl-C")
+	f.Lookup("watch").NoOptDefVal = "2"
 	cmd.MarkFlagFilename("hook")
+	cmd.RegisterFlagCompletionFunc("color", cobra.FixedCompletions([]string{"auto", "always", "never"}, cobra.ShellCompDirectiveNoFileComp))
+	cmd.RegisterFlagCompletionFunc("watch", cobra.NoFileCompletions)
 	rootFlag(cmd, &root)
 	return cmd
 }
@@ -75,10 +116,13 @@ type status struct {
 	Nova *guard.NovaReport `json:"nova,omitempty"`
 	// Emulators are those that libvirt has looked at, with the releases that launches with them are judged for.
 	Emulators []emulator `json:"emulators,omitempty"`
+	// Refusals are the last ones that the journal has, the newest first; nil where it was not asked.
+	Refusals []install.Refusal `json:"refusals"`
 	// Faults are what could not be read, in words.
 	Faults []string `json:"faults,omitempty"`
 
-	unseen []string // what was not seen of the holders, in words
+	surveyed bool     // the pools could be read
+	unseen   []string // what was not seen of the holders, in words
 }
 
 // An emulator is a QEMU that libvirt knows.
@@ -89,12 +133,12 @@ type emulator struct {
 }
 
 // readStatus reads what it can: what cannot be read is in Faults. An error means that nothing could be.
-func readStatus(cmd *cobra.Command, fs sysfs.FS, o install.Options) (status, error) {
+func readStatus(ctx context.Context, fs sysfs.FS, o install.Options) (status, error) {
 	s := status{Pools: []guard.PoolReport{}}
 	fault := func(err error) { s.Faults = append(s.Faults, oneLine(err.Error())) }
 
 	if o.Root == "" {
-		if units, err := systemd(cmd.Context()); err != nil {
+		if units, err := systemd(ctx); err != nil {
 			fault(err)
 		} else if units != nil {
 			defer units.close()
@@ -102,7 +146,7 @@ func readStatus(cmd *cobra.Command, fs sysfs.FS, o install.Options) (status, err
 		}
 	}
 	var hookErr error
-	if s.Hook, hookErr = install.Inspect(cmd.Context(), o); hookErr != nil {
+	if s.Hook, hookErr = install.Inspect(ctx, o); hookErr != nil {
 		s.Hook.Live = false
 		fault(hookErr)
 	}
@@ -110,6 +154,16 @@ func readStatus(cmd *cobra.Command, fs sysfs.FS, o install.Options) (status, err
 	s.Mode, s.Settings = config.Mode, settings
 	for _, e := range hook.Emulators(fs) {
 		s.Emulators = append(s.Emulators, emulator{e.Path, e.Releases.Report(), e.Releases})
+	}
+	if fs.Live() {
+		last, err := install.Refusals(ctx, time.Time{}, lastRefusals)
+		if err != nil {
+			fault(err)
+		}
+		s.Refusals = append([]install.Refusal{}, last...)
+		if os.Geteuid() != 0 {
+			fault(errors.New("not everything, by an ordinary user: run it as root to see whatever holds pages or is starting"))
+		}
 	}
 
 	host, err := hook.SurveyAll(fs)
@@ -120,6 +174,7 @@ func readStatus(cmd *cobra.Command, fs sysfs.FS, o install.Options) (status, err
 		fault(err)
 		return s, nil
 	}
+	s.surveyed = true
 	deadline := time.Now().Add(holdersDeadline)
 	hook.AddHolders(fs, &host, deadline)
 	if err := hook.AddStarting(fs, config, &host, guard.Domain{}); err != nil {
@@ -139,71 +194,283 @@ func readStatus(cmd *cobra.Command, fs sysfs.FS, o install.Options) (status, err
 	return s, nil
 }
 
-func (s status) print(w io.Writer) error {
-	var err error
-	line := func(format string, args ...any) {
-		if err == nil {
-			_, err = fmt.Fprintf(w, format+"\n", args...)
-		}
+// lastRefusals is how many are shown where there is room, and fewestRefusals where there is none.
+const (
+	lastRefusals   = 10
+	fewestRefusals = 3
+)
+
+// page lays the status out.
+func (s status) page(l look) *page {
+	p := &page{look: l}
+	s.hookLines(p)
+	s.poolLines(p)
+	s.novaLines(p)
+	for _, e := range s.Emulators {
+		p.line(plainStyle, 0, "launches with %s are judged for %s", oneLine(e.Path), e.releases)
 	}
+	for _, f := range s.Faults {
+		p.line(bad, 0, "could not be read: %s", f)
+	}
+	s.refusalLines(p)
+	return p
+}
+
+// hookLines say whether the hook is live, and why not.
+func (s status) hookLines(p *page) {
 	h := s.Hook
 	switch {
 	case h.Live && s.Mode == hook.Off:
-		line("hook: live, but told to do nothing (mode = %s): %s (layout %s)", s.Mode, h.Path, h.Layout)
+		p.line(bad, 0, "hook: live, but told to do nothing (mode = %s): %s (layout %s)", s.Mode, h.Path, h.Layout)
 	case h.Live && s.Mode == hook.WarnOnly:
-		line("hook: live, but told to refuse nothing (mode = %s): %s (layout %s)", s.Mode, h.Path, h.Layout)
+		p.line(bad, 0, "hook: live, but told to refuse nothing (mode = %s): %s (layout %s)", s.Mode, h.Path, h.Layout)
 	case h.Live:
-		line("hook: live: %s (layout %s)", h.Path, h.Layout)
+		p.line(good, 0, "hook: live: %s (layout %s)", h.Path, h.Layout)
 	default:
-		line("hook: NOT LIVE")
+		p.line(bad, 0, "hook: NOT LIVE")
 	}
 	for _, why := range h.Why {
-		line("  %s", oneLine(why))
+		p.line(plainStyle, 2, "%s", oneLine(why))
 	}
 	if h.SiteHook != "" {
-		line("  the site's own hook: %s", oneLine(h.SiteHook))
+		p.line(plainStyle, 2, "the site's own hook: %s", oneLine(h.SiteHook))
 	}
 	switch {
 	case h.Installed && len(h.Daemons) == 0:
-		line("  no libvirt daemon runs now")
+		p.line(plainStyle, 2, "no libvirt daemon runs now")
 	case h.Live:
 		for _, d := range h.Daemons {
-			line("  called by %s (pid %d)", d.Name, d.PID)
+			p.line(plainStyle, 2, "called by %s (pid %d)", d.Name, d.PID)
 		}
 	}
-	for _, l := range s.Settings.lines() {
-		line("%s", l)
+	for _, text := range s.Settings.lines() {
+		text, inner := strings.CutPrefix(text, "  ")
+		if inner {
+			p.line(bad, 2, "%s", text)
+		} else {
+			p.line(plainStyle, 0, "%s", text)
+		}
 	}
-	for _, e := range s.Emulators {
-		line("launches with %s are judged for %s", oneLine(e.Path), e.releases)
+}
+
+// poolLines draw the pools, and say who holds them.
+func (s status) poolLines(p *page) {
+	set := map[uint64]bool{} // sizes of which there are pages
+	var empty []string
+	for _, pool := range s.Pools {
+		set[pool.PageKiB] = set[pool.PageKiB] || pool.Total > 0
 	}
-	line("huge pages of this host:")
-	for _, p := range s.Pools {
-		line("  %s", p)
+	var labels, counts []string
+	var shown []guard.PoolReport
+	for _, pool := range s.Pools {
+		if size := guard.Size(pool.PageKiB); !set[pool.PageKiB] {
+			if !slices.Contains(empty, size) {
+				empty = append(empty, size)
+			}
+			continue
+		}
+		count := fmt.Sprintf("%d of %d free", pool.Free, pool.Total)
+		if pool.Surplus > 0 {
+			count += fmt.Sprintf(", %d surplus", pool.Surplus)
+		}
+		shown = append(shown, pool)
+		labels = append(labels, fmt.Sprintf("node %d, %s:", pool.Node, guard.Size(pool.PageKiB)))
+		counts = append(counts, count)
 	}
-	if len(s.Pools) == 0 {
-		line("  none are set up")
+	if len(empty) > 0 && len(shown) > 0 {
+		p.line(heading, 0, "huge pages of this host (none of %s):", strings.Join(empty, ", "))
+	} else {
+		p.line(heading, 0, "huge pages of this host:")
+	}
+	bar, label, count := plainBar, longest(labels), longest(counts)
+	beside := true
+	if p.columns > 0 {
+		if bar = p.columns - (2 + label + 1 + 2 + 1 + count); bar < 10 { // "  LABEL [BAR] COUNT"
+			beside, bar = false, p.columns-(4+2)
+		}
+		bar = min(bar, 60)
+	}
+	used := make([]bool, len(fills))
+	for i, pool := range shown {
+		shares := s.shares(pool)
+		for k, n := range shares {
+			used[k] = used[k] || n > 0
+		}
+		switch picture := p.bar(shares, bar); {
+		case pool.Total == 0:
+			p.line(plainStyle, 2, "%-*s none", label, labels[i])
+		case beside:
+			p.lines = append(p.lines, fmt.Sprintf("  %-*s %s %*s", label, labels[i], picture, count, counts[i]))
+		default:
+			p.words(plainStyle, 2, []string{labels[i], counts[i]})
+			p.lines = append(p.lines, "    "+picture)
+		}
+		p.holders(pool)
+	}
+	switch {
+	case !s.surveyed:
+		p.line(bad, 2, "not known")
+	case len(shown) == 0:
+		p.line(plainStyle, 2, "none are set up")
+	}
+	if len(shown) > 0 {
+		var legend []string
+		for i, f := range fills {
+			if used[i] {
+				legend = append(legend, p.mark(f)+" "+f.name+" ")
+			}
+		}
+		p.words(faint, 2, legend)
 	}
 	for _, starting := range s.Starting {
-		line("  %s", starting)
+		p.line(plainStyle, 2, "%s", starting)
 	}
 	for _, size := range s.Sizes {
-		line("  %s", size)
+		p.line(plainStyle, 2, "%s", size)
 	}
 	if s.OVS != nil {
-		line("  %s", s.OVS)
+		p.line(plainStyle, 2, "%s", s.OVS)
 	}
 	for _, note := range s.unseen {
-		line("  %s", note)
+		p.line(bad, 2, "%s", note)
 	}
-	if lines := s.Nova.Lines(); len(lines) > 0 {
-		line("what Nova believes:")
-		for _, l := range lines {
-			line("  %s", l)
+}
+
+func longest(texts []string) int {
+	n := 0
+	for _, text := range texts {
+		n = max(n, len(text))
+	}
+	return n
+}
+
+// shares divides a pool as its bar does, into what fills are for. Of the free pages those are drawn as
+// reserved that must lie on the node: for which the other nodes have no room. A page that is claimed and
+// reserved is drawn as claimed.
+func (s status) shares(pool guard.PoolReport) []uint64 {
+	by := map[fill]uint64{}
+	for _, h := range pool.Holders {
+		by[holderFill(h.Kind)] += h.Pages
+	}
+	if pool.Unaccounted != nil {
+		by[fillUnaccounted] = *pool.Unaccounted
+	}
+	reserved := uint64(0)
+	for _, size := range s.Sizes {
+		if size.PageKiB == pool.PageKiB {
+			reserved = size.Reserved
 		}
 	}
-	for _, f := range s.Faults {
-		line("could not be read: %s", f)
+	for _, other := range s.Pools {
+		if other.PageKiB == pool.PageKiB && other.Node != pool.Node {
+			reserved -= min(reserved, other.Free)
+		}
 	}
-	return err
+	by[fillClaimed] = min(pool.Claimed, pool.Free)
+	by[fillReserved] = min(reserved, pool.Free) - min(reserved, pool.Free, by[fillClaimed])
+	by[fillFree] = pool.Free - by[fillClaimed] - by[fillReserved]
+	shares := make([]uint64, len(fills))
+	for i, f := range fills {
+		shares[i] = by[f]
+	}
+	return shares
+}
+
+func holderFill(kind guard.HolderKind) fill {
+	switch kind {
+	case guard.HolderOVS:
+		return fillOVS
+	case guard.HolderGuest:
+		return fillGuests
+	case guard.HolderFile:
+		return fillFiles
+	}
+	return fillOthers
+}
+
+// holders says who holds a pool: on a terminal in a few lines at the most, with the rest as a number.
+func (p *page) holders(pool guard.PoolReport) {
+	most := 3
+	if p.columns < 60 {
+		most = 5
+	}
+	words := func(named int) []string {
+		var each []string
+		for _, h := range pool.Holders[:named] {
+			each = append(each, h.String())
+		}
+		if rest := pool.Holders[named:]; len(rest) > 0 {
+			var pages uint64
+			for _, h := range rest {
+				pages += h.Pages
+			}
+			each = append(each, fmt.Sprintf("%d more with %d", len(rest), pages))
+		}
+		if len(each) > 0 {
+			each[0] = "held: " + each[0]
+		}
+		if pool.Unaccounted != nil && *pool.Unaccounted > 0 {
+			each = append(each, fmt.Sprintf("unaccounted: %d", *pool.Unaccounted))
+		}
+		for i := range max(len(each), 1) - 1 {
+			each[i] += ","
+		}
+		return each
+	}
+	named := len(pool.Holders)
+	if p.columns > 0 {
+		for named = min(named, most*p.columns); named > 0 && len(p.wrap(words(named), 4)) > most; {
+			named--
+		}
+	}
+	if all := words(named); len(all) > 0 {
+		p.words(plainStyle, 4, all)
+	}
+}
+
+// novaLines say what Nova believes of each pool, and how far that is from what is.
+func (s status) novaLines(p *page) {
+	if len(s.Nova.Lines()) == 0 {
+		return
+	}
+	p.line(heading, 0, "what Nova believes:")
+	for _, pool := range s.Nova.Pools {
+		text := fmt.Sprintf("node %d, %s: reserves %d, counts %d, believes %d free; ", pool.Node, guard.Size(pool.PageKiB), pool.Reserved, pool.Instances, pool.Free)
+		switch {
+		case pool.Drift > 0:
+			p.line(bad, 2, "%sdrift %d", text, pool.Drift)
+		case pool.Drift < 0:
+			p.line(plainStyle, 2, "%sno drift, %d to spare", text, -pool.Drift)
+		default:
+			p.line(plainStyle, 2, "%sno drift", text)
+		}
+	}
+	others := *s.Nova
+	others.Pools = nil
+	for _, text := range others.Lines() {
+		p.line(plainStyle, 2, "%s", text)
+	}
+}
+
+// refusalLines show the last refusals, each on a line, as many as the screen has room for.
+func (s status) refusalLines(p *page) {
+	most := lastRefusals
+	if p.rows > 0 {
+		most = max(fewestRefusals, p.rows-len(p.lines)-2) // the heading, and the prompt below it all
+	}
+	shown := s.Refusals[:min(len(s.Refusals), most)]
+	if len(shown) == 0 {
+		return
+	}
+	p.line(heading, 0, "last refusals:")
+	for _, r := range shown {
+		what := cmp.Or(r.Cause, r.Decision)
+		switch {
+		case r.Canary:
+			what += " (canary)"
+		case r.Would:
+			what += " (mode = warn: it went on)"
+		}
+		p.short(plainStyle, 2, "%s %s: %s: %s", r.Time.Local().Format("Jan _2 15:04:05"), r.Domain, what, r.Summary)
+	}
 }
