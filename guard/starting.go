@@ -57,6 +57,10 @@ func (v Verdict) Claims() []Claim {
 	return claims
 }
 
+// AsStarting is the domain as those who are judged after it have to reckon
+// with it: let start, without a QEMU yet, and all of its pages still to take.
+func (v Verdict) AsStarting() Starting { return Starting{Domain: v.Domain, Claims: v.Claims()} }
+
 // claimed is a claim with whose it is and the nodes that it can be met from.
 type claimed struct {
 	Claim

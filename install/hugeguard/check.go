@@ -28,10 +28,20 @@ func newCheck() *cobra.Command {
 the hook would say to libvirt and the journal.
 
 The argument is a file if it has a slash in it, ends in .xml or is one, - is standard input, anything else is
-the name of a domain. With --all every domain that does not run is asked about, each for itself.
+the name of a domain.
 
-Exit status 3 says that a domain would be refused. One that is exempt (see /etc/hugeguard.conf) would not: what
-is wanting is said, and the exit status is 0.`,
+With --all every domain that does not run is asked about, each for itself, and those with autostart once more
+as if they were started now, one after the other: who fits takes its pages before the next is judged. libvirt
+has no order of its own (it goes through a hash table that it mixes anew whenever the daemon starts), so they
+are taken by name: with another order others may be left without pages.
+
+Exit status: 0 it fits, 1 an error, 2 wrong usage, 3 a domain would be refused, alone or after the others. One
+that is exempt (see /etc/hugeguard.conf) would not: what is wanting is said, and that it goes on.`,
+		Example: `  hugeguard check instance-00000003
+  virsh dumpxml instance-00000003 | hugeguard check -
+  hugeguard check --all
+  hugeguard check --all --json | jq -r 'select(.decision == "refuse") | .domain.name'
+  hugeguard check --root DIR instance-00000003.xml     # on a captured host`,
 		DisableFlagsInUseLine: true,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if all {
@@ -45,6 +55,9 @@ is wanting is said, and the exit status is 0.`,
 			}
 			c.out, c.notes = cmd.OutOrStdout(), cmd.ErrOrStderr()
 			c.configure()
+			if c.host.Live() && os.Geteuid() != 0 {
+				c.note("an ordinary user does not see everybody who holds pages or is starting: run it as root to hear what the hook would say")
+			}
 			if all {
 				return c.all()
 			}
@@ -63,6 +76,13 @@ is wanting is said, and the exit status is 0.`,
 	f.BoolVar(&c.json, "json", false, "print one JSON object for each domain")
 	f.BoolVar(&all, "all", false, "ask about every domain that does not run")
 	rootFlag(cmd, &root)
+	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		host, err := hostAt(cmd, root)
+		if all || len(args) > 0 || err != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		return domainNames(host), cobra.ShellCompDirectiveDefault // or files
+	}
 	return cmd
 }
 
@@ -131,14 +151,8 @@ func (c *checker) judge(d domain) (guard.Verdict, error) {
 	if err != nil {
 		return guard.Verdict{}, err
 	}
-	deadline := time.Now().Add(holdersDeadline)
 	hook.AddReleases(c.host, &host, demand)
-	hook.AddHolders(c.host, &host, deadline)
-	if err := hook.AddStarting(c.host, c.config, &host, demand.Domain); err != nil {
-		c.note("it is not known which domains are starting: %v", err)
-	}
-	hook.AddOVS(c.host, c.config, &host, deadline)
-	hook.AddNova(c.host, c.config, &host, deadline)
+	c.addOthers(&host, demand.Domain)
 	if d.running {
 		pages := giveBack(&host, demand.Domain.Name)
 		c.note("%s runs: this is about starting it anew, when it has given back the %d huge pages that it holds", demand.Domain.Name, pages)
@@ -152,6 +166,17 @@ func (c *checker) judge(d domain) (guard.Verdict, error) {
 		c.note("%s %s: it is exempt by %s", demand.Domain.Name, would, v.Exempt)
 	}
 	return v, nil
+}
+
+// addOthers adds to a host who else has its pages, or is to have them, and who counts on them.
+func (c *checker) addOthers(host *guard.Host, self guard.Domain) {
+	deadline := time.Now().Add(holdersDeadline)
+	hook.AddHolders(c.host, host, deadline)
+	if err := hook.AddStarting(c.host, c.config, host, self); err != nil {
+		c.note("it is not known which domains are starting: %v", err)
+	}
+	hook.AddOVS(c.host, c.config, host, deadline)
+	hook.AddNova(c.host, c.config, host, deadline)
 }
 
 // giveBack changes the host to what it will be when the guest has ended, and returns how many pages that
@@ -202,41 +227,4 @@ func printJSON(w io.Writer, v any) error {
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
 	return e.Encode(v)
-}
-
-// all asks about every domain that does not run. One that cannot be judged does not hide the others.
-func (c *checker) all() error {
-	known := openDomains(c.host)
-	defer known.close()
-	names, err := known.off()
-	if err != nil {
-		return err
-	}
-	var failed, refused error
-	for _, name := range names {
-		d, err := known.get(name)
-		if err != nil {
-			failed = errors.Join(failed, err)
-			continue
-		}
-		v, err := c.judge(d)
-		if err != nil {
-			failed = errors.Join(failed, fmt.Errorf("domain %s: %w", name, err))
-			continue
-		}
-		decision := string(v.Decision)
-		if v.Exempt != "" {
-			decision += " (exempt)"
-		}
-		switch err := c.print(v, fmt.Sprintf("%s: %s: %s", guard.Printable(name, 200), decision, v.Summary)); {
-		case err == errRefused:
-			refused = err
-		case err != nil:
-			return err
-		}
-	}
-	if failed != nil {
-		return failed
-	}
-	return refused
 }

@@ -10,7 +10,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"hugeguard/sysfs"
 )
@@ -25,9 +27,18 @@ type domain struct {
 type domains interface {
 	// get returns a domain: as it runs, else as it is defined.
 	get(name string) (domain, error)
-	// off lists the names of the domains that are defined and do not run.
-	off() ([]string, error)
+	// off lists the domains that are defined and do not run, by name.
+	off() ([]listed, error)
+	// names lists all domains, for who completes a command line.
+	names() ([]string, error)
 	close()
+}
+
+// A listed domain is one of a list.
+type listed struct {
+	name string
+	// autostart says that libvirt starts it by itself, with the host mostly.
+	autostart bool
 }
 
 // openDomains returns the domains of a host: from libvirt if this is the host and the program is built
@@ -78,19 +89,41 @@ func (d domainFiles) get(name string) (domain, error) {
 	return domain{}, fmt.Errorf("no domain %q in %s or %s", name, d.host.Path(runningDir), d.host.Path(definedDir))
 }
 
-func (d domainFiles) off() ([]string, error) {
-	defined, err := d.names(definedDir)
+func (d domainFiles) off() ([]listed, error) {
+	defined, err := d.in(definedDir)
 	if err != nil {
 		return nil, err
 	}
-	running, err := d.names(runningDir)
+	running, err := d.in(runningDir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	return slices.DeleteFunc(defined, func(name string) bool { return slices.Contains(running, name) }), nil
+	var off []listed
+	for _, name := range defined {
+		if !slices.Contains(running, name) {
+			off = append(off, listed{name, d.autostart(name)})
+		}
+	}
+	return off, nil
 }
 
-func (d domainFiles) names(dir string) ([]string, error) {
+// autostart says whether libvirt starts a domain by itself: there is a link to its definition
+// (virDomainObjListLoadConfig). Below a root the link is not followed.
+func (d domainFiles) autostart(name string) bool {
+	target, err := os.Readlink(d.host.Path(definedDir + "/autostart/" + name + ".xml"))
+	return err == nil && filepath.Base(target) == name+".xml"
+}
+
+func (d domainFiles) names() ([]string, error) {
+	defined, err := d.in(definedDir)
+	running, runErr := d.in(runningDir)
+	names := append(defined, running...)
+	slices.Sort(names)
+	return slices.Compact(names), errors.Join(err, runErr)
+}
+
+// in lists the domains that have a file in a directory, by name.
+func (d domainFiles) in(dir string) ([]string, error) {
 	entries, err := os.ReadDir(d.host.Path(dir))
 	if err != nil {
 		return nil, err
@@ -101,6 +134,7 @@ func (d domainFiles) names(dir string) ([]string, error) {
 			names = append(names, name)
 		}
 	}
+	slices.Sort(names) // as without the .xml
 	return names, nil
 }
 
@@ -180,4 +214,27 @@ func readDomain(arg string, stdin io.Reader, host sysfs.FS) (domain, error) {
 		return domain{}, fmt.Errorf("%s: %w", arg, err)
 	}
 	return domain{xml: text}, nil
+}
+
+// completionPatience is how long whoever completes a command line waits for libvirt.
+const completionPatience = time.Second
+
+// domainNames lists the domains that a command line can name, none where that takes long or cannot be found
+// out. A name that a line cannot show is not among them.
+func domainNames(host sysfs.FS) []string {
+	found := make(chan []string, 1)
+	go func() {
+		known := openDomains(host)
+		defer known.close()
+		names, _ := known.names()
+		found <- slices.DeleteFunc(names, func(name string) bool {
+			return strings.ContainsFunc(name, func(r rune) bool { return !strconv.IsPrint(r) })
+		})
+	}()
+	select {
+	case names := <-found:
+		return names
+	case <-time.After(completionPatience):
+		return nil
+	}
 }

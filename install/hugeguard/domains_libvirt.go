@@ -4,6 +4,8 @@ package main
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"libvirt.org/go/libvirt"
 )
@@ -37,21 +39,49 @@ func (l libvirtDomains) get(name string) (domain, error) {
 	return domain{[]byte(text), running}, nil
 }
 
-func (l libvirtDomains) off() ([]string, error) {
+func (l libvirtDomains) off() ([]listed, error) {
 	all, err := l.conn.ListAllDomains(libvirt.CONNECT_LIST_DOMAINS_INACTIVE)
 	if err != nil {
 		return nil, err
 	}
+	defer free(all)
+	var off []listed
+	for _, d := range all {
+		name, err := d.GetName()
+		if err != nil {
+			return nil, err
+		}
+		autostart, err := d.GetAutostart()
+		if err != nil {
+			return nil, fmt.Errorf("domain %q: %w", name, err)
+		}
+		off = append(off, listed{name, autostart})
+	}
+	slices.SortFunc(off, func(a, b listed) int { return strings.Compare(a.name, b.name) })
+	return off, nil
+}
+
+func (l libvirtDomains) names() ([]string, error) {
+	all, err := l.conn.ListAllDomains(0)
+	if err != nil {
+		return nil, err
+	}
+	defer free(all)
 	var names []string
 	for _, d := range all {
 		name, err := d.GetName()
-		d.Free()
 		if err != nil {
 			return nil, err
 		}
 		names = append(names, name)
 	}
 	return names, nil
+}
+
+func free(all []libvirt.Domain) {
+	for i := range all {
+		all[i].Free()
+	}
 }
 
 func (l libvirtDomains) close() { l.conn.Close() }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -43,6 +44,8 @@ func TestScripts(t *testing.T) {
 			"tree":   scriptTree,
 			"status": scriptStatus,
 			"cptree": scriptCopyTree,
+
+			"mkdomain": scriptDomains,
 		},
 	})
 }
@@ -88,4 +91,23 @@ func scriptCopyTree(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: cptree FROM TO")
 	}
 	ts.Check(os.CopyFS(ts.MkAbs(args[1]), os.DirFS(ts.MkAbs(args[0]))))
+}
+
+// mkdomain DIR NAME... defines domains of 256 huge pages on node 1, each by a file in DIR.
+func scriptDomains(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: mkdomain DIR NAME...")
+	}
+	for _, name := range args[1:] {
+		ts.Check(os.WriteFile(ts.MkAbs(filepath.Join(args[0], name+".xml")), fmt.Appendf(nil, `<domain type='kvm'>
+  <name>%s</name>
+  <uuid>6a9c0000-0000-4000-8000-0000000000%02x</uuid>
+  <memory unit='MiB'>512</memory>
+  <memoryBacking><hugepages><page size='2048' unit='KiB'/></hugepages></memoryBacking>
+  <numatune><memory mode='strict' nodeset='1'/></numatune>
+  <vcpu>1</vcpu>
+  <os><type arch='x86_64' machine='pc'>hvm</type></os>
+</domain>
+`, name, name[0]), 0o600))
+	}
 }
