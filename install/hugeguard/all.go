@@ -43,6 +43,9 @@ func (c *checker) all() error {
 	if err != nil {
 		return err
 	}
+	if len(off) == 0 {
+		c.note("no domain is defined that does not run")
+	}
 	var all *crowd // once a domain asks for huge pages
 	var failed, refused error
 	var late []answer // in order only

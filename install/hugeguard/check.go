@@ -55,7 +55,7 @@ that is exempt (see /etc/hugeguard.conf) would not: what is wanting is said, and
 			}
 			c.out, c.notes = cmd.OutOrStdout(), cmd.ErrOrStderr()
 			c.configure()
-			if c.host.Live() && os.Geteuid() != 0 {
+			if hidden(c.host) {
 				c.note("an ordinary user does not see everybody who holds pages or is starting: run it as root to hear what the hook would say")
 			}
 			if all {

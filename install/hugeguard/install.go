@@ -31,7 +31,13 @@ Layouts:
 Without --layout the hook stays in the layout it is in; the first time it is main, or where the site has a
 hook of its own drop-in, or chain under a libvirt that is older or of unknown version.
 
-Exit status 4 says that the hook is in place but a running daemon could not be told.`,
+It needs root.
+
+Exit status: 0 it is done, 1 an error, 2 wrong usage, 4 the hook is in place but a running daemon could not be
+told.`,
+		Example: `  sudo hugeguard install --dry-run       # say what it would do
+  sudo hugeguard install
+  hugeguard install --root DIR           # into a package or an image`,
 		Args:                  takes(0),
 		DisableFlagsInUseLine: true,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -61,7 +67,13 @@ func newUninstall() *cobra.Command {
 		Use:   "uninstall [--root DIR] [--dry-run]",
 		Short: "Take the hook away and leave libvirt's hooks as they were",
 		Long: `Take the hook away and leave libvirt's hooks as they were: the site's own hook under its own name, and the
-directories that install made removed if they are empty. What others changed since is left alone.`,
+directories that install made removed if they are empty. What others changed since is left alone.
+
+It needs root.
+
+Exit status: 0 it is done, 1 an error, 2 wrong usage.`,
+		Example: `  sudo hugeguard uninstall --dry-run     # say what it would do
+  sudo hugeguard uninstall`,
 		Args:                  takes(0),
 		DisableFlagsInUseLine: true,
 		RunE:                  func(c *cobra.Command, _ []string) error { return change(c, o, install.Uninstall) },

@@ -22,7 +22,12 @@ setting that is there. No file is changed.
 
 Formats:
   nova     lines of nova.conf (the default)
-  tripleo  the parameter NovaReservedHugePages of an environment file`,
+  tripleo  the parameter NovaReservedHugePages of an environment file
+
+Exit status: 0 it is done, 1 an error, 2 wrong usage.`,
+		Example: `  hugeguard reserve
+  hugeguard reserve --format tripleo
+  hugeguard reserve --root DIR           # for a captured host`,
 		DisableFlagsInUseLine: true,
 		Args:                  takes(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -36,6 +41,9 @@ Formats:
 			}
 			note := func(format string, args ...any) {
 				fmt.Fprintf(cmd.ErrOrStderr(), "hugeguard: %s\n", oneLine(fmt.Sprintf(format, args...)))
+			}
+			if hidden(fs) {
+				note("an ordinary user does not see everybody who holds pages: run it as root for lines that are complete")
 			}
 			config, err := hook.ReadConfig(fs)
 			if err != nil {

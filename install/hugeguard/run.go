@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
 	"runtime/debug"
 	"strings"
 
@@ -12,6 +14,7 @@ import (
 
 	"hugeguard/guard"
 	"hugeguard/install"
+	"hugeguard/sysfs"
 )
 
 // The exit statuses, of all commands.
@@ -67,10 +70,17 @@ func Run(args []string, stdin io.Reader, stdout, stderr io.Writer) (status int) 
 	root.SetErr(stderr)
 	err := root.ExecuteContext(context.Background())
 	if err != nil && err != errRefused && err != errNotLive {
-		fmt.Fprintf(stderr, "hugeguard: %s\n", oneLine(err.Error()))
+		hint := ""
+		if errors.Is(err, fs.ErrPermission) && os.Geteuid() != 0 {
+			hint = ": run it as root"
+		}
+		fmt.Fprintf(stderr, "hugeguard: %s%s\n", oneLine(err.Error()), hint)
 	}
 	return exitStatus(err)
 }
+
+// hidden says that much of what a command would look at is not shown to whoever runs it.
+func hidden(host sysfs.FS) bool { return host.Live() && os.Geteuid() != 0 }
 
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
@@ -80,8 +90,17 @@ func newRoot() *cobra.Command {
 there, and says who holds them. This command puts the hook in place and asks beforehand what it would
 say.
 
-Exit status: 0 it fits (or it is done), 1 an error of hugeguard's own, 2 usage, 3 it would be
-refused, 4 the hook is not live.`,
+Exit status:
+  0  it fits, or it is done
+  1  hugeguard's own error, said on standard error
+  2  wrong usage
+  3  a start would be refused
+  4  the hook is not live`,
+		Example: `  sudo hugeguard install                 # put the hook in place
+  hugeguard status                       # pools, who holds them, what Nova believes, is the hook live
+  hugeguard check instance-00000003      # would this domain start now?
+  hugeguard reserve                      # what nova.conf should reserve
+  hugeguard help check`,
 		Version:       version(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
@@ -96,8 +115,35 @@ refused, 4 the hook is not live.`,
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w: see %s --help", err, c.CommandPath())}
 	})
+	root.SetHelpCommand(newHelp())
 	root.AddCommand(newCheck(), newStatus(), newReserve(), newInstall(), newUninstall())
 	return root
+}
+
+// newHelp is cobra's own command, but for a command that does not exist.
+func newHelp() *cobra.Command {
+	return &cobra.Command{
+		Use:                   "help [COMMAND]",
+		Short:                 "Say how a command is used",
+		DisableFlagsInUseLine: true,
+		ValidArgsFunction: func(c *cobra.Command, args []string, _ string) (names []string, _ cobra.ShellCompDirective) {
+			if len(args) == 0 {
+				for _, sub := range c.Root().Commands() {
+					names = append(names, sub.Name())
+				}
+			}
+			return names, cobra.ShellCompDirectiveNoFileComp
+		},
+		RunE: func(c *cobra.Command, args []string) error {
+			about, rest, err := c.Root().Find(args)
+			if err != nil || len(rest) > 0 {
+				return usageError{fmt.Errorf("no command %q: see hugeguard --help", strings.Join(args, " "))}
+			}
+			about.InitDefaultHelpFlag()
+			about.InitDefaultVersionFlag()
+			return about.Help()
+		},
+	}
 }
 
 // takes makes n arguments a matter of usage.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -53,3 +54,34 @@ func TestPanic(t *testing.T) {
 type panicker struct{}
 
 func (panicker) Write([]byte) (int, error) { panic("boom\nboom") }
+
+// The help of each command has examples, which it would take, and says what its exit statuses mean.
+func TestHelp(t *testing.T) {
+	for _, c := range newRoot().Commands() {
+		if c.Name() == "completion" || c.Name() == "help" {
+			continue
+		}
+		var out, errs bytes.Buffer
+		status := Run([]string{c.Name(), "--help"}, nil, &out, &errs)
+		text := out.String()
+		if status != exitOK || errs.Len() > 0 || !strings.Contains(text, "Exit status: 0 ") || !strings.Contains(text, "\nExamples:\n  ") {
+			t.Errorf("%s: status %d, stderr %q:\n%s", c.Name(), status, &errs, text)
+		}
+		for _, line := range strings.Split(text, "\n") {
+			if len(line) > 120 {
+				t.Errorf("%s: a line of %d columns: %s", c.Name(), len(line), line)
+			}
+		}
+		for _, line := range strings.Split(c.Example, "\n") {
+			_, line, ok := strings.Cut(line, "hugeguard ")
+			line, _, _ = strings.Cut(line, "#")
+			line, _, _ = strings.Cut(line, "|")
+			about, rest, err := newRoot().Find(strings.Fields(line))
+			if !ok || err != nil || about.Name() != c.Name() {
+				t.Errorf("%s: an example of something else: %s", c.Name(), line)
+			} else if err := cmp.Or(about.ParseFlags(rest), about.ValidateArgs(about.Flags().Args())); err != nil {
+				t.Errorf("%s: %s: %v", c.Name(), line, err)
+			}
+		}
+	}
+}
