@@ -52,9 +52,7 @@ func TestAutostartIsRefused(t *testing.T) {
 	s.virsh("autostart", d.name)
 	ovs := s.ovsHolds(ovsVswitchd, 24)
 	s.must(s.libvirtd.stop())
-	// A daemon starts such domains once a boot only; this file says that it has.
-	s.must(os.Remove("/run/libvirt/qemu/autostarted"))
-	s.must(s.startLibvirtd())
+	s.restartAsAfterBoot()
 	s.must(eventually(5*time.Second, func() error {
 		if n := len(s.guardEntries()); n != 1 {
 			return fmt.Errorf("%d journal entries, want 1", n)
@@ -69,6 +67,14 @@ func TestAutostartIsRefused(t *testing.T) {
 	if n := s.launches(d); n != 0 {
 		t.Errorf("QEMU was run %d times", n)
 	}
+}
+
+// restartAsAfterBoot starts the daemon that was stopped as the first one since boot: only that starts domains
+// by itself, and a file says that it has.
+func (s *scene) restartAsAfterBoot() {
+	s.t.Helper()
+	s.must(os.Remove("/run/libvirt/qemu/autostarted"))
+	s.must(s.startLibvirtd())
 }
 
 // A restore needs its pages like any start. One that is refused keeps the saved state.
