@@ -86,12 +86,14 @@ func (d domainFiles) get(name string) (domain, error) {
 		}
 		return domain{text, dir == runningDir}, nil
 	}
-	return domain{}, fmt.Errorf("no domain %q in %s or %s", name, d.host.Path(runningDir), d.host.Path(definedDir))
+	return domain{}, fmt.Errorf("no domain %q in %s or %s: virsh list --all shows which there are", name, d.host.Path(runningDir), d.host.Path(definedDir))
 }
 
 func (d domainFiles) off() ([]listed, error) {
 	defined, err := d.in(definedDir)
-	if err != nil {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w: libvirt's QEMU driver has never defined a domain here", err)
+	} else if err != nil {
 		return nil, err
 	}
 	running, err := d.in(runningDir)

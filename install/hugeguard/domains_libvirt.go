@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -24,7 +25,9 @@ type libvirtDomains struct{ conn *libvirt.Connect }
 
 func (l libvirtDomains) get(name string) (domain, error) {
 	d, err := l.conn.LookupDomainByName(name)
-	if err != nil {
+	if errors.Is(err, libvirt.ERR_NO_DOMAIN) {
+		return domain{}, fmt.Errorf("libvirt knows no domain %q: virsh list --all shows which there are", name)
+	} else if err != nil {
 		return domain{}, fmt.Errorf("domain %q: %w", name, err)
 	}
 	defer d.Free()
