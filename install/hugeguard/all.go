@@ -80,15 +80,13 @@ func (c *checker) all() error {
 		if err != nil {
 			return err
 		}
-		if a.Exempt != "" {
-			continue // it goes on
-		}
-		if a.Decision == guard.Refuse {
-			refused = errRefused
-		}
+		short := a.Decision == guard.Refuse
 		if a.InOrder != nil && a.InOrder.Decision == guard.Refuse {
-			refused = errRefused
+			short = true
 			late = append(late, a)
+		}
+		if short && a.Exempt == "" {
+			refused = errRefused
 		}
 	}
 	if all != nil && all.order > 0 && !c.json {
@@ -116,11 +114,11 @@ func (c *checker) printOrder(all int, late []answer) error {
 		_, err := fmt.Fprintf(c.out, "autostart: one after the other, by name, all %d with huge pages would start\n", all)
 		return err
 	}
-	if _, err := fmt.Fprintf(c.out, "autostart: one after the other, by name (libvirt has no order of its own), %d of %d with huge pages would be refused:\n", len(late), all); err != nil {
+	if _, err := fmt.Fprintf(c.out, "autostart: one after the other, by name (libvirt has no order of its own), %d of %d with huge pages would be left without:\n", len(late), all); err != nil {
 		return err
 	}
 	for _, a := range late {
-		if _, err := fmt.Fprintf(c.out, "  %d. %s: %s\n", a.InOrder.Position, guard.Printable(a.Domain.Name, 200), a.InOrder.Summary); err != nil {
+		if _, err := fmt.Fprintf(c.out, "  %d. %s%s: %s\n", a.InOrder.Position, guard.Printable(a.Domain.Name, 200), exempt(a.Verdict), a.InOrder.Summary); err != nil {
 			return err
 		}
 	}

@@ -468,7 +468,7 @@ func (s status) refusalLines(p *page) {
 		case r.Canary:
 			what += " (canary)"
 		case r.Would:
-			what += " (mode = warn: it went on)"
+			what += " (it went on)"
 		}
 		p.short(plainStyle, 2, "%s %s: %s: %s", r.Time.Local().Format("Jan _2 15:04:05"), r.Domain, what, r.Summary)
 	}
