@@ -341,6 +341,26 @@ func (b *box) incidentJournal(c *checks, ovs int) error {
 	}
 	c.that(strings.Contains(unit, "Hook script execution failed") && strings.Contains(unit, mend[1]),
 		"journalctl -u libvirtd has libvirt's error and the guard's entry", unit)
+	return b.incidentStatus(c, ovs)
+}
+
+// incidentStatus checks the screen that an admin looks at then.
+func (b *box) incidentStatus(c *checks, ovs int) error {
+	r, err := b.run("", "env", "COLUMNS=80", "LANG=C", "hugeguard", "status")
+	if err != nil {
+		return err
+	}
+	c.that(regexp.MustCompile(fmt.Sprintf(`(?m)^  node 0, 2 MiB: \[V+G+\]   0 of 1024 free\n    held: Open vSwitch \S+ \(pid %d\) 512,$`, ovs)).MatchString(r.Stdout) &&
+		regexp.MustCompile(`(?m)^  node 1, 2 MiB: \[V+\.+\] 512 of 1024 free$`).MatchString(r.Stdout),
+		"hugeguard status draws both nodes", r.Stdout)
+	c.that(regexp.MustCompile(`(?m)^last refusals:\n  \S+ .. \S+ instance-00000003: ovs-reservation: node 0 has 0 .*\.\.\.$`).MatchString(r.Stdout),
+		"and has the refusal, from the journal", r.Stdout)
+	lines := strings.Split(strings.TrimSuffix(r.Stdout, "\n"), "\n")
+	fits := len(lines) < 24
+	for _, line := range lines {
+		fits = fits && len(line) <= 80
+	}
+	c.that(fits, "on one screen of 80 by 24", r.Stdout)
 	return nil
 }
 
