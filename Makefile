@@ -12,9 +12,9 @@ HOOK_BUILD = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w'
 TAGS       = $(if $(shell command -v $${CC:-cc} 2>/dev/null),-tags libvirt_dlopen)
 STATICCHECK = $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.7.0
 # What lies below testdata is not in ./...
-TIERS      = ./testdata/bench/... ./testdata/livehost/... ./testdata/testdriver/... ./testdata/numabox/... ./testdata/kernels/... ./testdata/nova/...
+TIERS      = ./testdata/bench/... ./testdata/livehost/... ./testdata/testdriver/... ./testdata/numabox/... ./testdata/kernels/... ./testdata/nova/... ./testdata/prometheus/...
 
-.PHONY: build demo test packages check unit testdriver nova livehost numabox numabox-capture numabox-shell numabox-kernel bench fuzz install uninstall clean
+.PHONY: build demo test packages check unit testdriver nova prometheus livehost numabox numabox-capture numabox-shell numabox-kernel bench fuzz install uninstall clean
 
 build:
 	$(HOOK_BUILD) -o bin/qemu ./hook/qemu
@@ -25,7 +25,7 @@ demo: build
 	@testdata/demo.sh
 
 # Every tier. Needs root, and installs Debian packages that are missing.
-test: packages check unit testdriver nova livehost numabox
+test: packages check unit testdriver nova prometheus livehost numabox
 
 packages:
 	testdata/packages.sh
@@ -49,6 +49,10 @@ testdriver:
 # Nova's own code on what hugeguard reads of its configuration, and on the mend.
 nova:
 	$(GO) test -count=1 ./testdata/nova/...
+
+# Prometheus's own tools on the metrics, the alert rules and the dashboard, and systemd's on the timer.
+prometheus:
+	$(GO) test -count=1 ./testdata/prometheus/...
 
 livehost:
 	$(GO) test -count=1 -timeout 15m ./testdata/livehost

@@ -76,8 +76,8 @@ func TestMetricsAddUp(t *testing.T) {
 	}
 }
 
-// What is shipped for Prometheus and Grafana speaks of metrics that there are, with labels that they have, and
-// leaves none out.
+// What is shipped for Prometheus and Grafana speaks of metrics that there are, with labels that they have. Of those
+// that there are the README leaves none out, and little is for readers alone.
 func TestMetricsAreUsed(t *testing.T) {
 	printed := map[string]string{} // the labels of each name
 	for _, line := range strings.Split(allMetrics(t), "\n") {
@@ -113,6 +113,20 @@ func TestMetricsAreUsed(t *testing.T) {
 					}
 				}
 			}
+		}
+	}
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range regexp.MustCompile("`(hugeguard_[a-z_]+)`").FindAllStringSubmatch(string(readme), -1) {
+		if _, ok := printed[m[1]]; !ok {
+			t.Errorf("the README has %s", m[1])
+		}
+	}
+	for name := range printed {
+		if !strings.Contains(string(readme), "`"+name+"`") {
+			t.Errorf("the README lacks %s", name)
 		}
 	}
 	// These are for those who look for a reason.
