@@ -161,6 +161,9 @@ func (b *box) incident(c *checks, o options) error {
 	if err := b.incidentJournal(c, ovs); err != nil {
 		return err
 	}
+	if err := b.metrics(c); err != nil {
+		return err
+	}
 	if o.export != "" {
 		xml, err := b.must("virsh", "dumpxml", third)
 		if err != nil {
