@@ -25,8 +25,8 @@ const CauseOther guard.Cause = "other"
 // the counts are kept, with the entry that was counted last: they never fall, whatever becomes of the journal,
 // and no entry counts twice. Starts that were made to see whether the hook is called do not count.
 type Counts struct {
-	// Refused is the starts that were refused, and Would those that would have been, had mode = warn not let
-	// them go on. Both have all of guard's causes, and CauseOther.
+	// Refused is the starts that were refused, and Would those that would have been, but for mode = warn or
+	// an exemption. Both have all of guard's causes, and CauseOther.
 	Refused map[guard.Cause]uint64 `json:"refused"`
 	Would   map[guard.Cause]uint64 `json:"would_refuse"`
 	// Warned is the starts that went on with a warning.

@@ -154,6 +154,7 @@ func (e exposition) status(s status, now time.Time) {
 	for _, mode := range []hook.Mode{hook.Enforce, hook.WarnOnly, hook.Off} {
 		e.sample("hugeguard_hook_mode", truth(s.Mode == mode), "mode", string(mode))
 	}
+	e.gauge("hugeguard_config_wrong_lines", "Lines of /etc/hugeguard.conf that make no sense and are not followed.", number(len(s.Settings.Wrong)))
 
 	pool := func(name, help string, value func(guard.PoolReport) string) {
 		each(e, name, "gauge", help, s.Pools, func(p guard.PoolReport) []string { return nodeLabels(p.Node, p.PageKiB) }, value)
@@ -247,7 +248,7 @@ func (e exposition) counts(c install.Counts) {
 			func(cause guard.Cause) string { return number(of[cause]) })
 	}
 	starts("hugeguard_refusals_total", "Starts of guests that were refused, by cause.", c.Refused)
-	starts("hugeguard_would_refuse_total", "Starts of guests that mode = warn let go on, by the cause for which they would have been refused.", c.Would)
+	starts("hugeguard_would_refuse_total", "Starts of guests that went on, by mode = warn or being exempt, by the cause for which they would have been refused.", c.Would)
 	e.family("hugeguard_warnings_total", "counter", "Starts of guests that went on with a warning.")
 	e.sample("hugeguard_warnings_total", number(c.Warned))
 	e.family("hugeguard_faults_total", "counter", "Messages of the hook about itself: a start that it could not judge, a configuration that it cannot follow.")
