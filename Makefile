@@ -12,9 +12,9 @@ HOOK_BUILD = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w'
 TAGS       = $(if $(shell command -v $${CC:-cc} 2>/dev/null),-tags libvirt_dlopen)
 STATICCHECK = $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.7.0
 # What lies below testdata is not in ./...
-TIERS      = ./testdata/bench/... ./testdata/livehost/... ./testdata/testdriver/... ./testdata/numabox/... ./testdata/kernels/... ./testdata/nova/...
+TIERS      = ./testdata/bench/... ./testdata/livehost/... ./testdata/testdriver/... ./testdata/numabox/... ./testdata/kernels/... ./testdata/nova/... ./testdata/prometheus/...
 
-.PHONY: build demo test packages check unit testdriver nova livehost numabox numabox-capture numabox-shell numabox-kernel bench fuzz install uninstall clean
+.PHONY: build demo test packages check unit testdriver nova prometheus livehost numabox numabox-capture numabox-shell numabox-kernel bench fuzz install uninstall clean
 
 build:
 	$(HOOK_BUILD) -o bin/qemu ./hook/qemu
@@ -25,7 +25,7 @@ demo: build
 	@testdata/demo.sh
 
 # Every tier. Needs root, and installs Debian packages that are missing.
-test: packages check unit testdriver nova livehost numabox
+test: packages check unit testdriver nova prometheus livehost numabox
 
 packages:
 	testdata/packages.sh
@@ -49,6 +49,10 @@ testdriver:
 # Nova's own code on what hugeguard reads of its configuration, and on the mend.
 nova:
 	$(GO) test -count=1 ./testdata/nova/...
+
+# Prometheus's own tools on the metrics, the alert rules and the dashboard, and systemd's on the timer.
+prometheus:
+	$(GO) test -count=1 ./testdata/prometheus/...
 
 livehost:
 	$(GO) test -count=1 -timeout 15m ./testdata/livehost
@@ -91,13 +95,21 @@ install: build
 	install -D -m 0755 bin/hugeguard $(DESTDIR)$(PREFIX)/bin/hugeguard
 	install -D -m 0755 bin/qemu $(DESTDIR)$(PREFIX)/lib/hugeguard/qemu
 	install -D -m 0644 install/hugeguard.catalog $(DESTDIR)$(CATALOG)
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/lib/systemd/system install/systemd/*
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/hugeguard/prometheus install/prometheus/*
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/hugeguard/grafana install/grafana/*
+	sed -i 's|=/usr/bin/|=$(PREFIX)/bin/|' $(DESTDIR)$(PREFIX)/lib/systemd/system/hugeguard-metrics.service
 	$(if $(DESTDIR),,-journalctl --update-catalog)
+	$(if $(DESTDIR),,-systemctl daemon-reload)
 	bin/hugeguard install --hook bin/qemu $(if $(DESTDIR),--root $(DESTDIR))
 
 uninstall: build
+	$(if $(DESTDIR),,-systemctl disable --now hugeguard-metrics.timer)
 	bin/hugeguard uninstall $(if $(DESTDIR),--root $(DESTDIR))
+	rm -rf $(DESTDIR)$(PREFIX)/share/hugeguard $(DESTDIR)$(PREFIX)/lib/systemd/system/hugeguard-metrics.*
 	rm -f $(DESTDIR)$(PREFIX)/bin/hugeguard $(DESTDIR)$(PREFIX)/lib/hugeguard/qemu $(DESTDIR)$(CATALOG)
 	$(if $(DESTDIR),,-journalctl --update-catalog)
+	$(if $(DESTDIR),,-systemctl daemon-reload)
 	rmdir $(DESTDIR)$(PREFIX)/lib/hugeguard 2>/dev/null || true
 
 clean:

@@ -39,6 +39,9 @@ func TestCatalog(t *testing.T) {
 		}
 		delete(explained, id)
 	}
+	if causes := Causes(); len(causes) != len(messageIDs)-1 || slices.ContainsFunc(causes, func(c Cause) bool { return messageIDs[c] == "" }) {
+		t.Errorf("the causes are %q, entries are of %q", causes, slices.Collect(maps.Keys(messageIDs)))
+	}
 	if len(explained) > 0 {
 		t.Errorf("entries of no cause: %q", slices.Collect(maps.Keys(explained)))
 	}

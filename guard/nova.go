@@ -86,6 +86,10 @@ type NovaPool struct {
 	// Drift is how many pages more than Nova allows for are taken by others
 	// than its instances. Below 0 fewer are taken than it allows for.
 	Drift int64 `json:"drift"`
+	// Unreserved is what [Host.Reserve] has more than Reserved: what Open vSwitch
+	// and other processes hold, or Open vSwitch was told to take, and Nova does
+	// not keep back.
+	Unreserved uint64 `json:"unreserved"`
 }
 
 // Stranger is a guest's pages of one size that Nova does not know of.
@@ -135,15 +139,20 @@ func (h Host) NovaReport(uuid string) *NovaReport {
 		}
 	}
 	slices.Sort(report.Ignored)
+	wanted := map[nova.Pool]int64{}
+	for _, r := range h.reservations() {
+		wanted[r.Pool] = int64(r.count)
+	}
 	for _, pool := range h.Pools {
 		for _, node := range pool.Nodes {
 			at := nova.Pool{Node: node.Node, PageKiB: pool.PageKiB}
-			if node.Total == 0 && n.Reserved[at] == 0 && counted[at] == 0 {
+			if node.Total == 0 && n.Reserved[at] == 0 && counted[at] == 0 && wanted[at] == 0 {
 				continue
 			}
 			p := NovaPool{Node: at.Node, PageKiB: at.PageKiB, Reserved: n.Reserved[at], Instances: counted[at]}
 			p.Free = int64(node.Total) - p.Reserved - int64(p.Instances)
 			p.Drift = int64(minus(node.Total, node.Free)) - p.Reserved - int64(running[at])
+			p.Unreserved = uint64(max(wanted[at]-p.Reserved, 0))
 			report.Pools = append(report.Pools, p)
 		}
 	}

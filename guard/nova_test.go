@@ -103,8 +103,8 @@ func TestReserveSettles(t *testing.T) {
 		}
 		for _, p := range host.NovaReport("").Pools {
 			outside := host.share(HolderOVS)[nova.Pool{Node: p.Node, PageKiB: p.PageKiB}] + host.share(HolderProcess)[nova.Pool{Node: p.Node, PageKiB: p.PageKiB}]
-			if uint64(p.Reserved) < outside {
-				t.Fatalf("%d reserved of the %d that others hold", p.Reserved, outside)
+			if uint64(p.Reserved) < outside || p.Unreserved > 0 {
+				t.Fatalf("%d reserved of the %d that others hold: %+v", p.Reserved, outside, p)
 			}
 		}
 	})
@@ -120,8 +120,11 @@ func TestBelief(t *testing.T) {
 	}
 	host.Nova.Instances = []Instance{instance("a", true, 20), instance("off", false, 5), instance("starting", false, 7)}
 	report := host.NovaReport("starting")
-	if want := (NovaPool{Node: 0, PageKiB: 2048, Reserved: 25, Instances: 25, Free: 10, Drift: 5}); len(report.Pools) != 1 || report.Pools[0] != want || report.Instances != 2 || len(report.Strangers) > 0 {
+	if want := (NovaPool{Node: 0, PageKiB: 2048, Reserved: 25, Instances: 25, Free: 10, Drift: 5, Unreserved: 5}); len(report.Pools) != 1 || report.Pools[0] != want || report.Instances != 2 || len(report.Strangers) > 0 {
 		t.Errorf("%+v, want %+v", report, want)
+	}
+	if p := host.toldOVS("/dev/hugepages", 80).NovaReport("").Pools[0]; p.Drift != 5 || p.Unreserved != 15 {
+		t.Errorf("%+v where Open vSwitch was told to take 40 pages", p)
 	}
 	host.Nova.Instances = host.Nova.Instances[1:]
 	if report := host.NovaReport(""); len(report.Strangers) != 1 || report.Strangers[0] != (Stranger{"a", 2048, 20}) || report.Pools[0].Drift != 25 {

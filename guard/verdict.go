@@ -68,6 +68,13 @@ const (
 	CauseUnaccounted         Cause = "unaccounted"
 )
 
+// Causes are all causes, in the order in which they are documented.
+func Causes() []Cause {
+	return []Cause{CauseOVS, CauseOtherHolder, CauseGuests, CauseStartingGuests, CauseLeftoverFiles, CauseKernelReserved,
+		CausePoolTooSmall, CausePoolMissing, CausePageSizeUnsupported, CauseMountLimit, CauseCgroupLimit, CauseSizeMismatch,
+		CauseBindingImpossible, CauseUnaccounted}
+}
+
 // messageIDs identify the journal entries of each cause, for journalctl
 // MESSAGE_ID=... and the message catalog. The last is for warnings.
 var messageIDs = map[Cause]string{

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -130,14 +131,15 @@ func tellNova(root sysfs.FS, config Config, c compute) told {
 	return own.since(root, c)
 }
 
-// container says whether a process has other mounts than this one.
+// container says whether a process has other mounts than this one, and than the
+// host's first: a service of systemd's has its own, too, where it is confined.
 func container(root sysfs.FS, pid int) bool {
-	own, err := os.Readlink(root.Path("proc/self/ns/mnt"))
-	if err != nil {
-		return false
+	mounts := func(of string) string {
+		namespace, _ := os.Readlink(root.Path("proc/" + of + "/ns/mnt"))
+		return namespace
 	}
-	other, err := os.Readlink(root.Path(fmt.Sprintf("proc/%d/ns/mnt", pid)))
-	return err == nil && own != other
+	own, other := mounts("self"), mounts(strconv.Itoa(pid))
+	return own != "" && other != "" && other != own && other != mounts("1")
 }
 
 // since finds out whether a file was changed after nova-compute had read it.

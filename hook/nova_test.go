@@ -239,6 +239,16 @@ func TestNovaInContainer(t *testing.T) {
 	if n := read(); n.Stale != "/etc/kolla/nova-compute/nova.conf" {
 		t.Errorf("%+v", n)
 	}
+	// It is the one who asks that is confined.
+	h.Write("proc/1/ns/keep", "")
+	if err := os.Symlink("mnt:[2]", h.Path("proc/1/ns/mnt")); err != nil {
+		t.Fatal(err)
+	}
+	var host guard.Host
+	if AddNova(h.FS(), Config{}, &host, time.Now().Add(time.Minute)); host.Nova == nil || host.Nova.Files[0] != "/etc/nova/nova.conf" || len(host.Nova.Reserved) > 0 {
+		t.Errorf("%+v of a nova-compute that sees what the host sees", host.Nova)
+	}
+	h.Remove("proc/1")
 	h.Remove("etc/kolla")
 	h.Write("proc/812/root/etc/nova/nova.conf", agreeing)
 	changedAt(t, h, "proc/812/root/etc/nova/nova.conf", 900)

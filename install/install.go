@@ -377,6 +377,14 @@ func (j *job) planUninstall(ctx context.Context, s scene) ([]step, error) {
 		add("remove "+claims, func() error { return os.RemoveAll(claims) })
 	}
 
+	counts, err := j.file(countsFile)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Lstat(counts); err == nil {
+		add("remove "+counts, func() error { return remove(counts) })
+	}
+
 	// The record goes after what it lists.
 	for _, name := range slices.Backward(hookDirs) {
 		if err := j.planRmdir(add, s, name); err != nil {

@@ -9,7 +9,7 @@ import (
 	"os"
 )
 
-// stateDir holds recordFile and nothing else.
+// stateDir holds recordFile, and countsFile where metrics are kept.
 const (
 	stateDir   = "/var/lib/hugeguard"
 	recordFile = stateDir + "/install.json"

@@ -130,6 +130,9 @@ func missing() string {
 		{"/usr/bin/ovsdb-tool", "openvswitch-common"},
 		{"/usr/bin/ovs-vsctl", "openvswitch-switch"},
 		{ovsVswitchd, "openvswitch-switch-dpdk"},
+		{prometheus, "prometheus"},
+		{promtool, "prometheus"},
+		{nodeExporter, "prometheus-node-exporter"},
 	} {
 		if _, err := os.Stat(need.file); err != nil {
 			return fmt.Sprintf("needs %s of Debian's package %s: %v", need.file, need.pkg, err)

@@ -88,6 +88,10 @@ func (b *box) incident(c *checks, o options) error {
 		return err
 	}
 	c.that(free == [2]int{512, 512}, "Open vSwitch leaves 512 pages on each node", free)
+	// Where all this took long, the daemon has ended for want of work; its socket starts it again.
+	if _, err := b.must("virsh", "-q", "list"); err != nil {
+		return err
+	}
 	daemon, err := b.pid("/run/libvirtd.pid")
 	if err != nil {
 		return err
@@ -159,6 +163,9 @@ func (b *box) incident(c *checks, o options) error {
 		return err
 	}
 	if err := b.incidentJournal(c, ovs); err != nil {
+		return err
+	}
+	if err := b.metrics(c); err != nil {
 		return err
 	}
 	if o.export != "" {

@@ -1,0 +1,135 @@
+package prometheus
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"hugeguard/sysfs/sysfstest"
+)
+
+const (
+	rules     = "../../install/prometheus/hugeguard.rules.yml"
+	dashboard = "../../install/grafana/hugeguard.json"
+)
+
+// tool runs a program, which has to succeed, and returns all that it prints.
+func tool(t *testing.T, stdin []byte, argv ...string) string {
+	t.Helper()
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Stdin = bytes.NewReader(stdin)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %v (make prerequisites installs prometheus and systemd)\n%s", argv, err, out)
+	}
+	return string(out)
+}
+
+// hugeguard builds the admin's command.
+func hugeguard(t *testing.T) string {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), "hugeguard")
+	tool(t, nil, "go", "build", "-o", program, "../../install/hugeguard")
+	return program
+}
+
+// TestMetrics: promtool finds no fault with what the command prints of a host with Nova, nor of this machine,
+// whose journal is counted.
+func TestMetrics(t *testing.T) {
+	h := sysfstest.Copy(t, "../hosts/incident/host")
+	h.Write("etc/nova/nova.conf", "[DEFAULT]\nreserved_huge_pages = node:0,size:2048,count:100\n")
+	program := hugeguard(t)
+	for _, args := range [][]string{{"--root", h.Path("")}, nil} {
+		cmd := exec.Command(program, append([]string{"metrics"}, args...)...)
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatalf("%v: %v", cmd.Args, err)
+		}
+		if said := tool(t, out, "promtool", "check", "metrics"); said != "" {
+			t.Errorf("%v: %s", cmd.Args, said)
+		}
+	}
+}
+
+// TestRules: the rules are sound, and each alert fires and does not fire as it should.
+func TestRules(t *testing.T) {
+	tool(t, nil, "promtool", "check", "rules", rules)
+	tool(t, nil, "promtool", "test", "rules", "rules_test.yml")
+	text, err := os.ReadFile(rules)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tested, err := os.ReadFile("rules_test.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	alerts := regexp.MustCompile(`(?m)^ *- alert: (\w+)$`).FindAllStringSubmatch(string(text), -1)
+	if len(alerts) < 10 {
+		t.Errorf("only %d alerts are seen", len(alerts))
+	}
+	for _, a := range alerts {
+		if !strings.Contains(string(tested), `ALERTS{alertname="`+a[1]+`",alertstate="firing"`) {
+			t.Errorf("nothing in rules_test.yml makes %s fire", a[1])
+		}
+	}
+}
+
+// TestDashboard: Prometheus can parse every expression of the dashboard, as rules of a file.
+func TestDashboard(t *testing.T) {
+	text, err := os.ReadFile(dashboard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var d struct {
+		Panels []struct {
+			Title   string
+			Targets []struct{ Expr string }
+		}
+	}
+	if err := json.Unmarshal(text, &d); err != nil {
+		t.Fatal(err)
+	}
+	file, n := "groups:\n- name: dashboard\n  rules:\n", 0
+	for _, p := range d.Panels {
+		for _, target := range p.Targets {
+			expr := strings.NewReplacer("$__rate_interval", "5m", "$__range", "6h").Replace(target.Expr)
+			file += fmt.Sprintf("  - {record: 'expr:%d', expr: %q}\n", n, expr)
+			n++
+		}
+	}
+	name := filepath.Join(t.TempDir(), "rules.yml")
+	if err := os.WriteFile(name, []byte(file), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if said, want := tool(t, nil, "promtool", "check", "rules", name), fmt.Sprintf("SUCCESS: %d rules found", n); n < 10 || !strings.Contains(said, want) {
+		t.Errorf("of %d expressions: %s", n, said)
+	}
+}
+
+// TestUnits: systemd finds no fault with the units, and rates the service's confinement as good.
+func TestUnits(t *testing.T) {
+	program, dir := hugeguard(t), t.TempDir()
+	var units []string
+	for _, unit := range []string{"hugeguard-metrics.service", "hugeguard-metrics.timer"} {
+		data, err := os.ReadFile("../../install/systemd/" + unit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		units = append(units, filepath.Join(dir, unit))
+		data = bytes.ReplaceAll(data, []byte("=/usr/bin/hugeguard "), []byte("="+program+" ")) // which is not installed
+		if err := os.WriteFile(units[len(units)-1], data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if said := tool(t, nil, append([]string{"systemd-analyze", "verify", "--man=no"}, units...)...); said != "" {
+		t.Error(said)
+	}
+	// From 0 to 100, the less the better: 25 is "OK".
+	tool(t, nil, "systemd-analyze", "security", "--offline=yes", "--threshold=25", "--no-pager", "../../install/systemd/hugeguard-metrics.service")
+}
