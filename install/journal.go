@@ -46,16 +46,25 @@ var ErrJournalHidden = errors.New("the system's journal is shown to root and the
 //
 // An error is about what could not be read; the refusals beside it are what could.
 func Refusals(ctx context.Context, since time.Time, limit int) ([]Refusal, error) {
-	for _, program := range journalctl {
-		if _, err := os.Stat(program); err == nil {
-			return refusals(ctx, program, since, limit)
-		}
+	program, err := findJournalctl()
+	if err != nil {
+		return nil, err
 	}
-	return nil, fmt.Errorf("the journal: %w", &fs.PathError{Op: "run", Path: journalctl[0], Err: fs.ErrNotExist})
+	return refusals(ctx, program, since, limit)
 }
 
 // journalctl is where the program may be: the environment does not choose what root runs.
 var journalctl = []string{"/usr/bin/journalctl", "/bin/journalctl", "/run/current-system/sw/bin/journalctl"}
+
+// findJournalctl returns the first of them that is there.
+func findJournalctl() (string, error) {
+	for _, program := range journalctl {
+		if _, err := os.Stat(program); err == nil {
+			return program, nil
+		}
+	}
+	return "", fmt.Errorf("the journal: %w", &fs.PathError{Op: "run", Path: journalctl[0], Err: fs.ErrNotExist})
+}
 
 const (
 	journalPatience = 10 * time.Second
@@ -74,27 +83,48 @@ func refusals(ctx context.Context, program string, since time.Time, limit int) (
 	if limit <= 0 {
 		return nil, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, journalPatience)
-	defer cancel()
-	// Without --all a message of more than 4 KiB would come as null.
-	args := []string{"--no-pager", "--all", "--output=json", "--output-fields=" + strings.Join(journalFields, ","),
-		"--reverse", "--lines=" + strconv.Itoa(limit)}
+	args := []string{"--reverse", "--lines=" + strconv.Itoa(limit)}
 	if !since.IsZero() {
 		args = append(args, fmt.Sprintf("--since=@%d.%06d", since.Unix(), since.Nanosecond()/1000))
 	}
-	cmd := exec.CommandContext(ctx, program, append(args, "SYSLOG_IDENTIFIER=hugeguard", "_UID=0", "HUGEGUARD_DECISION="+string(guard.Refuse))...)
+	args = append(args, "HUGEGUARD_DECISION="+string(guard.Refuse))
+	var list []Refusal
+	err := readJournal(ctx, program, journalFields, args, func(entry journalEntry) error {
+		refusal, err := parseRefusal(entry)
+		if err == nil && len(list) < limit {
+			list = append(list, refusal)
+		}
+		return err
+	})
+	return list, err
+}
+
+// journalEntry is an entry of the journal's JSON format (systemd.io/JOURNAL_EXPORT_FORMATS).
+type journalEntry map[string]json.RawMessage
+
+// text is a field's value.
+func (e journalEntry) text(name string) string { return journalText(e[name]) }
+
+// readJournal has journalctl print root's entries of the hook's that the arguments select, with some fields of
+// each, and has each taken until one is not.
+func readJournal(ctx context.Context, program string, fields, args []string, take func(journalEntry) error) error {
+	ctx, cancel := context.WithTimeout(ctx, journalPatience)
+	defer cancel()
+	// Without --all a message of more than 4 KiB would come as null.
+	args = append([]string{"--no-pager", "--all", "--output=json", "--output-fields=" + strings.Join(fields, ",")}, args...)
+	cmd := exec.CommandContext(ctx, program, append(args, "SYSLOG_IDENTIFIER=hugeguard", "_UID=0")...)
 	cmd.Env = []string{"LC_ALL=C"}
 	cmd.WaitDelay = time.Second
 	notes := &head{most: longestNote}
 	cmd.Stderr = notes
 	out, err := cmd.StdoutPipe()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("the journal: %w", err)
+		return fmt.Errorf("the journal: %w", err)
 	}
-	list, readErr := readRefusals(out, limit)
+	readErr := readEntries(out, take)
 	if readErr != nil {
 		cancel() // nobody reads the rest
 	}
@@ -113,39 +143,37 @@ func refusals(ctx context.Context, program string, since time.Time, limit int) (
 	if err != nil {
 		err = fmt.Errorf("the journal: %s: %w", program, err)
 	}
-	return list, err
+	return err
 }
 
-// readRefusals reads what journalctl prints: one JSON object a line. Other lines are its remarks.
-func readRefusals(r io.Reader, limit int) ([]Refusal, error) {
-	var list []Refusal
+// readEntries reads what journalctl prints: one JSON object a line. Other lines are its remarks.
+func readEntries(r io.Reader, take func(journalEntry) error) error {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, longestEntry)
-	for lines.Scan() && len(list) < limit {
+	for lines.Scan() {
 		if !bytes.HasPrefix(lines.Bytes(), []byte("{")) {
 			continue
 		}
-		refusal, err := parseRefusal(lines.Bytes())
-		if err != nil {
-			return list, fmt.Errorf("an entry that is none: %q: %w", cut(lines.Text(), longestNote), err)
+		var entry journalEntry
+		err := json.Unmarshal(lines.Bytes(), &entry)
+		if err == nil {
+			err = take(entry)
 		}
-		list = append(list, refusal)
+		if err != nil {
+			return fmt.Errorf("an entry that is none: %q: %w", cut(lines.Text(), longestNote), err)
+		}
 	}
-	return list, lines.Err()
+	return lines.Err()
 }
 
-// parseRefusal parses an entry of the journal's JSON format (systemd.io/JOURNAL_EXPORT_FORMATS).
-func parseRefusal(line []byte) (Refusal, error) {
-	var entry map[string]json.RawMessage
-	if err := json.Unmarshal(line, &entry); err != nil {
-		return Refusal{}, err
-	}
-	micros, err := strconv.ParseInt(journalText(entry["__REALTIME_TIMESTAMP"]), 10, 64)
+// parseRefusal makes a Refusal of an entry.
+func parseRefusal(entry journalEntry) (Refusal, error) {
+	micros, err := strconv.ParseInt(entry.text("__REALTIME_TIMESTAMP"), 10, 64)
 	if err != nil {
 		return Refusal{}, fmt.Errorf("__REALTIME_TIMESTAMP: %w", err)
 	}
-	field := func(name string) string { return plain(journalText(entry[name]), longestField) }
-	summary, _, _ := strings.Cut(journalText(entry["MESSAGE"]), "\n")
+	field := func(name string) string { return plain(entry.text(name), longestField) }
+	summary, _, _ := strings.Cut(entry.text("MESSAGE"), "\n")
 	summary, would := strings.CutPrefix(summary, "would refuse: ")
 	return Refusal{
 		Time:     time.UnixMicro(micros),

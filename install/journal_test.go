@@ -32,14 +32,14 @@ func fakeJournalctl(t *testing.T, stdout, stderr, end string) (program, seen str
 	return program, seen
 }
 
-const journalEntry = `{"__CURSOR":"s=1","__REALTIME_TIMESTAMP":"1795576382000001","PRIORITY":"3","MESSAGE":"node 0 is full\nand more","HUGEGUARD_DECISION":"refuse","HUGEGUARD_CAUSE":"guests","HUGEGUARD_DOMAIN":"a\\\\b","HUGEGUARD_UUID":"6d0f1a52-4a5e-4c5e-9b1d-70a5e000005e"}`
+const refusalEntry = `{"__CURSOR":"s=1","__REALTIME_TIMESTAMP":"1795576382000001","PRIORITY":"3","MESSAGE":"node 0 is full\nand more","HUGEGUARD_DECISION":"refuse","HUGEGUARD_CAUSE":"guests","HUGEGUARD_DOMAIN":"a\\\\b","HUGEGUARD_UUID":"6d0f1a52-4a5e-4c5e-9b1d-70a5e000005e"}`
 
 func TestRefusals(t *testing.T) {
-	program, seen := fakeJournalctl(t, "-- No entries --\n"+journalEntry+"\n"+
+	program, seen := fakeJournalctl(t, "-- No entries --\n"+refusalEntry+"\n"+
 		// A name that is no UTF-8, a field that occurs twice, one that is null, and what the hook does not write.
 		`{"__REALTIME_TIMESTAMP":"1795576381000000","PRIORITY":"4","MESSAGE":"would refuse: node 1","HUGEGUARD_DECISION":"refuse","HUGEGUARD_CAUSE":["guests","b"],"HUGEGUARD_DOMAIN":[103,255,27,10],"HUGEGUARD_UUID":null,"HUGEGUARD_CANARY":"1"}`+"\n"+
 		`{"__REALTIME_TIMESTAMP":"1795576380000000","MESSAGE":[[120,27],"b"],"HUGEGUARD_DECISION":"refuse"}`+"\n"+
-		strings.ReplaceAll(journalEntry, "1795576382", "1795576379")+"\n", "", "")
+		strings.ReplaceAll(refusalEntry, "1795576382", "1795576379")+"\n", "", "")
 	got, err := refusals(context.Background(), program, time.UnixMicro(1795576000000123), 3)
 	if err != nil {
 		t.Fatal(err)
@@ -77,11 +77,11 @@ func TestRefusalsUnread(t *testing.T) {
 		"an ordinary user": {stderr: "Hint: You are currently not seeing messages from other users and the system.\n      Users in groups 'adm', 'systemd-journal' can see all messages.\n", is: ErrJournalHidden},
 		"a user without":   {stderr: "No journal files were opened due to insufficient permissions.\n", end: "exit 1", is: ErrJournalHidden},
 		"no journal":       {stderr: "No journal files were found.\n", says: "No journal files were found."},
-		"a broken file":    {stdout: journalEntry + "\n", stderr: "Journal file /x\x1b is truncated, ignoring file.\n", says: `/x\x1b is truncated`, read: 1},
+		"a broken file":    {stdout: refusalEntry + "\n", stderr: "Journal file /x\x1b is truncated, ignoring file.\n", says: `/x\x1b is truncated`, read: 1},
 		"it fails":         {end: "exit 1", says: "exit status 1"},
-		"no JSON":          {stdout: journalEntry + "\n{\x1b[31m\n", says: `"{\x1b[31m"`, read: 1},
+		"no JSON":          {stdout: refusalEntry + "\n{\x1b[31m\n", says: `"{\x1b[31m"`, read: 1},
 		"no time":          {stdout: "{}\n", says: "__REALTIME_TIMESTAMP"},
-		"too long":         {stdout: journalEntry + "\n{\"a\":\"" + strings.Repeat("x", longestEntry) + "\"}\n", says: "too long", read: 1},
+		"too long":         {stdout: refusalEntry + "\n{\"a\":\"" + strings.Repeat("x", longestEntry) + "\"}\n", says: "too long", read: 1},
 	} {
 		program, _ := fakeJournalctl(t, c.stdout, c.stderr, c.end)
 		got, err := refusals(context.Background(), program, time.Time{}, 5)
@@ -93,7 +93,7 @@ func TestRefusalsUnread(t *testing.T) {
 
 // A journalctl that does not end is not waited for.
 func TestRefusalsHung(t *testing.T) {
-	program, _ := fakeJournalctl(t, journalEntry+"\n", "", "exec /bin/sleep 60")
+	program, _ := fakeJournalctl(t, refusalEntry+"\n", "", "exec /bin/sleep 60")
 	ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
 	defer cancel()
 	began := time.Now()

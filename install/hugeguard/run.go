@@ -96,7 +96,7 @@ refused, 4 the hook is not live.`,
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w: see %s --help", err, c.CommandPath())}
 	})
-	root.AddCommand(newCheck(), newStatus(), newReserve(), newInstall(), newUninstall())
+	root.AddCommand(newCheck(), newStatus(), newReserve(), newInstall(), newUninstall(), newVerify())
 	return root
 }
 
