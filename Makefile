@@ -14,7 +14,7 @@ STATICCHECK = $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.7.0
 # What lies below testdata is not in ./...
 TIERS      = ./testdata/bench/... ./testdata/livehost/... ./testdata/testdriver/... ./testdata/numabox/... ./testdata/kernels/... ./testdata/nova/...
 
-.PHONY: build demo test packages check unit testdriver nova livehost numabox numabox-capture numabox-shell numabox-kernel bench fuzz install uninstall clean
+.PHONY: build demo test prerequisites check unit testdriver nova livehost numabox numabox-capture numabox-shell numabox-kernel bench fuzz install uninstall clean
 
 build:
 	$(HOOK_BUILD) -o bin/qemu ./hook/qemu
@@ -25,10 +25,10 @@ demo: build
 	@testdata/demo.sh
 
 # Every tier. Needs root, and installs Debian packages that are missing.
-test: packages check unit testdriver nova livehost numabox
+test: prerequisites check unit testdriver nova livehost numabox
 
-packages:
-	testdata/packages.sh
+prerequisites:
+	testdata/prerequisites.sh
 
 check:
 	@test -z "$$(gofmt -l .)" || { gofmt -l . | sed 's/^/gofmt would change /'; exit 1; }
