@@ -46,8 +46,8 @@ Exit status 4 says that the hook is in place but a running daemon could not be t
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&layout, "layout", "", "where the hook lies: main, drop-in or chain")
-	f.StringVar(&o.Hook, "hook", "", "the hook program (default: qemu beside this command, or /usr/lib/hugeguard/qemu)")
+	f.StringVar(&layout, "layout", "", "put the hook in `LAYOUT` main, drop-in or chain")
+	f.StringVar(&o.Hook, "hook", "", "take the hook program `FILE` (default: qemu beside this command, or /usr/lib/hugeguard/qemu)")
 	changeFlags(c, &o)
 	c.MarkFlagFilename("hook")
 	c.RegisterFlagCompletionFunc("layout", cobra.FixedCompletions(
