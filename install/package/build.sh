@@ -1,7 +1,7 @@
 #!/bin/sh
 # Builds the packages into the directory $1: a .deb and an .rpm for each of ARCHES. The same source gives the same bytes
 # wherever, whenever and by whomever it is built with the same Go and C compiler; VERSION and SOURCE_DATE_EPOCH are those
-# of the commit unless they are given.
+# of the commit unless they are given. Who gives packages to others sets MAINTAINER, "Name <address>".
 set -eu
 umask 022
 export LC_ALL=C TZ=UTC
@@ -9,7 +9,7 @@ case $1 in /*) out=$1 ;; *) out=$PWD/$1 ;; esac
 cd "$(dirname "$0")/../.."
 : "${GO:=go}" "${ARCHES:=amd64 arm64}" "${FORMATS:=deb rpm}" "${VERSION:=$(install/package/version.sh)}"
 : "${SOURCE_DATE_EPOCH:=$(git log -1 --format=%ct 2>/dev/null || stat -c %Y CHANGELOG.md)}"
-: "${MAINTAINER:=hugeguard <root@localhost>}"
+: "${MAINTAINER:=hugeguard <packages@hugeguard.invalid>}"
 GLIBC=2.34 # the oldest that the command runs with: a test holds this against the program
 export VERSION SOURCE_DATE_EPOCH MAINTAINER GLIBC
 # What somebody set for other builds would show in the bytes.
