@@ -58,8 +58,11 @@ const debOnly = `-rw-r--r-- /usr/share/doc/hugeguard/changelog.Debian.gz
 const rpmOnly = `drwxr-xr-x /usr/lib/hugeguard
 drwxr-xr-x /usr/share/doc/hugeguard
 -rw-r--r-- /usr/share/doc/hugeguard/CHANGELOG.md
+drwxr-xr-x /usr/share/fish
+drwxr-xr-x /usr/share/fish/vendor_completions.d
 drwxr-xr-x /usr/share/licenses/hugeguard
 -rw-r--r-- /usr/share/licenses/hugeguard/LICENSE
+drwxr-xr-x /usr/share/zsh/site-functions
 -rw-r--r-- /usr/share/zsh/site-functions/_hugeguard
 `
 
