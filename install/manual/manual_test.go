@@ -1,15 +1,11 @@
 package manual
 
 import (
-	"go/ast"
-	"go/parser"
-	"go/token"
 	"os"
 	"path/filepath"
 	"reflect"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -20,54 +16,6 @@ import (
 	"hugeguard/hook"
 	"hugeguard/sysfs"
 )
-
-// followed lists the settings that the hook knows: the cases of Config.set.
-func followed(t *testing.T) []string {
-	t.Helper()
-	file, err := parser.ParseFile(token.NewFileSet(), "../../hook/config.go", nil, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var names []string
-	for _, d := range file.Decls {
-		f, ok := d.(*ast.FuncDecl)
-		if !ok || f.Name.Name != "set" || f.Recv == nil {
-			continue
-		}
-		ast.Inspect(f, func(n ast.Node) bool {
-			if c, ok := n.(*ast.CaseClause); ok {
-				for _, e := range c.List {
-					if lit, ok := e.(*ast.BasicLit); ok && lit.Kind == token.STRING {
-						name, err := strconv.Unquote(lit.Value)
-						if err != nil {
-							t.Fatal(err)
-						}
-						names = append(names, name)
-					}
-				}
-			}
-			return true
-		})
-	}
-	if !slices.Contains(names, "mode") {
-		t.Fatalf("hook/config.go has no such cases any more: %q", names)
-	}
-	return names
-}
-
-// What is documented is what the hook follows.
-func TestSettingsAreTheHooks(t *testing.T) {
-	var documented []string
-	for _, s := range Settings {
-		documented = append(documented, s.Name)
-	}
-	want := followed(t)
-	slices.Sort(want)
-	slices.Sort(documented)
-	if diff := cmp.Diff(want, documented); diff != "" {
-		t.Errorf("settings of the hook (-) and of the manual (+):\n%s", diff)
-	}
-}
 
 // read has the hook read a configuration.
 func read(t *testing.T, text string) hook.Config {
@@ -94,8 +42,8 @@ func TestConfiguration(t *testing.T) {
 		t.Errorf("the packages' configuration changes:\n%s", diff)
 	}
 	uncommented := regexp.MustCompile(`(?m)^#(\w)`).ReplaceAllString(Configuration(), "$1")
-	for _, s := range Settings {
-		line := s.Name + " = " + s.value()
+	for _, s := range hook.Settings() {
+		line := s.Name + " = " + value(s)
 		if !slices.Contains(strings.Split(uncommented, "\n"), line) {
 			t.Errorf("no line %q in\n%s", line, uncommented)
 		}
@@ -110,19 +58,37 @@ func TestConfiguration(t *testing.T) {
 	}
 }
 
-// The README shows every setting, with the same default.
+// The README shows every setting: those with a default with that, the others as examples.
 func TestReadme(t *testing.T) {
 	text, err := os.ReadFile("../../README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, s := range Settings {
-		shown := regexp.MustCompile(`(?m)^    (# )?` + s.Name + ` = ` + regexp.QuoteMeta(s.Default) + `(\s|$)`)
+	var shown string
+	for _, s := range hook.Settings() {
+		pattern := `(?m)^    ` + s.Name + ` = .*\n`
 		if s.Default == "" {
-			shown = regexp.MustCompile(`(?m)^    # ` + s.Name + ` = \S`)
+			pattern = `(?m)^    # ` + s.Name + ` = \S`
 		}
-		if !shown.Match(text) {
-			t.Errorf("README.md does not show %q", shown)
+		line := regexp.MustCompile(pattern).FindString(string(text))
+		if line == "" {
+			t.Errorf("README.md has no line %q", pattern)
+		}
+		if s.Default != "" {
+			shown += line
+		}
+	}
+	if diff := cmp.Diff(read(t, ""), read(t, shown)); diff != "" {
+		t.Errorf("the settings that README.md shows are not the defaults:\n%s", diff)
+	}
+}
+
+// Every setting is explained.
+func TestConfigurationPage(t *testing.T) {
+	page := ConfigurationPage(Release{"1", time.Unix(0, 0)})
+	for _, s := range hook.Settings() {
+		if !strings.Contains(page, "\n"+bold(s.Name)+" = "+italic(value(s))+"\n"+strings.Fields(s.Meaning)[0]+" ") {
+			t.Errorf("nothing of %s in\n%s", s.Name, page)
 		}
 	}
 }
