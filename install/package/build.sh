@@ -8,7 +8,7 @@ export LC_ALL=C TZ=UTC
 case $1 in /*) out=$1 ;; *) out=$PWD/$1 ;; esac
 cd "$(dirname "$0")/../.."
 : "${GO:=go}" "${ARCHES:=amd64 arm64}" "${FORMATS:=deb rpm}" "${VERSION:=$(install/package/version.sh)}"
-: "${SOURCE_DATE_EPOCH:=$(git log -1 --format=%ct 2>/dev/null || stat -c %Y CHANGELOG.md)}"
+: "${SOURCE_DATE_EPOCH:=$( ([ -e .git ] && git log -1 --format=%ct 2>/dev/null) || stat -c %Y CHANGELOG.md)}"
 : "${MAINTAINER:=hugeguard <packages@hugeguard.invalid>}"
 GLIBC=2.34 # the oldest that the command runs with: a test holds this against the program
 export VERSION SOURCE_DATE_EPOCH MAINTAINER GLIBC

@@ -130,6 +130,7 @@ func TestConffile(t *testing.T) {
 
 // The packages depend on what the programs load, which is the C library for the command and nothing for the hook.
 func TestDependencies(t *testing.T) {
+	t.Parallel()
 	for arch, machine := range architectures {
 		root := t.TempDir()
 		output(t, "dpkg-deb", "-x", deb(built, version, arch), root)
@@ -188,6 +189,7 @@ func loads(t *testing.T, name string, machine elf.Machine) (libraries []string, 
 
 // The programs of the package work where it is unpacked.
 func TestUnpacked(t *testing.T) {
+	t.Parallel()
 	root := t.TempDir()
 	output(t, "dpkg-deb", "-x", deb(built, version, "amd64"), root)
 	command := filepath.Join(root, "usr/bin/hugeguard")
@@ -223,6 +225,7 @@ func TestUnpacked(t *testing.T) {
 
 // The manual pages and completions are well formed, and name what there is.
 func TestManual(t *testing.T) {
+	t.Parallel()
 	root := t.TempDir()
 	output(t, "dpkg-deb", "-x", deb(built, version, "amd64"), root)
 	share := filepath.Join(root, "usr/share")
@@ -268,6 +271,7 @@ $(complete -p hugeguard | sed 's/.*-F \([^ ]*\).*/\1/') && echo "${COMPREPLY[*]}
 
 // lintian, Debian's own judge of packages, has nothing to say.
 func TestLintian(t *testing.T) {
+	t.Parallel()
 	for arch := range architectures {
 		text, err := exec.Command("lintian", "--fail-on", "error,warning", deb(built, version, arch)).CombinedOutput()
 		if err != nil {

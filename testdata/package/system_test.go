@@ -181,12 +181,18 @@ const (
 	wanted   = "/etc/systemd/system/timers.target.wants/hugeguard-metrics.timer"
 )
 
-const aTimer = "[Timer]\nOnBootSec=1min\n[Install]\nWantedBy=timers.target\n"
+// giveTimer stands in for the timer of the metrics where the package has none.
+func (s *system) giveTimer() {
+	if !strings.Contains(metrics(s.t), timer) {
+		s.write(timer, "[Timer]\nOnBootSec=1min\n[Install]\nWantedBy=timers.target\n", 0o644)
+	}
+}
 
 // Without libvirt, without daemons and in an image that is being built, the hook waits for a libvirt to come.
 func TestDpkgAlone(t *testing.T) {
 	for name, proc := range map[string]bool{"with proc": true, "without": false} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			s := newSystem(t, proc)
 			pkg := s.bring(deb(built, version, "amd64"))
 			was := s.files()
@@ -212,6 +218,7 @@ func TestDpkgAlone(t *testing.T) {
 
 // An upgrade keeps the site's hook and the admin's configuration; removal leaves the first, a purge takes the second.
 func TestDpkgUpgrade(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, true)
 	s.write(mainHook, siteHook, 0o755)
 	s.write(libvirt9, "", 0o644)
@@ -252,6 +259,7 @@ func TestDpkgUpgrade(t *testing.T) {
 
 // A configuration that nobody edited follows the package without a question.
 func TestDpkgUntouchedConfiguration(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, true)
 	s.sh("dpkg -i " + s.bring(deb(before, older, "amd64")))
 	first, _ := os.ReadFile(s.path(conf))
@@ -264,6 +272,7 @@ func TestDpkgUntouchedConfiguration(t *testing.T) {
 
 // Where the hook cannot be put in place the package is installed all the same, and says what to do.
 func TestDpkgHookInTheWay(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, true)
 	s.write(mainHook+"/file", "", 0o644) // a directory
 	pkg := s.bring(deb(built, version, "amd64"))
@@ -279,6 +288,7 @@ func TestDpkgHookInTheWay(t *testing.T) {
 
 // dpkg calls the scripts in other ways where something goes wrong: the hook stays, or comes back.
 func TestDpkgUnwinding(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, true)
 	s.sh("dpkg -i " + s.bring(deb(built, version, "amd64")))
 	script := func(call string) { s.t.Helper(); s.sh("/var/lib/dpkg/info/hugeguard." + call) }
@@ -304,9 +314,10 @@ func TestDpkgUnwinding(t *testing.T) {
 
 // The timer of the metrics is enabled as Debian does it, which an admin may change, and forgotten by a purge.
 func TestDpkgTimer(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, true)
 	pkg := s.bring(deb(built, version, "amd64"))
-	s.write(timer, aTimer, 0o644)
+	s.giveTimer()
 	s.sh("dpkg -i " + pkg + " && test -L " + wanted)
 	s.sh("rm " + wanted + "; dpkg -i " + pkg + "; ! test -e " + wanted + "; ! test -L " + wanted)
 	s.sh("dpkg -P hugeguard; rm -f " + timer + "; ! grep -rl hugeguard /etc/systemd /var/lib/systemd")
@@ -317,6 +328,7 @@ func TestRpm(t *testing.T) {
 	const rpmd = "rpm --force-debian --nodeps "
 	for name, site := range map[string]bool{"with a site's hook": true, "without": false} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			s := newSystem(t, true)
 			place := mainHook
 			if site {
@@ -325,9 +337,9 @@ func TestRpm(t *testing.T) {
 				place = dropIn
 			}
 			s.write("/usr/lib/systemd/system-preset/10-site.preset", "enable hugeguard-metrics.timer\n", 0o644)
-			s.write(timer, aTimer, 0o644)
 			old, new := s.bring(rpm(before, older, "amd64")), s.bring(rpm(built, version, "amd64"))
 			was := s.files()
+			s.giveTimer()
 
 			s.sh(rpmd + "-i " + old)
 			s.hooked(place)
@@ -359,7 +371,7 @@ func TestRpm(t *testing.T) {
 				s.holds(mainHook, siteHook)
 			}
 			s.holds(conf+".rpmsave", edited) // as rpm does
-			s.sh("rm " + conf + ".rpmsave " + conf + ".rpmnew")
+			s.sh("rm -f " + conf + ".rpmsave " + conf + ".rpmnew " + timer)
 			s.unchanged(was)
 		})
 	}
@@ -367,6 +379,7 @@ func TestRpm(t *testing.T) {
 
 // In an image that is being built, or where the hook cannot be put in place, rpm installs it all the same.
 func TestRpmImage(t *testing.T) {
+	t.Parallel()
 	s := newSystem(t, false)
 	pkg := s.bring(rpm(built, version, "amd64"))
 	was := s.files()
