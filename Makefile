@@ -8,32 +8,39 @@ CATALOG  = /usr/lib/systemd/catalog/hugeguard.catalog
 
 # libvirtd starts the hook for every operation: a static program without symbols.
 HOOK_BUILD = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w'
+# What hugeguard --version says.
+VERSION ?= $(shell install/package/version.sh)
 # The admin's command loads libvirt at run time where it can be compiled for that (cgo needs a C compiler).
 TAGS       = $(if $(shell command -v $${CC:-cc} 2>/dev/null),-tags libvirt_dlopen)
 STATICCHECK = $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.7.0
 # What lies below testdata is not in ./...
-TIERS      = ./testdata/bench/... ./testdata/livehost/... ./testdata/testdriver/... ./testdata/numabox/... ./testdata/kernels/... ./testdata/nova/... ./testdata/prometheus/...
+TIERS      = ./testdata/bench/... ./testdata/livehost/... ./testdata/testdriver/... ./testdata/numabox/... ./testdata/kernels/... ./testdata/nova/... ./testdata/prometheus/... ./testdata/package/...
 
-.PHONY: build demo test packages check unit testdriver nova prometheus livehost numabox numabox-capture numabox-shell numabox-kernel bench fuzz install uninstall clean
+.PHONY: build packages demo test prerequisites check unit packagetest testdriver nova prometheus livehost numabox numabox-capture numabox-shell numabox-kernel bench fuzz install uninstall clean
 
 build:
 	$(HOOK_BUILD) -o bin/qemu ./hook/qemu
-	$(GO) build -trimpath $(TAGS) -o bin/hugeguard ./install/hugeguard
+	$(GO) build -trimpath $(TAGS) -ldflags '-X main.built=$(VERSION)' -o bin/hugeguard ./install/hugeguard
+
+# A .deb and an .rpm for amd64 and arm64, in bin/packages: of one commit always the same bytes. Takes gcc for both.
+packages:
+	GO="$(GO)" VERSION="$(VERSION)" install/package/build.sh bin/packages
 
 # The incident on a captured host: needs Go and nothing else.
 demo: build
 	@testdata/demo.sh
 
 # Every tier. Needs root, and installs Debian packages that are missing.
-test: packages check unit testdriver nova prometheus livehost numabox
+test: prerequisites check unit packagetest testdriver nova prometheus livehost numabox
 
-packages:
-	testdata/packages.sh
+prerequisites:
+	testdata/prerequisites.sh
 
 check:
 	@test -z "$$(gofmt -l .)" || { gofmt -l . | sed 's/^/gofmt would change /'; exit 1; }
 	$(GO) vet ./... $(TIERS)
 	$(GO) vet -tags libvirt_dlopen ./install/... ./testdata/testdriver/...
+	$(GO) vet -tags manual ./install/hugeguard
 	$(STATICCHECK) ./... $(TIERS)
 	$(STATICCHECK) -tags libvirt_dlopen ./install/... ./testdata/testdriver/...
 
@@ -42,6 +49,11 @@ unit: build
 	testdata/demo.sh | diff -u testdata/golden/demo.txt -
 	$(GO) test -race -count=1 ./...
 	CGO_ENABLED=0 $(GO) test -count=1 ./...
+
+# The packages: what is in them, that they are the same wherever they are built, and what dpkg and rpm do with them on a
+# system without libvirt. Needs root.
+packagetest:
+	$(GO) test -count=1 -timeout 15m ./testdata/package
 
 testdriver:
 	$(GO) test -count=1 -tags libvirt_dlopen ./testdata/testdriver/...

@@ -52,8 +52,8 @@ told.`,
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&layout, "layout", "", "where the hook lies: main, drop-in or chain")
-	f.StringVar(&o.Hook, "hook", "", "the hook program (default: qemu beside this command, or /usr/lib/hugeguard/qemu)")
+	f.StringVar(&layout, "layout", "", "put the hook in `LAYOUT` main, drop-in or chain")
+	f.StringVar(&o.Hook, "hook", "", "take the hook program `FILE` (default: qemu beside this command, or /usr/lib/hugeguard/qemu)")
 	changeFlags(c, &o)
 	c.MarkFlagFilename("hook")
 	c.RegisterFlagCompletionFunc("layout", cobra.FixedCompletions(

@@ -1,3 +1,5 @@
+//go:build !manual
+
 // Hugeguard is the admin's command: it puts the hook in place and takes it away, and says beforehand what
 // the hook would say.
 package main

@@ -29,7 +29,7 @@ func oracle(t *testing.T, stdin string, args ...string) string {
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		t.Fatalf("%v: %v (make packages installs python3-nova)\n%s", cmd.Args, err, &stderr)
+		t.Fatalf("%v: %v (make prerequisites installs python3-nova)\n%s", cmd.Args, err, &stderr)
 	}
 	return string(out)
 }

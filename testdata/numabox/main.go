@@ -44,6 +44,9 @@ type options struct {
 	limit  time.Duration
 }
 
+// wants reports whether a part is to be run.
+func (o options) wants(part string) bool { return o.only == nil || o.only.MatchString(part) }
+
 // keep exports a scenario, if that is wanted.
 func (o options) keep(name string, c capture) error {
 	switch {
@@ -111,7 +114,7 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	defer os.RemoveAll(b.dir)
-	if err := b.buildProduct(ctx); err != nil {
+	if err := b.buildProduct(ctx, o.shell || o.wants("packages")); err != nil {
 		return err
 	}
 	say("booting Debian %s: kernel %s, libvirt %s, QEMU %s, Open vSwitch %s", o.suite, b.image.version("linux-image-cloud-amd64"),

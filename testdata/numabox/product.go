@@ -8,8 +8,8 @@ import (
 )
 
 // buildProduct builds the product and the agent, and the disk image that brings them into the box. The image
-// has what a package would have, and a hook program of a later build to upgrade to.
-func (b *box) buildProduct(ctx context.Context) error {
+// has what a package would have, a hook program of a later build to upgrade to, and if wanted the packages themselves.
+func (b *box) buildProduct(ctx context.Context, packaged bool) error {
 	say("building hugeguard and the agent")
 	stage := b.path("product")
 	for _, dir := range []string{"usr/bin", "usr/lib/hugeguard", "later"} {
@@ -45,6 +45,11 @@ func (b *box) buildProduct(ctx context.Context) error {
 	}
 	if err := build(static, filepath.Join(stage, "agent"), "hugeguard/testdata/numabox/agent"); err != nil {
 		return err
+	}
+	if packaged {
+		if err := buildPackages(ctx, filepath.Join(stage, "packages")); err != nil {
+			return err
+		}
 	}
 	// Processes are known by their program's name.
 	if err := os.Symlink("agent", filepath.Join(stage, "dpdk-testpmd")); err != nil {

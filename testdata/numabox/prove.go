@@ -14,7 +14,7 @@ import (
 // prove runs all parts, or those that were asked for, and reports.
 func (b *box) prove(o options) error {
 	var c checks
-	if o.only == nil || o.only.MatchString("incident") {
+	if o.wants("incident") {
 		if err := b.again(func() error { return b.incident(&c, o) }); err != nil {
 			return fmt.Errorf("incident: %w", err)
 		}
@@ -22,9 +22,14 @@ func (b *box) prove(o options) error {
 	if err := b.truthTable(&c, o); err != nil {
 		return err
 	}
-	if o.only == nil || o.only.MatchString("starting") {
+	if o.wants("starting") {
 		if err := b.again(func() error { return b.starting(&c) }); err != nil {
 			return fmt.Errorf("starting: %w", err)
+		}
+	}
+	if o.wants("packages") {
+		if err := b.again(func() error { return b.packages(&c) }); err != nil {
+			return fmt.Errorf("packages: %w", err)
 		}
 	}
 	if len(c.failed) > 0 {

@@ -1,0 +1,132 @@
+// Package manual writes hugeguard's manual pages, from the command's own help and the table of settings, and the
+// configuration that packages bring.
+package manual
+
+import (
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// CommandPage is hugeguard(8): the tree of commands below root, which is not hidden, with what each says of itself.
+func CommandPage(root *cobra.Command, r Release) string {
+	p := newPage(strings.ToUpper(root.Name()), 8, r)
+	p.section("NAME")
+	p.line(escape(root.Name()) + ` \- ` + escape(lowerFirst(root.Short)))
+	commands := available(root)
+	p.section("SYNOPSIS")
+	for i, c := range commands {
+		if i > 0 {
+			p.line(".br")
+		}
+		p.line(synopsis(c))
+	}
+	about, status := cutParagraph(root.Long, "Exit status: ")
+	p.section("DESCRIPTION")
+	p.text(about)
+	p.section("COMMANDS")
+	for _, c := range commands {
+		p.line(".SS " + escape(strings.TrimPrefix(c.CommandPath(), root.Name()+" ")))
+		p.line(synopsis(c))
+		p.line(".PP")
+		if c.Long != "" {
+			p.text(c.Long)
+		} else {
+			p.text(c.Short + ".")
+		}
+		c.NonInheritedFlags().VisitAll(func(f *pflag.Flag) {
+			if f.Hidden || f.Name == "help" {
+				return
+			}
+			value, usage := pflag.UnquoteUsage(f)
+			tag := bold("--" + f.Name)
+			if f.Shorthand != "" {
+				tag = bold("-"+f.Shorthand) + ", " + tag
+			}
+			if value != "" {
+				tag += " " + italic(value)
+			}
+			p.item(tag, upperFirst(usage)+".")
+		})
+		if c.Example != "" {
+			p.line(".PP")
+			p.line("Examples:")
+			p.text(verbatim(c.Example))
+		}
+	}
+	if status != "" {
+		p.section("EXIT STATUS")
+		for _, each := range strings.Split(strings.TrimSuffix(strings.Join(strings.Fields(status), " "), "."), ", ") {
+			number, meaning, _ := strings.Cut(each, " ")
+			p.item(bold(number), upperFirst(meaning)+".")
+		}
+	}
+	p.section("FILES")
+	for _, f := range files {
+		p.item(bold(f.name), f.about)
+	}
+	p.section("SEE ALSO")
+	p.line(".BR hugeguard.conf (5),")
+	p.line(".BR journalctl (1),")
+	p.line(".BR virsh (1)")
+	p.line(".PP")
+	p.line("https://libvirt.org/hooks.html")
+	return p.String()
+}
+
+// files are those that an admin meets.
+var files = []struct{ name, about string }{
+	{"/etc/hugeguard.conf", "What the hook does; see hugeguard.conf(5)."},
+	{"/etc/libvirt/hooks/qemu", "The hook program, a copy. Where the site has a hook of its own there it is /etc/libvirt/hooks/qemu.d/50-hugeguard, " +
+		"or the site's becomes /etc/libvirt/hooks/qemu.site; see install."},
+	{"/usr/lib/hugeguard/qemu", "The hook program that belongs to this command."},
+	{"/run/hugeguard/claims.json", "The starts that were let go on and are not over, and the pages that they are to take."},
+	{"/var/lib/hugeguard/install.json", "What uninstall needs to leave libvirt's hooks as they were."},
+	{"/usr/lib/systemd/catalog/hugeguard.catalog", "What journalctl -x -t hugeguard explains."},
+}
+
+// available lists the commands below c that help shows, without help itself, each before those below it.
+func available(c *cobra.Command) []*cobra.Command {
+	var list []*cobra.Command
+	for _, sub := range c.Commands() {
+		if !sub.IsAvailableCommand() || sub.Name() == "help" || sub.Name() == "completion" {
+			continue
+		}
+		if sub.Runnable() {
+			list = append(list, sub)
+		}
+		list = append(list, available(sub)...)
+	}
+	return list
+}
+
+// synopsis is how to call c, its name in bold.
+func synopsis(c *cobra.Command) string {
+	return bold(c.CommandPath()) + escape(strings.TrimPrefix(c.UseLine(), c.CommandPath()))
+}
+
+// cutParagraph takes the paragraph that begins with a lead out of text, and returns it without the lead.
+func cutParagraph(text, lead string) (rest, paragraph string) {
+	var others []string
+	for _, p := range strings.Split(text, "\n\n") {
+		if found, ok := strings.CutPrefix(p, lead); ok {
+			paragraph = found
+		} else {
+			others = append(others, p)
+		}
+	}
+	return strings.Join(others, "\n\n"), paragraph
+}
+
+// verbatim indents every line.
+func verbatim(text string) string {
+	lines := strings.Split(strings.Trim(text, "\n"), "\n")
+	for i, line := range lines {
+		lines[i] = "  " + strings.TrimPrefix(line, "  ")
+	}
+	return strings.Join(lines, "\n")
+}
+
+func upperFirst(s string) string { return strings.ToUpper(s[:min(1, len(s))]) + s[min(1, len(s)):] }
+func lowerFirst(s string) string { return strings.ToLower(s[:min(1, len(s))]) + s[min(1, len(s)):] }

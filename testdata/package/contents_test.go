@@ -1,0 +1,281 @@
+package package_test
+
+import (
+	"bytes"
+	"debug/elf"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+var architectures = map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64}
+
+// One source gives the same bytes, wherever it is built.
+func TestSameBytes(t *testing.T) {
+	names, err := filepath.Glob(filepath.Join(built, "*"))
+	if err != nil || len(names) != 4 {
+		t.Fatalf("four packages are wanted, there are %q (%v)", names, err)
+	}
+	for _, name := range names {
+		one, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		other, err := os.ReadFile(filepath.Join(again, filepath.Base(name)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(one, other) {
+			t.Errorf("two builds of %s differ", filepath.Base(name))
+		}
+	}
+}
+
+// common is what both kinds of package have.
+const common = `-rw-r--r-- /etc/hugeguard.conf
+-rwxr-xr-x /usr/bin/hugeguard
+-rwxr-xr-x /usr/lib/hugeguard/qemu
+-rw-r--r-- /usr/lib/systemd/catalog/hugeguard.catalog
+-rw-r--r-- /usr/share/bash-completion/completions/hugeguard
+-rw-r--r-- /usr/share/fish/vendor_completions.d/hugeguard.fish
+-rw-r--r-- /usr/share/man/man5/hugeguard.conf.5.gz
+-rw-r--r-- /usr/share/man/man8/hugeguard.8.gz
+`
+
+const debOnly = `-rw-r--r-- /usr/share/doc/hugeguard/changelog.Debian.gz
+-rw-r--r-- /usr/share/doc/hugeguard/changelog.gz
+-rw-r--r-- /usr/share/doc/hugeguard/copyright
+-rw-r--r-- /usr/share/lintian/overrides/hugeguard
+-rw-r--r-- /usr/share/zsh/vendor-completions/_hugeguard
+`
+
+const rpmOnly = `drwxr-xr-x /usr/lib/hugeguard
+drwxr-xr-x /usr/share/doc/hugeguard
+-rw-r--r-- /usr/share/doc/hugeguard/CHANGELOG.md
+drwxr-xr-x /usr/share/fish
+drwxr-xr-x /usr/share/fish/vendor_completions.d
+drwxr-xr-x /usr/share/licenses/hugeguard
+-rw-r--r-- /usr/share/licenses/hugeguard/LICENSE
+drwxr-xr-x /usr/share/zsh/site-functions
+-rw-r--r-- /usr/share/zsh/site-functions/_hugeguard
+`
+
+// metrics is what comes with the metrics, as far as this source has them.
+func metrics(t *testing.T) string {
+	t.Helper()
+	var text string
+	for from, to := range map[string]string{"systemd": "/usr/lib/systemd/system", "prometheus": "/usr/share/hugeguard/prometheus",
+		"grafana": "/usr/share/hugeguard/grafana"} {
+		names, err := filepath.Glob(filepath.Join(repository, "install", from, "*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range names {
+			text += fmt.Sprintf("-rw-r--r-- %s/%s\n", to, filepath.Base(name))
+		}
+	}
+	return text
+}
+
+// byName sorts lines of "MODE NAME" by the name.
+func byName(text string) []string {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	slices.SortFunc(lines, func(a, b string) int { return strings.Compare(a[11:], b[11:]) })
+	return lines
+}
+
+func TestContents(t *testing.T) {
+	for arch := range architectures {
+		var got string
+		for _, line := range strings.Split(strings.TrimSpace(output(t, "dpkg-deb", "-c", deb(built, version, arch))), "\n") {
+			f := strings.Fields(line)
+			if f[1] != "root/root" || strings.HasPrefix(f[0], "d") && f[0] != "drwxr-xr-x" {
+				t.Errorf("%s: not root's alone: %s", arch, line)
+			}
+			if !strings.HasPrefix(f[0], "d") {
+				got += f[0] + " " + strings.TrimPrefix(f[5], ".") + "\n"
+			}
+		}
+		if diff := cmp.Diff(byName(common+debOnly+metrics(t)), byName(got)); diff != "" {
+			t.Errorf("the .deb for %s:\n%s", arch, diff)
+		}
+		got = output(t, "rpm", "-qp", "--qf", "[%{FILEMODES:perms} %{FILENAMES} %{FILEUSERNAME}:%{FILEGROUPNAME}\n]", rpm(built, version, arch))
+		got = strings.ReplaceAll(got, " root:root\n", "\n") // another owner stays and differs
+		if diff := cmp.Diff(byName(common+rpmOnly+metrics(t)), byName(got)); diff != "" {
+			t.Errorf("the .rpm for %s:\n%s", arch, diff)
+		}
+	}
+}
+
+// The configuration is the admin's.
+func TestConffile(t *testing.T) {
+	info := output(t, "dpkg-deb", "-I", deb(built, version, "amd64"), "conffiles")
+	if info != "/etc/hugeguard.conf\n" {
+		t.Errorf("conffiles of the .deb: %q", info)
+	}
+	for _, line := range strings.Split(output(t, "rpm", "-qp", "--qf", "[%{FILENAMES} %{FILEFLAGS:fflags}\n]", rpm(built, version, "amd64")), "\n") {
+		name, flags, _ := strings.Cut(line, " ")
+		if want := map[string]string{"/etc/hugeguard.conf": "cn", "/usr/share/doc/hugeguard/CHANGELOG.md": "d",
+			"/usr/share/licenses/hugeguard/LICENSE": "l"}[name]; strings.TrimSpace(flags) != want {
+			t.Errorf("the .rpm marks %s as %q, want %q", name, flags, want)
+		}
+	}
+}
+
+// The packages depend on what the programs load, which is the C library for the command and nothing for the hook.
+func TestDependencies(t *testing.T) {
+	t.Parallel()
+	for arch, machine := range architectures {
+		root := t.TempDir()
+		output(t, "dpkg-deb", "-x", deb(built, version, arch), root)
+		libraries, glibc, interpreter := loads(t, filepath.Join(root, "usr/lib/hugeguard/qemu"), machine)
+		if libraries != nil || glibc != "" || interpreter {
+			t.Errorf("%s: the hook loads %q, and a dynamic linker: %v", arch, libraries, interpreter)
+		}
+		libraries, glibc, _ = loads(t, filepath.Join(root, "usr/bin/hugeguard"), machine)
+		if !slices.Equal(libraries, []string{"libc.so.6"}) {
+			t.Errorf("%s: the command loads %q", arch, libraries)
+		}
+
+		fields := output(t, "dpkg-deb", "-W", "--showformat=${Architecture}|${Version}|${Pre-Depends}|${Depends}|${Recommends}|${Suggests}", deb(built, version, arch))
+		if want := fmt.Sprintf("%s|%s-1||libc6 (>= %s)|libvirt0|", arch, version, glibc); fields != want {
+			t.Errorf("the .deb for %s says %q, want %q", arch, fields, want)
+		}
+		fields = output(t, "rpm", "-qp", "--requires", "--recommends", rpm(built, version, arch))
+		if want := fmt.Sprintf("libc.so.6(GLIBC_%s)(64bit)\nlibvirt-libs\n", glibc); fields != want {
+			t.Errorf("the .rpm for %s requires and recommends\n%swant\n%s", arch, fields, want)
+		}
+	}
+}
+
+// loads returns the libraries that a program needs, the newest version of the C library that it asks for, and whether
+// it needs a dynamic linker.
+func loads(t *testing.T, name string, machine elf.Machine) (libraries []string, glibc string, interpreter bool) {
+	t.Helper()
+	f, err := elf.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if f.Machine != machine {
+		t.Errorf("%s is for %v, want %v", name, f.Machine, machine)
+	}
+	interpreter = slices.ContainsFunc(f.Progs, func(p *elf.Prog) bool { return p.Type == elf.PT_INTERP })
+	if f.Section(".dynamic") == nil {
+		return nil, "", interpreter
+	}
+	if libraries, err = f.ImportedLibraries(); err != nil {
+		t.Fatal(err)
+	}
+	symbols, err := f.ImportedSymbols()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var newest [3]int
+	for _, s := range symbols {
+		var v [3]int
+		if n, _ := fmt.Sscanf(s.Version, "GLIBC_%d.%d.%d", &v[0], &v[1], &v[2]); n >= 2 && slices.Compare(v[:], newest[:]) > 0 {
+			newest, glibc = v, strings.TrimPrefix(s.Version, "GLIBC_")
+		}
+	}
+	return libraries, glibc, interpreter
+}
+
+// The programs of the package work where it is unpacked.
+func TestUnpacked(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	output(t, "dpkg-deb", "-x", deb(built, version, "amd64"), root)
+	command := filepath.Join(root, "usr/bin/hugeguard")
+	if got := output(t, command, "--version"); got != "hugeguard version "+version+"\n" {
+		t.Errorf("hugeguard --version says %q", got)
+	}
+	const incident = repository + "/testdata/hosts/incident/"
+	refusal, err := exec.Command(command, "check", "--root", incident+"host", incident+"prepare.xml").Output()
+	const want = "node 0 has 0 free 2 MiB huge pages, 256 needed: Open vSwitch DPDK (ovs-vswitchd, pid 2974) holds 512 of 1024;"
+	if e, ok := err.(*exec.ExitError); !ok || e.ExitCode() != 3 || !strings.HasPrefix(string(refusal), want) {
+		t.Errorf("check says of the incident (%v)\n%s", err, refusal)
+	}
+	status, err := exec.Command(command, "status", "--root", incident+"host").Output()
+	if e, ok := err.(*exec.ExitError); !ok || e.ExitCode() != 4 || !strings.Contains(string(status), "node 0, 2 MiB: ") {
+		t.Errorf("status says of the incident (%v)\n%s", err, status)
+	}
+
+	// The hook that is unpacked beside the command is the one that it installs.
+	host := t.TempDir()
+	said := output(t, command, "install", "--root", host)
+	if text, err := os.ReadFile(filepath.Join(host, "etc/libvirt/hooks/qemu")); err != nil {
+		t.Errorf("%v: install said %s", err, said)
+	} else if own, _ := os.ReadFile(filepath.Join(root, "usr/lib/hugeguard/qemu")); !bytes.Equal(text, own) {
+		t.Error("install placed another hook than the package's")
+	}
+	// A guest without huge pages passes, whatever this machine is.
+	hook := exec.Command(filepath.Join(host, "etc/libvirt/hooks/qemu"), "guest", "prepare", "begin", "-")
+	hook.Stdin = strings.NewReader("<domain type='kvm'><name>guest</name><memory unit='KiB'>1024</memory></domain>")
+	if text, err := hook.CombinedOutput(); err != nil || len(text) > 0 {
+		t.Errorf("the hook says %q: %v", text, err)
+	}
+}
+
+// The manual pages and completions are well formed, and name what there is.
+func TestManual(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	output(t, "dpkg-deb", "-x", deb(built, version, "amd64"), root)
+	share := filepath.Join(root, "usr/share")
+	for _, name := range []string{"man8/hugeguard.8.gz", "man5/hugeguard.conf.5.gz"} {
+		page := filepath.Join(share, "man", name)
+		if said := output(t, "sh", "-c", `gzip -dc "$1" | mandoc -T lint -W warning 2>&1`, "sh", page); said != "" {
+			t.Errorf("mandoc: %s", said)
+		}
+		cmd := exec.Command("man", "--warnings", "-E", "UTF-8", "-l", "-Tutf8", page)
+		cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8", "MANROFFOPT=", "MANWIDTH=80")
+		var warnings bytes.Buffer
+		cmd.Stderr = &warnings
+		text, err := cmd.Output()
+		if err != nil || warnings.Len() > 0 {
+			t.Errorf("man %s: %v: %s", name, err, &warnings)
+		}
+		if !bytes.Contains(text, []byte("hugeguard "+version)) || !bytes.Contains(text, []byte("2023-11-14")) {
+			t.Errorf("%s does not say of which version and day it is:\n%s", name, text)
+		}
+	}
+	page := output(t, "sh", "-c", `gzip -dc "$1" | mandoc -T ascii | col -b`, "sh", filepath.Join(share, "man/man8/hugeguard.8.gz"))
+	help := output(t, filepath.Join(root, "usr/bin/hugeguard"), "--help")
+	_, list, _ := strings.Cut(help, "Available Commands:\n")
+	list, _, _ = strings.Cut(list, "\n\n")
+	for _, line := range strings.Split(list, "\n") {
+		name := strings.Fields(line)[0]
+		if name != "help" && name != "completion" && !strings.Contains(page, "\n   "+name+"\n") {
+			t.Errorf("hugeguard.8 has nothing of %s", name)
+		}
+	}
+
+	// bash completes the first letters of a command.
+	said := output(t, "bash", "-c", `PATH=$2:$PATH
+_get_comp_words_by_ref() { words=(hugeguard unin); cword=1; cur=unin; prev=hugeguard; }
+_init_completion() { _get_comp_words_by_ref; }
+. "$1"
+$(complete -p hugeguard | sed 's/.*-F \([^ ]*\).*/\1/') && echo "${COMPREPLY[*]}"`, "bash",
+		filepath.Join(share, "bash-completion/completions/hugeguard"), filepath.Join(root, "usr/bin"))
+	if strings.TrimSpace(said) != "uninstall" {
+		t.Errorf("bash completes unin with %q", said)
+	}
+}
+
+// lintian, Debian's own judge of packages, has nothing to say.
+func TestLintian(t *testing.T) {
+	t.Parallel()
+	for arch := range architectures {
+		text, err := exec.Command("lintian", "--fail-on", "error,warning", deb(built, version, arch)).CombinedOutput()
+		if err != nil {
+			t.Errorf("lintian on %s: %v\n%s", arch, err, text)
+		}
+	}
+}

@@ -1,0 +1,396 @@
+package package_test
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// A system is a copy of this machine's files, without libvirt's and without daemons, in which packages are installed.
+type system struct {
+	t    *testing.T
+	root string
+}
+
+// newSystem makes a system. Without proc it is as bare as an image that is being built.
+func newSystem(t *testing.T, proc bool) *system {
+	t.Helper()
+	dir := t.TempDir()
+	mount := func(source, target, kind string, flags uintptr, data string) {
+		t.Helper()
+		if err := syscall.Mount(source, target, kind, flags, data); err != nil {
+			t.Fatalf("mount %s: %v", target, err)
+		}
+		t.Cleanup(func() {
+			if err := syscall.Unmount(target, syscall.MNT_DETACH); err != nil {
+				t.Errorf("unmount %s: %v", target, err)
+			}
+		})
+	}
+	mount("system", dir, "tmpfs", 0, "mode=0755")
+	s := &system{t, filepath.Join(dir, "root")}
+	for _, name := range []string{"upper", "work", "root"} {
+		if err := os.Mkdir(filepath.Join(dir, name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mount("system", s.root, "overlay", 0, "lowerdir=/,upperdir="+dir+"/upper,workdir="+dir+"/work")
+	mount("run", s.path("/run"), "tmpfs", 0, "mode=0755")
+	mount("dev", s.path("/dev"), "tmpfs", 0, "mode=0755")
+	for name, minor := range map[string]int{"null": 3, "zero": 5, "full": 7, "urandom": 9} {
+		if err := syscall.Mknod(s.path("/dev/"+name), syscall.S_IFCHR|0o666, 1<<8|minor); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if proc {
+		mount("/proc", s.path("/proc"), "", syscall.MS_BIND|syscall.MS_REC, "")
+	}
+	// What this machine has of libvirt or of hugeguard is not part of it.
+	s.sh(`rm -rf /etc/libvirt /etc/hugeguard.conf /usr/bin/hugeguard /usr/lib/hugeguard /var/lib/hugeguard \
+	/usr/lib/systemd/catalog/hugeguard.catalog $(find /usr/lib -name 'libvirt.so.0*')
+mkdir -p /usr/share/licenses # every system with rpm has it
+rm -f /var/lib/man-db/auto-update # an index of all pages at each step would only take time`)
+	return s
+}
+
+func (s *system) path(name string) string { return filepath.Join(s.root, name) }
+
+// try runs a script of the system's shell and returns what it says.
+func (s *system) try(script string) (string, error) {
+	cmd := exec.Command("/bin/sh", "-euc", script)
+	cmd.Dir = "/"
+	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8", "HOME=/root"}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: s.root}
+	text, err := cmd.CombinedOutput()
+	return string(text), err
+}
+
+// sh runs a script that has to succeed.
+func (s *system) sh(script string) string {
+	s.t.Helper()
+	text, err := s.try(script)
+	if err != nil {
+		s.t.Fatalf("%v:\n%s\n%s", err, script, text)
+	}
+	return text
+}
+
+// bring puts a package into the system and returns its name there.
+func (s *system) bring(name string) string {
+	s.t.Helper()
+	text, err := os.ReadFile(name)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	to := "/run/" + filepath.Base(name)
+	s.write(to, string(text), 0o644)
+	return to
+}
+
+func (s *system) write(name, text string, mode fs.FileMode) {
+	s.t.Helper()
+	if err := os.MkdirAll(filepath.Dir(s.path(name)), 0o755); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := os.WriteFile(s.path(name), []byte(text), mode); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// holds checks the content of a file; "" is one that is not there.
+func (s *system) holds(name, want string) {
+	s.t.Helper()
+	text, err := os.ReadFile(s.path(name))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		s.t.Error(err)
+	}
+	if string(text) != want {
+		s.t.Errorf("%s has\n%.400s\nwant\n%.400s", name, text, want)
+	}
+}
+
+// hooked checks that the package's hook lies at a place.
+func (s *system) hooked(place string) {
+	s.t.Helper()
+	own, err := os.ReadFile(s.path("/usr/lib/hugeguard/qemu"))
+	if err != nil {
+		s.t.Error(err)
+	}
+	there, err := os.ReadFile(s.path(place))
+	if err != nil || !bytes.Equal(own, there) {
+		s.t.Errorf("%s is not the package's hook: %v", place, err)
+	}
+}
+
+// explained checks whether the journal's catalog has hugeguard's entries.
+func (s *system) explained(want bool) {
+	s.t.Helper()
+	if got := strings.Contains(s.sh("journalctl --list-catalog"), "Open vSwitch holds the huge pages"); got != want {
+		s.t.Errorf("the catalog has the entries: %v", got)
+	}
+}
+
+// files lists what there is, but for the books that dpkg, rpm and others keep.
+func (s *system) files() string {
+	s.t.Helper()
+	var list strings.Builder
+	for _, dir := range []string{"/etc", "/usr", "/var", "/run"} {
+		err := filepath.WalkDir(s.path(dir), func(name string, d fs.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			name = strings.TrimPrefix(name, s.root)
+			switch name {
+			case "/var/lib/dpkg", "/var/lib/rpm", "/var/log", "/var/cache", "/var/lib/systemd/catalog", "/usr/local":
+				return fs.SkipDir
+			}
+			list.WriteString(name + " " + d.Type().String() + "\n")
+			return nil
+		})
+		if err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	return list.String()
+}
+
+// unchanged checks that there is what there was.
+func (s *system) unchanged(was string) {
+	s.t.Helper()
+	if is := s.files(); is != was {
+		s.t.Errorf("what was there (-) and is (+):\n%s", cmp.Diff(strings.Split(was, "\n"), strings.Split(is, "\n")))
+	}
+}
+
+const (
+	mainHook = "/etc/libvirt/hooks/qemu"
+	dropIn   = "/etc/libvirt/hooks/qemu.d/50-hugeguard"
+	conf     = "/etc/hugeguard.conf"
+	siteHook = "#!/bin/sh\necho the site\n"
+	edited   = "mode = warn # until Monday\n"
+	libvirt9 = "/usr/lib/x86_64-linux-gnu/libvirt.so.0.9000.0"
+	timer    = "/usr/lib/systemd/system/hugeguard-metrics.timer"
+	wanted   = "/etc/systemd/system/timers.target.wants/hugeguard-metrics.timer"
+)
+
+// giveTimer stands in for the timer of the metrics where the package has none.
+func (s *system) giveTimer() {
+	if !strings.Contains(metrics(s.t), timer) {
+		s.write(timer, "[Timer]\nOnBootSec=1min\n[Install]\nWantedBy=timers.target\n", 0o644)
+	}
+}
+
+// Without libvirt, without daemons and in an image that is being built, the hook waits for a libvirt to come.
+func TestDpkgAlone(t *testing.T) {
+	for name, proc := range map[string]bool{"with proc": true, "without": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSystem(t, proc)
+			pkg := s.bring(deb(built, version, "amd64"))
+			was := s.files()
+			s.sh("dpkg -i " + pkg)
+			s.hooked(mainHook)
+			s.explained(true)
+			s.sh("dpkg -r hugeguard")
+			s.explained(false)
+			s.holds(mainHook, "")
+			if _, err := os.Stat(s.path("/etc/libvirt")); err == nil {
+				t.Error("/etc/libvirt is left, which was not there before")
+			}
+			if _, err := os.Stat(s.path(conf)); err != nil {
+				t.Error("the configuration went before the purge")
+			}
+			s.sh("dpkg -i " + pkg) // what was removed can come back
+			s.hooked(mainHook)
+			s.sh("dpkg -P hugeguard")
+			s.unchanged(was)
+		})
+	}
+}
+
+// An upgrade keeps the site's hook and the admin's configuration; removal leaves the first, a purge takes the second.
+func TestDpkgUpgrade(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t, true)
+	s.write(mainHook, siteHook, 0o755)
+	s.write(libvirt9, "", 0o644)
+	s.write(conf, edited, 0o644) // from before there was a package
+	old, new := s.bring(deb(before, older, "amd64")), s.bring(deb(built, version, "amd64"))
+	was := strings.ReplaceAll(s.files(), conf+" ----------\n", "")
+
+	s.sh("dpkg -i --force-confold " + old)
+	s.hooked(dropIn)
+	s.holds(mainHook, siteHook)
+	s.holds(conf, edited)
+	first, err := os.ReadFile(s.path(dropIn))
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	s.sh("dpkg -i --force-confold " + new + " </dev/null")
+	s.hooked(dropIn)
+	if now, _ := os.ReadFile(s.path(dropIn)); bytes.Equal(first, now) {
+		t.Error("the hook of the older package is in place after the upgrade")
+	}
+	s.holds(mainHook, siteHook)
+	s.holds(conf, edited)
+	if got := s.sh("hugeguard --version"); got != "hugeguard version "+version+"\n" {
+		t.Errorf("after the upgrade it is %s", got)
+	}
+	s.sh("dpkg --force-downgrade -i --force-confold " + old) // and back
+	s.holds(dropIn, string(first))
+
+	s.sh("dpkg -r hugeguard")
+	s.holds(mainHook, siteHook)
+	s.holds(dropIn, "")
+	s.holds(conf, edited)
+	s.sh("dpkg -P hugeguard")
+	s.holds(mainHook, siteHook)
+	s.unchanged(was)
+}
+
+// A configuration that nobody edited follows the package without a question.
+func TestDpkgUntouchedConfiguration(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t, true)
+	s.sh("dpkg -i " + s.bring(deb(before, older, "amd64")))
+	first, _ := os.ReadFile(s.path(conf))
+	s.sh("dpkg -i " + s.bring(deb(built, version, "amd64")) + " </dev/null")
+	now, _ := os.ReadFile(s.path(conf))
+	if !bytes.Contains(first, []byte("As it was told before")) || !bytes.Contains(now, []byte("# How hugeguard's hook decides")) {
+		t.Errorf("the configuration was\n%s\nand is\n%s", first, now)
+	}
+}
+
+// Where the hook cannot be put in place the package is installed all the same, and says what to do.
+func TestDpkgHookInTheWay(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t, true)
+	s.write(mainHook+"/file", "", 0o644) // a directory
+	pkg := s.bring(deb(built, version, "amd64"))
+	was := s.files()
+	said := s.sh("dpkg -i " + pkg + " 2>&1; dpkg-query -W -f '${Status}\n' hugeguard")
+	if !strings.Contains(said, "/etc/libvirt/hooks/qemu is neither a file nor a symbolic link: remove it first\n") ||
+		!strings.Contains(said, "run: hugeguard install\n") || !strings.HasSuffix(said, "install ok installed\n") {
+		t.Errorf("dpkg said\n%s", said)
+	}
+	s.sh("dpkg -P hugeguard")
+	s.unchanged(was)
+}
+
+// dpkg calls the scripts in other ways where something goes wrong: the hook stays, or comes back.
+func TestDpkgUnwinding(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t, true)
+	s.sh("dpkg -i " + s.bring(deb(built, version, "amd64")))
+	script := func(call string) { s.t.Helper(); s.sh("/var/lib/dpkg/info/hugeguard." + call) }
+	for _, call := range []string{"prerm upgrade 9", "prerm failed-upgrade 0.1 9", "prerm deconfigure in-favour other 1", "postrm upgrade 9",
+		"postrm failed-upgrade 0.1 9", "postrm abort-install", "postrm abort-upgrade 9", "postrm disappear other 1"} {
+		script(call)
+		s.hooked(mainHook)
+		s.sh("test -e /var/lib/hugeguard/install.json")
+	}
+	for _, call := range []string{"postinst abort-upgrade 9", "postinst abort-deconfigure in-favour other 1", "postinst abort-remove"} {
+		script("prerm remove")
+		s.holds(mainHook, "")
+		script(call)
+		s.hooked(mainHook)
+	}
+	// A hook that cannot be taken away keeps the package, which alone can do it.
+	s.sh("ln -sf /usr/lib/hugeguard/qemu " + mainHook)
+	if said, err := s.try("dpkg -r hugeguard"); err == nil || !strings.Contains(said, "symbolic link to hugeguard's hook program") {
+		t.Errorf("removal: %v\n%s", err, said)
+	}
+	s.sh("rm " + mainHook + "; dpkg -r hugeguard")
+}
+
+// The timer of the metrics is enabled as Debian does it, which an admin may change, and forgotten by a purge.
+func TestDpkgTimer(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t, true)
+	pkg := s.bring(deb(built, version, "amd64"))
+	s.giveTimer()
+	s.sh("dpkg -i " + pkg + " && test -L " + wanted)
+	s.sh("rm " + wanted + "; dpkg -i " + pkg + "; ! test -e " + wanted + "; ! test -L " + wanted)
+	s.sh("dpkg -P hugeguard; rm -f " + timer + "; ! grep -rl hugeguard /etc/systemd /var/lib/systemd")
+}
+
+// rpm puts the hook in place at an install, replaces it at an upgrade and takes it away at an erasure.
+func TestRpm(t *testing.T) {
+	const rpmd = "rpm --force-debian --nodeps "
+	for name, site := range map[string]bool{"with a site's hook": true, "without": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSystem(t, true)
+			place := mainHook
+			if site {
+				s.write(mainHook, siteHook, 0o755)
+				s.write(libvirt9, "", 0o644)
+				place = dropIn
+			}
+			s.write("/usr/lib/systemd/system-preset/10-site.preset", "enable hugeguard-metrics.timer\n", 0o644)
+			old, new := s.bring(rpm(before, older, "amd64")), s.bring(rpm(built, version, "amd64"))
+			was := s.files()
+			s.giveTimer()
+
+			s.sh(rpmd + "-i " + old)
+			s.hooked(place)
+			s.explained(true)
+			s.sh("test -L " + wanted + "; rm " + wanted)
+			if said := s.sh("rpm --force-debian -V --nodeps hugeguard"); said != "" {
+				t.Errorf("rpm -V: %s", said)
+			}
+			first, _ := os.ReadFile(s.path(place))
+			s.write(conf, edited, 0o644)
+
+			s.sh(rpmd + "-U " + new)
+			s.hooked(place)
+			if now, _ := os.ReadFile(s.path(place)); bytes.Equal(first, now) {
+				t.Error("the hook of the older package is in place after the upgrade")
+			}
+			s.holds(conf, edited)
+			s.explained(true)
+			s.sh("! test -L " + wanted) // what the admin decided counts
+			if site {
+				s.holds(mainHook, siteHook)
+			}
+
+			s.sh("systemctl enable hugeguard-metrics.timer")
+			s.sh(rpmd + "-e hugeguard")
+			s.explained(false)
+			s.holds(place, "")
+			if site {
+				s.holds(mainHook, siteHook)
+			}
+			s.holds(conf+".rpmsave", edited) // as rpm does
+			s.sh("rm -f " + conf + ".rpmsave " + conf + ".rpmnew " + timer)
+			s.unchanged(was)
+		})
+	}
+}
+
+// In an image that is being built, or where the hook cannot be put in place, rpm installs it all the same.
+func TestRpmImage(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t, false)
+	pkg := s.bring(rpm(built, version, "amd64"))
+	was := s.files()
+	s.sh("rpm --force-debian --nodeps -i " + pkg)
+	s.hooked(mainHook)
+	s.sh("rpm --force-debian --nodeps -e hugeguard")
+	s.unchanged(was)
+	s.write(mainHook+"/file", "", 0o644)
+	said := s.sh("rpm --force-debian --nodeps -i " + pkg + " 2>&1")
+	if !strings.Contains(said, "run: hugeguard install\n") || strings.Contains(said, "scriptlet failed") {
+		t.Errorf("rpm said\n%s", said)
+	}
+	s.sh("rpm --force-debian --nodeps -e hugeguard")
+}
