@@ -47,7 +47,11 @@ Exit status: 0 the hook is live, 1 an error, 2 wrong usage, 4 the hook is not li
 				return err
 			}
 			read := func(ctx context.Context) (status, error) {
-				return readStatus(ctx, host, install.Options{Root: root, Hook: program})
+				s, err := readStatus(ctx, host, install.Options{Root: root, Hook: program})
+				if err == nil {
+					s.readRefusals(ctx, host)
+				}
+				return s, err
 			}
 			show := func(s status) (string, error) {
 				if asJSON {
@@ -154,15 +158,8 @@ func readStatus(ctx context.Context, fs sysfs.FS, o install.Options) (status, er
 	for _, e := range hook.Emulators(fs) {
 		s.Emulators = append(s.Emulators, emulator{e.Path, e.Releases.Report(), e.Releases})
 	}
-	if fs.Live() {
-		last, err := install.Refusals(ctx, time.Time{}, lastRefusals)
-		if err != nil {
-			fault(err)
-		}
-		s.Refusals = append([]install.Refusal{}, last...)
-		if hidden(fs) {
-			fault(errors.New("what is for root (who holds pages, which domains are starting, the journal): run it as root"))
-		}
+	if hidden(fs) {
+		fault(errors.New("what is for root (who holds pages, which domains are starting, the journal): run it as root"))
 	}
 
 	host, err := hook.SurveyAll(fs)
@@ -191,6 +188,18 @@ func readStatus(ctx context.Context, fs sysfs.FS, o install.Options) (status, er
 	s.Starting, s.Sizes, s.OVS = host.StartingReport(), host.SizeReport(), host.OVSReport()
 	s.Nova = host.NovaReport("")
 	return s, nil
+}
+
+// readRefusals adds the last refusals, which only the journal of this host has.
+func (s *status) readRefusals(ctx context.Context, fs sysfs.FS) {
+	if !fs.Live() {
+		return
+	}
+	last, err := install.Refusals(ctx, time.Time{}, lastRefusals)
+	if err != nil {
+		s.Faults = append(s.Faults, oneLine(err.Error()))
+	}
+	s.Refusals = append([]install.Refusal{}, last...)
 }
 
 // lastRefusals is how many are shown where there is room, and fewestRefusals where there is none.
