@@ -40,8 +40,10 @@ more() {
 	done
 }
 more /usr/lib/systemd/system install/systemd/*
-more /usr/share/hugeguard/prometheus install/prometheus/*
-more /usr/share/hugeguard/grafana install/grafana/*
+more /usr/share/hugeguard install/prometheus/* install/grafana/*
+if grep -q "dst: /usr/share/hugeguard/" "$stage/all/nfpm.yaml"; then
+	echo "  - {dst: /usr/share/hugeguard, type: dir, packager: rpm, file_info: {mode: 0755}}" >>"$stage/all/nfpm.yaml"
+fi
 
 for arch in $ARCHES; do
 	case $arch in

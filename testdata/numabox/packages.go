@@ -130,7 +130,7 @@ journalctl --list-catalog | grep -q 'Open vSwitch holds' && echo explained >&3`,
 	if err := b.write(wire.File{Path: "/etc/libvirt/hooks/qemu", Data: siteHook}, wire.File{Path: "/etc/hugeguard.conf", Data: "deadline = 30s\n"}); err != nil {
 		return err
 	}
-	if _, err := b.sh("chmod 755 /etc/libvirt/hooks/qemu; systemctl reload libvirtd; cd /etc/libvirt/hooks; find . -printf '%p %m %u %s %T@\n' ! -type d >/run/tree; rm -f /run/site.log"); err != nil {
+	if _, err := b.sh("chmod 755 /etc/libvirt/hooks/qemu; systemctl reload libvirtd; cd /etc/libvirt/hooks; find . ! -type d -printf '%p %m %u %s %T@\n' >/run/tree; rm -f /run/site.log"); err != nil {
 		return err
 	}
 	want, script = installed(laterPackage)
@@ -141,8 +141,8 @@ journalctl --list-catalog | grep -q 'Open vSwitch holds' && echo explained >&3`,
 	if err := start(true, "beside the site's hook"); err != nil {
 		return err
 	}
-	if err := says("the site's hook is called as before, and left as it was by the removal", "packaged prepare\npackaged release\n",
-		"cat /run/site.log; "+dpkg+"-r hugeguard >&2; cd /etc/libvirt/hooks; find . -printf '%p %m %u %s %T@\n' ! -type d | diff /run/tree -; rm /run/site.log"); err != nil {
+	if err := says("the site's hook is called as before, and left as it was by the removal", "packaged prepare\npackaged stopped\npackaged release\n",
+		"cat /run/site.log; "+dpkg+"-r hugeguard >&2; cd /etc/libvirt/hooks; find . ! -type d -printf '%p %m %u %s %T@\n' | diff /run/tree -; rm /run/site.log"); err != nil {
 		return err
 	}
 	if err := start(false, "with the site's hook alone"); err != nil {
