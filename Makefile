@@ -108,8 +108,7 @@ install: build
 	install -D -m 0755 bin/qemu $(DESTDIR)$(PREFIX)/lib/hugeguard/qemu
 	install -D -m 0644 install/hugeguard.catalog $(DESTDIR)$(CATALOG)
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/lib/systemd/system install/systemd/*
-	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/hugeguard/prometheus install/prometheus/*
-	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/hugeguard/grafana install/grafana/*
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/hugeguard install/prometheus/* install/grafana/*
 	sed -i 's|=/usr/bin/|=$(PREFIX)/bin/|' $(DESTDIR)$(PREFIX)/lib/systemd/system/hugeguard-metrics.service
 	$(if $(DESTDIR),,-journalctl --update-catalog)
 	$(if $(DESTDIR),,-systemctl daemon-reload)
@@ -118,6 +117,7 @@ install: build
 uninstall: build
 	$(if $(DESTDIR),,-systemctl disable --now hugeguard-metrics.timer)
 	bin/hugeguard uninstall $(if $(DESTDIR),--root $(DESTDIR))
+	rm -f $(DESTDIR)/var/lib/prometheus/node-exporter/hugeguard.prom
 	rm -rf $(DESTDIR)$(PREFIX)/share/hugeguard $(DESTDIR)$(PREFIX)/lib/systemd/system/hugeguard-metrics.*
 	rm -f $(DESTDIR)$(PREFIX)/bin/hugeguard $(DESTDIR)$(PREFIX)/lib/hugeguard/qemu $(DESTDIR)$(CATALOG)
 	$(if $(DESTDIR),,-journalctl --update-catalog)

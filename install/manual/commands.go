@@ -83,6 +83,7 @@ var files = []struct{ name, about string }{
 	{"/usr/lib/hugeguard/qemu", "The hook program that belongs to this command."},
 	{"/run/hugeguard/claims.json", "The starts that were let go on and are not over, and the pages that they are to take."},
 	{"/var/lib/hugeguard/install.json", "What uninstall needs to leave libvirt's hooks as they were."},
+	{"/var/lib/hugeguard/metrics.json", "The refusals that metrics has counted, and where in the journal it goes on."},
 	{"/usr/lib/systemd/catalog/hugeguard.catalog", "What journalctl -x -t hugeguard explains."},
 }
 

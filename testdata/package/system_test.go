@@ -178,6 +178,7 @@ const (
 	edited   = "mode = warn # until Monday\n"
 	libvirt9 = "/usr/lib/x86_64-linux-gnu/libvirt.so.0.9000.0"
 	timer    = "/usr/lib/systemd/system/hugeguard-metrics.timer"
+	written  = "/var/lib/prometheus/node-exporter/hugeguard.prom"
 	wanted   = "/etc/systemd/system/timers.target.wants/hugeguard-metrics.timer"
 )
 
@@ -320,7 +321,9 @@ func TestDpkgTimer(t *testing.T) {
 	s.giveTimer()
 	s.sh("dpkg -i " + pkg + " && test -L " + wanted)
 	s.sh("rm " + wanted + "; dpkg -i " + pkg + "; ! test -e " + wanted + "; ! test -L " + wanted)
-	s.sh("dpkg -P hugeguard; rm -f " + timer + "; ! grep -rl hugeguard /etc/systemd /var/lib/systemd")
+	s.write(written, "hugeguard_hook_live 1\n", 0o644)
+	s.sh("dpkg -P hugeguard; ! test -e " + written)
+	s.sh("rm -f " + timer + "; ! grep -rl hugeguard /etc/systemd /var/lib/systemd")
 }
 
 // rpm puts the hook in place at an install, replaces it at an upgrade and takes it away at an erasure.
@@ -364,7 +367,8 @@ func TestRpm(t *testing.T) {
 			}
 
 			s.sh("systemctl enable hugeguard-metrics.timer")
-			s.sh(rpmd + "-e hugeguard")
+			s.write(written, "hugeguard_hook_live 1\n", 0o644)
+			s.sh(rpmd + "-e hugeguard; ! test -e " + written)
 			s.explained(false)
 			s.holds(place, "")
 			if site {
