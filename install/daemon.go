@@ -160,20 +160,12 @@ func gone(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH)
 }
 
-// knows reports whether the daemon p is known to have looked for hooks since ours lies there. libvirt
-// remembers from its start, or its last reload, whether a driver has any hook (virHookInitialize).
-func (r *record) knows(p Process) bool {
-	if r == nil {
-		return false
-	}
-	return r.Placed != nil && r.Placed.before(moment{p.Boot, p.Start}) ||
-		slices.ContainsFunc(r.Told, func(o Process) bool {
-			return o.PID == p.PID && o.Boot == p.Boot && o.Start == p.Start
-		})
+// told reports whether the record has the daemon among those that have seen the hook.
+func (r *record) told(p Process) bool {
+	return r != nil && slices.ContainsFunc(r.Told, func(o Process) bool {
+		return o.PID == p.PID && o.Boot == p.Boot && o.Start == p.Start
+	})
 }
-
-// unplaced reports whether nothing is recorded of when the hook was put in place.
-func (r *record) unplaced() bool { return r == nil || r.Placed == nil }
 
 // says is what tell will do.
 func (p Process) says() string {

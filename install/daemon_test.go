@@ -158,7 +158,7 @@ func TestTellsDaemon(t *testing.T) {
 			d.expect(t, "hung up")
 			st := inspect(t, tr, Options{})
 			if !st.Live || !st.Executable || st.Layout != Main || st.Current == nil || !*st.Current || len(st.Why) != 0 ||
-				len(st.Daemons) != 1 || st.Daemons[0] != (Daemon{name, pid, true}) {
+				len(st.Daemons) != 1 || st.Daemons[0] != (Daemon{Name: name, PID: pid, Knows: true}) {
 				t.Errorf("after the install: %+v", st)
 			}
 
@@ -237,6 +237,64 @@ func TestKnows(t *testing.T) {
 	}
 	if st := inspect(t, tr, Options{}); !st.Live {
 		t.Errorf("after a boot: %+v", st)
+	}
+}
+
+// A hook that was away when the daemon started, and lies there again, is not what the daemon knows of; one of which
+// the daemon knew is known in its next version.
+func TestKnowsThisFile(t *testing.T) {
+	v1, v2 := programs(t)
+	const daemon = "7 (libvirtd) S" // and when it started
+	at := func(tr tree, ticks int) {
+		t.Helper()
+		writeFile(t, tr.root+"/proc/7/stat", daemon+strings.Repeat(" 0", 18)+fmt.Sprintf(" %d 0", ticks))
+	}
+	begin := func() tree {
+		t.Helper()
+		now := time.Now().Unix()
+		tr := makeSite(t, map[string]string{
+			"/proc/stat":                      fmt.Sprintf("btime x\ncpu 1\nbtime %d\n", now-1000),
+			"/proc/7/comm":                    "libvirtd\n",
+			"/proc/7/status":                  "SigCgt:\t0000000000000001\n",
+			"/proc/uptime":                    "1000.00 1.00\n", // now
+			"/proc/sys/kernel/random/boot_id": "b\n",
+		})
+		if _, err := liveInstall(t, tr, Options{Hook: v1}); err != nil {
+			t.Fatal(err)
+		}
+		rec, err := tr.readRecord()
+		if err != nil {
+			t.Fatal(err)
+		}
+		rec.Placed.Ticks = 10_000 // 900 s ago
+		if err := tr.writeRecord(rec); err != nil {
+			t.Fatal(err)
+		}
+		writeFile(t, tr.root+"/run/libvirtd.pid", "7")
+		return tr
+	}
+	tr := begin()
+	at(tr, 100_500) // after all of that
+	if st := inspect(t, tr, Options{}); !st.Live || len(st.Daemons) != 1 {
+		t.Errorf("started later: %+v", st)
+	}
+	at(tr, 50_000) // 500 s ago: after the hook was put in place, before the file is of now
+	if st := inspect(t, tr, Options{}); st.Live || len(st.Why) != 1 || !strings.Contains(st.Why[0], "since before the hook") {
+		t.Errorf("put back: %+v", st)
+	}
+
+	// The same file by install: whoever knew it knows the next.
+	tr = begin()
+	at(tr, 100_500)
+	for _, o := range []Options{{Hook: v2}, {Hook: v2, Layout: DropIn}} {
+		if out, err := liveInstall(t, tr, o); err != nil || strings.Contains(out, "SIGHUP") {
+			t.Errorf("%v\n%s", err, out)
+		}
+	}
+	future := fmt.Sprintf("btime x\ncpu 1\nbtime %d\n", time.Now().Unix()-5000) // as if the file were of long after the start
+	writeFile(t, tr.root+"/proc/stat", future)
+	if st := inspect(t, tr, Options{Hook: v2}); !st.Live {
+		t.Errorf("another version: %+v", st)
 	}
 }
 
@@ -383,7 +441,7 @@ func TestInspectWhy(t *testing.T) {
 		layoutSeen Layout
 		live       bool
 	}{
-		"none": {why: "not installed", change: func(t *testing.T, root string) {
+		"none": {why: "hooks/qemu (layout main) is gone: hugeguard install", change: func(t *testing.T, root string) {
 			os.Remove(root + mainHook)
 		}},
 		"not executable": {why: "is not executable", layoutSeen: Main, change: func(t *testing.T, root string) {
@@ -399,8 +457,19 @@ func TestInspectWhy(t *testing.T) {
 		"broken record": {why: "install.json: ", layoutSeen: Main, live: true, change: func(t *testing.T, root string) {
 			writeFile(t, root+recordFile, "{")
 		}},
-		"replaced": {why: "not installed", change: func(t *testing.T, root string) {
+		"replaced": {why: "another program lies at ", change: func(t *testing.T, root string) {
 			writeFile(t, root+mainHook, siteText)
+		}},
+		"drop-in gone": {why: "qemu.d/50-hugeguard (layout drop-in) is gone", layout: DropIn, change: func(t *testing.T, root string) {
+			os.Remove(root + dropInHook)
+		}},
+		"no record": {why: "the hook is not installed: hugeguard install", change: func(t *testing.T, root string) {
+			os.Remove(root + mainHook)
+			os.Remove(root + recordFile)
+		}},
+		"a link": {why: "is a symbolic link to hugeguard's hook program", change: func(t *testing.T, root string) {
+			os.Rename(root+mainHook, root+"/etc/libvirt/elsewhere")
+			os.Symlink("/etc/libvirt/elsewhere", root+mainHook)
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // A State says whether the hook is in force on a host, as far as its files and processes tell.
@@ -22,6 +24,8 @@ type State struct {
 	// Current says that the program is the one that belongs to this command; nil where that one
 	// was not found.
 	Current *bool `json:"current,omitempty"`
+	// Label is the SELinux label of the program; "" without one.
+	Label string `json:"label,omitempty"`
 	// SiteHook is the site's own qemu hook, which runs beside ours; "" without one.
 	SiteHook string `json:"site_hook,omitempty"`
 	// Libvirt is the version on the host, as "9.0.0"; "" when unknown.
@@ -41,6 +45,9 @@ type Daemon struct {
 	// Knows says that it started, or was reloaded by install, after the hook was put in place. A
 	// reload by other hands is not seen.
 	Knows bool `json:"knows"`
+	// Confined is the AppArmor profile and its mode, or the SELinux context, that it runs in, and with it the
+	// hook; "" where nothing confines it.
+	Confined string `json:"confined,omitempty"`
 }
 
 // Inspect reads the state of the host below o.Root, processes included, so that it serves a
@@ -71,7 +78,7 @@ func Inspect(ctx context.Context, o Options) (State, error) {
 	}
 	in := s.layouts()
 	if len(in) == 0 {
-		amiss("the hook is not installed: hugeguard install")
+		amiss("%s: hugeguard install", s.gone())
 		return st, nil
 	}
 	at := s.main
@@ -85,6 +92,16 @@ func Inspect(ctx context.Context, o Options) (State, error) {
 	if st.Executable = at.info.Mode()&0o111 != 0; !st.Executable {
 		st.Live = false
 		amiss("%s is not executable: hugeguard install", at.path)
+	}
+	if t.root == "" {
+		st.Label = label(at.path)
+		if is, err := noexec(at.path); err == nil && is {
+			st.Live = false
+			amiss("%s lies on a file system that is mounted noexec, so that libvirt passes over it: mount -o remount,exec", at.path)
+		}
+		if uid, _ := owner(at.info); uid != 0 || at.info.Mode()&0o022 != 0 {
+			amiss("%s can be changed by others than root, who runs it: hugeguard install", at.path)
+		}
 	}
 	if st.Layout == DropIn && s.libvirt != 0 && s.libvirt < dropInSince {
 		st.Live = false
@@ -110,7 +127,7 @@ func Inspect(ctx context.Context, o Options) (State, error) {
 		amiss("whether a libvirt daemon runs is not known: %v", err)
 	}
 	for _, p := range running {
-		d := Daemon{Name: p.Name, PID: p.PID, Knows: s.record.knows(p) || s.record.unplaced() && t.startedAfter(p, at)}
+		d := Daemon{Name: p.Name, PID: p.PID, Knows: t.knows(s.record, p, at), Confined: t.confinement(p.PID)}
 		st.Daemons = append(st.Daemons, d)
 		if !d.Knows {
 			st.Live = false
@@ -120,23 +137,76 @@ func Inspect(ctx context.Context, o Options) (State, error) {
 	return st, nil
 }
 
-// startedAfter reports whether the daemon started after the hook came under its name, by the wall
-// clock: for a hook that came with an image or a package, of which no record says when. The start is
-// the boot's time (/proc/stat, btime, in seconds) and the ticks since.
-func (t tree) startedAfter(p Process, f file) bool {
+// gone says in words why none of our programs is where libvirt looks.
+func (s scene) gone() string {
+	at, layout := s.main, Main
+	if s.record != nil && s.record.Layout == DropIn {
+		at, layout = s.dropIn, DropIn
+	} else if s.record != nil {
+		layout = s.record.Layout
+	}
+	switch {
+	case at.kind == odd:
+		return "the hook is not installed: " + at.oddity().Error()
+	case s.record == nil:
+		return "the hook is not installed"
+	case at.kind == theirs:
+		return fmt.Sprintf("another program lies at %s, in the place of the hook (layout %s)", at.path, layout)
+	}
+	return fmt.Sprintf("the hook that was put at %s (layout %s) is gone", at.path, layout)
+}
+
+// knows reports whether a daemon is known to have looked for hooks since ours lies there. libvirt remembers
+// from its start, or its last reload, whether a driver has any hook (virHookInitialize). Where a record says
+// when the hook was put in place, a daemon that started later has seen it, unless the file was changed after
+// that: it may have been away in between.
+func (t tree) knows(r *record, p Process, at file) bool {
+	if r.told(p) {
+		return true
+	}
+	start, ok := t.startedAt(p)
+	if r == nil || r.Placed == nil {
+		return ok && start > at.changed()
+	}
+	return r.Placed.before(moment{p.Boot, p.Start}) && !(ok && at.changed() > start+1)
+}
+
+// startedAt is when the daemon started by the wall clock, in seconds: the boot's time (/proc/stat, btime) and
+// the ticks since.
+func (t tree) startedAt(p Process) (seconds int64, ok bool) {
 	data, err := os.ReadFile(filepath.Join(t.root, "/proc/stat"))
 	if err != nil {
-		return false
+		return 0, false
 	}
 	_, rest, ok := strings.Cut(string(data), "\nbtime ")
 	if !ok {
-		return false
+		return 0, false
 	}
 	line, _, _ := strings.Cut(rest, "\n")
 	boot, err := strconv.ParseInt(line, 10, 64)
 	if err != nil {
-		return false
+		return 0, false
 	}
-	changed := f.info.Sys().(*syscall.Stat_t).Ctim
-	return boot+p.Start/100 > int64(changed.Sec)
+	return boot + p.Start/100, true
+}
+
+// changed is when anything about the file last was, its name, its mode or its content, by the wall clock in
+// seconds.
+func (f file) changed() int64 { return int64(f.info.Sys().(*syscall.Stat_t).Ctim.Sec) }
+
+// label returns the SELinux label of a file, "" without one.
+func label(name string) string {
+	text := make([]byte, 256)
+	n, err := unix.Getxattr(name, "security.selinux", text)
+	if err != nil {
+		return ""
+	}
+	return strings.TrimRight(string(text[:n]), "\x00")
+}
+
+// noexec reports whether programs on the file's file system can be run (statvfs(3)).
+func noexec(name string) (bool, error) {
+	var fs unix.Statfs_t
+	err := unix.Statfs(name, &fs)
+	return err == nil && fs.Flags&unix.ST_NOEXEC != 0, err
 }

@@ -152,6 +152,10 @@ func (j *job) install(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	var aware []Process
+	if j.live && !first {
+		aware = j.aware(ctx, s)
+	}
 	if err := j.run(steps); err != nil {
 		return err
 	}
@@ -161,7 +165,30 @@ func (j *job) install(ctx context.Context) error {
 	if !j.live {
 		return nil
 	}
-	return j.tellUnaware(ctx, rec, first)
+	if len(steps) > 0 {
+		// What they have seen is not forgotten with the file that they saw.
+		for _, p := range aware {
+			if !rec.told(p) {
+				rec.Told = append(rec.Told, p)
+			}
+		}
+	}
+	return j.tellUnaware(ctx, rec, first, aware)
+}
+
+// aware returns the daemons that have seen the hook as it lies there.
+func (j *job) aware(ctx context.Context, s scene) (aware []Process) {
+	running, err := j.running(ctx, j.Units)
+	if err != nil || s.record == nil || s.record.Placed == nil {
+		return nil // they are told once more, which does no harm
+	}
+	at := j.at(s, s.layouts()[0])
+	for _, p := range running {
+		if j.knows(s.record, p, at) {
+			aware = append(aware, p)
+		}
+	}
+	return aware
 }
 
 // planInstall lists the changes from the scene to the layout. rec is what will be recorded.
@@ -441,7 +468,7 @@ func (j *job) run(steps []step) error {
 
 // tellUnaware tells each running daemon that may not have looked for hooks since ours lies there, and
 // records it.
-func (j *job) tellUnaware(ctx context.Context, rec *record, first bool) error {
+func (j *job) tellUnaware(ctx context.Context, rec *record, first bool, aware []Process) error {
 	if first && !j.DryRun {
 		now, err := j.now()
 		if err != nil {
@@ -458,7 +485,7 @@ func (j *job) tellUnaware(ctx context.Context, rec *record, first bool) error {
 	}
 	var failed error
 	for _, p := range running {
-		if rec.knows(p) {
+		if rec.told(p) || slices.Contains(aware, p) {
 			continue
 		}
 		if err := j.tellOne(ctx, p); err != nil {

@@ -24,7 +24,8 @@ type record struct {
 	Created []string `json:"created_dirs"`
 	// Placed is when the hook first lay in the hook directory; nil when no daemon could see it (--root).
 	Placed *moment `json:"placed,omitempty"`
-	// Told are the daemons that were reloaded since.
+	// Told are the daemons that were reloaded since, and those that had seen the hook when another version took
+	// its place.
 	Told []Process `json:"told,omitempty"`
 }
 

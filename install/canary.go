@@ -1,0 +1,130 @@
+package install
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"strings"
+
+	"hugeguard/guard"
+	"hugeguard/hook"
+	"hugeguard/sysfs"
+)
+
+// canaryPrefix begins the names of canaries; the rest is different each time.
+const canaryPrefix = "hugeguard-verify-"
+
+// A canary is a domain that no host can have room for.
+type canary struct {
+	guard.Domain
+	xml     string
+	verdict guard.Verdict // by the counters: a refusal
+}
+
+// canaryBytes is what a canary asks for at least: 4 PiB, more than a process has addresses for
+// (128 TiB of x86-64, Documentation/arch/x86/x86_64/mm.rst; 256 TiB of arm64). Should nobody refuse it, QEMU's first
+// step is to ask for so many addresses, which the kernel denies before it looks at a page: none is
+// taken, and none made, whatever overcommit allows.
+const canaryBytes = 4 << 50
+
+// mostBytes is the most that a canary can ask for: libvirt's sizes are below 2^63 bytes.
+const mostBytes = 1 << 62
+
+// newCanary makes a canary for a host, of the emulator and machine that the daemon would choose by itself. It has no
+// disk, no network and no security label, so that libvirt has nothing to make for it and nothing to take away,
+// and no name that anybody else has: nothing of libvirt's or Nova's is touched by it. Pages of one size
+// that the host has a mount for are what it wants, or libvirt would refuse it by itself.
+func newCanary(fs sysfs.FS, config hook.Config, capabilities string) (canary, error) {
+	var c canary
+	var caps struct {
+		Path    string `xml:"path"`
+		Domain  string `xml:"domain"`
+		Machine string `xml:"machine"`
+		Arch    string `xml:"arch"`
+	}
+	if err := xml.Unmarshal([]byte(capabilities), &caps); err != nil || caps.Path == "" || caps.Domain == "" || caps.Arch == "" {
+		return c, fmt.Errorf("libvirt names no emulator in its domain capabilities: %w", errors.Join(err, errors.New(guard.Printable(capabilities, 200))))
+	}
+	host, err := hook.SurveyAll(fs)
+	if err != nil {
+		return c, err
+	}
+	page, most, err := canaryPages(host)
+	if err != nil {
+		return c, err
+	}
+	var random [22]byte
+	rand.Read(random[:]) // never fails
+	random[6], random[8] = random[6]&0x0f|0x40, random[8]&0x3f|0x80
+	id := hex.EncodeToString(random[:16])
+	c.Name = canaryPrefix + hex.EncodeToString(random[16:])
+	c.UUID = strings.Join([]string{id[:8], id[8:12], id[12:16], id[16:20], id[20:]}, "-")
+	c.xml = fmt.Sprintf(`<domain type='%s'>
+  <name>%s</name>
+  <uuid>%s</uuid>
+  <title>made by hugeguard verify, to be refused</title>
+  <metadata><hugeguard:canary xmlns:hugeguard='%s'/></metadata>
+  <memory unit='b'>%d</memory>
+  <memoryBacking><hugepages><page size='%d' unit='KiB'/></hugepages></memoryBacking>
+  <vcpu>1</vcpu>
+  <os><type arch='%s' machine='%s'>hvm</type></os>
+  <on_crash>destroy</on_crash>
+  <devices>
+    <emulator>%s</emulator>
+    <controller type='usb' model='none'/>
+    <memballoon model='none'/>
+  </devices>
+  <seclabel type='none'/>
+</domain>
+`, escaped(caps.Domain), c.Name, c.UUID, guard.Namespace, most, page, escaped(caps.Arch), escaped(caps.Machine), escaped(caps.Path))
+
+	demand, err := guard.ParseDomain([]byte(c.xml))
+	if err != nil {
+		return c, err
+	}
+	demand.Exempt = config.Exempts(demand)
+	if host, err = hook.Survey(fs, demand); err != nil {
+		return c, err
+	}
+	hook.AddReleases(fs, &host, demand)
+	if c.verdict = guard.Judge(demand, host); c.verdict.Decision != guard.Refuse {
+		return c, fmt.Errorf("a domain of %s on pages of %s would not be refused for certain on this host: %s", guard.Size(most>>10), guard.Size(page), c.verdict.Summary)
+	}
+	return c, nil
+}
+
+// canaryPages chooses the page size of a canary in KiB and how many bytes it asks for: a size that has a mount, one
+// without overcommit first, the smallest of these.
+func canaryPages(host guard.Host) (pageKiB, bytes uint64, err error) {
+	var chosen *guard.SizePool
+	for i := range host.Pools {
+		p := &host.Pools[i]
+		mounted := false
+		for _, m := range host.Mounts {
+			mounted = mounted || m.PageKiB == p.PageKiB
+		}
+		if mounted && (chosen == nil || p.Overcommit == 0 && chosen.Overcommit > 0) {
+			chosen = p
+		}
+	}
+	if chosen == nil {
+		return 0, 0, errors.New("no hugetlbfs is mounted where libvirt looks for it, so that libvirt itself refuses every guest on huge pages: mount one (systemd: dev-hugepages.mount) and reload the daemon")
+	}
+	bytes = canaryBytes
+	// More than could ever be there, should somebody allow as much overcommit as that.
+	page := chosen.PageKiB << 10
+	for bytes/page <= chosen.Overcommit && bytes < mostBytes {
+		bytes <<= 1
+	}
+	return chosen.PageKiB, bytes, nil
+}
+
+// escaped is a text as XML has it.
+func escaped(text string) string {
+	var b bytes.Buffer
+	xml.EscapeText(&b, []byte(text)) // a buffer takes all
+	return b.String()
+}

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"hugeguard/install"
+)
+
+func newVerify() *cobra.Command {
+	var program string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "verify [--json]",
+		Short: "Prove that libvirt calls the hook",
+		Long: `Prove that libvirt calls the hook: the running daemon is asked to start a domain that no host has room for, and
+the hook has to refuse it. That domain is a transient one, hugeguard-verify-RANDOM, without disk and network, of 4 PiB
+of memory on huge pages. Where nobody refuses it, its QEMU ends before it gets a page. Nothing of it is left: no
+domain, file, log or page; the journal's entry of it has the field HUGEGUARD_CANARY=1, and does not count as a refusal.
+
+It needs root, libvirt's library (Debian: libvirt0; RPM: libvirt-libs) and a QEMU. Where the refusal does not come back
+it says which of the usual reasons applies. Where the hook is told to refuse nothing (mode = warn, or a pattern
+that exempts that domain) it is live if it says in the journal what it would refuse; with mode = off nothing can be proved.
+A daemon of a user's own (qemu:///session) is not asked.
+
+Exit status 0 says that each daemon that runs calls the hook, 4 that one does not, 1 that it could not be found out.`,
+		Example: `  hugeguard verify                        # after an install, or an upgrade of libvirt
+  hugeguard verify --json | jq .[].live   # for a machine
+  hugeguard verify || journalctl -t hugeguard -t libvirtd --since -5min`,
+		DisableFlagsInUseLine: true,
+		Args:                  takes(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			v := install.Verification{Options: install.Options{Hook: program}, Connect: connectDaemon}
+			if units, err := systemd(cmd.Context()); err == nil && units != nil {
+				defer units.close()
+				v.Units = units
+			}
+			proofs, err := install.Verify(cmd.Context(), v)
+			if len(proofs) > 0 {
+				var printErr error
+				if asJSON {
+					printErr = printJSON(cmd.OutOrStdout(), proofs)
+				} else {
+					printErr = printProofs(cmd.OutOrStdout(), proofs)
+				}
+				if err == nil {
+					err = printErr
+				}
+			}
+			for _, p := range proofs {
+				if err == nil && !p.Live {
+					err = errNotLive
+				}
+			}
+			return err
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON array, with an object for each daemon")
+	cmd.Flags().StringVar(&program, "hook", "", "the hook program that should be in place (default: as for install)")
+	cmd.MarkFlagFilename("hook")
+	return cmd
+}
+
+// printProofs prints what was found out, as the first lines of status are.
+func printProofs(w io.Writer, proofs []install.Proof) error {
+	var err error
+	line := func(format string, args ...any) {
+		if err == nil {
+			_, err = fmt.Fprintf(w, format+"\n", args...)
+		}
+	}
+	for _, p := range proofs {
+		who := "libvirt"
+		if p.PID != 0 {
+			who = fmt.Sprintf("%s (pid %d)", p.Daemon, p.PID)
+		}
+		switch {
+		case p.Live && p.Told != "":
+			line("hook: live, but told to refuse nothing here (%s): %s called it for %s", p.Told, who, p.Canary.Name)
+		case p.Live:
+			line("hook: live: %s called it for %s, which it refused", who, p.Canary.Name)
+		case p.Canary.Name == "":
+			line("hook: NOT LIVE")
+		default:
+			line("hook: NOT LIVE: %s was asked to start %s", who, p.Canary.Name)
+		}
+		if p.Summary != "" {
+			line("  it says: %s", p.Summary)
+		}
+		for _, why := range p.Why {
+			line("  %s", oneLine(why))
+		}
+		if !p.Refused && p.Libvirt != "" {
+			line("  libvirt says: %s", p.Libvirt)
+		}
+	}
+	return err
+}

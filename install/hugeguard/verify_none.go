@@ -1,0 +1,14 @@
+//go:build !libvirt_dlopen
+
+package main
+
+import (
+	"errors"
+
+	"hugeguard/install"
+)
+
+// connectDaemon cannot ask any.
+func connectDaemon(string) (install.Libvirt, error) {
+	return nil, errors.New("this hugeguard is built without libvirt's library (build it with cgo and -tags libvirt_dlopen); hugeguard status says what can be seen without")
+}

@@ -1,0 +1,385 @@
+package install
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"hugeguard/guard"
+	"hugeguard/hook"
+	"hugeguard/sysfs"
+)
+
+// Libvirt is a connection to a libvirt daemon.
+type Libvirt interface {
+	// DomainCapabilities returns the XML of what the daemon's usual emulator can do.
+	DomainCapabilities() (string, error)
+	// Start starts a transient domain, paused, to end with the connection at the latest. One that starts is
+	// destroyed at once: started says so, with the error of that. Otherwise the error is libvirt's, a
+	// *StartError.
+	Start(xml string) (started bool, err error)
+	Close()
+}
+
+// A StartError is why libvirt did not start a domain.
+type StartError struct {
+	Hook    bool // a hook failed (VIR_ERR_HOOK_SCRIPT_FAILED)
+	Message string
+}
+
+// Error is libvirt's message on one line.
+func (e *StartError) Error() string { return guard.Printable(e.Message, 2000) }
+
+// A Proof is what came of asking a libvirt daemon to start a domain that must be refused.
+type Proof struct {
+	// Daemon is the one that was asked, "" where that cannot be told.
+	Daemon string `json:"daemon"`
+	PID    int    `json:"pid"`
+	// Canary is the domain.
+	Canary guard.Domain `json:"canary"`
+	// Called says that libvirt called our hook for it.
+	Called bool `json:"called"`
+	// Refused says that it was refused by our hook.
+	Refused bool `json:"refused"`
+	// Live says that the hook was called and judged rightly: it refuses, or would if it were not told not to.
+	Live bool `json:"live"`
+	// Told is what keeps a live hook from refusing, in words; "" if nothing.
+	Told string `json:"told,omitempty"`
+	// Summary is what the hook said, one line.
+	Summary string `json:"summary,omitempty"`
+	// Libvirt is libvirt's own error.
+	Libvirt string `json:"libvirt,omitempty"`
+	// Why says in words what is amiss where it is not Live, each with what mends it as far as that is known.
+	Why []string `json:"why,omitempty"`
+}
+
+// A Verification is what Verify needs beside the host.
+type Verification struct {
+	Options
+	// Connect opens a connection to a daemon: any that serves this URI.
+	Connect func(uri string) (Libvirt, error)
+}
+
+const (
+	// startPatience is how long a daemon may take to start the canary, or not to.
+	startPatience = time.Minute
+	// entryPatience is how long an entry may take into the journal.
+	entryPatience = 3 * time.Second
+	systemURI     = "qemu:///system"
+)
+
+// Verify proves of each libvirt daemon that serves this host's guests whether it calls the hook: it is asked to start a
+// canary, which the hook refuses. Nothing of the canary is left. It needs root. An error says why nothing could be
+// found out; what was found out before it is returned beside it.
+func Verify(ctx context.Context, v Verification) ([]Proof, error) {
+	if os.Geteuid() != 0 {
+		return nil, errors.New("only root may start a domain at qemu:///system and read what the hook says of it")
+	}
+	root := sysfs.New("")
+	config, configErr := hook.ReadConfig(root)
+	if config.Mode == hook.Off {
+		return []Proof{{Why: []string{fmt.Sprintf("it is told to do nothing (mode = off in %s): whether libvirt calls it cannot be seen", root.Path(hook.ConfigPath))}}}, configErr
+	}
+	t := tree{}
+	running, err := t.running(ctx, v.Units)
+	if err != nil {
+		running = nil // the URI finds one
+	}
+	uris := []string{systemURI}
+	if len(running) > 1 {
+		uris = nil
+		for _, p := range running {
+			uris = append(uris, systemURI+map[string]string{"virtqemud": "?mode=direct", "libvirtd": "?mode=legacy"}[p.Name])
+		}
+	}
+	var proofs []Proof
+	for i, uri := range uris {
+		conn, err := v.Connect(uri)
+		if err != nil {
+			return proofs, connectError(uri, running, err)
+		}
+		if len(running) == 0 {
+			running, _ = t.running(ctx, v.Units) // a socket may have started it
+		}
+		var asked Process
+		if len(running) > i {
+			asked = running[i]
+		}
+		p, err := v.verify(ctx, root, config, conn, asked)
+		conn.Close()
+		if err != nil {
+			return proofs, err
+		}
+		proofs = append(proofs, p)
+	}
+	return proofs, nil
+}
+
+// connectError says what an error at the connection means.
+func connectError(uri string, running []Process, err error) error {
+	hint := ""
+	switch {
+	case strings.Contains(err.Error(), "no connection driver available"):
+		hint = "; that daemon has no QEMU driver: libvirt-daemon-driver-qemu is not installed, or did not load"
+	case len(running) == 0:
+		hint = "; no libvirt daemon is seen to run: systemctl start libvirtd (or virtqemud)"
+	}
+	return fmt.Errorf("%s: %s%s", uri, guard.Printable(err.Error(), 600), hint)
+}
+
+// verify asks one daemon.
+func (v Verification) verify(ctx context.Context, root sysfs.FS, config hook.Config, conn Libvirt, asked Process) (Proof, error) {
+	proof := Proof{Daemon: asked.Name, PID: asked.PID}
+	capabilities, err := conn.DomainCapabilities()
+	if err != nil {
+		return proof, fmt.Errorf("libvirt has no emulator to start a domain with: %s", guard.Printable(err.Error(), 600))
+	}
+	c, err := newCanary(root, config, capabilities)
+	if err != nil {
+		return proof, err
+	}
+	proof.Canary = c.Domain
+	began := time.Now()
+	a, err := start(ctx, conn, c)
+	if err != nil {
+		return proof, err
+	}
+	a.log = c.removeLog()
+	if a.entries, a.journalErr = heard(ctx, c.Name, began); !a.refusal() && len(a.entries) == 0 {
+		a.denials = denials(ctx, began)
+	}
+	st, err := Inspect(ctx, v.Options)
+	if err != nil {
+		st.Why = append(st.Why, err.Error())
+	}
+	return a.proof(proof, c, config, st, asked)
+}
+
+// An answer is what came of the start of a canary.
+type answer struct {
+	started    bool
+	err        error     // of the start, or of the destruction of what started
+	log        bool      // QEMU was run, by its log file
+	entries    []Refusal // what our hook wrote of it
+	journalErr error
+	denials    []string // what AppArmor or SELinux said meanwhile that may be about the hook
+}
+
+// start has the canary started.
+func start(ctx context.Context, conn Libvirt, c canary) (answer, error) {
+	ctx, cancel := context.WithTimeout(ctx, startPatience)
+	defer cancel()
+	done := make(chan answer, 1)
+	go func() {
+		var a answer
+		a.started, a.err = conn.Start(c.xml)
+		done <- a
+	}()
+	select {
+	case a := <-done:
+		return a, nil
+	case <-ctx.Done():
+		// It ends with the connection, should it start after all.
+		return answer{}, fmt.Errorf("libvirt did not answer to the start of %s within %v", c.Name, startPatience)
+	}
+}
+
+// logDir is where libvirt keeps what its QEMUs say.
+const logDir = "/var/log/libvirt/qemu"
+
+// removeLog removes the log file that libvirt made for the canary, which it does before it runs a QEMU, and says
+// whether there was one.
+func (c canary) removeLog() bool {
+	return os.Remove(filepath.Join(logDir, c.Name+".log")) == nil
+}
+
+// refusal says whether libvirt passed on what our hook says when it refuses.
+func (a answer) refusal() bool {
+	var e *StartError
+	return errors.As(a.err, &e) && e.Hook && strings.Contains(e.Message, "journalctl -t hugeguard")
+}
+
+// ranQEMU says whether the start came so far that QEMU was run.
+func (a answer) ranQEMU() bool {
+	return a.started || a.log || a.err != nil && strings.Contains(a.err.Error(), "monitor")
+}
+
+// proof makes of an answer what it proves.
+func (a answer) proof(p Proof, c canary, config hook.Config, st State, asked Process) (Proof, error) {
+	amiss := func(format string, args ...any) { p.Why = append(p.Why, fmt.Sprintf(format, args...)) }
+	if a.err != nil {
+		p.Libvirt = guard.Printable(a.err.Error(), 2000)
+	}
+	var said *Refusal
+	for i, e := range a.entries {
+		if said == nil || e.Decision != "" {
+			said = &a.entries[i]
+		}
+	}
+	if said != nil {
+		p.Called, p.Summary = true, said.Summary
+	}
+	var e *StartError
+	failedHook := errors.As(a.err, &e) && e.Hook
+	switch {
+	case a.refusal(), failedHook && said != nil && said.Decision == string(guard.Refuse) && !said.Would:
+		p.Called, p.Refused, p.Live = true, true, true
+		if p.Summary == "" {
+			p.Summary = c.verdict.Summary
+		}
+		if a.refusal() {
+			return p, nil
+		}
+		// Another failed after ours, and libvirt's error is that one's.
+	case said != nil && said.Would:
+		p.Live = true
+		switch {
+		case c.verdict.Exempt != "":
+			p.Told = "exempt by " + guard.Printable(c.verdict.Exempt, 200)
+		case config.Mode == hook.WarnOnly:
+			p.Told = "mode = warn"
+		default:
+			p.Told = "its configuration has just changed"
+		}
+	case said != nil && said.Decision == "":
+		amiss("libvirt calls the hook, which could not judge the start: what it says is above, and in journalctl -t hugeguard")
+	case failedHook:
+		amiss("a hook failed, and not with our refusal: no guest can start while it does")
+		p.reasons(st, a.denials, asked)
+	case a.err != nil && !a.ranQEMU():
+		return p, fmt.Errorf("libvirt did not start %s for a reason of its own, so that whether it calls the hook is not known: %s", c.Name, p.Libvirt)
+	case a.journalErr != nil && (config.Mode != hook.Enforce || c.verdict.Exempt != ""):
+		return p, fmt.Errorf("the hook is told to refuse nothing, and whether it was called could not be read: %w", a.journalErr)
+	default:
+		amiss("QEMU was run for a domain that cannot fit: libvirt did not call the hook, or did not heed it")
+		p.reasons(st, a.denials, asked)
+	}
+	if a.started {
+		amiss("the domain started, which no host should have room for, and was destroyed")
+	}
+	return p, nil
+}
+
+// reasons adds the usual ones.
+func (p *Proof) reasons(st State, denials []string, asked Process) {
+	found := len(p.Why)
+	p.Why = append(p.Why, st.Why...)
+	for _, d := range denials {
+		p.Why = append(p.Why, "denied meanwhile: "+d)
+	}
+	p.Why = append(p.Why, st.confined(asked)...)
+	if found == len(p.Why) && asked.PID != 0 {
+		p.Why = append(p.Why, fmt.Sprintf("all is in place as far as files tell, so that %s (pid %d) may not have looked for hooks since it is: %s", asked.Name, asked.PID, asked.command()))
+	}
+}
+
+// confined says what may keep a daemon from running the hook, of those that confine it.
+func (st State) confined(asked Process) []string {
+	i := slices.IndexFunc(st.Daemons, func(d Daemon) bool { return d.PID == asked.PID })
+	if i < 0 || st.Daemons[i].Confined == "" {
+		return nil
+	}
+	d := st.Daemons[i]
+	if st.Label == "" {
+		return []string{fmt.Sprintf("AppArmor confines %s (%s): look for DENIED in journalctl -k", d.Name, d.Confined)}
+	}
+	return []string{fmt.Sprintf("SELinux confines %s (%s), and the hook is %s: restorecon -v %s, and look in ausearch -m avc -ts recent", d.Name, d.Confined, st.Label, st.Path)}
+}
+
+// heard returns what our hook wrote to the journal of a domain since then, once there is something, in entryPatience.
+func heard(ctx context.Context, domain string, since time.Time) (entries []Refusal, err error) {
+	program, err := findJournalctl()
+	if err != nil {
+		return nil, err
+	}
+	for end := time.Now().Add(entryPatience); ; {
+		entries = nil
+		err = readJournal(ctx, program, journalFields, []string{fmt.Sprintf("--since=@%d", since.Unix()-1), "HUGEGUARD_DOMAIN=" + domain}, func(e journalEntry) error {
+			entry, err := parseRefusal(e)
+			entries = append(entries, entry)
+			return err
+		})
+		if len(entries) > 0 || err != nil || time.Now().After(end) || ctx.Err() != nil {
+			return entries, err
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+}
+
+// auditLog is where auditd keeps what it takes from the kernel before the journal does.
+const auditLog = "/var/log/audit/audit.log"
+
+// denials returns what AppArmor or SELinux denied since then that may be about our hook, the last few.
+func denials(ctx context.Context, since time.Time) []string {
+	var found []string
+	keep := func(line string) {
+		if isDenial(line) && !slices.Contains(found, line) {
+			found = append(found, guard.Printable(line, 400))
+		}
+	}
+	if program, err := findJournalctl(); err == nil {
+		ctx, cancel := context.WithTimeout(ctx, journalPatience)
+		defer cancel()
+		cmd := exec.CommandContext(ctx, program, "--no-pager", "--output=cat", "--lines=10000", fmt.Sprintf("--since=@%d", since.Unix()),
+			"_TRANSPORT=kernel", "+", "_TRANSPORT=audit")
+		cmd.Env = []string{"LC_ALL=C"}
+		out, _ := cmd.Output() // what is missing is missing
+		for _, line := range strings.Split(string(out), "\n") {
+			keep(strings.TrimSpace(line))
+		}
+	}
+	if f, err := os.Open(auditLog); err == nil {
+		defer f.Close()
+		for _, line := range auditedSince(f, since) {
+			keep(line)
+		}
+	}
+	return found[max(0, len(found)-5):]
+}
+
+// isDenial says whether a line of the kernel's is a denial that may be about our hook: of what libvirt's daemons do in
+// the folder of hooks, or of what the program does itself.
+func isDenial(line string) bool {
+	if !strings.Contains(line, `apparmor="DENIED"`) && !strings.Contains(line, "avc:  denied") {
+		return false
+	}
+	return strings.Contains(line, hookDir) || strings.Contains(line, "hugeguard") || strings.Contains(line, `comm="qemu"`)
+}
+
+// auditedSince returns the lines of auditd's that are no older, among the last MiB.
+func auditedSince(f io.ReadSeeker, since time.Time) (lines []string) {
+	const most = 1 << 20
+	if _, err := f.Seek(-most, io.SeekEnd); err != nil {
+		f.Seek(0, io.SeekStart)
+	}
+	for s := bufio.NewScanner(f); s.Scan(); {
+		// type=AVC msg=audit(1364481363.243:24287): avc:  denied ...
+		_, rest, ok := strings.Cut(s.Text(), "msg=audit(")
+		seconds, _, ok2 := strings.Cut(rest, ".")
+		if at, err := strconv.ParseInt(seconds, 10, 64); ok && ok2 && err == nil && at >= since.Unix() {
+			lines = append(lines, s.Text())
+		}
+	}
+	return lines
+}
+
+// confinement returns the profile or context of a process, "" where nothing confines it
+// (proc_pid_attr(5)): "libvirtd (enforce)" by AppArmor, "system_u:system_r:virtqemud_t:s0" by SELinux.
+func (t tree) confinement(pid int) string {
+	text, err := os.ReadFile(t.proc(pid, "attr/current"))
+	is := strings.TrimRight(string(text), "\x00\n")
+	if err != nil && !errors.Is(err, fs.ErrNotExist) || is == "unconfined" || is == "kernel" {
+		return ""
+	}
+	return guard.Printable(is, 200)
+}
