@@ -23,7 +23,7 @@ type Demand struct {
 	// as [ExemptByMetadata]; "" for all others. It changes nothing in the verdict.
 	Exempt string
 	// Canary says that the domain is the one by which "hugeguard verify" proves
-	// that the hook is called. It changes nothing in the verdict.
+	// that the hook is called. The verdict says so, and has no mend.
 	Canary bool
 }
 

@@ -162,3 +162,13 @@ func TestPathsInCommands(t *testing.T) {
 		}
 	}
 }
+
+// However many pages overcommit allows, those that are free are enough.
+func TestOvercommitWithoutBounds(t *testing.T) {
+	for _, overcommit := range []uint64{0, 1, 1<<64 - 2, 1<<64 - 1} {
+		host := pages(2).pooled(func(p *SizePool) { p.Overcommit = overcommit })
+		if v := Judge(guest(t, "", cell{2, ""}), host); v.Decision != Allow {
+			t.Errorf("overcommit %d: %s: %s", overcommit, v.Decision, v.Summary)
+		}
+	}
+}

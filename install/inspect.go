@@ -97,7 +97,7 @@ func Inspect(ctx context.Context, o Options) (State, error) {
 		st.Label = label(at.path)
 		if is, err := noexec(at.path); err == nil && is {
 			st.Live = false
-			amiss("%s lies on a file system that is mounted noexec, so that libvirt passes over it: mount -o remount,exec", at.path)
+			amiss("%s lies on a file system that is mounted noexec, so that libvirt cannot run it: mount -o remount,exec", at.path)
 		}
 		if uid, _ := owner(at.info); uid != 0 || at.info.Mode()&0o022 != 0 {
 			amiss("%s can be changed by others than root, who runs it: hugeguard install", at.path)

@@ -38,7 +38,7 @@ type StartError struct {
 }
 
 // Error is libvirt's message on one line.
-func (e *StartError) Error() string { return guard.Printable(e.Message, 2000) }
+func (e *StartError) Error() string { return guard.Printable(strings.TrimSpace(e.Message), 2000) }
 
 // A Proof is what came of asking a libvirt daemon to start a domain that must be refused.
 type Proof struct {
@@ -95,15 +95,8 @@ func Verify(ctx context.Context, v Verification) ([]Proof, error) {
 	if err != nil {
 		running = nil // the URI finds one
 	}
-	uris := []string{systemURI}
-	if len(running) > 1 {
-		uris = nil
-		for _, p := range running {
-			uris = append(uris, systemURI+map[string]string{"virtqemud": "?mode=direct", "libvirtd": "?mode=legacy"}[p.Name])
-		}
-	}
 	var proofs []Proof
-	for i, uri := range uris {
+	for i, uri := range uris(running) {
 		conn, err := v.Connect(uri)
 		if err != nil {
 			return proofs, connectError(uri, running, err)
@@ -123,6 +116,22 @@ func Verify(ctx context.Context, v Verification) ([]Proof, error) {
 		proofs = append(proofs, p)
 	}
 	return proofs, nil
+}
+
+// uris are those of the daemons: of more than one, each by the mode that leads to it
+// (https://libvirt.org/uri.html#transport-configuration).
+func uris(running []Process) (list []string) {
+	if len(running) < 2 {
+		return []string{systemURI}
+	}
+	for _, p := range running {
+		mode := "legacy"
+		if p.Name == "virtqemud" {
+			mode = "direct"
+		}
+		list = append(list, systemURI+"?mode="+mode)
+	}
+	return list
 }
 
 // connectError says what an error at the connection means.
@@ -218,7 +227,10 @@ func (a answer) ranQEMU() bool {
 func (a answer) proof(p Proof, c canary, config hook.Config, st State, asked Process) (Proof, error) {
 	amiss := func(format string, args ...any) { p.Why = append(p.Why, fmt.Sprintf(format, args...)) }
 	if a.err != nil {
-		p.Libvirt = guard.Printable(a.err.Error(), 2000)
+		p.Libvirt = a.err.Error()
+		if !errors.As(a.err, new(*StartError)) {
+			p.Libvirt = guard.Printable(p.Libvirt, 2000)
+		}
 	}
 	var said *Refusal
 	for i, e := range a.entries {

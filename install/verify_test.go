@@ -1,0 +1,315 @@
+package install
+
+import (
+	"context"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"hugeguard/guard"
+	"hugeguard/hook"
+	"hugeguard/sysfs/sysfstest"
+)
+
+const capabilities = `<domainCapabilities><path>/usr/bin/qemu-system-x86_64</path><domain>kvm</domain><machine>pc-i440fx-7.2</machine><arch>x86_64</arch>
+  <vcpu max='255'/><os supported='yes'><enum name='firmware'/></os></domainCapabilities>`
+
+// A fakeLibvirt starts nothing, and says why.
+type fakeLibvirt struct {
+	capabilities string
+	xml          string // what it was to start
+	started      bool
+	err          error
+}
+
+func (f *fakeLibvirt) DomainCapabilities() (string, error) {
+	if f.capabilities == "" {
+		return "", errors.New("no emulator\x1b")
+	}
+	return f.capabilities, nil
+}
+
+func (f *fakeLibvirt) Start(xml string) (bool, error) {
+	f.xml = xml
+	return f.started, f.err
+}
+
+func (f *fakeLibvirt) Close() {}
+
+func incidentHost(t *testing.T) sysfstest.Host {
+	t.Helper()
+	h := sysfstest.Copy(t, "../testdata/hosts/incident/host")
+	h.Write("proc/uptime", "5000.00 9000.00\n")
+	return h
+}
+
+// The canary is a domain that the guard refuses, whatever there is; it names itself, has nothing that would have to be
+// made or taken away, and is another each time.
+func TestCanary(t *testing.T) {
+	h := incidentHost(t)
+	c, err := newCanary(h.FS(), hook.Config{}, capabilities)
+	if err != nil {
+		t.Fatal(err)
+	}
+	demand, err := guard.ParseDomain([]byte(c.xml))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !demand.Canary || demand.Exempt != "" || demand.Domain != c.Domain || !strings.HasPrefix(c.Name, "hugeguard-verify-") || len(c.Name) != len("hugeguard-verify-")+12 ||
+		len(demand.Backends) != 1 || demand.Backends[0].Bytes != 4<<50 || demand.Backends[0].PageKiB != 2048 || demand.Emulator != "/usr/bin/qemu-system-x86_64" {
+		t.Errorf("%+v", demand)
+	}
+	if c.verdict.Decision != guard.Refuse || len(c.verdict.Remedy) > 0 || c.verdict.Fields()["HUGEGUARD_CANARY"] != "1" {
+		t.Errorf("%+v", c.verdict)
+	}
+	var groups [5]string
+	if copy(groups[:], strings.Split(c.UUID, "-")); len(c.UUID) != 36 || groups[2][0] != '4' || !strings.Contains("89ab", groups[3][:1]) {
+		t.Errorf("UUID %s", c.UUID)
+	}
+	for _, part := range []string{"<disk", "<interface", "<graphics", "<nvram", "<loader", "<tpm", "<channel", "<filesystem"} {
+		if strings.Contains(c.xml, part) {
+			t.Errorf("it has %s", part)
+		}
+	}
+	other, err := newCanary(h.FS(), hook.Config{Exempt: []string{"hugeguard-*"}}, strings.ReplaceAll(capabilities, "qemu-system-x86_64", "a&lt;b'"))
+	if err != nil || other.Name == c.Name || other.UUID == c.UUID || other.verdict.Exempt != "pattern hugeguard-*" || other.verdict.Decision != guard.Refuse {
+		t.Errorf("%+v, %v", other, err)
+	}
+	var d struct {
+		Emulator string `xml:"devices>emulator"`
+	}
+	if err := xml.Unmarshal([]byte(other.xml), &d); err != nil || d.Emulator != "/usr/bin/a<b'" {
+		t.Errorf("%q, %v", d.Emulator, err)
+	}
+}
+
+// What overcommit allows is less than what the canary asks for, or there is none.
+func TestCanaryPages(t *testing.T) {
+	mounts := []guard.Mount{{PageKiB: 2048}, {PageKiB: 1 << 20}}
+	for _, c := range []struct {
+		name   string
+		mounts []guard.Mount
+		pools  []guard.SizePool
+		page   uint64
+		bytes  uint64
+	}{
+		{"the smallest", mounts, []guard.SizePool{{PageKiB: 2048}, {PageKiB: 1 << 20}}, 2048, 4 << 50},
+		{"one that is mounted", mounts[1:], []guard.SizePool{{PageKiB: 2048}, {PageKiB: 1 << 20}}, 1 << 20, 4 << 50},
+		{"one without overcommit", mounts, []guard.SizePool{{PageKiB: 2048, Overcommit: 1}, {PageKiB: 1 << 20}}, 1 << 20, 4 << 50},
+		{"all with overcommit", mounts[:1], []guard.SizePool{{PageKiB: 2048, Overcommit: 100}}, 2048, 4 << 50},
+		{"much overcommit", mounts[:1], []guard.SizePool{{PageKiB: 2048, Overcommit: 1 << 40}}, 2048, 1 << 62},
+		{"as much as it asks for", mounts[:1], []guard.SizePool{{PageKiB: 2048, Overcommit: 1 << 31}}, 2048, 8 << 50},
+		{"none", nil, []guard.SizePool{{PageKiB: 2048}}, 0, 0},
+	} {
+		page, bytes, err := canaryPages(guard.Host{Mounts: c.mounts, Pools: c.pools})
+		if page != c.page || bytes != c.bytes || (err == nil) != (c.page != 0) {
+			t.Errorf("%s: %d KiB, %d bytes, %v", c.name, page, bytes, err)
+		}
+	}
+	// More than any domain can ask for.
+	h := incidentHost(t)
+	for _, size := range []string{"2048", "1048576"} {
+		h.Write("sys/kernel/mm/hugepages/hugepages-"+size+"kB/nr_overcommit_hugepages", "18446744073709551615\n")
+	}
+	if _, err := newCanary(h.FS(), hook.Config{}, capabilities); err == nil || !strings.Contains(err.Error(), "would not be refused for certain on this host") {
+		t.Errorf("%v", err)
+	}
+	for _, caps := range []string{"", "<domainCapabilities/>", "<a"} {
+		if _, err := newCanary(incidentHost(t).FS(), hook.Config{}, caps); err == nil || !strings.Contains(err.Error(), "libvirt names no emulator") {
+			t.Errorf("%q: %v", caps, err)
+		}
+	}
+}
+
+const (
+	hookFailed = "Hook script execution failed: internal error: Child process (/etc/libvirt/hooks/qemu x prepare begin -) unexpected exit status "
+	qemuDied   = "internal error: process exited while connecting to monitor: qemu-system-x86_64: unable to map backing store for guest RAM: Cannot allocate memory"
+)
+
+// What an answer proves, and where it proves nothing why.
+func TestProof(t *testing.T) {
+	ours := &StartError{Hook: true, Message: hookFailed + "1: node 0 has 0 free; see: journalctl -t hugeguard\n"}
+	died := &StartError{Message: qemuDied}
+	refused, would, fault := Refusal{Decision: "refuse", Summary: "it is full"}, Refusal{Decision: "refuse", Would: true, Summary: "it is full"}, Refusal{Summary: "hugeguard could not judge"}
+	asked := Process{Name: "virtqemud", PID: 77}
+	fine := State{Installed: true, Live: true, Path: "/etc/libvirt/hooks/qemu", Daemons: []Daemon{{Name: "virtqemud", PID: 77, Knows: true}}}
+	confined := fine
+	confined.Daemons = []Daemon{{Name: "virtqemud", PID: 77, Knows: true, Confined: "virtqemud (enforce)"}}
+	labelled := confined
+	labelled.Daemons = []Daemon{{Name: "virtqemud", PID: 77, Confined: "system_u:system_r:virtqemud_t:s0"}}
+	labelled.Label = "unconfined_u:object_r:user_tmp_t:s0"
+	warn := hook.Config{Mode: hook.WarnOnly}
+	exempt := guard.Verdict{Exempt: "pattern *"}
+	for name, c := range map[string]struct {
+		answer   answer
+		config   hook.Config
+		verdict  guard.Verdict
+		st       State
+		live     bool
+		refused  bool
+		told     string
+		why, err string // each has to be there, between |
+	}{
+		"our refusal":              {answer: answer{err: ours}, live: true, refused: true},
+		"with its entry":           {answer: answer{err: ours, entries: []Refusal{refused}}, live: true, refused: true},
+		"by its entry alone":       {answer: answer{err: &StartError{Hook: true, Message: hookFailed + "3: other"}, entries: []Refusal{refused}}, live: true, refused: true},
+		"without a journal":        {answer: answer{err: ours, journalErr: errors.New("none")}, live: true, refused: true},
+		"told to warn":             {answer: answer{err: died, entries: []Refusal{would}}, config: warn, live: true, told: "mode = warn"},
+		"exempt":                   {answer: answer{err: died, entries: []Refusal{would}}, verdict: exempt, live: true, told: "exempt by pattern *"},
+		"told to warn meanwhile":   {answer: answer{err: died, entries: []Refusal{would}}, live: true, told: "its configuration has just changed"},
+		"it cannot judge":          {answer: answer{err: died, entries: []Refusal{fault}}, why: "libvirt calls the hook, which could not judge"},
+		"a wrong line, and judged": {answer: answer{err: died, entries: []Refusal{{Summary: "noted"}, would}}, config: warn, live: true, told: "mode = warn"},
+		"it cannot judge, closed":  {answer: answer{err: &StartError{Hook: true, Message: hookFailed + "1: hugeguard could not judge"}, entries: []Refusal{fault}}, why: "libvirt calls the hook, which could not judge"},
+		"another's refusal":        {answer: answer{err: &StartError{Hook: true, Message: hookFailed + "3: other"}}, st: fine, why: "a hook failed, and not with our refusal|may not have looked for hooks"},
+		"it cannot be run":         {answer: answer{err: &StartError{Hook: true, Message: hookFailed + "126: Permission denied"}, denials: []string{"apparmor=DENIED"}}, st: confined, why: "a hook failed|denied meanwhile: apparmor=DENIED|AppArmor confines virtqemud (virtqemud (enforce))"},
+		"nobody called it":         {answer: answer{err: died}, st: fine, why: "QEMU was run for a domain|all is in place as far as files tell, so that virtqemud (pid 77) may not have looked for hooks since it is: kill -HUP 77"},
+		"by its log":               {answer: answer{err: &StartError{Message: "cannot"}, log: true}, st: fine, why: "QEMU was run for a domain"},
+		"not installed":            {answer: answer{err: died}, st: State{Why: []string{"the hook is not installed: hugeguard install"}}, why: "QEMU was run for a domain|the hook is not installed: hugeguard install"},
+		"SELinux":                  {answer: answer{err: died}, st: labelled, why: "SELinux confines virtqemud (system_u:system_r:virtqemud_t:s0), and the hook is unconfined_u:object_r:user_tmp_t:s0: restorecon -v /etc/libvirt/hooks/qemu"},
+		"it started":               {answer: answer{started: true}, st: fine, why: "QEMU was run|the domain started, which no host should have room for, and was destroyed"},
+		"started, told to warn":    {answer: answer{started: true, entries: []Refusal{would}}, config: warn, live: true, told: "mode = warn", why: "the domain started"},
+		"for another reason":       {answer: answer{err: &StartError{Message: "unsupported\x1b configuration"}}, err: `libvirt did not start x for a reason of its own|unsupported\x1b configuration`},
+		"warn without a journal":   {answer: answer{err: died, journalErr: ErrJournalHidden}, config: warn, err: "told to refuse nothing, and whether it was called could not be read"},
+		"exempt without a journal": {answer: answer{err: died, journalErr: ErrJournalHidden}, verdict: exempt, err: "told to refuse nothing, and whether it was called could not be read"},
+	} {
+		if c.config.Mode == "" {
+			c.config.Mode = hook.Enforce
+		}
+		p, err := c.answer.proof(Proof{}, canary{Domain: guard.Domain{Name: "x"}, verdict: c.verdict}, c.config, c.st, asked)
+		if c.err != "" {
+			for _, part := range strings.Split(c.err, "|") {
+				if err == nil || !strings.Contains(err.Error(), part) {
+					t.Errorf("%s: error %v, want %q", name, err, part)
+				}
+			}
+			continue
+		}
+		if err != nil || p.Live != c.live || p.Refused != c.refused || p.Told != c.told || (c.why == "") != (len(p.Why) == 0) || strings.ContainsAny(p.Libvirt, "\n\x1b") {
+			t.Errorf("%s: %+v, %v", name, p, err)
+		}
+		for _, part := range strings.Split(c.why, "|") {
+			if !strings.Contains(strings.Join(p.Why, "\n"), part) {
+				t.Errorf("%s: %q, want %q", name, p.Why, part)
+			}
+		}
+	}
+}
+
+// verify asks for a canary of this host, and hears what is said of exactly that one.
+func TestVerifyAsks(t *testing.T) {
+	h := incidentHost(t)
+	fake, seen := fakeJournalctl(t, strings.Replace(refusalEntry, `"node 0`, `"would refuse: node 0`, 1)+"\n", "", "")
+	before := journalctl
+	journalctl = []string{fake}
+	t.Cleanup(func() { journalctl = before })
+	v := Verification{Options: Options{Root: h.Path("")}}
+	ask := func(f *fakeLibvirt) (Proof, error) {
+		return v.verify(context.Background(), h.FS(), hook.Config{Mode: hook.WarnOnly}, f, Process{Name: "libvirtd", PID: 7})
+	}
+	f := &fakeLibvirt{capabilities: capabilities, err: &StartError{Message: qemuDied}}
+	p, err := ask(f)
+	if err != nil || !p.Live || p.Told != "mode = warn" || p.Daemon != "libvirtd" || p.PID != 7 || p.Summary != "node 0 is full" || !strings.Contains(f.xml, "<name>"+p.Canary.Name+"</name>") {
+		t.Errorf("%+v, %v", p, err)
+	}
+	text, err := os.ReadFile(seen)
+	if err != nil || !strings.Contains(string(text), "HUGEGUARD_DOMAIN="+p.Canary.Name+"\n") {
+		t.Errorf("%s, %v", text, err)
+	}
+	if _, err := ask(&fakeLibvirt{}); err == nil || err.Error() != `libvirt has no emulator to start a domain with: no emulator\x1b` {
+		t.Errorf("%v", err)
+	}
+	h.Remove("proc/meminfo")
+	f = &fakeLibvirt{capabilities: capabilities}
+	if _, err := ask(f); err == nil || !strings.Contains(err.Error(), "meminfo") || f.xml != "" {
+		t.Errorf("%v; started %q", err, f.xml)
+	}
+}
+
+// A daemon that does not answer is not waited for.
+func TestVerifyHung(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := start(ctx, hungLibvirt{}, canary{Domain: guard.Domain{Name: "x"}}); err == nil || !strings.Contains(err.Error(), "did not answer to the start of x") {
+		t.Errorf("%v", err)
+	}
+}
+
+type hungLibvirt struct{ fakeLibvirt }
+
+func (hungLibvirt) DomainCapabilities() (string, error) { return capabilities, nil }
+func (hungLibvirt) Start(string) (bool, error)          { select {} }
+func (hungLibvirt) Close()                              {}
+
+// Of one daemon, or of none that is seen, the usual URI is asked; of two each by its own.
+func TestVerifyURIs(t *testing.T) {
+	for _, c := range []struct {
+		running []Process
+		want    []string
+	}{
+		{nil, []string{"qemu:///system"}},
+		{[]Process{{Name: "virtqemud"}}, []string{"qemu:///system"}},
+		{[]Process{{Name: "virtqemud"}, {Name: "libvirtd"}}, []string{"qemu:///system?mode=direct", "qemu:///system?mode=legacy"}},
+	} {
+		if got := uris(c.running); !reflect.DeepEqual(got, c.want) {
+			t.Errorf("%v: %q", c.running, got)
+		}
+	}
+	for _, c := range []struct{ err, want string }{
+		{"no connection driver available for qemu:///system", "that daemon has no QEMU driver"},
+		{"Failed to connect socket to '/var/run/libvirt/virtqemud-sock': No such file\n", "no libvirt daemon is seen to run"},
+	} {
+		if err := connectError(systemURI, nil, errors.New(c.err)); !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%v", err)
+		}
+	}
+}
+
+// Of what the kernel denied only what may be about the hook counts, and of auditd's no older.
+func TestDenials(t *testing.T) {
+	for line, want := range map[string]bool{
+		`audit: type=1400 audit(1.0:2): apparmor="DENIED" operation="exec" profile="libvirtd" name="/etc/libvirt/hooks/qemu" pid=1 comm="rpc-worker"`: true,
+		`audit: type=1400 audit(1.0:2): apparmor="DENIED" operation="open" profile="libvirtd" name="/run/hugeguard/claims.json" pid=1 comm="qemu"`:    true,
+		`type=AVC msg=audit(1.0:2): avc:  denied  { execute } for  pid=1 comm="rpc-virtqemud" name="qemu" path="/etc/libvirt/hooks/qemu"`:             true,
+		`audit: type=1400 audit(1.0:2): apparmor="ALLOWED" operation="exec" profile="libvirtd" name="/etc/libvirt/hooks/qemu"`:                        false,
+		`audit: type=1400 audit(1.0:2): apparmor="DENIED" operation="open" profile="man_filter" name="/etc/x" comm="groff"`:                           false,
+	} {
+		if got := isDenial(line); got != want {
+			t.Errorf("%s: %v", line, got)
+		}
+	}
+	now := time.Now()
+	name := filepath.Join(t.TempDir(), "audit.log")
+	writeFile(t, name, strings.Repeat("x\n", 1<<20)+fmt.Sprintf("type=AVC msg=audit(%d.243:1): old\nnone\ntype=AVC msg=audit(%d.243:2): new\n", now.Unix()-10, now.Unix()+1))
+	f, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if lines := auditedSince(f, now); len(lines) != 1 || !strings.HasSuffix(lines[0], ": new") {
+		t.Errorf("%q", lines)
+	}
+}
+
+// What confines a daemon is what the kernel shows of it.
+func TestConfinement(t *testing.T) {
+	for text, want := range map[string]string{
+		"unconfined\n":                     "",
+		"kernel\x00":                       "",
+		"libvirtd (enforce)\n":             "libvirtd (enforce)",
+		"system_u:system_r:virtd_t:s0\x00": "system_u:system_r:virtd_t:s0",
+	} {
+		tr := makeSite(t, map[string]string{"/proc/7/attr/current": text})
+		if got := tr.confinement(7); got != want {
+			t.Errorf("%q: %q", text, got)
+		}
+		if got := tr.confinement(8); got != "" {
+			t.Errorf("no process: %q", got)
+		}
+	}
+}

@@ -1,0 +1,286 @@
+package livehost
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// proofReport is what the tests read of verify --json.
+type proofReport struct {
+	Daemon  string
+	PID     int
+	Canary  struct{ Name, UUID string }
+	Called  bool
+	Refused bool
+	Live    bool
+	Told    string
+	Summary string
+	Libvirt string
+	Why     []string
+}
+
+// verify runs hugeguard verify, which has to end with that exit status, and returns what it prints. Nothing of the
+// canary may be left, and no page may be asked of the pool meanwhile.
+func (s *scene) verify(status int) string {
+	s.t.Helper()
+	s.must(s.build())
+	stop, least := make(chan bool), make(chan pool, 1)
+	go func() {
+		low := pool{free: s.size}
+		for {
+			if p, err := readPool(); err == nil && (p.free < low.free || p.reserved > low.reserved || p.surplus > low.surplus) {
+				low = pool{free: min(p.free, low.free), reserved: max(p.reserved, low.reserved), surplus: max(p.surplus, low.surplus)}
+			}
+			select {
+			case <-stop:
+				least <- low
+				return
+			case <-time.After(200 * time.Microsecond):
+			}
+		}
+	}()
+	began := time.Now()
+	out := s.command(s.cliLibvirt, status, "verify", "--hook", s.hook)
+	s.t.Logf("in %v:\n%s", time.Since(began).Round(time.Millisecond), out)
+	close(stop)
+	if low := <-least; low != (pool{free: s.size}) {
+		s.t.Errorf("the pool of %d pages went down to %+v", s.size, low)
+	}
+	s.noCanary()
+	return out
+}
+
+// noCanary checks that nothing is left of any.
+func (s *scene) noCanary() {
+	s.t.Helper()
+	const canary = "hugeguard-verify-"
+	if list := s.virsh("list", "--all"); strings.Contains(list, canary) {
+		s.t.Errorf("the canary is left:\n%s", list)
+	}
+	for _, dir := range []string{"/etc", "/var", "/run", "/dev", "/tmp"} {
+		filepath.WalkDir(dir, func(name string, _ os.DirEntry, err error) error {
+			if err == nil && strings.Contains(filepath.Base(name), canary) {
+				s.t.Errorf("%s is left", name)
+			}
+			return nil
+		})
+	}
+	s.check(s.noTraces())
+}
+
+func (s *scene) says(text string, want ...string) {
+	s.t.Helper()
+	for _, w := range want {
+		if !strings.Contains(text, w) {
+			s.t.Errorf("%q is not in\n%s", w, text)
+		}
+	}
+}
+
+// With the hook in place libvirt's answer is our refusal, whatever the pool.
+func TestVerifyLive(t *testing.T) {
+	for _, pages := range []int{0, 16} {
+		for _, layout := range []string{"main", "drop-in"} {
+			t.Run(fmt.Sprint(layout, " ", pages), func(t *testing.T) {
+				s := begin(t, pages)
+				s.installGuard("--layout", layout)
+				out := s.verify(0)
+				s.says(out, fmt.Sprintf("hook: live: libvirtd (pid %d) called it for hugeguard-verify-", s.libvirtd.pid()), "which it refused\n  it says: hugeguard verify asked for more than there can be: node 0 has ", " needed")
+				if strings.Count(out, "\n") != 2 {
+					t.Errorf("it says more:\n%s", out)
+				}
+				entries := s.guardEntries()
+				if len(entries) != 1 {
+					t.Fatalf("%d journal entries: %q", len(entries), entries)
+				}
+				entries[0].want(t, map[string]string{"HUGEGUARD_CANARY": "1", "HUGEGUARD_DECISION": "refuse", "PRIORITY": "3"})
+				if name := entries[0].one(t, "HUGEGUARD_DOMAIN"); !strings.Contains(out, name+",") {
+					t.Errorf("the journal has %s", name)
+				}
+			})
+		}
+	}
+}
+
+// By another way it says the same.
+func TestVerifyJSON(t *testing.T) {
+	s := begin(t, 16)
+	s.installGuard()
+	ask := func(status int) proofReport {
+		t.Helper()
+		var proofs []proofReport
+		s.must(json.Unmarshal([]byte(s.command(s.cliLibvirt, status, "verify", "--json", "--hook", s.hook)), &proofs))
+		if len(proofs) != 1 {
+			t.Fatalf("%+v", proofs)
+		}
+		s.noCanary()
+		return proofs[0]
+	}
+	if p := ask(0); !p.Live || !p.Called || !p.Refused || p.Daemon != "libvirtd" || p.PID != s.libvirtd.pid() || len(p.Canary.UUID) != 36 || p.Told != "" || len(p.Why) > 0 {
+		t.Errorf("%+v", p)
+	}
+	// The pool may be in use, and what is asked for is never the same domain.
+	d := domain{name: "beside", mib: 16, cells: 1}
+	s.define(d)
+	s.starts(d)
+	first, second := proofReport{}, proofReport{}
+	for _, p := range []*proofReport{&first, &second} {
+		s.must(json.Unmarshal([]byte(strings.Trim(strings.TrimSpace(s.command(s.cliLibvirt, 0, "verify", "--json", "--hook", s.hook)), "[]")), p))
+	}
+	if first.Canary == second.Canary || !first.Live || !second.Live || hugePagesOf(s.qemuPID(d)) != 8 {
+		t.Errorf("%+v\n%+v", first, second)
+	}
+	s.virsh("destroy", d.name)
+	s.must(os.Chmod(mainHook, 0o644))
+	if p := ask(4); p.Live || p.Called || p.Refused || len(p.Why) < 2 || !strings.Contains(p.Libvirt, qemuNoPages) {
+		t.Errorf("%+v", p)
+	}
+}
+
+// Where the refusal does not come back it says why, and QEMU took no page and left nothing. Overcommit makes none.
+func TestVerifyNotLive(t *testing.T) {
+	s := begin(t, 16)
+	s.must(s.build())
+	const overcommit = poolDir + "/nr_overcommit_hugepages"
+	before, err := readInt(overcommit)
+	s.must(err)
+	t.Cleanup(func() { s.check(writeInt(overcommit, before)) })
+	s.must(writeInt(overcommit, 64))
+
+	not := func(when string, want ...string) {
+		t.Helper()
+		t.Log(when)
+		out := s.verify(4)
+		s.says(out, append(want, fmt.Sprintf("hook: NOT LIVE: libvirtd (pid %d) was asked to start hugeguard-verify-", s.libvirtd.pid()),
+			"\n  QEMU was run for a domain that cannot fit", "\n  libvirt says: ", qemuNoPages)...)
+		if n := len(s.guardEntries()); n != 0 {
+			t.Errorf("%s: the hook made %d journal entries", when, n)
+		}
+	}
+	s.must(s.libvirtd.stop())
+	s.must(s.startLibvirtd())
+	not("without a hook", "\n  the hook is not installed: hugeguard install\n")
+
+	program, err := os.ReadFile(s.hook)
+	s.must(err)
+	s.must(os.WriteFile(mainHook, program, 0o755))
+	not("placed by hand beside a running daemon", fmt.Sprintf("\n  libvirtd (pid %d) runs since before the hook was put in place and was not told by install: hugeguard install\n", s.libvirtd.pid()))
+	s.must(os.Remove(mainHook))
+
+	s.installGuard()
+	s.must(os.Chmod(mainHook, 0o644))
+	not("not executable", "\n  "+mainHook+" is not executable: hugeguard install\n")
+
+	s.must(os.WriteFile(mainHook, []byte("#!/bin/sh\nexit 0\n"), 0o755))
+	s.must(os.Chmod(mainHook, 0o755))
+	not("replaced", "\n  another program lies at "+mainHook+", in the place of the hook (layout main): hugeguard install\n")
+
+	s.must(os.Remove(mainHook))
+	not("removed", "\n  the hook that was put at "+mainHook+" (layout main) is gone: hugeguard install\n")
+
+	s.installGuard()
+	s.must(mount("/etc/libvirt/hooks", "/etc/libvirt/hooks", "", syscall.MS_BIND, ""))
+	t.Cleanup(func() { syscall.Unmount("/etc/libvirt/hooks", syscall.MNT_DETACH) })
+	s.must(mount("", "/etc/libvirt/hooks", "", syscall.MS_BIND|syscall.MS_REMOUNT|syscall.MS_NOEXEC, ""))
+	s.says(s.verify(4), "\n  a hook failed, and not with our refusal: no guest can start while it does\n", "cannot execute binary",
+		"\n  "+mainHook+" lies on a file system that is mounted noexec, so that libvirt cannot run it: mount -o remount,exec\n")
+	if r := s.status(4); r.Hook.Live || len(r.Hook.Why) != 1 {
+		t.Errorf("noexec: status says %+v", r.Hook)
+	}
+	s.must(syscall.Unmount("/etc/libvirt/hooks", 0))
+
+	// What no file tells: the daemon was told of no hook meanwhile.
+	s.must(os.Rename(mainHook, "/etc/libvirt/away"))
+	s.must(syscall.Kill(s.libvirtd.pid(), syscall.SIGHUP))
+	time.Sleep(time.Second)
+	s.must(os.Rename("/etc/libvirt/away", mainHook))
+	not("forgotten", "\n  all is in place as far as files tell, so that libvirtd (pid ", ") may not have looked for hooks since it is: kill -HUP ")
+	s.must(syscall.Kill(s.libvirtd.pid(), syscall.SIGHUP))
+	s.must(eventually(5*time.Second, func() error { _, err := run(s.cliLibvirt, "verify", "--hook", s.hook); return err }))
+	s.noCanary()
+}
+
+// A hook of others that fails is not ours; one that fails beside ours hides nothing.
+func TestVerifyBesideOthers(t *testing.T) {
+	s := begin(t, 16)
+	s.must(s.build())
+	s.must(os.WriteFile(mainHook, []byte("#!/bin/sh\necho out of order >&2\nexit 3\n"), 0o755))
+	t.Cleanup(func() { os.Remove(mainHook) })
+	s.must(s.libvirtd.stop())
+	s.must(s.startLibvirtd())
+	out := s.verify(4)
+	s.says(out, "\n  a hook failed, and not with our refusal: no guest can start while it does\n", "\n  the hook is not installed: hugeguard install\n", "out of order")
+	s.installGuard("--layout", "drop-in")
+	s.says(s.verify(0), "which it refused\n  it says: hugeguard verify asked for more than there can be: node 0 has ")
+}
+
+// A hook that is told to refuse nothing is live if it says what it would; one that does nothing proves nothing.
+func TestVerifyConfigured(t *testing.T) {
+	s := begin(t, 16)
+	s.installGuard()
+	for conf, want := range map[string][]string{
+		"mode = warn":                   {"hook: live, but told to refuse nothing here (mode = warn): libvirtd (pid ", "\n  it says: hugeguard verify asked for more than there can be: node 0 has ", qemuNoPages},
+		"exempt = hugeguard-* [a-b]":    {"hook: live, but told to refuse nothing here (exempt by pattern hugeguard-*): libvirtd (pid ", "; it goes on: exempt by pattern hugeguard-*", qemuNoPages},
+		"exempt = other\nfail = closed": {"hook: live: libvirtd (pid ", "which it refused"},
+	} {
+		s.configure(conf)
+		s.says(s.verify(0), want...)
+	}
+	before := len(s.guardEntries())
+	s.configure("mode = off")
+	s.says(s.verify(4), "hook: NOT LIVE\n  it is told to do nothing (mode = off in /etc/hugeguard.conf): whether libvirt calls it cannot be seen\n")
+	if n := len(s.guardEntries()); n != before {
+		t.Errorf("mode off: %d entries more", n-before)
+	}
+}
+
+// A hook that is called and cannot judge proves nothing good.
+func TestVerifyFault(t *testing.T) {
+	s := begin(t, 16)
+	s.installGuard()
+	s.configure("deadline = 10ms")
+	// Whoever has the program's reads slow keeps it from an answer in time.
+	s.must(os.Remove(mainHook))
+	s.must(os.WriteFile(mainHook, []byte("#!/bin/sh\nsleep 0.3 | "+s.hook+" \"$@\"\n"), 0o755))
+	s.must(os.Chmod(mainHook, 0o755))
+	s.says(s.verify(4), "hook: NOT LIVE: libvirtd (pid ", "\n  it says: hugeguard could not judge the start of hugeguard-verify-", "\n  libvirt calls the hook, which could not judge the start: ")
+}
+
+// What keeps it from asking at all is its own error.
+func TestVerifyCannotAsk(t *testing.T) {
+	s := begin(t, 16)
+	s.installGuard()
+	expect := func(program, want string) {
+		t.Helper()
+		_, err := run(program, "verify", "--hook", s.hook)
+		if exitStatus(err) != 1 || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v; want %q", err, want)
+		}
+	}
+	expect(s.cli, "built without libvirt's library")
+
+	s.must(s.libvirtd.stop())
+	expect(s.cliLibvirt, "no libvirt daemon is seen to run: systemctl start libvirtd (or virtqemud)")
+	s.must(s.startLibvirtd())
+
+	// The program for a machine with libvirt, on one without.
+	libraries, err := filepath.Glob("/usr/lib/*/libvirt.so.0*")
+	s.must(err)
+	for _, name := range libraries {
+		s.must(os.Rename(name, filepath.Dir(name)+"/away-"+filepath.Base(name)))
+	}
+	expect(s.cliLibvirt, "libvirt's library is not on this machine (Debian: libvirt0; RPM: libvirt-libs): ")
+	for _, name := range libraries {
+		s.must(os.Rename(filepath.Dir(name)+"/away-"+filepath.Base(name), name))
+	}
+
+	s.must(syscall.Unmount(hugetlbfs, 0))
+	t.Cleanup(func() { s.check(mount("hugetlbfs", hugetlbfs, "hugetlbfs", 0, "pagesize=2M")) })
+	expect(s.cliLibvirt, "no hugetlbfs is mounted")
+}
