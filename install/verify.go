@@ -134,8 +134,14 @@ func uris(running []Process) (list []string) {
 	return list
 }
 
+// ErrNoLibrary is in the error of a connection without libvirt's library.
+var ErrNoLibrary = errors.New("no libvirt daemon can be asked")
+
 // connectError says what an error at the connection means.
 func connectError(uri string, running []Process, err error) error {
+	if errors.Is(err, ErrNoLibrary) {
+		return err
+	}
 	hint := ""
 	switch {
 	case strings.Contains(err.Error(), "no connection driver available"):

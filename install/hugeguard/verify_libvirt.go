@@ -4,6 +4,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 
 	"libvirt.org/go/libvirt"
@@ -19,7 +20,7 @@ func connectDaemon(uri string) (install.Libvirt, error) {
 	}
 	text := message(err)
 	if strings.Contains(text, "libvirt.so") { // of dlopen(3)
-		text = "libvirt's library is not on this machine (Debian: libvirt0; RPM: libvirt-libs): " + text
+		return nil, fmt.Errorf("%w: libvirt's library is not on this machine (Debian: libvirt0; RPM: libvirt-libs): %s", install.ErrNoLibrary, text)
 	}
 	return nil, errors.New(text)
 }

@@ -3,12 +3,12 @@
 package main
 
 import (
-	"errors"
+	"fmt"
 
 	"hugeguard/install"
 )
 
 // connectDaemon cannot ask any.
 func connectDaemon(string) (install.Libvirt, error) {
-	return nil, errors.New("this hugeguard is built without libvirt's library (build it with cgo and -tags libvirt_dlopen); hugeguard status says what can be seen without")
+	return nil, fmt.Errorf("%w: this hugeguard is built without libvirt's library (build it with cgo and -tags libvirt_dlopen); hugeguard status says what can be seen without", install.ErrNoLibrary)
 }

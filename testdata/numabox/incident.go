@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"regexp"
 	"strings"
 
@@ -281,6 +282,35 @@ func (b *box) live(c *checks, want bool, when string) error {
 	} else {
 		c.that(r.Exit == 4, "hugeguard status says that the hook is not live "+when, r.Exit, r.Stdout, r.Stderr)
 	}
+	return b.verify(c, want, when)
+}
+
+// verify checks what the daemon itself does with a domain that must be refused, and that nothing of it is left.
+func (b *box) verify(c *checks, want bool, when string) error {
+	const free = "/sys/devices/system/node/node*/hugepages/*/free_hugepages"
+	before, err := b.read(free)
+	if err != nil {
+		return err
+	}
+	r, err := b.run("", "hugeguard", "verify")
+	if err != nil {
+		return err
+	}
+	if want {
+		c.that(r.Exit == 0 && strings.Contains(r.Stdout, "hook: live: libvirtd (pid "), "hugeguard verify proves that the hook is live "+when, r.Stdout, r.Stderr)
+	} else {
+		c.that(r.Exit == 4 && strings.Contains(r.Stdout, "\n  the hook is not installed: hugeguard install\n"), "hugeguard verify proves that the hook is not live "+when, r.Exit, r.Stdout, r.Stderr)
+	}
+	after, err := b.read(free)
+	if err != nil {
+		return err
+	}
+	c.that(reflect.DeepEqual(before, after), "and takes no page", before, after)
+	left, err := b.sh("virsh list --all | grep hugeguard-verify; find /etc /run /var /dev/hugepages -xdev -name '*hugeguard-verify*' ; machinectl list 2>/dev/null | grep hugeguard-verify; true")
+	if err != nil {
+		return err
+	}
+	c.that(strings.TrimSpace(left) == "", "and leaves nothing", left)
 	return nil
 }
 
