@@ -91,6 +91,9 @@ func TestMarksInVerdict(t *testing.T) {
 		!strings.HasPrefix(marked.Summary, "hugeguard verify asked for more than there can be: node 0 has 1 free") || strings.Contains(marked.Text(), "nr_hugepages") {
 		t.Errorf("%s\n%s", plain.Text(), marked.Text())
 	}
+	if len(plain.Claims()) != 1 || len(marked.Claims()) != 0 {
+		t.Errorf("%+v, %+v", plain.Claims(), marked.Claims())
+	}
 	exempt := judged("<metadata><exempt xmlns='urn:hugeguard:1'/></metadata>")
 	if exempt.Text() != plain.Text() || exempt.Exempt != "metadata" || exempt.Decision != Refuse {
 		t.Errorf("%s\n%s", plain.Text(), exempt.Text())

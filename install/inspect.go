@@ -2,7 +2,9 @@ package install
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -129,7 +131,10 @@ func Inspect(ctx context.Context, o Options) (State, error) {
 	for _, p := range running {
 		d := Daemon{Name: p.Name, PID: p.PID, Knows: t.knows(s.record, p, at), Confined: t.confinement(p.PID)}
 		st.Daemons = append(st.Daemons, d)
-		if !d.Knows {
+		if !t.sees(p, at) {
+			st.Live = false
+			amiss("%s (pid %d) does not see this %s: it runs in a container or has mounts of its own, where the hook has to be put as well", p.Name, p.PID, at.path)
+		} else if !d.Knows {
 			st.Live = false
 			amiss("%s (pid %d) runs since before the hook was put in place and was not told by install: hugeguard install", p.Name, p.PID)
 		}
@@ -171,6 +176,19 @@ func (t tree) knows(r *record, p Process, at file) bool {
 	return r.Placed.before(moment{p.Boot, p.Start}) && !(ok && at.changed() > start+1)
 }
 
+// sees reports whether the daemon, by its own root and mounts, has the same file where the hook lies; of another host,
+// or where that is not shown, it is taken to.
+func (t tree) sees(p Process, at file) bool {
+	if t.root != "" {
+		return true
+	}
+	its, err := os.Stat(filepath.Join(t.proc(p.PID, "root"), at.path))
+	if err != nil {
+		return !errors.Is(err, fs.ErrNotExist)
+	}
+	return os.SameFile(its, at.info)
+}
+
 // startedAt is when the daemon started by the wall clock, in seconds: the boot's time (/proc/stat, btime) and
 // the ticks since.
 func (t tree) startedAt(p Process) (seconds int64, ok bool) {
@@ -206,7 +224,7 @@ func label(name string) string {
 
 // noexec reports whether programs on the file's file system can be run (statvfs(3)).
 func noexec(name string) (bool, error) {
-	var fs unix.Statfs_t
-	err := unix.Statfs(name, &fs)
-	return err == nil && fs.Flags&unix.ST_NOEXEC != 0, err
+	var mount unix.Statfs_t
+	err := unix.Statfs(name, &mount)
+	return err == nil && mount.Flags&unix.ST_NOEXEC != 0, err
 }

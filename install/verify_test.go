@@ -240,7 +240,7 @@ func TestVerifyHung(t *testing.T) {
 	}
 }
 
-type hungLibvirt struct{ fakeLibvirt }
+type hungLibvirt struct{}
 
 func (hungLibvirt) DomainCapabilities() (string, error) { return capabilities, nil }
 func (hungLibvirt) Start(string) (bool, error)          { select {} }

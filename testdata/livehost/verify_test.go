@@ -206,6 +206,40 @@ func TestVerifyNotLive(t *testing.T) {
 	s.noCanary()
 }
 
+// A daemon with mounts of its own, as in a container, does not see the hook of the host.
+func TestVerifyDaemonWithItsOwnMounts(t *testing.T) {
+	s := begin(t, 16)
+	s.must(s.libvirtd.stop())
+	s.must(s.startLibvirtd("unshare", "--mount", "/bin/sh", "-c", `mount -t tmpfs own /etc/libvirt/hooks && exec "$0"`))
+	t.Cleanup(func() {
+		s.check(s.libvirtd.stop())
+		s.check(s.startLibvirtd())
+	})
+	s.installGuard()
+	want := fmt.Sprintf("  libvirtd (pid %d) does not see this %s: it runs in a container or has mounts of its own, where the hook has to be put as well\n", s.libvirtd.pid(), mainHook)
+	s.says(s.command(s.cli, 4, "status", "--hook", s.hook), "hook: NOT LIVE\n"+want)
+	s.says(s.verify(4), "\n"+want)
+}
+
+// A hook that others than root can change is said; libvirt calls it all the same.
+func TestStatusOfAHookOfOthers(t *testing.T) {
+	s := begin(t, 16)
+	s.installGuard()
+	for _, change := range []func() error{
+		func() error { return os.Chmod(mainHook, 0o775) },
+		func() error { s.installGuard(); return os.Chown(mainHook, 65534, 0) },
+	} {
+		s.must(change())
+		if r := s.status(0); !r.Hook.Live || len(r.Hook.Why) != 1 || r.Hook.Why[0] != mainHook+" can be changed by others than root, who runs it: hugeguard install" {
+			t.Errorf("%+v", r.Hook)
+		}
+	}
+	s.installGuard() // puts it right
+	if r := s.status(0); !r.Hook.Live || len(r.Hook.Why) != 0 {
+		t.Errorf("%+v", r.Hook)
+	}
+}
+
 // A hook of others that fails is not ours; one that fails beside ours hides nothing.
 func TestVerifyBesideOthers(t *testing.T) {
 	s := begin(t, 16)
