@@ -16,17 +16,18 @@ func newVerify() *cobra.Command {
 		Use:   "verify [--json]",
 		Short: "Prove that libvirt calls the hook",
 		Long: `Prove that libvirt calls the hook: the running daemon is asked to start a domain that no host has room for, and
-the hook has to refuse it. That domain is a transient one, hugeguard-verify-RANDOM, without disk and network, of 4 PiB
-of memory on huge pages. Where nobody refuses it, its QEMU ends before it gets a page. Nothing of it is left: no
-domain, file, log or page; the journal's entry of it has the field HUGEGUARD_CANARY=1, and does not count as a refusal.
+the hook has to refuse it. That domain is a transient one, hugeguard-verify-RANDOM, without disk and network, of
+4 PiB of memory on huge pages. Where nobody refuses it, its QEMU ends before it gets a page. Nothing of it is left:
+no domain, file, log or page. The journal's entry of it has the field HUGEGUARD_CANARY=1, and does not count as a
+refusal.
 
-It needs root, libvirt's library (Debian: libvirt0; RPM: libvirt-libs) and a QEMU. Where the refusal does not come back
-it says which of the usual reasons applies. Where the hook is told to refuse nothing (mode = warn, or a pattern that
-exempts that domain) it is live if it says in the journal what it would refuse; with mode = off nothing can be
-proved.
-A daemon of a user's own (qemu:///session) is not asked.
+It needs root, libvirt's library (Debian: libvirt0; RPM: libvirt-libs) and a QEMU. Where the refusal does not come
+back it says which of the usual reasons applies. Where the hook is told to refuse nothing (mode = warn, or a
+pattern that exempts that domain) it is live if it says in the journal what it would refuse. With mode = off
+nothing can be proved. A daemon of a user's own (qemu:///session) is not asked.
 
-Exit status: 0 each daemon that runs calls the hook, 1 that could not be found out, 2 wrong usage, 4 one does not.`,
+Exit status: 0 each daemon that runs calls the hook, 1 that could not be found out, 2 wrong usage, 4 one does not,
+or the hook does not judge.`,
 		Example: `  hugeguard verify                        # after an install, or an upgrade of libvirt
   hugeguard verify --json | jq .[].live   # for a machine
   hugeguard verify || journalctl -t hugeguard -t libvirtd --since -5min`,
