@@ -311,7 +311,7 @@ func newStage(t *testing.T, about string) stage {
 }
 
 // play has the commands that need a running libvirt and its journal say what they would after the start of a guest of
-// that host: what the hook says is what check says (TestCheckSaysWhatTheHookWillSay in testdata/livehost).
+// that host ("..." is the daemon's environment): what the hook says is what check says (TestCheckSaysWhatTheHookWillSay in testdata/livehost).
 const play = `
 hugeguard() { sub=$1; shift; command hugeguard "$sub" --root "$HOST" "$@"; }
 sudo() { "$@"; }
@@ -320,7 +320,7 @@ virsh() {
 	[ "$1 $#" = "start 2" ] || { echo "virsh $* cannot be played" >&2; exit 2; }
 	line=$(refusal) && { echo "Domain '$2' started"; return; }
 	printf "error: Failed to start domain '%s'\nerror: Hook script execution failed: internal error: Child process (" "$2"
-	printf 'LC_ALL=C PATH=/usr/sbin:/usr/bin /etc/libvirt/hooks/qemu %s prepare begin -) unexpected exit status 1: %s\n' "$2" "$(printf '%s' "$line" | head -n 1)"
+	printf '... /etc/libvirt/hooks/qemu %s prepare begin -) unexpected exit status 1: %s\n' "$2" "$(printf '%s' "$line" | head -n 1)"
 }
 journalctl() {
 	[ "$*" = "-t hugeguard -o cat" ] || { echo "journalctl $* cannot be played" >&2; exit 2; }
