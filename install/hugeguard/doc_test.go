@@ -110,7 +110,9 @@ func TestDocCommands(t *testing.T) {
 				plain := c.Plain()
 				if _, ok := shown.Elsewhere[plain]; ok {
 					listed[plain] = true
-				} else if b.Mark == "" {
+				} else if is, err := tier(plain); b.Mark == "" && is && err != nil {
+					t.Errorf("%s:%d: %s: %v", d.Name, c.Line, plain, err)
+				} else if b.Mark == "" && !is {
 					t.Errorf("%s:%d: no test runs %q", d.Name, c.Line, plain)
 				}
 			}
@@ -121,6 +123,70 @@ func TestDocCommands(t *testing.T) {
 			t.Errorf("the list has %q, which is shown nowhere", c)
 		}
 	}
+}
+
+// tier says whether a command runs tests: these run by themselves and not one within the other. What can be wrong with it
+// is that there is no such target, package or test.
+func tier(command string) (is bool, wrong error) {
+	words := strings.Fields(strings.ReplaceAll(command, "'", ""))
+	for len(words) > 0 && strings.Contains(words[0], "=") {
+		words = words[1:]
+	}
+	if len(words) < 2 {
+		return false, nil
+	}
+	switch strings.Join(words[:min(len(words), 2)], " ") {
+	case "go test", "go run":
+		return true, runs(words[1], words[2:])
+	}
+	if words[0] != "make" {
+		return false, nil
+	}
+	text, err := os.ReadFile(filepath.Join(repository, "Makefile"))
+	if err != nil {
+		return true, err
+	}
+	for _, target := range words[1:] {
+		if !strings.Contains(target, "=") && !strings.Contains(string(text), "\n"+target+":") {
+			return true, fmt.Errorf("no target %s", target)
+		}
+	}
+	return true, nil
+}
+
+// runs says what of go's arguments is not there.
+func runs(verb string, args []string) error {
+	var sources strings.Builder
+	for i, arg := range args {
+		if !strings.HasPrefix(arg, "./") {
+			continue
+		}
+		files, err := filepath.Glob(filepath.Join(repository, arg, "*.go"))
+		if err != nil || len(files) == 0 {
+			return fmt.Errorf("no package %s", arg)
+		}
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				return err
+			}
+			sources.Write(text)
+		}
+		if verb == "run" {
+			args = args[:i] // what follows is the program's own
+			break
+		}
+	}
+	for i, arg := range args {
+		if (arg != "-run" && arg != "-fuzz") || i+1 == len(args) || args[i+1] == "^$" {
+			continue
+		}
+		name := strings.Trim(args[i+1], "^$")
+		if !regexp.MustCompile(`(?m)^func ` + name).MatchString(sources.String()) {
+			return fmt.Errorf("no test %s", name)
+		}
+	}
+	return nil
 }
 
 // TestDocInline: what the text calls a command of hugeguard's, in passing, is one, with these options.
