@@ -36,8 +36,24 @@ func TestDocumentation(t *testing.T) {
 	}
 	s := begin(t, 256)
 	s.installGuard()
+	// A start with a warning, a leftover file, a start that would have been refused, and one that was.
+	s.must(s.startDatabase(464))
+	warned, d := domain{name: "warned", mib: 96, cells: 1}, domain{name: "DOMAIN", mib: 64, cells: 1}
+	s.define(warned)
+	_, _, err = s.start(warned)
+	s.must(err)
+	s.virsh("destroy", warned.name)
+	s.must(s.stopOVS())
+	s.hold("crashed", file, 2).release()
+	t.Cleanup(func() { os.Remove(leftover) })
 	s.ovsHolds(ovsVswitchd, 24)
-	defined, done := map[string]bool{}, map[string]bool{}
+	s.define(d)
+	s.configure("mode = warn")
+	s.start(d)
+	s.must(os.Remove("/etc/hugeguard.conf"))
+	s.refused(d)
+
+	defined, done := map[string]bool{d.name: true}, map[string]bool{}
 	// Such as it shows are domains here, and are refused.
 	define := func(name string) {
 		if !defined[name] {
@@ -45,7 +61,6 @@ func TestDocumentation(t *testing.T) {
 			s.define(domain{name: name, mib: 64, cells: 1})
 		}
 	}
-	define("DOMAIN")
 	for _, name := range names {
 		d, err := shown.Read(root, name)
 		s.must(err)
@@ -108,6 +123,8 @@ func (s *scene) try(at string, c shown.Command, define func(string)) {
 		if !strings.HasPrefix(said[1], before) || !strings.Contains(said[1], after) || !strings.HasSuffix(said[1], "; see: journalctl -t hugeguard") {
 			s.t.Errorf("%s: %s: libvirt says\n%s\nshown is\n%s", at, c.Text, said[1], c.Answer[1])
 		}
+	case status == 0 && strings.HasPrefix(string(out), "-- No entries --") && !strings.Contains(c.Text, "||"):
+		s.t.Errorf("%s: %s: %s", at, c.Text, out)
 	case status == 0:
 		s.t.Logf("%s: %s: %d bytes", at, c.Text, len(out))
 	case status == 1 && (words[0] == "grep" || words[0] == "find"):
