@@ -211,6 +211,8 @@ func TestDocInline(t *testing.T) {
 // known says what of the words is no command or option.
 func known(words []string) error {
 	root := newRoot()
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
 	root.InitDefaultHelpFlag()
 	root.InitDefaultVersionFlag()
 	c, rest, err := root.Find(words)

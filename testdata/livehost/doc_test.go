@@ -44,9 +44,9 @@ func TestDocumentation(t *testing.T) {
 	s.must(err)
 	s.virsh("destroy", warned.name)
 	s.must(s.stopOVS())
+	s.ovsHolds(ovsVswitchd, 24) // which clears the mount when it starts
 	s.hold("crashed", file, 2).release()
 	t.Cleanup(func() { os.Remove(leftover) })
-	s.ovsHolds(ovsVswitchd, 24)
 	s.define(d)
 	s.configure("mode = warn")
 	s.start(d)
