@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"cmp"
 	"maps"
 	"os"
 	"slices"
@@ -9,7 +10,7 @@ import (
 )
 
 // TestCatalog: the message catalog explains every kind of entry, and takes in
-// only fields that each of them has.
+// only fields that each of them has; and each has a page of the documentation.
 func TestCatalog(t *testing.T) {
 	text, err := os.ReadFile("../install/hugeguard.catalog")
 	if err != nil {
@@ -38,6 +39,9 @@ func TestCatalog(t *testing.T) {
 			t.Errorf("%s, the cause %q, is not explained", id, cause)
 		}
 		delete(explained, id)
+		if _, err := os.Stat("../install/doc/causes/" + cmp.Or(string(cause), "warning") + ".md"); err != nil {
+			t.Errorf("the cause %q has no page: %v", cause, err)
+		}
 	}
 	if causes := Causes(); len(causes) != len(messageIDs)-1 || slices.ContainsFunc(causes, func(c Cause) bool { return messageIDs[c] == "" }) {
 		t.Errorf("the causes are %q, entries are of %q", causes, slices.Collect(maps.Keys(messageIDs)))

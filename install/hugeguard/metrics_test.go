@@ -77,7 +77,7 @@ func TestMetricsAddUp(t *testing.T) {
 }
 
 // What is shipped for Prometheus and Grafana speaks of metrics that there are, with labels that they have. Of those
-// that there are the README leaves none out, and little is for readers alone.
+// that there are the page about them leaves none out, and little is for readers alone.
 func TestMetricsAreUsed(t *testing.T) {
 	printed := map[string]string{} // the labels of each name
 	for _, line := range strings.Split(allMetrics(t), "\n") {
@@ -115,18 +115,18 @@ func TestMetricsAreUsed(t *testing.T) {
 			}
 		}
 	}
-	readme, err := os.ReadFile("../../README.md")
+	page, err := os.ReadFile("../doc/metrics.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, m := range regexp.MustCompile("`(hugeguard_[a-z_]+)`").FindAllStringSubmatch(string(readme), -1) {
+	for _, m := range regexp.MustCompile("`(hugeguard_[a-z_]+)`").FindAllStringSubmatch(string(page), -1) {
 		if _, ok := printed[m[1]]; !ok {
-			t.Errorf("the README has %s", m[1])
+			t.Errorf("the page has %s", m[1])
 		}
 	}
 	for name := range printed {
-		if !strings.Contains(string(readme), "`"+name+"`") {
-			t.Errorf("the README lacks %s", name)
+		if !strings.Contains(string(page), "`"+name+"`") {
+			t.Errorf("the page lacks %s", name)
 		}
 	}
 	// These are for those who look for a reason.

@@ -1,13 +1,11 @@
 package main
 
 import (
-	"os"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/mattn/go-runewidth"
-	"golang.org/x/tools/txtar"
 	"pgregory.net/rapid"
 
 	"hugeguard/guard"
@@ -123,28 +121,4 @@ func TestUTF8Locale(t *testing.T) {
 			t.Errorf("%+v", c)
 		}
 	}
-}
-
-// The README shows what is printed.
-func TestREADME(t *testing.T) {
-	readme, err := os.ReadFile("../../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	script, err := txtar.ParseFile("testdata/script/screen.txtar")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range script.Files {
-		if f.Name != "utf8" {
-			continue
-		}
-		_, text, _ := strings.Cut(string(f.Data), "install\n")
-		text, _, ok := strings.Cut(text, "\n  guest instance-00000001 is none")
-		if !ok || !strings.Contains(string(readme), "\n    "+strings.ReplaceAll(text, "\n", "\n    ")+"\n") {
-			t.Errorf("the README does not show\n%s", text)
-		}
-		return
-	}
-	t.Error("there is no screen to compare with")
 }

@@ -127,6 +127,8 @@ func missing() string {
 		{"/etc/libvirt/libvirtd.conf", "libvirt-daemon-system"},
 		{"/usr/bin/virsh", "libvirt-clients"},
 		{emulator, "qemu-system-x86"},
+		{"/usr/bin/fuser", "psmisc"},
+		{"/usr/bin/ansible-playbook", "ansible-core"},
 		{"/usr/bin/ovsdb-tool", "openvswitch-common"},
 		{"/usr/bin/ovs-vsctl", "openvswitch-switch"},
 		{ovsVswitchd, "openvswitch-switch-dpdk"},
