@@ -22,7 +22,7 @@ func CommandPage(root *cobra.Command, r Release) string {
 		}
 		p.line(synopsis(c))
 	}
-	about, status := cutParagraph(root.Long, "Exit status: ")
+	about, status := cutParagraph(root.Long, "Exit status:\n")
 	p.section("DESCRIPTION")
 	p.text(about)
 	p.section("COMMANDS")
@@ -44,7 +44,10 @@ func CommandPage(root *cobra.Command, r Release) string {
 			if f.Shorthand != "" {
 				tag = bold("-"+f.Shorthand) + ", " + tag
 			}
-			if value != "" {
+			switch {
+			case value != "" && f.NoOptDefVal != "":
+				tag += "[=" + italic(value) + "]"
+			case value != "":
 				tag += " " + italic(value)
 			}
 			p.item(tag, upperFirst(usage)+".")
@@ -57,9 +60,9 @@ func CommandPage(root *cobra.Command, r Release) string {
 	}
 	if status != "" {
 		p.section("EXIT STATUS")
-		for _, each := range strings.Split(strings.TrimSuffix(strings.Join(strings.Fields(status), " "), "."), ", ") {
-			number, meaning, _ := strings.Cut(each, " ")
-			p.item(bold(number), upperFirst(meaning)+".")
+		for _, line := range strings.Split(status, "\n") {
+			number, meaning, _ := strings.Cut(strings.TrimSpace(line), " ")
+			p.item(bold(number), upperFirst(strings.TrimSpace(meaning))+".")
 		}
 	}
 	p.section("FILES")

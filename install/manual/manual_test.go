@@ -95,11 +95,13 @@ func TestConfigurationPage(t *testing.T) {
 
 // A page says what the tree of commands says, and no text in it is taken for the page's own language.
 func TestCommandPage(t *testing.T) {
-	root := &cobra.Command{Use: "tool", Short: "Do things", Long: "Does things.\n\nExit status: 0 done, 3 not\ndone."}
+	root := &cobra.Command{Use: "tool", Short: "Do things", Long: "Does things.\n\nExit status:\n  0  done\n  3  not done"}
 	sub := &cobra.Command{Use: "sub [--flag X] FILE", Short: "Short", Run: func(*cobra.Command, []string) {}, DisableFlagsInUseLine: true,
 		Long:    "The file\n.name and 'name' and a\\b.\nThings:\n  one  -1\n  two\nand more.\n\nEnd.",
 		Example: "  tool sub a\n  .tool"}
 	sub.Flags().String("flag", "", "take `X`")
+	sub.Flags().String("often", "", "again each `Y`")
+	sub.Flags().Lookup("often").NoOptDefVal = "2"
 	sub.Flags().Bool("unseen", false, "hidden")
 	sub.Flags().MarkHidden("unseen")
 	root.AddCommand(sub, &cobra.Command{Use: "secret", Hidden: true, Run: func(*cobra.Command, []string) {}})
@@ -128,6 +130,9 @@ End.
 .TP
 \fB\-\-flag\fR \fIX\fR
 Take X.
+.TP
+\fB\-\-often\fR[=\fIY\fR]
+Again each Y.
 .PP
 Examples:
 .EX

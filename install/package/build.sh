@@ -20,30 +20,14 @@ stage=$(mktemp -d)
 trap 'rm -rf "$stage"' EXIT
 trap 'exit 1' HUP INT TERM
 mkdir -p "$out" "$stage/all"
-cp LICENSE CHANGELOG.md install/hugeguard.catalog install/package/copyright install/package/lintian-overrides \
+cp LICENSE CHANGELOG.md install/hugeguard.catalog install/systemd/* install/prometheus/* install/grafana/* \
+	install/package/nfpm.yaml install/package/copyright install/package/lintian-overrides \
 	install/package/deb/* install/package/rpm/* "$stage/all"
-cp install/package/nfpm.yaml "$stage/all"
 CGO_ENABLED=0 "$GO" run -tags manual -ldflags "-X main.built=$VERSION" ./install/hugeguard "$stage/all"
 printf 'hugeguard (%s-1) unstable; urgency=medium\n\n  * See /usr/share/doc/hugeguard/changelog.gz.\n\n -- %s  %s\n' \
 	"$VERSION" "$MAINTAINER" "$(date -u -R -d "@$SOURCE_DATE_EPOCH")" >"$stage/all/changelog.Debian"
 cp CHANGELOG.md "$stage/all/changelog"
 (cd "$stage/all" && gzip -9n hugeguard.8 hugeguard.conf.5 changelog changelog.Debian)
-
-# What comes with the metrics, where it is there: "more DIRECTORY FILE...".
-more() {
-	to=$1
-	shift
-	for file; do
-		[ -e "$file" ] || continue
-		cp "$file" "$stage/all"
-		echo "  - {src: ${file##*/}, dst: $to/${file##*/}, file_info: {mode: 0644}}" >>"$stage/all/nfpm.yaml"
-	done
-}
-more /usr/lib/systemd/system install/systemd/*
-more /usr/share/hugeguard install/prometheus/* install/grafana/*
-if grep -q "dst: /usr/share/hugeguard/" "$stage/all/nfpm.yaml"; then
-	echo "  - {dst: /usr/share/hugeguard, type: dir, packager: rpm, file_info: {mode: 0755}}" >>"$stage/all/nfpm.yaml"
-fi
 
 for arch in $ARCHES; do
 	case $arch in

@@ -44,6 +44,10 @@ const common = `-rw-r--r-- /etc/hugeguard.conf
 -rw-r--r-- /usr/lib/systemd/catalog/hugeguard.catalog
 -rw-r--r-- /usr/share/bash-completion/completions/hugeguard
 -rw-r--r-- /usr/share/fish/vendor_completions.d/hugeguard.fish
+-rw-r--r-- /usr/lib/systemd/system/hugeguard-metrics.service
+-rw-r--r-- /usr/lib/systemd/system/hugeguard-metrics.timer
+-rw-r--r-- /usr/share/hugeguard/hugeguard.json
+-rw-r--r-- /usr/share/hugeguard/hugeguard.rules.yml
 -rw-r--r-- /usr/share/man/man5/hugeguard.conf.5.gz
 -rw-r--r-- /usr/share/man/man8/hugeguard.8.gz
 `
@@ -60,27 +64,12 @@ drwxr-xr-x /usr/share/doc/hugeguard
 -rw-r--r-- /usr/share/doc/hugeguard/CHANGELOG.md
 drwxr-xr-x /usr/share/fish
 drwxr-xr-x /usr/share/fish/vendor_completions.d
+drwxr-xr-x /usr/share/hugeguard
 drwxr-xr-x /usr/share/licenses/hugeguard
 -rw-r--r-- /usr/share/licenses/hugeguard/LICENSE
 drwxr-xr-x /usr/share/zsh/site-functions
 -rw-r--r-- /usr/share/zsh/site-functions/_hugeguard
 `
-
-// metrics is what comes with the metrics, as far as this source has them.
-func metrics(t *testing.T) string {
-	t.Helper()
-	var text string
-	for from, to := range map[string]string{"systemd": "/usr/lib/systemd/system", "prometheus": "/usr/share/hugeguard", "grafana": "/usr/share/hugeguard"} {
-		names, err := filepath.Glob(filepath.Join(repository, "install", from, "*"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, name := range names {
-			text += fmt.Sprintf("-rw-r--r-- %s/%s\n", to, filepath.Base(name))
-		}
-	}
-	return text
-}
 
 // byName sorts lines of "MODE NAME" by the name.
 func byName(text string) []string {
@@ -101,16 +90,12 @@ func TestContents(t *testing.T) {
 				got += f[0] + " " + strings.TrimPrefix(f[5], ".") + "\n"
 			}
 		}
-		if diff := cmp.Diff(byName(common+debOnly+metrics(t)), byName(got)); diff != "" {
+		if diff := cmp.Diff(byName(common+debOnly), byName(got)); diff != "" {
 			t.Errorf("the .deb for %s:\n%s", arch, diff)
 		}
 		got = output(t, "rpm", "-qp", "--qf", "[%{FILEMODES:perms} %{FILENAMES} %{FILEUSERNAME}:%{FILEGROUPNAME}\n]", rpm(built, version, arch))
 		got = strings.ReplaceAll(got, " root:root\n", "\n") // another owner stays and differs
-		want := common + rpmOnly + metrics(t)
-		if strings.Contains(want, " /usr/share/hugeguard/") {
-			want += "drwxr-xr-x /usr/share/hugeguard\n"
-		}
-		if diff := cmp.Diff(byName(want), byName(got)); diff != "" {
+		if diff := cmp.Diff(byName(common+rpmOnly), byName(got)); diff != "" {
 			t.Errorf("the .rpm for %s:\n%s", arch, diff)
 		}
 	}
@@ -250,6 +235,9 @@ func TestManual(t *testing.T) {
 		}
 	}
 	page := output(t, "sh", "-c", `gzip -dc "$1" | mandoc -T ascii | col -b`, "sh", filepath.Join(share, "man/man8/hugeguard.8.gz"))
+	if !strings.Contains(page, "\nEXIT STATUS\n       0      ") {
+		t.Errorf("hugeguard.8 has no table of exit statuses:\n%s", page)
+	}
 	help := output(t, filepath.Join(root, "usr/bin/hugeguard"), "--help")
 	_, list, _ := strings.Cut(help, "Available Commands:\n")
 	list, _, _ = strings.Cut(list, "\n\n")

@@ -57,6 +57,7 @@ func newSystem(t *testing.T, proc bool) *system {
 	s.sh(`rm -rf /etc/libvirt /etc/hugeguard.conf /usr/bin/hugeguard /usr/lib/hugeguard /var/lib/hugeguard \
 	/usr/lib/systemd/catalog/hugeguard.catalog $(find /usr/lib -name 'libvirt.so.0*')
 mkdir -p /usr/share/licenses # every system with rpm has it
+mkdir -p /var/lib/prometheus/node-exporter
 rm -f /var/lib/man-db/auto-update # an index of all pages at each step would only take time`)
 	return s
 }
@@ -177,17 +178,10 @@ const (
 	siteHook = "#!/bin/sh\necho the site\n"
 	edited   = "mode = warn # until Monday\n"
 	libvirt9 = "/usr/lib/x86_64-linux-gnu/libvirt.so.0.9000.0"
-	timer    = "/usr/lib/systemd/system/hugeguard-metrics.timer"
-	written  = "/var/lib/prometheus/node-exporter/hugeguard.prom"
+	metrics  = "/var/lib/prometheus/node-exporter/hugeguard.prom"
+	counts   = "/var/lib/hugeguard/metrics.json"
 	wanted   = "/etc/systemd/system/timers.target.wants/hugeguard-metrics.timer"
 )
-
-// giveTimer stands in for the timer of the metrics where the package has none.
-func (s *system) giveTimer() {
-	if !strings.Contains(metrics(s.t), timer) {
-		s.write(timer, "[Timer]\nOnBootSec=1min\n[Install]\nWantedBy=timers.target\n", 0o644)
-	}
-}
 
 // Without libvirt, without daemons and in an image that is being built, the hook waits for a libvirt to come.
 func TestDpkgAlone(t *testing.T) {
@@ -313,17 +307,20 @@ func TestDpkgUnwinding(t *testing.T) {
 	s.sh("rm " + mainHook + "; dpkg -r hugeguard")
 }
 
-// The timer of the metrics is enabled as Debian does it, which an admin may change, and forgotten by a purge.
-func TestDpkgTimer(t *testing.T) {
+// The timer of the metrics is enabled as Debian does it, which an admin may change, and forgotten by a purge. Metrics go
+// with the package, for nobody writes them any more.
+func TestDpkgMetrics(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t, true)
 	pkg := s.bring(deb(built, version, "amd64"))
-	s.giveTimer()
+	was := s.files()
 	s.sh("dpkg -i " + pkg + " && test -L " + wanted)
-	s.sh("rm " + wanted + "; dpkg -i " + pkg + "; ! test -e " + wanted + "; ! test -L " + wanted)
-	s.write(written, "hugeguard_hook_live 1\n", 0o644)
-	s.sh("dpkg -P hugeguard; ! test -e " + written)
-	s.sh("rm -f " + timer + "; ! grep -rl hugeguard /etc/systemd /var/lib/systemd")
+	s.sh("rm " + wanted + "; dpkg -i " + pkg + "; ! test -L " + wanted)
+	s.write(metrics, "hugeguard_build_info 1\n", 0o644)
+	s.write(counts, "{}", 0o644)
+	s.sh("dpkg -r hugeguard; ! test -e " + metrics)
+	s.sh("dpkg -P hugeguard")
+	s.unchanged(was)
 }
 
 // rpm puts the hook in place at an install, replaces it at an upgrade and takes it away at an erasure.
@@ -342,7 +339,6 @@ func TestRpm(t *testing.T) {
 			s.write("/usr/lib/systemd/system-preset/10-site.preset", "enable hugeguard-metrics.timer\n", 0o644)
 			old, new := s.bring(rpm(before, older, "amd64")), s.bring(rpm(built, version, "amd64"))
 			was := s.files()
-			s.giveTimer()
 
 			s.sh(rpmd + "-i " + old)
 			s.hooked(place)
@@ -367,15 +363,16 @@ func TestRpm(t *testing.T) {
 			}
 
 			s.sh("systemctl enable hugeguard-metrics.timer")
-			s.write(written, "hugeguard_hook_live 1\n", 0o644)
-			s.sh(rpmd + "-e hugeguard; ! test -e " + written)
+			s.write(metrics, "hugeguard_build_info 1\n", 0o644)
+			s.write(counts, "{}", 0o644)
+			s.sh(rpmd + "-e hugeguard")
 			s.explained(false)
 			s.holds(place, "")
 			if site {
 				s.holds(mainHook, siteHook)
 			}
 			s.holds(conf+".rpmsave", edited) // as rpm does
-			s.sh("rm -f " + conf + ".rpmsave " + conf + ".rpmnew " + timer)
+			s.sh("rm -f " + conf + ".rpmsave " + conf + ".rpmnew")
 			s.unchanged(was)
 		})
 	}
