@@ -306,7 +306,7 @@ func (b *box) verify(c *checks, want bool, when string) error {
 		return err
 	}
 	c.that(reflect.DeepEqual(before, after), "and takes no page", before, after)
-	left, err := b.sh("virsh list --all | grep hugeguard-verify; find /etc /run /var /dev/hugepages -xdev -name '*hugeguard-verify*' ; machinectl list 2>/dev/null | grep hugeguard-verify; true")
+	left, err := b.sh("virsh list --all | grep hugeguard-verify || true; find /etc /run /var /dev/hugepages -xdev -name '*hugeguard-verify*' 2>/dev/null || true; machinectl list 2>/dev/null | grep hugeguard-verify || true")
 	if err != nil {
 		return err
 	}
