@@ -259,6 +259,9 @@ func (l launch) rulesThatMatter(host Host) rules {
 				m.cpuset = m.cpuset || b.PinnedTo != nil
 			}
 		}
+		if m.parallel && (b.Threads != nil || b.Pinned) {
+			m.restrictiveThreads = true // which backends are touched side by side
+		}
 		page := b.PageKiB * 1024
 		m.exactFiles = m.exactFiles || b.Bytes%page != 0 || b.ExactBytes%page != 0
 	}

@@ -15,6 +15,7 @@ type player struct {
 	memory, cpuset, task NodeSet // all nodes, those of the cpuset, those of the process's own policy
 	promised             uint64  // to others
 	parallel             bool
+	restrictive          bool // its backends have a thread-context, too
 	started, failed      bool // some order ended so
 }
 
@@ -109,7 +110,7 @@ func (p *player) play(left, mapped []Backend, free map[int]uint64) {
 		p.end(false)
 		return
 	}
-	if p.parallel && b.HostNodes != nil {
+	if p.parallel && (b.HostNodes != nil || p.restrictive && b.Threads != nil) {
 		p.play(rest, append(slices.Clone(mapped), b), free)
 		return
 	}
@@ -155,10 +156,15 @@ func TestEveryOrder(t *testing.T) {
 		if rapid.IntRange(0, 3).Draw(t, "memory") > 0 {
 			memory = "strict:" + sets("memory nodes").String()
 		}
+		union := rapid.Bool().Draw(t, "union")
+		modes := []string{"", "strict", "strict", "preferred", "interleave", "restrictive"}
+		if union {
+			modes = modes[:5] // libvirt allows restrictive beside that alone
+		}
 		var cells []cell
 		for range rapid.IntRange(1, 3).Draw(t, "cells") {
 			c := cell{pages: rapid.Uint64Range(1, 6).Draw(t, "pages")}
-			if mode := rapid.SampledFrom([]string{"", "strict", "strict", "preferred", "interleave"}).Draw(t, "mode"); mode != "" {
+			if mode := rapid.SampledFrom(modes).Draw(t, "mode"); mode != "" {
 				c.memnode = mode + ":" + sets("cell nodes").String()
 			}
 			cells = append(cells, c)
@@ -167,12 +173,16 @@ func TestEveryOrder(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		may, union := rapid.Bool().Draw(t, "cpuset"), rapid.Bool().Draw(t, "union")
+		may := rapid.Bool().Draw(t, "cpuset")
 		p := player{promised: host.Pools[0].Reserved, parallel: rapid.Bool().Draw(t, "parallel"), memory: host.memoryNodes()}
 		libvirt, qemu := Version(9_000_000), Version(7_002_000)
-		if union {
+		switch {
+		case union:
 			libvirt = 11_003_000
+		case rapid.Bool().Draw(t, "restrictive threads"):
+			libvirt = 9_003_000
 		}
+		p.restrictive = libvirt > 9_000_000
 		if p.parallel {
 			qemu = 10_000_000
 		}

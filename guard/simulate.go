@@ -243,15 +243,14 @@ func (s simulation) place(b Backend) (placed, *failure) {
 	return p, nil
 }
 
-// unprepared returns the nodes from whose CPUs QEMU is to prepare a backend, and
-// why its thread-context cannot run there, "" where it can
-// (thread_context_set_node_affinity): there is none, or the cpuset has none.
-func (s simulation) unprepared(b Backend) (nodes NodeSet, why string) {
+// preparedFrom returns the nodes from whose CPUs QEMU is to prepare a backend,
+// where it can; none of one without a thread-context.
+func (s simulation) preparedFrom(b Backend) NodeSet {
 	// virtio-mem is not allocated at the start, so nothing prepares it.
-	if !s.rules.threads || b.Device == virtioMem || b.Global {
-		return nil, ""
+	if b.Device == virtioMem || b.Global {
+		return nil
 	}
-	nodes = b.HostNodes
+	nodes := b.HostNodes
 	if s.rules.restrictiveThreads {
 		if b.Threads != nil {
 			nodes = b.Threads
@@ -260,6 +259,17 @@ func (s simulation) unprepared(b Backend) (nodes NodeSet, why string) {
 			nodes = nodes.And(s.host.nodesOf(b.PinnedTo))
 		}
 	}
+	return nodes
+}
+
+// unprepared returns the nodes from whose CPUs QEMU is to prepare a backend, and
+// why its thread-context cannot run there, "" where it can
+// (thread_context_set_node_affinity): there is none, or the cpuset has none.
+func (s simulation) unprepared(b Backend) (nodes NodeSet, why string) {
+	if !s.rules.threads {
+		return nil, ""
+	}
+	nodes = s.preparedFrom(b)
 	switch inherited := s.host.inheritedCPUs(s.rules); {
 	case len(nodes) == 0:
 		return nil, ""
@@ -419,7 +429,7 @@ func (s simulation) reservesElsewhere(b placed) bool { return len(b.allowed.with
 // when it is mapped: all, or those that are not touched side by side, for want
 // of a thread-context.
 func (s simulation) touched(before []placed) []placed {
-	return slices.DeleteFunc(slices.Clone(before), func(b placed) bool { return s.rules.parallel && b.HostNodes != nil })
+	return slices.DeleteFunc(slices.Clone(before), func(b placed) bool { return s.rules.parallel && len(s.preparedFrom(b.Backend)) > 0 })
 }
 
 // keeper names the file of the control group that keeps a backend to nodes, ""
