@@ -30,12 +30,15 @@ func AddStarting(root sysfs.FS, config Config, host *guard.Host, self guard.Doma
 		return nil
 	}
 	ledger, err := readLedger(root)
-	_, blind := addStarting(root, config, host, &ledger, self, time.Now().Add(config.Deadline/8))
+	_, blind := addStarting(root, config, host, &ledger, self, time.Now().Add(max(config.Deadline/8, leisure)))
 	if err == nil && len(blind) > 0 {
 		err = blindTo(blind)
 	}
 	return err
 }
+
+// leisure is how long those look who ask beforehand: no start waits for them.
+const leisure = 2 * time.Second
 
 // readings is how often pools and processes are read until both are of one
 // moment.

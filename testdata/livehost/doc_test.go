@@ -133,6 +133,69 @@ func (s *scene) try(at string, c shown.Command, define func(string)) {
 	}
 }
 
+// So do the examples in the help, which are those of the manual page.
+func TestHelp(t *testing.T) {
+	s := begin(t, 256)
+	s.installGuard()
+	s.hold("packetmover", touched, 240)
+	s.define(domain{name: "instance-00000003", mib: 64, cells: 1})
+	s.must(os.MkdirAll("/var/lib/prometheus/node-exporter", 0o755))
+	s.programs()
+	text, err := run("hugeguard", "help")
+	s.must(err)
+	_, list, _ := strings.Cut(text, "\nAvailable Commands:\n")
+	list, _, _ = strings.Cut(list, "\n\n")
+	tried := 0
+	for _, line := range append([]string{""}, strings.Split(list, "\n")...) {
+		name, _, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if name == "completion" || name == "help" { // cobra's own
+			continue
+		}
+		// Names that an example may use.
+		dir := t.TempDir()
+		s.must(os.CopyFS(filepath.Join(dir, "DIR"), os.DirFS("../hosts/incident/host")))
+		xml, err := os.ReadFile("../hosts/incident/prepare.xml")
+		s.must(err)
+		for _, file := range []string{"instance-00000003.xml", "other.xml", "FILE.xml"} {
+			s.must(os.WriteFile(filepath.Join(dir, file), xml, 0o644))
+		}
+		text, err := run(append([]string{"hugeguard", "help"}, strings.Fields(name)...)...)
+		s.must(err)
+		_, examples, _ := strings.Cut(text, "\nExamples:\n")
+		examples, _, _ = strings.Cut(examples, "\n\n")
+		for _, example := range strings.Split(examples, "\n") {
+			if example = strings.TrimSpace(example); example == "" {
+				continue
+			}
+			tried++
+			s.programs()
+			if _, err := run("hugeguard", "install"); err != nil {
+				t.Fatal(err)
+			}
+			cmd := exec.Command("timeout", "-s", "INT", "20", "sh", "-c", "sudo() { \"$@\"; }\n"+example)
+			if strings.Contains(example, "--watch") {
+				cmd.Args[3] = "2"
+			}
+			cmd.Env = append(os.Environ(), "LC_ALL=C", "LIBVIRT_DEFAULT_URI=qemu:///system")
+			cmd.Dir = dir
+			out, err := cmd.CombinedOutput()
+			fine := []int{0, 3} // what check may say
+			switch {
+			case strings.Contains(example, "status --root"): // of another host
+				fine = []int{0, 4}
+			case strings.Contains(example, "--watch"):
+				fine = []int{124}
+			}
+			if !slices.Contains(fine, cmd.ProcessState.ExitCode()) {
+				t.Errorf("%s: %v: %s", example, err, out)
+			}
+		}
+	}
+	if tried < 15 {
+		t.Errorf("the help has only %d examples", tried)
+	}
+}
+
 // The example for Ansible does what it says, for packages that are there already: settings before all else, the proof at
 // last, nothing the second time.
 func TestPlaybook(t *testing.T) {

@@ -128,6 +128,7 @@ func missing() string {
 		{"/usr/bin/virsh", "libvirt-clients"},
 		{emulator, "qemu-system-x86"},
 		{"/usr/bin/fuser", "psmisc"},
+		{"/usr/bin/jq", "jq"},
 		{"/usr/bin/ansible-playbook", "ansible-core"},
 		{"/usr/bin/ovsdb-tool", "openvswitch-common"},
 		{"/usr/bin/ovs-vsctl", "openvswitch-switch"},
