@@ -56,7 +56,12 @@ func (f FS) CpusetMount() (dir string, ok bool, err error) {
 
 // Exists says whether the tree has /name.
 func (f FS) Exists(name string) bool {
-	return syscall.Access(f.Path(name), 0) == nil
+	if f.recorder != nil {
+		_, err := f.Stat(name)
+		return err == nil
+	}
+	path, err := f.at(name)
+	return err == nil && syscall.Access(path, 0) == nil
 }
 
 // CpusetNodes reads a list of nodes such as cpuset.mems from the control group

@@ -57,15 +57,17 @@ const (
 // deadline at the latest. No copy of a file has its pages: a captured host has
 // them in MOUNT.files, as [File.String] writes them, one a line.
 func (f FS) Files(mount string, deadline time.Time) ([]File, error) {
+	name := strings.TrimPrefix(mount, "/") + ".files"
 	if !f.Live() {
-		return f.capturedFiles(strings.TrimPrefix(mount, "/") + ".files")
+		return f.capturedFiles(name)
 	}
 	var root syscall.Stat_t
-	if err := lstat(f.Path(strings.TrimPrefix(mount, "/")), &root); err != nil {
-		return nil, err
-	}
+	err := lstat(f.Path(strings.TrimPrefix(mount, "/")), &root)
 	w := walk{fs: f, device: uint64(root.Dev), deadline: deadline}
-	err := w.folder(mount, 0)
+	if err == nil {
+		err = w.folder(mount, 0)
+	}
+	f.recordFiles(name, w.files, err)
 	return w.files, err
 }
 
@@ -76,7 +78,7 @@ func (f File) String() string {
 }
 
 func (f FS) capturedFiles(name string) ([]File, error) {
-	text, err := f.ReadFile(name, tableLimit)
+	text, err := f.ReadFile(name, maxFiles*capturedLine)
 	if err != nil {
 		return nil, err
 	}
@@ -90,6 +92,9 @@ func (f FS) capturedFiles(name string) ([]File, error) {
 	}
 	return files, nil
 }
+
+// capturedLine is more than most lines of captured files have, in bytes.
+const capturedLine = 512
 
 // parseFile reads what [File.String] writes.
 func parseFile(line string) (file File, err error) {
@@ -165,27 +170,41 @@ func lstat(path string, stat *syscall.Stat_t) error {
 }
 
 // MappedFile returns the file of a shared mapping, by /proc/PID/map_files, which wants
-// CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE. ok is false for one without pages.
+// CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE. ok is false for one without pages. A
+// captured host has the file in its place as [File.String] writes it.
 func (f FS) MappedFile(pid int, m Mapping) (file File, ok bool, err error) {
-	name := f.Path(fmt.Sprintf("proc/%d/map_files/%x-%x", pid, m.Start, m.End))
-	var stat syscall.Stat_t
-	if _, err := retry(func() (int, error) { return 0, syscall.Stat(name, &stat) }); err != nil {
-		return File{}, false, &fs.PathError{Op: "stat", Path: name, Err: err}
+	name := fmt.Sprintf("proc/%d/map_files/%x-%x", pid, m.Start, m.End)
+	if !f.Live() {
+		files, err := f.capturedFiles(name)
+		if err != nil || len(files) != 1 {
+			return File{}, false, err
+		}
+		return files[0], true, nil
 	}
-	file, ok = huge(m.File, &stat)
+	var stat syscall.Stat_t
+	if _, err := retry(func() (int, error) { return 0, syscall.Stat(f.Path(name), &stat) }); err != nil {
+		return File{}, false, &fs.PathError{Op: "stat", Path: f.Path(name), Err: err}
+	}
+	if file, ok = huge(m.File, &stat); ok && file.Pages > 0 {
+		f.recordFiles(name, []File{file}, nil)
+	}
 	return file, ok && file.Pages > 0, nil
 }
 
 // OpenFiles returns the files of huge pages that a process has open, mapped or
 // not: memfds, and files below one of the hugetlbfs mount points. Some may have
-// no page yet.
-func (f FS) OpenFiles(pid int, mounts []Mount) ([]File, error) {
+// no page yet. A captured host has them in /proc/PID/fd.files, as
+// [File.String] writes them.
+func (f FS) OpenFiles(pid int, mounts []Mount) (files []File, err error) {
 	dir := fmt.Sprintf("proc/%d/fd", pid)
-	names, err := f.ReadDir(dir)
+	if !f.Live() {
+		return f.capturedFiles(dir + ".files")
+	}
+	defer func() { f.recordFiles(dir+".files", files, err) }()
+	names, err := f.list(dir)
 	if err != nil {
 		return nil, err
 	}
-	var files []File
 	for _, name := range names {
 		link := f.Path(dir + "/" + name)
 		target, err := os.Readlink(link)
@@ -225,7 +244,7 @@ func (f FS) MapsHuge(pid int, mounts []Mount) (bool, error) {
 		scanner := newScanner(maps)
 		for scanner.Scan() {
 			_, path, ok := bytes.Cut(scanner.Bytes(), []byte("/"))
-			if ok && mayMapHuge("/"+string(path), mounts) {
+			if ok && MayMapHuge("/"+string(path), mounts) {
 				return true, nil
 			}
 		}
@@ -233,7 +252,8 @@ func (f FS) MapsHuge(pid int, mounts []Mount) (bool, error) {
 	})
 }
 
-func mayMapHuge(path string, mounts []Mount) bool {
+// MayMapHuge says whether a mapping whose file /proc/PID/maps names so may be of huge pages.
+func MayMapHuge(path string, mounts []Mount) bool {
 	return strings.HasPrefix(path, "/anon_hugepage") || strings.HasPrefix(path, "/SYSV") || mayBeHuge(path, mounts)
 }
 
@@ -373,7 +393,7 @@ func containerID(name string) string {
 // Program returns the file that a process runs, by /proc/PID/exe, without the
 // " (deleted)" of one that was replaced; "" where it may not be seen.
 func (f FS) Program(pid int) string {
-	target, err := os.Readlink(f.Path(fmt.Sprintf("proc/%d/exe", pid)))
+	target, err := f.Readlink(fmt.Sprintf("proc/%d/exe", pid))
 	if err != nil {
 		return ""
 	}

@@ -19,6 +19,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // ErrTooLarge is what reading a file ends with that holds more than its
@@ -34,7 +36,8 @@ const (
 // FS is a tree that holds sys, proc, run and etc as a Linux host has them.
 // The zero value is the running host.
 type FS struct {
-	root string
+	root     string
+	recorder Recorder // nil for most
 }
 
 // New returns the tree below root; "" and "/" are the running host.
@@ -42,13 +45,17 @@ func New(root string) FS {
 	if root = filepath.Clean("/" + root); root == "/" {
 		root = ""
 	}
-	return FS{root}
+	return FS{root: root}
 }
 
 // Live says whether the tree is the running host rather than a captured one.
 func (f FS) Live() bool { return f.root == "" }
 
-// Path returns where the tree keeps the file that a host has as /name.
+// Root returns where the tree is, "" for the running host.
+func (f FS) Root() string { return f.root }
+
+// Path returns the name of the file that a host has as /name, for messages. The
+// methods of FS follow no link of a captured tree out of it, others would.
 func (f FS) Path(name string) string { return f.root + "/" + name }
 
 // ReadFile returns the content of /name, at most limit bytes of it: a longer
@@ -67,9 +74,10 @@ var ErrOthers = errors.New("not a file of root's that nobody else can write to")
 
 // ReadOwn is [FS.ReadFile] of a regular file that nobody but root or who runs
 // this program can have written. A link is followed: what it leads to counts.
-func (f FS) ReadOwn(name string, limit int) ([]byte, error) {
+func (f FS) ReadOwn(name string, limit int) (data []byte, err error) {
+	defer func() { f.record(name, Entry{Data: data}, err) }()
 	path := f.Path(name)
-	fd, err := open(path)
+	fd, err := f.open(name)
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +89,7 @@ func (f FS) ReadOwn(name string, limit int) ([]byte, error) {
 	if stat.Mode&syscall.S_IFMT != syscall.S_IFREG || stat.Mode&0o022 != 0 || stat.Uid != 0 && int(stat.Uid) != os.Geteuid() {
 		return nil, &fs.PathError{Op: "read", Path: path, Err: ErrOthers}
 	}
-	data, err := readStart(fd, path, limit+1)
+	data, err = readStart(fd, path, limit+1)
 	if err == nil && len(data) > limit {
 		return nil, &fs.PathError{Op: "read", Path: path, Err: ErrTooLarge}
 	}
@@ -92,14 +100,14 @@ func (f FS) ReadOwn(name string, limit int) ([]byte, error) {
 // Errors are *fs.PathError.
 //
 // It keeps the Go runtime's poller out of it: kernel files are always ready.
-func (f FS) ReadStart(name string, limit int) ([]byte, error) {
-	path := f.Path(name)
-	fd, err := open(path)
-	if err != nil {
-		return nil, err
+func (f FS) ReadStart(name string, limit int) (data []byte, err error) {
+	fd, err := f.open(name)
+	if err == nil {
+		data, err = readStart(fd, f.Path(name), limit)
+		syscall.Close(fd)
 	}
-	defer syscall.Close(fd)
-	return readStart(fd, path, limit)
+	f.record(name, Entry{Data: data}, err)
+	return data, err
 }
 
 func readStart(fd int, path string, limit int) ([]byte, error) {
@@ -122,14 +130,25 @@ func readStart(fd int, path string, limit int) ([]byte, error) {
 	return buf, nil
 }
 
-// open opens a file to read. It never waits for a writer, should somebody have
-// put a FIFO there.
-func open(path string) (fd int, err error) {
-	fd, err = retry(func() (int, error) {
-		return syscall.Open(path, syscall.O_RDONLY|syscall.O_CLOEXEC|syscall.O_NONBLOCK, 0)
-	})
+// open opens the file /name to read. It never waits for a writer, should
+// somebody have put a FIFO there.
+func (f FS) open(name string) (fd int, err error) {
+	const flags = syscall.O_RDONLY | syscall.O_CLOEXEC | syscall.O_NONBLOCK
+	if !f.Live() {
+		// Most files have no link on their way, which saves looking at each step.
+		how := unix.OpenHow{Flags: flags, Resolve: unix.RESOLVE_NO_SYMLINKS}
+		fd, err = retry(func() (int, error) { return unix.Openat2(unix.AT_FDCWD, f.root+filepath.Clean("/"+name), &how) })
+		if err == nil {
+			return fd, nil
+		}
+	}
+	path, err := f.at(name)
 	if err != nil {
-		return -1, &fs.PathError{Op: "open", Path: path, Err: err}
+		return -1, err
+	}
+	fd, err = retry(func() (int, error) { return syscall.Open(path, flags, 0) })
+	if err != nil {
+		return -1, &fs.PathError{Op: "open", Path: f.Path(name), Err: err}
 	}
 	return fd, nil
 }
@@ -147,7 +166,17 @@ func retry(call func() (int, error)) (int, error) {
 
 // ReadDir returns the names in the directory /name, in no particular order.
 func (f FS) ReadDir(name string) ([]string, error) {
-	dir, err := os.Open(f.Path(name))
+	names, err := f.list(name)
+	f.record(name, Entry{Dir: true}, err)
+	return names, err
+}
+
+func (f FS) list(name string) ([]string, error) {
+	path, err := f.at(name)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.OpenFile(path, os.O_RDONLY|syscall.O_DIRECTORY, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -163,7 +192,7 @@ var errNoSysfs = errors.New("there is no sysfs")
 // errNoSysfs where that cannot be known.
 func (f FS) lacks() error {
 	for _, dir := range []string{poolDir, nodeDir} {
-		if _, err := os.Stat(f.Path(dir)); err == nil {
+		if f.Exists(dir) {
 			return nil
 		}
 	}

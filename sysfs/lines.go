@@ -2,6 +2,7 @@ package sysfs
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -13,17 +14,31 @@ import (
 // bytes: the path of a mapped file is most of it.
 const lineLimit = 64 << 10
 
+// recordedLimit is how much is recorded of such a file, in bytes: more than 65,530
+// mappings have in smaps, the most by default (vm.max_map_count).
+const recordedLimit = 64 << 20
+
 // parseLines reads the lines of /name one by one with parse, so that it takes
 // no more memory than a line and what parse keeps of it. Errors of reading are
 // *fs.PathError.
 func parseLines[T any](f FS, name string, parse func(io.Reader) (T, error)) (all T, err error) {
 	path := f.Path(name)
-	fd, err := open(path)
+	fd, err := f.open(name)
 	if err != nil {
+		f.record(name, Entry{}, err)
 		return all, err
 	}
 	defer syscall.Close(fd)
-	all, err = parse(openFile{fd, path})
+	var in io.Reader = openFile{fd, path}
+	if f.recorder != nil {
+		var text []byte
+		text, err = io.ReadAll(io.LimitReader(in, recordedLimit))
+		f.record(name, Entry{Data: text}, err)
+		in = io.MultiReader(bytes.NewReader(text), in)
+	}
+	if err == nil {
+		all, err = parse(in)
+	}
 	if err == nil {
 		return all, nil
 	}

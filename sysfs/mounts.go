@@ -120,14 +120,16 @@ func parseHugetlbMount(path, options string) (Mount, error) {
 // ".statfs" appended, what "stat -f -c '%b %f'" prints of it: f_blocks and
 // f_bfree.
 func (f FS) HugetlbFree(mount string) (pages uint64, ok bool, err error) {
+	name := strings.TrimPrefix(mount, "/") + ".statfs"
 	if f.Live() {
 		var st syscall.Statfs_t
-		if _, err := retry(func() (int, error) { return 0, syscall.Statfs(mount, &st) }); err != nil {
+		_, err := retry(func() (int, error) { return 0, syscall.Statfs(mount, &st) })
+		f.record(name, Entry{Data: fmt.Appendf(nil, "%d %d\n", st.Blocks, st.Bfree)}, err)
+		if err != nil {
 			return 0, false, &fs.PathError{Op: "statfs", Path: mount, Err: err}
 		}
 		return st.Bfree, true, nil
 	}
-	name := strings.TrimPrefix(mount, "/") + ".statfs"
 	text, err := f.ReadFile(name, counterLimit)
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, false, nil

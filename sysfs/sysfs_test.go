@@ -1,10 +1,13 @@
 package sysfs_test
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"syscall"
 	"testing"
@@ -368,5 +371,169 @@ func TestReadOwn(t *testing.T) {
 	}
 	if _, err := h.FS().ReadOwn("own", 2); !errors.Is(err, sysfs.ErrTooLarge) {
 		t.Error(err)
+	}
+}
+
+// TestLinksStayInside: whoever reads a tree that others made follows no link of it to a file of the own host.
+func TestLinksStayInside(t *testing.T) {
+	outside := t.TempDir()
+	for _, name := range []string{"file", "status"} {
+		if err := os.WriteFile(filepath.Join(outside, name), []byte("Name:\tsecret\nHugetlbPages:\t 2048 kB\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h := sysfstest.Copy(t, "../testdata/hosts/incident/host")
+	link := func(target, name string) {
+		t.Helper()
+		if err := errors.Join(os.MkdirAll(filepath.Dir(h.Path(name)), 0o755), os.Symlink(target, h.Path(name))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	up := strings.Repeat("../", 40)
+	link(outside+"/file", "etc/absolute")
+	link(up+outside+"/file", "etc/upwards")
+	link(outside, "proc/9")
+	link("itself", "etc/itself")
+	link("/proc/meminfo", "etc/inside")
+	link("../proc", "etc/dir")
+	fs := h.FS()
+	for _, name := range []string{"etc/absolute", "etc/upwards", up[1:] + outside + "/file", "etc/itself", "proc/9/status"} {
+		if data, err := fs.ReadFile(name, 1000); err == nil {
+			t.Errorf("%s: read %q", name, data)
+		}
+		if _, err := fs.Stat(name); err == nil || fs.Exists(name) {
+			t.Errorf("%s exists", name)
+		}
+	}
+	if p, err := fs.Process(9); err == nil {
+		t.Errorf("%+v", p)
+	}
+	if names, err := fs.ReadDir("proc/9"); err == nil {
+		t.Error(names)
+	}
+	want, err := fs.ReadFile("proc/meminfo", 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"etc/inside", "etc/dir/meminfo", "etc/../" + up + "proc/meminfo"} {
+		if got, err := fs.ReadFile(name, 1<<20); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%s: %d bytes, %v", name, len(got), err)
+		}
+	}
+	if _, err := fs.ReadFile("etc/itself", 1000); !errors.Is(err, syscall.ELOOP) {
+		t.Error(err)
+	}
+	if target, err := fs.Readlink("etc/absolute"); err != nil || target != outside+"/file" {
+		t.Errorf("%q, %v", target, err)
+	}
+}
+
+// TestNoWaiting: a FIFO in the place of a file or directory keeps nobody waiting.
+func TestNoWaiting(t *testing.T) {
+	h := sysfstest.Copy(t, "../testdata/hosts/incident/host")
+	if err := syscall.Mkfifo(h.Path("etc/fifo"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if data, err := h.FS().ReadFile("etc/fifo", 10); err != nil || len(data) > 0 {
+		t.Errorf("%q, %v", data, err)
+	}
+	if names, err := h.FS().ReadDir("etc/fifo"); err == nil {
+		t.Error(names)
+	}
+}
+
+// TestRecorded: a recorder is told what another tree needs to give the same answers: this one finds the same.
+func TestRecorded(t *testing.T) {
+	told := map[string]sysfs.Entry{}
+	fs := sysfs.New("").Recorded(func(name string, e sysfs.Entry) { told[name] = e })
+	pid := os.Getpid()
+	p, err := fs.Process(pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mounts, err := fs.Mounts()
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := fs.OpenFiles(pid, mounts.Hugetlb)
+	if err != nil {
+		t.Fatal(err)
+	}
+	program := fs.Program(pid)
+	fs.Exists("proc/nothing/of/that/name")
+	fs.Exists("proc/self/fd")
+	fs.Sure("etc/one", func() bool { return true })
+	fs.Sure("etc/other", func() bool { return false })
+	if _, err := fs.ReadFile("proc/self/fd", 10); err == nil {
+		t.Error("read a directory")
+	}
+	mapsHuge, err := fs.MapsHuge(pid, mounts.Hugetlb)
+	if err != nil {
+		t.Fatal(err)
+	}
+	self := fmt.Sprintf("proc/%d/", pid)
+	if e := told[self+"maps"]; !bytes.Contains(e.Data, []byte("[stack]\n")) || !bytes.HasSuffix(e.Data, []byte("\n")) {
+		t.Errorf("of maps, which was read, it was told %.200q", e.Data)
+	}
+	if e := told["proc/self/fd"]; e.Err == nil {
+		t.Errorf("of what cannot be read it was told %+v", e)
+	}
+	if e := told["proc/nothing/of/that/name"]; !e.Gone {
+		t.Errorf("of what is not there it was told %+v", e)
+	}
+	h := sysfstest.New(t)
+	for name, e := range told {
+		switch {
+		case e.Data != nil:
+			h.Write(name, string(e.Data))
+		case e.Link != "":
+			if err := errors.Join(os.MkdirAll(filepath.Dir(h.Path(name)), 0o755), os.Symlink(e.Link, h.Path(name))); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	again := h.FS()
+	if got, err := again.Process(pid); err != nil || got != p {
+		t.Errorf("%+v, %v; it was %+v", got, err, p)
+	}
+	if got, err := again.Mounts(); err != nil || !reflect.DeepEqual(got, mounts) {
+		t.Errorf("%+v, %v; it was %+v", got, err, mounts)
+	}
+	if got, err := again.OpenFiles(pid, mounts.Hugetlb); err != nil || !reflect.DeepEqual(got, files) {
+		t.Errorf("%+v, %v; it was %+v", got, err, files)
+	}
+	if got, err := again.MapsHuge(pid, mounts.Hugetlb); err != nil || got != mapsHuge {
+		t.Errorf("%v, %v; it was %v", got, err, mapsHuge)
+	}
+	if got := again.Program(pid); got != program || program == "" {
+		t.Errorf("%q; it was %q", got, program)
+	}
+	never := func() bool { t.Error("a captured host is asked"); return false }
+	if !again.Sure("etc/one", never) || again.Sure("etc/other", never) {
+		t.Error("what was sure is not, or what was not is")
+	}
+}
+
+// TestCapturedFiles: the files of a mount and of a process come from what stands beside them, in part where that is
+// cut.
+func TestCapturedFiles(t *testing.T) {
+	const line = "00:1f 77 2048 3 \"/dev/hugepages/a \\\"b\"\n"
+	want := sysfs.File{Path: "/dev/hugepages/a \"b", Device: "00:1f", Inode: 77, PageKiB: 2048, Pages: 3}
+	h := sysfstest.Copy(t, "../testdata/hosts/incident/host")
+	h.Write("dev/hugepages.files", line+"and others: not all of it was looked at\n")
+	h.Write("proc/7/fd.files", line)
+	h.Write("proc/7/map_files/1000-2000", line)
+	fs := h.FS()
+	if files, err := fs.Files("/dev/hugepages", time.Now()); err == nil || errors.Is(err, os.ErrNotExist) || !reflect.DeepEqual(files, []sysfs.File{want}) {
+		t.Errorf("%+v, %v", files, err)
+	}
+	if files, err := fs.OpenFiles(7, nil); err != nil || !reflect.DeepEqual(files, []sysfs.File{want}) {
+		t.Errorf("%+v, %v", files, err)
+	}
+	if f, ok, err := fs.MappedFile(7, sysfs.Mapping{Start: 0x1000, End: 0x2000}); err != nil || !ok || f != want {
+		t.Errorf("%+v, %v, %v", f, ok, err)
+	}
+	if f, ok, err := fs.MappedFile(7, sysfs.Mapping{Start: 0x1000, End: 0x3000}); !errors.Is(err, os.ErrNotExist) || ok {
+		t.Errorf("%+v, %v, %v", f, ok, err)
 	}
 }

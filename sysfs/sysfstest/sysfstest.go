@@ -42,6 +42,9 @@ func Archive(t testing.TB, file string) Host {
 	return h
 }
 
+// New makes an empty tree.
+func New(t testing.TB) Host { return Host{t, t.TempDir()} }
+
 // Copy copies a captured host's folder, so that it can be changed.
 func Copy(t testing.TB, dir string) Host {
 	t.Helper()
