@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"os"
 	"path"
 	"slices"
 	"strconv"
@@ -99,7 +98,7 @@ func tellNova(root sysfs.FS, config Config, c compute) told {
 	}
 	usual := told{}
 	for _, d := range nova.Deployments() {
-		if _, err := os.Stat(root.Path(relative(d.Marker))); d.Marker != "" && err != nil {
+		if _, err := root.Stat(relative(d.Marker)); d.Marker != "" && err != nil {
 			continue
 		}
 		if usual = readNova(root, "", d.Sources); len(usual.files) > 0 || usual.err != nil {
@@ -111,7 +110,7 @@ func tellNova(root sysfs.FS, config Config, c compute) told {
 	}
 	// What nova-compute itself sees is certain.
 	base := fmt.Sprintf("proc/%d/root", c.pid)
-	if _, err := os.Stat(root.Path(base)); err != nil {
+	if _, err := root.Stat(base); err != nil {
 		base = "" // a captured host, or one that does not let us look
 	}
 	own := readNova(root, base, nova.Sources(c.arguments))
@@ -135,7 +134,7 @@ func tellNova(root sysfs.FS, config Config, c compute) told {
 // host's first: a service of systemd's has its own, too, where it is confined.
 func container(root sysfs.FS, pid int) bool {
 	mounts := func(of string) string {
-		namespace, _ := os.Readlink(root.Path("proc/" + of + "/ns/mnt"))
+		namespace, _ := root.Readlink("proc/" + of + "/ns/mnt")
 		return namespace
 	}
 	own, other := mounts("self"), mounts(strconv.Itoa(pid))
@@ -180,7 +179,7 @@ func readNova(root sysfs.FS, base string, sources []nova.Source) told {
 			fail(err)
 			return true
 		}
-		if info, err := os.Stat(root.Path(base + "/" + relative(name))); err == nil && info.ModTime().After(t.newest) {
+		if info, err := root.Stat(base + "/" + relative(name)); err == nil && info.ModTime().After(t.newest) {
 			t.newest, t.changed = info.ModTime(), name
 		}
 		if err := t.config.Add(name, string(text)); err != nil {
@@ -226,7 +225,7 @@ func readNova(root sysfs.FS, base string, sources []nova.Source) told {
 func named(root sysfs.FS, paths []string) []nova.Source {
 	var sources []nova.Source
 	for _, p := range paths {
-		info, err := os.Stat(root.Path(relative(p)))
+		info, err := root.Stat(relative(p))
 		sources = append(sources, nova.Source{Path: []string{p}, Dir: err == nil && info.IsDir(), Named: true})
 	}
 	return sources
@@ -276,15 +275,11 @@ func instances(root sysfs.FS, deadline time.Time) (found []guard.Instance, unrea
 	return found, len(files) - len(domains)
 }
 
-// novaNamespace is what Nova's metadata is in (nova/virt/libvirt/config.py,
-// NOVA_NS), with a version behind it.
-var novaNamespace = []byte("http://openstack.org/xmlns/libvirt/nova/")
-
 // parseInstance reads what Nova counts for a domain: each guest cell's pages
 // on the one node that Nova binds it to. It is nil where Nova did not make the
 // domain. text is a domain or libvirt's status of one.
 func parseInstance(text []byte) (*guard.Instance, error) {
-	if !bytes.Contains(text, novaNamespace) {
+	if !bytes.Contains(text, []byte(guard.NovaNamespace)) {
 		return nil, nil
 	}
 	demand, err := guard.ParseDomain(domainOnly(text))

@@ -284,7 +284,7 @@ func TestInstances(t *testing.T) {
 	if unread != 0 || !reflect.DeepEqual(got, want) {
 		t.Errorf("%d unread, %+v\nwant %+v", unread, got, want)
 	}
-	h.Write("etc/libvirt/qemu/broken.xml", string(novaNamespace)+"<domain type='kvm'>")
+	h.Write("etc/libvirt/qemu/broken.xml", guard.NovaNamespace+"<domain type='kvm'>")
 	if _, unread := instances(h.FS(), time.Now().Add(time.Minute)); unread != 1 {
 		t.Errorf("%d unread", unread)
 	}

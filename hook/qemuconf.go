@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"reflect"
 	"slices"
 	"strings"
 	"syscall"
@@ -43,24 +44,26 @@ func readQEMUConf(fs sysfs.FS) (s settings, certain bool, err error) {
 		return settings{}, false, err
 	}
 	if !mayDecide(text) {
-		return settings{}, !fs.Live() || readByDaemon(fs), nil
+		return settings{}, readByDaemon(fs), nil
 	}
 	if s, err = parseQEMUConf(string(text)); err != nil {
 		return settings{}, false, fmt.Errorf("%s: %w", fs.Path(qemuConfPath), err)
 	}
-	return s, !fs.Live() || readByDaemon(fs), nil
+	return s, readByDaemon(fs), nil
 }
 
 // readByDaemon says whether the daemon that runs QEMU started after qemu.conf
 // was last changed. A session's daemon has another file.
 func readByDaemon(fs sysfs.FS) bool {
-	var conf, daemon syscall.Stat_t
-	if os.Geteuid() != 0 || syscall.Stat(fs.Path(qemuConfPath), &conf) != nil || syscall.Stat(fs.Path(driverPID), &daemon) != nil {
-		return false
-	}
-	// A file that is moved into place keeps its time of modification, so it is
-	// the time of change that counts.
-	return before(conf.Ctim, daemon.Mtim)
+	return fs.Sure(qemuConfPath, func() bool {
+		var conf, daemon syscall.Stat_t
+		if os.Geteuid() != 0 || syscall.Stat(fs.Path(qemuConfPath), &conf) != nil || syscall.Stat(fs.Path(driverPID), &daemon) != nil {
+			return false
+		}
+		// A file that is moved into place keeps its time of modification, so it
+		// is the time of change that counts.
+		return before(conf.Ctim, daemon.Mtim)
+	})
 }
 
 func before(a, b syscall.Timespec) bool {
@@ -335,8 +338,45 @@ func (s settings) useCpuset(fs sysfs.FS) *bool {
 	// Where the daemon may not make groups, libvirt runs QEMU without, or not
 	// at all.
 	const write = 2
-	if fs.Live() && syscall.Access(fs.Path(strings.TrimPrefix(dir, "/")), write) != nil {
+	dir = strings.TrimPrefix(dir, "/")
+	if !fs.Sure(dir, func() bool { return syscall.Access(fs.Path(dir), write) == nil }) {
 		return nil
 	}
 	return &yes
+}
+
+// ReduceQEMUConf returns what is left of a qemu.conf without anything but the
+// settings that decide about huge pages: the others have passwords among them. An
+// error is of a file with which the daemon would not have started, or of a
+// setting that cannot be written anew.
+func ReduceQEMUConf(text []byte) ([]byte, error) {
+	if !mayDecide(text) {
+		return nil, nil
+	}
+	s, err := parseQEMUConf(string(text))
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	for i, values := range [][]string{s.mounts, s.controllers, s.filters} {
+		if values == nil {
+			continue
+		}
+		quoted := make([]string, len(values))
+		for k, v := range values {
+			quote := `"`
+			switch {
+			case strings.ContainsAny(v, lineEnds) || strings.Contains(v, quote) && strings.Contains(v, "'"):
+				quote = `"""`
+			case strings.Contains(v, quote):
+				quote = "'"
+			}
+			quoted[k] = quote + v + quote
+		}
+		fmt.Fprintf(&b, "%s = [%s]\n", deciding[i], strings.Join(quoted, ", "))
+	}
+	if again, err := parseQEMUConf(b.String()); err != nil || !reflect.DeepEqual(again, s) {
+		return nil, fmt.Errorf("%q cannot be written anew", guard.Printable(b.String(), 40))
+	}
+	return b.Bytes(), nil
 }

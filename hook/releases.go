@@ -2,6 +2,7 @@ package hook
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -103,8 +104,11 @@ func readCapabilities(fs sysfs.FS, emulator string) (capabilities, error) {
 	if err == nil && caps.emulator != emulator {
 		err = errStale
 	}
-	if err == nil && fs.Live() {
-		err = caps.verify(fs.Path(name))
+	if err == nil {
+		var foreign error
+		if !fs.Sure(name, func() bool { foreign = caps.verify(fs.Path(name)); return foreign == nil }) {
+			err = cmp.Or(foreign, errStale)
+		}
 	}
 	if err != nil {
 		return capabilities{}, fmt.Errorf("%s: %w", fs.Path(name), err)

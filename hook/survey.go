@@ -18,8 +18,12 @@ func Survey(fs sysfs.FS, demand guard.Demand) (guard.Host, error) {
 }
 
 // SurveyAll reads what a host has to give, with the pools of all page sizes.
-func SurveyAll(fs sysfs.FS) (guard.Host, error) {
-	return survey(fs, "", func(host guard.Host) []uint64 { return host.Sizes })
+func SurveyAll(fs sysfs.FS) (guard.Host, error) { return SurveyPartition(fs, "") }
+
+// SurveyPartition is [SurveyAll] for the domains of a resource partition, "" being
+// the default one.
+func SurveyPartition(fs sysfs.FS, partition string) (guard.Host, error) {
+	return survey(fs, partition, func(host guard.Host) []uint64 { return host.Sizes })
 }
 
 func survey(fs sysfs.FS, partition string, wanted func(guard.Host) []uint64) (guard.Host, error) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -164,6 +165,56 @@ func FuzzConfig(f *testing.F) {
 			if pool.Node < 0 || pool.PageKiB == 0 {
 				t.Errorf("%+v", pool)
 			}
+		}
+	})
+}
+
+// FuzzReduce: what is left of a file says the same of the option, and nothing of any other.
+func FuzzReduce(f *testing.F) {
+	seeds := []string{
+		"[DEFAULT]\nreserved_huge_pages = 'node:0'\n ,size:1GB,count:$x\npassword=hunter2\n",
+		"[DEFAULT]\npassword=hunter2\nreserved_huge_pages = node:0\n ,size:1GB,count:3, hunter2:hunter2\nreserved_huge_pages=x\n",
+		"[DEFAULT]\nreserved_huge_pages=node:0,size:2048,count:64\n password=hunter2\n\n\nreserved_huge_pages=node:1,size:2048,count:64,why:\n hunter2,\n",
+		"[DEFAULT]\nreserved_huge_pages=node:-1,size:2048,count:64\n\t,hunter2:x\nreserved_huge_pages=\"\nreserved_huge_pages='\"a\"'",
+		"[DEFAULT]\ntransport_url=rabbit://nova:hunter2@host\n hunter2\n[hunter2\n", "[DEFAULT]\npassword hunter2\n", "password = hunter2\n",
+		"[DEFAULT]\n= hunter2\n", "[DEFAULT]\n\n  hunter2\n", "[hunter2]\n[]", "",
+	}
+	for _, text := range seeds {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		left := Reduce(text)
+		for i, line := range strings.Split(left, "\n") {
+			value, ok := strings.CutPrefix(line, option+`="`)
+			switch {
+			case line == "" || line == "["+section+"]" || line == "\t," || slices.Contains(samples, line):
+			case !ok:
+				t.Errorf("%q: line %d becomes %q", text, i+1, line)
+			case strings.HasPrefix(value, "node:"): // perhaps written anew
+			case !strings.Contains(strings.Split(newlines.Replace(text), "\n")[i], strings.TrimSuffix(value, `"`)):
+				t.Errorf("%q: the value in line %d becomes %q", text, i+1, value)
+			}
+		}
+		if slices.Contains(seeds, text) && strings.Contains(left, "hunter2") {
+			t.Errorf("%q becomes %q", text, left)
+		}
+		var was, is Config
+		errWas, errIs := was.Add("nova.conf", text), is.Add("nova.conf", left)
+		if !reflect.DeepEqual(errWas, errIs) || len(was.Values) != len(is.Values) {
+			t.Fatalf("%q: %v, %d values; reduced to %q: %v, %d", text, errWas, len(was.Values), left, errIs, len(is.Values))
+		}
+		for i := range was.Values {
+			if was.Values[i].Line != is.Values[i].Line {
+				t.Errorf("%q: line %d is reduced to line %d", text, was.Values[i].Line, is.Values[i].Line)
+			}
+		}
+		reservedWas, errWas := was.Reserved()
+		reservedIs, errIs := is.Reserved()
+		if !reflect.DeepEqual(reservedWas, reservedIs) || (errWas == nil) != (errIs == nil) {
+			t.Errorf("%q: %v, %v; reduced to %q: %v, %v", text, reservedWas, errWas, left, reservedIs, errIs)
+		}
+		if again := Reduce(left); again != left {
+			t.Errorf("%q is reduced to %q, and again to %q", text, left, again)
 		}
 	})
 }

@@ -64,6 +64,20 @@ func Read(from io.Reader) (Config, error) {
 	return config, nil
 }
 
+// Answer is the database's answer to [Request] from which [Read] has a Config: the
+// keys that it was [Config.Told], and no others.
+func Answer(c Config) ([]byte, error) {
+	pairs := [][2]string{}
+	for _, told := range c.Told {
+		key, value, _ := strings.Cut(told, "=")
+		pairs = append(pairs, [2]string{key, value})
+	}
+	other := []any{"map", pairs}
+	rows := []any{map[string]any{"rows": []any{map[string]any{"other_config": other}}}}
+	text, err := json.Marshal(map[string]any{"error": nil, "id": 0, "result": rows})
+	return append(text, '\n'), err
+}
+
 // reply is a JSON-RPC response to a transaction of one select.
 type reply struct {
 	Result []struct {

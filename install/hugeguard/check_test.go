@@ -39,22 +39,3 @@ func TestGiveBack(t *testing.T) {
 		t.Error(diff)
 	}
 }
-
-func TestFindDomain(t *testing.T) {
-	const inner = `<domain type='kvm'><name>a</name><x/></domain>`
-	for text, want := range map[string]string{
-		inner: inner,
-		"<?xml version='1.0'?>\n<!-- <domain/> -->\n" + inner + "\n":                      inner,
-		"<domstatus><monitor><domain>no</domain></monitor>\n " + inner + "</domstatus>\n": inner,
-		"<domstatus><domstatus>" + inner + "</domstatus></domstatus>":                     "",
-		"<network>" + inner + "</network>":                                                "",
-		"<domain>":                                                                        "",
-		"":                                                                                "",
-		"text":                                                                            "",
-	} {
-		got, err := findDomain([]byte(text))
-		if string(got) != want || (err == nil) != (want != "") {
-			t.Errorf("findDomain(%q) = %q, %v, want %q", text, got, err, want)
-		}
-	}
-}

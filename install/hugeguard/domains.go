@@ -1,8 +1,6 @@
 package main
 
 import (
-	"bytes"
-	"encoding/xml"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"hugeguard/guard"
 	"hugeguard/sysfs"
 )
 
@@ -80,7 +79,7 @@ func (d domainFiles) get(name string) (domain, error) {
 		} else if err != nil {
 			return domain{}, err
 		}
-		text, err = findDomain(text)
+		text, err = guard.FindDomain(text)
 		if err != nil {
 			return domain{}, fmt.Errorf("%s: %w", d.host.Path(dir+"/"+name+".xml"), err)
 		}
@@ -112,7 +111,7 @@ func (d domainFiles) off() ([]listed, error) {
 // autostart says whether libvirt starts a domain by itself: there is a link to its definition
 // (virDomainObjListLoadConfig). Below a root the link is not followed.
 func (d domainFiles) autostart(name string) bool {
-	target, err := os.Readlink(d.host.Path(definedDir + "/autostart/" + name + ".xml"))
+	target, err := d.host.Readlink(definedDir + "/autostart/" + name + ".xml")
 	return err == nil && filepath.Base(target) == name+".xml"
 }
 
@@ -126,13 +125,13 @@ func (d domainFiles) names() ([]string, error) {
 
 // in lists the domains that have a file in a directory, by name.
 func (d domainFiles) in(dir string) ([]string, error) {
-	entries, err := os.ReadDir(d.host.Path(dir))
+	entries, err := d.host.ReadDir(dir)
 	if err != nil {
 		return nil, err
 	}
 	var names []string
-	for _, e := range entries {
-		if name, ok := strings.CutSuffix(e.Name(), ".xml"); ok && !e.IsDir() {
+	for _, entry := range entries {
+		if name, ok := strings.CutSuffix(entry, ".xml"); ok {
 			names = append(names, name)
 		}
 	}
@@ -141,36 +140,6 @@ func (d domainFiles) in(dir string) ([]string, error) {
 }
 
 func (d domainFiles) close() {}
-
-// findDomain returns the domain in a document: the document itself, or what a status file of libvirt's
-// wraps (domstatus).
-func findDomain(text []byte) ([]byte, error) {
-	d := xml.NewDecoder(bytes.NewReader(text))
-	for root := true; ; {
-		start := d.InputOffset()
-		token, err := d.Token()
-		if err == io.EOF {
-			return nil, errors.New("there is no <domain> in it")
-		} else if err != nil {
-			return nil, err
-		}
-		e, ok := token.(xml.StartElement)
-		switch {
-		case !ok:
-		case e.Name.Local == "domain":
-			if err := d.Skip(); err != nil {
-				return nil, err
-			}
-			return text[start:d.InputOffset()], nil
-		case root && e.Name.Local == "domstatus":
-			root = false
-		default: // nothing that lies deeper is meant
-			if err := d.Skip(); err != nil {
-				return nil, err
-			}
-		}
-	}
-}
 
 // isFile reports whether an argument of check is a file rather than a domain's name.
 func isFile(arg string) bool {
@@ -212,7 +181,7 @@ func readDomain(arg string, stdin io.Reader, host sysfs.FS) (domain, error) {
 	if err != nil {
 		return domain{}, err
 	}
-	if text, err = findDomain(text); err != nil {
+	if text, err = guard.FindDomain(text); err != nil {
 		return domain{}, fmt.Errorf("%s: %w", arg, err)
 	}
 	return domain{xml: text}, nil

@@ -1,0 +1,188 @@
+package guard
+
+import (
+	"bytes"
+	"encoding/xml"
+	"errors"
+	"io"
+	"path"
+	"slices"
+)
+
+// element is one that decides about memory.
+type element struct {
+	attributes []string // that do; "*" are all
+	text       bool     // what stands in it does
+}
+
+// elements are those of a domain's XML that domainXML reads, by their paths; "*"
+// are all that lie deeper.
+var elements = map[string]element{
+	"domain":                         {attributes: []string{"type"}},
+	"domain/name":                    {text: true},
+	"domain/uuid":                    {text: true},
+	"domain/memory":                  {[]string{"unit"}, true},
+	"domain/memoryBacking":           {},
+	"domain/memoryBacking/*":         {[]string{"*"}, true},
+	"domain/vcpu":                    {attributes: []string{"placement", "cpuset"}},
+	"domain/resource":                {},
+	"domain/resource/partition":      {text: true},
+	"domain/cputune":                 {},
+	"domain/cputune/emulatorpin":     {attributes: []string{"cpuset"}},
+	"domain/cputune/vcpupin":         {},
+	"domain/cputune/iothreadpin":     {},
+	"domain/numatune":                {},
+	"domain/numatune/*":              {attributes: []string{"*"}},
+	"domain/os":                      {},
+	"domain/os/type":                 {[]string{"arch", "machine"}, true},
+	"domain/cpu":                     {},
+	"domain/cpu/numa":                {},
+	"domain/cpu/numa/*":              {[]string{"*"}, true},
+	"domain/devices":                 {},
+	"domain/devices/emulator":        {text: true},
+	"domain/devices/memory":          {attributes: []string{"model", "access", "discard"}},
+	"domain/devices/memory/alias":    {attributes: []string{"name"}},
+	"domain/devices/memory/address":  {attributes: []string{"*"}},
+	"domain/devices/memory/target":   {},
+	"domain/devices/memory/target/*": {[]string{"*"}, true},
+	// Not its path, which is an NVDIMM's file.
+	"domain/devices/memory/source":          {},
+	"domain/devices/memory/source/pagesize": {[]string{"unit"}, true},
+	"domain/devices/memory/source/nodemask": {text: true},
+	"domain/devices/interface":              {attributes: []string{"type"}},
+	"domain/devices/interface/mtu":          {attributes: []string{"size"}},
+}
+
+// elementAt returns what is of use of the element at a path; ok is false where
+// nothing is.
+func elementAt(at string) (e element, ok bool) {
+	e, ok = elements[at]
+	for dir := path.Dir(at); !ok && dir != "."; dir = path.Dir(dir) {
+		e, ok = elements[dir+"/*"]
+	}
+	return e, ok
+}
+
+const (
+	qemuNamespace = "http://libvirt.org/schemas/domain/qemu/1.0"
+	// NovaNamespace begins the namespace of Nova's metadata, with a version behind
+	// it (nova/virt/libvirt/config.py, NOVA_NS).
+	NovaNamespace = "http://openstack.org/xmlns/libvirt/nova/"
+)
+
+// FindDomain returns the domain in a document: the document itself, or what a
+// status file of libvirt's wraps (domstatus).
+func FindDomain(text []byte) ([]byte, error) {
+	d := xml.NewDecoder(bytes.NewReader(text))
+	for root := true; ; {
+		start := d.InputOffset()
+		token, err := d.Token()
+		if err == io.EOF {
+			return nil, errors.New("there is no <domain> in it")
+		} else if err != nil {
+			return nil, err
+		}
+		e, ok := token.(xml.StartElement)
+		switch {
+		case !ok:
+		case e.Name.Local == "domain":
+			if err := d.Skip(); err != nil {
+				return nil, err
+			}
+			return text[start:d.InputOffset()], nil
+		case root && e.Name.Local == "domstatus":
+			root = false
+		default: // nothing that lies deeper is meant
+			if err := d.Skip(); err != nil {
+				return nil, err
+			}
+		}
+	}
+}
+
+// ReduceDomain returns what [ReadDomain] makes use of in a domain's XML, or in that
+// of libvirt's status of one: the same demand comes of it. There are no passwords
+// in it, no disks, displays and command lines, and of metadata nothing but that
+// Nova wrote some, and the marks that are meant for hugeguard.
+func ReduceDomain(text []byte) ([]byte, error) {
+	nova := bytes.Contains(text, []byte(NovaNamespace))
+	text, err := FindDomain(text)
+	if err != nil {
+		return nil, err
+	}
+	stream := newDomainStream(bytes.NewReader(text))
+	decoder := xml.NewTokenDecoder(stream)
+	var b bytes.Buffer
+	var at []string // the names of the open elements
+	var of element  // the innermost
+	skip := 0       // so many of them are left out
+	for {
+		token, err := decoder.Token()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		switch t := token.(type) {
+		case xml.StartElement:
+			name := t.Name.Local
+			next, known := elementAt(path.Join(path.Join(at...), name))
+			capabilities := len(at) == 1 && name == "capabilities" && t.Name.Space == qemuNamespace
+			if skip > 0 || !known && !capabilities {
+				skip++
+				continue
+			}
+			of = next
+			b.WriteByte('<')
+			b.WriteString(name)
+			if capabilities {
+				b.WriteString(` xmlns="` + qemuNamespace + `"`)
+			}
+			for _, a := range t.Attr {
+				if a.Name.Space == "" && (slices.Contains(of.attributes, a.Name.Local) || slices.Contains(of.attributes, "*")) {
+					b.WriteString(" " + a.Name.Local + `="`)
+					xml.EscapeText(&b, []byte(a.Value)) // a buffer takes all
+					b.WriteByte('"')
+				}
+			}
+			b.WriteByte('>')
+			at = append(at, name)
+		case xml.CharData:
+			if skip == 0 && len(at) > 0 && of.text {
+				xml.EscapeText(&b, t)
+			}
+		case xml.EndElement:
+			switch {
+			case skip > 0:
+				skip--
+			default:
+				if at = at[:len(at)-1]; len(at) == 0 {
+					b.WriteString(stream.marks.metadata(nova))
+				}
+				b.WriteString("</" + t.Name.Local + ">")
+				of, _ = elementAt(path.Join(at...))
+			}
+		}
+	}
+	b.WriteByte('\n')
+	return b.Bytes(), nil
+}
+
+// metadata is what is left of a domain's.
+func (m marks) metadata(nova bool) string {
+	text := ""
+	if nova {
+		text += `<instance xmlns="` + NovaNamespace + `1.1"/>`
+	}
+	if m.exempt {
+		text += `<exempt xmlns="` + Namespace + `"/>`
+	}
+	if m.canary {
+		text += `<canary xmlns="` + Namespace + `"/>`
+	}
+	if text == "" {
+		return ""
+	}
+	return "<metadata>" + text + "</metadata>"
+}
