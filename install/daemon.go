@@ -2,6 +2,7 @@ package install
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -77,8 +78,8 @@ func (t tree) running(ctx context.Context, units Units) ([]Process, error) {
 // pidFile returns the pid in /run/NAME.pid, 0 where there is none or where the process is not
 // that daemon any more.
 func (t tree) pidFile(name string) (int, error) {
-	file := filepath.Join(t.root, "/run", name+".pid")
-	data, err := os.ReadFile(file)
+	file := "/run/" + name + ".pid"
+	data, err := t.read(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
 	} else if err != nil {
@@ -86,7 +87,7 @@ func (t tree) pidFile(name string) (int, error) {
 	}
 	pid, err := strconv.Atoi(string(bytes.TrimSpace(data)))
 	if err != nil || pid <= 1 {
-		return 0, fmt.Errorf("%s: no pid in %q", file, data)
+		return 0, fmt.Errorf("%s: no pid in %.20q", t.root+file, data)
 	}
 	if is, err := t.isDaemon(pid, name); err != nil || !is {
 		return 0, err
@@ -97,7 +98,7 @@ func (t tree) pidFile(name string) (int, error) {
 // isDaemon reports whether the process pid runs the program name, by /proc/PID/comm: the first 15
 // characters of the program's file name (proc(5)).
 func (t tree) isDaemon(pid int, name string) (bool, error) {
-	comm, err := os.ReadFile(t.proc(pid, "comm"))
+	comm, err := t.read(proc(pid, "comm"))
 	if gone(err) {
 		return false, nil
 	} else if err != nil {
@@ -109,14 +110,14 @@ func (t tree) isDaemon(pid int, name string) (bool, error) {
 // started returns when the process started, in ticks of 10 ms since boot. USER_HZ is 100 wherever
 // Go runs on Linux.
 func (t tree) started(pid int) (int64, error) {
-	file := t.proc(pid, "stat")
-	data, err := os.ReadFile(file)
+	file := proc(pid, "stat")
+	data, err := t.read(file)
 	if err != nil {
 		return 0, err
 	}
 	ticks, err := parseStart(data)
 	if err != nil {
-		return 0, fmt.Errorf("%s: %w", file, err)
+		return 0, fmt.Errorf("%s: %w", t.root+file, err)
 	}
 	return ticks, nil
 }
@@ -133,12 +134,12 @@ func parseStart(stat []byte) (int64, error) {
 
 // now reads the moment from /proc.
 func (t tree) now() (moment, error) {
-	id, err := os.ReadFile(filepath.Join(t.root, "/proc/sys/kernel/random/boot_id"))
+	id, err := t.read("/proc/sys/kernel/random/boot_id")
 	if err != nil {
 		return moment{}, err
 	}
-	file := filepath.Join(t.root, "/proc/uptime")
-	data, err := os.ReadFile(file)
+	const file = "/proc/uptime"
+	data, err := t.read(file)
 	if err != nil {
 		return moment{}, err
 	}
@@ -146,14 +147,12 @@ func (t tree) now() (moment, error) {
 	whole, part, _ := strings.Cut(first, ".")
 	ticks, err := strconv.ParseInt(whole+part, 10, 64)
 	if err != nil || len(part) != 2 {
-		return moment{}, fmt.Errorf("%s: no uptime in %q", file, data)
+		return moment{}, fmt.Errorf("%s: no uptime in %.20q", t.root+file, data)
 	}
 	return moment{Boot: strings.TrimSpace(string(id)), Ticks: ticks}, nil
 }
 
-func (t tree) proc(pid int, name string) string {
-	return filepath.Join(t.root, "/proc", strconv.Itoa(pid), name)
-}
+func proc(pid int, name string) string { return "/proc/" + strconv.Itoa(pid) + "/" + name }
 
 // gone reports whether err says that a process has ended.
 func gone(err error) bool {
@@ -229,8 +228,8 @@ func (t tree) hangUp(ctx context.Context, p Process) error {
 
 // catchesHangUp reads the mask of caught signals, SigCgt of /proc/PID/status (proc(5)).
 func (t tree) catchesHangUp(pid int) (bool, error) {
-	file := t.proc(pid, "status")
-	data, err := os.ReadFile(file)
+	file := proc(pid, "status")
+	data, err := t.read(file)
 	if err != nil {
 		return false, err
 	}
@@ -259,7 +258,7 @@ func (t tree) untilUnused(ctx context.Context, fi fs.FileInfo) {
 // isRun reports whether a process runs the program in the file fi, whatever the name of the file by now
 // (/proc/PID/exe).
 func (t tree) isRun(fi fs.FileInfo) bool {
-	programs, _ := filepath.Glob(filepath.Join(t.root, "/proc/[0-9]*/exe")) // the pattern is sound
+	programs, _ := filepath.Glob(filepath.Join(cmp.Or(t.proc, t.root), "/proc/[0-9]*/exe")) // the pattern is sound
 	return slices.ContainsFunc(programs, func(name string) bool {
 		exe, err := os.Stat(name)
 		return err == nil && os.SameFile(exe, fi)

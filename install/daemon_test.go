@@ -26,7 +26,6 @@ type fakeDaemon struct {
 // catches SIGHUP after the delay.
 func startDaemon(t *testing.T, tr tree, name string, delay time.Duration) *fakeDaemon {
 	t.Helper()
-	linkProc(t, tr)
 	program := filepath.Join(t.TempDir(), name)
 	if err := os.Symlink("/bin/sh", program); err != nil { // the kernel names a process by the link
 		t.Fatal(err)
@@ -80,13 +79,6 @@ func (d *fakeDaemon) silent(t *testing.T) {
 	}
 }
 
-func linkProc(t *testing.T, tr tree) {
-	t.Helper()
-	if err := os.Symlink("/proc", tr.root+"/proc"); err != nil && !errors.Is(err, os.ErrExist) {
-		t.Fatal(err)
-	}
-}
-
 func writeFile(t *testing.T, name, text string) {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
@@ -120,11 +112,10 @@ func liveUninstall(t *testing.T, tr tree) string {
 
 func inspect(t *testing.T, tr tree, o Options) State {
 	t.Helper()
-	o.Root = tr.root
 	if o.Hook == "" {
 		o.Hook, _ = programs(t)
 	}
-	st, err := Inspect(context.Background(), o)
+	st, err := tr.inspect(context.Background(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -193,7 +184,6 @@ func TestTellsDaemon(t *testing.T) {
 // does not.
 func TestKnows(t *testing.T) {
 	tr := makeSite(t, nil)
-	linkProc(t, tr)
 	out, err := liveInstall(t, tr, Options{})
 	if err != nil || !strings.Contains(out, "no libvirt daemon runs") {
 		t.Fatalf("%v\n%s", err, out)
@@ -509,7 +499,6 @@ func TestInspectSiteHook(t *testing.T) {
 func TestUninstallWaitsForCalls(t *testing.T) {
 	for _, how := range []string{"uninstall", "move"} {
 		tr := makeSite(t, sites["hook, libvirt 9"])
-		linkProc(t, tr)
 		if _, err := liveInstall(t, tr, Options{Layout: Chain}); err != nil {
 			t.Fatal(err)
 		}

@@ -2,6 +2,7 @@ package install
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -52,13 +53,29 @@ type Daemon struct {
 	Confined string `json:"confined,omitempty"`
 }
 
+// CapturedState is where a captured host has its [State], as JSON: a capture has no programs.
+const CapturedState = "run/hugeguard/state.json"
+
 // Inspect reads the state of the host below o.Root, processes included, so that it serves a
 // captured host as well. It changes nothing and uses Root, Hook and Units of the options.
 func Inspect(ctx context.Context, o Options) (State, error) {
-	st := State{Daemons: []Daemon{}}
 	t, err := treeAt(o.Root)
 	if err != nil {
-		return st, err
+		return State{Daemons: []Daemon{}}, err
+	}
+	return t.inspect(ctx, o)
+}
+
+func (t tree) inspect(ctx context.Context, o Options) (State, error) {
+	st := State{Daemons: []Daemon{}}
+	if t.root != "" {
+		text, err := t.read("/" + CapturedState)
+		if err == nil {
+			if err = json.Unmarshal(text, &st); err != nil {
+				err = fmt.Errorf("%s/%s: %w", t.root, CapturedState, err)
+			}
+			return st, err
+		}
 	}
 	s, err := t.scene()
 	if err != nil {
@@ -182,7 +199,7 @@ func (t tree) sees(p Process, at file) bool {
 	if t.root != "" {
 		return true
 	}
-	its, err := os.Stat(filepath.Join(t.proc(p.PID, "root"), at.path))
+	its, err := os.Stat(filepath.Join(proc(p.PID, "root"), at.path))
 	if err != nil {
 		return !errors.Is(err, fs.ErrNotExist)
 	}
@@ -192,7 +209,7 @@ func (t tree) sees(p Process, at file) bool {
 // startedAt is when the daemon started by the wall clock, in seconds: the boot's time (/proc/stat, btime) and
 // the ticks since.
 func (t tree) startedAt(p Process) (seconds int64, ok bool) {
-	data, err := os.ReadFile(filepath.Join(t.root, "/proc/stat"))
+	data, err := t.read("/proc/stat")
 	if err != nil {
 		return 0, false
 	}

@@ -42,11 +42,7 @@ func (m moment) before(o moment) bool { return m.Boot != o.Boot || m.Ticks < o.T
 // readRecord returns the record, or nil without one. An error is one of a file that is there but does not say
 // what it should.
 func (t tree) readRecord() (*record, error) {
-	p, err := t.file(recordFile)
-	if err != nil {
-		return nil, err
-	}
-	data, err := os.ReadFile(p)
+	data, err := t.read(recordFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	} else if err != nil {
@@ -54,7 +50,7 @@ func (t tree) readRecord() (*record, error) {
 	}
 	r := new(record)
 	if err := json.Unmarshal(data, r); err != nil {
-		return nil, fmt.Errorf("%s: %w", p, err)
+		return nil, fmt.Errorf("%s: %w", t.root+recordFile, err)
 	}
 	return r, nil
 }

@@ -1,19 +1,24 @@
 package install
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"path"
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"hugeguard/sysfs"
 )
 
 // A tree is a file system below a root directory; "" is the host's own.
 // Names inside it are absolute (/etc/libvirt), whatever the root.
-type tree struct{ root string }
+type tree struct {
+	root string
+	proc string // the root whose /proc shows the processes, if not this one
+}
 
 // treeAt returns the tree below root; "" and "/" are the host's own. The root is the caller's to
 // choose, links and all.
@@ -28,49 +33,25 @@ func treeAt(root string) (tree, error) {
 	if real, err := filepath.EvalSymlinks(root); err == nil {
 		root = real
 	}
-	return tree{strings.TrimSuffix(root, "/")}, nil
+	return tree{root: strings.TrimSuffix(root, "/")}, nil
 }
-
-// maxLinks is the kernel's own limit on symbolic links in one path (path_resolution(7)).
-const maxLinks = 40
 
 // dir returns where the directory name really is, every symbolic link
 // resolved as a chroot into the root would: none leads out of it. What does not
 // exist is kept as it stands.
-func (t tree) dir(name string) (string, error) { return t.resolve(name, true) }
+func (t tree) dir(name string) (string, error) { return sysfs.Resolve(t.root, name, true) }
 
 // file is dir for a file, of which the last element is not followed.
-func (t tree) file(name string) (string, error) { return t.resolve(name, false) }
+func (t tree) file(name string) (string, error) { return sysfs.Resolve(t.root, name, false) }
 
-func (t tree) resolve(name string, last bool) (string, error) {
-	at, rest := "/", strings.Split(name, "/")
-	for links := 0; len(rest) > 0; {
-		elem := rest[0]
-		rest = rest[1:]
-		if elem == "" || elem == "." {
-			continue
-		}
-		at = path.Join(at, elem) // Join keeps ".." at or below the root
-		if elem == ".." || len(rest) == 0 && !last {
-			continue
-		}
-		target, err := os.Readlink(t.root + at)
-		switch {
-		case errors.Is(err, syscall.EINVAL), errors.Is(err, fs.ErrNotExist):
-			continue // no link
-		case err != nil:
-			return "", err
-		}
-		if links++; links > maxLinks {
-			return "", &fs.PathError{Op: "resolve", Path: t.root + name, Err: syscall.ELOOP}
-		}
-		at = path.Dir(at)
-		if path.IsAbs(target) {
-			at = "/"
-		}
-		rest = append(strings.Split(target, "/"), rest...)
+// read returns what is in the small file called name, which lies in the tree whatever links lead to it.
+func (t tree) read(name string) ([]byte, error) {
+	const limit = 1 << 20
+	root := t.root
+	if strings.HasPrefix(name, "/proc/") {
+		root = cmp.Or(t.proc, t.root)
 	}
-	return t.root + at, nil
+	return sysfs.New(root).ReadFile(strings.TrimPrefix(name, "/"), limit)
 }
 
 // tempName is what a file is called until it is whole. libvirt runs what lies in qemu.d and

@@ -394,7 +394,7 @@ func auditedSince(f io.ReadSeeker, since time.Time) (lines []string) {
 // confinement returns the profile or context of a process, "" where nothing confines it
 // (proc_pid_attr(5)): "libvirtd (enforce)" by AppArmor, "system_u:system_r:virtqemud_t:s0" by SELinux.
 func (t tree) confinement(pid int) string {
-	text, err := os.ReadFile(t.proc(pid, "attr/current"))
+	text, err := t.read(proc(pid, "attr/current"))
 	is := strings.TrimRight(string(text), "\x00\n")
 	if err != nil && !errors.Is(err, fs.ErrNotExist) || is == "unconfined" || is == "kernel" {
 		return ""
