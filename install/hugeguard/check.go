@@ -6,14 +6,17 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"hugeguard/guard"
 	"hugeguard/hook"
+	"hugeguard/install/capture"
 	"hugeguard/sysfs"
 )
 
@@ -22,7 +25,7 @@ func newCheck() *cobra.Command {
 	var root string
 	var all bool
 	cmd := &cobra.Command{
-		Use:   "check [--root DIR] [--json] FILE.xml|-|DOMAIN  (or --all)",
+		Use:   "check [--root DIR|FILE.tar] [--json] FILE.xml|-|DOMAIN  (or --all)",
 		Short: "Say whether a domain would be let start now",
 		Long: `Say whether a domain would be let start now, why not, who holds the pages and what mends it: what
 the hook would say to libvirt and the journal.
@@ -50,9 +53,11 @@ that is exempt (see /etc/hugeguard.conf) would not: what is wanting is said, and
 			return takes(1)(cmd, args)
 		},
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
-			if c.host, err = hostAt(cmd, root); err != nil {
+			var done func()
+			if c.host, done, err = hostAt(cmd, root); err != nil {
 				return err
 			}
+			defer done()
 			c.out, c.notes = cmd.OutOrStdout(), cmd.ErrOrStderr()
 			c.configure()
 			if hidden(c.host) {
@@ -77,7 +82,10 @@ that is exempt (see /etc/hugeguard.conf) would not: what is wanting is said, and
 	f.BoolVar(&all, "all", false, "ask about every domain that does not run")
 	rootFlag(cmd, &root)
 	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-		host, err := hostAt(cmd, root)
+		host, done, err := hostAt(cmd, root)
+		if err == nil {
+			defer done()
+		}
 		if all || len(args) > 0 || err != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
@@ -88,26 +96,53 @@ that is exempt (see /etc/hugeguard.conf) would not: what is wanting is said, and
 
 // rootFlag adds --root of a command that reads.
 func rootFlag(cmd *cobra.Command, root *string) {
-	cmd.Flags().StringVar(root, "root", "", "read `DIR`/sys, DIR/proc, DIR/etc, DIR/run, DIR/var in place of this host's")
-	cmd.MarkFlagDirname("root")
+	cmd.Flags().StringVar(root, "root", "", "read `DIR`/sys, proc, etc, run, var, or a capture, in place of this host's")
+	cmd.MarkFlagFilename("root")
 }
 
 // hostAt returns the host below the root, or this one where the flag is not given.
-func hostAt(cmd *cobra.Command, root string) (sysfs.FS, error) {
+// A capture in a file is unpacked until done is called.
+func hostAt(cmd *cobra.Command, root string) (host sysfs.FS, done func(), err error) {
+	done = func() {}
 	if !cmd.Flags().Changed("root") {
-		return sysfs.New(""), nil
+		return sysfs.New(""), done, nil
 	}
 	if root == "" {
-		return sysfs.FS{}, usageError{errors.New("--root is empty: name a directory")}
+		return host, done, usageError{errors.New("--root is empty: name a directory, or a file that capture wrote")}
 	}
-	if _, err := os.ReadDir(root); err != nil {
-		return sysfs.FS{}, err // or all of it would look like a host without huge pages
-	}
-	abs, err := filepath.Abs(root)
+	info, err := os.Stat(root)
 	if err != nil {
-		return sysfs.FS{}, err
+		return host, done, err
 	}
-	return sysfs.New(abs), nil
+	if info.Mode().IsRegular() {
+		if root, err = capture.Unpack(root); err != nil {
+			return host, done, err
+		}
+		done = removed(root)
+	} else if _, err := os.ReadDir(root); err != nil {
+		return host, done, err // or all of it would look like a host without huge pages
+	}
+	if root, err = filepath.Abs(root); err != nil {
+		done()
+	}
+	return sysfs.New(root), done, err
+}
+
+// removed returns what removes a directory, which an interrupt does as well.
+func removed(dir string) func() {
+	interrupts := make(chan os.Signal, 1)
+	signal.Notify(interrupts, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	go func() {
+		if _, interrupted := <-interrupts; interrupted {
+			os.RemoveAll(dir)
+			os.Exit(exitError)
+		}
+	}()
+	return func() {
+		signal.Stop(interrupts)
+		close(interrupts)
+		os.RemoveAll(dir)
+	}
 }
 
 // holdersDeadline bounds the search for those who hold pages; nobody waits for libvirt here.

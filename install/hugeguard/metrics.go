@@ -19,7 +19,7 @@ import (
 func newMetrics() *cobra.Command {
 	var root, program, output string
 	cmd := &cobra.Command{
-		Use:   "metrics [--root DIR] [--output FILE.prom]",
+		Use:   "metrics [--root DIR|FILE.tar] [--output FILE.prom]",
 		Short: "Print this host's huge pages, who holds them and what was refused, for Prometheus",
 		Long: `Print this host's huge pages, who holds them, what Nova believes of them, whether the hook is live, and how many
 starts were refused, in Prometheus's text format. Pages are counted in pages of their size.
@@ -36,12 +36,13 @@ Exit status: 0 it is done, 1 an error, 2 wrong usage.`,
 		DisableFlagsInUseLine: true,
 		Args:                  takes(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			host, err := hostAt(cmd, root)
+			host, done, err := hostAt(cmd, root)
 			if err != nil {
 				return err
 			}
+			defer done()
 			note := func(text string) { fmt.Fprintf(cmd.ErrOrStderr(), "hugeguard: %s\n", oneLine(text)) }
-			s, err := readStatus(cmd.Context(), host, install.Options{Root: root, Hook: program})
+			s, err := readStatus(cmd.Context(), host, install.Options{Root: host.Root(), Hook: program})
 			if err != nil {
 				return err
 			}

@@ -14,7 +14,7 @@ import (
 func newReserve() *cobra.Command {
 	var root, format string
 	cmd := &cobra.Command{
-		Use:   "reserve [--root DIR] [--format nova|tripleo]",
+		Use:   "reserve [--root DIR|FILE.tar] [--format nova|tripleo]",
 		Short: "Print the lines that make Nova agree with this host",
 		Long: `Print the lines that make Nova agree with this host: the complete setting of reserved_huge_pages, with what
 others than guests hold of each node's huge pages and what is reserved already. They take the place of the
@@ -35,10 +35,11 @@ Exit status: 0 it is done, 1 an error, 2 wrong usage.`,
 			if lines == nil {
 				return usageError{fmt.Errorf("no format %q: there are nova and tripleo", format)}
 			}
-			fs, err := hostAt(cmd, root)
+			fs, done, err := hostAt(cmd, root)
 			if err != nil {
 				return err
 			}
+			defer done()
 			note := func(format string, args ...any) {
 				fmt.Fprintf(cmd.ErrOrStderr(), "hugeguard: %s\n", oneLine(fmt.Sprintf(format, args...)))
 			}

@@ -116,7 +116,7 @@ Exit status:
 		return usageError{fmt.Errorf("%w: see %s --help", err, c.CommandPath())}
 	})
 	root.SetHelpCommand(newHelp())
-	root.AddCommand(newCheck(), newStatus(), newReserve(), newMetrics(), newInstall(), newUninstall(), newVerify())
+	root.AddCommand(newCheck(), newStatus(), newReserve(), newCapture(), newMetrics(), newInstall(), newUninstall(), newVerify())
 	return root
 }
 

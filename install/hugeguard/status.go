@@ -22,7 +22,7 @@ func newStatus() *cobra.Command {
 	var root, program, colour, every string
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use:   "status [--root DIR] [--json] [--watch[=SECONDS]] [--color WHEN]",
+		Use:   "status [--root DIR|FILE.tar] [--json] [--watch[=SECONDS]] [--color WHEN]",
 		Short: "Show the huge pages of this host, who holds them, what Nova believes, and whether the hook is live",
 		Long: `Show on one screen whether the hook is live, as far as files and processes tell; the pools of huge pages as a
 picture, who holds them and what guests that are starting have still to take; what Nova believes of them, and
@@ -35,19 +35,20 @@ Exit status: 0 the hook is live, 1 an error, 2 wrong usage, 4 the hook is not li
 		Example: `  hugeguard status
   hugeguard status --watch=5          # again every 5 seconds, until Ctrl-C
   hugeguard status --json | jq '.pools[] | {node, page_kib, free}'
-  hugeguard status --root DIR         # of a captured host`,
+  hugeguard status --root host.tar    # of a captured host`,
 		DisableFlagsInUseLine: true,
 		Args:                  takes(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			host, err := hostAt(cmd, root)
+			host, done, err := hostAt(cmd, root)
 			if err != nil {
 				return err
 			}
+			defer done()
 			if _, err := lookOf(io.Discard, colour); err != nil {
 				return err
 			}
 			read := func(ctx context.Context) (status, error) {
-				s, err := readStatus(ctx, host, install.Options{Root: root, Hook: program})
+				s, err := readStatus(ctx, host, install.Options{Root: host.Root(), Hook: program})
 				if err == nil {
 					s.readRefusals(ctx, host)
 				}
@@ -229,11 +230,11 @@ func (s status) hookLines(p *page) {
 	h := s.Hook
 	switch {
 	case h.Live && s.Mode == hook.Off:
-		p.line(bad, 0, "hook: live, but told to do nothing (mode = %s): %s (layout %s)", s.Mode, h.Path, h.Layout)
+		p.line(bad, 0, "hook: live, but told to do nothing (mode = %s): %s (layout %s)", s.Mode, oneLine(h.Path), oneLine(string(h.Layout)))
 	case h.Live && s.Mode == hook.WarnOnly:
-		p.line(bad, 0, "hook: live, but told to refuse nothing (mode = %s): %s (layout %s)", s.Mode, h.Path, h.Layout)
+		p.line(bad, 0, "hook: live, but told to refuse nothing (mode = %s): %s (layout %s)", s.Mode, oneLine(h.Path), oneLine(string(h.Layout)))
 	case h.Live:
-		p.line(good, 0, "hook: live: %s (layout %s)", h.Path, h.Layout)
+		p.line(good, 0, "hook: live: %s (layout %s)", oneLine(h.Path), oneLine(string(h.Layout)))
 	default:
 		p.line(bad, 0, "hook: NOT LIVE")
 	}
@@ -248,7 +249,7 @@ func (s status) hookLines(p *page) {
 		p.line(plainStyle, 2, "no libvirt daemon runs now")
 	case h.Live:
 		for _, d := range h.Daemons {
-			p.line(plainStyle, 2, "called by %s (pid %d)", d.Name, d.PID)
+			p.line(plainStyle, 2, "called by %s (pid %d)", oneLine(d.Name), d.PID)
 		}
 	}
 	for _, text := range s.Settings.lines() {

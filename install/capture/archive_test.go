@@ -1,0 +1,271 @@
+package capture
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"hugeguard/install/installtest"
+)
+
+// pack makes an archive of entries as nobody's capture has them.
+func pack(t *testing.T, entries ...tar.Header) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for _, h := range entries {
+		data := []byte(nil)
+		if h.Typeflag == tar.TypeReg {
+			data = []byte("text\n")
+			h.Size = int64(len(data))
+		}
+		if err := w.WriteHeader(&h); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write(data); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// TestHostileArchives: an archive from anybody writes nothing but below its own directory, leaves nothing behind, and
+// nothing in it leads out.
+func TestHostileArchives(t *testing.T) {
+	file := func(name string) tar.Header { return tar.Header{Name: name, Typeflag: tar.TypeReg} }
+	link := func(name, target string) tar.Header {
+		return tar.Header{Name: name, Typeflag: tar.TypeSymlink, Linkname: target}
+	}
+	sparse := pack(t, file("a"))
+	copy(sparse[124:136], "77777777777\x00") // 8 GiB, says the header
+	sum := 0
+	copy(sparse[148:156], "        ")
+	for _, c := range sparse[:512] {
+		sum += int(c)
+	}
+	copy(sparse[148:156], fmt.Sprintf("%06o\x00 ", sum))
+	var bomb bytes.Buffer
+	zip := gzip.NewWriter(&bomb)
+	w := tar.NewWriter(zip)
+	for i := range 5 {
+		if err := w.WriteHeader(&tar.Header{Name: fmt.Sprint("zero", i), Typeflag: tar.TypeReg, Size: maxUnpacked / 4}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write(make([]byte, maxUnpacked/4)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(w.Close(), zip.Close()); err != nil {
+		t.Fatal(err)
+	}
+	many := make([]tar.Header, 0, maxElement)
+	for name, archive := range map[string][]byte{
+		"absolute":             pack(t, file("/etc/passwd")),
+		"upwards":              pack(t, file("../x")),
+		"upwards inside":       pack(t, file("proc/../../x")),
+		"upwards at the end":   pack(t, tar.Header{Name: "proc/..", Typeflag: tar.TypeDir}),
+		"no name":              pack(t, file("proc//x")),
+		"long name":            pack(t, file(strings.Repeat("x/", maxName)+"x")),
+		"long element":         pack(t, file(strings.Repeat("x", maxElement+1))),
+		"absolute link":        pack(t, link("proc", "/proc")),
+		"link upwards":         pack(t, link("proc", "..")),
+		"link far upwards":     pack(t, link("proc", "../../proc")),
+		"link to itself above": pack(t, link("proc", ".")),
+		"link to below":        pack(t, link("proc", "sys/x")),
+		"file through a link":  pack(t, link("proc", "elsewhere"), file("proc/x")),
+		"file over a link":     pack(t, link("proc", "elsewhere"), file("proc")),
+		"twice":                pack(t, file("a"), file("a")),
+		"file below a file":    pack(t, file("a"), file("a/b")),
+		"hard link":            pack(t, file("a"), tar.Header{Name: "b", Typeflag: tar.TypeLink, Linkname: "a"}),
+		"device":               pack(t, tar.Header{Name: "zero", Typeflag: tar.TypeChar, Devmajor: 1, Devminor: 5}),
+		"fifo":                 pack(t, tar.Header{Name: "fifo", Typeflag: tar.TypeFifo}),
+		"too large":            sparse,
+		"bomb":                 bomb.Bytes(),
+		"cut":                  pack(t, file("a"))[:512],
+		"empty":                pack(t, many...),
+		"no archive":           []byte("<domain/>"),
+		"nothing":              nil,
+		"no gzip":              []byte("\x1f\x8bxxxxxxxxxxxxxxx"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			above := t.TempDir()
+			t.Setenv("TMPDIR", filepath.Join(above, "tmp"))
+			if err := os.Mkdir(filepath.Join(above, "tmp"), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			archived := filepath.Join(above, "hostile.tar")
+			if err := os.WriteFile(archived, archive, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			before, err := installtest.List(above)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if dir, err := Unpack(archived); err == nil || dir != "" || !strings.HasPrefix(err.Error(), archived+": ") {
+				t.Errorf("unpacked to %q, %v", dir, err)
+			}
+			after, err := installtest.List(above)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if after != before {
+				t.Errorf("left behind is\n%s\nbefore there was\n%s", after, before)
+			}
+		})
+	}
+}
+
+// TestArchive: what was packed comes out again, for its owner alone; packed anew by tar(1) as well, with a "." above.
+func TestArchive(t *testing.T) {
+	changed := time.Date(2026, 1, 2, 3, 4, 5, 678_901_234, time.UTC)
+	c := Capture{files: map[string]file{
+		About:                  {data: []byte("text")},
+		"etc/nova/nova.conf":   {data: []byte("[DEFAULT]\n"), changed: changed},
+		"etc/nova":             {dir: true},
+		"etc/nova/empty":       {dir: true},
+		"proc/7/maps":          {link: "maps"},
+		"proc/7":               {link: "7"}, // and something in it
+		"a name\nof\xff\x01":   {data: []byte{}},
+		"proc/self/ns/mnt":     {link: "mnt:[4026531840]"},
+		"sys/1/" + longElement: {data: bytes.Repeat([]byte("x"), 1<<20)},
+	}}
+	for _, name := range []string{"c.tar", "c.tar.gz", "c.tgz"} {
+		file := filepath.Join(t.TempDir(), name)
+		if err := c.Create(file, false); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Create(file, false); !errors.Is(err, fs.ErrExist) {
+			t.Errorf("created twice: %v", err)
+		}
+		if err := Exists(file); !errors.Is(err, fs.ErrExist) {
+			t.Errorf("it is there: %v", err)
+		}
+		was, err := os.Stat(file)
+		if err != nil || was.Mode() != 0o600 {
+			t.Errorf("%v, %v", was.Mode(), err)
+		}
+		if err := c.Create(file, true); err != nil {
+			t.Fatal(err)
+		}
+		if is, err := os.Stat(file); err != nil || os.SameFile(was, is) || is.Size() != was.Size() || is.Mode() != 0o600 {
+			t.Errorf("replaced it is %v, %v", is, err)
+		}
+		if compressed := was.Size() < 1<<20; compressed != (name != "c.tar") {
+			t.Errorf("%s has %d bytes", name, was.Size())
+		}
+		dir, err := Unpack(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer os.RemoveAll(dir)
+		info, err := os.Stat(dir)
+		if err != nil || info.Mode().Perm() != 0o700 {
+			t.Errorf("%v, %v", info, err)
+		}
+		conf, err := os.Stat(filepath.Join(dir, "etc/nova/nova.conf"))
+		if err != nil || !conf.ModTime().Equal(changed) {
+			t.Errorf("changed %v, %v", conf, err)
+		}
+		for name, f := range c.files {
+			info, err := os.Lstat(filepath.Join(dir, name))
+			if name == "proc/7" {
+				f = Capture{}.files[name]
+				f.dir = true
+			}
+			if err != nil || info.IsDir() != f.dir {
+				t.Errorf("%q: %v, %v", name, info, err)
+				continue
+			}
+			if target, _ := os.Readlink(filepath.Join(dir, name)); target != f.link {
+				t.Errorf("%q leads to %q", name, target)
+			}
+			if data, err := os.ReadFile(filepath.Join(dir, name)); f.link == "" && !f.dir && (err != nil || !bytes.Equal(data, f.data)) {
+				t.Errorf("%q: %d bytes, %v", name, len(data), err)
+			}
+		}
+	}
+	dot := filepath.Join(t.TempDir(), "dot.tar")
+	if err := os.WriteFile(dot, pack(t, tar.Header{Name: "./", Typeflag: tar.TypeDir}, tar.Header{Name: "./proc/", Typeflag: tar.TypeDir}, tar.Header{Name: "./proc/mounts", Typeflag: tar.TypeReg}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	dir, err := Unpack(dot)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	if text, err := os.ReadFile(filepath.Join(dir, "proc/mounts")); err != nil || string(text) != "text\n" {
+		t.Errorf("%q, %v", text, err)
+	}
+}
+
+var longElement = strings.Repeat("n", maxElement)
+
+// TestCreateFails: where it cannot be written there is no file afterwards, and one that was there stays.
+func TestCreateFails(t *testing.T) {
+	dir := t.TempDir()
+	c := Capture{files: map[string]file{"a\x00b": {data: []byte("no archive has such a name")}}}
+	for _, force := range []bool{false, true} {
+		if err := c.Create(filepath.Join(dir, "new.tar"), force); err == nil {
+			t.Error("created")
+		}
+		if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
+			t.Errorf("left behind: %v, %v", entries, err)
+		}
+	}
+	old := filepath.Join(dir, "old.tar")
+	if err := os.WriteFile(old, []byte("old"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, force := range []bool{false, true} {
+		if err := c.Create(old, force); err == nil {
+			t.Error("created")
+		}
+		if text, err := os.ReadFile(old); err != nil || string(text) != "old" {
+			t.Errorf("%q, %v", text, err)
+		}
+	}
+}
+
+// TestBounds: beyond the bounds those processes are left out that have the fewest huge pages, and it is said.
+func TestBounds(t *testing.T) {
+	large := make([]byte, maxBytes/4)
+	for _, test := range []struct {
+		name  string
+		count int
+		data  []byte
+		kept  int
+	}{
+		{"processes", maxProcesses + 20, []byte("7f0000000000 default huge\n"), maxProcesses},
+		{"bytes", 10, large, 3}, // the fourth, with its status, is too much
+	} {
+		c := Capture{files: map[string]file{"proc/self/auxv": {data: []byte("x")}}}
+		for i := 1; i <= test.count; i++ {
+			c.files[fmt.Sprintf("proc/%d/status", i)] = file{data: fmt.Appendf(nil, "Name:\tx\nHugetlbPages:\t%d kB\n", 2048*i)}
+			c.files[fmt.Sprintf("proc/%d/numa_maps", i)] = file{data: test.data}
+		}
+		var notes []string
+		seen := c.prune(func(format string, args ...any) { notes = append(notes, fmt.Sprintf(format, args...)) })
+		if seen != test.count || len(notes) != 1 || !strings.HasPrefix(notes[0], fmt.Sprintf("%d of %d processes were left out", test.count-test.kept, test.count)) {
+			t.Errorf("%s: %d seen, said is %q", test.name, seen, notes)
+		}
+		if len(c.files) != 2*test.kept+1 {
+			t.Errorf("%s: %d files are left", test.name, len(c.files))
+		}
+		for i := 1; i <= test.count; i++ {
+			if _, ok := c.files[fmt.Sprintf("proc/%d/status", i)]; ok != (i > test.count-test.kept) {
+				t.Errorf("%s: process %d is kept: %t", test.name, i, ok)
+			}
+		}
+	}
+}

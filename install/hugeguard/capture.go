@@ -1,0 +1,90 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"hugeguard/guard"
+	"hugeguard/install"
+	"hugeguard/install/capture"
+	"hugeguard/sysfs"
+)
+
+func newCapture() *cobra.Command {
+	var root string
+	var force bool
+	cmd := &cobra.Command{
+		Use:   "capture [--root DIR] [--force] FILE.tar|FILE.tar.gz|-",
+		Short: "Take this host's facts into a file, for a support case or a test",
+		Long: `Take what a verdict needs of this host into a file, from which check, status and reserve say the same on any
+machine, also of a domain that this host does not have. It needs root to see who holds huge pages.
+
+In it are the counters and limits of huge pages, who maps or opens files of these, what decides about memory in the
+domains' XML, the settings of libvirt, Open vSwitch and hugeguard that do so, and Nova's reserved_huge_pages. Names of
+domains, processes and files of huge pages are as they are. Not in it are the memory of guests or processes,
+environments, other arguments, passwords, disks and metadata, and any other setting. What it is, and what could not be
+taken, stands in it as ` + capture.About + `.
+
+The file is new and for its owner alone; - is standard output. check, status and reserve take it as --root.
+
+Exit status: 0 it is done, 1 an error, 2 wrong usage.`,
+		Example: `  hugeguard capture host.tar               # as root; anywhere else: check --root host.tar DOMAIN
+  hugeguard capture --force host.tar.gz
+  hugeguard capture - | gzip > host.tar.gz`,
+		DisableFlagsInUseLine: true,
+		Args:                  takes(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			name := args[0]
+			if name != "-" && !force {
+				if err := capture.Exists(name); err != nil {
+					return fmt.Errorf("%w: it is replaced with --force only", err)
+				}
+			}
+			host, done, err := hostAt(cmd, root)
+			if err != nil {
+				return err
+			}
+			defer done()
+			// An interrupt leaves no part of a file.
+			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+			defer stop()
+			c, err := capture.Take(ctx, host, capture.Options{
+				Version: version(), State: hookOf(cmd, host), Patience: holdersDeadline,
+			})
+			if err != nil {
+				return err
+			}
+			for _, n := range c.Notes {
+				fmt.Fprintf(cmd.ErrOrStderr(), "hugeguard: %s\n", oneLine(n))
+			}
+			if name == "-" {
+				return c.Pack(cmd.OutOrStdout())
+			}
+			return c.Create(name, force)
+		},
+	}
+	cmd.Flags().BoolVar(&force, "force", false, "replace a file that is there")
+	rootFlag(cmd, &root)
+	return cmd
+}
+
+// hookOf is what status says of the hook. What cannot be known of it is no reason not to take the rest.
+func hookOf(cmd *cobra.Command, host sysfs.FS) install.State {
+	o := install.Options{Root: host.Root()}
+	if host.Live() {
+		if units, err := systemd(cmd.Context()); err == nil && units != nil {
+			defer units.close()
+			o.Units = units
+		}
+	}
+	state, err := install.Inspect(cmd.Context(), o)
+	if err != nil {
+		state.Live = false
+		state.Why = append(state.Why, guard.Printable(err.Error(), 400))
+	}
+	return state
+}
