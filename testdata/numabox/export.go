@@ -18,34 +18,23 @@ import (
 	"hugeguard/testdata/numabox/wire"
 )
 
-// hostFiles are what a captured host has, beside what /proc shows of those who hold huge pages.
-var hostFiles = []string{
-	"/sys/devices/system/node/has_*", "/sys/devices/system/node/online", "/sys/devices/system/node/possible",
-	"/sys/devices/system/node/node*/cpulist", "/sys/devices/system/node/node*/distance", "/sys/devices/system/node/node*/meminfo",
-	"/sys/devices/system/node/node*/hugepages/*/*_hugepages", "/sys/kernel/mm/hugepages/*/*_hugepages*",
-	"/sys/fs/cgroup/cgroup.*controllers", "/sys/fs/cgroup/cgroup.subtree_control", "/sys/fs/cgroup/cpuset.*effective",
-	"/sys/fs/cgroup/machine.slice/cgroup.*control*", "/sys/fs/cgroup/machine.slice/cpuset.*", "/sys/fs/cgroup/machine.slice/hugetlb.*",
-	"/proc/meminfo", "/proc/mounts", "/proc/self/mountinfo", "/proc/filesystems", "/proc/cmdline", "/proc/buddyinfo",
-	"/proc/sys/vm/nr_*hugepages*", "/proc/sys/kernel/osrelease", "/proc/sysvipc/shm",
-	"/usr/share/dbus-1/system-services/org.freedesktop.machine1.service", "/etc/libvirt/qemu.conf", "/var/cache/libvirt/qemu/capabilities/*.xml", "/run/libvirt/qemu/*.pid", "/run/libvirt/qemu/*.xml",
-}
-
 // pack returns the box as a captured host, packed.
 func (b *box) pack() ([]byte, error) {
-	r, err := b.call(wire.Request{Capture: hostFiles}, patience)
+	r, err := b.call(wire.Request{Capture: true}, patience)
 	return r.Packed, err
 }
 
 // A capture is what a scenario showed: the host before it, the XML as the hook got it, and what became of it.
 type capture struct {
 	files map[string][]byte // of the host, without the leading slash
+	links map[string]string // symbolic links, which a text archive cannot have
 	xml   string
 	truth any
 }
 
 func newCapture(packed []byte, xml string, truth any) (capture, error) {
-	files, err := unpack(packed)
-	return capture{files, xml, truth}, err
+	c := capture{files: map[string][]byte{}, links: map[string]string{}, xml: xml, truth: truth}
+	return c, c.unpack(packed)
 }
 
 // folder writes it as hugeguard check --root DIR/host reads it.
@@ -56,6 +45,12 @@ func (c capture) folder(dir string) error {
 	}
 	for name, data := range c.files {
 		if err := writeFile(filepath.Join(dir, "host", filepath.FromSlash(name)), data); err != nil {
+			return err
+		}
+	}
+	for name, target := range c.links {
+		at := filepath.Join(dir, "host", filepath.FromSlash(name))
+		if err := errors.Join(os.MkdirAll(filepath.Dir(at), 0o755), os.Symlink(target, at)); err != nil {
 			return err
 		}
 	}
@@ -92,23 +87,27 @@ func writeFile(name string, data []byte) error {
 	return os.WriteFile(name, data, 0o644)
 }
 
-func unpack(packed []byte) (map[string][]byte, error) {
+func (c capture) unpack(packed []byte) error {
 	zip, err := gzip.NewReader(bytes.NewReader(packed))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	files := map[string][]byte{}
 	archive := tar.NewReader(zip)
 	for {
 		header, err := archive.Next()
 		if errors.Is(err, io.EOF) {
-			return files, nil
+			return nil
 		}
 		if err != nil {
-			return nil, err
+			return err
 		}
-		if files[header.Name], err = io.ReadAll(archive); err != nil {
-			return nil, err
+		switch header.Typeflag {
+		case tar.TypeSymlink:
+			c.links[header.Name] = header.Linkname
+		case tar.TypeReg:
+			if c.files[header.Name], err = io.ReadAll(archive); err != nil {
+				return err
+			}
 		}
 	}
 }

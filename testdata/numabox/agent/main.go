@@ -5,6 +5,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
@@ -15,6 +16,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"hugeguard/install/capture"
+	"hugeguard/sysfs"
 	"hugeguard/testdata/numabox/wire"
 )
 
@@ -84,8 +87,8 @@ func (a *agent) answer(r wire.Request) (wire.Reply, error) {
 		return wire.Reply{}, nil
 	case r.Read != nil:
 		return wire.Reply{Files: read(r.Read)}, nil
-	case r.Capture != nil:
-		packed, err := capture(r.Capture)
+	case r.Capture:
+		packed, err := pack()
 		return wire.Reply{Packed: packed}, err
 	}
 	for _, file := range r.Write {
@@ -142,6 +145,18 @@ func (a *agent) start(c wire.Command) (wire.Reply, error) {
 	}
 	a.started[cmd.Process.Pid] = cmd
 	return wire.Reply{PID: cmd.Process.Pid, Stdout: line}, nil
+}
+
+// pack returns the box as hugeguard captures a host.
+func pack() ([]byte, error) {
+	c, err := capture.Take(context.Background(), sysfs.New(""), capture.Options{Version: "numabox", Patience: 10 * time.Second})
+	if err != nil {
+		return nil, err
+	}
+	var packed bytes.Buffer
+	zip := gzip.NewWriter(&packed)
+	err = errors.Join(c.Pack(zip), zip.Close())
+	return packed.Bytes(), err
 }
 
 // read returns what can be read of the files that match; what cannot be read is not there.

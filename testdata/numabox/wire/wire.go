@@ -12,7 +12,7 @@ type Request struct {
 	Stop    int      `json:",omitempty"` // kill a process that Start started, and wait for its end
 	Read    []string `json:",omitempty"` // the contents of all files that match these patterns
 	Write   []File   `json:",omitempty"` // write these, in order
-	Capture []string `json:",omitempty"` // as Read, but packed, with what /proc shows of holders of huge pages
+	Capture bool     `json:",omitempty"` // what hugeguard capture takes
 }
 
 // A Command is a program with its arguments.
