@@ -196,17 +196,21 @@ func (s *status) readRefusals(ctx context.Context, fs sysfs.FS) {
 	if !fs.Live() {
 		return
 	}
-	last, err := install.Refusals(ctx, time.Time{}, lastRefusals)
+	last, err := install.Refusals(ctx, time.Time{}, manyRefusals)
 	if err != nil {
 		s.Faults = append(s.Faults, oneLine(err.Error()))
 	}
-	s.Refusals = append([]install.Refusal{}, last...)
+	// What hugeguard verify had refused was no guest.
+	last = slices.DeleteFunc(last, func(r install.Refusal) bool { return r.Canary })
+	s.Refusals = append([]install.Refusal{}, last[:min(len(last), lastRefusals)]...)
 }
 
-// lastRefusals is how many are shown where there is room, and fewestRefusals where there is none.
+// lastRefusals is how many are shown where there is room, and fewestRefusals where there is none; manyRefusals is how
+// many are read, so that hugeguard verify, asked often, does not leave none.
 const (
 	lastRefusals   = 10
 	fewestRefusals = 3
+	manyRefusals   = 300
 )
 
 // page lays the status out.
@@ -474,10 +478,7 @@ func (s status) refusalLines(p *page) {
 	p.line(heading, 0, "last refusals:")
 	for _, r := range shown {
 		what := cmp.Or(r.Cause, r.Decision)
-		switch {
-		case r.Canary:
-			what += " (canary)"
-		case r.Would:
+		if r.Would {
 			what += " (it went on)"
 		}
 		p.short(plainStyle, 2, "%s %s: %s: %s", r.Time.Local().Format("Jan _2 15:04:05"), r.Domain, what, r.Summary)

@@ -100,6 +100,9 @@ func TestVerifyLive(t *testing.T) {
 					t.Fatalf("%d journal entries: %q", len(entries), entries)
 				}
 				entries[0].want(t, map[string]string{"HUGEGUARD_CANARY": "1", "HUGEGUARD_DECISION": "refuse", "PRIORITY": "3"})
+				if text := s.command(s.cli, 0, "status", "--hook", s.hook); strings.Contains(text, "hugeguard-verify") {
+					t.Errorf("status has the canary among the refusals:\n%s", text)
+				}
 				if name := entries[0].one(t, "HUGEGUARD_DOMAIN"); !strings.Contains(out, name+",") {
 					t.Errorf("the journal has %s", name)
 				}
