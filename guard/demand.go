@@ -27,6 +27,20 @@ type Demand struct {
 	Canary bool
 }
 
+// A canary is told by its mark in the metadata, by its name and by what it asks
+// for: no guest has all three, so that nobody's own start passes for one.
+const (
+	// CanaryPrefix begins the names of canaries; the rest is different each time.
+	CanaryPrefix = "hugeguard-verify-"
+	// CanaryBytes is what a canary asks for at least: 4 PiB, more than a process
+	// has addresses for (128 TiB of x86-64,
+	// Documentation/arch/x86/x86_64/mm.rst; 256 TiB of arm64). Should nobody
+	// refuse it, QEMU's first step is to ask for so many addresses, which the
+	// kernel denies before it looks at a page: none is taken, and none made,
+	// whatever overcommit allows.
+	CanaryBytes = 4 << 50
+)
+
 // Namespace is that of the elements in a domain's metadata that are meant for
 // hugeguard: exempt, and canary.
 const Namespace = "urn:hugeguard:1"

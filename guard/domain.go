@@ -28,7 +28,6 @@ func ReadDomain(in io.Reader) (Demand, error) {
 	if err := xml.NewTokenDecoder(stream).Decode(&b.domainXML); err != nil {
 		return Demand{}, fmt.Errorf("domain XML: %w", err)
 	}
-	b.demand.Canary = stream.marks.canary
 	if stream.marks.exempt {
 		b.demand.Exempt = ExemptByMetadata
 	}
@@ -37,6 +36,9 @@ func ReadDomain(in io.Reader) (Demand, error) {
 	if err := b.build(); err != nil {
 		return Demand{}, fmt.Errorf("domain XML: %w", err)
 	}
+	// Of a guest's own the mark must hide nothing.
+	b.demand.Canary = stream.marks.canary && strings.HasPrefix(b.Name, CanaryPrefix) &&
+		slices.ContainsFunc(b.demand.Backends, func(backend Backend) bool { return backend.Bytes >= CanaryBytes })
 	return b.demand, nil
 }
 

@@ -10,7 +10,7 @@ import (
 // prefixes; all else is somebody else's.
 func TestMarks(t *testing.T) {
 	const (
-		start = "<name>x</name><memory unit='MiB'>64</memory><memoryBacking><hugepages/></memoryBacking>"
+		start = "<name>hugeguard-verify-x</name><memory unit='PiB'>4</memory><memoryBacking><hugepages/></memoryBacking>"
 		ours  = "xmlns:hugeguard='urn:hugeguard:1'"
 	)
 	in := func(metadata string) string {
@@ -75,9 +75,29 @@ func TestMarks(t *testing.T) {
 	}
 }
 
+// What is like a guest is none of ours, whatever it says of itself: its pages
+// count, and its refusal.
+func TestMarkOfGuest(t *testing.T) {
+	for _, c := range []struct {
+		name, memory string
+		canary       bool
+	}{
+		{"hugeguard-verify-x", "<memory unit='PiB'>4</memory>", true},
+		{"hugeguard-verify", "<memory unit='PiB'>4</memory>", false},
+		{"x", "<memory unit='PiB'>4</memory>", false},
+		{"hugeguard-verify-x", "<memory unit='TiB'>4095</memory>", false},
+		{"hugeguard-verify-x", "<memory unit='GiB'>64</memory>", false},
+	} {
+		d, err := ParseDomain(fmt.Appendf(nil, "<domain><name>%s</name>%s<memoryBacking><hugepages/></memoryBacking><metadata><canary xmlns='urn:hugeguard:1'/></metadata></domain>", c.name, c.memory))
+		if err != nil || d.Canary != c.canary {
+			t.Errorf("%+v: %v, %v", c, d.Canary, err)
+		}
+	}
+}
+
 // The marks change nothing in what is judged, and are told. For a canary nobody should set up pages.
 func TestMarksInVerdict(t *testing.T) {
-	xml := "<domain><name>x</name><memory unit='MiB'>64</memory><memoryBacking><hugepages/></memoryBacking>%s</domain>"
+	xml := "<domain><name>hugeguard-verify-x</name><memory unit='PiB'>4</memory><memoryBacking><hugepages><page size='2' unit='MiB'/></hugepages></memoryBacking>%s</domain>"
 	host := pages(1)
 	judged := func(metadata string) Verdict {
 		d, err := ParseDomain(fmt.Appendf(nil, xml, metadata))

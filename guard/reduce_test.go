@@ -72,9 +72,9 @@ func TestReducedDomains(t *testing.T) {
 // TestReducedDomainHasNoSecrets: nothing is left of what tells nothing about memory.
 func TestReducedDomainHasNoSecrets(t *testing.T) {
 	const text = `<domain type='kvm' id='hunter2' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
-  hunter2<name>a</name><title>hunter2</title>
+  hunter2<name>hugeguard-verify-a</name><title>hunter2</title>
   <metadata><nova:instance xmlns:nova="http://openstack.org/xmlns/libvirt/nova/1.1"><nova:name>hunter2</nova:name></nova:instance><h:exempt xmlns:h="urn:hugeguard:1">hunter2</h:exempt><canary xmlns="urn:hugeguard:1" why="hunter2"/><exempt>hunter2</exempt></metadata>
-  <memory unit='KiB' dumpCore='hunter2'>524288</memory>
+  <memory unit='KiB' dumpCore='hunter2'>8796093022208</memory>
   <memoryBacking>hunter2<hugepages/></memoryBacking>
   <vcpu placement='static' current='hunter2'>hunter2</vcpu>
   <os><type arch='x86_64' machine='q35'>hvm</type><kernel>hunter2</kernel><cmdline>hunter2</cmdline></os>

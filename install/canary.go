@@ -14,21 +14,12 @@ import (
 	"hugeguard/sysfs"
 )
 
-// canaryPrefix begins the names of canaries; the rest is different each time.
-const canaryPrefix = "hugeguard-verify-"
-
 // A canary is a domain that no host can have room for.
 type canary struct {
 	guard.Domain
 	xml     string
 	verdict guard.Verdict // by the counters: a refusal
 }
-
-// canaryBytes is what a canary asks for at least: 4 PiB, more than a process has addresses for
-// (128 TiB of x86-64, Documentation/arch/x86/x86_64/mm.rst; 256 TiB of arm64). Should nobody refuse it, QEMU's first
-// step is to ask for so many addresses, which the kernel denies before it looks at a page: none is
-// taken, and none made, whatever overcommit allows.
-const canaryBytes = 4 << 50
 
 // mostBytes is the most that a canary can ask for: libvirt's sizes are below 2^63 bytes.
 const mostBytes = 1 << 62
@@ -60,7 +51,7 @@ func newCanary(fs sysfs.FS, config hook.Config, capabilities string) (canary, er
 	rand.Read(random[:]) // never fails
 	random[6], random[8] = random[6]&0x0f|0x40, random[8]&0x3f|0x80
 	id := hex.EncodeToString(random[:16])
-	c.Name = canaryPrefix + hex.EncodeToString(random[16:])
+	c.Name = guard.CanaryPrefix + hex.EncodeToString(random[16:])
 	c.UUID = strings.Join([]string{id[:8], id[8:12], id[12:16], id[16:20], id[20:]}, "-")
 	c.xml = fmt.Sprintf(`<domain type='%s'>
   <name>%s</name>
@@ -113,7 +104,7 @@ func canaryPages(host guard.Host) (pageKiB, bytes uint64, err error) {
 	if chosen == nil {
 		return 0, 0, errors.New("no hugetlbfs is mounted where libvirt looks for it, so that libvirt itself refuses every guest on huge pages: mount one (systemd: dev-hugepages.mount) and reload the daemon")
 	}
-	bytes = canaryBytes
+	bytes = guard.CanaryBytes
 	// More than could ever be there, should somebody allow as much overcommit as that.
 	page := chosen.PageKiB << 10
 	for bytes/page <= chosen.Overcommit && bytes < mostBytes {

@@ -49,6 +49,9 @@ func newCounts() Counts {
 // where neither can be read. An error is about what could not be read; the counts beside it are what could.
 func ReadCounts(ctx context.Context) (*Counts, error) {
 	counts, kept, err := readCounts(countsFile)
+	if errors.Is(err, errUnread) {
+		return nil, err
+	}
 	program, journalErr := findJournalctl()
 	if journalErr == nil {
 		journalErr = counts.update(ctx, program)
@@ -74,6 +77,9 @@ func (c *Counts) Keep() error {
 	return WriteFile(countsFile, append(data, '\n'))
 }
 
+// errUnread is that there may be counts which could not be read this time: they must not be begun anew for it.
+var errUnread = errors.New("the counts could not be read")
+
 // readCounts reads what is kept; a file that does not say what it should is as good as none.
 func readCounts(name string) (counts Counts, kept bool, err error) {
 	counts = newCounts()
@@ -81,14 +87,15 @@ func readCounts(name string) (counts Counts, kept bool, err error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return counts, false, nil
 	}
-	if err == nil {
-		if err = json.Unmarshal(data, &counts); err != nil {
-			err = fmt.Errorf("%s: %w", name, err)
-		} else if counts.Refused == nil || counts.Would == nil {
-			err = fmt.Errorf("%s: it has no counts", name)
-		} else if !isCursor(counts.Cursor) {
-			err = fmt.Errorf("%s: %q is no cursor of the journal", name, cut(counts.Cursor, longestNote))
-		}
+	if err != nil {
+		return newCounts(), false, fmt.Errorf("%w: %w", errUnread, err)
+	}
+	if err = json.Unmarshal(data, &counts); err != nil {
+		err = fmt.Errorf("%s: %w", name, err)
+	} else if counts.Refused == nil || counts.Would == nil {
+		err = fmt.Errorf("%s: it has no counts", name)
+	} else if !isCursor(counts.Cursor) {
+		err = fmt.Errorf("%s: %q is no cursor of the journal", name, cut(counts.Cursor, longestNote))
 	}
 	if err != nil {
 		return newCounts(), false, fmt.Errorf("the counts begin anew: %w", err)

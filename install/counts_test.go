@@ -153,6 +153,13 @@ func TestCountsKept(t *testing.T) {
 	}
 }
 
+// What cannot be read this time is not begun anew.
+func TestCountsUnread(t *testing.T) {
+	if _, kept, err := readCounts(t.TempDir()); kept || !errors.Is(err, errUnread) {
+		t.Errorf("%v, %v", kept, err)
+	}
+}
+
 // A file is there as a whole or not at all, for all to read, with nothing beside it.
 func TestWriteFile(t *testing.T) {
 	dir := t.TempDir()
