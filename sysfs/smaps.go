@@ -15,25 +15,28 @@ func (f FS) smaps(pid int) ([]Mapping, error) {
 // Reservations fills in what [FS.Mappings] leaves open: the page size of those
 // that have no page yet, and whether their pages were promised. The kernel walks all page tables of the process once more for it.
 func (f FS) Reservations(pid int, mappings []Mapping) error {
-	known, err := f.smaps(pid)
-	if err != nil {
-		return err
-	}
 	asked := byStart(mappings)
-	for _, k := range known {
-		if m := asked[k.Start]; m != nil && m.End == k.End {
-			m.PageKiB, m.Reserve = k.PageKiB, k.Reserve
-		}
-	}
-	return nil
+	_, err := parseLines(f, fmt.Sprintf("proc/%d/smaps", pid), func(in io.Reader) (none struct{}, err error) {
+		return none, eachSmap(in, func(k Mapping) {
+			if m := asked[k.Start]; m != nil && m.End == k.End {
+				m.PageKiB, m.Reserve = k.PageKiB, k.Reserve
+			}
+		})
+	})
+	return err
 }
 
-// parseSmaps returns the mappings whose VmFlags have ht, huge pages; nr among
+// parseSmaps returns what eachSmap goes through.
+func parseSmaps(in io.Reader) (mappings []Mapping, err error) {
+	err = eachSmap(in, func(m Mapping) { mappings = append(mappings, m) })
+	return mappings, err
+}
+
+// eachSmap goes through the mappings whose VmFlags have ht, huge pages; nr among
 // them is MAP_NORESERVE (Documentation/filesystems/proc.rst). Private_Hugetlb
 // and Shared_Hugetlb tell how many page tables have the pages, whatever sort of
 // mapping it is.
-func parseSmaps(in io.Reader) ([]Mapping, error) {
-	var mappings []Mapping
+func eachSmap(in io.Reader, do func(Mapping)) error {
 	var m Mapping
 	var kib uint64 // that it has touched
 	scanner := newScanner(in)
@@ -45,7 +48,7 @@ func parseSmaps(in io.Reader) ([]Mapping, error) {
 			// colon no earlier than in its device.
 			var err error
 			if m, err = parseMapsLine(line); err != nil {
-				return nil, err
+				return err
 			}
 			kib = 0
 			continue
@@ -54,7 +57,7 @@ func parseSmaps(in io.Reader) ([]Mapping, error) {
 		case "KernelPageSize", "Private_Hugetlb", "Shared_Hugetlb":
 			n, _, err := parseKiBField(line, key)
 			if err != nil {
-				return nil, err
+				return err
 			}
 			switch key {
 			case "KernelPageSize":
@@ -79,8 +82,8 @@ func parseSmaps(in io.Reader) ([]Mapping, error) {
 					m.Anon = pages
 				}
 			}
-			mappings = append(mappings, m)
+			do(m)
 		}
 	}
-	return mappings, scanner.Err()
+	return scanner.Err()
 }
