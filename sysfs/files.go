@@ -78,7 +78,7 @@ func (f File) String() string {
 }
 
 func (f FS) capturedFiles(name string) ([]File, error) {
-	text, err := f.ReadFile(name, maxFiles*capturedLine)
+	text, err := f.readMade(name, maxFiles*capturedLine)
 	if err != nil {
 		return nil, err
 	}

@@ -15,7 +15,8 @@ import (
 const lineLimit = 64 << 10
 
 // recordedLimit is how much is recorded of such a file, in bytes: more than 65,530
-// mappings have in smaps, the most by default (vm.max_map_count).
+// mappings have in smaps, the most by default (vm.max_map_count). Of a longer one
+// the recorder is told that it is.
 const recordedLimit = 64 << 20
 
 // parseLines reads the lines of /name one by one with parse, so that it takes
@@ -32,8 +33,12 @@ func parseLines[T any](f FS, name string, parse func(io.Reader) (T, error)) (all
 	var in io.Reader = openFile{fd, path}
 	if f.recorder != nil {
 		var text []byte
-		text, err = io.ReadAll(io.LimitReader(in, recordedLimit))
-		f.record(name, Entry{Data: text}, err)
+		text, err = io.ReadAll(io.LimitReader(in, recordedLimit+1))
+		e := Entry{Data: text, Cut: len(text) > recordedLimit}
+		if e.Cut {
+			e.Data = text[:bytes.LastIndexByte(text[:recordedLimit], '\n')+1]
+		}
+		f.record(name, e, err)
 		in = io.MultiReader(bytes.NewReader(text), in)
 	}
 	if err == nil {

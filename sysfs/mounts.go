@@ -124,13 +124,13 @@ func (f FS) HugetlbFree(mount string) (pages uint64, ok bool, err error) {
 	if f.Live() {
 		var st syscall.Statfs_t
 		_, err := retry(func() (int, error) { return 0, syscall.Statfs(mount, &st) })
-		f.record(name, Entry{Data: fmt.Appendf(nil, "%d %d\n", st.Blocks, st.Bfree)}, err)
+		f.record(name, Entry{Data: fmt.Appendf(nil, "%d %d\n", st.Blocks, st.Bfree), Made: true}, err)
 		if err != nil {
 			return 0, false, &fs.PathError{Op: "statfs", Path: mount, Err: err}
 		}
 		return st.Bfree, true, nil
 	}
-	text, err := f.ReadFile(name, counterLimit)
+	text, err := f.readMade(name, counterLimit)
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, false, nil
 	}

@@ -16,12 +16,14 @@ import (
 // name that is asked for again comes again. Several goroutines call it at once.
 type Recorder func(name string, e Entry)
 
-// Entry is what was found under a name. Of the fields one is set at the most;
-// none is that something is there.
+// Entry is what was found under a name. Of the fields one is set at the most, Made
+// and Cut aside; none is that something is there.
 type Entry struct {
 	Gone    bool      // there is nothing
 	Dir     bool      // a directory
 	Data    []byte    // what was read of a file, not nil
+	Made    bool      // Data is of no host's file, but of this package's own making
+	Cut     bool      // Data is whole lines from the beginning of a file that has more
 	Link    string    // where a symbolic link leads, which was not followed
 	Changed time.Time // when a file was last modified; another entry has what is in it
 	Err     error     // it is there, and could not be read
@@ -62,7 +64,16 @@ func (f FS) recordFiles(name string, files []File, err error) {
 		fmt.Fprintln(&text, "and others:", err)
 		err = nil
 	}
-	f.record(name, Entry{Data: []byte(text.String())}, err)
+	f.record(name, Entry{Data: []byte(text.String()), Made: true}, err)
+}
+
+// readMade reads what a captured host has in place of what no copy can tell.
+func (f FS) readMade(name string, limit int) ([]byte, error) {
+	unrecorded := f
+	unrecorded.recorder = nil
+	data, err := unrecorded.ReadFile(name, limit)
+	f.record(name, Entry{Data: data, Made: true}, err)
+	return data, err
 }
 
 // Sure asks the running host what no copy of /name can tell of it, and takes
@@ -76,7 +87,7 @@ func (f FS) Sure(name string, ask func() bool) bool {
 	if sure {
 		f.record(unsure, Entry{Gone: true}, nil)
 	} else {
-		f.record(unsure, Entry{Data: []byte{}}, nil)
+		f.record(unsure, Entry{Data: []byte{}, Made: true}, nil)
 	}
 	return sure
 }

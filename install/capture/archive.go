@@ -5,6 +5,7 @@ import (
 	"bufio"
 	"cmp"
 	"compress/gzip"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -68,13 +69,14 @@ const (
 	maxEntries  = 200_000
 	maxName     = 4096
 	maxElement  = 255
+	maxDepth    = 32 // elements of a name
 )
 
 // Unpack unpacks an archive, which gzip may have compressed, into a new directory
 // that nobody else can read. What is none of a capture's, such as a name or a link
-// that leads out of it, is an error. The caller has to remove the directory; after
-// an error there is none.
-func Unpack(name string) (dir string, err error) {
+// that leads out of it, is an error, and so is that the context is done. The caller
+// has to remove the directory; after an error there is none.
+func Unpack(ctx context.Context, name string) (dir string, err error) {
 	in, err := os.Open(name)
 	if err != nil {
 		return "", err
@@ -83,13 +85,44 @@ func Unpack(name string) (dir string, err error) {
 	if dir, err = os.MkdirTemp("", "hugeguard-capture-*"); err != nil {
 		return "", err
 	}
-	if err = unpack(in, dir); err != nil {
+	u := unpacker{dir: dir, made: map[string]bool{".": true}}
+	if err = u.all(reader{ctx, in}); err != nil {
 		return "", errors.Join(fmt.Errorf("%s: %w", name, err), os.RemoveAll(dir))
 	}
 	return dir, nil
 }
 
-func unpack(packed io.Reader, dir string) error {
+// reader reads until the context is done.
+type reader struct {
+	ctx context.Context
+	io.Reader
+}
+
+func (r reader) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.Reader.Read(p)
+}
+
+// unpacker unpacks one archive.
+type unpacker struct {
+	dir     string
+	made    map[string]bool // directories below it
+	entries int             // of the archive, and directories that were made
+}
+
+var errLarge = fmt.Errorf("larger than a capture can be: more than %d entries or %d MiB", maxEntries, maxUnpacked>>20)
+
+// count counts one entry more.
+func (u *unpacker) count() error {
+	if u.entries++; u.entries > maxEntries {
+		return errLarge
+	}
+	return nil
+}
+
+func (u *unpacker) all(packed io.Reader) error {
 	buffered := bufio.NewReader(packed)
 	in := io.Reader(buffered)
 	if magic, err := buffered.Peek(2); err == nil && string(magic) == "\x1f\x8b" {
@@ -100,9 +133,12 @@ func unpack(packed io.Reader, dir string) error {
 	// The archive itself has a block for each entry, and names besides.
 	archive := tar.NewReader(&io.LimitedReader{R: in, N: 2 * maxUnpacked})
 	left := int64(maxUnpacked)
-	for entries := 0; ; entries++ {
+	for {
 		h, err := archive.Next()
-		if err == io.EOF && entries > 0 {
+		if errors.Is(err, context.Canceled) {
+			return err
+		}
+		if err == io.EOF && u.entries > 0 {
 			return nil
 		}
 		if err == io.EOF {
@@ -111,22 +147,25 @@ func unpack(packed io.Reader, dir string) error {
 		if err != nil {
 			return fmt.Errorf("no capture: %w", err)
 		}
-		if left -= h.Size; entries >= maxEntries || h.Size < 0 || left < 0 {
-			return fmt.Errorf("larger than a capture can be: more than %d entries or %d MiB", maxEntries, maxUnpacked>>20)
+		if left -= h.Size; h.Size < 0 || left < 0 {
+			return errLarge
 		}
-		if err := place(dir, h, archive); err != nil {
+		if err := u.count(); err != nil {
+			return err
+		}
+		if err := u.place(h, archive); err != nil {
 			return fmt.Errorf("%s: %w", guard.Printable(h.Name, 200), err)
 		}
 	}
 }
 
 // place unpacks one entry.
-func place(dir string, h *tar.Header, data io.Reader) error {
+func (u *unpacker) place(h *tar.Header, data io.Reader) error {
 	name := strings.TrimSuffix(strings.TrimPrefix(h.Name, "./"), "/")
 	if name == "" || name == "." {
 		return nil // the directory that was packed
 	}
-	if len(name) > maxName {
+	if len(name) > maxName || strings.Count(name, "/") >= maxDepth {
 		return errors.New("the name is too long")
 	}
 	for _, element := range strings.Split(name, "/") {
@@ -134,13 +173,13 @@ func place(dir string, h *tar.Header, data io.Reader) error {
 			return errors.New("no name that a capture has")
 		}
 	}
-	at := filepath.Join(dir, name)
 	if h.Typeflag == tar.TypeDir {
-		return os.MkdirAll(at, 0o700)
+		return u.directory(name)
 	}
-	if err := os.MkdirAll(filepath.Dir(at), 0o700); err != nil {
+	if err := u.directory(path.Dir(name)); err != nil {
 		return err
 	}
+	at := filepath.Join(u.dir, name)
 	switch h.Typeflag {
 	case tar.TypeReg:
 		file, err := os.OpenFile(at, os.O_WRONLY|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o600)
@@ -161,6 +200,22 @@ func place(dir string, h *tar.Header, data io.Reader) error {
 	return errors.New("neither a file, a directory nor a symbolic link")
 }
 
+// directory makes a directory, and those above it, that is not made yet. No link
+// takes the place of one.
+func (u *unpacker) directory(name string) error {
+	if u.made[name] {
+		return nil
+	}
+	if err := u.directory(path.Dir(name)); err != nil {
+		return err
+	}
+	if err := u.count(); err != nil {
+		return err
+	}
+	u.made[name] = true
+	return os.Mkdir(filepath.Join(u.dir, name), 0o700)
+}
+
 // plain says whether a name is that of something in the same directory.
 func plain(element string) bool {
 	return element != "" && element != "." && element != ".." && len(element) <= maxElement && !strings.ContainsAny(element, "/\x00")
@@ -168,8 +223,9 @@ func plain(element string) bool {
 
 // Create writes the capture to a new file that only its owner can read, compressed
 // where the name ends in .gz or .tgz. With force it takes the place of a file that
-// is there; without, that is [fs.ErrExist]. After an error nothing has changed.
-func (c *Capture) Create(name string, force bool) (err error) {
+// is there; without, that is [fs.ErrExist]. After an error, such as that the context
+// is done before the file is, nothing has changed.
+func (c *Capture) Create(ctx context.Context, name string, force bool) (err error) {
 	temporary := name
 	var file *os.File
 	if force {
@@ -182,13 +238,26 @@ func (c *Capture) Create(name string, force bool) (err error) {
 	if err != nil {
 		return err
 	}
-	if err = errors.Join(c.pack(file, name), file.Close()); err == nil && force {
+	if err = errors.Join(c.pack(writer{ctx, file}, name), file.Close()); err == nil && force {
 		err = os.Rename(temporary, name)
 	}
 	if err != nil {
 		os.Remove(temporary)
 	}
 	return err
+}
+
+// writer writes until the context is done.
+type writer struct {
+	ctx context.Context
+	io.Writer
+}
+
+func (w writer) Write(p []byte) (int, error) {
+	if err := w.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return w.Writer.Write(p)
 }
 
 func (c *Capture) pack(w io.Writer, name string) error {

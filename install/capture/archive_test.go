@@ -4,11 +4,13 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -69,7 +71,6 @@ func TestHostileArchives(t *testing.T) {
 	if err := errors.Join(w.Close(), zip.Close()); err != nil {
 		t.Fatal(err)
 	}
-	many := make([]tar.Header, 0, maxElement)
 	for name, archive := range map[string][]byte{
 		"absolute":             pack(t, file("/etc/passwd")),
 		"upwards":              pack(t, file("../x")),
@@ -83,6 +84,8 @@ func TestHostileArchives(t *testing.T) {
 		"link far upwards":     pack(t, link("proc", "../../proc")),
 		"link to itself above": pack(t, link("proc", ".")),
 		"link to below":        pack(t, link("proc", "sys/x")),
+		"deep name":            pack(t, file(strings.Repeat("x/", maxDepth)+"x")),
+		"deep directory":       pack(t, tar.Header{Name: strings.Repeat("x/", maxDepth+1), Typeflag: tar.TypeDir}),
 		"file through a link":  pack(t, link("proc", "elsewhere"), file("proc/x")),
 		"file over a link":     pack(t, link("proc", "elsewhere"), file("proc")),
 		"twice":                pack(t, file("a"), file("a")),
@@ -93,7 +96,7 @@ func TestHostileArchives(t *testing.T) {
 		"too large":            sparse,
 		"bomb":                 bomb.Bytes(),
 		"cut":                  pack(t, file("a"))[:512],
-		"empty":                pack(t, many...),
+		"empty":                pack(t),
 		"no archive":           []byte("<domain/>"),
 		"nothing":              nil,
 		"no gzip":              []byte("\x1f\x8bxxxxxxxxxxxxxxx"),
@@ -112,7 +115,7 @@ func TestHostileArchives(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if dir, err := Unpack(archived); err == nil || dir != "" || !strings.HasPrefix(err.Error(), archived+": ") {
+			if dir, err := Unpack(context.Background(), archived); err == nil || dir != "" || !strings.HasPrefix(err.Error(), archived+": ") {
 				t.Errorf("unpacked to %q, %v", dir, err)
 			}
 			after, err := installtest.List(above)
@@ -123,6 +126,26 @@ func TestHostileArchives(t *testing.T) {
 				t.Errorf("left behind is\n%s\nbefore there was\n%s", after, before)
 			}
 		})
+	}
+}
+
+// TestManyDirectories: a directory that a name takes counts, as each entry does, and once.
+func TestManyDirectories(t *testing.T) {
+	deep := strings.Repeat("x/", maxDepth-1)
+	for _, test := range []struct {
+		room   int // for entries
+		packed []byte
+	}{
+		{maxDepth + 1, pack(t, tar.Header{Name: deep + "a", Typeflag: tar.TypeReg}, tar.Header{Name: deep + "b", Typeflag: tar.TypeReg})},
+		{maxDepth + 1, pack(t, tar.Header{Name: deep + "x", Typeflag: tar.TypeDir})},
+		{2, pack(t, tar.Header{Name: "a", Typeflag: tar.TypeReg}, tar.Header{Name: "b", Typeflag: tar.TypeReg})},
+	} {
+		for _, short := range []int{0, 1} {
+			u := unpacker{dir: t.TempDir(), made: map[string]bool{".": true}, entries: maxEntries - test.room + short}
+			if err := u.all(bytes.NewReader(test.packed)); errors.Is(err, errLarge) != (short > 0) || err != nil && short == 0 {
+				t.Errorf("%d entries of room, less %d: %v", test.room, short, err)
+			}
+		}
 	}
 }
 
@@ -142,10 +165,10 @@ func TestArchive(t *testing.T) {
 	}}
 	for _, name := range []string{"c.tar", "c.tar.gz", "c.tgz"} {
 		file := filepath.Join(t.TempDir(), name)
-		if err := c.Create(file, false); err != nil {
+		if err := c.Create(context.Background(), file, false); err != nil {
 			t.Fatal(err)
 		}
-		if err := c.Create(file, false); !errors.Is(err, fs.ErrExist) {
+		if err := c.Create(context.Background(), file, false); !errors.Is(err, fs.ErrExist) {
 			t.Errorf("created twice: %v", err)
 		}
 		if err := Exists(file); !errors.Is(err, fs.ErrExist) {
@@ -155,7 +178,7 @@ func TestArchive(t *testing.T) {
 		if err != nil || was.Mode() != 0o600 {
 			t.Errorf("%v, %v", was.Mode(), err)
 		}
-		if err := c.Create(file, true); err != nil {
+		if err := c.Create(context.Background(), file, true); err != nil {
 			t.Fatal(err)
 		}
 		if is, err := os.Stat(file); err != nil || os.SameFile(was, is) || is.Size() != was.Size() || is.Mode() != 0o600 {
@@ -164,7 +187,7 @@ func TestArchive(t *testing.T) {
 		if compressed := was.Size() < 1<<20; compressed != (name != "c.tar") {
 			t.Errorf("%s has %d bytes", name, was.Size())
 		}
-		dir, err := Unpack(file)
+		dir, err := Unpack(context.Background(), file)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -199,7 +222,7 @@ func TestArchive(t *testing.T) {
 	if err := os.WriteFile(dot, pack(t, tar.Header{Name: "./", Typeflag: tar.TypeDir}, tar.Header{Name: "./proc/", Typeflag: tar.TypeDir}, tar.Header{Name: "./proc/mounts", Typeflag: tar.TypeReg}), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	dir, err := Unpack(dot)
+	dir, err := Unpack(context.Background(), dot)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -216,7 +239,7 @@ func TestCreateFails(t *testing.T) {
 	dir := t.TempDir()
 	c := Capture{files: map[string]file{"a\x00b": {data: []byte("no archive has such a name")}}}
 	for _, force := range []bool{false, true} {
-		if err := c.Create(filepath.Join(dir, "new.tar"), force); err == nil {
+		if err := c.Create(context.Background(), filepath.Join(dir, "new.tar"), force); err == nil {
 			t.Error("created")
 		}
 		if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
@@ -228,7 +251,7 @@ func TestCreateFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, force := range []bool{false, true} {
-		if err := c.Create(old, force); err == nil {
+		if err := c.Create(context.Background(), old, force); err == nil {
 			t.Error("created")
 		}
 		if text, err := os.ReadFile(old); err != nil || string(text) != "old" {
@@ -266,6 +289,106 @@ func TestBounds(t *testing.T) {
 			if _, ok := c.files[fmt.Sprintf("proc/%d/status", i)]; ok != (i > test.count-test.kept) {
 				t.Errorf("%s: process %d is kept: %t", test.name, i, ok)
 			}
+		}
+	}
+}
+
+// TestOthersBound: what is not about processes leaves them their room. What goes first are domains that are off, then
+// the longest files; neither is gone, for nobody to know.
+func TestOthersBound(t *testing.T) {
+	const off, on, list, counter = "etc/libvirt/qemu/off.xml", "run/libvirt/qemu/on.xml", "dev/hugepages.files", "sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages"
+	for _, test := range []struct {
+		name string
+		list int // bytes
+		gone []string
+	}{
+		{"none", maxOthers / 4, nil},
+		{"domains that are off", maxOthers * 5 / 8, []string{off}},
+		{"all that is long", 2 * maxOthers, []string{off, list}},
+	} {
+		c := Capture{files: map[string]file{
+			off:                  {data: make([]byte, maxOthers/4)},
+			on:                   {data: make([]byte, maxOthers/4)},
+			list:                 {data: make([]byte, test.list)},
+			counter:              {data: []byte("7\n")},
+			"proc/7/status":      {data: []byte("Name:\tx\nHugetlbPages:\t2048 kB\n")},
+			"proc/7/numa_maps":   {data: []byte("7f0000000000 default huge\n")},
+			"proc/8/status":      {data: []byte("Name:\ty\nHugetlbPages:\t4096 kB\n")},
+			"proc/8/numa_maps":   {data: make([]byte, maxBytes-maxOthers-4096)},
+			"proc/9/status":      {data: []byte("Name:\tz\n")},
+			"etc/nova/nova.conf": {data: []byte("\n"), changed: time.Unix(1, 0)},
+		}}
+		var notes []string
+		c.prune(func(format string, args ...any) { notes = append(notes, fmt.Sprintf(format, args...)) })
+		for _, name := range []string{off, on, list, counter, "etc/nova/nova.conf", "proc/7/status", "proc/8/numa_maps"} {
+			f, ok := c.files[name]
+			if !ok || slices.Contains(test.gone, name) != (f.link == filepath.Base(name)) || f.link == "" && f.data == nil {
+				t.Errorf("%s: %s is there %t, leads to %q, has %d bytes", test.name, name, ok, f.link, len(f.data))
+			}
+		}
+		if said := strings.Join(notes, "; "); len(notes) > 1 || (said != "") != (test.gone != nil) || said != "" && !strings.HasPrefix(said, fmt.Sprintf("%d files that are not about processes were left out, such as %s:", len(test.gone), off)) {
+			t.Errorf("%s: said is %q", test.name, notes)
+		}
+	}
+}
+
+// interruptedAfter is a context that is done after it was asked so often.
+type interruptedAfter struct {
+	context.Context
+	left int
+}
+
+func (c *interruptedAfter) Err() error {
+	if c.left--; c.left < 0 {
+		return context.Canceled
+	}
+	return nil
+}
+
+// TestInterrupted: what is interrupted, whenever, leaves no part of a file or directory, and what was there as it was.
+func TestInterrupted(t *testing.T) {
+	c := Capture{files: map[string]file{}}
+	for i := range 5 {
+		c.files[fmt.Sprintf("proc/%d/maps", i)] = file{data: bytes.Repeat([]byte("x"), 10_000)}
+	}
+	for _, force := range []bool{false, true} {
+		for _, ext := range []string{".tar", ".tar.gz"} {
+			ended := false
+			for after := 0; !ended; after++ {
+				dir := t.TempDir()
+				name := filepath.Join(dir, "host"+ext)
+				if force {
+					if err := os.WriteFile(name, []byte("old"), 0o600); err != nil {
+						t.Fatal(err)
+					}
+				}
+				before, err := installtest.List(dir)
+				if err != nil {
+					t.Fatal(err)
+				}
+				err = c.Create(&interruptedAfter{context.Background(), after}, name, force)
+				if ended = err == nil; ended && after > 0 {
+					break
+				}
+				after, err2 := installtest.List(dir)
+				if !errors.Is(err, context.Canceled) || err2 != nil || after != before {
+					t.Errorf("%v, %v: left is\n%s\nbefore there was\n%s", err, err2, after, before)
+				}
+			}
+		}
+	}
+	archived := filepath.Join(t.TempDir(), "host.tar")
+	if err := c.Create(context.Background(), archived, false); err != nil {
+		t.Fatal(err)
+	}
+	for after := 0; ; after++ {
+		t.Setenv("TMPDIR", t.TempDir())
+		dir, err := Unpack(&interruptedAfter{context.Background(), after}, archived)
+		if err == nil && after > 0 {
+			break
+		}
+		if left, err2 := os.ReadDir(os.Getenv("TMPDIR")); !errors.Is(err, context.Canceled) || dir != "" || err2 != nil || len(left) > 0 {
+			t.Errorf("%q, %v: left is %v, %v", dir, err, left, err2)
 		}
 	}
 }

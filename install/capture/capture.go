@@ -43,8 +43,9 @@ type Options struct {
 // Bounds of a capture.
 const (
 	maxProcesses = 4000
-	maxBytes     = 64 << 20 // of all files together
-	maxGroups    = 500      // control groups for domains
+	maxBytes     = 64 << 20     // of all files together
+	maxOthers    = maxBytes / 2 // of those that are not about processes
+	maxGroups    = 500          // control groups for domains
 )
 
 // Capture is what was taken of a host.
@@ -66,6 +67,8 @@ type file struct {
 type taker struct {
 	host   sysfs.FS // not recorded
 	mounts []sysfs.Mount
+	// cgroups are where hierarchies of control groups are mounted.
+	cgroups []string
 
 	sync.Mutex // of what follows: several readers are recorded at once
 	files      map[string]file
@@ -84,6 +87,11 @@ func Take(ctx context.Context, host sysfs.FS, o Options) (*Capture, error) {
 		return nil, err
 	}
 	t.mounts = mounts.Hugetlb
+	for _, mount := range []string{mounts.Cgroup.Unified, mounts.Cgroup.Cpuset, mounts.Cgroup.Hugetlb} {
+		if mount != "" {
+			t.cgroups = append(t.cgroups, mount)
+		}
+	}
 	found, domains, err := t.survey(ctx, mounts, o)
 	if err != nil {
 		return nil, err
@@ -232,6 +240,10 @@ func (t *taker) record(name string, e sysfs.Entry) {
 	t.Lock()
 	defer t.Unlock()
 	delete(t.faults, name)
+	if len(name) > maxName || strings.Count(name, "/") >= maxDepth {
+		t.faults[name] = fmt.Errorf("%s: %w", guard.Printable(name, 200), errDeep)
+		return
+	}
 	old := t.files[name]
 	switch {
 	case e.Gone:
@@ -247,11 +259,14 @@ func (t *taker) record(name string, e sysfs.Entry) {
 			t.files[name] = file{link: target}
 		}
 	case e.Data != nil:
-		data, err := t.reduce(name, e.Data)
+		data, err := t.reduce(name, e)
 		if err != nil {
 			// The error may quote what is not to be taken.
 			t.unreadable(name, fmt.Errorf("%s: %w", guard.Printable(name, 200), errOdd))
 			return
+		}
+		if e.Cut {
+			t.faults[name] = fmt.Errorf("%s: %w", guard.Printable(name, 200), errCut)
 		}
 		t.files[name] = file{data: data, changed: old.changed}
 	case old.link == "":
@@ -268,8 +283,12 @@ func (t *taker) unreadable(name string, err error) {
 	}
 }
 
-// errOdd is that nobody makes anything of what stands in a file.
-var errOdd = errors.New("it is not understood, and not in it")
+// Why a file is not in a capture, or not all of it.
+var (
+	errOdd  = errors.New("it is not understood, and not in it")
+	errDeep = errors.New("its name is too long, and it is not in it")
+	errCut  = errors.New("it is longer than can be taken, and only its beginning is in it")
+)
 
 // process returns the number of the process that a file below /proc is about, and
 // the rest of its name; 0 for other files.
@@ -333,6 +352,9 @@ func (c *Capture) prune(note func(string, ...any)) (seen int) {
 			p.keep = p.keep || isCompute(f.data)
 		}
 	}
+	if size > maxOthers {
+		size -= c.dropOthers(size-maxOthers, note)
+	}
 	drop := func(p *processFiles) {
 		for _, name := range p.names {
 			delete(c.files, name)
@@ -369,6 +391,38 @@ func (c *Capture) prune(note func(string, ...any)) (seen int) {
 		note("%d of %d processes were left out, those with the fewest huge pages: a capture has %d at the most, and %d MiB", left, len(kept), maxProcesses, maxBytes>>20)
 	}
 	return seen
+}
+
+// dropOthers leaves out files that are not about processes until so many bytes have
+// gone at least, and returns how many did. Domains that are off matter least to
+// others, then the longest files: counters and limits are short.
+func (c *Capture) dropOthers(over int, note func(string, ...any)) (gone int) {
+	var others []string
+	for name, f := range c.files {
+		if pid, _ := process(name); pid == 0 && len(f.data) > 0 {
+			others = append(others, name)
+		}
+	}
+	off := func(name string) int {
+		if dir, _ := path.Split(name); dir == "etc/libvirt/qemu/" && path.Ext(name) == ".xml" {
+			return 1
+		}
+		return 0
+	}
+	slices.SortFunc(others, func(a, b string) int {
+		return cmp.Or(cmp.Compare(off(b), off(a)), cmp.Compare(len(c.files[b].data), len(c.files[a].data)), cmp.Compare(a, b))
+	})
+	dropped := 0
+	for _, name := range others {
+		if gone >= over {
+			break
+		}
+		gone += len(c.files[name].data)
+		c.files[name] = file{link: path.Base(name)}
+		dropped++
+	}
+	note("%d files that are not about processes were left out, such as %s: a capture has %d MiB of them", dropped, guard.Printable(others[0], 200), maxOthers>>20)
+	return gone
 }
 
 // answers adds what is no file on a host.

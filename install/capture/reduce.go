@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,22 +21,24 @@ import (
 )
 
 // reduce leaves of a file what is made use of. Whatever else is read than these
-// files is Nova's configuration, of which nothing but one option gets through.
-func (t *taker) reduce(name string, data []byte) ([]byte, error) {
+// files is Nova's configuration, of which nothing but one option gets through. It
+// may lie anywhere and have any name (--config-file, --config-dir): no rule goes by
+// the end of a name alone.
+func (t *taker) reduce(name string, e sysfs.Entry) ([]byte, error) {
+	data := e.Data
+	if e.Made {
+		return data, checkMade(data)
+	}
 	if pid, rest := process(name); pid > 0 {
 		return t.reduceProcess(pid, rest, data)
 	}
 	dir, base := path.Split(name)
 	switch {
-	case strings.HasPrefix(name, "sys/kernel/mm/hugepages/"), strings.HasPrefix(name, "sys/devices/system/node/"),
-		strings.HasPrefix(base, "cpuset."), strings.HasPrefix(base, "hugetlb."), base == "cgroup.controllers",
-		name == "proc/self/cgroup", name == "proc/uptime", name == "proc/sys/kernel/random/boot_id",
+	case kernelFile.MatchString(name), t.ofGroup(name), name == "proc/uptime", name == "proc/sys/kernel/random/boot_id",
 		name == hook.ConfigPath:
 		return data, nil
-	case strings.HasSuffix(name, ".unsure"):
-		return []byte{}, nil
-	case strings.HasSuffix(name, ".statfs"), strings.HasSuffix(name, ".files"):
-		return data, nil // what sysfs makes of a mount
+	case name == "proc/self/cgroup":
+		return lines(data, ownGroup.MatchString), nil
 	case name == "proc/mounts":
 		left := reduceMounts(data)
 		if len(left) == 0 && len(data) > 0 {
@@ -87,6 +90,40 @@ func (t *taker) reduce(name string, data []byte) ([]byte, error) {
 	return []byte(nova.Reduce(string(data))), nil
 }
 
+// madeLine is a line of what sysfs makes of a host: of MOUNT.statfs, and of
+// MOUNT.files and the like.
+var madeLine = regexp.MustCompile(`^([0-9]+ [0-9]+|[0-9a-f]+:[0-9a-f]+ [0-9]+ [0-9]+ [0-9]+ ".*"|and others: .*)\n?$`)
+
+// checkMade says whether that is all there is, as a captured host can have anything
+// in its place.
+func checkMade(data []byte) error {
+	for _, line := range splitLines(data) {
+		if !madeLine.Match(line) {
+			return errOdd
+		}
+	}
+	return nil
+}
+
+// kernelFile is what is read of the kernel's pools and nodes.
+var kernelFile = regexp.MustCompile(`^sys/(kernel/mm/hugepages/hugepages-[0-9]+kB/[a-z_]+` +
+	`|devices/system/node/(online|has_memory|has_cpu|node[0-9]+/(cpulist|distance|hugepages/hugepages-[0-9]+kB/[a-z_]+)))$`)
+
+// ownGroup is a line of /proc/self/cgroup.
+var ownGroup = regexp.MustCompile(`^[0-9]+:[^:]*:/`)
+
+// groupFile is what is read of a control group.
+var groupFile = regexp.MustCompile(`^(cpuset\.[a-z_.]+|hugetlb\.[0-9]+[KMG]B\.[a-z_.]+|cgroup\.controllers)$`)
+
+// ofGroup says whether that is what a file is: the kernel has no other file below
+// where control groups are mounted.
+func (t *taker) ofGroup(name string) bool {
+	return groupFile.MatchString(path.Base(name)) && slices.ContainsFunc(t.cgroups, func(mount string) bool {
+		top := strings.Trim(path.Clean(mount), "/")
+		return top != "" && strings.HasPrefix(name, top+"/")
+	})
+}
+
 // reduceProcess does the same with a file of a process's.
 func (t *taker) reduceProcess(pid int, rest string, data []byte) ([]byte, error) {
 	switch {
@@ -98,8 +135,6 @@ func (t *taker) reduceProcess(pid int, rest string, data []byte) ([]byte, error)
 		return reduceStat(data)
 	case rest == "cmdline":
 		return reduceArguments(data), nil
-	case rest == "comm", strings.HasPrefix(rest, "map_files/"), rest == "fd.files":
-		return data, nil
 	case rest == "cgroup":
 		return lines(data, func(line string) bool {
 			return strings.HasPrefix(line, "0:") || strings.Contains(line, ":name=systemd:")

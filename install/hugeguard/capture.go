@@ -2,9 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -44,15 +41,11 @@ Exit status: 0 it is done, 1 an error, 2 wrong usage.`,
 					return fmt.Errorf("%w: it is replaced with --force only", err)
 				}
 			}
-			host, done, err := hostAt(cmd, root)
+			host, err := hostAt(cmd, root)
 			if err != nil {
 				return err
 			}
-			defer done()
-			// An interrupt leaves no part of a file.
-			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-			defer stop()
-			c, err := capture.Take(ctx, host, capture.Options{
+			c, err := capture.Take(cmd.Context(), host, capture.Options{
 				Version: version(), State: hookOf(cmd, host), Patience: holdersDeadline,
 			})
 			if err != nil {
@@ -64,7 +57,8 @@ Exit status: 0 it is done, 1 an error, 2 wrong usage.`,
 			if name == "-" {
 				return c.Pack(cmd.OutOrStdout())
 			}
-			return c.Create(name, force)
+			interruptOf(cmd).hold() // no part of a file is left
+			return c.Create(cmd.Context(), name, force)
 		},
 	}
 	cmd.Flags().BoolVar(&force, "force", false, "replace a file that is there")

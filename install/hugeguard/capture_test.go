@@ -3,6 +3,7 @@ package main
 import (
 	"archive/tar"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -53,7 +54,7 @@ func answers(t *testing.T, root string, files ...string) string {
 // unpacked is a capture unpacked by hand.
 func unpacked(t *testing.T, file string) (dir string) {
 	t.Helper()
-	dir, err := capture.Unpack(file)
+	dir, err := capture.Unpack(context.Background(), file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -273,5 +274,81 @@ func TestCaptureOfOddFiles(t *testing.T) {
 	archive := sameCaptured(t, h.Path(""), "../../testdata/hosts/incident/prepare.xml", "defined", "instance-00000001")
 	if text := string(readFile(t, archive)); strings.Contains(text, "hunter2") {
 		t.Errorf("in it is\n%s", strings.Join(names(t, []byte(text)), "\n"))
+	}
+}
+
+// Nova's configuration may lie anywhere, and be called like any file that is taken as it is.
+func TestCaptureOfNovaByAnyName(t *testing.T) {
+	const conf = "[DEFAULT]\nreserved_huge_pages = node:0,size:2048,count:64\n[database]\nconnection = mysql://nova:hunter2@host\n"
+	bases := []string{
+		"cpuset.mems", "cpuset.mems.effective", "cpuset.cpus", "cpuset.", "hugetlb.2MB.max", "hugetlb.", "cgroup.controllers", "cgroup", "x.unsure", "x.statfs",
+		"x.files", "fd.files", "mounts", "meminfo", "stat", "auxv", "shm", "uptime", "boot_id", "hugeguard.conf", "qemu.conf", "domain.xml", "x.pid", "db.json",
+		"claims.json", "state.json", "nr_hugepages", "status", "cmdline", "comm", "numa_maps", "smaps", "maps", "1000-2000",
+	}
+	var named []string
+	for _, base := range bases {
+		for _, dir := range []string{"etc/nova", "proc/x", "proc/self", "sys/x", "run", "run/libvirt/qemu", "etc/libvirt/qemu", "run/hugeguard", "run/openvswitch", "dev", "dev/hugepages", "sys/fs/cgroupx", "proc/4000/map_files", "proc/4000", "var/cache/libvirt/qemu/capabilities"} {
+			named = append(named, dir+"/"+base)
+		}
+	}
+	named = append(named, "dev/hugepages.files", "dev/hugepages.statfs", "etc/libvirt/qemu.conf.unsure")
+	for by, belows := range map[string][]string{"nova-compute": {"", "proc/5000/root/"}, "hugeguard.conf": {""}} {
+		for _, below := range belows {
+			t.Run(by+" "+below, func(t *testing.T) {
+				h := sysfstest.Copy(t, "../../testdata/hosts/incident/host")
+				arguments := "/usr/bin/python3\x00/usr/bin/nova-compute\x00--config-dir\x00/srv/conf\x00--config-dir=/etc/nova/nova.conf.d\x00"
+				settings := "nova_conf = /etc/nova/nova.conf.d /srv/conf"
+				for _, base := range bases {
+					h.Write(below+"etc/nova/nova.conf.d/"+base+".conf", conf)
+					h.Write(below+"srv/conf/"+base+".conf", conf)
+				}
+				for _, name := range named {
+					if below == "" && (exists(h.Path(name)) || name == "proc/self/auxv") {
+						continue // what a host needs
+					}
+					h.Write(below+name, conf)
+					arguments += "--config-file\x00/" + name + "\x00"
+					settings += " /" + name
+				}
+				h.Write("proc/5000/status", "Name:\tnova-compute\nHugetlbPages:\t       0 kB\n")
+				h.Write("proc/5000/stat", "5000 (nova-compute) S 1"+strings.Repeat(" 7", 17)+" 500 7\n")
+				h.Write("proc/5000/cmdline", arguments)
+				h.Write("proc/5000/cgroup", "0::/system.slice/nova-compute.service\n")
+				if by == "hugeguard.conf" {
+					h.Write("etc/hugeguard.conf", settings+"\n")
+				}
+				archive := filepath.Join(t.TempDir(), "host.tar")
+				_, stderr := must(t, "capture", "--root", h.Path(""), archive)
+				if strings.Contains(stderr, "hunter2") {
+					t.Errorf("said is %s", stderr)
+				}
+				read := 0
+				for _, entry := range names(t, readFile(t, archive)) {
+					if strings.Contains(entry, "hunter2") || strings.Contains(entry, "connection") {
+						t.Errorf("in it is %s", entry)
+					}
+					if strings.Contains(entry, "node:0,size:2048,count:64") {
+						read++
+					}
+				}
+				if read < len(bases) {
+					t.Errorf("%d files of Nova's are in it", read)
+				}
+			})
+		}
+	}
+}
+
+// A long file of a process's is taken in part, and that is said.
+func TestCaptureOfLongMaps(t *testing.T) {
+	h := secretHost(t)
+	line := "7f0000000000 default huge dirty=1 N0=1 kernelpagesize_kB=2048\n"
+	h.Write("proc/4000/numa_maps", line+strings.Repeat("00400000 default file=/home/x/packetmover mapped=1 N0=1 kernelpagesize_kB=4\n", (64<<20)/70)+line)
+	archive := filepath.Join(t.TempDir(), "host.tar")
+	_, stderr := must(t, "capture", "--root", h.Path(""), archive)
+	const said = "proc/4000/numa_maps: it is longer than can be taken"
+	list := strings.Join(names(t, readFile(t, archive)), "\n")
+	if !strings.Contains(stderr, said) || strings.Count(stderr, said) != 1 || !strings.Contains(list, said) || !strings.Contains(list, fmt.Sprintf("%q", line)) {
+		t.Errorf("said is %s", stderr)
 	}
 }

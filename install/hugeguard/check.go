@@ -6,10 +6,8 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"slices"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -53,11 +51,9 @@ that is exempt (see /etc/hugeguard.conf) would not: what is wanting is said, and
 			return takes(1)(cmd, args)
 		},
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
-			var done func()
-			if c.host, done, err = hostAt(cmd, root); err != nil {
+			if c.host, err = hostAt(cmd, root); err != nil {
 				return err
 			}
-			defer done()
 			c.out, c.notes = cmd.OutOrStdout(), cmd.ErrOrStderr()
 			c.configure()
 			if hidden(c.host) {
@@ -82,10 +78,7 @@ that is exempt (see /etc/hugeguard.conf) would not: what is wanting is said, and
 	f.BoolVar(&all, "all", false, "ask about every domain that does not run")
 	rootFlag(cmd, &root)
 	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-		host, done, err := hostAt(cmd, root)
-		if err == nil {
-			defer done()
-		}
+		host, err := hostAt(cmd, root)
 		if all || len(args) > 0 || err != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
@@ -101,48 +94,38 @@ func rootFlag(cmd *cobra.Command, root *string) {
 }
 
 // hostAt returns the host below the root, or this one where the flag is not given.
-// A capture in a file is unpacked until done is called.
-func hostAt(cmd *cobra.Command, root string) (host sysfs.FS, done func(), err error) {
-	done = func() {}
+// A capture in a file is unpacked until the command ends.
+func hostAt(cmd *cobra.Command, root string) (sysfs.FS, error) {
 	if !cmd.Flags().Changed("root") {
-		return sysfs.New(""), done, nil
+		return sysfs.New(""), nil
 	}
 	if root == "" {
-		return host, done, usageError{errors.New("--root is empty: name a directory, or a file that capture wrote")}
+		return sysfs.FS{}, usageError{errors.New("--root is empty: name a directory, or a file that capture wrote")}
 	}
 	info, err := os.Stat(root)
 	if err != nil {
-		return host, done, err
+		return sysfs.FS{}, err
 	}
 	if info.Mode().IsRegular() {
-		if root, err = capture.Unpack(root); err != nil {
-			return host, done, err
-		}
-		done = removed(root)
-	} else if _, err := os.ReadDir(root); err != nil {
-		return host, done, err // or all of it would look like a host without huge pages
+		root, err = unpack(cmd, root)
+	} else if _, err = os.ReadDir(root); err == nil { // or all of it would look like a host without huge pages
+		root, err = filepath.Abs(root)
 	}
-	if root, err = filepath.Abs(root); err != nil {
-		done()
+	if err != nil {
+		return sysfs.FS{}, err
 	}
-	return sysfs.New(root), done, err
+	return sysfs.New(root), nil
 }
 
-// removed returns what removes a directory, which an interrupt does as well.
-func removed(dir string) func() {
-	interrupts := make(chan os.Signal, 1)
-	signal.Notify(interrupts, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	go func() {
-		if _, interrupted := <-interrupts; interrupted {
-			os.RemoveAll(dir)
-			os.Exit(exitError)
-		}
-	}()
-	return func() {
-		signal.Stop(interrupts)
-		close(interrupts)
-		os.RemoveAll(dir)
+// unpack returns where a capture is unpacked until the command ends.
+func unpack(cmd *cobra.Command, name string) (dir string, err error) {
+	i := interruptOf(cmd)
+	defer i.hold()() // it alone knows of a directory that is half unpacked
+	if dir, err = capture.Unpack(cmd.Context(), name); err == nil {
+		dir, err = filepath.Abs(dir)
+		i.removes(dir)
 	}
+	return dir, err
 }
 
 // holdersDeadline bounds the search for those who hold pages; nobody waits for libvirt here.

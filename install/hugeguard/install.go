@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -96,8 +93,8 @@ func change(c *cobra.Command, o install.Options, do func(context.Context, instal
 	}
 	o.Out = c.OutOrStdout()
 	// A change is ended between two of its steps; what only reads ends at once, as any program.
-	ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+	ctx := c.Context()
+	interruptOf(c).hold()
 	if o.Root == "" {
 		units, err := systemd(ctx)
 		if err != nil {

@@ -36,11 +36,10 @@ Exit status: 0 it is done, 1 an error, 2 wrong usage.`,
 		DisableFlagsInUseLine: true,
 		Args:                  takes(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			host, done, err := hostAt(cmd, root)
+			host, err := hostAt(cmd, root)
 			if err != nil {
 				return err
 			}
-			defer done()
 			note := func(text string) { fmt.Fprintf(cmd.ErrOrStderr(), "hugeguard: %s\n", oneLine(text)) }
 			s, err := readStatus(cmd.Context(), host, install.Options{Root: host.Root(), Hook: program})
 			if err != nil {

@@ -35,11 +35,10 @@ Exit status: 0 it is done, 1 an error, 2 wrong usage.`,
 			if lines == nil {
 				return usageError{fmt.Errorf("no format %q: there are nova and tripleo", format)}
 			}
-			fs, done, err := hostAt(cmd, root)
+			fs, err := hostAt(cmd, root)
 			if err != nil {
 				return err
 			}
-			defer done()
 			note := func(format string, args ...any) {
 				fmt.Fprintf(cmd.ErrOrStderr(), "hugeguard: %s\n", oneLine(fmt.Sprintf(format, args...)))
 			}

@@ -55,20 +55,21 @@ func exitStatus(err error) int {
 }
 
 // Run runs the command with the arguments after its name and returns its exit status. An error is one
-// line on stderr; a fault of hugeguard's own is one too.
+// line on stderr; a fault of hugeguard's own is one too, and so is an interrupt.
 func Run(args []string, stdin io.Reader, stdout, stderr io.Writer) (status int) {
-	defer func() {
-		if p := recover(); p != nil {
-			fmt.Fprintf(stderr, "hugeguard: internal error: %s\n", oneLine(fmt.Sprint(p)))
-			status = exitError
-		}
-	}()
 	root := newRoot()
 	root.SetArgs(args)
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(context.Background())
+	err := interruptible(func(ctx context.Context) (err error) {
+		defer func() {
+			if p := recover(); p != nil {
+				err = fmt.Errorf("internal error: %v", p)
+			}
+		}()
+		return root.ExecuteContext(ctx)
+	})
 	if err != nil && err != errRefused && err != errNotLive {
 		hint := ""
 		if errors.Is(err, fs.ErrPermission) && os.Geteuid() != 0 {

@@ -39,11 +39,10 @@ Exit status: 0 the hook is live, 1 an error, 2 wrong usage, 4 the hook is not li
 		DisableFlagsInUseLine: true,
 		Args:                  takes(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			host, done, err := hostAt(cmd, root)
+			host, err := hostAt(cmd, root)
 			if err != nil {
 				return err
 			}
-			defer done()
 			if _, err := lookOf(io.Discard, colour); err != nil {
 				return err
 			}
@@ -68,6 +67,7 @@ Exit status: 0 the hook is live, 1 an error, 2 wrong usage, 4 the hook is not li
 				if err != nil {
 					return err
 				}
+				interruptOf(cmd).hold() // the terminal is to be as it was
 				return watch(cmd.Context(), cmd.OutOrStdout(), interval, asJSON, read, show)
 			}
 			s, err := read(cmd.Context())

@@ -34,6 +34,7 @@ or the hook does not judge.`,
 		DisableFlagsInUseLine: true,
 		Args:                  takes(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			interruptOf(cmd).hold() // nothing of the domain is left
 			v := install.Verification{Options: install.Options{Hook: program}, Connect: connectDaemon}
 			if units, err := systemd(cmd.Context()); err == nil && units != nil {
 				defer units.close()

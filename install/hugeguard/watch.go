@@ -38,12 +38,10 @@ const (
 	clearBelow  = "\x1b[J"
 )
 
-// watch shows the status again and again, an interval after the last time, until it is interrupted. On a
+// watch shows the status again and again, an interval after the last time, until the context is done. On a
 // terminal one screen takes the place of the other, and at the end of what was there before; elsewhere a
 // blank line is between them, or none if each is one line of its own. It ends as the last one shown does.
 func watch(ctx context.Context, out io.Writer, interval time.Duration, oneLined bool, read func(context.Context) (status, error), show func(status) (string, error)) error {
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	defer stop()
 	l, err := lookOf(out, "never")
 	if err != nil {
 		return err
@@ -96,6 +94,9 @@ func watch(ctx context.Context, out io.Writer, interval time.Duration, oneLined 
 				}
 				return nil
 			case r := <-reads:
+				if r.err != nil && ctx.Err() != nil {
+					continue // that is why
+				}
 				if r.err != nil {
 					return r.err
 				}

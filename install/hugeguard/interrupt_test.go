@@ -1,0 +1,130 @@
+package main
+
+import (
+	"archive/tar"
+	"compress/gzip"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// started runs the command with a directory of its own for what is temporary.
+func started(t *testing.T, stdin io.Reader, args ...string) (cmd *exec.Cmd, temporary string, stderr *strings.Builder) {
+	t.Helper()
+	temporary = t.TempDir()
+	cmd = exec.Command("hugeguard", args...)
+	stderr = &strings.Builder{}
+	cmd.Env = append(os.Environ(), "TMPDIR="+temporary)
+	cmd.Stdin, cmd.Stderr = stdin, stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cmd.Process.Kill() })
+	return cmd, temporary, stderr
+}
+
+// filled waits until there is something in a directory.
+func filled(t *testing.T, dir string) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+		if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatal("nothing is unpacked")
+		}
+	}
+}
+
+// ends interrupts the command, which has to end soon, with a status, and without anything left of it.
+func ends(t *testing.T, cmd *exec.Cmd, by syscall.Signal, temporary string) (status int) {
+	t.Helper()
+	if err := cmd.Process.Signal(by); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		t.Fatal(err)
+	}
+	late := time.AfterFunc(20*time.Second, func() { cmd.Process.Kill() })
+	defer late.Stop()
+	cmd.Wait()
+	if left, err := os.ReadDir(temporary); err != nil || len(left) > 0 {
+		t.Errorf("left is %v, %v", left, err)
+	}
+	return cmd.ProcessState.ExitCode()
+}
+
+// An interrupt while a capture is unpacked, while it is read or while something else is waited for leaves nothing of
+// it, and no part of another.
+func TestInterruptedCaptures(t *testing.T) {
+	archive := filepath.Join(t.TempDir(), "host.tar")
+	must(t, "capture", "--root", incident, archive)
+	t.Run("unpacking", func(t *testing.T) {
+		large := filepath.Join(t.TempDir(), "large.tar.gz")
+		file, err := os.Create(large)
+		if err != nil {
+			t.Fatal(err)
+		}
+		zip := gzip.NewWriter(file)
+		w := tar.NewWriter(zip)
+		const size = 250 << 20
+		err = errors.Join(w.WriteHeader(&tar.Header{Name: "x", Typeflag: tar.TypeReg, Size: size}))
+		for left := size; left > 0 && err == nil; left -= 1 << 20 {
+			_, err = w.Write(make([]byte, 1<<20))
+		}
+		if err := errors.Join(err, w.Close(), zip.Close(), file.Close()); err != nil {
+			t.Fatal(err)
+		}
+		cmd, temporary, stderr := started(t, nil, "check", "--root", large, "x")
+		filled(t, temporary)
+		if status := ends(t, cmd, syscall.SIGINT, temporary); status != exitError || strings.Count(stderr.String(), "\n") != 1 {
+			t.Errorf("exit status %d: %s", status, stderr)
+		}
+	})
+	t.Run("waiting", func(t *testing.T) {
+		for _, by := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
+			never, ours, err := os.Pipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer never.Close()
+			defer ours.Close()
+			cmd, temporary, stderr := started(t, never, "check", "--root", archive, "-")
+			filled(t, temporary)
+			time.Sleep(100 * time.Millisecond)
+			if status := ends(t, cmd, by, temporary); status != exitError || stderr.String() != "hugeguard: interrupted\n" {
+				t.Errorf("exit status %d: %s", status, stderr)
+			}
+		}
+	})
+	t.Run("watching", func(t *testing.T) {
+		for range 10 {
+			cmd, temporary, stderr := started(t, nil, "status", "--root", archive, "--watch=0.1")
+			filled(t, temporary)
+			time.Sleep(300 * time.Millisecond)
+			if status := ends(t, cmd, syscall.SIGINT, temporary); status != exitNotLive || stderr.Len() > 0 {
+				t.Errorf("exit status %d: %s", status, stderr)
+			}
+		}
+	})
+	t.Run("capturing", func(t *testing.T) {
+		for i := range 40 {
+			out := filepath.Join(t.TempDir(), "out.tar")
+			args := []string{"capture", "--root", archive, out}
+			if i%2 == 1 {
+				args = append(args, "--force")
+			}
+			cmd, temporary, stderr := started(t, nil, args...)
+			time.Sleep(time.Duration(i) * 3 * time.Millisecond)
+			status := ends(t, cmd, syscall.SIGTERM, temporary)
+			if left, err := os.ReadDir(filepath.Dir(out)); err != nil || len(left) > 1 || len(left) == 1 && status != exitOK {
+				t.Errorf("exit status %d, left is %v, %v: %s", status, left, err, stderr)
+			} else if len(left) == 1 {
+				unpacked(t, out)
+			}
+		}
+	})
+}
