@@ -127,7 +127,10 @@ func look(root sysfs.FS, config Config, ledger *claims.Ledger, self guard.Domain
 		if nowErr != nil {
 			seen.Now = c.Since // a host that was captured without it
 		}
-		if daemonErr != nil && daemonErr != errGone {
+		switch {
+		case daemonErr == errGone:
+			seen.Daemon = claims.Process{}
+		case daemonErr != nil:
 			seen.Daemon = c.Daemon // it is not known
 		}
 		s := startingOf(c, v)
@@ -203,11 +206,13 @@ func viewStart(root sysfs.FS, c claims.Claim) (v *viewed) {
 	}()
 	qemu, err := byPidFile(root, c.Name)
 	switch {
-	case err != nil:
-		v.unreadable = err != errGone
+	case err != nil && err != errGone:
+		v.unreadable = true
 		return v
-	case qemu.PID == 0, qemu.Started+startTolerance < c.Since: // that of an earlier start
+	case qemu.PID == c.Before, err == nil && qemu.Started+startTolerance < c.Since: // none, or that of an earlier start
 		v.shown = true
+		return v
+	case err == errGone:
 		return v
 	}
 	v.qemu = qemu
@@ -230,7 +235,7 @@ const startTolerance = 20 * time.Millisecond
 var errGone = errors.New("it has ended")
 
 // byPidFile returns the process that one of libvirt's pid files names; none where
-// there is no such file, and errGone for one that has ended.
+// there is no such file, and its number alone, with errGone, of one that has ended.
 func byPidFile(root sysfs.FS, name string) (claims.Process, error) {
 	if strings.Contains(name, "/") {
 		return claims.Process{}, nil // no domain's name
@@ -253,7 +258,7 @@ func byPidFile(root sysfs.FS, name string) (claims.Process, error) {
 	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ESRCH), err == nil && !p.Memory: // it was not waited for
-		return claims.Process{}, errGone
+		return claims.Process{PID: pid}, errGone
 	case err != nil:
 		return claims.Process{}, err
 	}
@@ -360,8 +365,12 @@ func claimOf(root sysfs.FS, v guard.Verdict) (claims.Claim, error) {
 		return claims.Claim{}, fmt.Errorf("a name of %d bytes is none of libvirt's", len(v.Domain.Name))
 	}
 	now, err := root.SinceBoot()
-	daemon, _ := byPidFile(root, "driver") // none where it is not known
-	c := claims.Claim{UUID: v.Domain.UUID, Name: v.Domain.Name, Since: now, Daemon: daemon}
+	daemon, daemonErr := byPidFile(root, "driver")
+	if daemonErr != nil {
+		daemon = claims.Process{} // it is not known
+	}
+	before, _ := byPidFile(root, v.Domain.Name)
+	c := claims.Claim{UUID: v.Domain.UUID, Name: v.Domain.Name, Since: now, Daemon: daemon, Before: before.PID}
 	for _, part := range v.Claims() {
 		p := claims.Part{PageKiB: part.PageKiB, Pages: part.Pages, Nodes: part.Nodes, Hard: part.Hard}
 		if set := part.Cpuset; set.Nodes != nil {

@@ -285,6 +285,18 @@ func TestStartsInFlight(t *testing.T) {
 			t.Errorf("the ledger has %s", got)
 		}
 	})
+	t.Run("one that died before", func(t *testing.T) {
+		f := newFixture(t, nil)
+		f.host.Remove("run/openvswitch")
+		f.host.Write("run/libvirt/qemu/a.pid", "910\n")
+		f.launch(t, "a")
+		f.launch(t, "b")
+		f.refused(t, "a, b")
+		f.host.Write("run/libvirt/qemu/a.pid", "911\n") // and once more
+		f.node1(256, 0)
+		f.over("b")
+		f.accepted(t)
+	})
 	t.Run("a daemon that cannot be read", func(t *testing.T) {
 		f := newFixture(t, nil)
 		f.host.Remove("run/openvswitch")

@@ -31,6 +31,9 @@ type Claim struct {
 	Since time.Duration `json:"since_ns"`
 	// Daemon is the libvirt daemon that asked, where that is known.
 	Daemon Process `json:"daemon"`
+	// Before is the pid that libvirt's pid file named then, which is no QEMU of
+	// this start's; 0 for none.
+	Before int `json:"before,omitempty"`
 	// QEMU is the domain's QEMU, once somebody saw it.
 	QEMU Process `json:"qemu"`
 	// Left is how many pages that one had still to take when it was last seen to

@@ -230,7 +230,7 @@ func TestPlaybook(t *testing.T) {
 		t.Errorf("--check has written it: %v", err)
 	}
 	here()
-	if _, _, err := s.start(d); err == nil || !strings.Contains(err.Error(), qemuNoPages) {
+	if _, _, err := s.start(d); !s.died(d, err, qemuNoPages) {
 		t.Errorf("to warn: start: %v; want QEMU's %q", err, qemuNoPages)
 	}
 	if out, changed := here(); changed {

@@ -11,7 +11,7 @@ func (s *scene) goesOn(d domain, by string) {
 	s.t.Helper()
 	before := len(s.guardEntries())
 	s.launches(d)
-	if _, _, err := s.start(d); err == nil || !strings.Contains(err.Error(), qemuNoPages) {
+	if _, _, err := s.start(d); !s.died(d, err, qemuNoPages) {
 		s.t.Errorf("start: %v; want QEMU's %q", err, qemuNoPages)
 	}
 	if n := s.launches(d); n != 1 {

@@ -91,7 +91,7 @@ func TestOpenVSwitchHoldsThePages(t *testing.T) {
 
 			s.uninstallGuard()
 			_, took, err := s.start(d)
-			if err == nil || !strings.Contains(err.Error(), qemuNoPages) {
+			if !s.died(d, err, qemuNoPages) {
 				t.Fatalf("without the guard: %v; want QEMU's %q", err, qemuNoPages)
 			}
 			t.Logf("without the guard QEMU died in %v", took.Round(time.Millisecond))

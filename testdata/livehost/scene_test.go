@@ -354,6 +354,17 @@ func (s *scene) uninstallGuard() {
 	s.t.Helper()
 	_, err := run(s.cli, "uninstall")
 	s.check(err)
+	// libvirtd reloads in a thread of its own: one that is still about it when the next begins could have the
+	// last word.
+	time.Sleep(50 * time.Millisecond)
+}
+
+// died says whether QEMU ended with these words, by the error of a start or by its log: libvirt has the former
+// only if it was quicker.
+func (s *scene) died(d domain, err error, words string) bool {
+	log, _ := os.ReadFile("/var/log/libvirt/qemu/" + d.name + ".log")
+	lines := strings.Split(strings.TrimSpace(string(log)), "\n")
+	return err != nil && strings.Contains(err.Error()+strings.Join(lines[max(0, len(lines)-3):], "\n"), words)
 }
 
 // configure writes the guard's configuration.
