@@ -15,13 +15,13 @@ import (
 )
 
 // started runs the command with a directory of its own for what is temporary.
-func started(t *testing.T, stdin io.Reader, args ...string) (cmd *exec.Cmd, temporary string, stderr *strings.Builder) {
+func started(t *testing.T, stdin io.Reader, stdout io.Writer, args ...string) (cmd *exec.Cmd, temporary string, stderr *strings.Builder) {
 	t.Helper()
 	temporary = t.TempDir()
 	cmd = exec.Command("hugeguard", args...)
 	stderr = &strings.Builder{}
 	cmd.Env = append(os.Environ(), "TMPDIR="+temporary)
-	cmd.Stdin, cmd.Stderr = stdin, stderr
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, stdout, stderr
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +78,7 @@ func TestInterruptedCaptures(t *testing.T) {
 		if err := errors.Join(err, w.Close(), zip.Close(), file.Close()); err != nil {
 			t.Fatal(err)
 		}
-		cmd, temporary, stderr := started(t, nil, "check", "--root", large, "x")
+		cmd, temporary, stderr := started(t, nil, nil, "check", "--root", large, "x")
 		filled(t, temporary)
 		if status := ends(t, cmd, syscall.SIGINT, temporary); status != exitError || strings.Count(stderr.String(), "\n") != 1 {
 			t.Errorf("exit status %d: %s", status, stderr)
@@ -92,7 +92,7 @@ func TestInterruptedCaptures(t *testing.T) {
 			}
 			defer never.Close()
 			defer ours.Close()
-			cmd, temporary, stderr := started(t, never, "check", "--root", archive, "-")
+			cmd, temporary, stderr := started(t, never, nil, "check", "--root", archive, "-")
 			filled(t, temporary)
 			time.Sleep(100 * time.Millisecond)
 			if status := ends(t, cmd, by, temporary); status != exitError || stderr.String() != "hugeguard: interrupted\n" {
@@ -102,9 +102,16 @@ func TestInterruptedCaptures(t *testing.T) {
 	})
 	t.Run("watching", func(t *testing.T) {
 		for range 10 {
-			cmd, temporary, stderr := started(t, nil, "status", "--root", archive, "--watch=0.1")
-			filled(t, temporary)
-			time.Sleep(300 * time.Millisecond)
+			screen, tty, err := os.Pipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer screen.Close()
+			defer tty.Close()
+			cmd, temporary, stderr := started(t, nil, tty, "status", "--root", archive, "--watch=0.1")
+			if _, err := screen.Read(make([]byte, 1)); err != nil {
+				t.Fatal(err)
+			}
 			if status := ends(t, cmd, syscall.SIGINT, temporary); status != exitNotLive || stderr.Len() > 0 {
 				t.Errorf("exit status %d: %s", status, stderr)
 			}
@@ -117,7 +124,7 @@ func TestInterruptedCaptures(t *testing.T) {
 			if i%2 == 1 {
 				args = append(args, "--force")
 			}
-			cmd, temporary, stderr := started(t, nil, args...)
+			cmd, temporary, stderr := started(t, nil, nil, args...)
 			time.Sleep(time.Duration(i) * 3 * time.Millisecond)
 			status := ends(t, cmd, syscall.SIGTERM, temporary)
 			if left, err := os.ReadDir(filepath.Dir(out)); err != nil || len(left) > 1 || len(left) == 1 && status != exitOK {
