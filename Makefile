@@ -5,9 +5,13 @@ PREFIX  ?= /usr
 DESTDIR ?=
 # The one place where systemd looks for catalogs of packages.
 CATALOG  = /usr/lib/systemd/catalog/hugeguard.catalog
+# Where zsh looks for completions that are not its own, which Debian calls otherwise.
+ZSH      = zsh/$(if $(wildcard /usr/share/zsh/vendor-completions),vendor-completions,site-functions)
 
+# Of a checkout that is somebody else's, git tells root nothing, and Go would fail for that.
+BUILD      = $(GO) build -trimpath -buildvcs=false
 # libvirtd starts the hook for every operation: a static program without symbols.
-HOOK_BUILD = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w'
+HOOK_BUILD = CGO_ENABLED=0 $(BUILD) -ldflags '-s -w'
 # What hugeguard --version says.
 VERSION ?= $(shell install/package/version.sh)
 # The admin's command loads libvirt at run time where it can be compiled for that (cgo needs a C compiler).
@@ -20,7 +24,7 @@ TIERS      = ./testdata/bench/... ./testdata/livehost/... ./testdata/testdriver/
 
 build:
 	$(HOOK_BUILD) -o bin/qemu ./hook/qemu
-	$(GO) build -trimpath $(TAGS) -ldflags '-X main.built=$(VERSION)' -o bin/hugeguard ./install/hugeguard
+	$(BUILD) $(TAGS) -ldflags '-X main.built=$(VERSION)' -o bin/hugeguard ./install/hugeguard
 
 # A .deb and an .rpm for amd64 and arm64, in bin/packages: of one commit always the same bytes. Takes gcc for both.
 packages:
@@ -104,11 +108,18 @@ fuzz:
 	GO="$(GO)" testdata/fuzz.sh $(FUZZTIME)
 
 install: build
+	mkdir -p bin/manual
+	CGO_ENABLED=0 $(GO) run -tags manual -ldflags '-X main.built=$(VERSION)' ./install/hugeguard bin/manual
 	install -D -m 0755 bin/hugeguard $(DESTDIR)$(PREFIX)/bin/hugeguard
 	install -D -m 0755 bin/qemu $(DESTDIR)$(PREFIX)/lib/hugeguard/qemu
 	install -D -m 0644 install/hugeguard.catalog $(DESTDIR)$(CATALOG)
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/lib/systemd/system install/systemd/*
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/hugeguard install/prometheus/* install/grafana/*
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man8 bin/manual/hugeguard.8
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man5 bin/manual/hugeguard.conf.5
+	install -D -m 0644 bin/manual/hugeguard.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/hugeguard
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/$(ZSH) bin/manual/_hugeguard
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d bin/manual/hugeguard.fish
 	sed -i 's|=/usr/bin/|=$(PREFIX)/bin/|' $(DESTDIR)$(PREFIX)/lib/systemd/system/hugeguard-metrics.service
 	$(if $(DESTDIR),,-journalctl --update-catalog)
 	$(if $(DESTDIR),,-systemctl daemon-reload)
@@ -119,6 +130,9 @@ uninstall: build
 	bin/hugeguard uninstall $(if $(DESTDIR),--root $(DESTDIR))
 	rm -f $(DESTDIR)/var/lib/prometheus/node-exporter/hugeguard.prom
 	rm -rf $(DESTDIR)$(PREFIX)/share/hugeguard $(DESTDIR)$(PREFIX)/lib/systemd/system/hugeguard-metrics.*
+	rm -f $(DESTDIR)$(PREFIX)/share/man/man8/hugeguard.8 $(DESTDIR)$(PREFIX)/share/man/man5/hugeguard.conf.5
+	rm -f $(DESTDIR)$(PREFIX)/share/bash-completion/completions/hugeguard $(DESTDIR)$(PREFIX)/share/$(ZSH)/_hugeguard
+	rm -f $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/hugeguard.fish
 	rm -f $(DESTDIR)$(PREFIX)/bin/hugeguard $(DESTDIR)$(PREFIX)/lib/hugeguard/qemu $(DESTDIR)$(CATALOG)
 	$(if $(DESTDIR),,-journalctl --update-catalog)
 	$(if $(DESTDIR),,-systemctl daemon-reload)

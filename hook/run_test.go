@@ -284,7 +284,7 @@ func TestWrongConfig(t *testing.T) {
 func build(t *testing.T) string {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "qemu")
-	cmd := exec.Command("go", "build", "-o", program, "./qemu")
+	cmd := exec.Command("go", "build", "-buildvcs=false", "-o", program, "./qemu")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)

@@ -400,7 +400,8 @@ func (j *job) planUninstall(ctx context.Context, s scene) ([]step, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := os.Lstat(claims); err == nil {
+	// The /run that a chroot sees ("--root /") may be that of the host around it.
+	if _, err := os.Lstat(claims); err == nil && (j.live || j.root != "") {
 		add("remove "+claims, func() error { return os.RemoveAll(claims) })
 	}
 
@@ -446,6 +447,16 @@ func (j *job) planRmdir(add func(string, func() error), s scene, name string) er
 	made := name == stateDir || s.record != nil && slices.Contains(s.record.Created, name)
 	if _, err := os.Lstat(dir); !made || errors.Is(err, fs.ErrNotExist) {
 		return nil
+	}
+	if name == hookDir && slices.Contains(s.record.Created, libvirtDir) {
+		// A libvirt that was installed since has made this its own.
+		above, err := j.dir(libvirtDir)
+		if err != nil {
+			return err
+		}
+		if in, err := os.ReadDir(above); err != nil || len(in) > 1 {
+			return err
+		}
 	}
 	add("remove directory "+dir+" if it is empty", func() error { return rmdir(dir) })
 	return nil

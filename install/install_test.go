@@ -498,3 +498,26 @@ func TestUninstallForgetsStarts(t *testing.T) {
 		t.Errorf("the uninstall left something (-before +after):\n%s", diff)
 	}
 }
+
+// The directory of hooks goes with the hook where install made it, but for a libvirt that was installed since.
+func TestUninstallAfterLibvirtCame(t *testing.T) {
+	v1, _ := programs(t)
+	for came, left := range map[string]bool{"": false, "/etc/libvirt/qemu.conf": true, "/etc/libvirt/hooks/network": true} {
+		tr := makeSite(t, nil)
+		o := Options{Root: tr.root, Hook: v1, Out: io.Discard}
+		if err := Install(context.Background(), o); err != nil {
+			t.Fatal(err)
+		}
+		if came != "" {
+			if err := os.WriteFile(tr.root+came, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := Uninstall(context.Background(), o); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(tr.root + "/etc/libvirt/hooks"); left != (err == nil) {
+			t.Errorf("after %q came: %v", came, err)
+		}
+	}
+}

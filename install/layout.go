@@ -36,7 +36,8 @@ func ParseLayout(s string) (Layout, error) {
 
 // The names in the hook directory.
 const (
-	hookDir    = "/etc/libvirt/hooks"
+	libvirtDir = "/etc/libvirt"
+	hookDir    = libvirtDir + "/hooks"
 	mainHook   = hookDir + "/qemu"
 	dropInDir  = hookDir + "/qemu.d"
 	dropInHook = dropInDir + "/50-hugeguard"
@@ -45,7 +46,7 @@ const (
 
 // The directories that may have to be made, outermost first.
 var (
-	hookDirs  = []string{"/etc", "/etc/libvirt", hookDir, dropInDir}
+	hookDirs  = []string{"/etc", libvirtDir, hookDir, dropInDir}
 	stateDirs = []string{"/var", "/var/lib", stateDir}
 )
 

@@ -87,6 +87,9 @@ var files = []struct{ name, about string }{
 	{"/run/hugeguard/claims.json", "The starts that were let go on and are not over, and the pages that they are to take."},
 	{"/var/lib/hugeguard/install.json", "What uninstall needs to leave libvirt's hooks as they were."},
 	{"/var/lib/hugeguard/metrics.json", "The refusals that metrics has counted, and where in the journal it goes on."},
+	{"/usr/lib/systemd/system/hugeguard-metrics.timer", "Has hugeguard-metrics.service beside it write the metrics for node_exporter every minute."},
+	{"/usr/share/hugeguard", "Alerts for Prometheus and a dashboard for Grafana."},
+	{"/usr/share/doc/hugeguard/README.md", "The documentation, in packages: a page for each cause of a refusal, rolling out, Nova, metrics."},
 	{"/usr/lib/systemd/catalog/hugeguard.catalog", "What journalctl -x -t hugeguard explains."},
 }
 

@@ -13,7 +13,7 @@ cd "$(dirname "$0")/../.."
 GLIBC=2.34 # the oldest that the command runs with: a test holds this against the program
 export VERSION SOURCE_DATE_EPOCH MAINTAINER GLIBC
 # What somebody set for other builds would show in the bytes.
-unset CGO_CFLAGS CGO_CPPFLAGS CGO_LDFLAGS GOAMD64 GOARM64 GOEXPERIMENT GOARCH CC
+unset GOFLAGS CGO_CFLAGS CGO_CPPFLAGS CGO_LDFLAGS GOAMD64 GOARM64 GOEXPERIMENT GOARCH CC
 nfpm() { "$GO" run github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.2 "$@"; }
 
 stage=$(mktemp -d)
@@ -23,6 +23,8 @@ mkdir -p "$out" "$stage/all"
 cp LICENSE CHANGELOG.md install/hugeguard.catalog install/systemd/* install/prometheus/* install/grafana/* \
 	install/package/nfpm.yaml install/package/copyright install/package/lintian-overrides \
 	install/package/deb/* install/package/rpm/* "$stage/all"
+cp -r install/doc "$stage/all/doc"
+chmod -R u=rwX,go=rX "$stage/all/doc"
 CGO_ENABLED=0 "$GO" run -tags manual -ldflags "-X main.built=$VERSION" ./install/hugeguard "$stage/all"
 printf 'hugeguard (%s-1) unstable; urgency=medium\n\n  * See /usr/share/doc/hugeguard/changelog.gz.\n\n -- %s  %s\n' \
 	"$VERSION" "$MAINTAINER" "$(date -u -R -d "@$SOURCE_DATE_EPOCH")" >"$stage/all/changelog.Debian"
@@ -46,6 +48,6 @@ for arch in $ARCHES; do
 	GOARCH=$arch CGO_ENABLED=1 CC=$cc "$GO" build -trimpath -buildvcs=false -buildmode=pie -tags libvirt_dlopen \
 		-ldflags "-s -w -buildid=$VERSION -X main.built=$VERSION -extldflags '-Wl,-z,relro,-z,now'" -o "$dir/hugeguard" ./install/hugeguard
 	for format in $FORMATS; do
-		(cd "$dir" && ARCH=$arch nfpm package --packager "$format" --target "$out" >/dev/null)
+		(cd "$dir" && ARCH=$arch nfpm package --packager "$format" --target "$out" >"$stage/said") || { cat "$stage/said" >&2; exit 1; }
 	done
 done

@@ -201,7 +201,6 @@ func TestHelp(t *testing.T) {
 func TestPlaybook(t *testing.T) {
 	s := begin(t, 64)
 	s.installGuard()
-	s.programs()
 	t.Cleanup(func() { os.Remove("/etc/hugeguard.conf") })
 	d := domain{name: "squeezed", mib: 64, cells: 1}
 	s.define(d)
@@ -223,12 +222,13 @@ func TestPlaybook(t *testing.T) {
 	play("--syntax-check")
 	here := func(args ...string) (string, bool) { return play(append(args, "--skip-tags", "package")...) }
 
-	if _, changed := here("--check"); !changed {
+	if _, changed := here("--check"); !changed { // and without hugeguard
 		t.Error("on a host without settings --check says that nothing is to do")
 	}
 	if _, err := os.Stat("/etc/hugeguard.conf"); !os.IsNotExist(err) {
 		t.Errorf("--check has written it: %v", err)
 	}
+	s.programs()
 	here()
 	if _, _, err := s.start(d); !s.died(d, err, qemuNoPages) {
 		t.Errorf("to warn: start: %v; want QEMU's %q", err, qemuNoPages)

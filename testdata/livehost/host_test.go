@@ -105,7 +105,7 @@ func (h *host) build() error {
 			{h.cli, "hugeguard/install/hugeguard", "CGO_ENABLED=0", ""},
 			{h.cliLibvirt, "hugeguard/install/hugeguard", "CGO_ENABLED=1", "libvirt_dlopen"},
 		} {
-			cmd := exec.Command("go", "build", "-o", b.out, "-tags", b.tags, b.pkg)
+			cmd := exec.Command("go", "build", "-buildvcs=false", "-o", b.out, "-tags", b.tags, b.pkg)
 			cmd.Env = append(os.Environ(), b.cgo)
 			if out, err := cmd.CombinedOutput(); err != nil {
 				h.buildErr = fmt.Errorf("go build %s: %v\n%s", b.pkg, err, out)

@@ -75,7 +75,7 @@ func (s *scene) pretendNodes() *native {
 	s.must(os.WriteFile(source, fmt.Appendf(nil, shim, cases.String()), 0o644))
 	for _, argv := range [][]string{
 		{"gcc", "-Wall", "-Werror", "-shared", "-fPIC", "-o", object, source, "-ldl"},
-		{"go", "build", "-tags", "libvirt_dlopen", "-o", program, "hugeguard/testdata/livehost/native"},
+		{"go", "build", "-buildvcs=false", "-tags", "libvirt_dlopen", "-o", program, "hugeguard/testdata/livehost/native"},
 	} {
 		if out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput(); err != nil {
 			s.t.Fatalf("%v: %v\n%s", argv, err, out)

@@ -20,7 +20,7 @@ func (b *box) buildProduct(ctx context.Context, packaged bool) error {
 	b.hook, b.command = filepath.Join(stage, "usr/lib/hugeguard/qemu"), filepath.Join(stage, "usr/bin/hugeguard")
 	static := []string{"CGO_ENABLED=0"}
 	build := func(env []string, out string, args ...string) error {
-		cmd := exec.CommandContext(ctx, "go", append([]string{"build", "-trimpath", "-o", out}, args...)...)
+		cmd := exec.CommandContext(ctx, "go", append([]string{"build", "-buildvcs=false", "-trimpath", "-o", out}, args...)...)
 		cmd.Env = append(os.Environ(), env...)
 		text, err := cmd.CombinedOutput()
 		if err != nil {

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"debug/elf"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -78,7 +80,29 @@ func byName(text string) []string {
 	return lines
 }
 
+// documentation is the pages of the repository, as a package has them.
+func documentation(t *testing.T) (pages string, folders string) {
+	t.Helper()
+	source := os.DirFS(filepath.Join(repository, "install/doc"))
+	err := fs.WalkDir(source, ".", func(name string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case !d.IsDir():
+			pages += "-rw-r--r-- /usr/share/doc/hugeguard/" + name + "\n"
+		case name != ".":
+			folders += "drwxr-xr-x /usr/share/doc/hugeguard/" + name + "\n"
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pages, folders
+}
+
 func TestContents(t *testing.T) {
+	pages, folders := documentation(t)
 	for arch := range architectures {
 		var got string
 		for _, line := range strings.Split(strings.TrimSpace(output(t, "dpkg-deb", "-c", deb(built, version, arch))), "\n") {
@@ -90,12 +114,12 @@ func TestContents(t *testing.T) {
 				got += f[0] + " " + strings.TrimPrefix(f[5], ".") + "\n"
 			}
 		}
-		if diff := cmp.Diff(byName(common+debOnly), byName(got)); diff != "" {
+		if diff := cmp.Diff(byName(common+debOnly+pages), byName(got)); diff != "" {
 			t.Errorf("the .deb for %s:\n%s", arch, diff)
 		}
 		got = output(t, "rpm", "-qp", "--qf", "[%{FILEMODES:perms} %{FILENAMES} %{FILEUSERNAME}:%{FILEGROUPNAME}\n]", rpm(built, version, arch))
 		got = strings.ReplaceAll(got, " root:root\n", "\n") // another owner stays and differs
-		if diff := cmp.Diff(byName(common+rpmOnly), byName(got)); diff != "" {
+		if diff := cmp.Diff(byName(common+rpmOnly+pages+folders), byName(got)); diff != "" {
 			t.Errorf("the .rpm for %s:\n%s", arch, diff)
 		}
 	}
@@ -136,7 +160,7 @@ func TestDependencies(t *testing.T) {
 			t.Errorf("the .deb for %s says %q, want %q", arch, fields, want)
 		}
 		fields = output(t, "rpm", "-qp", "--requires", "--recommends", rpm(built, version, arch))
-		if want := fmt.Sprintf("libc.so.6(GLIBC_%s)(64bit)\nlibvirt-libs\n", glibc); fields != want {
+		if want := fmt.Sprintf("libc.so.6(GLIBC_%s)(64bit)\n/bin/sh\ncoreutils\nlibvirt-libs\n", glibc); fields != want {
 			t.Errorf("the .rpm for %s requires and recommends\n%swant\n%s", arch, fields, want)
 		}
 	}
@@ -268,5 +292,54 @@ func TestLintian(t *testing.T) {
 		if err != nil {
 			t.Errorf("lintian on %s: %v\n%s", arch, err, text)
 		}
+	}
+}
+
+// What the documentation and the manual pages name below the package's own folders is there, and the pages lead to one
+// another as they are unpacked.
+func TestDocumented(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	output(t, "dpkg-deb", "-x", deb(built, version, "amd64"), root)
+	doc := filepath.Join(root, "usr/share/doc/hugeguard")
+	place := regexp.MustCompile(`/usr/(?:share|lib)/(?:doc/)?(?:hugeguard|systemd/[a-z]+)(?:/[\w.-]*\w)*`)
+	link := regexp.MustCompile(`\]\(([^)#:]+)(?:#[^)]*)?\)`)
+	there := func(page, name string) {
+		t.Helper()
+		if _, err := os.Stat(name); err != nil {
+			t.Errorf("%s: %v", page, err)
+		}
+	}
+	places, links := 0, 0
+	look := func(page string, text []byte) {
+		t.Helper()
+		for _, name := range place.FindAll(text, -1) {
+			places++
+			there(page, filepath.Join(root, string(name)))
+		}
+	}
+	err := filepath.WalkDir(doc, func(name string, _ fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(name, ".md") {
+			return err
+		}
+		text, err := os.ReadFile(name)
+		look(name, text)
+		for _, found := range link.FindAllSubmatch(text, -1) {
+			links++
+			there(name, filepath.Join(filepath.Dir(name), string(found[1])))
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	readme, err := os.ReadFile(filepath.Join(repository, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	look("README.md", readme)
+	look("hugeguard.8", []byte(strings.ReplaceAll(output(t, "gzip", "-dc", filepath.Join(root, "usr/share/man/man8/hugeguard.8.gz")), `\-`, "-")))
+	if places < 8 || links < 20 {
+		t.Errorf("only %d places and %d links are seen", places, links)
 	}
 }

@@ -73,7 +73,7 @@ func build(dir string) error {
 		return err
 	}
 	if err := buildIn(elsewhere, again, "077", epoch, "VERSION="+version, "TZ=Pacific/Kiritimati", "LC_ALL=C.UTF-8",
-		"CGO_CFLAGS=-O1 -g", "GOFLAGS=-buildvcs=true", "TMPDIR="+dir); err != nil {
+		"CGO_CFLAGS=-O1 -g", "GOFLAGS=-buildvcs=true -gcflags=-N", "TMPDIR="+dir); err != nil {
 		return err
 	}
 	settings := filepath.Join(elsewhere, "install/manual/settings.go")

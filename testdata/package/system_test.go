@@ -18,10 +18,19 @@ import (
 type system struct {
 	t    *testing.T
 	root string
+	kind kind
 }
 
-// newSystem makes a system. Without proc it is as bare as an image that is being built.
-func newSystem(t *testing.T, proc bool) *system {
+// A kind says what a system is to its processes.
+type kind int
+
+const (
+	container kind = iota // they are the system's own, the first among them: as on a host
+	chroot                // they are those of the host around it
+	bare                  // they are not seen: an image that is being built
+)
+
+func newSystem(t *testing.T, kind kind) *system {
 	t.Helper()
 	dir := t.TempDir()
 	mount := func(source, target, kind string, flags uintptr, data string) {
@@ -36,7 +45,7 @@ func newSystem(t *testing.T, proc bool) *system {
 		})
 	}
 	mount("system", dir, "tmpfs", 0, "mode=0755")
-	s := &system{t, filepath.Join(dir, "root")}
+	s := &system{t, filepath.Join(dir, "root"), kind}
 	for _, name := range []string{"upper", "work", "root"} {
 		if err := os.Mkdir(filepath.Join(dir, name), 0o755); err != nil {
 			t.Fatal(err)
@@ -50,14 +59,17 @@ func newSystem(t *testing.T, proc bool) *system {
 			t.Fatal(err)
 		}
 	}
-	if proc {
+	if kind == chroot {
 		mount("/proc", s.path("/proc"), "", syscall.MS_BIND|syscall.MS_REC, "")
 	}
 	// What this machine has of libvirt or of hugeguard is not part of it.
-	s.sh(`rm -rf /etc/libvirt /etc/hugeguard.conf /usr/bin/hugeguard /usr/lib/hugeguard /var/lib/hugeguard \
+	s.sh(`rm -rf /usr/local/* /etc/libvirt /etc/hugeguard.conf /usr/bin/hugeguard /usr/lib/hugeguard /var/lib/hugeguard \
 	/usr/lib/systemd/catalog/hugeguard.catalog $(find /usr/lib -name 'libvirt.so.0*')
 mkdir -p /usr/share/licenses # every system with rpm has it
-mkdir -p /var/lib/prometheus/node-exporter
+mkdir -p /var/lib/prometheus/node-exporter /usr/local/bin
+printf '#!/bin/sh\nexit 9\n' >/usr/local/bin/hugeguard # an earlier install's, which is not the package's
+printf '#!/bin/sh\necho "$@" >>/var/log/restorecon\n' >/usr/sbin/restorecon
+chmod +x /usr/local/bin/hugeguard /usr/sbin/restorecon
 rm -f /var/lib/man-db/auto-update # an index of all pages at each step would only take time`)
 	return s
 }
@@ -66,10 +78,15 @@ func (s *system) path(name string) string { return filepath.Join(s.root, name) }
 
 // try runs a script of the system's shell and returns what it says.
 func (s *system) try(script string) (string, error) {
+	attr := &syscall.SysProcAttr{Chroot: s.root}
+	if s.kind == container {
+		attr.Cloneflags = syscall.CLONE_NEWPID | syscall.CLONE_NEWNS
+		script = "mount -t proc proc /proc\n" + script
+	}
 	cmd := exec.Command("/bin/sh", "-euc", script)
 	cmd.Dir = "/"
-	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8", "HOME=/root"}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: s.root}
+	cmd.Env = []string{"PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8", "HOME=/root"}
+	cmd.SysProcAttr = attr
 	text, err := cmd.CombinedOutput()
 	return string(text), err
 }
@@ -139,7 +156,7 @@ func (s *system) explained(want bool) {
 	}
 }
 
-// files lists what there is, but for the books that dpkg, rpm and others keep.
+// files lists what there is, but for the books that dpkg, apt, rpm and others keep.
 func (s *system) files() string {
 	s.t.Helper()
 	var list strings.Builder
@@ -150,7 +167,7 @@ func (s *system) files() string {
 			}
 			name = strings.TrimPrefix(name, s.root)
 			switch name {
-			case "/var/lib/dpkg", "/var/lib/rpm", "/var/log", "/var/cache", "/var/lib/systemd/catalog", "/usr/local":
+			case "/var/lib/dpkg", "/var/lib/apt", "/var/lib/rpm", "/var/log", "/var/cache", "/var/lib/systemd/catalog", "/usr/local":
 				return fs.SkipDir
 			}
 			list.WriteString(name + " " + d.Type().String() + "\n")
@@ -185,14 +202,22 @@ const (
 
 // Without libvirt, without daemons and in an image that is being built, the hook waits for a libvirt to come.
 func TestDpkgAlone(t *testing.T) {
-	for name, proc := range map[string]bool{"with proc": true, "without": false} {
+	for name, kind := range map[string]kind{"container": container, "chroot": chroot, "bare": bare} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := newSystem(t, proc)
+			s := newSystem(t, kind)
 			pkg := s.bring(deb(built, version, "amd64"))
+			if kind == chroot { // this /run is the host's
+				s.write("/run/hugeguard/claims.json", "{}", 0o600)
+				s.write("/run/hugeguard-install.lock", "", 0o600)
+			}
 			was := s.files()
-			s.sh("dpkg -i " + pkg)
+			said := s.sh("dpkg -i " + pkg)
+			if told := strings.Contains(said, "no libvirt daemon runs: "); told != (kind == container) {
+				t.Errorf("daemons were looked for: %v\n%s", told, said)
+			}
 			s.hooked(mainHook)
+			s.holds("/var/log/restorecon", "-R /etc/libvirt/hooks\n")
 			s.explained(true)
 			s.sh("dpkg -r hugeguard")
 			s.explained(false)
@@ -214,14 +239,26 @@ func TestDpkgAlone(t *testing.T) {
 // An upgrade keeps the site's hook and the admin's configuration; removal leaves the first, a purge takes the second.
 func TestDpkgUpgrade(t *testing.T) {
 	t.Parallel()
-	s := newSystem(t, true)
+	s := newSystem(t, container)
 	s.write(mainHook, siteHook, 0o755)
 	s.write(libvirt9, "", 0o644)
 	s.write(conf, edited, 0o644) // from before there was a package
 	old, new := s.bring(deb(before, older, "amd64")), s.bring(deb(built, version, "amd64"))
 	was := strings.ReplaceAll(s.files(), conf+" ----------\n", "")
 
-	s.sh("dpkg -i --force-confold " + old)
+	// dpkg asks of a configuration that it finds, unless it is told what the documentation says.
+	if said, err := s.try("dpkg -i " + old + " </dev/null"); err == nil || !strings.Contains(said, "conffile prompt") {
+		t.Errorf("dpkg asks nothing: %v\n%s", err, said)
+	}
+	s.sh("dpkg -P hugeguard")
+	s.write(conf, edited, 0o644)
+	const install = "apt-get -o Dpkg::Options::=--force-confold install "
+	for _, page := range []string{"README.md", "install/doc/rollout.md"} {
+		if text, err := os.ReadFile(filepath.Join(repository, page)); err != nil || !bytes.Contains(text, []byte(install)) {
+			t.Errorf("%s does not say %s (%v)", page, install, err)
+		}
+	}
+	s.sh(install + "-y " + old + " </dev/null")
 	s.hooked(dropIn)
 	s.holds(mainHook, siteHook)
 	s.holds(conf, edited)
@@ -230,14 +267,14 @@ func TestDpkgUpgrade(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	s.sh("dpkg -i --force-confold " + new + " </dev/null")
+	s.sh(install + "-y " + new + " </dev/null")
 	s.hooked(dropIn)
 	if now, _ := os.ReadFile(s.path(dropIn)); bytes.Equal(first, now) {
 		t.Error("the hook of the older package is in place after the upgrade")
 	}
 	s.holds(mainHook, siteHook)
 	s.holds(conf, edited)
-	if got := s.sh("hugeguard --version"); got != "hugeguard version "+version+"\n" {
+	if got := s.sh("/usr/bin/hugeguard --version"); got != "hugeguard version "+version+"\n" {
 		t.Errorf("after the upgrade it is %s", got)
 	}
 	s.sh("dpkg --force-downgrade -i --force-confold " + old) // and back
@@ -255,7 +292,7 @@ func TestDpkgUpgrade(t *testing.T) {
 // A configuration that nobody edited follows the package without a question.
 func TestDpkgUntouchedConfiguration(t *testing.T) {
 	t.Parallel()
-	s := newSystem(t, true)
+	s := newSystem(t, container)
 	s.sh("dpkg -i " + s.bring(deb(before, older, "amd64")))
 	first, _ := os.ReadFile(s.path(conf))
 	s.sh("dpkg -i " + s.bring(deb(built, version, "amd64")) + " </dev/null")
@@ -268,7 +305,7 @@ func TestDpkgUntouchedConfiguration(t *testing.T) {
 // Where the hook cannot be put in place the package is installed all the same, and says what to do.
 func TestDpkgHookInTheWay(t *testing.T) {
 	t.Parallel()
-	s := newSystem(t, true)
+	s := newSystem(t, container)
 	s.write(mainHook+"/file", "", 0o644) // a directory
 	pkg := s.bring(deb(built, version, "amd64"))
 	was := s.files()
@@ -284,7 +321,7 @@ func TestDpkgHookInTheWay(t *testing.T) {
 // dpkg calls the scripts in other ways where something goes wrong: the hook stays, or comes back.
 func TestDpkgUnwinding(t *testing.T) {
 	t.Parallel()
-	s := newSystem(t, true)
+	s := newSystem(t, container)
 	s.sh("dpkg -i " + s.bring(deb(built, version, "amd64")))
 	script := func(call string) { s.t.Helper(); s.sh("/var/lib/dpkg/info/hugeguard." + call) }
 	for _, call := range []string{"prerm upgrade 9", "prerm failed-upgrade 0.1 9", "prerm deconfigure in-favour other 1", "postrm upgrade 9",
@@ -311,7 +348,7 @@ func TestDpkgUnwinding(t *testing.T) {
 // with the package, for nobody writes them any more.
 func TestDpkgMetrics(t *testing.T) {
 	t.Parallel()
-	s := newSystem(t, true)
+	s := newSystem(t, container)
 	pkg := s.bring(deb(built, version, "amd64"))
 	was := s.files()
 	s.sh("dpkg -i " + pkg + " && test -L " + wanted)
@@ -329,7 +366,7 @@ func TestRpm(t *testing.T) {
 	for name, site := range map[string]bool{"with a site's hook": true, "without": false} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := newSystem(t, true)
+			s := newSystem(t, container)
 			place := mainHook
 			if site {
 				s.write(mainHook, siteHook, 0o755)
@@ -342,6 +379,7 @@ func TestRpm(t *testing.T) {
 
 			s.sh(rpmd + "-i " + old)
 			s.hooked(place)
+			s.holds("/var/log/restorecon", "-R /etc/libvirt/hooks\n")
 			s.explained(true)
 			s.sh("test -L " + wanted + "; rm " + wanted)
 			if said := s.sh("rpm --force-debian -V --nodeps hugeguard"); said != "" {
@@ -381,7 +419,7 @@ func TestRpm(t *testing.T) {
 // In an image that is being built, or where the hook cannot be put in place, rpm installs it all the same.
 func TestRpmImage(t *testing.T) {
 	t.Parallel()
-	s := newSystem(t, false)
+	s := newSystem(t, bare)
 	pkg := s.bring(rpm(built, version, "amd64"))
 	was := s.files()
 	s.sh("rpm --force-debian --nodeps -i " + pkg)

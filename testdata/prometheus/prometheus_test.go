@@ -35,7 +35,7 @@ func tool(t *testing.T, stdin []byte, argv ...string) string {
 func hugeguard(t *testing.T) string {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "hugeguard")
-	tool(t, nil, "go", "build", "-o", program, "../../install/hugeguard")
+	tool(t, nil, "go", "build", "-buildvcs=false", "-o", program, "../../install/hugeguard")
 	return program
 }
 
@@ -95,10 +95,12 @@ func TestDashboard(t *testing.T) {
 	if err := json.Unmarshal(text, &d); err != nil {
 		t.Fatal(err)
 	}
+	exprs := map[string]string{}
 	file, n := "groups:\n- name: dashboard\n  rules:\n", 0
 	for _, p := range d.Panels {
 		for _, target := range p.Targets {
 			expr := strings.NewReplacer("$__rate_interval", "5m", "$__range", "6h").Replace(target.Expr)
+			exprs[p.Title] = expr
 			file += fmt.Sprintf("  - {record: 'expr:%d', expr: %q}\n", n, expr)
 			n++
 		}
@@ -110,6 +112,20 @@ func TestDashboard(t *testing.T) {
 	if said, want := tool(t, nil, "promtool", "check", "rules", name), fmt.Sprintf("SUCCESS: %d rules found", n); n < 10 || !strings.Contains(said, want) {
 		t.Errorf("of %d expressions: %s", n, said)
 	}
+
+	// A host counts once, however many sizes its unaccounted pages have.
+	var series string
+	for _, s := range [][3]string{{"a", "2048", "3"}, {"a", "1048576", "1"}, {"b", "2048", "2"}, {"c", "2048", "0"}} {
+		labels := fmt.Sprintf(`job="node",instance="%s",page_kib="%s"`, s[0], s[1])
+		series += fmt.Sprintf("  - {series: 'hugeguard_pool_unaccounted_pages{%s,node=\"0\"}', values: '%s'}\n", labels, s[2])
+		series += fmt.Sprintf("  - {series: 'hugeguard_unplaced_pages{%s}', values: '0'}\n", labels)
+	}
+	count := strings.NewReplacer("$job", ".*", "$instance", ".*").Replace(exprs["Hosts with unaccounted pages"])
+	file = fmt.Sprintf("tests:\n- input_series:\n%s  promql_expr_test:\n  - {expr: %q, eval_time: 0s, exp_samples: [{value: 2}]}\n", series, count)
+	if err := os.WriteFile(name, []byte(file), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	tool(t, nil, "promtool", "test", "rules", name)
 }
 
 // TestUnits: systemd finds no fault with the units, and rates the service's confinement as good.

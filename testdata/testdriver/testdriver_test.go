@@ -47,7 +47,7 @@ func setUp(m *testing.M) (status int, err error) {
 	}
 	defer os.RemoveAll(dir)
 	hook = filepath.Join(dir, "qemu")
-	build := exec.Command("go", "build", "-o", hook, "hugeguard/hook/qemu")
+	build := exec.Command("go", "build", "-buildvcs=false", "-o", hook, "hugeguard/hook/qemu")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return 0, fmt.Errorf("building the hook: %w\n%s", err, out)

@@ -226,7 +226,7 @@ func buildInitramfs(ctx context.Context, work, initrd string, options wire.Optio
 	ctx, cancel := context.WithTimeout(ctx, buildLimit)
 	defer cancel()
 	program := filepath.Join(work, "init")
-	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", program, "hugeguard/testdata/numabox/kernel/init")
+	build := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-trimpath", "-ldflags=-s -w", "-o", program, "hugeguard/testdata/numabox/kernel/init")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64")
 	build.Stderr = os.Stderr
 	if err := build.Run(); err != nil {
