@@ -17,9 +17,17 @@ import (
 // A canary is a domain that no host can have room for.
 type canary struct {
 	guard.Domain
-	xml     string
-	verdict guard.Verdict // by the counters: a refusal
+	xml      string
+	emulator string        // that it names
+	verdict  guard.Verdict // by the counters: a refusal
 }
+
+// unlabelled has libvirt make no security label, nor, with AppArmor, a profile for it.
+const unlabelled = "  <seclabel type='none'/>\n"
+
+// labelled is the canary's XML for a host where a guest without a label may not be (security_require_confined of
+// qemu.conf).
+func (c canary) labelled() string { return strings.Replace(c.xml, unlabelled, "", 1) }
 
 // mostBytes is the most that a canary can ask for: libvirt's sizes are below 2^63 bytes.
 const mostBytes = 1 << 62
@@ -51,6 +59,7 @@ func newCanary(fs sysfs.FS, config hook.Config, capabilities string) (canary, er
 	rand.Read(random[:]) // never fails
 	random[6], random[8] = random[6]&0x0f|0x40, random[8]&0x3f|0x80
 	id := hex.EncodeToString(random[:16])
+	c.emulator = caps.Path
 	c.Name = guard.CanaryPrefix + hex.EncodeToString(random[16:])
 	c.UUID = strings.Join([]string{id[:8], id[8:12], id[12:16], id[16:20], id[20:]}, "-")
 	c.xml = fmt.Sprintf(`<domain type='%s'>
@@ -68,9 +77,8 @@ func newCanary(fs sysfs.FS, config hook.Config, capabilities string) (canary, er
     <controller type='usb' model='none'/>
     <memballoon model='none'/>
   </devices>
-  <seclabel type='none'/>
-</domain>
-`, escaped(caps.Domain), c.Name, c.UUID, guard.Namespace, most, page, escaped(caps.Arch), escaped(caps.Machine), escaped(caps.Path))
+%s</domain>
+`, escaped(caps.Domain), c.Name, c.UUID, guard.Namespace, most, page, escaped(caps.Arch), escaped(caps.Machine), escaped(caps.Path), unlabelled)
 
 	demand, err := guard.ParseDomain([]byte(c.xml))
 	if err != nil {

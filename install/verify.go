@@ -1,7 +1,6 @@
 package install
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -33,8 +32,9 @@ type Libvirt interface {
 
 // A StartError is why libvirt did not start a domain.
 type StartError struct {
-	Hook    bool // a hook failed (VIR_ERR_HOOK_SCRIPT_FAILED)
-	Message string
+	Hook        bool // a hook failed (VIR_ERR_HOOK_SCRIPT_FAILED)
+	Unsupported bool // the host does not allow such a domain (VIR_ERR_CONFIG_UNSUPPORTED)
+	Message     string
 }
 
 // Error is libvirt's message on one line.
@@ -66,13 +66,18 @@ type Proof struct {
 // A Verification is what Verify needs beside the host.
 type Verification struct {
 	Options
-	// Connect opens a connection to a daemon: any that serves this URI.
+	// Connect opens a connection to a daemon: any that serves this URI. A call that does not end is left alone, with
+	// its connection: only the end of the process closes that.
 	Connect func(uri string) (Libvirt, error)
 }
 
+// patience is how long a daemon may take to answer a call, which may be to start the canary.
+var patience = time.Minute
+
 const (
-	// startPatience is how long a daemon may take to start the canary, or not to.
-	startPatience = time.Minute
+	// lastStart is how long the start of a canary may still take once Verify is to stop: what began ends by itself
+	// within seconds, and then leaves nothing.
+	lastStart = 5 * time.Second
 	// entryPatience is how long an entry may take into the journal.
 	entryPatience = 3 * time.Second
 	systemURI     = "qemu:///system"
@@ -80,24 +85,28 @@ const (
 
 // Verify proves of each libvirt daemon that serves this host's guests whether it calls the hook: it is asked to start a
 // canary, which the hook refuses. Nothing of the canary is left. It needs root. An error says why nothing could be
-// found out; what was found out before it is returned beside it.
+// found out; what was found out before it is returned beside it. It stops with the context, and leaves nothing then.
 func Verify(ctx context.Context, v Verification) ([]Proof, error) {
 	if os.Geteuid() != 0 {
 		return nil, errors.New("only root may start a domain at qemu:///system and read what the hook says of it")
 	}
-	root := sysfs.New("")
+	return v.verifyAll(ctx, sysfs.New(""))
+}
+
+// verifyAll is Verify, of the host that root shows.
+func (v Verification) verifyAll(ctx context.Context, root sysfs.FS) ([]Proof, error) {
 	config, configErr := hook.ReadConfig(root)
 	if config.Mode == hook.Off {
 		return []Proof{{Why: []string{fmt.Sprintf("it is told to do nothing (mode = off in %s): whether libvirt calls it cannot be seen", root.Path(hook.ConfigPath))}}}, configErr
 	}
-	t := tree{}
+	t := tree{root: v.Root}
 	running, err := t.running(ctx, v.Units)
 	if err != nil {
 		running = nil // the URI finds one
 	}
 	var proofs []Proof
 	for i, uri := range uris(running) {
-		conn, err := v.Connect(uri)
+		conn, err := ask(ctx, uri, func() (Libvirt, error) { return v.Connect(uri) })
 		if err != nil {
 			return proofs, connectError(uri, running, err)
 		}
@@ -109,7 +118,10 @@ func Verify(ctx context.Context, v Verification) ([]Proof, error) {
 			asked = running[i]
 		}
 		p, err := v.verify(ctx, root, config, conn, asked)
-		conn.Close()
+		if errors.As(err, new(*silence)) {
+			return proofs, err // the connection is in use
+		}
+		ask(ctx, "the goodbye", func() (any, error) { conn.Close(); return nil, nil })
 		if err != nil {
 			return proofs, err
 		}
@@ -139,7 +151,7 @@ var ErrNoLibrary = errors.New("no libvirt daemon can be asked")
 
 // connectError says what an error at the connection means.
 func connectError(uri string, running []Process, err error) error {
-	if errors.Is(err, ErrNoLibrary) {
+	if errors.Is(err, ErrNoLibrary) || errors.As(err, new(*silence)) {
 		return err
 	}
 	hint := ""
@@ -152,30 +164,76 @@ func connectError(uri string, running []Process, err error) error {
 	return fmt.Errorf("%s: %s%s", uri, guard.Printable(err.Error(), 600), hint)
 }
 
+// A silence is a call that a daemon did not answer.
+type silence struct {
+	call  string
+	took  time.Duration
+	cause error // of the end of the patience
+}
+
+func (s *silence) Error() string {
+	return fmt.Sprintf("libvirt did not answer to %s in %v: %v", s.call, s.took.Round(time.Millisecond), s.cause)
+}
+
+func (s *silence) Unwrap() error { return s.cause }
+
+// ask returns what a call returns, or a *silence if it takes longer than patience or the context ends.
+func ask[T any](ctx context.Context, name string, call func() (T, error)) (T, error) {
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	type answer struct {
+		value T
+		err   error
+	}
+	done := make(chan answer, 1)
+	go func() {
+		value, err := call()
+		done <- answer{value, err}
+	}()
+	select {
+	case a := <-done:
+		return a.value, a.err
+	case <-ctx.Done():
+		var none T
+		return none, &silence{name, time.Since(began), ctx.Err()}
+	}
+}
+
 // verify asks one daemon.
 func (v Verification) verify(ctx context.Context, root sysfs.FS, config hook.Config, conn Libvirt, asked Process) (Proof, error) {
 	proof := Proof{Daemon: asked.Name, PID: asked.PID}
-	capabilities, err := conn.DomainCapabilities()
-	if err != nil {
+	capabilities, err := ask(ctx, "the question what it can start", conn.DomainCapabilities)
+	if errors.As(err, new(*silence)) {
+		return proof, err
+	} else if err != nil {
 		return proof, fmt.Errorf("libvirt has no emulator to start a domain with: %s", guard.Printable(err.Error(), 600))
 	}
 	c, err := newCanary(root, config, capabilities)
 	if err != nil {
 		return proof, err
 	}
+	t := tree{root: v.Root}
+	defer t.removeCanary(c, asked)
 	proof.Canary = c.Domain
 	began := time.Now()
 	a, err := start(ctx, conn, c)
 	if err != nil {
 		return proof, err
 	}
-	a.log = c.removeLog()
-	if a.entries, a.journalErr = heard(ctx, c.Name, began); !a.refusal() && len(a.entries) == 0 {
-		a.denials = denials(ctx, began)
-	}
+	a.log = t.removeCanary(c, asked)
+	a.entries, a.journalErr = heard(ctx, c.Name, began)
 	st, err := Inspect(ctx, v.Options)
 	if err != nil {
 		st.Why = append(st.Why, err.Error())
+	}
+	if !a.refusal() && len(a.entries) == 0 {
+		if a.denials, err = denials(ctx, began); err != nil {
+			st.Why = append(st.Why, err.Error())
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return proof, err // what was found out since is not all
 	}
 	return a.proof(proof, c, config, st, asked)
 }
@@ -192,30 +250,44 @@ type answer struct {
 
 // start has the canary started.
 func start(ctx context.Context, conn Libvirt, c canary) (answer, error) {
-	ctx, cancel := context.WithTimeout(ctx, startPatience)
-	defer cancel()
-	done := make(chan answer, 1)
-	go func() {
-		var a answer
-		a.started, a.err = conn.Start(c.xml)
-		done <- a
-	}()
-	select {
-	case a := <-done:
-		return a, nil
-	case <-ctx.Done():
-		// It ends with the connection, should it start after all.
-		return answer{}, fmt.Errorf("libvirt did not answer to the start of %s within %v", c.Name, startPatience)
+	if err := ctx.Err(); err != nil {
+		return answer{}, err
 	}
+	late, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(lastStart, cancel) })()
+	return ask(late, "the start of "+c.Name, func() (a answer, _ error) {
+		a.started, a.err = conn.Start(c.xml)
+		if e := (*StartError)(nil); errors.As(a.err, &e) && e.Unsupported {
+			a.started, a.err = conn.Start(c.labelled())
+		}
+		return a, nil
+	})
 }
 
-// logDir is where libvirt keeps what its QEMUs say.
-const logDir = "/var/log/libvirt/qemu"
+const (
+	// logDir is where libvirt keeps what its QEMUs say, and profileDir the AppArmor profiles of guests.
+	logDir     = "/var/log/libvirt/qemu"
+	profileDir = "/etc/apparmor.d/libvirt"
+)
 
-// removeLog removes the log file that libvirt made for the canary, which it does before it runs a QEMU, and says
-// whether there was one.
-func (c canary) removeLog() bool {
-	return os.Remove(filepath.Join(logDir, c.Name+".log")) == nil
+// removeCanary removes the files that libvirt may leave of the canary, where the daemon has them and on the host. It says
+// whether there was a log, which libvirt makes before it runs a QEMU.
+func (t tree) removeCanary(c canary, asked Process) (log bool) {
+	trees := []tree{t}
+	if asked.PID != 0 {
+		trees = append(trees, tree{root: t.root + proc(asked.PID, "root")}) // in a container another
+	}
+	for _, t := range trees {
+		rm := func(name string) bool {
+			file, err := t.file(name)
+			return err == nil && os.Remove(file) == nil
+		}
+		log = rm(filepath.Join(logDir, c.Name+".log")) || log
+		rm(filepath.Join(profileDir, "libvirt-"+c.UUID))
+		rm(filepath.Join(profileDir, "libvirt-"+c.UUID+".files"))
+	}
+	return log
 }
 
 // refusal says whether libvirt passed on what our hook says when it refuses.
@@ -224,9 +296,10 @@ func (a answer) refusal() bool {
 	return errors.As(a.err, &e) && e.Hook && strings.Contains(e.Message, "journalctl -t hugeguard")
 }
 
-// ranQEMU says whether the start came so far that QEMU was run.
-func (a answer) ranQEMU() bool {
-	return a.started || a.log || a.err != nil && strings.Contains(a.err.Error(), "monitor")
+// ranQEMU says whether the start came so far that QEMU was run: there is its log, or libvirt passes on what it said
+// (qemu-kvm: unable to ...), which is the same in every language of libvirt's.
+func (a answer) ranQEMU(c canary) bool {
+	return a.started || a.log || a.err != nil && strings.Contains(strings.ReplaceAll(a.err.Error(), `\n`, " "), " "+filepath.Base(c.emulator)+": ")
 }
 
 // proof makes of an answer what it proves.
@@ -272,9 +345,13 @@ func (a answer) proof(p Proof, c canary, config hook.Config, st State, asked Pro
 	case said != nil && said.Decision == "":
 		amiss("libvirt calls the hook, which could not judge the start: what it says is above, and in journalctl -t hugeguard")
 	case failedHook:
-		amiss("a hook failed, and not with our refusal: no guest can start while it does")
+		unknown := ""
+		if a.journalErr != nil {
+			unknown = fmt.Sprintf(". Whether ours was called is not known (%v)", a.journalErr)
+		}
+		amiss("a hook failed, and not with our refusal: it may keep guests from starting%s", unknown)
 		p.reasons(st, a.denials, asked)
-	case a.err != nil && !a.ranQEMU():
+	case a.err != nil && !a.ranQEMU(c):
 		return p, fmt.Errorf("libvirt did not start %s for a reason of its own, so that whether it calls the hook is not known: %s", c.Name, p.Libvirt)
 	case a.journalErr != nil && (config.Mode != hook.Enforce || c.verdict.Exempt != ""):
 		return p, fmt.Errorf("the hook is told to refuse nothing, and whether it was called could not be read: %w", a.journalErr)
@@ -337,9 +414,9 @@ func heard(ctx context.Context, domain string, since time.Time) (entries []Refus
 // auditLog is where auditd keeps what it takes from the kernel before the journal does.
 const auditLog = "/var/log/audit/audit.log"
 
-// denials returns what AppArmor or SELinux denied since then that may be about our hook, the last few.
-func denials(ctx context.Context, since time.Time) []string {
-	var found []string
+// denials returns what AppArmor or SELinux denied since then that may be about our hook, the last few. An error is of
+// auditd's file.
+func denials(ctx context.Context, since time.Time) (found []string, err error) {
 	keep := func(line string) {
 		if isDenial(line) && !slices.Contains(found, line) {
 			found = append(found, guard.Printable(line, 400))
@@ -356,13 +433,19 @@ func denials(ctx context.Context, since time.Time) []string {
 			keep(strings.TrimSpace(line))
 		}
 	}
-	if f, err := os.Open(auditLog); err == nil {
+	f, err := os.Open(auditLog)
+	if err == nil {
 		defer f.Close()
-		for _, line := range auditedSince(f, since) {
+		var lines []string
+		lines, err = auditedSince(f, since)
+		for _, line := range lines {
 			keep(line)
 		}
 	}
-	return found[max(0, len(found)-5):]
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil // no auditd
+	}
+	return found[max(0, len(found)-5):], err
 }
 
 // isDenial says whether a line of the kernel's is a denial that may be about our hook: of what libvirt's daemons do in
@@ -375,20 +458,21 @@ func isDenial(line string) bool {
 }
 
 // auditedSince returns the lines of auditd's that are no older, among the last MiB.
-func auditedSince(f io.ReadSeeker, since time.Time) (lines []string) {
+func auditedSince(f io.ReadSeeker, since time.Time) (lines []string, err error) {
 	const most = 1 << 20
 	if _, err := f.Seek(-most, io.SeekEnd); err != nil {
 		f.Seek(0, io.SeekStart)
 	}
-	for s := bufio.NewScanner(f); s.Scan(); {
+	text, err := io.ReadAll(io.LimitReader(f, 2*most)) // it may grow meanwhile
+	for _, line := range strings.Split(string(text), "\n") {
 		// type=AVC msg=audit(1364481363.243:24287): avc:  denied ...
-		_, rest, ok := strings.Cut(s.Text(), "msg=audit(")
+		_, rest, ok := strings.Cut(line, "msg=audit(")
 		seconds, _, ok2 := strings.Cut(rest, ".")
 		if at, err := strconv.ParseInt(seconds, 10, 64); ok && ok2 && err == nil && at >= since.Unix() {
-			lines = append(lines, s.Text())
+			lines = append(lines, line)
 		}
 	}
-	return lines
+	return lines, err
 }
 
 // confinement returns the profile or context of a process, "" where nothing confines it

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -166,9 +167,13 @@ func TestProof(t *testing.T) {
 		"it cannot judge":          {answer: answer{err: died, entries: []Refusal{fault}}, why: "libvirt calls the hook, which could not judge"},
 		"a wrong line, and judged": {answer: answer{err: died, entries: []Refusal{{Summary: "noted"}, would}}, config: warn, live: true, told: "mode = warn"},
 		"it cannot judge, closed":  {answer: answer{err: &StartError{Hook: true, Message: hookFailed + "1: hugeguard could not judge"}, entries: []Refusal{fault}}, why: "libvirt calls the hook, which could not judge"},
-		"another's refusal":        {answer: answer{err: &StartError{Hook: true, Message: hookFailed + "3: other"}}, st: fine, why: "a hook failed, and not with our refusal|may not have looked for hooks"},
+		"another's refusal":        {answer: answer{err: &StartError{Hook: true, Message: hookFailed + "3: other"}}, st: fine, why: "a hook failed, and not with our refusal: it may keep guests from starting\n|may not have looked for hooks"},
+		"or ours, not known":       {answer: answer{err: &StartError{Hook: true, Message: hookFailed + "3: other"}, journalErr: ErrJournalHidden}, st: fine, why: "it may keep guests from starting. Whether ours was called is not known (the system's journal is shown to root"},
 		"it cannot be run":         {answer: answer{err: &StartError{Hook: true, Message: hookFailed + "126: Permission denied"}, denials: []string{"apparmor=DENIED"}}, st: confined, why: "a hook failed|denied meanwhile: apparmor=DENIED|AppArmor confines virtqemud (virtqemud (enforce))"},
 		"nobody called it":         {answer: answer{err: died}, st: fine, why: "QEMU was run for a domain|all is in place as far as files tell, so that virtqemud (pid 77) may not have looked for hooks since it is: kill -HUP 77"},
+		"in another language":      {answer: answer{err: &StartError{Message: "Interner Fehler: Prozess beendet:\n2026-01-01T00:00:00.0Z qemu-system-x86_64: unable to map backing store"}}, st: fine, why: "QEMU was run for a domain"},
+		"and nothing else":         {answer: answer{err: &StartError{Message: "Prozess beendet: \nqemu-system-x86_64: cannot"}}, st: fine, why: "QEMU was run for a domain"},
+		"an unfit emulator":        {answer: answer{err: &StartError{Message: "cannot monitor /usr/bin/qemu-system-x86_64: No such file or directory"}}, err: "for a reason of its own"},
 		"by its log":               {answer: answer{err: &StartError{Message: "cannot"}, log: true}, st: fine, why: "QEMU was run for a domain"},
 		"not installed":            {answer: answer{err: died}, st: State{Why: []string{"the hook is not installed: hugeguard install"}}, why: "QEMU was run for a domain|the hook is not installed: hugeguard install"},
 		"SELinux":                  {answer: answer{err: died}, st: labelled, why: "SELinux confines virtqemud (system_u:system_r:virtqemud_t:s0), and the hook is unconfined_u:object_r:user_tmp_t:s0: restorecon -v /etc/libvirt/hooks/qemu"},
@@ -181,7 +186,7 @@ func TestProof(t *testing.T) {
 		if c.config.Mode == "" {
 			c.config.Mode = hook.Enforce
 		}
-		p, err := c.answer.proof(Proof{}, canary{Domain: guard.Domain{Name: "x"}, verdict: c.verdict}, c.config, c.st, asked)
+		p, err := c.answer.proof(Proof{}, canary{Domain: guard.Domain{Name: "x"}, emulator: "/usr/bin/qemu-system-x86_64", verdict: c.verdict}, c.config, c.st, asked)
 		if c.err != "" {
 			for _, part := range strings.Split(c.err, "|") {
 				if err == nil || !strings.Contains(err.Error(), part) {
@@ -194,7 +199,7 @@ func TestProof(t *testing.T) {
 			t.Errorf("%s: %+v, %v", name, p, err)
 		}
 		for _, part := range strings.Split(c.why, "|") {
-			if !strings.Contains(strings.Join(p.Why, "\n"), part) {
+			if !strings.Contains(strings.Join(p.Why, "\n")+"\n", part) {
 				t.Errorf("%s: %q, want %q", name, p.Why, part)
 			}
 		}
@@ -231,20 +236,156 @@ func TestVerifyAsks(t *testing.T) {
 	}
 }
 
-// A daemon that does not answer is not waited for.
+// A daemon that does not answer is not waited for, whatever it was asked, and its connection is left alone then.
 func TestVerifyHung(t *testing.T) {
-	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
-	defer cancel()
-	if _, err := start(ctx, hungLibvirt{}, canary{Domain: guard.Domain{Name: "x"}}); err == nil || !strings.Contains(err.Error(), "did not answer to the start of x") {
+	h := incidentHost(t)
+	before := patience
+	patience = 50 * time.Millisecond
+	t.Cleanup(func() { patience = before })
+	for _, c := range []struct {
+		name string
+		at   int // the call that does not end
+		want string
+	}{
+		{"at once", 0, "libvirt did not answer to qemu:///system in "},
+		{"asked for what it can", 1, "libvirt did not answer to the question what it can start in "},
+		{"at the end", 3, "no emulator"},
+	} {
+		hung := &hungLibvirt{at: c.at}
+		v := Verification{Options: Options{Root: h.Path("")}, Connect: func(string) (Libvirt, error) { hung.call(0); return hung, nil }}
+		if proofs, err := v.verifyAll(context.Background(), h.FS()); err == nil || !strings.Contains(err.Error(), c.want) || len(proofs) > 0 {
+			t.Errorf("%s: %v, %v", c.name, proofs, err)
+		} else if is := errors.As(err, new(*silence)); is != (c.at < 3) || is && !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%s: %#v", c.name, err)
+		} else if is && hung.closed {
+			t.Errorf("%s: its connection was closed under it", c.name)
+		}
+	}
+	if _, err := start(context.Background(), &hungLibvirt{at: 2}, canary{Domain: guard.Domain{Name: "x"}}); err == nil || !strings.Contains(err.Error(), "did not answer to the start of x") {
 		t.Errorf("%v", err)
 	}
 }
 
-type hungLibvirt struct{}
+// hungLibvirt has one call that does not end.
+type hungLibvirt struct {
+	at     int
+	closed bool
+}
 
-func (hungLibvirt) DomainCapabilities() (string, error) { return capabilities, nil }
-func (hungLibvirt) Start(string) (bool, error)          { select {} }
-func (hungLibvirt) Close()                              {}
+func (h *hungLibvirt) call(n int) {
+	if n == h.at {
+		select {}
+	}
+}
+
+func (h *hungLibvirt) DomainCapabilities() (string, error) {
+	h.call(1)
+	return "", errors.New("no emulator")
+}
+
+func (h *hungLibvirt) Start(string) (bool, error) { h.call(2); return false, nil }
+func (h *hungLibvirt) Close()                     { h.closed = true; h.call(3) }
+
+// Where a guest without a label may not be, the canary is asked for with one, once.
+func TestVerifyConfined(t *testing.T) {
+	c, err := newCanary(incidentHost(t).FS(), hook.Config{}, capabilities)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unconfined := &StartError{Unsupported: true, Message: "unsupported configuration: Unconfined guests are not allowed on this host"}
+	ours := &StartError{Hook: true, Message: hookFailed + "1: see: journalctl -t hugeguard"}
+	for name, c2 := range map[string]struct {
+		errs []error // of each start
+		live bool
+	}{
+		"no need":         {errs: []error{ours}, live: true},
+		"with a label":    {errs: []error{unconfined, ours}, live: true},
+		"neither, at all": {errs: []error{unconfined, unconfined}},
+	} {
+		f := &confinedLibvirt{errs: c2.errs}
+		a, err := start(context.Background(), f, c)
+		if err != nil || a.refusal() != c2.live || len(f.errs) > 0 || !strings.Contains(f.xml[0], "seclabel") {
+			t.Errorf("%s: %+v, %v; asked for\n%s", name, a, err, f.xml)
+		}
+		if len(f.xml) == 2 {
+			demand, err := guard.ParseDomain([]byte(f.xml[1]))
+			if err != nil || strings.Contains(f.xml[1], "seclabel") || !demand.Canary || demand.Domain != c.Domain {
+				t.Errorf("%s: %+v, %v of\n%s", name, demand, err, f.xml[1])
+			}
+		}
+	}
+}
+
+// confinedLibvirt gives each start an error.
+type confinedLibvirt struct {
+	fakeLibvirt
+	errs []error
+	xml  []string
+}
+
+func (f *confinedLibvirt) Start(xml string) (bool, error) {
+	err := f.errs[0]
+	f.errs, f.xml = f.errs[1:], append(f.xml, xml)
+	return false, err
+}
+
+// Who is stopped while a canary starts lets it end, and leaves nothing of it.
+func TestVerifyStopped(t *testing.T) {
+	h := incidentHost(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	// One folder of the host's is the daemon's too, the other it has for itself.
+	own := t.TempDir()
+	for _, dir := range []string{h.Path(logDir), own + profileDir} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f := &stoppedLibvirt{t: t, stop: cancel, logs: h.Path(logDir), profiles: own + profileDir}
+	if err := errors.Join(os.MkdirAll(h.Path("proc/77"), 0o755), os.Symlink(own, h.Path("proc/77/root"))); err != nil {
+		t.Fatal(err)
+	}
+	v := Verification{Options: Options{Root: h.Path("")}}
+	if _, err := v.verify(ctx, h.FS(), hook.Config{}, f, Process{Name: "libvirtd", PID: 77}); !errors.Is(err, context.Canceled) || errors.As(err, new(*silence)) {
+		t.Errorf("%v", err)
+	}
+	if len(f.files) != 3 {
+		t.Fatalf("%q", f.files)
+	}
+	for _, name := range f.files {
+		if _, err := os.Lstat(name); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s is left: %v", name, err)
+		}
+	}
+	if _, err := start(ctx, f, canary{}); !errors.Is(err, context.Canceled) || len(f.files) != 3 {
+		t.Errorf("once stopped: %v", err)
+	}
+}
+
+// stoppedLibvirt makes what libvirt leaves of a domain some time after its caller was stopped.
+type stoppedLibvirt struct {
+	fakeLibvirt
+	t              *testing.T
+	stop           func()
+	logs, profiles string // folders
+	files          []string
+}
+
+func (f *stoppedLibvirt) DomainCapabilities() (string, error) { return capabilities, nil }
+
+func (f *stoppedLibvirt) Start(xml string) (bool, error) {
+	f.stop()
+	time.Sleep(200 * time.Millisecond)
+	demand, err := guard.ParseDomain([]byte(xml))
+	if err != nil {
+		f.t.Error(err)
+	}
+	profile := filepath.Join(f.profiles, "libvirt-"+demand.Domain.UUID)
+	for _, name := range []string{filepath.Join(f.logs, demand.Domain.Name+".log"), profile, profile + ".files"} {
+		writeFile(f.t, name, "")
+		f.files = append(f.files, name)
+	}
+	return false, &StartError{Message: qemuDied}
+}
 
 // Of one daemon, or of none that is seen, the usual URI is asked; of two each by its own.
 func TestVerifyURIs(t *testing.T) {
@@ -285,14 +426,22 @@ func TestDenials(t *testing.T) {
 	}
 	now := time.Now()
 	name := filepath.Join(t.TempDir(), "audit.log")
-	writeFile(t, name, strings.Repeat("x\n", 1<<20)+fmt.Sprintf("type=AVC msg=audit(%d.243:1): old\nnone\ntype=AVC msg=audit(%d.243:2): new\n", now.Unix()-10, now.Unix()+1))
+	writeFile(t, name, strings.Repeat("x\n", 1<<20)+fmt.Sprintf("type=AVC msg=audit(%d.243:1): old\nnone\ntype=AVC msg=audit(%d.243:2): new\n%s\ntype=AVC msg=audit(%[2]d.243:3): %[3]s\n", now.Unix()-10, now.Unix()+1, strings.Repeat("long", 100<<8)))
 	f, err := os.Open(name)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if lines := auditedSince(f, now); len(lines) != 1 || !strings.HasSuffix(lines[0], ": new") {
-		t.Errorf("%q", lines)
+	if lines, err := auditedSince(f, now); err != nil || len(lines) != 2 || !strings.HasSuffix(lines[0], ": new") || len(lines[1]) < 100<<10 {
+		t.Errorf("%d, %.200q, %v", len(lines), lines, err)
+	}
+	dir, err := os.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	if _, err := auditedSince(dir, now); !errors.Is(err, syscall.EISDIR) {
+		t.Errorf("what cannot be read: %v", err)
 	}
 }
 

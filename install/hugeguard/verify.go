@@ -29,18 +29,19 @@ nothing can be proved. A daemon of a user's own (qemu:///session) is not asked.
 Exit status: 0 each daemon that runs calls the hook, 1 that could not be found out, 2 wrong usage, 4 one does not,
 or the hook does not judge.`,
 		Example: `  hugeguard verify                        # after an install, or an upgrade of libvirt
-  hugeguard verify --json | jq .[].live   # for a machine
+  hugeguard verify --json | jq '.[].live' # for a machine
   hugeguard verify || journalctl -t hugeguard -t libvirtd --since -5min`,
 		DisableFlagsInUseLine: true,
 		Args:                  takes(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			interruptOf(cmd).hold() // nothing of the domain is left
+			ctx := cmd.Context()
 			v := install.Verification{Options: install.Options{Hook: program}, Connect: connectDaemon}
-			if units, err := systemd(cmd.Context()); err == nil && units != nil {
+			if units, err := systemd(ctx); err == nil && units != nil {
 				defer units.close()
 				v.Units = units
 			}
-			proofs, err := install.Verify(cmd.Context(), v)
+			proofs, err := install.Verify(ctx, v)
 			if len(proofs) > 0 {
 				var printErr error
 				if asJSON {

@@ -48,7 +48,8 @@ func (d daemon) Start(xml string) (started bool, err error) {
 	domain, err := d.conn.DomainCreateXML(xml, libvirt.DOMAIN_START_PAUSED|libvirt.DOMAIN_START_AUTODESTROY)
 	if err != nil {
 		var e libvirt.Error
-		return false, &install.StartError{Hook: errors.As(err, &e) && e.Code == libvirt.ERR_HOOK_SCRIPT_FAILED, Message: message(err)}
+		errors.As(err, &e)
+		return false, &install.StartError{Hook: e.Code == libvirt.ERR_HOOK_SCRIPT_FAILED, Unsupported: e.Code == libvirt.ERR_CONFIG_UNSUPPORTED, Message: message(err)}
 	}
 	defer domain.Free()
 	return true, domain.Destroy()

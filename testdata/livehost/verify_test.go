@@ -1,9 +1,11 @@
 package livehost
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -191,7 +193,7 @@ func TestVerifyNotLive(t *testing.T) {
 	s.must(mount("/etc/libvirt/hooks", "/etc/libvirt/hooks", "", syscall.MS_BIND, ""))
 	t.Cleanup(func() { syscall.Unmount("/etc/libvirt/hooks", syscall.MNT_DETACH) })
 	s.must(mount("", "/etc/libvirt/hooks", "", syscall.MS_BIND|syscall.MS_REMOUNT|syscall.MS_NOEXEC, ""))
-	s.says(s.verify(4), "\n  a hook failed, and not with our refusal: no guest can start while it does\n", "cannot execute binary",
+	s.says(s.verify(4), "\n  a hook failed, and not with our refusal: it may keep guests from starting\n", "cannot execute binary",
 		"\n  "+mainHook+" lies on a file system that is mounted noexec, so that libvirt cannot run it: mount -o remount,exec\n")
 	if r := s.status(4); r.Hook.Live || len(r.Hook.Why) != 1 {
 		t.Errorf("noexec: status says %+v", r.Hook)
@@ -252,7 +254,7 @@ func TestVerifyBesideOthers(t *testing.T) {
 	s.must(s.libvirtd.stop())
 	s.must(s.startLibvirtd())
 	out := s.verify(4)
-	s.says(out, "\n  a hook failed, and not with our refusal: no guest can start while it does\n", "\n  the hook is not installed: hugeguard install\n", "out of order")
+	s.says(out, "\n  a hook failed, and not with our refusal: it may keep guests from starting\n", "\n  the hook is not installed: hugeguard install\n", "out of order")
 	s.installGuard("--layout", "drop-in")
 	s.says(s.verify(0), "which it refused\n  it says: hugeguard verify asked for more than there can be: node 0 has ")
 }
@@ -287,6 +289,53 @@ func TestVerifyFault(t *testing.T) {
 	s.must(os.WriteFile(mainHook, []byte("#!/bin/sh\nsleep 0.3 | "+s.hook+" \"$@\"\n"), 0o755))
 	s.must(os.Chmod(mainHook, 0o755))
 	s.says(s.verify(4), "hook: NOT LIVE: libvirtd (pid ", "\n  it says: hugeguard could not judge the start of hugeguard-verify-", "\n  libvirt calls the hook, which could not judge the start: ")
+}
+
+// A daemon that takes the connection and never answers, and a start that goes on, are left when verify is told to
+// end: with its own error, and with nothing left of the canary.
+func TestVerifyStopped(t *testing.T) {
+	s := begin(t, 16)
+	s.installGuard()
+	stopped := func(want string) {
+		t.Helper()
+		cmd := exec.Command(s.cliLibvirt, "verify", "--hook", s.hook)
+		cmd.Env = cleanEnv()
+		var out, errs bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &out, &errs
+		s.must(cmd.Start())
+		ended := make(chan error, 1)
+		go func() { ended <- cmd.Wait() }()
+		select {
+		case err := <-ended:
+			t.Fatalf("it did not wait: %v, %s%s", err, &out, &errs)
+		case <-time.After(time.Second):
+		}
+		s.must(cmd.Process.Signal(syscall.SIGTERM))
+		select {
+		case <-ended:
+		case <-time.After(10 * time.Second):
+			cmd.Process.Kill()
+			<-ended
+			t.Error("it did not end")
+		}
+		if status := cmd.ProcessState.ExitCode(); status != 1 || !strings.Contains(errs.String(), want) || out.Len() > 0 {
+			t.Errorf("exit status %d, %s%s; want %q", status, &out, &errs, want)
+		}
+	}
+	pid := s.libvirtd.pid()
+	s.must(syscall.Kill(pid, syscall.SIGSTOP))
+	t.Cleanup(func() { syscall.Kill(pid, syscall.SIGCONT) })
+	stopped("hugeguard: libvirt did not answer to qemu:///system in ")
+	s.must(syscall.Kill(pid, syscall.SIGCONT))
+	s.noCanary()
+
+	called := s.path("called")
+	s.must(os.WriteFile(mainHook, []byte("#!/bin/sh\necho \"$2\" >>"+called+"\n[ \"$2\" != prepare ] || sleep 2\n"), 0o755))
+	stopped("hugeguard: context canceled")
+	s.noCanary()
+	if text, err := os.ReadFile(called); err != nil || !strings.HasPrefix(string(text), "prepare\nstart\n") {
+		t.Errorf("the hook was called for %q, %v: QEMU was not run", text, err)
+	}
 }
 
 // What keeps it from asking at all is its own error.
