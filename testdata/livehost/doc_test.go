@@ -159,6 +159,10 @@ func TestHelp(t *testing.T) {
 		for _, file := range []string{"instance-00000003.xml", "other.xml", "FILE.xml"} {
 			s.must(os.WriteFile(filepath.Join(dir, file), xml, 0o644))
 		}
+		if name != "capture" {
+			_, err := run("hugeguard", "capture", filepath.Join(dir, "host.tar"))
+			s.must(err)
+		}
 		text, err := run(append([]string{"hugeguard", "help"}, strings.Fields(name)...)...)
 		s.must(err)
 		_, examples, _ := strings.Cut(text, "\nExamples:\n")

@@ -331,7 +331,7 @@ func TestVerifyStopped(t *testing.T) {
 
 	called := s.path("called")
 	s.must(os.WriteFile(mainHook, []byte("#!/bin/sh\necho \"$2\" >>"+called+"\n[ \"$2\" != prepare ] || sleep 2\n"), 0o755))
-	stopped("hugeguard: context canceled")
+	stopped("hugeguard: interrupted\n")
 	s.noCanary()
 	if text, err := os.ReadFile(called); err != nil || !strings.HasPrefix(string(text), "prepare\nstart\n") {
 		t.Errorf("the hook was called for %q, %v: QEMU was not run", text, err)
