@@ -287,6 +287,7 @@ func TestVerifyFault(t *testing.T) {
 	// Whoever has the program's reads slow keeps it from an answer in time.
 	s.must(os.Remove(mainHook))
 	s.must(os.WriteFile(mainHook, []byte("#!/bin/sh\nsleep 0.3 | "+s.hook+" \"$@\"\n"), 0o755))
+	t.Cleanup(func() { os.Remove(mainHook) })
 	s.must(os.Chmod(mainHook, 0o755))
 	s.says(s.verify(4), "hook: NOT LIVE: libvirtd (pid ", "\n  it says: hugeguard could not judge the start of hugeguard-verify-", "\n  libvirt calls the hook, which could not judge the start: ")
 }
@@ -331,6 +332,7 @@ func TestVerifyStopped(t *testing.T) {
 
 	called := s.path("called")
 	s.must(os.WriteFile(mainHook, []byte("#!/bin/sh\necho \"$2\" >>"+called+"\n[ \"$2\" != prepare ] || sleep 2\n"), 0o755))
+	t.Cleanup(func() { os.Remove(mainHook) })
 	stopped("hugeguard: interrupted\n")
 	s.noCanary()
 	if text, err := os.ReadFile(called); err != nil || !strings.HasPrefix(string(text), "prepare\nstart\n") {
