@@ -248,8 +248,8 @@ func byPidFile(root sysfs.FS, name string) (claims.Process, error) {
 		return claims.Process{}, err
 	}
 	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
-	if err != nil {
-		return claims.Process{}, err
+	if err != nil || pid <= 0 {
+		return claims.Process{}, nil // libvirt makes the file before it writes to it
 	}
 	started, err := root.StartedAfterBoot(pid)
 	var p sysfs.Process

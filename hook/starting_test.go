@@ -285,6 +285,11 @@ func TestStartsInFlight(t *testing.T) {
 			t.Errorf("the ledger has %s", got)
 		}
 	})
+	t.Run("a QEMU that is being made", func(t *testing.T) {
+		f := two(t)
+		f.host.Write("run/libvirt/qemu/a.pid", "")
+		f.refused(t, "a, b")
+	})
 	t.Run("one that died before", func(t *testing.T) {
 		f := newFixture(t, nil)
 		f.host.Remove("run/openvswitch")
@@ -303,7 +308,10 @@ func TestStartsInFlight(t *testing.T) {
 		f.qemu("driver", 900, 10, 0, 0)
 		f.launch(t, "a")
 		f.launch(t, "b")
-		f.host.Write("run/libvirt/qemu/driver.pid", "9x\n")
+		f.host.Remove("proc/900/stat")
+		if err := os.Mkdir(f.host.Path("proc/900/stat"), 0o700); err != nil {
+			t.Fatal(err)
+		}
 		f.refused(t, "a, b")
 	})
 	t.Run("switched off", func(t *testing.T) {
