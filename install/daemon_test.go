@@ -35,6 +35,7 @@ func startDaemon(t *testing.T, tr tree, name string, delay time.Duration) *fakeD
 			"echo up; sleep %.2f; trap 'echo hung up' HUP; while :; do sleep 0.02; done", delay.Seconds())),
 		lines: make(chan string, 100),
 	}
+	d.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // to end with what it runs
 	out, err := d.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -43,7 +44,7 @@ func startDaemon(t *testing.T, tr tree, name string, delay time.Duration) *fakeD
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		d.cmd.Process.Kill()
+		syscall.Kill(-d.cmd.Process.Pid, syscall.SIGKILL)
 		d.cmd.Wait()
 	})
 	go func() {
