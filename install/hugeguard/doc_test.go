@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -475,7 +476,7 @@ func (j judged) cause() string {
 func (s stage) verdict(t *testing.T) (j judged) {
 	t.Helper()
 	var out, errs bytes.Buffer
-	Run([]string{"check", "--root", s.host.Path(""), "--json", s.host.Path("prepare.xml")}, nil, &out, &errs)
+	Run(context.Background(), []string{"check", "--root", s.host.Path(""), "--json", s.host.Path("prepare.xml")}, nil, &out, &errs)
 	if err := json.Unmarshal(out.Bytes(), &j); err != nil {
 		t.Fatalf("%v: %s%s", err, &out, &errs)
 	}

@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
-	"os/signal"
 	"sync"
-	"syscall"
 
 	"github.com/spf13/cobra"
 )
@@ -44,11 +42,9 @@ func (i *interrupt) removes(dir string) {
 	i.temporary = append(i.temporary, dir)
 }
 
-// interruptible runs a command with a context that is done once it is interrupted.
-// In every case all that was to be removed has gone afterwards.
-func interruptible(command func(context.Context) error) error {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	defer stop()
+// interruptible runs a command with a context that is done once it is interrupted,
+// as the one it is given is. In every case all that was to be removed has gone afterwards.
+func interruptible(ctx context.Context, command func(context.Context) error) error {
 	i := &interrupt{free: make(chan struct{}, 1)}
 	i.free <- struct{}{}
 	defer func() {

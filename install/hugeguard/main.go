@@ -4,8 +4,15 @@
 // the hook would say.
 package main
 
-import "os"
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+)
 
 func main() {
-	os.Exit(Run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	// Nothing stops this: a signal that comes when all is done does not change the exit status.
+	interrupted, _ := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	os.Exit(Run(interrupted, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }

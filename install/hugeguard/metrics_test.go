@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -22,7 +23,7 @@ func allMetrics(t *testing.T) string {
 	h := sysfstest.Copy(t, "../../testdata/hosts/incident/host")
 	h.Write("etc/nova/nova.conf", "[DEFAULT]\n")
 	var out, errs bytes.Buffer
-	if status := Run([]string{"metrics", "--root", h.Path("")}, nil, &out, &errs); status != 0 || errs.Len() > 0 {
+	if status := Run(context.Background(), []string{"metrics", "--root", h.Path("")}, nil, &out, &errs); status != 0 || errs.Len() > 0 {
 		t.Fatalf("status %d: %s", status, &errs)
 	}
 	exposition{&out}.counts(install.Counts{Refused: map[guard.Cause]uint64{guard.CauseGuests: 3}})

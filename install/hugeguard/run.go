@@ -55,14 +55,14 @@ func exitStatus(err error) int {
 }
 
 // Run runs the command with the arguments after its name and returns its exit status. An error is one
-// line on stderr; a fault of hugeguard's own is one too, and so is an interrupt.
-func Run(args []string, stdin io.Reader, stdout, stderr io.Writer) (status int) {
+// line on stderr; a fault of hugeguard's own is one too, and so is an interrupt, which is that ctx is done.
+func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) (status int) {
 	root := newRoot()
 	root.SetArgs(args)
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := interruptible(func(ctx context.Context) (err error) {
+	err := interruptible(ctx, func(ctx context.Context) (err error) {
 		defer func() {
 			if p := recover(); p != nil {
 				err = fmt.Errorf("internal error: %v", p)

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -45,7 +46,7 @@ func TestOneLine(t *testing.T) {
 // A fault of ours is a line and a status, not a stack trace.
 func TestPanic(t *testing.T) {
 	var out, errs bytes.Buffer
-	status := Run([]string{"uninstall", "--root", "/nonexistent", "--dry-run"}, nil, panicker{}, &errs)
+	status := Run(context.Background(), []string{"uninstall", "--root", "/nonexistent", "--dry-run"}, nil, panicker{}, &errs)
 	if status != exitError || strings.Count(errs.String(), "\n") != 1 || !strings.HasPrefix(errs.String(), "hugeguard: internal error: boom") {
 		t.Errorf("status %d, stdout %q, stderr %q", status, &out, &errs)
 	}
@@ -62,7 +63,7 @@ func TestHelp(t *testing.T) {
 			continue
 		}
 		var out, errs bytes.Buffer
-		status := Run([]string{c.Name(), "--help"}, nil, &out, &errs)
+		status := Run(context.Background(), []string{c.Name(), "--help"}, nil, &out, &errs)
 		text := out.String()
 		if status != exitOK || errs.Len() > 0 || !strings.Contains(text, "Exit status: 0 ") || !strings.Contains(text, "\nExamples:\n  ") {
 			t.Errorf("%s: status %d, stderr %q:\n%s", c.Name(), status, &errs, text)
