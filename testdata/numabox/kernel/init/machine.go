@@ -97,7 +97,7 @@ func (m *machine) emulator(g group, cpuset guard.NodeSet, cpus guard.CPUSet) (di
 	if err != nil {
 		return "", err
 	}
-	dir = parent + "/emulator-" + cpuset.String() + "-" + guard.NodeSet(cpus).String()
+	dir = fmt.Sprintf("%s/emulator-mems-%s-cpus-%s", parent, cpuset, guard.NodeSet(cpus))
 	if err := unix.Mkdir(dir, 0o755); err != nil && !errors.Is(err, unix.EEXIST) {
 		return "", fmt.Errorf("%s: %w", dir, err)
 	}
