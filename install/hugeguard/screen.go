@@ -17,7 +17,7 @@ import (
 type look struct {
 	// columns is how many fit in a line; 0 for as many as there are, where no terminal is.
 	columns int
-	rows    int  // of the terminal; 0 without one
+	rows    int  // that fit on the screen; 0 for as many as there are
 	unicode bool // else plain ASCII
 	colour  bool
 	moves   bool // the cursor can be moved: a terminal that is more than paper
@@ -45,8 +45,8 @@ func lookOf(out io.Writer, colour string) (look, error) {
 			l.columns, l.rows = int(size.Col), int(size.Row)
 		}
 		l.moves = term != "" && term != "dumb"
-	} else if n, err := strconv.Atoi(os.Getenv("COLUMNS")); err == nil && n > 0 {
-		l.columns = n
+	} else {
+		l.columns, l.rows = fromEnvironment("COLUMNS"), fromEnvironment("LINES")
 	}
 	if l.columns > 0 {
 		l.columns = max(l.columns, fewestColumns)
@@ -61,6 +61,15 @@ func lookOf(out io.Writer, colour string) (look, error) {
 		return l, usageError{fmt.Errorf("no such --color %q: there are auto, always and never", colour)}
 	}
 	return l, nil
+}
+
+// fromEnvironment returns a number that is more than 0, or else 0.
+func fromEnvironment(name string) int {
+	n, err := strconv.Atoi(os.Getenv(name))
+	if err != nil {
+		return 0
+	}
+	return max(n, 0)
 }
 
 // utf8Locale says whether text is UTF-8 in the locale of the environment (locale(7)).
@@ -85,6 +94,7 @@ const (
 // A page is text in lines for an output of some look.
 type page struct {
 	look
+	brief bool // details are cut short, as the screen has no room for more
 	lines []string
 }
 
@@ -115,6 +125,27 @@ func (p *page) short(s style, indent int, format string, args ...any) {
 		text = runewidth.Truncate(text, p.columns, p.ellipsis())
 	}
 	p.lines = append(p.lines, p.paint(s, text))
+}
+
+// mostDetails is how many lines of one sort there are where there is little room.
+const mostDetails = 3
+
+// details adds texts of one sort: where there is little room the first few, each in one line, and how many more there are.
+func (p *page) details(indent int, texts ...string) {
+	shown := texts
+	if p.brief && len(texts) > mostDetails {
+		shown = texts[:mostDetails-1]
+	}
+	for _, text := range shown {
+		if p.brief {
+			p.short(plainStyle, indent, "%s", text)
+		} else {
+			p.line(plainStyle, indent, "%s", text)
+		}
+	}
+	if more := len(texts) - len(shown); more > 0 {
+		p.line(plainStyle, indent, "... and %d more of these", more)
+	}
 }
 
 func (p *page) ellipsis() string {

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"context"
+	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -9,6 +12,8 @@ import (
 	"pgregory.net/rapid"
 
 	"hugeguard/guard"
+	"hugeguard/install"
+	"hugeguard/sysfs"
 )
 
 // A bar has as many cells as it is wide, each sort its share to within a cell, and none that is there is lost.
@@ -96,6 +101,48 @@ func TestShares(t *testing.T) {
 	} {
 		if got := s.shares(s.Pools[i]); !slices.Equal(got, want) {
 			t.Errorf("%+v is drawn as %v, want %v", s.Pools[i], got, want)
+		}
+	}
+}
+
+// However much there is to be told, it is on one screen, as the first lines of each sort; and nothing is left out
+// where it fits, or where nobody says how much does.
+func TestOneScreen(t *testing.T) {
+	root, err := filepath.Abs(incident)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := readStatus(context.Background(), sysfs.New(root), install.Options{Root: root})
+	if err != nil {
+		t.Fatal(err)
+	}
+	held := uint64(1024)
+	s.OVS = &guard.OVSReport{Told: []string{"dpdk-extra=--no-pci", "dpdk-init=true", "dpdk-socket-mem=1024,1024"}, PageKiB: 2048,
+		Nodes: []guard.OVSNodeReport{{Node: 0, ToldMiB: 1024, HeldMiB: &held}, {Node: 1, ToldMiB: 1024, HeldMiB: &held}}}
+	s.Nova = &guard.NovaReport{Files: []string{"/etc/nova/nova.conf"}, Pools: []guard.NovaPool{{Node: 0, PageKiB: 2048, Drift: 512}, {Node: 1, PageKiB: 2048, Drift: 512}}}
+	for i := range 30 {
+		s.Emulators = append(s.Emulators, emulator{Path: fmt.Sprintf("/usr/bin/qemu-%d", i)})
+		s.Starting = append(s.Starting, guard.StartingReport{Name: fmt.Sprintf("starts-%d", i), PageKiB: 2048, Pages: 1})
+		s.Nova.Strangers = append(s.Nova.Strangers, guard.Stranger{Name: fmt.Sprintf("stranger-%d", i), PageKiB: 2048, Pages: 1})
+		s.Refusals = append(s.Refusals, install.Refusal{Domain: fmt.Sprintf("refused-%d", i), Cause: "full"})
+	}
+	s.Refusals = s.Refusals[:lastRefusals]
+	for _, l := range []look{{columns: 80}, {}, {columns: 80, rows: 300}} {
+		for _, want := range []string{"/usr/bin/qemu-29 ", "starts-29 ", "stranger-29 ", "refused-9:", "1024 MiB held; node 1", "guest instance-00000002"} {
+			// Lines are broken between words.
+			if text := strings.Join(strings.Fields(s.page(l).text()), " "); !strings.Contains(text, want) {
+				t.Errorf("%+v: not said: %s: %s", l, want, text)
+			}
+		}
+	}
+	p := s.page(look{columns: 80, rows: 26})
+	if len(p.lines) != 25 {
+		t.Errorf("%d lines:\n%s", len(p.lines), p.text())
+	}
+	for _, want := range []string{"2 more with 512\n", "  Open vSwitch was told ", "drift 512\n", "qemu-1 ", "starts-1 ", "stranger-1 ",
+		"  ... and 28 more of these\n", "\n... and 28 more of these\n", "refused-2:"} {
+		if !strings.Contains(p.text(), want) {
+			t.Errorf("not said: %s:\n%s", want, p.text())
 		}
 	}
 }

@@ -28,8 +28,9 @@ func newStatus() *cobra.Command {
 picture, who holds them and what guests that are starting have still to take; what Nova believes of them, and
 the drift: how many pages more others hold than it allows for; and the last refusals, from the journal.
 
-On a terminal lines are as long as it is wide, and the smaller holders are counted only; elsewhere, and in the
-JSON, each is named. Colour is for terminals, and not for one where NO_COLOR is set.
+On a terminal lines are as long as it is wide, and the smaller holders are counted only; where it has too few rows
+for all, details are cut short. Elsewhere, and in the JSON, nothing is left out. Colour is for terminals, and not
+for one where NO_COLOR is set.
 
 Exit status: 0 the hook is live, 1 an error, 2 wrong usage, 4 the hook is not live.`,
 		Example: `  hugeguard status
@@ -213,20 +214,30 @@ const (
 	manyRefusals   = 300
 )
 
-// page lays the status out.
+// page lays the status out, on one screen if it can be, with a row to spare for the prompt.
 func (s status) page(l look) *page {
 	p := &page{look: l}
+	s.lay(p)
+	if l.rows > 0 && len(p.lines) >= l.rows {
+		p = &page{look: l, brief: true}
+		s.lay(p)
+	}
+	return p
+}
+
+func (s status) lay(p *page) {
 	s.hookLines(p)
 	s.poolLines(p)
 	s.novaLines(p)
+	var emulators []string
 	for _, e := range s.Emulators {
-		p.line(plainStyle, 0, "launches with %s are judged for %s", oneLine(e.Path), e.releases)
+		emulators = append(emulators, fmt.Sprintf("launches with %s are judged for %s", oneLine(e.Path), e.releases))
 	}
+	p.details(0, emulators...)
 	for _, f := range s.Faults {
 		p.line(bad, 0, "could not be read: %s", f)
 	}
 	s.refusalLines(p)
-	return p
 }
 
 // hookLines say whether the hook is live, and why not.
@@ -335,14 +346,16 @@ func (s status) poolLines(p *page) {
 		}
 		p.words(faint, 2, legend)
 	}
-	for _, starting := range s.Starting {
-		p.line(plainStyle, 2, "%s", starting)
+	var starting []string
+	for _, guest := range s.Starting {
+		starting = append(starting, guest.String())
 	}
+	p.details(2, starting...)
 	for _, size := range s.Sizes {
 		p.line(plainStyle, 2, "%s", size)
 	}
 	if s.OVS != nil {
-		p.line(plainStyle, 2, "%s", s.OVS)
+		p.details(2, s.OVS.String())
 	}
 	for _, note := range s.unseen {
 		p.line(bad, 2, "%s", note)
@@ -404,7 +417,10 @@ func holderFill(kind guard.HolderKind) fill {
 // holders says who holds a pool: on a terminal in a few lines at the most, with the rest as a number.
 func (p *page) holders(pool guard.PoolReport) {
 	most := 3
-	if p.columns < 60 {
+	switch {
+	case p.brief:
+		most = 1
+	case p.columns < 60:
 		most = 5
 	}
 	words := func(named int) []string {
@@ -460,9 +476,7 @@ func (s status) novaLines(p *page) {
 	}
 	others := *s.Nova
 	others.Pools = nil
-	for _, text := range others.Lines() {
-		p.line(plainStyle, 2, "%s", text)
-	}
+	p.details(2, others.Lines()...)
 }
 
 // refusalLines show the last refusals, each on a line, as many as the screen has room for.

@@ -383,11 +383,11 @@ func (b *box) incidentJournal(c *checks, ovs int) error {
 
 // incidentStatus checks the screen that an admin looks at then.
 func (b *box) incidentStatus(c *checks, ovs int) error {
-	r, err := b.run("", "env", "COLUMNS=80", "LANG=C", "hugeguard", "status")
+	r, err := b.run("", "env", "COLUMNS=80", "LINES=24", "LANG=C", "hugeguard", "status")
 	if err != nil {
 		return err
 	}
-	c.that(regexp.MustCompile(fmt.Sprintf(`(?m)^  node 0, 2 MiB: \[V+G+\]   0 of 1024 free\n    held: Open vSwitch \S+ \(pid %d\) 512,$`, ovs)).MatchString(r.Stdout) &&
+	c.that(regexp.MustCompile(fmt.Sprintf(`(?m)^  node 0, 2 MiB: \[V+G+\]   0 of 1024 free\n    held: Open vSwitch \S+ \(pid %d\) 512, 2 more with 512$`, ovs)).MatchString(r.Stdout) &&
 		regexp.MustCompile(`(?m)^  node 1, 2 MiB: \[V+\.+\] 512 of 1024 free$`).MatchString(r.Stdout),
 		"hugeguard status draws both nodes", r.Stdout)
 	c.that(regexp.MustCompile(`(?m)^last refusals:\n  \S+ .. \S+ instance-00000003: ovs-reservation: node 0 has 0 .*\.\.\.$`).MatchString(r.Stdout),
