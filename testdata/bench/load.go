@@ -132,7 +132,7 @@ func (b *bench) load(ctx context.Context, rate int, length time.Duration) error 
 	if err != nil {
 		return err
 	}
-	all, err := b.starts(ctx, rate, length, b.worker)
+	all, err := b.starts(ctx, rate, length, hook)
 	if err != nil {
 		return err
 	}
@@ -161,7 +161,7 @@ func (b *bench) load(ctx context.Context, rate int, length time.Duration) error 
 		return fmt.Errorf("%s has %d files: %w", filepath.Dir(ledgerFile), len(left), err)
 	}
 	const short = 5 * time.Second
-	all, err = b.starts(ctx, 1000, short, func(_ int, call string) (*series, error) { return b.series(empty, call, 0), nil })
+	all, err = b.starts(ctx, 1000, short, empty)
 	if err != nil {
 		return err
 	}
@@ -174,9 +174,9 @@ func (b *bench) load(ctx context.Context, rate int, length time.Duration) error 
 // over is what libvirt calls at the end of a start.
 const over = "stopped end"
 
-// starts has so many starts a second for a time, each with the calls that it
-// takes, and returns how long these took.
-func (b *bench) starts(ctx context.Context, rate int, length time.Duration, of func(w int, call string) (*series, error)) (map[string]*series, error) {
+// starts has so many starts a second for a time with a program as the hook, each
+// with the calls that it takes, and returns how long these took.
+func (b *bench) starts(ctx context.Context, rate int, length time.Duration, program string) (map[string]*series, error) {
 	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
 	if err != nil {
 		return nil, err
@@ -225,7 +225,7 @@ func (b *bench) starts(ctx context.Context, rate int, length time.Duration, of f
 					if err != nil {
 						break
 					}
-					one, wrong := of(w, call)
+					one, wrong := b.worker(program, w, call)
 					var took time.Duration
 					if err = wrong; err == nil {
 						took, err = one.once(null)
@@ -259,10 +259,10 @@ func joinMounts(mounts *os.File) error {
 	return os.NewSyscallError("setns", unix.Setns(int(mounts.Fd()), unix.CLONE_NEWNS))
 }
 
-// worker is a call about a domain of a worker's own.
-func (b *bench) worker(w int, call string) (*series, error) {
-	s := b.series(hook, call, 0)
-	if call == lacks {
+// worker is a program's call about a domain of a worker's own.
+func (b *bench) worker(program string, w int, call string) (*series, error) {
+	s := b.series(program, call, 0)
+	if call == lacks && program == hook {
 		s.exit = 1
 	}
 	name := fmt.Sprintf("worker-%d", w)
