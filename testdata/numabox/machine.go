@@ -34,9 +34,10 @@ type box struct {
 }
 
 // cmdline keeps the kernel from work that counts under emulation: it would take the HPET, whose every reading
-// leaves the emulated CPU, for its clock, and fence off weaknesses that an emulated CPU does not have.
+// leaves the emulated CPU, for its clock, and fence off weaknesses that an emulated CPU does not have. It has it
+// make the largest pools at once: later there may be no room left in one piece.
 const cmdline = "root=/dev/vda rw console=ttyS0 quiet systemd.show_status=false tsc=reliable mitigations=off panic=-1 " +
-	"hugepagesz=1G hugepages=0:1,1:1" // later there is no room left in one piece
+	"hugepagesz=1G hugepages=0:1,1:1 hugepagesz=2M hugepages=0:1024,1:1024"
 
 // cpu has what DPDK wants. What is left out makes every memory access of the emulation dearer.
 const cpu = "max,la57=off,pku=off,smap=off,smep=off,umip=off,svm=off"

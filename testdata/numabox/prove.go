@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"hugeguard/testdata/numabox/wire"
 )
@@ -105,33 +104,19 @@ func (b *box) pools(kib int) (free, total [2]int, err error) {
 	return free, total, nil
 }
 
-// setPools changes how many pages of a size each node has in all. Pages that the kernel does not find at once,
-// among what it cached of files, it is asked for again.
+// setPools changes how many pages of a size each node has in all.
 func (b *box) setPools(kib int, pages [2]int) error {
-	const tries = 5
-	for try := range tries {
-		if try > 0 {
-			if _, err := b.must("sync"); err != nil {
-				return err
-			}
-			if err := b.write(wire.File{Path: "/proc/sys/vm/drop_caches", Data: "3"}, wire.File{Path: "/proc/sys/vm/compact_memory", Data: "1"}); err != nil {
-				return err
-			}
-			time.Sleep(time.Second)
-		}
-		for node, n := range pages {
-			name := fmt.Sprintf("/sys/devices/system/node/node%d/hugepages/hugepages-%dkB/nr_hugepages", node, kib)
-			if err := b.write(wire.File{Path: name, Data: strconv.Itoa(n)}); err != nil {
-				return err
-			}
-		}
-		_, total, err := b.pools(kib)
-		if err != nil || total == pages {
+	for node, n := range pages {
+		name := fmt.Sprintf("/sys/devices/system/node/node%d/hugepages/hugepages-%dkB/nr_hugepages", node, kib)
+		if err := b.write(wire.File{Path: name, Data: strconv.Itoa(n)}); err != nil {
 			return err
 		}
-		say("the kernel made pools of %v pages of %d KiB, not %v", total, kib, pages)
 	}
-	return fmt.Errorf("the kernel does not make pools of %v pages of %d KiB", pages, kib)
+	_, total, err := b.pools(kib)
+	if err == nil && total != pages {
+		err = fmt.Errorf("the kernel made pools of %v pages of %d KiB, not %v", total, kib, pages)
+	}
+	return err
 }
 
 // A journalEntry has the fields of an entry. Those that hold bytes are not strings and left out.
