@@ -75,6 +75,7 @@ livehost:
 
 # The incident and the truth table on a two-node machine in a virtual machine; SUITE=trixie for Debian 13. Needs root.
 numabox:
+	$(GO) test -count=1 ./testdata/numabox/...
 	$(GO) run ./testdata/numabox
 
 # The launches that the fast tests judge again, captured anew on that machine.
