@@ -2,6 +2,7 @@ package guard
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 )
 
@@ -53,25 +54,50 @@ func (l launch) butFor(host Host, f failure) blame {
 		}
 		return blame{cause: CauseUnaccounted}
 	}
+	pool, _ := host.pool(f.pageKiB)
+	unseen := host.unseen(pool)
+	known := map[string]bool{} // by what is given back: many holders have as much
 	fitsWithout := func(holders []Holder) bool {
-		return len(holders) > 0 && !l.mustFail(host.without(holders))
+		if len(holders) == 0 {
+			return false
+		}
+		pages, reserved := unseen.certain(holders...), uint64(0)
+		for _, h := range holders {
+			reserved += h.Reserved
+		}
+		back := fmt.Sprint(pages, reserved)
+		fits, ok := known[back]
+		if !ok {
+			fits = !l.mustFail(host.returned(pool.PageKiB, pages, reserved))
+			known[back] = fits
+		}
+		return fits
 	}
-	var held, promised []Holder
+	type share struct {
+		Holder
+		there uint64 // on the short nodes, at the least
+	}
+	var shares []share
+	var promised []Holder
 	for _, h := range host.Holders.List {
-		if h.PageKiB != f.pageKiB {
+		if h.PageKiB != pool.PageKiB {
 			continue
 		}
 		// Those who hold nothing on the short nodes are nobody's trouble.
-		if host.on(h, f.nodes) > 0 || h.Unplaced > 0 {
-			held = append(held, h)
+		if there := (Holder{Pages: unseen.certain(h)}).on(f.nodes); there > 0 || h.Unplaced > 0 {
+			shares = append(shares, share{h, there})
 		}
 		if h.Reserved > 0 {
 			promised = append(promised, h)
 		}
 	}
-	slices.SortStableFunc(held, func(a, b Holder) int {
-		return cmp.Or(cmp.Compare(host.on(b, f.nodes), host.on(a, f.nodes)), cmp.Compare(a.PID, b.PID))
+	slices.SortStableFunc(shares, func(a, b share) int {
+		return cmp.Or(cmp.Compare(b.there, a.there), cmp.Compare(a.PID, b.PID))
 	})
+	held := make([]Holder, len(shares))
+	for i, s := range shares {
+		held[i] = s.Holder
+	}
 	slices.SortStableFunc(promised, func(a, b Holder) int {
 		return cmp.Or(cmp.Compare(b.Reserved, a.Reserved), cmp.Compare(a.PID, b.PID))
 	})
@@ -109,7 +135,6 @@ func (l launch) butFor(host Host, f failure) blame {
 		return found[0]
 	}
 	// Guests use the pages as they should, pages that nobody shows are gone.
-	pool, _ := host.pool(f.pageKiB)
 	if fitsWithout([]Holder{{PageKiB: f.pageKiB, Pages: host.unaccounted(pool)}}) {
 		return blame{cause: CauseUnaccounted, holders: held}
 	}
@@ -123,18 +148,17 @@ func (l launch) butFor(host Host, f failure) blame {
 // they must lie.
 func (h Host) settle(holders []Holder) []Holder {
 	settled := slices.Clone(holders)
+	known := map[uint64]unseen{} // by page size
 	for i, holder := range settled {
-		pool, _ := h.pool(holder.PageKiB)
-		pages := h.unseen(pool).certain(holder)
+		if known[holder.PageKiB] == nil {
+			pool, _ := h.pool(holder.PageKiB)
+			known[holder.PageKiB] = h.unseen(pool)
+		}
+		pages := known[holder.PageKiB].certain(holder)
 		settled[i].Unplaced -= sumPages(pages) - sumPages(holder.Pages)
 		settled[i].Pages = pages
 	}
 	return settled
-}
-
-// on is how many pages a holder has on some nodes, at the least.
-func (h Host) on(holder Holder, nodes NodeSet) uint64 {
-	return h.settle([]Holder{holder})[0].on(nodes)
 }
 
 // on is how many pages a holder is seen to have on some nodes.
@@ -193,23 +217,22 @@ func (h Host) unreserved() Host {
 	return h.change(func(p *SizePool) {
 		var mapped uint64
 		for _, c := range h.claims(*p, rules{}) {
-			mapped += c.Mapped
+			mapped += c.mapped
 		}
 		p.Reserved = min(p.Reserved, mapped)
 	})
 }
 
-// without returns the host as it would be had some holders taken nothing, and
-// been promised nothing.
-func (h Host) without(holders []Holder) Host {
+// returned returns the host as it would be with so many pages of a size given
+// back, by node, and so many promises.
+func (h Host) returned(kib uint64, back map[int]uint64, reserved uint64) Host {
 	return h.change(func(p *SizePool) {
-		of := slices.DeleteFunc(slices.Clone(holders), func(holder Holder) bool { return holder.PageKiB != p.PageKiB })
-		back := h.unseen(*p).certain(of...)
+		if p.PageKiB != kib {
+			return
+		}
 		for i, n := range p.Nodes {
 			p.Nodes[i].Free = min(n.Total, n.Free+back[n.Node])
 		}
-		for _, holder := range of {
-			p.Reserved = minus(p.Reserved, holder.Reserved)
-		}
+		p.Reserved = minus(p.Reserved, reserved)
 	})
 }

@@ -472,7 +472,7 @@ func lacking(ahead []claimed, backends []placed, free map[int]uint64, extra uint
 	for _, i := range set {
 		l.nodes = l.nodes.Or(requests[i].allowed)
 		if i < len(ahead) {
-			l.claimed += ahead[i].Pages
+			l.claimed += ahead[i].pages
 		}
 	}
 	for _, b := range backends {

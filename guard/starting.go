@@ -64,29 +64,37 @@ func (v Verdict) Claims() []Claim {
 // with it: let start, without a QEMU yet, and all of its pages still to take.
 func (v Verdict) AsStarting() Starting { return Starting{Domain: v.Domain, Claims: v.Claims()} }
 
-// claimed is a claim with whose it is and the nodes that it can be met from.
+// claimed is claims with the nodes that they can be met from.
 type claimed struct {
-	Claim
-	domain  Domain
-	allowed NodeSet
+	pages, mapped, clearing uint64 // as in Claim
+	allowed                 NodeSet
 }
 
 // claims returns what starting domains have still to take of a pool under some
-// rules, the earliest first.
+// rules, the earliest first, those together that can be met from the same nodes:
+// for the kernel it is the same whose pages they are.
 func (h Host) claims(pool SizePool, r rules) []claimed {
 	var list []claimed
+	memory := h.memoryNodes()
 	for _, s := range h.Starting {
 		for _, c := range s.Claims {
 			if c.PageKiB != pool.PageKiB || c.Pages == 0 {
 				continue
 			}
-			allowed := h.memoryNodes()
+			allowed := memory
 			if c.Hard {
-				allowed = c.Nodes.And(allowed)
-			} else if nodes := c.Cpuset.of(r).And(allowed); r.cpuset && len(nodes) > 0 {
+				allowed = c.Nodes.And(memory)
+			} else if nodes := c.Cpuset.of(r).And(memory); r.cpuset && len(nodes) > 0 {
 				allowed = nodes
 			}
-			list = append(list, claimed{c, s.Domain, allowed})
+			i := slices.IndexFunc(list, func(known claimed) bool { return slices.Equal(known.allowed, allowed) })
+			if i < 0 {
+				i = len(list)
+				list = append(list, claimed{allowed: allowed})
+			}
+			list[i].pages += c.Pages
+			list[i].mapped += c.Mapped
+			list[i].clearing += c.Clearing
 		}
 	}
 	return list
@@ -97,7 +105,7 @@ func sure(claims []claimed) []claimed {
 	list := slices.Clone(claims)
 	for i := range list {
 		c := &list[i]
-		c.Pages, c.Mapped = minus(c.Pages, c.Clearing), minus(c.Mapped, c.Clearing)
+		c.pages, c.mapped = minus(c.pages, c.clearing), minus(c.mapped, c.clearing)
 	}
 	return list
 }
@@ -134,7 +142,7 @@ func (h Host) confinements() []rules {
 func claimRequests(claims []claimed) []request {
 	list := make([]request, len(claims))
 	for i, c := range claims {
-		list[i] = request{pages: c.Pages, allowed: c.allowed}
+		list[i] = request{pages: c.pages, allowed: c.allowed}
 	}
 	return list
 }
@@ -143,7 +151,7 @@ func claimRequests(claims []claimed) []request {
 func unmapped(claims []claimed) uint64 {
 	var pages uint64
 	for _, c := range claims {
-		pages += minus(c.Pages, c.Mapped)
+		pages += minus(c.pages, c.mapped)
 	}
 	return pages
 }
@@ -217,7 +225,7 @@ func (h Host) canServe() bool {
 func (h Host) settled() Host {
 	settled := h.change(func(p *SizePool) {
 		for _, c := range h.claims(*p, rules{}) {
-			p.Reserved = minus(p.Reserved, c.Mapped)
+			p.Reserved = minus(p.Reserved, c.mapped)
 		}
 	})
 	settled.Starting = nil
@@ -273,7 +281,7 @@ func asHolders(kib uint64, starting []Starting) []Holder {
 func claimable(pool SizePool, claims []claimed, nodes NodeSet) uint64 {
 	var pages uint64
 	for _, c := range claims {
-		pages += min(c.Pages, pool.on(c.allowed.And(nodes)).Free)
+		pages += min(c.pages, pool.on(c.allowed.And(nodes)).Free)
 	}
 	return pages
 }
@@ -286,7 +294,7 @@ func (h Host) claimedOn(pool SizePool, node int) uint64 {
 		var pages uint64
 		for _, c := range sure(h.claims(pool, r)) {
 			if slices.Equal(c.allowed, NodeSet{node}) {
-				pages += c.Pages
+				pages += c.pages
 			}
 		}
 		least = min(least, pages)

@@ -190,7 +190,7 @@ func gather(want int) (disperse func(), err error) {
 			_ = syscall.Kill(pid, syscall.SIGKILL)
 		}
 		for _, pid := range pids {
-			_, _ = wait(pid)
+			_, _, _ = wait(pid)
 		}
 	}
 	attr := &syscall.ProcAttr{

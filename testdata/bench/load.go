@@ -51,7 +51,7 @@ func populate() (end func(), err error) {
 			_ = syscall.Kill(pid, syscall.SIGKILL)
 		}
 		for _, pid := range pids {
-			_, _ = wait(pid)
+			_, _, _ = wait(pid)
 		}
 	}
 	for range holders {
@@ -136,8 +136,8 @@ func (b *bench) load(ctx context.Context, rate int, length time.Duration) error 
 	if err != nil {
 		return err
 	}
-	fmt.Printf("\n%v with %d holders, %d starts in flight, %d at a time:\n\n%-30s %8s %9s %9s %9s %9s\n",
-		length, holders, starting, workers, "call", "calls/s", "median ms", "90 % ms", "99 % ms", "most ms")
+	fmt.Printf("\n%v with %d holders, %d starts in flight, %d at a time:\n\n%-30s %8s %9s %9s %9s %9s %9s\n",
+		length, holders, starting, workers, "call", "calls/s", "median ms", "90 % ms", "99 % ms", "most ms", "CPU ms")
 	begun := 0
 	for _, call := range []string{fits, lacks, over} {
 		s := all[call]
@@ -147,7 +147,7 @@ func (b *bench) load(ctx context.Context, rate int, length time.Duration) error 
 		if call != over {
 			begun += len(s.took)
 		}
-		fmt.Printf("%-30s %8.1f %9.2f %9.2f %9.2f %9.2f\n", call, float64(len(s.took))/length.Seconds(), s.median(), s.quantile(0.9), s.quantile(0.99), s.quantile(1))
+		fmt.Printf("%-30s %8.1f %9.2f %9.2f %9.2f %9.2f %9.2f\n", call, float64(len(s.took))/length.Seconds(), s.median(), s.quantile(0.9), s.quantile(0.99), s.quantile(1), s.cpu())
 	}
 	after, err := inLedger()
 	if err != nil {
@@ -235,6 +235,9 @@ func (b *bench) starts(ctx context.Context, rate int, length time.Duration, prog
 						all[call] = one
 					}
 					all[call].took = append(all[call].took, took)
+					if one != all[call] {
+						all[call].busy += one.busy
+					}
 					mu.Unlock()
 				}
 				if err != nil {

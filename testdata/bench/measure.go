@@ -19,6 +19,7 @@ type series struct {
 	stdin         string // a file
 	exit          int    // the status that it has to end with
 	took          []time.Duration
+	busy          time.Duration // CPU time of all its calls
 }
 
 // libvirtEnv is the environment that libvirt's hooks get.
@@ -56,8 +57,9 @@ func (s *series) once(stderr *os.File) (time.Duration, error) {
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", s.path, err)
 	}
-	status, err := wait(pid)
+	status, busy, err := wait(pid)
 	took := time.Since(began)
+	s.busy += busy
 
 	if err != nil {
 		return 0, err
@@ -68,11 +70,12 @@ func (s *series) once(stderr *os.File) (time.Duration, error) {
 	return took, nil
 }
 
-func wait(pid int) (syscall.WaitStatus, error) {
-	var status syscall.WaitStatus
+// wait waits for a child and returns how it ended and how much CPU time it took.
+func wait(pid int) (status syscall.WaitStatus, busy time.Duration, err error) {
+	var usage syscall.Rusage
 	for {
-		if _, err := syscall.Wait4(pid, &status, 0, nil); err != syscall.EINTR {
-			return status, err
+		if _, err := syscall.Wait4(pid, &status, 0, &usage); err != syscall.EINTR {
+			return status, time.Duration(usage.Utime.Nano() + usage.Stime.Nano()), err
 		}
 	}
 }
@@ -120,6 +123,11 @@ func measure(ctx context.Context, all []*series, rounds int) error {
 func (s *series) quantile(q float64) float64 {
 	sorted := slices.Sorted(slices.Values(s.took))
 	return float64(sorted[int(q*float64(len(sorted)-1))]) / float64(time.Millisecond)
+}
+
+// cpu is how much CPU time a call took on average, in milliseconds.
+func (s *series) cpu() float64 {
+	return float64(s.busy) / float64(len(s.took)) / float64(time.Millisecond)
 }
 
 func (s *series) median() float64 { return s.quantile(0.5) }
