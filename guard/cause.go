@@ -61,10 +61,7 @@ func (l launch) butFor(host Host, f failure) blame {
 		if len(holders) == 0 {
 			return false
 		}
-		pages, reserved := unseen.certain(holders...), uint64(0)
-		for _, h := range holders {
-			reserved += h.Reserved
-		}
+		pages, reserved := unseen.certain(holders...), sumReserved(holders)
 		back := fmt.Sprint(pages, reserved)
 		fits, ok := known[back]
 		if !ok {
@@ -135,11 +132,18 @@ func (l launch) butFor(host Host, f failure) blame {
 		return found[0]
 	}
 	// Guests use the pages as they should, pages that nobody shows are gone.
-	if fitsWithout([]Holder{{PageKiB: f.pageKiB, Pages: host.unaccounted(pool)}}) {
+	gone := host.unaccounted(pool)
+	if fitsWithout([]Holder{{PageKiB: f.pageKiB, Pages: gone}}) {
 		return blame{cause: CauseUnaccounted, holders: held}
 	}
-	if guests := of(HolderGuest); len(guests) > 0 && fitsWithout(held) {
+	// It takes several of all these together.
+	without := host.returned(pool.PageKiB, unseen.certain(held...), sumReserved(held)).settled()
+	guests := of(HolderGuest)
+	if len(guests)+len(host.Starting) > 0 && !l.mustFail(without) {
 		return blame{cause: CauseGuests, holders: append(guests, of(HolderOVS, HolderProcess, HolderFile)...)}
+	}
+	if !l.mustFail(without.unreserved()) {
+		return blame{cause: CauseKernelReserved, holders: promised}
 	}
 	return blame{cause: CauseUnaccounted, holders: held}
 }

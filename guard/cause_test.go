@@ -192,6 +192,53 @@ func TestEveryCauseHasItsMessage(t *testing.T) {
 	}
 }
 
+// TestNoCauseOfNothing: what a refusal says of the missing pages is true of some.
+func TestNoCauseOfNothing(t *testing.T) {
+	AtLeast(t, 3000)
+	found := map[Cause]int{}
+	demand := guest(t, "strict:0", cell{1, "strict:0"})
+	rapid.Check(t, func(t *rapid.T) {
+		count := rapid.Uint64Range(0, 9)
+		some := func(label string) uint64 {
+			if rapid.Bool().Draw(t, "no "+label) {
+				return 0
+			}
+			return count.Draw(t, label)
+		}
+		host := pages(count.Draw(t, "free"), count.Draw(t, "free"))
+		host.Holders = &Holders{}
+		for i, kind := range []HolderKind{HolderOVS, HolderGuest, HolderProcess} {
+			host = host.heldBy(kind, string(kind), i+1, rapid.IntRange(0, 1).Draw(t, "node"), some(string(kind)))
+		}
+		host = host.leftBehind(rapid.IntRange(0, 1).Draw(t, "node"), some("files"), "/h/x").gone(rapid.IntRange(0, 1).Draw(t, "node"), some("gone"))
+		free := host.Pools[0].on(host.memoryNodes()).Free
+		if n := some("promised"); n <= free {
+			host = host.promisedTo("lazy", 9, n)
+		}
+		if n := some("claimed"); n > 0 {
+			host = host.started("a", rapid.SampledFrom([]string{"", "0", "1"}).Draw(t, "nodes"), n, 0)
+		}
+		b := &demand.Backends[0]
+		b.Bytes = (count.Draw(t, "needed") + 1) * b.PageKiB << 10
+		b.ExactBytes = b.Bytes
+		v := Judge(demand, host)
+		if v.Decision != Refuse {
+			return
+		}
+		found[v.Cause]++
+		for _, nothing := range []string{": 0 of ", ": of ", "promised to processes that have not touched them yet;"} {
+			if strings.Contains(v.Summary, nothing) {
+				t.Fatalf("%s", v.Text())
+			}
+		}
+	})
+	for _, cause := range []Cause{CauseOVS, CauseOtherHolder, CauseGuests, CauseStartingGuests, CauseLeftoverFiles, CauseKernelReserved, CausePoolTooSmall, CauseUnaccounted} {
+		if found[cause] < 10 {
+			t.Errorf("%s: %d cases", cause, found[cause])
+		}
+	}
+}
+
 // TestReportAddsUp: whatever was found, total is free, held and unaccounted on
 // each node, and no holder is given more than it has.
 func TestReportAddsUp(t *testing.T) {

@@ -2,6 +2,7 @@ package guard
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -49,6 +50,12 @@ func TestJudgeBesideStarting(t *testing.T) {
 		{"guests that run, and one that starts", on0(20), pages(20, 0).heldBy(HolderGuest, "r", 9, 0, 20).started("a", "0", 20, 0), Refuse, CauseStartingGuests, ""},
 		{"Open vSwitch's pages would do, too", on0(20), pages(20, 0).heldBy(HolderOVS, "ovs-vswitchd", 9, 0, 20).started("a", "0", 20, 0), Refuse, CauseOVS,
 			"20 of them for guests that are starting (a), 20 needed: Open vSwitch DPDK (ovs-vswitchd, pid 9) holds 20 of 40"},
+		{"guests that run and one that starts, only both of which would do", on0(40), pages(20, 0).heldBy(HolderGuest, "r", 9, 0, 20).started("a", "0", 20, 0), Refuse, CauseGuests,
+			"20 of them for guests that are starting (a), 40 needed: guest r holds 20 of 40"},
+		{"Open vSwitch and one that starts, only both of which would do", on0(40), pages(20, 0).heldBy(HolderOVS, "ovs-vswitchd", 9, 0, 20).started("a", "0", 20, 0), Refuse, CauseGuests,
+			"40 needed: Open vSwitch DPDK (ovs-vswitchd, pid 9) holds 20 of 40"},
+		{"Open vSwitch and a reservation, only both of which would do", on0(40), pages(20, 0).heldBy(HolderOVS, "ovs-vswitchd", 9, 0, 20).promisedTo("x", 7, 20), Refuse, CauseKernelReserved,
+			"20 of its free pages are promised to x (pid 7)"},
 		{"one that is too large itself", on0(20), pages(20, 20).started("a", "0", 21, 0), Warn, "", "other guests that are starting (a) want more 2 MiB pages than there are"},
 		{"one that is too large elsewhere", on0(20), pages(20, 20).started("a", "1", 21, 0), Allow, "", ""},
 		{"it does not keep out the one before it", on0(1), pages(20, 20).started("a", "0", 20, 0).started("b", "0", 20, 0), Refuse, CauseStartingGuests, "20 of them"},
@@ -136,6 +143,43 @@ func TestStartingNeverHelps(t *testing.T) {
 	})
 	if worse == 0 {
 		t.Error("no start in flight made a difference")
+	}
+}
+
+// TestWhoseClaims: to a launch it is one whether one domain or several are to
+// take so many pages of the same nodes.
+func TestWhoseClaims(t *testing.T) {
+	beside := map[Decision]int{}
+	rapid.Check(t, func(t *rapid.T) {
+		d, host := drawLaunch(t)
+		host.Holders = &Holders{}
+		one, several := host, host
+		for _, nodes := range []string{"0", "", "0-1"} {
+			var sum, mapped uint64
+			for i := range rapid.IntRange(0, 3).Draw(t, "starting") {
+				n := rapid.Uint64Range(1, 6).Draw(t, "claimed")
+				m := rapid.Uint64Range(0, n).Draw(t, "mapped")
+				several = several.started(fmt.Sprint(nodes, i), nodes, n, m)
+				sum, mapped = sum+n, mapped+m
+			}
+			if sum > 0 {
+				one = one.started(nodes, nodes, sum, mapped)
+			}
+		}
+		// Those that cannot all be served go by their order, whole.
+		if !several.canServe() {
+			return
+		}
+		a, b := Judge(d, one), Judge(d, several)
+		if a.Decision != b.Decision || a.Cause != b.Cause || len(a.Findings) != len(b.Findings) {
+			t.Fatalf("%s\n%s", a.Text(), b.Text())
+		}
+		if len(several.Starting) > 0 {
+			beside[a.Decision]++
+		}
+	})
+	if beside[Refuse] == 0 || beside[Warn] == 0 || beside[Allow] == 0 {
+		t.Errorf("%v", beside)
 	}
 }
 
