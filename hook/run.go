@@ -253,9 +253,9 @@ func (c *call) decideNow(demand guard.Demand) (verdict guard.Verdict, host guard
 	}
 	changed := false
 	if ledger != nil && len(ledger.Claims) > 0 {
-		// Where there is room for all that they may ever take, nobody needs to
+		// Where there is room for all that they may still take, nobody needs to
 		// look at their QEMUs.
-		host.Starting = inFull(ledger.Ledger, demand.Domain)
+		host.Starting = atMost(ledger.Ledger, demand.Domain)
 		if verdict = guard.Judge(demand, host); verdict.Decision == guard.Allow && !verdict.Doomed() {
 			c.keepLedger(ledger, verdict, changed)
 			return verdict, host, nil

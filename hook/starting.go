@@ -78,14 +78,19 @@ func blindTo(names []string) error {
 	return fmt.Errorf("what these have taken could not be seen in time: %s", strings.Join(shown, ", "))
 }
 
-// inFull returns the domains that are starting, each with its whole claim, as
-// if its QEMU had taken nothing.
-func inFull(ledger claims.Ledger, self guard.Domain) []guard.Starting {
+// atMost returns the domains that are starting, each with what it can have still
+// to take at the most: as if its QEMU had taken nothing since it was seen last.
+func atMost(ledger claims.Ledger, self guard.Domain) []guard.Starting {
 	var starting []guard.Starting
 	for _, c := range ledger.Claims {
-		if !c.Of(self.UUID, self.Name) {
-			starting = append(starting, startingOf(c, &viewed{}))
+		if c.Of(self.UUID, self.Name) {
+			continue
 		}
+		s := startingOf(c, &viewed{})
+		for i, p := range c.Parts {
+			s.Claims[i].Pages, s.Claims[i].Mapped = p.Pages-p.Taken, p.Mapped
+		}
+		starting = append(starting, s)
 	}
 	return starting
 }
@@ -134,8 +139,9 @@ func look(root sysfs.FS, config Config, ledger *claims.Ledger, self guard.Domain
 			seen.Daemon = c.Daemon // it is not known
 		}
 		s := startingOf(c, v)
-		for _, left := range s.Claims {
-			seen.Left += left.Pages
+		seen.Parts = slices.Clone(c.Parts)
+		for i, left := range s.Claims {
+			seen.Parts[i].Taken, seen.Parts[i].Mapped = c.Parts[i].Pages-left.Pages, left.Mapped
 		}
 		if c.Ended(seen, config.StartingLimit) {
 			l.changed = true

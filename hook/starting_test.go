@@ -229,6 +229,25 @@ func TestStartsInFlight(t *testing.T) {
 		f.over("b")
 		f.accepted(t)
 	})
+	t.Run("room beside what it lacked when it was seen last", func(t *testing.T) {
+		f := two(t)
+		f.over("b")
+		f.qemu("a", 910, 5000, 256, 206)
+		f.node1(306, 50)
+		f.accepted(t) // has seen it
+		f.over("c")
+		f.host.Remove("proc/910")
+		f.accepted(t) // without a look at it
+		if got := fmt.Sprint(f.claimed(t)); got != "[a c]" {
+			t.Errorf("the ledger has %s", got)
+		}
+		f.over("c")
+		f.node1(305, 0)
+		f.accepted(t)
+		if got := fmt.Sprint(f.claimed(t)); got != "[c]" {
+			t.Errorf("the ledger has %s", got)
+		}
+	})
 	t.Run("up", func(t *testing.T) {
 		f := two(t)
 		f.qemu("a", 910, 5000, 256, 256)

@@ -36,9 +36,8 @@ type Claim struct {
 	Before int `json:"before,omitempty"`
 	// QEMU is the domain's QEMU, once somebody saw it.
 	QEMU Process `json:"qemu"`
-	// Left is how many pages that one had still to take when it was last seen to
-	// have taken any, or first seen, and Progress when that was, since boot.
-	Left     uint64        `json:"left"`
+	// Progress is when that one was last seen to have taken pages, or first seen,
+	// since boot.
 	Progress time.Duration `json:"progress_ns"`
 	Parts    []Part        `json:"parts"`
 }
@@ -49,6 +48,10 @@ type Part struct {
 	Pages   uint64 `json:"pages"`
 	Nodes   []int  `json:"nodes"` // that they may come from; null is any
 	Hard    bool   `json:"hard"`  // they can come from no others
+	// Taken is how many of them the claim's QEMU had when it was last seen with
+	// more than before, and Mapped how many of the others it had mapped.
+	Taken  uint64 `json:"taken,omitempty"`
+	Mapped uint64 `json:"mapped,omitempty"`
 	// Cpuset is what else confines them, as libvirt's rules may have it; nil for
 	// nothing.
 	Cpuset *Cpuset `json:"cpuset,omitempty"`
@@ -118,7 +121,7 @@ func (c Claim) check() error {
 		if p.Cpuset != nil {
 			sets = append(sets, p.Cpuset.Nodes, p.Cpuset.Union)
 		}
-		if p.PageKiB == 0 || p.PageKiB > 1<<40 || p.Pages > 1<<40 || slices.ContainsFunc(sets, strange) {
+		if p.PageKiB == 0 || p.PageKiB > 1<<40 || p.Pages > 1<<40 || p.Taken > p.Pages || p.Mapped > p.Pages-p.Taken || slices.ContainsFunc(sets, strange) {
 			return fmt.Errorf("%d pages of %d KiB: %w", p.Pages, p.PageKiB, errForeign)
 		}
 	}
@@ -160,22 +163,44 @@ type Seen struct {
 	Now    time.Duration // since boot
 	Daemon Process       // the libvirt daemon that runs now, where that is known
 	QEMU   Process       // the domain's QEMU; none where it does not run
-	// Left is how many pages QEMU has still to take, where Looked says that it
-	// was looked at.
-	Left   uint64
+	// Parts are the claim's with what QEMU has taken and mapped of them, where
+	// Looked says that it was looked at.
+	Parts  []Part
 	Looked bool
+}
+
+// rest is how many pages of parts are still to be taken, and how many of these
+// are not mapped either. Neither grows as long as a QEMU lives.
+func rest(parts []Part) (left, unmapped uint64) {
+	for _, p := range parts {
+		left += p.Pages - p.Taken
+		unmapped += p.Pages - p.Taken - p.Mapped
+	}
+	return left, unmapped
 }
 
 // See notes what is seen of a start that is not over, and says whether that is
 // news.
 func (c *Claim) See(seen Seen) (news bool) {
 	if c.QEMU != seen.QEMU {
-		c.QEMU, c.Left, c.Progress, news = seen.QEMU, 0, 0, true
+		c.QEMU, c.Progress, news = seen.QEMU, 0, true
+		c.Parts = slices.Clone(c.Parts)
+		for i := range c.Parts {
+			c.Parts[i].Taken, c.Parts[i].Mapped = 0, 0
+		}
 	}
-	if seen.QEMU != (Process{}) && seen.Looked && (c.Progress == 0 || seen.Left < c.Left) {
-		c.Left, c.Progress, news = seen.Left, seen.Now, true
+	if seen.QEMU == (Process{}) || !seen.Looked {
+		return news
 	}
-	return news
+	before, unmappedBefore := rest(c.Parts)
+	left, unmapped := rest(seen.Parts)
+	if c.Progress == 0 || left < before {
+		c.Progress = seen.Now
+	} else if left > before || unmapped >= unmappedBefore {
+		return news
+	}
+	c.Parts = seen.Parts
+	return true
 }
 
 // Ended says whether a start is over although no event has said so: its QEMU
@@ -188,8 +213,12 @@ func (c Claim) Ended(seen Seen, patience time.Duration) bool {
 		if c.QEMU != (Process{}) && c.QEMU != seen.QEMU {
 			return true
 		}
-		idle := c.Progress != 0 && seen.Left >= c.Left && seen.Now-c.Progress > patience
-		return seen.Looked && (seen.Left == 0 || idle)
+		if !seen.Looked {
+			return false
+		}
+		before, _ := rest(c.Parts)
+		left, _ := rest(seen.Parts)
+		return left == 0 || c.Progress != 0 && left >= before && seen.Now-c.Progress > patience
 	case c.QEMU != Process{}:
 		return true
 	case c.Daemon != Process{} && seen.Daemon != c.Daemon:

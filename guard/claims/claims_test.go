@@ -12,7 +12,7 @@ var two = Ledger{Format: format, Boot: "b", Claims: []Claim{
 	{UUID: "1", Name: "a", Since: 5 * time.Second, Daemon: Process{7, time.Second}, Parts: []Part{
 		{PageKiB: 2048, Pages: 256, Nodes: []int{0}, Hard: true},
 		{PageKiB: 1 << 20, Pages: 1, Cpuset: &Cpuset{Nodes: []int{0}, Union: []int{0, 1}}}}},
-	{UUID: "2", Name: "b", Since: 6 * time.Second, QEMU: Process{9, 6 * time.Second}, Left: 5, Progress: 7 * time.Second, Parts: []Part{{PageKiB: 2048, Pages: 7, Nodes: []int{0, 1}, Hard: true}}},
+	{UUID: "2", Name: "b", Since: 6 * time.Second, QEMU: Process{9, 6 * time.Second}, Progress: 7 * time.Second, Parts: []Part{{PageKiB: 2048, Pages: 7, Nodes: []int{0, 1}, Hard: true, Taken: 2, Mapped: 4}}},
 }}
 
 func TestRoundTrip(t *testing.T) {
@@ -51,6 +51,7 @@ func TestPutAndDrop(t *testing.T) {
 
 func TestEnded(t *testing.T) {
 	q, other, daemon := Process{9, 6 * time.Second}, Process{9, 7 * time.Second}, Process{7, time.Second}
+	had := func(first, second uint64) []Part { return []Part{{Pages: 8, Taken: first}, {Pages: 2, Taken: second}} }
 	for _, c := range []struct {
 		name  string
 		claim Claim
@@ -62,12 +63,12 @@ func TestEnded(t *testing.T) {
 		{"no QEMU in time", Claim{Since: 5}, Seen{Now: 16}, true},
 		{"from the future", Claim{Since: 5}, Seen{Now: 4}, true},
 		{"QEMU, however long", Claim{Since: 5}, Seen{Now: 99, QEMU: q}, false},
-		{"QEMU has its pages", Claim{Since: 5}, Seen{Now: 6, QEMU: q, Looked: true}, true},
-		{"QEMU has not all of its pages", Claim{Since: 5}, Seen{Now: 99, QEMU: q, Looked: true, Left: 1}, false},
-		{"QEMU takes no more", Claim{Since: 5, QEMU: q, Left: 1, Progress: 88}, Seen{Now: 99, QEMU: q, Looked: true, Left: 1}, true},
-		{"QEMU took one", Claim{Since: 5, QEMU: q, Left: 2, Progress: 88}, Seen{Now: 99, QEMU: q, Looked: true, Left: 1}, false},
-		{"QEMU took none for a while", Claim{Since: 5, QEMU: q, Left: 1, Progress: 89}, Seen{Now: 99, QEMU: q, Looked: true, Left: 1}, false},
-		{"QEMU cannot be looked at", Claim{Since: 5, QEMU: q, Left: 1, Progress: 88}, Seen{Now: 99, QEMU: q}, false},
+		{"QEMU has its pages", Claim{Since: 5, Parts: had(0, 0)}, Seen{Now: 6, QEMU: q, Looked: true, Parts: had(8, 2)}, true},
+		{"QEMU has not all of its pages", Claim{Since: 5, Parts: had(0, 0)}, Seen{Now: 99, QEMU: q, Looked: true, Parts: had(7, 2)}, false},
+		{"QEMU takes no more", Claim{Since: 5, QEMU: q, Parts: had(7, 2), Progress: 88}, Seen{Now: 99, QEMU: q, Looked: true, Parts: had(8, 1)}, true},
+		{"QEMU took one", Claim{Since: 5, QEMU: q, Parts: had(6, 2), Progress: 88}, Seen{Now: 99, QEMU: q, Looked: true, Parts: had(8, 1)}, false},
+		{"QEMU took none for a while", Claim{Since: 5, QEMU: q, Parts: had(7, 2), Progress: 89}, Seen{Now: 99, QEMU: q, Looked: true, Parts: had(7, 2)}, false},
+		{"QEMU cannot be looked at", Claim{Since: 5, QEMU: q, Parts: had(7, 2), Progress: 88}, Seen{Now: 99, QEMU: q}, false},
 		{"the same QEMU", Claim{Since: 5, QEMU: q}, Seen{Now: 99, QEMU: q}, false},
 		{"another QEMU", Claim{Since: 5, QEMU: q}, Seen{Now: 6, QEMU: other}, true},
 		{"QEMU is gone", Claim{Since: 5, QEMU: q}, Seen{Now: 6}, true},
@@ -85,22 +86,30 @@ func TestEnded(t *testing.T) {
 // TestSee: progress is that of one QEMU, and of fewer pages that it lacks.
 func TestSee(t *testing.T) {
 	q, other := Process{9, 6 * time.Second}, Process{9, 7 * time.Second}
-	c := Claim{Since: 5}
+	has := func(taken, mapped, second uint64) []Part {
+		return []Part{{Pages: 8, Taken: taken, Mapped: mapped}, {Pages: 2, Taken: second}}
+	}
+	c := Claim{Since: 5, Parts: has(0, 0, 0)}
 	for i, step := range []struct {
 		seen     Seen
 		news     bool
-		left     uint64
+		parts    []Part
 		progress time.Duration
 	}{
-		{Seen{Now: 6}, false, 0, 0},
-		{Seen{Now: 7, QEMU: q}, true, 0, 0},
-		{Seen{Now: 8, QEMU: q, Looked: true, Left: 9}, true, 9, 8},
-		{Seen{Now: 9, QEMU: q, Looked: true, Left: 9}, false, 9, 8},
-		{Seen{Now: 10, QEMU: q, Looked: true, Left: 8}, true, 8, 10},
-		{Seen{Now: 11, QEMU: q}, false, 8, 10},
-		{Seen{Now: 12, QEMU: other, Looked: true, Left: 8}, true, 8, 12},
+		{Seen{Now: 6}, false, has(0, 0, 0), 0},
+		{Seen{Now: 7, QEMU: q}, true, has(0, 0, 0), 0},
+		{Seen{Now: 8, QEMU: q, Looked: true, Parts: has(1, 0, 0)}, true, has(1, 0, 0), 8},
+		{Seen{Now: 9, QEMU: q, Looked: true, Parts: has(0, 0, 1)}, false, has(1, 0, 0), 8},
+		{Seen{Now: 10, QEMU: q, Looked: true, Parts: has(1, 7, 0)}, true, has(1, 7, 0), 8},
+		{Seen{Now: 11, QEMU: q, Looked: true, Parts: has(1, 6, 0)}, false, has(1, 7, 0), 8},
+		{Seen{Now: 12, QEMU: q, Looked: true, Parts: has(0, 8, 0)}, false, has(1, 7, 0), 8},
+		{Seen{Now: 13, QEMU: q, Looked: true, Parts: has(2, 0, 0)}, true, has(2, 0, 0), 13},
+		{Seen{Now: 14, QEMU: q}, false, has(2, 0, 0), 13},
+		{Seen{Now: 15, QEMU: other, Looked: true, Parts: has(1, 0, 0)}, true, has(1, 0, 0), 15},
+		{Seen{Now: 16}, true, has(0, 0, 0), 0},
 	} {
-		if news := c.See(step.seen); news != step.news || c.Left != step.left || c.Progress != step.progress || c.QEMU != step.seen.QEMU {
+		news := c.See(step.seen)
+		if news != step.news || !reflect.DeepEqual(c.Parts, step.parts) || c.Progress != step.progress || c.QEMU != step.seen.QEMU {
 			t.Errorf("step %d: news %v, %+v", i, news, c)
 		}
 	}
@@ -111,6 +120,7 @@ func FuzzParse(f *testing.F) {
 	for _, seed := range []string{string(text), "", "{}", `{"format":1,"boot":"b","claims":null}`, `{"format":2}`,
 		`{"format":1,"boot":"b","claims":[{"parts":[{"page_kib":2048,"pages":18446744073709551615}]}]}`,
 		`{"format":1,"boot":"b","claims":[{"parts":[{"page_kib":2048,"pages":1,"nodes":[1,0]}]}]}`,
+		`{"format":1,"boot":"b","claims":[{"parts":[{"page_kib":2048,"pages":1,"taken":2}]}]}`, `{"format":1,"boot":"b","claims":[{"parts":[{"page_kib":2048,"pages":2,"taken":1,"mapped":2}]}]}`,
 		`{"format":1,"boot":"b","claims":[{"parts":[{"page_kib":2048,"pages":-1}]}]}`} {
 		f.Add([]byte(seed))
 	}
@@ -135,7 +145,7 @@ func FuzzParse(f *testing.F) {
 		}
 		for _, c := range l.Claims {
 			for _, p := range c.Parts {
-				if p.PageKiB == 0 || p.PageKiB > 1<<40 || p.Pages > 1<<40 || !slices.IsSorted(p.Nodes) {
+				if p.PageKiB == 0 || p.PageKiB > 1<<40 || p.Pages > 1<<40 || p.Taken > p.Pages || p.Mapped > p.Pages-p.Taken || !slices.IsSorted(p.Nodes) {
 					t.Fatalf("%+v", p)
 				}
 			}

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hugeguard/guard/claims"
+	"hugeguard/sysfs"
 )
 
 // A busy host: this many processes hold a huge page each, the first of them as
@@ -24,7 +25,8 @@ import (
 const (
 	holders  = 200
 	starting = 50
-	workers  = 8 // that ask at the same time
+	workers  = 8  // that ask at the same time
+	refusals = 50 // of so many starts one does not fit
 )
 
 // holdArgument is the argument by which this program holds one page and sleeps.
@@ -78,11 +80,12 @@ func populate() (end func(), err error) {
 // inFlight enters starts whose QEMUs these are, which began at that time since
 // boot. They take no more, which counts from an hour later.
 func inFlight(qemus []int, since time.Duration) error {
-	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	host := sysfs.New("")
+	boot, err := host.BootID()
 	if err != nil {
 		return err
 	}
-	ledger := claims.New(strings.TrimSpace(string(boot)))
+	ledger := claims.New(boot)
 	if err := os.MkdirAll("/run/libvirt/qemu", 0o755); err != nil {
 		return err
 	}
@@ -91,8 +94,13 @@ func inFlight(qemus []int, since time.Duration) error {
 		if err := os.WriteFile("/run/libvirt/qemu/"+name+".pid", fmt.Appendln(nil, pid), 0o600); err != nil {
 			return err
 		}
-		ledger.Put(claims.Claim{UUID: fmt.Sprintf("5eed0000-0000-4000-8000-%012d", i), Name: name, Since: since, Left: 1, Progress: since + time.Hour,
-			Parts: []claims.Part{{PageKiB: pageKiB, Pages: 2, Nodes: []int{0}, Hard: true}}})
+		started, err := host.StartedAfterBoot(pid)
+		if err != nil {
+			return err
+		}
+		ledger.Put(claims.Claim{UUID: fmt.Sprintf("5eed0000-0000-4000-8000-%012d", i), Name: name, Since: since,
+			QEMU: claims.Process{PID: pid, Started: started}, Progress: since + time.Hour,
+			Parts: []claims.Part{{PageKiB: pageKiB, Pages: 2, Taken: 1, Nodes: []int{0}, Hard: true}}})
 	}
 	text, err := ledger.Text()
 	if err != nil {
@@ -122,8 +130,8 @@ func inLedger() (names []string, err error) {
 	return names, nil
 }
 
-// load has so many starts a second judged for a time, of which one in twenty
-// does not fit and each of the others ends at once, and prints how long the
+// load has so many starts a second judged for a time, of which a few
+// do not fit and each of the others ends at once, and prints how long the
 // calls took, and how many such starts a second the machine has at the most
 // where the hook is an empty program. Every verdict must be right, and nothing
 // may stay behind.
@@ -189,7 +197,7 @@ func (b *bench) starts(ctx context.Context, rate int, length time.Duration, prog
 	defer mounts.Close()
 	ctx, cancel := context.WithTimeout(ctx, length)
 	defer cancel()
-	due := make(chan int)
+	due := make(chan int, rate) // what comes late is made up for within a second
 	go func() {
 		defer close(due)
 		ticker := time.NewTicker(time.Second / time.Duration(rate))
@@ -218,7 +226,7 @@ func (b *bench) starts(ctx context.Context, rate int, length time.Duration, prog
 			err := joinMounts(mounts)
 			for i := range due {
 				calls := []string{fits, over}
-				if i%20 == 0 {
+				if i%refusals == 0 {
 					calls = []string{lacks}
 				}
 				for _, call := range calls {
