@@ -41,16 +41,16 @@ type ledgerFile struct {
 	stored bool // there is a file with claims
 }
 
-// openLedger locks the ledger, within patience, and reads it. One that makes no
-// sense is an empty one, and told as unread.
-func openLedger(root sysfs.FS, patience time.Duration) (l *ledgerFile, unread, err error) {
+// lockLedger locks the ledger, within patience, and reads its text, which is nil
+// where there is none. What cannot be read is told as unread.
+func lockLedger(root sysfs.FS, patience time.Duration) (l *ledgerFile, text []byte, unread, err error) {
 	path := root.Path(LedgerDir)
 	if err := unix.Mkdir(path, 0o700); err != nil && err != unix.EEXIST {
-		return nil, nil, &fs.PathError{Op: "mkdir", Path: path, Err: err}
+		return nil, nil, nil, &fs.PathError{Op: "mkdir", Path: path, Err: err}
 	}
 	dir, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, nil, &fs.PathError{Op: "open", Path: path, Err: err}
+		return nil, nil, nil, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
 	l = &ledgerFile{path: path, dir: dir}
 	defer func() {
@@ -60,27 +60,41 @@ func openLedger(root sysfs.FS, patience time.Duration) (l *ledgerFile, unread, e
 		}
 	}()
 	if err := ours(dir, unix.S_IFDIR); err != nil {
-		return l, nil, &fs.PathError{Op: "open", Path: path, Err: err}
+		return l, nil, nil, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
 	if err := lock(dir, patience); err != nil {
-		return l, nil, &fs.PathError{Op: "lock", Path: path, Err: err}
+		return l, nil, nil, &fs.PathError{Op: "lock", Path: path, Err: err}
 	}
 	if l.boot, err = root.BootID(); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return l, nil, err
+		return l, nil, nil, err
 	}
-	text, err := readAt(dir, ledgerName)
-	switch {
-	case err == unix.ENOENT:
-		l.Ledger = claims.New(l.boot)
-		return l, nil, nil
-	case err == nil:
-		l.Ledger, err = claims.Parse(text, l.boot)
-	default:
-		l.Ledger = claims.New(l.boot)
+	text, unread = readAt(dir, ledgerName)
+	if unread == unix.ENOENT {
+		return l, nil, nil, nil
 	}
 	l.stored = true
+	return l, text, l.unread(unread), nil
+}
+
+// unread is an error of reading the file; nil for none.
+func (l *ledgerFile) unread(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &fs.PathError{Op: "read", Path: l.path + "/" + ledgerName, Err: err}
+}
+
+// openLedger locks the ledger, within patience, and reads it. One that makes no
+// sense is an empty one, and told as unread.
+func openLedger(root sysfs.FS, patience time.Duration) (l *ledgerFile, unread, err error) {
+	l, text, unread, err := lockLedger(root, patience)
 	if err != nil {
-		unread = &fs.PathError{Op: "read", Path: path + "/" + ledgerName, Err: err}
+		return nil, nil, err
+	}
+	l.Ledger = claims.New(l.boot)
+	if unread == nil && l.stored {
+		l.Ledger, err = claims.Parse(text, l.boot)
+		unread = l.unread(err)
 	}
 	return l, unread, nil
 }
@@ -93,14 +107,22 @@ func (l *ledgerFile) close() { unix.Close(l.dir) }
 // next to nothing to see that there is none.
 func (l *ledgerFile) save() error {
 	if len(l.Claims) == 0 {
-		if err := unix.Unlinkat(l.dir, ledgerName, 0); err != nil && err != unix.ENOENT {
-			return &fs.PathError{Op: "remove", Path: l.path + "/" + ledgerName, Err: err}
-		}
-		return nil
+		return l.store(nil)
 	}
 	text, err := l.Text()
 	if err != nil {
 		return err
+	}
+	return l.store(text)
+}
+
+// store is save of a text; that of a ledger without claims is empty.
+func (l *ledgerFile) store(text []byte) error {
+	if len(text) == 0 {
+		if err := unix.Unlinkat(l.dir, ledgerName, 0); err != nil && err != unix.ENOENT {
+			return &fs.PathError{Op: "remove", Path: l.path + "/" + ledgerName, Err: err}
+		}
+		return nil
 	}
 	if len(text) > claims.Limit {
 		return fmt.Errorf("%s/%s: %w", l.path, ledgerName, sysfs.ErrTooLarge)
@@ -174,6 +196,7 @@ func readAt(dir int, name string) ([]byte, error) {
 		return nil, err
 	}
 	var text bytes.Buffer
+	text.Grow(16 << 10) // nearly always that is all
 	if _, err := text.ReadFrom(io.LimitReader(file, claims.Limit+1)); err != nil {
 		return nil, err
 	}
@@ -281,10 +304,15 @@ func (c *call) ended() {
 			c.noteLedger(oneLine(defect(r)))
 		}
 	}()
-	l, _, err := openLedger(c.fs, endPatience)
+	l, text, _, err := lockLedger(c.fs, endPatience)
 	if err == nil {
 		defer l.close()
-		if l.Drop(c.args[1]) || len(l.Claims) == 0 {
+		// What cannot be read, or is of another boot, goes.
+		if rest, ok := claims.Without(text, l.boot, c.args[1]); ok && len(rest) < len(text) {
+			err = l.store(rest)
+		} else if !ok {
+			l.Ledger, _ = claims.Parse(text, l.boot)
+			l.Drop(c.args[1])
 			err = l.save()
 		}
 	}

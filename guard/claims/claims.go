@@ -8,6 +8,7 @@
 package claims
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -134,8 +135,61 @@ func strange(nodes []int) bool {
 		slices.ContainsFunc(nodes, func(node int) bool { return node < 0 || node > 1<<16 })
 }
 
-// Text is the ledger as [Parse] reads it.
-func (l Ledger) Text() ([]byte, error) { return json.Marshal(l) }
+// Text is the ledger as [Parse] reads it, with a claim a line.
+func (l Ledger) Text() ([]byte, error) {
+	text, err := head(l.Format, l.Boot)
+	if err != nil {
+		return nil, err
+	}
+	for i, c := range l.Claims {
+		line, err := json.Marshal(c)
+		if err != nil {
+			return nil, err
+		}
+		if i > 0 {
+			text = append(text, between...)
+		}
+		text = append(text, line...)
+	}
+	return append(text, tail...), nil
+}
+
+// What is around and between claims in what [Ledger.Text] writes.
+const (
+	between = ",\n"
+	tail    = "\n]}\n"
+)
+
+func head(format int, boot string) ([]byte, error) {
+	quoted, err := json.Marshal(boot)
+	return fmt.Appendf(nil, "{\"format\":%d,\"boot\":%s,\"claims\":[\n", format, quoted), err
+}
+
+// Without is the text of a ledger of a boot without the claim of a domain of
+// that name, as [Ledger.Drop] has it, for those who want no more of it: to read
+// all claims takes a multiple of that. ok is false for a text that [Ledger.Text]
+// did not write, or not in that boot. A ledger without claims is "".
+func Without(text []byte, boot, name string) (rest []byte, ok bool) {
+	first, err := head(format, boot)
+	quoted, errName := json.Marshal(name)
+	body, isOurs := bytes.CutPrefix(text, first)
+	body, isWhole := bytes.CutSuffix(body, []byte(tail))
+	if err != nil || errName != nil || !isOurs || !isWhole {
+		return nil, false
+	}
+	// In a string there would be a backslash before each quotation mark.
+	named := fmt.Appendf(nil, `,"name":%s,`, quoted)
+	var kept [][]byte
+	for _, claim := range bytes.Split(body, []byte(between)) {
+		if !bytes.Contains(claim, named) {
+			kept = append(kept, claim)
+		}
+	}
+	if len(kept) == 0 {
+		return nil, true
+	}
+	return slices.Concat(first, bytes.Join(kept, []byte(between)), []byte(tail)), true
+}
 
 // Put enters a claim in place of any that the domain has already: libvirt
 // starts one at a time. Those of which nothing was seen for an hour go: where

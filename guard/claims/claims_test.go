@@ -1,9 +1,12 @@
 package claims
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -46,6 +49,60 @@ func TestPutAndDrop(t *testing.T) {
 	l.Put(Claim{Name: "c", Since: 61*time.Minute + 1})
 	if len(l.Claims) != 2 || l.Claims[0].Name != "b" || l.Claims[1].Name != "c" {
 		t.Errorf("%+v", l.Claims)
+	}
+}
+
+// dropped checks that a ledger's text without a domain's claim is as that of the
+// ledger which has dropped it.
+func dropped(t *testing.T, text []byte, name string) {
+	t.Helper()
+	l, err := Parse(text, "b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Drop(name)
+	var want []byte
+	if len(l.Claims) > 0 {
+		if want, err = l.Text(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, ok := Without(text, "b", name); !ok || !bytes.Equal(got, want) {
+		t.Fatalf("without %q, %v:\n%s\nwant\n%s", name, ok, got, want)
+	}
+}
+
+func TestWithout(t *testing.T) {
+	names := []string{"a", `"`, `a","name":"b`, "\n", ",\n", "]}", "<&>\u2028", "", "name", strings.Repeat("x", 255)}
+	l := New("b")
+	for i, name := range names {
+		l.Put(Claim{UUID: `,"name":"b",` + fmt.Sprint(i), Name: name, Parts: two.Claims[0].Parts})
+	}
+	text, err := l.Text()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range append(names, "b", "nobody") {
+		dropped(t, text, name)
+	}
+	for _, name := range names {
+		var ok bool
+		if text, ok = Without(text, "b", name); !ok {
+			t.Fatal(name)
+		}
+	}
+	if len(text) > 0 {
+		t.Errorf("%s", text)
+	}
+	// Who wrote something else does not get it back cut.
+	whole, _ := two.Text()
+	for _, text := range []string{"", "{}", string(whole[:len(whole)-1]), string(whole[1:]), strings.ReplaceAll(string(whole), "\n", "")} {
+		if rest, ok := Without([]byte(text), "b", "a"); ok {
+			t.Errorf("%q is left of %q", rest, text)
+		}
+	}
+	if rest, ok := Without(whole, "another", "a"); ok {
+		t.Errorf("of another boot: %q", rest)
 	}
 }
 
@@ -142,6 +199,9 @@ func FuzzParse(f *testing.F) {
 		}
 		if same, err := Parse(again, "b"); err != nil || len(same.Claims) != len(l.Claims) {
 			t.Fatalf("%s: %v", again, err)
+		}
+		for _, c := range l.Claims {
+			dropped(t, again, c.Name)
 		}
 		for _, c := range l.Claims {
 			for _, p := range c.Parts {
