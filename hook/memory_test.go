@@ -90,7 +90,7 @@ func TestMemoryIsBoundedInChain(t *testing.T) {
 func TestMemoryOfHolders(t *testing.T) {
 	const most = 65_530
 	if root := os.Getenv(rootEnv); root != "" {
-		debug.SetMemoryLimit(softMemory)
+		limitMemory()
 		c := call{args: []string{"qemu", "x"}, stdin: strings.NewReader(domain(t, "prepare.xml")), stderr: io.Discard, fs: sysfs.New(root), privileged: true,
 			journal: func(e entry) error { return os.WriteFile(root+"/entry", []byte(e.Message), 0o600) }}
 		os.Exit(c.prepare())

@@ -41,7 +41,7 @@ func Run(args []string, stdin io.Reader, stderr io.Writer) int {
 	switch {
 	case len(args) < 4:
 	case args[2] == "prepare" && args[3] == "begin":
-		debug.SetMemoryLimit(softMemory)
+		limitMemory()
 		kept := &kept{pipe: stdin}
 		if behind != "" {
 			c.stdin = kept
@@ -69,6 +69,13 @@ func Run(args []string, stdin io.Reader, stderr io.Writer) int {
 	// What libvirt makes of a hook that it cannot run.
 	fmt.Fprintln(stderr, message)
 	return exitRefuse
+}
+
+// limitMemory has the collector begin late, as most calls are over before it
+// pays, and work for its place from softMemory on.
+func limitMemory() {
+	debug.SetGCPercent(400)
+	debug.SetMemoryLimit(softMemory)
 }
 
 // softMemory is how much memory, in bytes, the program has before the collector

@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -111,7 +112,10 @@ func (f FS) ReadStart(name string, limit int) (data []byte, err error) {
 }
 
 func readStart(fd int, path string, limit int) ([]byte, error) {
-	buf := make([]byte, 0, min(limit, 4096))
+	// Most files are short, and thousands are read.
+	scratch := scratches.Get().(*[4096]byte)
+	defer scratches.Put(scratch)
+	buf := scratch[:0:min(limit, len(scratch))]
 	for len(buf) < limit {
 		if len(buf) == cap(buf) {
 			grown := make([]byte, len(buf), min(limit, 4*cap(buf)))
@@ -127,8 +131,14 @@ func readStart(fd int, path string, limit int) ([]byte, error) {
 		}
 		buf = buf[:len(buf)+n]
 	}
-	return buf, nil
+	if len(buf) > len(scratch) {
+		return buf, nil
+	}
+	return append(make([]byte, 0, len(buf)), buf...), nil
 }
+
+// scratches are what [readStart] reads into first.
+var scratches = sync.Pool{New: func() any { return new([4096]byte) }}
 
 // open opens the file /name to read. It never waits for a writer, should
 // somebody have put a FIFO there.

@@ -140,7 +140,7 @@ func (b *bench) load(ctx context.Context, rate int, length time.Duration) error 
 	if err != nil {
 		return err
 	}
-	all, err := b.starts(ctx, rate, length, hook)
+	all, took, err := b.starts(ctx, rate, length, hook)
 	if err != nil {
 		return err
 	}
@@ -155,7 +155,7 @@ func (b *bench) load(ctx context.Context, rate int, length time.Duration) error 
 		if call != over {
 			begun += len(s.took)
 		}
-		fmt.Printf("%-30s %8.1f %9.2f %9.2f %9.2f %9.2f %9.2f\n", call, float64(len(s.took))/length.Seconds(), s.median(), s.quantile(0.9), s.quantile(0.99), s.quantile(1), s.cpu())
+		fmt.Printf("%-30s %8.1f %9.2f %9.2f %9.2f %9.2f %9.2f\n", call, float64(len(s.took))/took.Seconds(), s.median(), s.quantile(0.9), s.quantile(0.99), s.quantile(1), s.cpu())
 	}
 	after, err := inLedger()
 	if err != nil {
@@ -169,12 +169,12 @@ func (b *bench) load(ctx context.Context, rate int, length time.Duration) error 
 		return fmt.Errorf("%s has %d files: %w", filepath.Dir(ledgerFile), len(left), err)
 	}
 	const short = 5 * time.Second
-	all, err = b.starts(ctx, 1000, short, empty)
+	got := float64(begun) / took.Seconds()
+	all, took, err = b.starts(ctx, 1000, short, empty)
 	if err != nil {
 		return err
 	}
-	most := float64(len(all[fits].took)+len(all[lacks].took)) / short.Seconds()
-	got := float64(begun) / length.Seconds()
+	most := float64(len(all[fits].took)+len(all[lacks].took)) / took.Seconds()
 	fmt.Printf("\n%.0f starts/s of %d asked for; %.0f/s where an empty Go program is the hook: %.2f of that\n", got, rate, most, got/most)
 	return nil
 }
@@ -183,41 +183,36 @@ func (b *bench) load(ctx context.Context, rate int, length time.Duration) error 
 const over = "stopped end"
 
 // starts has so many starts a second for a time with a program as the hook, each
-// with the calls that it takes, and returns how long these took.
-func (b *bench) starts(ctx context.Context, rate int, length time.Duration, program string) (map[string]*series, error) {
+// with the calls that it takes, and returns how long these took, and all of it.
+func (b *bench) starts(ctx context.Context, rate int, length time.Duration, program string) (all map[string]*series, took time.Duration, failed error) {
 	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	defer null.Close()
 	mounts, err := os.Open("/proc/thread-self/ns/mnt")
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	defer mounts.Close()
-	ctx, cancel := context.WithTimeout(ctx, length)
-	defer cancel()
 	due := make(chan int, rate) // what comes late is made up for within a second
+	began := time.Now()
 	go func() {
 		defer close(due)
-		ticker := time.NewTicker(time.Second / time.Duration(rate))
-		defer ticker.Stop()
-		for i := 0; ; i++ {
-			select {
-			case <-ctx.Done():
+		for i := 0; ctx.Err() == nil; i++ {
+			next := began.Add(time.Duration(i) * time.Second / time.Duration(rate))
+			if next.Sub(began) >= length || time.Since(began) >= length {
 				return
-			case <-ticker.C:
 			}
+			time.Sleep(time.Until(next))
 			select {
 			case <-ctx.Done():
-				return
 			case due <- i:
 			}
 		}
 	}()
 	var mu sync.Mutex
-	all := map[string]*series{}
-	var failed error
+	all = map[string]*series{}
 	var done sync.WaitGroup
 	for w := range workers {
 		done.Add(1)
@@ -258,7 +253,10 @@ func (b *bench) starts(ctx context.Context, rate int, length time.Duration, prog
 		}()
 	}
 	done.Wait()
-	return all, failed
+	if ctx.Err() != nil {
+		failed = errors.Join(failed, errors.New("interrupted"))
+	}
+	return all, time.Since(began), failed
 }
 
 // joinMounts gives this goroutine a thread of its own with the bench's mounts.
