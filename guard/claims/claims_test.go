@@ -2,6 +2,7 @@ package claims
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"reflect"
@@ -9,6 +10,10 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"pgregory.net/rapid"
 )
 
 var two = Ledger{Format: format, Boot: "b", Claims: []Claim{
@@ -29,6 +34,33 @@ func TestRoundTrip(t *testing.T) {
 	if got, err := Parse(text, "another"); err != nil || !reflect.DeepEqual(got, New("another")) {
 		t.Errorf("of another boot: %+v, %v", got, err)
 	}
+}
+
+// TestText: it means what encoding/json would write, whatever is in a ledger.
+func TestText(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		l := Ledger{Format: format, Boot: rapid.String().Draw(t, "boot"), Claims: rapid.SliceOf(rapid.Make[Claim]()).Draw(t, "claims")}
+		text, err := l.Text()
+		if err != nil {
+			t.Fatal(err)
+		}
+		plain, err := json.Marshal(l)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got, want Ledger
+		if err := errors.Join(json.Unmarshal(text, &got), json.Unmarshal(plain, &want)); err != nil {
+			t.Fatalf("%v: %s", err, text)
+		}
+		if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+			t.Fatalf("%s\n%s", text, diff)
+		}
+		if !slices.EqualFunc(got.Claims, want.Claims, func(a, b Claim) bool {
+			return slices.EqualFunc(a.Parts, b.Parts, func(a, b Part) bool { return (a.Nodes == nil) == (b.Nodes == nil) })
+		}) {
+			t.Fatalf("no nodes are not any nodes: %s", text)
+		}
+	})
 }
 
 func TestPutAndDrop(t *testing.T) {
