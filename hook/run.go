@@ -130,28 +130,22 @@ func (c *call) prepare() int {
 		c.note(entry{Message: message, Priority: warning})
 	}
 	patience := c.config.Deadline + c.config.WaitForStarting
-	verdicts := c.judge(began.Add(patience))
+	standing, over := c.judge(began.Add(patience))
 	timer := time.NewTimer(time.Until(began.Add(patience)))
 	defer timer.Stop()
-	var last *outcome
-	for {
-		select {
-		case o, more := <-verdicts:
-			if more {
-				last = &o
-				continue
-			}
-		case <-timer.C:
-			if last == nil {
-				return c.fault(fmt.Errorf("no verdict within %v", patience))
-			}
-			// The counters have spoken; who holds the pages stays open.
-		}
-		if last.err != nil {
-			return c.fault(last.err)
-		}
-		return c.act(last.verdict)
+	select {
+	case <-over:
+	case <-timer.C:
+		// The counters may have spoken; who holds the pages stays open then.
 	}
+	o := standing.Load()
+	switch {
+	case o == nil:
+		return c.fault(fmt.Errorf("no verdict within %v", patience))
+	case o.err != nil:
+		return c.fault(o.err)
+	}
+	return c.act(o.verdict)
 }
 
 // outcome is a verdict, or why there is none.
@@ -160,25 +154,22 @@ type outcome struct {
 	err     error
 }
 
-// judge sends the verdict by the counters as soon as it stands, for the releases
-// at hand where that matters, then, if it is a refusal, the same again with
-// these and with those who hold the pages, and with what Nova believes. The channel
-// is closed after the last; it holds them all, so that nobody waits for a
-// reader.
-func (c *call) judge(deadline time.Time) <-chan outcome {
-	verdicts := make(chan outcome, attempts*4)
+// judge begins to judge. The verdict by the counters stands as soon as there is
+// one, for the releases at hand where that matters, then, if it is a refusal, the
+// same again with these and with those who hold the pages, and with what Nova
+// believes. It is over when none that follows will be better.
+func (c *call) judge(deadline time.Time) (standing *atomic.Pointer[outcome], over <-chan struct{}) {
+	standing = &atomic.Pointer[outcome]{}
+	done := make(chan struct{})
 	go func() {
-		defer close(verdicts)
-		answered := false
-		answer := func(o outcome) {
-			verdicts <- o
-			answered = true
-		}
+		defer close(done)
+		growStack()
+		answer := func(o outcome) { standing.Store(&o) }
 		defer func() {
 			// A defect here must cost neither the launch nor a verdict that
 			// stood before it.
-			if r := recover(); r != nil && !answered {
-				verdicts <- outcome{err: defect(r)}
+			if r := recover(); r != nil && standing.Load() == nil {
+				answer(outcome{err: defect(r)})
 			}
 		}()
 		demand, err := guard.ReadDomain(c.stdin)
@@ -223,7 +214,16 @@ func (c *call) judge(deadline time.Time) <-chan outcome {
 			return
 		}
 	}()
-	return verdicts
+	return standing, done
+}
+
+// growStack has a goroutine's stack grow once to what judging takes. By itself it
+// would be copied at each doubling, which costs a start the thirtieth part.
+//
+//go:noinline
+func growStack() byte {
+	var room [24 << 10]byte
+	return room[len(os.Args)%len(room)]
 }
 
 // attempts is how often a launch is judged anew because pages came back while
