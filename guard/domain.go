@@ -431,8 +431,10 @@ func dividesRAM(machine string) bool {
 	}
 	version = strings.TrimPrefix(strings.TrimPrefix(version, "q35-"), "i440fx-")
 	version, redHat := strings.CutPrefix(version, "rhel")
-	var major, minor int
-	if n, _ := fmt.Sscanf(version, "%d.%d", &major, &minor); n != 2 {
+	first, rest, _ := strings.Cut(version, ".")
+	major, err := strconv.Atoi(first)
+	minor, errMinor := strconv.Atoi(rest[:len(rest)-len(strings.TrimLeft(rest, "0123456789"))])
+	if err != nil || errMinor != nil {
 		name, _, _ := strings.Cut(version, "-")
 		return slices.Contains(oldUbuntu, name)
 	}

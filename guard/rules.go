@@ -100,7 +100,7 @@ func (r Release) of(changes []change) []change {
 
 // rules returns the rules that may hold, the newest last.
 func (k Releases) rules() []rules {
-	var all []rules
+	all := make([]rules, 0, 2*len(libvirts)*len(qemus))
 	for _, cpuset := range []bool{false, true} {
 		if k.Cpuset != nil && *k.Cpuset != cpuset {
 			continue

@@ -82,7 +82,7 @@ type simulation struct {
 // simulate plays a launch under given rules and returns why it must fail, the
 // first first, or else what might still go wrong.
 func simulate(r rules, backends []Backend, cpuset Cpuset, host Host) ([]failure, []Finding) {
-	s := simulation{rules: r, host: host, inherited: host.inherited(r)}
+	s := simulation{rules: r, host: host, inherited: host.inherited(r), backends: make([]placed, 0, len(backends))}
 	if r.cpuset && host.cgroup().Legacy && len(cpuset.of(r).And(s.inherited)) < len(cpuset.of(r)) {
 		// Version 1 refuses a cpuset with nodes that the group above lacks,
 		// and libvirt says so.

@@ -149,6 +149,7 @@ func TestStartingNeverHelps(t *testing.T) {
 // TestWhoseClaims: to a launch it is one whether one domain or several are to
 // take so many pages of the same nodes.
 func TestWhoseClaims(t *testing.T) {
+	AtLeast(t, 1000)
 	beside := map[Decision]int{}
 	rapid.Check(t, func(t *rapid.T) {
 		d, host := drawLaunch(t)

@@ -24,13 +24,14 @@ var (
 	errXMLTooDeep  = errors.New("it is nested deeper than libvirt's can be")
 )
 
-// domainStream gives the tokens of a domain's XML one by one, without its
-// metadata, which is anybody's and may be most of it. Of that it keeps the marks
-// that are meant for us.
+// domainStream gives the tokens of a domain's XML one by one, those that domainXML
+// has use for: what is left out costs little. Of the metadata, which is anybody's
+// and may be most of it, it keeps the marks that are meant for us.
 type domainStream struct {
 	bytes    boundedBytes
 	raw      *xml.Decoder
 	depth    int
+	section  string // the element of the domain's that the stream is in
 	elements int
 
 	marks marks
@@ -44,35 +45,59 @@ func newDomainStream(in io.Reader) *domainStream {
 	return s
 }
 
+// The elements of a domain, and of its devices, that are of use.
+var (
+	sections = []string{"name", "uuid", "memory", "memoryBacking", "vcpu", "resource", "cputune", "numatune", "os", "cpu", "devices", "capabilities"}
+	devices  = []string{"memory", "interface", "emulator"}
+)
+
+// useful says whether the stream is at the start of what is of use, or in it.
+func (s *domainStream) useful(name string) bool {
+	switch s.depth {
+	case 2:
+		return slices.Contains(sections, name)
+	case 3:
+		return s.section != "devices" || slices.Contains(devices, name)
+	}
+	return true
+}
+
 // Token is the next token; the caller matches starts with ends.
 func (s *domainStream) Token() (xml.Token, error) {
-	for skipped := false; ; {
+	for from := 0; ; { // the depth from which all is left out, 0 for nothing
 		s.bytes.token = maxToken
 		token, err := s.raw.RawToken()
 		if err != nil {
 			return nil, err
 		}
-		within := skipped
+		within := from > 0
 		switch t := token.(type) {
 		case xml.StartElement:
 			s.depth++
-			if s.depth == 2 && t.Name.Local == "metadata" {
-				skipped, within = true, true
-				s.metas++
+			if s.depth == 2 {
+				s.section = t.Name.Local
 			}
-			s.look(t, within)
+			if !within && !s.useful(t.Name.Local) {
+				from, within = s.depth, true
+				if s.depth == 2 && s.section == "metadata" {
+					s.metas++
+				}
+			}
+			inMetadata := within && s.section == "metadata"
+			s.look(t, inMetadata)
 			if s.depth > maxDepth {
 				return nil, errXMLTooDeep
 			}
-			if !within {
+			if !inMetadata {
 				s.elements++
 			}
 			if s.elements > maxElements {
 				return nil, errXMLTooLarge
 			}
 		case xml.EndElement:
-			s.depth--
-			skipped = skipped && s.depth >= 2
+			if s.depth--; s.depth < from {
+				from = 0
+			}
 		}
 		if !within {
 			return token, nil

@@ -4,8 +4,13 @@ import (
 	"errors"
 	"io"
 	"os"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 // TestDomainBounds: what libvirt cannot have given is not read to its end, and
@@ -50,5 +55,29 @@ func TestDomainBounds(t *testing.T) {
 		case err == nil && (len(d.Backends) != 1 || d.Backends[0].Bytes != plain.Backends[0].Bytes):
 			t.Errorf("%s: %+v", name, d.Backends)
 		}
+	}
+}
+
+// TestUsefulElements: what domainXML reads passes, and nothing else.
+func TestUsefulElements(t *testing.T) {
+	var inDomain, inDevices []string
+	for _, field := range reflect.VisibleFields(reflect.TypeFor[domainXML]()) {
+		tag := field.Tag.Get("xml")
+		first, rest, _ := strings.Cut(tag[strings.LastIndex(tag, " ")+1:], ">")
+		switch {
+		case field.Name == "XMLName":
+			continue
+		case first == "devices":
+			inDevices = append(inDevices, rest)
+		}
+		if !slices.Contains(inDomain, first) {
+			inDomain = append(inDomain, first)
+		}
+	}
+	if diff := cmp.Diff(inDomain, sections, cmpopts.SortSlices(strings.Compare)); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(inDevices, devices, cmpopts.SortSlices(strings.Compare)); diff != "" {
+		t.Error(diff)
 	}
 }

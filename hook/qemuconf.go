@@ -112,21 +112,23 @@ var deciding = []string{"hugetlbfs_mount", "cgroup_controllers", "capability_fil
 // has them in comments alone, and no string of several lines, in which what
 // looks like a comment is none.
 func mayDecide(text []byte) bool {
-	if bytes.Contains(text, []byte(`"""`)) {
-		return true
+	if bytes.IndexByte(text, '\r') >= 0 {
+		return true // it ends lines, too
 	}
-	for _, name := range deciding {
-		for from := 0; ; {
-			at := bytes.Index(text[from:], []byte(name))
-			if at < 0 {
-				break
-			}
-			at += from
-			line := bytes.TrimLeft(text[bytes.LastIndexAny(text[:at], lineEnds)+1:at], blanks)
-			if len(line) == 0 || line[0] != '#' {
+	for len(text) > 0 {
+		var line []byte
+		line, text, _ = bytes.Cut(text, []byte("\n"))
+		line = bytes.TrimLeft(line, blanks)
+		if len(line) == 0 || line[0] == '#' {
+			continue
+		}
+		if bytes.Contains(line, []byte(`"""`)) {
+			return true
+		}
+		for _, name := range deciding {
+			if bytes.Contains(line, []byte(name)) {
 				return true
 			}
-			from = at + len(name)
 		}
 	}
 	return false
