@@ -31,8 +31,11 @@ func findSite() site {
 	// As libvirt does it, a hook that is not executable is no hook
 	// (virFileIsExecutable).
 	path := self + SiteSuffix
+	if unix.Access(path, unix.X_OK) != nil {
+		return ""
+	}
 	info, err := os.Stat(path)
-	if err != nil || !info.Mode().IsRegular() || unix.Access(path, unix.X_OK) != nil {
+	if err != nil || !info.Mode().IsRegular() {
 		return ""
 	}
 	// A link to ourselves would go round for ever.
