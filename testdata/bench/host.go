@@ -60,6 +60,50 @@ func prepareHost(want, hold int) (restore func() error, err error) {
 	return func() error { return errors.Join(release(), shrink(), lock.Close()) }, nil
 }
 
+// nodesDir has the kernel's nodes.
+const nodesDir = "/sys/devices/system/node"
+
+// pretendNodes shows this thread, and all that it starts, a host of so many nodes
+// of which the first has what there really is. It goes with the bench's mounts.
+func pretendNodes(count int) (restore func() error, err error) {
+	dir := fmt.Sprintf("/run/nodes-%d", count)
+	distances := strings.TrimSuffix("10 "+strings.Repeat("21 ", count-1), " ") + "\n"
+	files := map[string]string{}
+	for _, name := range []string{"online", "has_memory", "has_cpu"} {
+		files[name] = fmt.Sprintf("0-%d\n", count-1)
+	}
+	for id := range count {
+		node := fmt.Sprintf("node%d/", id)
+		files[node+"cpulist"], files[node+"distance"] = "\n", distances
+		for _, name := range []string{"nr_hugepages", "free_hugepages", "surplus_hugepages"} {
+			files[node+"hugepages/hugepages-2048kB/"+name] = "0\n"
+		}
+	}
+	for name := range files {
+		if strings.HasPrefix(name, "node0/") {
+			text, err := os.ReadFile(filepath.Join(nodesDir, name))
+			if err != nil {
+				return nil, err
+			}
+			files[name] = string(text)
+		}
+	}
+	files["node0/distance"] = distances
+	for name, text := range files {
+		file := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			return nil, err
+		}
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			return nil, err
+		}
+	}
+	if err := unix.Mount(dir, nodesDir, "", unix.MS_BIND, ""); err != nil {
+		return nil, os.NewSyscallError("mount", err)
+	}
+	return func() error { return os.NewSyscallError("umount", unix.Unmount(nodesDir, 0)) }, nil
+}
+
 // growPool makes the pool larger until want pages are free.
 func growPool(want int) (shrink func() error, err error) {
 	total, err := readCount("nr_hugepages")

@@ -332,6 +332,15 @@ func (b *bench) grow(ctx context.Context, rounds, crowd int) error {
 			return err
 		}
 	}
+	for _, count := range []int{2, 8} {
+		restore, err := pretendNodes(count)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(take(fmt.Sprintf("%d nodes", count), nil), restore()); err != nil {
+			return err
+		}
+	}
 	end, err := populate()
 	defer end()
 	if err != nil {
