@@ -14,12 +14,13 @@ type blame struct {
 	also []blame
 }
 
-// blame finds the cause of a failure by asking of each possible one: but for
+// blame finds the cause of failures by asking of each possible one: but for
 // this, would the guest fit? The judge itself answers, on a host without it.
 // What an admin can act on first is asked first; the others that hold too go
-// with it.
-func (l launch) blame(host Host, f failure) blame {
-	b := l.butFor(host, f)
+// with it. Where nothing answers for the whole launch, it is asked of the first
+// failure alone.
+func (l launch) blame(host Host, must []failure) blame {
+	b := l.butFor(host, must)
 	if host.Holders == nil {
 		return b
 	}
@@ -30,122 +31,209 @@ func (l launch) blame(host Host, f failure) blame {
 	return b
 }
 
-func (l launch) butFor(host Host, f failure) blame {
+func (l launch) butFor(host Host, must []failure) blame {
+	f := must[0]
 	if f.cause != "" {
 		return blame{cause: f.cause}
 	}
-	idle := host.idle()
-	if must, _ := l.play(idle); must != nil {
-		pool, _ := idle.pool(must[0].pageKiB)
-		if pool.on(must[0].nodes).Total == 0 {
+	if idle := host.idle(); l.isShort(idle, f) {
+		pool, _ := idle.pool(f.pageKiB)
+		if pool.on(f.nodes).Total == 0 {
 			return blame{cause: CausePoolMissing}
 		}
 		return blame{cause: CausePoolTooSmall}
 	}
-	reserved := !l.mustFail(host.unreserved())
-	starting := blame{cause: CauseStartingGuests, holders: asHolders(f.pageKiB, host.rivals(f.pageKiB, f.nodes))}
-	started := l.fitsAfter(host)
-	if host.Holders == nil {
-		switch {
-		case reserved:
-			return blame{cause: CauseKernelReserved}
-		case started:
-			return starting
-		}
-		return blame{cause: CauseUnaccounted}
+	// The questions: of the launch, and of the first failure alone.
+	questions := []func(Host) bool{l.mustFail}
+	if len(must) > 1 {
+		questions = append(questions, func(h Host) bool { return l.isShort(h, f) })
 	}
-	pool, _ := host.pool(f.pageKiB)
-	unseen := host.unseen(pool)
-	known := map[string]bool{} // by what is given back: many holders have as much
-	fitsWithout := func(holders []Holder) bool {
-		if len(holders) == 0 {
-			return false
-		}
-		pages, reserved := unseen.certain(holders...), sumReserved(holders)
-		back := fmt.Sprint(pages, reserved)
-		fits, ok := known[back]
-		if !ok {
-			fits = !l.mustFail(host.returned(pool.PageKiB, pages, reserved))
-			known[back] = fits
-		}
-		return fits
-	}
-	type share struct {
-		Holder
-		there uint64 // on the short nodes, at the least
-	}
-	var shares []share
-	var promised []Holder
-	for _, h := range host.Holders.List {
-		if h.PageKiB != pool.PageKiB {
+	b := blame{cause: CauseUnaccounted}
+	for i, fails := range questions {
+		found := l.suspects(host, f, fails)
+		if len(found) == 0 {
 			continue
 		}
-		// Those who hold nothing on the short nodes are nobody's trouble.
-		if there := (Holder{Pages: unseen.certain(h)}).on(f.nodes); there > 0 || h.Unplaced > 0 {
-			shares = append(shares, share{h, there})
+		if b = found[0]; i == 0 {
+			b.also = found[1:]
 		}
-		if h.Reserved > 0 {
-			promised = append(promised, h)
+		return b
+	}
+	if host.Holders == nil {
+		return b
+	}
+	return l.together(host, f, questions[len(questions)-1])
+}
+
+// isShort says whether a launch must fail on a host for want of the same pages,
+// or some of them.
+func (l launch) isShort(host Host, f failure) bool {
+	must, _ := l.play(host)
+	return slices.ContainsFunc(must, f.overlaps)
+}
+
+// overlaps says whether two shortages are of the same size and some of the same
+// nodes.
+func (f failure) overlaps(g failure) bool {
+	return f.cause == "" && g.cause == "" && f.pageKiB == g.pageKiB && len(f.nodes.And(g.nodes)) > 0
+}
+
+// lastingFirst returns failures with those first that are so even on an idle
+// host: whatever is done about the others, these stay.
+func (l launch) lastingFirst(host Host, must []failure) []failure {
+	idle, _ := l.play(host.idle())
+	lasts := func(f failure) int {
+		if f.cause != "" || slices.ContainsFunc(idle, f.overlaps) {
+			return 0
 		}
+		return 1
 	}
-	slices.SortStableFunc(shares, func(a, b share) int {
-		return cmp.Or(cmp.Compare(b.there, a.there), cmp.Compare(a.PID, b.PID))
-	})
-	held := make([]Holder, len(shares))
-	for i, s := range shares {
-		held[i] = s.Holder
+	must = slices.Clone(must)
+	slices.SortStableFunc(must, func(a, b failure) int { return cmp.Compare(lasts(a), lasts(b)) })
+	return must
+}
+
+// suspects returns what a failure would not be but for, each by itself, what an
+// admin can act on first.
+func (l launch) suspects(host Host, f failure, fails func(Host) bool) (found []blame) {
+	reserved := !fails(host.unreserved())
+	started := len(host.Starting) > 0 && !fails(host.settled())
+	starting := blame{cause: CauseStartingGuests, holders: asHolders(f.pageKiB, host.rivals(f.pageKiB, f.nodes))}
+	if host.Holders == nil {
+		if reserved {
+			found = append(found, blame{cause: CauseKernelReserved})
+		}
+		if started {
+			found = append(found, starting)
+		}
+		return found[:min(1, len(found))]
 	}
-	slices.SortStableFunc(promised, func(a, b Holder) int {
-		return cmp.Or(cmp.Compare(b.Reserved, a.Reserved), cmp.Compare(a.PID, b.PID))
-	})
-	of := func(kinds ...HolderKind) []Holder {
-		return slices.DeleteFunc(slices.Clone(held), func(h Holder) bool { return !slices.Contains(kinds, h.Kind) })
-	}
-	var found []blame
+	h := host.holding(f)
 	ask := func(cause Cause, holders []Holder) bool {
-		fits := fitsWithout(holders)
+		fits := len(holders) > 0 && !fails(h.without(holders))
 		if fits {
 			found = append(found, blame{cause: cause, holders: holders})
 		}
 		return fits
 	}
-	ask(CauseLeftoverFiles, of(HolderFile))
+	ask(CauseLeftoverFiles, h.of(HolderFile))
 	if reserved {
-		found = append(found, blame{cause: CauseKernelReserved, holders: promised})
+		found = append(found, blame{cause: CauseKernelReserved, holders: h.promised})
 	}
-	ask(CauseOVS, of(HolderOVS))
-	processes := of(HolderProcess)
-	if !slices.ContainsFunc(processes, func(one Holder) bool { return ask(CauseOtherHolder, []Holder{one}) }) {
+	ask(CauseOVS, h.of(HolderOVS))
+	// Many have as much, of which one answers for all.
+	refuted := map[string]bool{}
+	processes := h.of(HolderProcess)
+	if !slices.ContainsFunc(processes, func(one Holder) bool {
+		has := fmt.Sprint(h.unseen.certain(one), one.Reserved)
+		if refuted[has] {
+			return false
+		}
+		refuted[has] = true
+		return ask(CauseOtherHolder, []Holder{one})
+	}) {
 		ask(CauseOtherHolder, processes)
 	}
 	if started {
 		found = append(found, starting)
 	}
-	if len(found) == 0 {
-		ask(CauseOtherHolder, of(HolderOVS, HolderProcess))
+	return found
+}
+
+// together returns what a failure is for where no one thing is enough.
+func (l launch) together(host Host, f failure, fails func(Host) bool) blame {
+	h := host.holding(f)
+	fitsWithout := func(holders []Holder) bool { return len(holders) > 0 && !fails(h.without(holders)) }
+	others := h.of(HolderOVS, HolderProcess)
+	if fitsWithout(others) {
+		return blame{cause: CauseOtherHolder, holders: others}
 	}
-	if len(found) == 0 {
-		ask(CauseOtherHolder, of(HolderOVS, HolderProcess, HolderFile))
-	}
-	if len(found) > 0 {
-		found[0].also = found[1:]
-		return found[0]
+	others = h.of(HolderOVS, HolderProcess, HolderFile)
+	if fitsWithout(others) {
+		return blame{cause: CauseOtherHolder, holders: others}
 	}
 	// Guests use the pages as they should, pages that nobody shows are gone.
-	gone := host.unaccounted(pool)
-	if fitsWithout([]Holder{{PageKiB: f.pageKiB, Pages: gone}}) {
-		return blame{cause: CauseUnaccounted, holders: held}
+	if fitsWithout([]Holder{{PageKiB: f.pageKiB, Pages: host.unaccounted(h.pool)}}) {
+		return blame{cause: CauseUnaccounted, holders: h.list}
 	}
-	// It takes several of all these together.
-	without := host.returned(pool.PageKiB, unseen.certain(held...), sumReserved(held)).settled()
-	guests := of(HolderGuest)
-	if len(guests)+len(host.Starting) > 0 && !l.mustFail(without) {
-		return blame{cause: CauseGuests, holders: append(guests, of(HolderOVS, HolderProcess, HolderFile)...)}
+	// What a QEMU that is starting was promised goes with its claim.
+	running := slices.Clone(h.list)
+	for i, one := range running {
+		if slices.ContainsFunc(host.Starting, func(s Starting) bool { return s.PID != 0 && s.PID == one.PID }) {
+			running[i].Reserved = 0
+		}
 	}
-	if !l.mustFail(without.unreserved()) {
-		return blame{cause: CauseKernelReserved, holders: promised}
+	without := h.without(running).settled()
+	guests := h.of(HolderGuest)
+	switch fits := !fails(without); {
+	case fits && len(guests) > 0:
+		return blame{cause: CauseGuests, holders: append(guests, others...)}
+	case fits && len(host.Starting) > 0 && len(others) > 0 && len(h.of(HolderOVS)) == len(others):
+		return blame{cause: CauseOVS, holders: others}
+	case fits && len(host.Starting) > 0 && len(others) > 0:
+		return blame{cause: CauseOtherHolder, holders: others}
+	case h.pool.Reserved > 0 && !fails(without.unreserved()):
+		return blame{cause: CauseKernelReserved, holders: h.promised}
 	}
-	return blame{cause: CauseUnaccounted, holders: held}
+	return blame{cause: CauseUnaccounted, holders: h.list}
+}
+
+// holding is those who may be to blame for a shortage.
+type holding struct {
+	host           Host
+	pool           SizePool
+	unseen         unseen
+	list, promised []Holder // those with most pages there first, and with most promises
+}
+
+// holding returns those who have pages on the nodes of a shortage, or may have.
+func (h Host) holding(f failure) holding {
+	pool, _ := h.pool(f.pageKiB)
+	all := holding{host: h, pool: pool, unseen: h.unseen(pool)}
+	there := map[int]uint64{} // by where it is in the host's list, at the least
+	var at []int
+	for i, one := range h.Holders.List {
+		if one.PageKiB != pool.PageKiB {
+			continue
+		}
+		// Those who hold nothing on the short nodes are nobody's trouble.
+		if there[i] = (Holder{Pages: all.unseen.certain(one)}).on(f.nodes); there[i] > 0 || one.Unplaced > 0 {
+			at = append(at, i)
+		}
+		if one.Reserved > 0 {
+			all.promised = append(all.promised, one)
+		}
+	}
+	slices.SortStableFunc(at, func(a, b int) int {
+		return cmp.Or(cmp.Compare(there[b], there[a]), cmp.Compare(h.Holders.List[a].PID, h.Holders.List[b].PID))
+	})
+	for _, i := range at {
+		all.list = append(all.list, h.Holders.List[i])
+	}
+	slices.SortStableFunc(all.promised, func(a, b Holder) int {
+		return cmp.Or(cmp.Compare(b.Reserved, a.Reserved), cmp.Compare(a.PID, b.PID))
+	})
+	return all
+}
+
+// of returns those of some kinds.
+func (h holding) of(kinds ...HolderKind) []Holder {
+	return slices.DeleteFunc(slices.Clone(h.list), func(one Holder) bool { return !slices.Contains(kinds, one.Kind) })
+}
+
+// without returns the host as it would be had some holders of the size taken
+// nothing, and been promised nothing.
+func (h holding) without(holders []Holder) Host {
+	back := h.unseen.certain(holders...)
+	return h.host.change(func(p *SizePool) {
+		if p.PageKiB != h.pool.PageKiB {
+			return
+		}
+		for i, n := range p.Nodes {
+			p.Nodes[i].Free = min(n.Total, n.Free+back[n.Node])
+		}
+		p.Reserved = minus(p.Reserved, sumReserved(holders))
+	})
 }
 
 // settle returns holders with those of their unplaced pages on the nodes where
@@ -224,19 +312,5 @@ func (h Host) unreserved() Host {
 			mapped += c.mapped
 		}
 		p.Reserved = min(p.Reserved, mapped)
-	})
-}
-
-// returned returns the host as it would be with so many pages of a size given
-// back, by node, and so many promises.
-func (h Host) returned(kib uint64, back map[int]uint64, reserved uint64) Host {
-	return h.change(func(p *SizePool) {
-		if p.PageKiB != kib {
-			return
-		}
-		for i, n := range p.Nodes {
-			p.Nodes[i].Free = min(n.Total, n.Free+back[n.Node])
-		}
-		p.Reserved = minus(p.Reserved, reserved)
 	})
 }

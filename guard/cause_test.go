@@ -192,11 +192,63 @@ func TestEveryCauseHasItsMessage(t *testing.T) {
 	}
 }
 
+// ofGigantic adds a pool of 1 GiB pages on the same nodes, where somebody holds some.
+func (h Host) ofGigantic(kind HolderKind, name string, pid, node int, n uint64, free ...uint64) Host {
+	pool := SizePool{PageKiB: 1 << 20}
+	for id, n := range free {
+		pool.Nodes = append(pool.Nodes, NodePool{Node: id, Total: n, Free: n})
+	}
+	pool.Nodes[node].Total += n
+	h.Pools = append(slices.Clone(h.Pools), pool)
+	return h.changed(func(holders *Holders) {
+		holders.List = append(slices.Clone(holders.List), Holder{Kind: kind, Name: name, PID: pid, PageKiB: 1 << 20, Pages: map[int]uint64{node: n}})
+	})
+}
+
+// TestCauseOfTheFirst: where a launch is short of several things, each with a
+// cause of its own, the first is told, and one that nothing mends before it.
+func TestCauseOfTheFirst(t *testing.T) {
+	both := guest(t, "strict:0-1", cell{10, "strict:0"}, cell{10, "strict:1"})
+	sizes := both
+	sizes.Backends = slices.Clone(both.Backends)
+	sizes.Backends[1].PageKiB, sizes.Backends[1].Bytes, sizes.Backends[1].ExactBytes = 1<<20, 2<<30, 2<<30
+	vswitch := func(free uint64) Host { return pages(free, 0).heldBy(HolderOVS, "ovs-vswitchd", 7, 0, 20) }
+	for _, test := range []struct {
+		name   string
+		demand Demand
+		host   Host
+		cause  Cause
+		says   string
+	}{
+		{"guests on both nodes", both, pages(0, 0).heldBy(HolderGuest, "a", 1, 0, 20).heldBy(HolderGuest, "b", 2, 1, 20), CauseGuests,
+			"node 0 has 0 free 2 MiB huge pages, 10 needed: guest a holds 20 of 20;"},
+		{"Open vSwitch on one, a guest on the other", both, vswitch(0).heldBy(HolderGuest, "b", 2, 1, 20), CauseOVS, "Open vSwitch DPDK (ovs-vswitchd, pid 7) holds 20 of 20"},
+		{"Open vSwitch on both, and each in a process of its own", both, vswitch(0).heldBy(HolderOVS, "ovs-vswitchd", 8, 1, 20), CauseOVS, "(ovs-vswitchd, pid 7) holds 20 of 20"},
+		{"Open vSwitch has both sizes", sizes, vswitch(0).ofGigantic(HolderOVS, "ovs-vswitchd", 7, 1, 2, 0, 0), CauseOVS, "Open vSwitch DPDK (ovs-vswitchd, pid 7) holds 20 of 20; set reserved_huge_pages=node:0,size:2048,count:20"},
+		{"Open vSwitch, and promises of the other size", sizes,
+			vswitch(0).ofGigantic(HolderGuest, "b", 2, 0, 1, 0, 4).change(func(p *SizePool) {
+				if p.PageKiB == 1<<20 {
+					p.Reserved = 4
+				}
+			}), CauseOVS, "Open vSwitch DPDK (ovs-vswitchd, pid 7) holds 20 of 20"},
+		{"Open vSwitch, and too few of the other size", sizes, vswitch(0).ofGigantic(HolderGuest, "b", 2, 0, 1, 0, 1), CausePoolTooSmall,
+			"node 1 has 1 free 1 GiB huge pages, 2 needed: the pool has 1 pages in all"},
+		{"Open vSwitch, and none of the other size", sizes, vswitch(0).ofGigantic(HolderGuest, "b", 2, 0, 1, 0, 0), CausePoolMissing, "node 1 has 0 free 1 GiB huge pages, 2 needed: no huge pages of 1 GiB were ever set up there"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			v := Judge(test.demand, test.host)
+			if v.Decision != Refuse || v.Cause != test.cause || !strings.Contains(v.Summary, test.says) || strings.Contains(v.Text(), "it would also fit") {
+				t.Errorf("%s: %s", v.Cause, v.Text())
+			}
+		})
+	}
+}
+
 // TestNoCauseOfNothing: what a refusal says of the missing pages is true of some.
 func TestNoCauseOfNothing(t *testing.T) {
-	AtLeast(t, 3000)
+	AtLeast(t, 5000)
 	found := map[Cause]int{}
-	demand := guest(t, "strict:0", cell{1, "strict:0"})
+	demand := guest(t, "strict:0-1", cell{1, "strict:0"}, cell{1, "strict:1"})
 	rapid.Check(t, func(t *rapid.T) {
 		count := rapid.Uint64Range(0, 9)
 		some := func(label string) uint64 {
@@ -205,12 +257,13 @@ func TestNoCauseOfNothing(t *testing.T) {
 			}
 			return count.Draw(t, label)
 		}
+		node := rapid.IntRange(0, 1)
 		host := pages(count.Draw(t, "free"), count.Draw(t, "free"))
 		host.Holders = &Holders{}
-		for i, kind := range []HolderKind{HolderOVS, HolderGuest, HolderProcess} {
-			host = host.heldBy(kind, string(kind), i+1, rapid.IntRange(0, 1).Draw(t, "node"), some(string(kind)))
+		for i, kind := range []HolderKind{HolderOVS, HolderGuest, HolderProcess, HolderOVS, HolderGuest} {
+			host = host.heldBy(kind, string(kind), i+1, node.Draw(t, "node"), some(string(kind)))
 		}
-		host = host.leftBehind(rapid.IntRange(0, 1).Draw(t, "node"), some("files"), "/h/x").gone(rapid.IntRange(0, 1).Draw(t, "node"), some("gone"))
+		host = host.leftBehind(node.Draw(t, "node"), some("files"), "/h/x").gone(node.Draw(t, "node"), some("gone"))
 		free := host.Pools[0].on(host.memoryNodes()).Free
 		if n := some("promised"); n <= free {
 			host = host.promisedTo("lazy", 9, n)
@@ -218,21 +271,30 @@ func TestNoCauseOfNothing(t *testing.T) {
 		if n := some("claimed"); n > 0 {
 			host = host.started("a", rapid.SampledFrom([]string{"", "0", "1"}).Draw(t, "nodes"), n, 0)
 		}
-		b := &demand.Backends[0]
-		b.Bytes = (count.Draw(t, "needed") + 1) * b.PageKiB << 10
-		b.ExactBytes = b.Bytes
-		v := Judge(demand, host)
+		kind := rapid.SampledFrom([]HolderKind{HolderOVS, HolderGuest, HolderProcess}).Draw(t, "kind")
+		host = host.ofGigantic(kind, string(kind), 8, node.Draw(t, "node"), some("gigantic"), some("free"), some("free"))
+		d := demand
+		d.Backends = slices.Clone(d.Backends)
+		if rapid.Bool().Draw(t, "two sizes") {
+			d.Backends[1].PageKiB = 1 << 20
+		}
+		for i := range d.Backends {
+			b := &d.Backends[i]
+			b.Bytes = (some("needed") + 1) * b.PageKiB << 10
+			b.ExactBytes = b.Bytes
+		}
+		v := Judge(d, host)
 		if v.Decision != Refuse {
 			return
 		}
 		found[v.Cause]++
-		for _, nothing := range []string{": 0 of ", ": of ", "promised to processes that have not touched them yet;"} {
+		for _, nothing := range []string{": 0 of ", ": of ", ": 0 pages", "promised to processes that have not touched them yet;"} {
 			if strings.Contains(v.Summary, nothing) {
 				t.Fatalf("%s", v.Text())
 			}
 		}
 	})
-	for _, cause := range []Cause{CauseOVS, CauseOtherHolder, CauseGuests, CauseStartingGuests, CauseLeftoverFiles, CauseKernelReserved, CausePoolTooSmall, CauseUnaccounted} {
+	for _, cause := range []Cause{CauseOVS, CauseOtherHolder, CauseGuests, CauseStartingGuests, CauseLeftoverFiles, CauseKernelReserved, CausePoolTooSmall, CausePoolMissing, CauseUnaccounted} {
 		if found[cause] < 10 {
 			t.Errorf("%s: %d cases", cause, found[cause])
 		}

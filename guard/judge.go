@@ -57,9 +57,10 @@ func Judge(demand Demand, host Host) Verdict {
 		v.Summary = v.outlook()
 		return v
 	}
+	must = l.lastingFirst(host, must)
 	l.saysReleases(host, must)
 	v.Decision = Refuse
-	v.blame = l.blame(host, must[0])
+	v.blame = l.blame(host, must)
 	v.Cause = v.blame.cause
 	v.waits = l.fitsAfter(host)
 	for _, f := range must {

@@ -3,6 +3,7 @@ package guard
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -19,6 +20,13 @@ func (h Host) started(name, nodes string, pages, mapped uint64) Host {
 	}
 	h.Starting = append(h.Starting[:len(h.Starting):len(h.Starting)], Starting{Domain: Domain{Name: name, UUID: name}, Claims: []Claim{c}})
 	return h.change(func(p *SizePool) { p.Reserved += mapped })
+}
+
+// starting gives the last of those that are starting a QEMU.
+func (h Host) starting(pid int) Host {
+	h.Starting = slices.Clone(h.Starting)
+	h.Starting[len(h.Starting)-1].PID = pid
+	return h
 }
 
 // TestJudgeBesideStarting: pages of those who are starting count as gone, as
@@ -52,8 +60,12 @@ func TestJudgeBesideStarting(t *testing.T) {
 			"20 of them for guests that are starting (a), 20 needed: Open vSwitch DPDK (ovs-vswitchd, pid 9) holds 20 of 40"},
 		{"guests that run and one that starts, only both of which would do", on0(40), pages(20, 0).heldBy(HolderGuest, "r", 9, 0, 20).started("a", "0", 20, 0), Refuse, CauseGuests,
 			"20 of them for guests that are starting (a), 40 needed: guest r holds 20 of 40"},
-		{"Open vSwitch and one that starts, only both of which would do", on0(40), pages(20, 0).heldBy(HolderOVS, "ovs-vswitchd", 9, 0, 20).started("a", "0", 20, 0), Refuse, CauseGuests,
-			"40 needed: Open vSwitch DPDK (ovs-vswitchd, pid 9) holds 20 of 40"},
+		{"Open vSwitch and one that starts, only both of which would do", on0(40), pages(20, 0).heldBy(HolderOVS, "ovs-vswitchd", 9, 0, 20).started("a", "0", 20, 0), Refuse, CauseOVS,
+			"20 of them for guests that are starting (a), 40 needed: Open vSwitch DPDK (ovs-vswitchd, pid 9) holds 20 of 40; set reserved_huge_pages=node:0,size:2048,count:20"},
+		{"a process and one that starts, only both of which would do", on0(40), pages(20, 0).heldBy(HolderProcess, "vpp", 9, 0, 20).started("a", "0", 20, 0), Refuse, CauseOtherHolder,
+			"40 needed: vpp (pid 9) holds 20 of 40"},
+		{"what one that starts was promised counts once", on0(55), pages(40, 0).heldBy(HolderGuest, "a", 5, 0, 20).started("a", "0", 10, 10).changed(func(h *Holders) { h.List[0].Reserved = 10 }).
+			starting(5).promisedTo("p", 7, 10), Refuse, CauseKernelReserved, "promised to"},
 		{"Open vSwitch and a reservation, only both of which would do", on0(40), pages(20, 0).heldBy(HolderOVS, "ovs-vswitchd", 9, 0, 20).promisedTo("x", 7, 20), Refuse, CauseKernelReserved,
 			"20 of its free pages are promised to x (pid 7)"},
 		{"one that is too large itself", on0(20), pages(20, 20).started("a", "0", 21, 0), Warn, "", "other guests that are starting (a) want more 2 MiB pages than there are"},
