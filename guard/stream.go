@@ -75,13 +75,12 @@ func (s *domainStream) Token() (xml.Token, error) {
 		case xml.StartElement:
 			s.depth++
 			if s.depth == 2 {
-				s.section = t.Name.Local
+				if s.section = t.Name.Local; s.section == "metadata" {
+					s.metas++
+				}
 			}
 			if !within && !s.useful(t.Name.Local) {
 				from, within = s.depth, true
-				if s.depth == 2 && s.section == "metadata" {
-					s.metas++
-				}
 			}
 			inMetadata := within && s.section == "metadata"
 			s.look(t, inMetadata)

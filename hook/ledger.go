@@ -102,21 +102,17 @@ func openLedger(root sysfs.FS, patience time.Duration) (l *ledgerFile, unread, e
 // close gives the lock back.
 func (l *ledgerFile) close() { unix.Close(l.dir) }
 
-// save puts the ledger in place of what is there: at every instant the old one
-// or the new one is there in full. An empty one is no file, so that it costs
-// next to nothing to see that there is none.
+// save stores the ledger.
 func (l *ledgerFile) save() error {
 	if len(l.Claims) == 0 {
 		return l.store(nil)
 	}
-	text, err := l.Text()
-	if err != nil {
-		return err
-	}
-	return l.store(text)
+	return l.store(l.Text())
 }
 
-// store is save of a text; that of a ledger without claims is empty.
+// store puts a ledger's text in place of what is there: at every instant the old
+// one or the new one is there in full. One without claims is no file, so that it
+// costs next to nothing to see that there is none.
 func (l *ledgerFile) store(text []byte) error {
 	if len(text) == 0 {
 		if err := unix.Unlinkat(l.dir, ledgerName, 0); err != nil && err != unix.ENOENT {
@@ -277,7 +273,9 @@ func (c *call) keepLedger(l *ledgerFile, v guard.Verdict, changed bool) {
 	var err error
 	if c.letsGoOn(v) {
 		var own claims.Claim
-		own, err = claimOf(c.fs, v)
+		if own, err = claimOf(c.fs, v); err == nil {
+			err = own.Check()
+		}
 		if err == nil && len(own.Parts) > 0 {
 			l.Put(own)
 			changed = true
@@ -307,13 +305,8 @@ func (c *call) ended() {
 	l, text, _, err := lockLedger(c.fs, endPatience)
 	if err == nil {
 		defer l.close()
-		// What cannot be read, or is of another boot, goes.
-		if rest, ok := claims.Without(text, l.boot, c.args[1]); ok && len(rest) < len(text) {
+		if rest := claims.Without(text, l.boot, c.args[1]); !bytes.Equal(rest, text) || len(rest) == 0 {
 			err = l.store(rest)
-		} else if !ok {
-			l.Ledger, _ = claims.Parse(text, l.boot)
-			l.Drop(c.args[1])
-			err = l.save()
 		}
 	}
 	if err != nil {

@@ -130,15 +130,15 @@ func (c *call) prepare() int {
 		c.note(entry{Message: message, Priority: warning})
 	}
 	patience := c.config.Deadline + c.config.WaitForStarting
-	standing, over := c.judge(began.Add(patience))
+	j := c.judge(began.Add(patience))
 	timer := time.NewTimer(time.Until(began.Add(patience)))
 	defer timer.Stop()
 	select {
-	case <-over:
+	case <-j.over:
 	case <-timer.C:
 		// The counters may have spoken; who holds the pages stays open then.
 	}
-	o := standing.Load()
+	o := j.standing.Load()
 	switch {
 	case o == nil:
 		return c.fault(fmt.Errorf("no verdict within %v", patience))
@@ -154,21 +154,26 @@ type outcome struct {
 	err     error
 }
 
+// judging is a launch that is being judged.
+type judging struct {
+	standing atomic.Pointer[outcome] // nil before there is any
+	over     chan struct{}           // closed when none that follows will be better
+}
+
 // judge begins to judge. The verdict by the counters stands as soon as there is
 // one, for the releases at hand where that matters, then, if it is a refusal, the
 // same again with these and with those who hold the pages, and with what Nova
-// believes. It is over when none that follows will be better.
-func (c *call) judge(deadline time.Time) (standing *atomic.Pointer[outcome], over <-chan struct{}) {
-	standing = &atomic.Pointer[outcome]{}
-	done := make(chan struct{})
+// believes.
+func (c *call) judge(deadline time.Time) *judging {
+	j := &judging{over: make(chan struct{})}
 	go func() {
-		defer close(done)
+		defer close(j.over)
 		growStack()
-		answer := func(o outcome) { standing.Store(&o) }
+		answer := func(o outcome) { j.standing.Store(&o) }
 		defer func() {
 			// A defect here must cost neither the launch nor a verdict that
 			// stood before it.
-			if r := recover(); r != nil && standing.Load() == nil {
+			if r := recover(); r != nil && j.standing.Load() == nil {
 				answer(outcome{err: defect(r)})
 			}
 		}()
@@ -214,7 +219,7 @@ func (c *call) judge(deadline time.Time) (standing *atomic.Pointer[outcome], ove
 			return
 		}
 	}()
-	return standing, done
+	return j
 }
 
 // growStack has a goroutine's stack grow once to what judging takes. By itself it
@@ -264,14 +269,14 @@ func (c *call) decideNow(demand guard.Demand) (verdict guard.Verdict, host guard
 		// look at their QEMUs.
 		host.Starting = atMost(ledger.Ledger, demand.Domain)
 		if verdict = guard.Judge(demand, host); verdict.Decision == guard.Allow && !verdict.Doomed() {
-			c.keepLedger(ledger, verdict, changed)
+			c.keepLedger(ledger, verdict, false)
 			return verdict, host, nil
 		}
 		// What fails whoever is starting is so without a look at them, but for
 		// whether it is worth to wait.
 		host.Starting = nil
 		if verdict = guard.Judge(demand, host); verdict.Decision == guard.Refuse && c.config.WaitForStarting == 0 {
-			c.keepLedger(ledger, verdict, changed)
+			c.keepLedger(ledger, verdict, false)
 			return verdict, host, nil
 		}
 		var blind []string

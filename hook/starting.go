@@ -86,18 +86,30 @@ func atMost(ledger claims.Ledger, self guard.Domain) []guard.Starting {
 		if c.Of(self.UUID, self.Name) {
 			continue
 		}
-		s := startingOf(c, &viewed{})
-		for i, p := range c.Parts {
-			s.Claims[i].Pages, s.Claims[i].Mapped = p.Pages-p.Taken, p.Mapped
+		parts := slices.Clone(c.Parts)
+		for i := range parts {
+			if parts[i].Taken == 0 {
+				parts[i].Mapped = 0 // it may have been without a reservation
+			}
 		}
-		starting = append(starting, s)
+		starting = append(starting, startingOf(c, c.QEMU, parts, 0))
 	}
 	return starting
 }
 
-// startingOf is a claim's domain with what it has still to take.
-func startingOf(c claims.Claim, v *viewed) guard.Starting {
-	return guard.Starting{Domain: guard.Domain{Name: c.Name, UUID: c.UUID}, PID: v.qemu.PID, Claims: remaining(c.Parts, v.mappings, v.busy)}
+// startingOf is a claim's domain with what its QEMU has still to take of parts,
+// with so many threads that may be taking pages.
+func startingOf(c claims.Claim, qemu claims.Process, parts []claims.Part, busy int) guard.Starting {
+	s := guard.Starting{Domain: guard.Domain{Name: c.Name, UUID: c.UUID}, PID: qemu.PID}
+	for _, p := range parts {
+		left := guard.Claim{PageKiB: p.PageKiB, Pages: p.Pages - p.Taken, Mapped: p.Mapped, Nodes: p.Nodes, Hard: p.Hard}
+		left.Clearing = min(left.Mapped, uint64(busy))
+		if set := p.Cpuset; set != nil {
+			left.Cpuset = guard.Cpuset{Nodes: set.Nodes, Union: set.Union, Restrictive: set.Restrictive}
+		}
+		s.Claims = append(s.Claims, left)
+	}
+	return s
 }
 
 // looked is what is to be seen of the starts of the ledger.
@@ -138,11 +150,8 @@ func look(root sysfs.FS, config Config, ledger *claims.Ledger, self guard.Domain
 		case daemonErr != nil:
 			seen.Daemon = c.Daemon // it is not known
 		}
-		s := startingOf(c, v)
-		seen.Parts = slices.Clone(c.Parts)
-		for i, left := range s.Claims {
-			seen.Parts[i].Taken, seen.Parts[i].Mapped = c.Parts[i].Pages-left.Pages, left.Mapped
-		}
+		seen.Parts = remaining(c.Parts, v.mappings)
+		s := startingOf(c, v.qemu, seen.Parts, v.busy)
 		if c.Ended(seen, config.StartingLimit) {
 			l.changed = true
 			continue
@@ -287,16 +296,13 @@ func mappingsOf(root sysfs.FS, qemu claims.Process) (mappings []sysfs.Mapping, o
 	return mappings, true
 }
 
-// remaining is what a QEMU that maps so much, with so many threads that may be
-// taking pages, has still to take of its claim. Each part is of one mapping,
-// which has its size, and its pages lie where the part's may.
-func remaining(parts []claims.Part, mappings []sysfs.Mapping, busy int) []guard.Claim {
-	left := make([]guard.Claim, len(parts))
-	for i, p := range parts {
-		left[i] = guard.Claim{PageKiB: p.PageKiB, Pages: p.Pages, Nodes: p.Nodes, Hard: p.Hard}
-		if c := p.Cpuset; c != nil {
-			left[i].Cpuset = guard.Cpuset{Nodes: c.Nodes, Union: c.Union, Restrictive: c.Restrictive}
-		}
+// remaining is parts of a claim with what a QEMU that maps so much has taken and
+// mapped of them. Each part is of one mapping, which has its size, and its pages
+// lie where the part's may.
+func remaining(parts []claims.Part, mappings []sysfs.Mapping) []claims.Part {
+	all := slices.Clone(parts)
+	for i := range all {
+		all[i].Taken, all[i].Mapped = 0, 0
 	}
 	met := make([]bool, len(parts))
 	match := func(m sysfs.Mapping, like func(claims.Part) bool) bool {
@@ -311,10 +317,9 @@ func remaining(parts []claims.Part, mappings []sysfs.Mapping, busy int) []guard.
 			return false
 		}
 		met[i] = true
-		taken := touched(m)
-		left[i].Pages -= min(left[i].Pages, taken)
-		left[i].Mapped = min(left[i].Pages, mappedPages(m)-min(mappedPages(m), taken))
-		left[i].Clearing = min(left[i].Mapped, uint64(busy))
+		p, taken := &all[i], touched(m)
+		p.Taken = min(p.Pages, taken)
+		p.Mapped = min(p.Pages-p.Taken, mappedPages(m)-min(mappedPages(m), taken))
 		return true
 	}
 	// The likeness that tells most goes before the others for all of them: a
@@ -339,7 +344,7 @@ func remaining(parts []claims.Part, mappings []sysfs.Mapping, busy int) []guard.
 			}
 		}
 	}
-	return left
+	return all
 }
 
 // boundAs says whether a mapping is bound just as a part is to be. The kernel

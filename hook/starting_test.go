@@ -345,6 +345,18 @@ func TestStartsInFlight(t *testing.T) {
 			t.Errorf("status %d, %+v, the ledger has %v", status, f.entries, f.claimed(t))
 		}
 	})
+	t.Run("more than a ledger can have", func(t *testing.T) {
+		f := two(t)
+		f.host.Write(ConfigPath, "mode = warn\n")
+		xml := strings.ReplaceAll(domain(t, "prepare-on-node1.xml"), "524288", "9007199254740991")
+		c := call{args: []string{"qemu", "instance-00000003", "prepare", "begin", "-"}, stdin: strings.NewReader(xml),
+			stderr: f.call.stderr, fs: f.fs, privileged: true, journal: f.journal}
+		if status := c.prepare(); status != exitAccept || len(f.entries) != 2 || !strings.Contains(f.entries[0].Message, "starts that follow will not know of this one") {
+			t.Errorf("status %d, %+v", status, f.entries)
+		}
+		f.host.Remove(ConfigPath)
+		f.refused(t, "a, b") // these are known still
+	})
 	t.Run("worth waiting for", func(t *testing.T) {
 		f := two(t)
 		f.host.Write(ConfigPath, "wait_for_starting = 10s\n")
@@ -480,7 +492,7 @@ func TestRemaining(t *testing.T) {
 		{"not of that size", []claims.Part{strict(64, 0)}, []sysfs.Mapping{mapping(60, on(0, 10))}, "[54 50 2]"},
 	} {
 		var got []string
-		for _, left := range remaining(c.parts, c.mappings, 2) {
+		for _, left := range startingOf(claims.Claim{}, claims.Process{}, remaining(c.parts, c.mappings), 2).Claims {
 			got = append(got, fmt.Sprint([]uint64{left.Pages, left.Mapped, left.Clearing}))
 		}
 		if text := strings.Join(got, " "); text != c.want {

@@ -118,12 +118,7 @@ func readStart(fd int, path string, limit int) ([]byte, error) {
 	buf := scratch[:0:min(limit, len(scratch))]
 	for len(buf) < limit {
 		if len(buf) == cap(buf) {
-			want := 4 * cap(buf)
-			var stat syscall.Stat_t
-			if len(buf) == len(scratch) && syscall.Fstat(fd, &stat) == nil && stat.Size > int64(len(buf)) {
-				want = int(min(stat.Size+1, int64(limit))) // no file of the kernel's
-			}
-			grown := make([]byte, len(buf), min(limit, want))
+			grown := make([]byte, len(buf), min(limit, 4*cap(buf)))
 			copy(grown, buf)
 			buf = grown
 		}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"syscall"
 )
 
@@ -61,7 +62,7 @@ func parseLines[T any](f FS, name string, parse func(io.Reader) (T, error)) (all
 // newScanner yields the lines of a file.
 func newScanner(in io.Reader) *bufio.Scanner {
 	s := bufio.NewScanner(in)
-	s.Buffer(make([]byte, 0, 4<<10), lineLimit) // the kernel gives no more at once
+	s.Buffer(make([]byte, 0, min(os.Getpagesize(), lineLimit)), lineLimit) // the kernel gives no more at once
 	return s
 }
 

@@ -38,8 +38,8 @@ type Claim struct {
 	Before int `json:"before,omitempty"`
 	// QEMU is the domain's QEMU, once somebody saw it.
 	QEMU Process `json:"qemu"`
-	// Progress is when that one was last seen to have taken pages, or first seen,
-	// since boot.
+	// Progress is when that one was last seen to have taken pages, or first looked
+	// at, since boot.
 	Progress time.Duration `json:"progress_ns"`
 	Parts    []Part        `json:"parts"`
 }
@@ -50,8 +50,9 @@ type Part struct {
 	Pages   uint64 `json:"pages"`
 	Nodes   []int  `json:"nodes"` // that they may come from; null is any
 	Hard    bool   `json:"hard"`  // they can come from no others
-	// Taken is how many of them the claim's QEMU had when it was last seen with
-	// more than before, and Mapped how many of the others it had mapped.
+	// Taken is how many of them the claim's QEMU had when it was last looked at,
+	// and Mapped how many of the others it had mapped. Of neither it can have less
+	// as long as it lives, but for those that it took.
 	Taken  uint64 `json:"taken,omitempty"`
 	Mapped uint64 `json:"mapped,omitempty"`
 	// Cpuset is what else confines them, as libvirt's rules may have it; nil for
@@ -102,7 +103,7 @@ func Parse(text []byte, boot string) (Ledger, error) {
 		return New(boot), fmt.Errorf("%d claims: %w", len(l.Claims), errForeign)
 	}
 	for _, c := range l.Claims {
-		if err := c.check(); err != nil {
+		if err := c.Check(); err != nil {
 			return New(boot), err
 		}
 	}
@@ -112,9 +113,9 @@ func Parse(text []byte, boot string) (Ledger, error) {
 // New returns an empty ledger of a boot.
 func New(boot string) Ledger { return Ledger{Format: format, Boot: boot} }
 
-// check says what of a claim nobody can have written: sums of such pages could
+// Check says what of a claim no ledger can have: sums of such pages could
 // overflow, and nodes must be those of a host.
-func (c Claim) check() error {
+func (c Claim) Check() error {
 	if len(c.Parts) > most {
 		return fmt.Errorf("%d parts: %w", len(c.Parts), errForeign)
 	}
@@ -137,51 +138,47 @@ func strange(nodes []int) bool {
 }
 
 // Text is the ledger as [Parse] reads it, with a claim a line.
-func (l Ledger) Text() ([]byte, error) {
-	text, err := head(l.Format, l.Boot)
-	if err != nil {
-		return nil, err
-	}
+func (l Ledger) Text() []byte {
+	text := head(l.Format, l.Boot)
 	for i, c := range l.Claims {
 		if i > 0 {
 			text = append(text, between...)
 		}
-		if text, err = c.append(text); err != nil {
-			return nil, err
-		}
+		text = c.appendTo(text)
 	}
-	return append(text, tail...), nil
+	return append(text, tail...)
 }
 
-// append adds a claim's JSON. encoding/json would spend as long on learning what
+// appendTo adds a claim's JSON. encoding/json would spend as long on learning what
 // a claim is as the hook does on judging a start.
-func (c Claim) append(text []byte) ([]byte, error) {
-	uuid, errUUID := json.Marshal(c.UUID)
-	name, errName := json.Marshal(c.Name)
-	if err := errors.Join(errUUID, errName); err != nil {
-		return nil, err
-	}
-	text = fmt.Appendf(text, `{"uuid":%s,"name":%s,"since_ns":%d,"daemon":`, uuid, name, c.Since)
-	text = c.Daemon.append(text)
+func (c Claim) appendTo(text []byte) []byte {
+	text = fmt.Appendf(text, `{"uuid":%s,"name":%s,"since_ns":%d,"daemon":`, quoted(c.UUID), quoted(c.Name), c.Since)
+	text = c.Daemon.appendTo(text)
 	if c.Before != 0 {
 		text = fmt.Appendf(text, `,"before":%d`, c.Before)
 	}
-	text = c.QEMU.append(append(text, `,"qemu":`...))
+	text = c.QEMU.appendTo(append(text, `,"qemu":`...))
 	text = fmt.Appendf(text, `,"progress_ns":%d,"parts":[`, c.Progress)
 	for i, p := range c.Parts {
 		if i > 0 {
 			text = append(text, ',')
 		}
-		text = p.append(text)
+		text = p.appendTo(text)
 	}
-	return append(text, "]}"...), nil
+	return append(text, "]}"...)
 }
 
-func (p Process) append(text []byte) []byte {
+// quoted is a string in JSON, in which any can be written.
+func quoted(s string) []byte {
+	text, _ := json.Marshal(s)
+	return text
+}
+
+func (p Process) appendTo(text []byte) []byte {
 	return fmt.Appendf(text, `{"pid":%d,"started_ns":%d}`, p.PID, p.Started)
 }
 
-func (p Part) append(text []byte) []byte {
+func (p Part) appendTo(text []byte) []byte {
 	text = fmt.Appendf(text, `{"page_kib":%d,"pages":%d,"nodes":`, p.PageKiB, p.Pages)
 	text = fmt.Appendf(appendNodes(text, p.Nodes), `,"hard":%t`, p.Hard)
 	if p.Taken != 0 || p.Mapped != 0 {
@@ -215,25 +212,26 @@ const (
 	tail    = "\n]}\n"
 )
 
-func head(format int, boot string) ([]byte, error) {
-	quoted, err := json.Marshal(boot)
-	return fmt.Appendf(nil, "{\"format\":%d,\"boot\":%s,\"claims\":[\n", format, quoted), err
+func head(format int, boot string) []byte {
+	return fmt.Appendf(nil, "{\"format\":%d,\"boot\":%s,\"claims\":[\n", format, quoted(boot))
 }
 
 // Without is the text of a ledger of a boot without the claim of a domain of
-// that name, as [Ledger.Drop] has it, for those who want no more of it: to read
-// all claims takes a multiple of that. ok is false for a text that [Ledger.Text]
-// did not write, or not in that boot. A ledger without claims is "".
-func Without(text []byte, boot, name string) (rest []byte, ok bool) {
-	first, err := head(format, boot)
-	quoted, errName := json.Marshal(name)
-	body, isOurs := bytes.CutPrefix(text, first)
+// that name, as [Ledger.Drop] has it. Of what [Ledger.Text] wrote the other
+// claims are not read, which would take a multiple of the time; what makes no
+// sense, or is of another boot, goes. It is nil where no claim is left.
+func Without(text []byte, boot, name string) []byte {
+	body, isOurs := bytes.CutPrefix(text, head(format, boot))
 	body, isWhole := bytes.CutSuffix(body, []byte(tail))
-	if err != nil || errName != nil || !isOurs || !isWhole {
-		return nil, false
+	if !isOurs || !isWhole {
+		l, _ := Parse(text, boot)
+		if l.Drop(name); len(l.Claims) == 0 {
+			return nil
+		}
+		return l.Text()
 	}
 	// In a string there would be a backslash before each quotation mark.
-	named := fmt.Appendf(nil, `,"name":%s,`, quoted)
+	named := fmt.Appendf(nil, `,"name":%s,`, quoted(name))
 	var kept [][]byte
 	for _, claim := range bytes.Split(body, []byte(between)) {
 		if !bytes.Contains(claim, named) {
@@ -241,9 +239,9 @@ func Without(text []byte, boot, name string) (rest []byte, ok bool) {
 		}
 	}
 	if len(kept) == 0 {
-		return nil, true
+		return nil
 	}
-	return slices.Concat(first, bytes.Join(kept, []byte(between)), []byte(tail)), true
+	return slices.Concat(head(format, boot), bytes.Join(kept, []byte(between)), []byte(tail))
 }
 
 // Put enters a claim in place of any that the domain has already: libvirt
@@ -278,14 +276,13 @@ type Seen struct {
 	Looked bool
 }
 
-// rest is how many pages of parts are still to be taken, and how many of these
-// are not mapped either. Neither grows as long as a QEMU lives.
-func rest(parts []Part) (left, unmapped uint64) {
+// left is how many pages of parts are still to be taken.
+func left(parts []Part) uint64 {
+	var pages uint64
 	for _, p := range parts {
-		left += p.Pages - p.Taken
-		unmapped += p.Pages - p.Taken - p.Mapped
+		pages += p.Pages - p.Taken
 	}
-	return left, unmapped
+	return pages
 }
 
 // See notes what is seen of a start that is not over, and says whether that is
@@ -301,15 +298,14 @@ func (c *Claim) See(seen Seen) (news bool) {
 	if seen.QEMU == (Process{}) || !seen.Looked {
 		return news
 	}
-	before, unmappedBefore := rest(c.Parts)
-	left, unmapped := rest(seen.Parts)
-	if c.Progress == 0 || left < before {
-		c.Progress = seen.Now
-	} else if left > before || unmapped >= unmappedBefore {
-		return news
+	if c.Progress == 0 || left(seen.Parts) < left(c.Parts) {
+		c.Progress, news = seen.Now, true
 	}
+	// Which part a mapping is of can show later, so the last look counts.
+	same := func(a, b Part) bool { return a.Taken == b.Taken && a.Mapped == b.Mapped }
+	news = news || !slices.EqualFunc(c.Parts, seen.Parts, same)
 	c.Parts = seen.Parts
-	return true
+	return news
 }
 
 // Ended says whether a start is over although no event has said so: its QEMU
@@ -325,9 +321,8 @@ func (c Claim) Ended(seen Seen, patience time.Duration) bool {
 		if !seen.Looked {
 			return false
 		}
-		before, _ := rest(c.Parts)
-		left, _ := rest(seen.Parts)
-		return left == 0 || c.Progress != 0 && left >= before && seen.Now-c.Progress > patience
+		now := left(seen.Parts)
+		return now == 0 || c.Progress != 0 && now >= left(c.Parts) && seen.Now-c.Progress > patience
 	case c.QEMU != Process{}:
 		return true
 	case c.Daemon != Process{} && seen.Daemon != c.Daemon:

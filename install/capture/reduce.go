@@ -85,7 +85,7 @@ func (t *taker) reduce(name string, e sysfs.Entry) ([]byte, error) {
 		if err := json.Unmarshal(data, &ledger); err != nil {
 			return nil, err
 		}
-		return ledger.Text()
+		return ledger.Text(), nil
 	}
 	return []byte(nova.Reduce(string(data))), nil
 }

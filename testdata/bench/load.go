@@ -102,14 +102,10 @@ func inFlight(qemus []int, since time.Duration) error {
 			QEMU: claims.Process{PID: pid, Started: started}, Progress: since + time.Hour,
 			Parts: []claims.Part{{PageKiB: pageKiB, Pages: 2, Taken: 1, Nodes: []int{0}, Hard: true}}})
 	}
-	text, err := ledger.Text()
-	if err != nil {
-		return err
-	}
 	if err := os.MkdirAll(filepath.Dir(ledgerFile), 0o700); err != nil {
 		return err
 	}
-	return os.WriteFile(ledgerFile, text, 0o600)
+	return os.WriteFile(ledgerFile, ledger.Text(), 0o600)
 }
 
 const ledgerFile = "/run/hugeguard/claims.json"
@@ -228,11 +224,12 @@ func (b *bench) starts(ctx context.Context, rate int, length time.Duration, prog
 					if err != nil {
 						break
 					}
-					one, wrong := b.worker(program, w, call)
-					var took time.Duration
-					if err = wrong; err == nil {
-						took, err = one.once(null)
+					var one *series
+					if one, err = b.worker(program, w, call); err != nil {
+						break
 					}
+					var took time.Duration
+					took, err = one.once(null)
 					mu.Lock()
 					if all[call] == nil {
 						all[call] = one
