@@ -43,54 +43,72 @@ func (l launch) butFor(host Host, must []failure) blame {
 		}
 		return blame{cause: CausePoolTooSmall}
 	}
-	// The questions: of the launch, and of the first failure alone.
-	questions := []func(Host) bool{l.mustFail}
-	if len(must) > 1 {
-		questions = append(questions, func(h Host) bool { return l.isShort(h, f) })
+	if found := l.suspects(host, f, l.mustFail); len(found) > 0 {
+		found[0].also = found[1:]
+		return found[0]
 	}
-	b := blame{cause: CauseUnaccounted}
-	for i, fails := range questions {
-		found := l.suspects(host, f, fails)
-		if len(found) == 0 {
-			continue
-		}
-		if b = found[0]; i == 0 {
-			b.also = found[1:]
-		}
-		return b
+	// Something else may be short then: of the first failure alone.
+	isShort := func(h Host) bool { return l.isShort(h, f) }
+	if found := l.suspects(host, f, isShort); len(found) > 0 {
+		return found[0]
 	}
 	if host.Holders == nil {
-		return b
+		return blame{cause: CauseUnaccounted}
 	}
-	return l.together(host, f, questions[len(questions)-1])
+	return l.together(host, f, isShort)
 }
 
 // isShort says whether a launch must fail on a host for want of the same pages,
 // or some of them.
 func (l launch) isShort(host Host, f failure) bool {
 	must, _ := l.play(host)
-	return slices.ContainsFunc(must, f.overlaps)
+	return slices.ContainsFunc(must, f.has)
 }
 
-// overlaps says whether two shortages are of the same size and some of the same
-// nodes.
-func (f failure) overlaps(g failure) bool {
-	return f.cause == "" && g.cause == "" && f.pageKiB == g.pageKiB && len(f.nodes.And(g.nodes)) > 0
+// has says whether a shortage is the same as another, or what is left of it.
+func (f failure) has(g failure) bool {
+	return f.cause == "" && g.cause == "" && f.pageKiB == g.pageKiB && len(g.nodes.without(f.nodes)) == 0 &&
+		(f.code == g.code || f.code == codeReserved)
 }
 
-// lastingFirst returns failures with those first that are so even on an idle
-// host: whatever is done about the others, these stay.
-func (l launch) lastingFirst(host Host, must []failure) []failure {
+// inOrder returns failures with those first that are so even on an idle host, as
+// they are there: whatever is done about the others, these stay. Those that pass
+// by themselves, once the domains that are starting have failed, come last.
+func (l launch) inOrder(host Host, must []failure) []failure {
 	idle, _ := l.play(host.idle())
-	lasts := func(f failure) int {
-		if f.cause != "" || slices.ContainsFunc(idle, f.overlaps) {
-			return 0
+	var all []failure
+	for _, f := range idle {
+		if f.cause != "" {
+			continue
 		}
-		return 1
+		same := func(g failure) bool { return f.has(g) && g.has(f) && f.needed == g.needed }
+		if i := slices.IndexFunc(must, same); i >= 0 {
+			f = must[i]
+		}
+		pool, _ := host.pool(f.pageKiB)
+		f.free = pool.on(f.nodes).Free
+		all = append(all, f)
 	}
-	must = slices.Clone(must)
-	slices.SortStableFunc(must, func(a, b failure) int { return cmp.Compare(lasts(a), lasts(b)) })
-	return must
+	lasting := slices.Clone(all)
+	for _, f := range must {
+		if !slices.ContainsFunc(lasting, func(g failure) bool { return g.has(f) }) {
+			all = append(all, f)
+		}
+	}
+	settled := host.settled()
+	rank := func(f failure) int {
+		switch {
+		case f.cause != "":
+			return 0
+		case slices.ContainsFunc(lasting, func(g failure) bool { return g.has(f) }):
+			return 1
+		case len(host.Starting) == 0 || l.isShort(settled, f):
+			return 2
+		}
+		return 3
+	}
+	slices.SortStableFunc(all, func(a, b failure) int { return cmp.Compare(rank(a), rank(b)) })
+	return all
 }
 
 // suspects returns what a failure would not be but for, each by itself, what an
@@ -98,15 +116,17 @@ func (l launch) lastingFirst(host Host, must []failure) []failure {
 func (l launch) suspects(host Host, f failure, fails func(Host) bool) (found []blame) {
 	reserved := !fails(host.unreserved())
 	started := len(host.Starting) > 0 && !fails(host.settled())
-	starting := blame{cause: CauseStartingGuests, holders: asHolders(f.pageKiB, host.rivals(f.pageKiB, f.nodes))}
+	addStarting := func() {
+		if started {
+			found = append(found, blame{cause: CauseStartingGuests, holders: asHolders(f.pageKiB, host.rivals(f.pageKiB, f.nodes))})
+		}
+	}
 	if host.Holders == nil {
 		if reserved {
-			found = append(found, blame{cause: CauseKernelReserved})
+			return []blame{{cause: CauseKernelReserved}}
 		}
-		if started {
-			found = append(found, starting)
-		}
-		return found[:min(1, len(found))]
+		addStarting()
+		return found
 	}
 	h := host.holding(f)
 	ask := func(cause Cause, holders []Holder) bool {
@@ -134,9 +154,7 @@ func (l launch) suspects(host Host, f failure, fails func(Host) bool) (found []b
 	}) {
 		ask(CauseOtherHolder, processes)
 	}
-	if started {
-		found = append(found, starting)
-	}
+	addStarting()
 	return found
 }
 
@@ -165,17 +183,29 @@ func (l launch) together(host Host, f failure, fails func(Host) bool) blame {
 	}
 	without := h.without(running).settled()
 	guests := h.of(HolderGuest)
-	switch fits := !fails(without); {
-	case fits && len(guests) > 0:
+	switch {
+	case len(host.Starting) > 0 && len(others) > 0 && !fails(h.without(others).settled()):
+		return blame{cause: causeOf(others), holders: others}
+	case len(guests) > 0 && !fails(without):
 		return blame{cause: CauseGuests, holders: append(guests, others...)}
-	case fits && len(host.Starting) > 0 && len(others) > 0 && len(h.of(HolderOVS)) == len(others):
-		return blame{cause: CauseOVS, holders: others}
-	case fits && len(host.Starting) > 0 && len(others) > 0:
-		return blame{cause: CauseOtherHolder, holders: others}
 	case h.pool.Reserved > 0 && !fails(without.unreserved()):
 		return blame{cause: CauseKernelReserved, holders: h.promised}
 	}
 	return blame{cause: CauseUnaccounted, holders: h.list}
+}
+
+// causeOf is the cause that is about such holders, none of them a guest.
+func causeOf(holders []Holder) Cause {
+	of := func(kind HolderKind) bool {
+		return !slices.ContainsFunc(holders, func(h Holder) bool { return h.Kind != kind })
+	}
+	switch {
+	case of(HolderFile):
+		return CauseLeftoverFiles
+	case of(HolderOVS):
+		return CauseOVS
+	}
+	return CauseOtherHolder
 }
 
 // holding is those who may be to blame for a shortage.

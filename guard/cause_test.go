@@ -209,6 +209,7 @@ func (h Host) ofGigantic(kind HolderKind, name string, pid, node int, n uint64, 
 // cause of its own, the first is told, and one that nothing mends before it.
 func TestCauseOfTheFirst(t *testing.T) {
 	both := guest(t, "strict:0-1", cell{10, "strict:0"}, cell{10, "strict:1"})
+	wide := guest(t, "strict:0-1", cell{10, "strict:0"}, cell{20, "strict:0-1"})
 	sizes := both
 	sizes.Backends = slices.Clone(both.Backends)
 	sizes.Backends[1].PageKiB, sizes.Backends[1].Bytes, sizes.Backends[1].ExactBytes = 1<<20, 2<<30, 2<<30
@@ -224,6 +225,10 @@ func TestCauseOfTheFirst(t *testing.T) {
 			"node 0 has 0 free 2 MiB huge pages, 10 needed: guest a holds 20 of 20;"},
 		{"Open vSwitch on one, a guest on the other", both, vswitch(0).heldBy(HolderGuest, "b", 2, 1, 20), CauseOVS, "Open vSwitch DPDK (ovs-vswitchd, pid 7) holds 20 of 20"},
 		{"Open vSwitch on both, and each in a process of its own", both, vswitch(0).heldBy(HolderOVS, "ovs-vswitchd", 8, 1, 20), CauseOVS, "(ovs-vswitchd, pid 7) holds 20 of 20"},
+		{"Open vSwitch on one, guests on both", wide, vswitch(0).heldBy(HolderGuest, "b", 2, 1, 40), CauseOVS, "node 0 has 0 free 2 MiB huge pages, 10 needed: Open vSwitch DPDK (ovs-vswitchd, pid 7) holds 20 of 20"},
+		{"Open vSwitch on one, too few on both", wide, vswitch(0).heldBy(HolderGuest, "b", 2, 1, 5), CausePoolTooSmall, "this host has 0 free 2 MiB huge pages, 30 needed: the pool has 25 pages in all"},
+		{"all surplus pages in use", guest(t, "strict:0", cell{30, "strict:0"}), pages(20, 0).heldBy(HolderGuest, "b", 2, 1, 10).change(func(p *SizePool) { p.Overcommit, p.Surplus, p.Nodes[1].Surplus = 10, 10, 10 }),
+			CauseUnaccounted, "10 surplus pages are in use already, and no more than 10 may be made"},
 		{"Open vSwitch has both sizes", sizes, vswitch(0).ofGigantic(HolderOVS, "ovs-vswitchd", 7, 1, 2, 0, 0), CauseOVS, "Open vSwitch DPDK (ovs-vswitchd, pid 7) holds 20 of 20; set reserved_huge_pages=node:0,size:2048,count:20"},
 		{"Open vSwitch, and promises of the other size", sizes,
 			vswitch(0).ofGigantic(HolderGuest, "b", 2, 0, 1, 0, 4).change(func(p *SizePool) {
@@ -248,7 +253,8 @@ func TestCauseOfTheFirst(t *testing.T) {
 func TestNoCauseOfNothing(t *testing.T) {
 	AtLeast(t, 5000)
 	found := map[Cause]int{}
-	demand := guest(t, "strict:0-1", cell{1, "strict:0"}, cell{1, "strict:1"})
+	apart := guest(t, "strict:0-1", cell{1, "strict:0"}, cell{1, "strict:1"})
+	wide := guest(t, "strict:0-1", cell{1, "strict:0"}, cell{1, "strict:0-1"})
 	rapid.Check(t, func(t *rapid.T) {
 		count := rapid.Uint64Range(0, 9)
 		some := func(label string) uint64 {
@@ -273,7 +279,7 @@ func TestNoCauseOfNothing(t *testing.T) {
 		}
 		kind := rapid.SampledFrom([]HolderKind{HolderOVS, HolderGuest, HolderProcess}).Draw(t, "kind")
 		host = host.ofGigantic(kind, string(kind), 8, node.Draw(t, "node"), some("gigantic"), some("free"), some("free"))
-		d := demand
+		d := rapid.SampledFrom([]Demand{apart, wide}).Draw(t, "demand")
 		d.Backends = slices.Clone(d.Backends)
 		if rapid.Bool().Draw(t, "two sizes") {
 			d.Backends[1].PageKiB = 1 << 20

@@ -57,7 +57,7 @@ func Judge(demand Demand, host Host) Verdict {
 		v.Summary = v.outlook()
 		return v
 	}
-	must = l.lastingFirst(host, must)
+	must = l.inOrder(host, must)
 	l.saysReleases(host, must)
 	v.Decision = Refuse
 	v.blame = l.blame(host, must)

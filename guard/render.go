@@ -228,8 +228,11 @@ func (b blame) unaccounted(host Host, f failure) string {
 		return "who holds the pages was not looked at"
 	}
 	pool, _ := host.pool(f.pageKiB)
-	left := Holder{Pages: host.unaccounted(pool)}
-	return fmt.Sprintf("%d of %d pages are held by nobody that can be seen", left.on(f.nodes), pool.on(f.nodes).Total) + inPart(host.Holders)
+	left := Holder{Pages: host.unaccounted(pool)}.on(f.nodes)
+	if left == 0 && pool.Surplus > 0 {
+		return fmt.Sprintf("%d surplus pages are in use already, and no more than %d may be made", pool.Surplus, pool.Overcommit)
+	}
+	return fmt.Sprintf("%d of %d pages are held by nobody that can be seen", left, pool.on(f.nodes).Total) + inPart(host.Holders)
 }
 
 // inPart says what was not looked at, in parentheses; "" if nothing.

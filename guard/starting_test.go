@@ -3,7 +3,6 @@ package guard
 import (
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 
@@ -22,17 +21,11 @@ func (h Host) started(name, nodes string, pages, mapped uint64) Host {
 	return h.change(func(p *SizePool) { p.Reserved += mapped })
 }
 
-// starting gives the last of those that are starting a QEMU.
-func (h Host) starting(pid int) Host {
-	h.Starting = slices.Clone(h.Starting)
-	h.Starting[len(h.Starting)-1].PID = pid
-	return h
-}
-
 // TestJudgeBesideStarting: pages of those who are starting count as gone, as
 // far as they must lie where this launch needs its own.
 func TestJudgeBesideStarting(t *testing.T) {
 	on0 := func(n uint64) Demand { return guest(t, "strict:0", cell{n, "strict:0"}) }
+	both := func(n, m uint64) Demand { return guest(t, "strict:0-1", cell{n, "strict:0"}, cell{m, "strict:1"}) }
 	anywhere := func(n int) Demand { return plain(t, 2*n, "", twoMiB) }
 	for _, c := range []struct {
 		name     string
@@ -64,10 +57,15 @@ func TestJudgeBesideStarting(t *testing.T) {
 			"20 of them for guests that are starting (a), 40 needed: Open vSwitch DPDK (ovs-vswitchd, pid 9) holds 20 of 40; set reserved_huge_pages=node:0,size:2048,count:20"},
 		{"a process and one that starts, only both of which would do", on0(40), pages(20, 0).heldBy(HolderProcess, "vpp", 9, 0, 20).started("a", "0", 20, 0), Refuse, CauseOtherHolder,
 			"40 needed: vpp (pid 9) holds 20 of 40"},
-		{"what one that starts was promised counts once", on0(55), pages(40, 0).heldBy(HolderGuest, "a", 5, 0, 20).started("a", "0", 10, 10).changed(func(h *Holders) { h.List[0].Reserved = 10 }).
-			starting(5).promisedTo("p", 7, 10), Refuse, CauseKernelReserved, "promised to"},
-		{"Open vSwitch and a reservation, only both of which would do", on0(40), pages(20, 0).heldBy(HolderOVS, "ovs-vswitchd", 9, 0, 20).promisedTo("x", 7, 20), Refuse, CauseKernelReserved,
-			"20 of its free pages are promised to x (pid 7)"},
+		{"the same beside a guest", on0(40), pages(20, 0).heldBy(HolderOVS, "ovs-vswitchd", 9, 0, 20).heldBy(HolderGuest, "r", 8, 0, 1).started("a", "0", 20, 0), Refuse, CauseOVS,
+			"Open vSwitch DPDK (ovs-vswitchd, pid 9) holds 20 of 41"},
+		{"files and one that starts, only both of which would do", on0(40), pages(20, 0).leftBehind(0, 20, "/h/x").started("a", "0", 20, 0), Refuse, CauseLeftoverFiles, "leftover file /h/x holds 20 of 40; run rm /h/x"},
+		{"a start on one node, Open vSwitch on the other", both(10, 10), pages(20, 0).heldBy(HolderOVS, "ovs-vswitchd", 9, 1, 20).started("a", "0", 20, 0), Refuse, CauseOVS,
+			"node 1 has 0 free 2 MiB huge pages, 10 needed: Open vSwitch DPDK (ovs-vswitchd, pid 9) holds 20 of 20"},
+		{"Open vSwitch and a guest on one node, a start on the other", both(10, 10),
+			pages(0, 20).heldBy(HolderOVS, "ovs-vswitchd", 9, 0, 20).heldBy(HolderGuest, "r", 8, 0, 1).started("a", "1", 20, 0), Refuse, CauseOVS, "holds 20 of 21"},
+		{"Open vSwitch and a reservation, only both of which would do", on0(40), pages(20, 0).heldBy(HolderOVS, "ovs-vswitchd", 9, 0, 20).promisedTo("x", 7, 20), Refuse, CauseOVS,
+			"node 0 has 20 free 2 MiB huge pages, 40 needed: Open vSwitch DPDK (ovs-vswitchd, pid 9) holds 20 of 40"},
 		{"one that is too large itself", on0(20), pages(20, 20).started("a", "0", 21, 0), Warn, "", "other guests that are starting (a) want more 2 MiB pages than there are"},
 		{"one that is too large elsewhere", on0(20), pages(20, 20).started("a", "1", 21, 0), Allow, "", ""},
 		{"it does not keep out the one before it", on0(1), pages(20, 20).started("a", "0", 20, 0).started("b", "0", 20, 0), Refuse, CauseStartingGuests, "20 of them"},

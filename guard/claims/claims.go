@@ -230,6 +230,9 @@ func Without(text []byte, boot, name string) []byte {
 		}
 		return l.Text()
 	}
+	if len(body) == 0 {
+		return nil
+	}
 	// In a string there would be a backslash before each quotation mark.
 	named := fmt.Appendf(nil, `,"name":%s,`, quoted(name))
 	var kept [][]byte
