@@ -276,15 +276,18 @@ func (c *call) keepLedger(l *ledgerFile, v guard.Verdict, changed bool) {
 		if own, err = claimOf(c.fs, v); err == nil {
 			err = own.Check()
 		}
-		if err == nil && len(own.Parts) > 0 {
+		switch {
+		case err != nil:
+			changed = l.Drop(v.Domain.Name) || changed
+		case len(own.Parts) > 0:
 			l.Put(own)
 			changed = true
 		}
 	} else if l.Drop(v.Domain.Name) {
 		changed = true // of an earlier attempt
 	}
-	if err == nil && (changed || l.stored && len(l.Claims) == 0) {
-		err = l.save()
+	if changed || l.stored && len(l.Claims) == 0 {
+		err = errors.Join(err, l.save())
 	}
 	if err != nil {
 		c.noteLedger("starts that follow will not know of this one: " + oneLine(err))
@@ -302,9 +305,12 @@ func (c *call) ended() {
 			c.noteLedger(oneLine(defect(r)))
 		}
 	}()
-	l, text, _, err := lockLedger(c.fs, endPatience)
+	l, text, unread, err := lockLedger(c.fs, endPatience)
 	if err == nil {
 		defer l.close()
+		err = unread // by a start it is replaced
+	}
+	if err == nil {
 		if rest := claims.Without(text, l.boot, c.args[1]); !bytes.Equal(rest, text) || len(rest) == 0 {
 			err = l.store(rest)
 		}
