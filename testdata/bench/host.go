@@ -120,8 +120,15 @@ func growPool(want int) (shrink func() error, err error) {
 	if free >= want {
 		return func() error { return nil }, nil
 	}
-	if err := set(total + want - free); err != nil {
-		return nil, fmt.Errorf("the pool of 2 MiB pages: %w (it takes root)", err)
+	// A signal ends the kernel's search for pages early, without an error
+	// (set_max_huge_pages), and Go's runtime sends its threads some.
+	for range 10 {
+		if err := set(total + want - free); err != nil {
+			return nil, fmt.Errorf("the pool of 2 MiB pages: %w (it takes root)", err)
+		}
+		if got, err := freePages(); err != nil || got >= want {
+			break
+		}
 	}
 	shrink = func() error { return set(total) }
 	if got, err := freePages(); err != nil || got < want {

@@ -328,11 +328,23 @@ func readPool() (p pool, err error) {
 }
 
 func setPool(pages int) error {
-	if err := writeInt(filepath.Join(poolDir, "nr_hugepages"), pages); err != nil {
-		return err
+	var p pool
+	// A signal ends the kernel's search for pages early, without an error
+	// (set_max_huge_pages), and Go's runtime sends its threads some.
+	for range 10 {
+		err := writeInt(filepath.Join(poolDir, "nr_hugepages"), pages)
+		if err == nil {
+			p, err = readPool()
+		}
+		if err != nil {
+			return err
+		}
+		if p.total >= pages {
+			break
+		}
 	}
-	p, err := readPool()
-	if err == nil && p != (pool{total: pages, free: pages}) {
+	var err error
+	if p != (pool{total: pages, free: pages}) {
 		err = fmt.Errorf("asked for an idle pool of %d pages, got %+v: does somebody else use huge pages on this machine?", pages, p)
 	}
 	return err

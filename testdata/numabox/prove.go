@@ -106,17 +106,22 @@ func (b *box) pools(kib int) (free, total [2]int, err error) {
 
 // setPools changes how many pages of a size each node has in all.
 func (b *box) setPools(kib int, pages [2]int) error {
-	for node, n := range pages {
-		name := fmt.Sprintf("/sys/devices/system/node/node%d/hugepages/hugepages-%dkB/nr_hugepages", node, kib)
-		if err := b.write(wire.File{Path: name, Data: strconv.Itoa(n)}); err != nil {
+	var total [2]int
+	// A signal ends the kernel's search for pages early, without an error
+	// (set_max_huge_pages), and Go's runtime sends the agent's threads some.
+	for range 10 {
+		for node, n := range pages {
+			name := fmt.Sprintf("/sys/devices/system/node/node%d/hugepages/hugepages-%dkB/nr_hugepages", node, kib)
+			if err := b.write(wire.File{Path: name, Data: strconv.Itoa(n)}); err != nil {
+				return err
+			}
+		}
+		var err error
+		if _, total, err = b.pools(kib); err != nil || total == pages {
 			return err
 		}
 	}
-	_, total, err := b.pools(kib)
-	if err == nil && total != pages {
-		err = fmt.Errorf("the kernel made pools of %v pages of %d KiB, not %v", total, kib, pages)
-	}
-	return err
+	return fmt.Errorf("the kernel made pools of %v pages of %d KiB, not %v", total, kib, pages)
 }
 
 // A journalEntry has the fields of an entry. Those that hold bytes are not strings and left out.

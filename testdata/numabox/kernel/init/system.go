@@ -56,9 +56,24 @@ func mountAll() error {
 
 func writeFile(name, text string) error { return os.WriteFile(name, []byte(text), 0) }
 
-// setPool gives a node's pool so many pages, or as many as it can.
+// setPool gives a node's pool so many pages, or as many as it can. A signal ends
+// the kernel's search for pages early, without an error (set_max_huge_pages), and
+// Go's runtime sends its threads some: it is asked again where there are fewer.
 func setPool(node, pages int) error {
-	return writeFile(fmt.Sprintf("%s/node%d/hugepages/%s/nr_hugepages", nodeDir, node, poolName), strconv.Itoa(pages))
+	file := fmt.Sprintf("%s/node%d/hugepages/%s/nr_hugepages", nodeDir, node, poolName)
+	for range 3 {
+		if err := writeFile(file, strconv.Itoa(pages)); err != nil {
+			return err
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		if got, err := strconv.Atoi(strings.TrimSpace(string(text))); err != nil || got >= pages {
+			return err
+		}
+	}
+	return nil
 }
 
 func setOvercommit(pages int) error {
