@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -121,7 +122,8 @@ func (b *box) setPools(kib int, pages [2]int) error {
 			return err
 		}
 	}
-	return fmt.Errorf("the kernel made pools of %v pages of %d KiB, not %v", total, kib, pages)
+	why, err := b.sh("dmesg | grep -i hugetlb; cat /sys/devices/system/node/node*/meminfo /proc/buddyinfo")
+	return errors.Join(fmt.Errorf("the kernel made pools of %v pages of %d KiB, not %v:\n%s", total, kib, pages, why), err)
 }
 
 // A journalEntry has the fields of an entry. Those that hold bytes are not strings and left out.
