@@ -136,12 +136,16 @@ func (b *bench) load(ctx context.Context, rate int, length time.Duration) error 
 	if err != nil {
 		return err
 	}
+	processes, err := countProcesses()
+	if err != nil {
+		return err
+	}
 	all, took, err := b.starts(ctx, rate, length, hook)
 	if err != nil {
 		return err
 	}
-	fmt.Printf("\n%v with %d holders, %d starts in flight, %d at a time:\n\n%-30s %8s %9s %9s %9s %9s %9s\n",
-		length, holders, starting, workers, "call", "calls/s", "median ms", "90 % ms", "99 % ms", "most ms", "CPU ms")
+	fmt.Printf("\n%v with %d processes, %d holders, %d starts in flight, %d at a time:\n\n%-30s %8s %9s %9s %9s %9s %9s\n",
+		length, processes, holders, starting, workers, "call", "calls/s", "median ms", "90 % ms", "99 % ms", "most ms", "CPU ms")
 	begun := 0
 	for _, call := range []string{fits, lacks, over} {
 		s := all[call]

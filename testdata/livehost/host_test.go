@@ -343,11 +343,10 @@ func setPool(pages int) error {
 			break
 		}
 	}
-	var err error
 	if p != (pool{total: pages, free: pages}) {
-		err = fmt.Errorf("asked for an idle pool of %d pages, got %+v: does somebody else use huge pages on this machine?", pages, p)
+		return fmt.Errorf("asked for an idle pool of %d pages, got %+v: does somebody else use huge pages on this machine?", pages, p)
 	}
-	return err
+	return nil
 }
 
 // hugeMaps lists the 2 MiB pages that a process has in its page tables, by mapping: what the kernel

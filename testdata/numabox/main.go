@@ -8,7 +8,7 @@
 //	go run ./testdata/numabox -shell           # a shell in the box
 //	SUITE=trixie go run ./testdata/numabox     # from Debian 13
 //
-// It needs root, 9 GiB of memory and 2 GiB of disk. The root file system is kept in the user's cache
+// It needs root, 11 GiB of memory and 2 GiB of disk. The root file system is kept in the user's cache
 // directory; nothing else stays.
 package main
 
