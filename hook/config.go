@@ -39,6 +39,9 @@ type Config struct {
 	Exempt []string
 	// ExemptMetadata: so are domains whose metadata says so.
 	ExemptMetadata bool
+	// ModeUnread says that the mode which the admin wants cannot be read. Mode
+	// is [WarnOnly] then: a slip of the pen must refuse no start.
+	ModeUnread bool
 }
 
 // Mode is what a verdict leads to.
@@ -64,29 +67,54 @@ func defaultConfig() Config {
 	return Config{Mode: Enforce, Fail: FailOpen, Deadline: 2 * time.Second, Claims: true, StartingLimit: time.Minute, ExemptMetadata: true}
 }
 
-const configLimit = 1 << 20
+// ConfigLimit is how many bytes a configuration may have.
+const ConfigLimit = 1 << 20
 
-// ReadConfig reads the configuration. Without the file it is the defaults, and
-// with one that is not root's alone. A line that makes no sense is left out and
-// reported, with its number, in the error, a [*ConfigError]; what is returned is
-// of use in any case.
+// ReadConfig reads the configuration. Without the file it is the defaults. A
+// line that makes no sense is left out and reported, with its number, in the
+// error, a [*ConfigError]; what is returned is of use in any case.
+//
+// A file that others than root can have written counts as absent: they must not
+// be able to switch the guard off. One that is root's and cannot be read hides
+// which mode root wants, so nothing is refused.
 func ReadConfig(root sysfs.FS) (Config, error) {
+	config, _, err := ReadConfigLines(root)
+	return config, err
+}
+
+// ReadConfigLines is [ReadConfig], and returns with it the number of the line
+// that sets each setting. Those that no line sets are missing.
+func ReadConfigLines(root sysfs.FS) (Config, map[string]int, error) {
 	read := root.ReadOwn
 	if !root.Live() {
 		read = root.ReadFile // whose it was is not captured
 	}
-	text, err := read(ConfigPath, configLimit)
+	text, err := read(ConfigPath, ConfigLimit)
 	if errors.Is(err, fs.ErrNotExist) {
-		return defaultConfig(), nil
+		return defaultConfig(), nil, nil
 	}
 	if err != nil {
-		return defaultConfig(), fmt.Errorf("the configuration is not followed: %w", err)
+		config, err := unreadConfig(root, err)
+		return config, nil, err
 	}
-	config, wrong := parseConfig(string(text))
+	config, lines, wrong := ParseConfig(string(text))
 	if len(wrong) > 0 {
-		return config, &ConfigError{Path: root.Path(ConfigPath), Wrong: wrong}
+		return config, lines, &ConfigError{Path: root.Path(ConfigPath), Wrong: wrong, ModeUnread: config.ModeUnread}
 	}
-	return config, nil
+	return config, lines, nil
+}
+
+// unreadConfig returns what holds where the file cannot be read, and what there
+// is to say of it.
+func unreadConfig(root sysfs.FS, err error) (Config, error) {
+	config := defaultConfig()
+	// A link may lead to where others decide what comes of reading.
+	_, notLink := root.Readlink(ConfigPath)
+	if errors.Is(err, sysfs.ErrOthers) || notLink == nil {
+		return config, fmt.Errorf("the configuration is not followed, so mode = %s: %w", config.Mode, err)
+	}
+	config.Mode, config.ModeUnread = WarnOnly, true
+	return config, fmt.Errorf("the configuration cannot be read, so hugeguard refuses nothing (mode = %s): %w", config.Mode, err)
 }
 
 // configure reads the configuration, for as long as a call may take.
@@ -122,6 +150,8 @@ func (c *call) configure() error {
 		c.config = r.config
 		return r.err
 	case <-time.After(c.config.Deadline / 2):
-		return fmt.Errorf("the configuration is not followed: %s: not read within %v", c.fs.Path(ConfigPath), c.config.Deadline/2)
+		err := fmt.Errorf("%s: not read within %v", c.fs.Path(ConfigPath), c.config.Deadline/2)
+		c.config, err = unreadConfig(c.fs, err)
+		return err
 	}
 }

@@ -10,7 +10,7 @@ import (
 func FuzzParseConfig(f *testing.F) {
 	f.Add("# how\nmode = warn # only\nfail = closed\ndeadline = 1s\nnova_conf = /etc/nova/nova.conf /b\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		c, wrong := parseConfig(text)
+		c, _, wrong := ParseConfig(text)
 		if c.Deadline < 10*time.Millisecond || c.Deadline > time.Minute ||
 			c.Mode != Enforce && c.Mode != WarnOnly && c.Mode != Off || c.Fail != FailOpen && c.Fail != FailClosed {
 			t.Errorf("%q is read as %+v", text, c)

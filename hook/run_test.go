@@ -249,16 +249,16 @@ func TestConfigOfREADME(t *testing.T) {
 	_, block, _ := strings.Cut(string(text), "`/etc/hugeguard.conf` is optional")
 	_, block, ok := strings.Cut(block, ":\n\n")
 	block, _, ok2 := strings.Cut(block, "\n\n")
-	if config, err := parseConfig(block); !ok || !ok2 || len(err) > 0 || !reflect.DeepEqual(config, defaultConfig()) {
-		t.Errorf("%q: %+v, %v", block, config, err)
+	if config, _, wrong := ParseConfig(block); !ok || !ok2 || len(wrong) > 0 || !reflect.DeepEqual(config, defaultConfig()) {
+		t.Errorf("%q: %+v, %v", block, config, wrong)
 	}
 	for _, s := range Settings() {
 		if !strings.Contains(block, " "+s.Name+" = ") {
 			t.Errorf("%s is not shown", s.Name)
 		}
 	}
-	if config, err := parseConfig(strings.Replace(block, "enforce", "warn", 1)); err != nil || config.Mode != WarnOnly {
-		t.Errorf("%+v, %v", config, err)
+	if config, _, wrong := ParseConfig(strings.Replace(block, "enforce", "warn", 1)); wrong != nil || config.Mode != WarnOnly {
+		t.Errorf("%+v, %v", config, wrong)
 	}
 }
 
@@ -274,7 +274,7 @@ func TestPanicOutsideOfJudging(t *testing.T) {
 // TestWrongConfig: a wrong line is told and does not disable the guard.
 func TestWrongConfig(t *testing.T) {
 	f := newFixture(t, strings.NewReader(domain(t, "prepare.xml")))
-	f.host.Write("etc/hugeguard.conf", "modus = off\n")
+	f.host.Write("etc/hugeguard.conf", "modulus = off\n")
 	if status := f.prepare(); status != exitRefuse || len(f.entries) != 2 || !strings.Contains(f.entries[0].Message, "line 1") {
 		t.Errorf("status %d, journal %+v", status, f.entries)
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"hugeguard/guard"
 )
@@ -15,7 +16,7 @@ type Setting struct {
 	Name    string
 	Default string // as it would be written; "" where only a line can set it
 	Values  string // what is valid, in words
-	Meaning string // in one sentence
+	Meaning string // in a sentence or two
 
 	set func(*Config, string) bool // leaves the setting as it is where the value is not valid
 	get func(Config) string
@@ -25,7 +26,7 @@ type Setting struct {
 var allSettings = []Setting{
 	{
 		Name: "mode", Default: "enforce", Values: "enforce, warn or off",
-		Meaning: "enforce refuses what must fail, warn says so in the journal and refuses nothing, off does nothing at all.",
+		Meaning: "enforce refuses what must fail, warn says so in the journal and refuses nothing, off does nothing at all. A mode that cannot be read means warn.",
 		set:     func(c *Config, v string) bool { return choose(&c.Mode, v, Enforce, WarnOnly, Off) },
 		get:     func(c Config) string { return string(c.Mode) },
 	}, {
@@ -87,6 +88,10 @@ var allSettings = []Setting{
 	},
 }
 
+// Value returns the setting's value as a line would have it; "" where it has no
+// default and no line sets it.
+func (s Setting) Value(c Config) string { return s.get(c) }
+
 // Settings returns all settings that there are.
 func Settings() []Setting { return slices.Clone(allSettings) }
 
@@ -113,6 +118,8 @@ func (c Config) Changes() []Change {
 type ConfigError struct {
 	Path  string
 	Wrong []WrongLine // in the order of the file
+	// ModeUnread is that of [Config].
+	ModeUnread bool
 }
 
 // A WrongLine is a line of the configuration that is not followed.
@@ -128,6 +135,9 @@ const mostWrong = 10
 // Error names each line, on one line.
 func (e *ConfigError) Error() string {
 	var b strings.Builder
+	if e.ModeUnread {
+		fmt.Fprintf(&b, "the mode cannot be read, so hugeguard refuses nothing (mode = %s); ", WarnOnly)
+	}
 	fmt.Fprintf(&b, "the configuration is followed only in part: %s: ", e.Path)
 	for i, w := range e.Wrong {
 		if i == mostWrong {
@@ -147,13 +157,14 @@ func (w WrongLine) String() string {
 	return fmt.Sprintf("line %d: \"%s\": %s", w.Line, guard.Printable(w.Text, 60), w.Why)
 }
 
-// parseConfig reads lines of "NAME = VALUE"; # begins a comment, at the start of
+// ParseConfig reads lines of "NAME = VALUE"; # begins a comment, at the start of
 // a line or after white space. Of two valid lines for one setting the last
-// counts, and the first is among the wrong ones.
-func parseConfig(text string) (Config, []WrongLine) {
-	config := defaultConfig()
-	var wrong []WrongLine
-	seen := map[string]WrongLine{}
+// counts, and the first is among the wrong ones. lines has the number of the line
+// that sets each setting, without those that no line sets.
+func ParseConfig(text string) (config Config, lines map[string]int, wrong []WrongLine) {
+	config = defaultConfig()
+	lines = map[string]int{}
+	valid := map[string]string{} // the text of these lines
 	for i, line := range strings.Split(strings.TrimPrefix(text, "\ufeff"), "\n") {
 		line, _, _ = strings.Cut(" "+strings.ReplaceAll(line, "\t", " "), " #")
 		if line = strings.TrimSpace(line); line == "" {
@@ -163,18 +174,26 @@ func parseConfig(text string) (Config, []WrongLine) {
 		name, value, ok := strings.Cut(line, "=")
 		name, value = strings.TrimSpace(name), strings.TrimSpace(value)
 		if this.Why = config.set(name, value, ok); this.Why != "" {
+			if meant(firstWord(line)) == modeSetting {
+				config.Mode, config.ModeUnread = WarnOnly, true
+			}
 			wrong = append(wrong, this)
 			continue
 		}
-		if before, twice := seen[name]; twice {
-			before.Why = fmt.Sprintf("%s is set again in line %d, which counts", name, this.Line)
-			wrong = append(wrong, before)
+		if name == modeSetting {
+			config.ModeUnread = false
 		}
-		seen[name] = this
+		if before, twice := lines[name]; twice {
+			wrong = append(wrong, WrongLine{before, valid[name], fmt.Sprintf("%s is set again in line %d, which counts", name, this.Line)})
+		}
+		lines[name], valid[name] = this.Line, line
 	}
 	slices.SortStableFunc(wrong, func(a, b WrongLine) int { return a.Line - b.Line })
-	return config, wrong
+	return config, lines, wrong
 }
+
+// modeSetting is the one that decides whether anything is refused.
+const modeSetting = "mode"
 
 // set sets one setting, or says why it does not.
 func (c *Config) set(name, value string, equals bool) (why string) {
@@ -196,18 +215,34 @@ func (c *Config) set(name, value string, equals bool) (why string) {
 
 // noSetting says that there is no setting of that name, and which is nearest.
 func noSetting(name string) string {
+	if nearest := meant(name); nearest != "" {
+		return fmt.Sprintf("there is no such setting: is %s meant?", nearest)
+	}
 	var names []string
-	nearest, least := "", 3 // so many slips of the pen are a slip still
 	for _, s := range allSettings {
 		names = append(names, s.Name)
+	}
+	return "there is no such setting: there are " + strings.Join(names, ", ")
+}
+
+// firstWord is that of a line, without the signs before it and, as UTF-16 has
+// them, the NULs in it.
+func firstWord(line string) string {
+	words := strings.FieldsFunc(strings.ReplaceAll(line, "\x00", ""), func(r rune) bool {
+		return !unicode.IsLetter(r) && r != '_' && r != '-' || r == unicode.ReplacementChar
+	})
+	return append(words, "")[0]
+}
+
+// meant is the setting whose name is nearest; "" where none is near.
+func meant(name string) string {
+	nearest, least := "", 3 // so many slips of the pen are a slip still
+	for _, s := range allSettings {
 		if d := distance(name, s.Name); d < least {
 			nearest, least = s.Name, d
 		}
 	}
-	if nearest != "" {
-		return fmt.Sprintf("there is no such setting: is %s meant?", nearest)
-	}
-	return "there is no such setting: there are " + strings.Join(names, ", ")
+	return nearest
 }
 
 // distance is how many letters have to be put in, left out, replaced or swapped

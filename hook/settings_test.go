@@ -2,6 +2,7 @@ package hook
 
 import (
 	"fmt"
+	"os"
 	"reflect"
 	"strings"
 	"testing"
@@ -10,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"hugeguard/guard"
+	"hugeguard/sysfs/sysfstest"
 )
 
 func TestParseConfig(t *testing.T) {
@@ -24,13 +26,13 @@ func TestParseConfig(t *testing.T) {
 		"BOM":          "\ufeff" + text[strings.Index(text, "mode"):],
 		"newline":      text + "\n",
 	} {
-		config, wrong := parseConfig(text)
+		config, _, wrong := ParseConfig(text)
 		if diff := cmp.Diff(want, config); diff != "" || len(wrong) > 0 {
 			t.Errorf("%s: %v\n%s", name, wrong, diff)
 		}
 	}
 	// None is not the same as not said.
-	if config, wrong := parseConfig("ovsdb = none"); len(wrong) > 0 || config.OVSDB == nil || len(config.OVSDB) > 0 {
+	if config, _, wrong := ParseConfig("ovsdb = none"); len(wrong) > 0 || config.OVSDB == nil || len(config.OVSDB) > 0 {
 		t.Errorf("%#v, %v", config.OVSDB, wrong)
 	}
 }
@@ -67,22 +69,99 @@ func TestWrongLines(t *testing.T) {
 		"\xff\xfem\x00":               `"\xff\xfem\x00": a NUL is in it`,
 		strings.Repeat("mode", 1<<18): `"` + strings.Repeat("mode", 15) + `...": it is not NAME = VALUE`,
 	} {
-		config, wrong := parseConfig("fail = closed\n" + line + "\n\nclaims = off\n")
+		config, _, wrong := ParseConfig("fail = closed\n" + line + "\n\nclaims = off\n")
 		if len(wrong) != 1 || wrong[0].Line != 2 || !strings.HasPrefix(wrong[0].String(), "line 2: "+want) {
 			t.Errorf("%.60q: %v, want %s", line, wrong, want)
 		}
-		if want := defaultConfig(); config.Mode != want.Mode || config.Fail != FailClosed || config.Claims || config.Deadline != want.Deadline ||
+		if want := defaultConfig(); config.ModeUnread != (config.Mode == WarnOnly) || config.Fail != FailClosed || config.Claims || config.Deadline != want.Deadline ||
 			config.NovaConf != nil || config.OVSDB != nil || config.Exempt != nil {
 			t.Errorf("%.60q: %+v", line, config)
 		}
 	}
 }
 
+// A mode that cannot be read means warn, however it is misspelled. A later line that can be read is what counts, and
+// a slip elsewhere changes no mode.
+func TestModeUnread(t *testing.T) {
+	for text, want := range map[string]Mode{
+		"mode = wran":                       WarnOnly,
+		"mode = Enforce":                    WarnOnly,
+		"mode =":                            WarnOnly,
+		"mode":                              WarnOnly,
+		"mode warn":                         WarnOnly,
+		"mode: warn":                        WarnOnly,
+		"Mode = off":                        WarnOnly,
+		"moed = off":                        WarnOnly,
+		"\"mode\" = off":                    WarnOnly,
+		"mode = off\x00":                    WarnOnly,
+		"\xff\xfem\x00o\x00d\x00e\x00 \x00": WarnOnly,
+		"mode = off\nmode = fo":             WarnOnly,
+		"mode = enforce\nmode = wran":       WarnOnly,
+		"mode = wran\nmode = enforce":       Enforce,
+		"mode = wran\nmode = off":           Off,
+		"claims = perhaps":                  Enforce,
+		"moderation = off":                  Enforce,
+		"rubbish":                           Enforce,
+		"# mode = wran":                     Enforce,
+		"":                                  Enforce,
+	} {
+		config, _, wrong := ParseConfig(text)
+		unread := want == WarnOnly
+		if config.Mode != want || config.ModeUnread != unread || unread && len(wrong) == 0 {
+			t.Errorf("%q: mode = %s, unread: %v, %v; want mode = %s", text, config.Mode, config.ModeUnread, wrong, want)
+		}
+	}
+	// Every start goes on then, and the journal says why before it says what would be refused.
+	f := newFixture(t, strings.NewReader(domain(t, "prepare.xml")))
+	f.host.Write(ConfigPath, strings.Repeat("x = y\n", 20)+"mode = wran\n")
+	if status := f.prepare(); status != exitAccept || len(f.entries) != 2 ||
+		!strings.HasPrefix(f.entries[0].Message, "the mode cannot be read, so hugeguard refuses nothing (mode = warn); ") ||
+		!strings.HasPrefix(f.entries[1].Message, "would refuse: ") {
+		t.Errorf("status %d, %+v", status, f.entries)
+	}
+}
+
+// A file of root's that cannot be read hides its mode. One that others may have to do with is as if it were absent.
+func TestConfigUnread(t *testing.T) {
+	link := func(h sysfstest.Host, to string) {
+		if err := os.Symlink(to, h.Path(ConfigPath)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, c := range map[string]struct {
+		spoil func(h sysfstest.Host)
+		want  Mode
+	}{
+		"too large":                   {func(h sysfstest.Host) { h.Write(ConfigPath, strings.Repeat("#", ConfigLimit+1)) }, WarnOnly},
+		"a link that leads to itself": {func(h sysfstest.Host) { link(h, "hugeguard.conf") }, Enforce},
+		"a link to what is too large": {func(h sysfstest.Host) {
+			h.Write("etc/large", strings.Repeat("#", ConfigLimit+1))
+			link(h, "large")
+		}, Enforce},
+		"a link to nothing": {func(h sysfstest.Host) { link(h, "nothing") }, Enforce},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t, strings.NewReader(domain(t, "prepare.xml")))
+			c.spoil(f.host)
+			config, err := ReadConfig(f.fs)
+			if config.Mode != c.want || config.ModeUnread != (c.want == WarnOnly) {
+				t.Errorf("mode = %s, unread: %v, want mode = %s", config.Mode, config.ModeUnread, c.want)
+			}
+			if err != nil && !strings.Contains(err.Error(), f.host.Path(ConfigPath)) {
+				t.Error(err)
+			}
+			if status := f.prepare(); (status == exitAccept) != (c.want == WarnOnly) {
+				t.Errorf("exit status %d, journal %+v", status, f.entries)
+			}
+		})
+	}
+}
+
 // Of two lines for one setting the last that is valid counts, and the other is told.
 func TestSetTwice(t *testing.T) {
-	config, wrong := parseConfig("mode = off\nexempt = a\nmode = warn\nmode = no\nexempt = b c\n")
-	if config.Mode != WarnOnly || !reflect.DeepEqual(config.Exempt, []string{"b", "c"}) {
-		t.Errorf("%+v", config)
+	config, lines, wrong := ParseConfig("mode = off\nexempt = a\nmode = warn\nmode = no\nexempt = b c\n")
+	if config.Mode != WarnOnly || !reflect.DeepEqual(config.Exempt, []string{"b", "c"}) || !reflect.DeepEqual(lines, map[string]int{"mode": 3, "exempt": 5}) {
+		t.Errorf("%+v, %v", config, lines)
 	}
 	var got []string
 	for _, w := range wrong {
@@ -100,13 +179,13 @@ func TestSetTwice(t *testing.T) {
 // All of the wrong lines are one line, of bounded length.
 func TestManyWrongLines(t *testing.T) {
 	f := newFixture(t, strings.NewReader(domain(t, "prepare.xml")))
-	f.host.Write(ConfigPath, strings.Repeat("moed = "+strings.Repeat("\x1b", 200)+"\n", 1000))
+	f.host.Write(ConfigPath, strings.Repeat("dedline = "+strings.Repeat("\x1b", 200)+"\n", 1000))
 	config, err := ReadConfig(f.fs)
 	if err == nil || strings.ContainsAny(err.Error(), "\n\x1b") || len(err.Error()) > 2000 || !strings.HasSuffix(err.Error(), "; and 990 more lines") ||
 		!reflect.DeepEqual(config, defaultConfig()) {
 		t.Errorf("%v", err)
 	}
-	if status := f.prepare(); status != exitRefuse || len(f.entries) != 2 || !strings.Contains(f.entries[0].Message, f.host.Path(ConfigPath)+`: line 1: "moed = \x1b`) {
+	if status := f.prepare(); status != exitRefuse || len(f.entries) != 2 || !strings.Contains(f.entries[0].Message, f.host.Path(ConfigPath)+`: line 1: "dedline = \x1b`) {
 		t.Errorf("status %d, %+v", status, f.entries)
 	}
 }
@@ -125,7 +204,7 @@ func TestSettings(t *testing.T) {
 		if config := defaultConfig(); s.Default != "" && (!s.set(&config, s.Default) || !reflect.DeepEqual(config, defaultConfig())) {
 			t.Errorf("%s = %s makes %+v", s.Name, s.Default, config)
 		}
-		config, wrong := parseConfig(fmt.Sprintf("%s = %s\n", s.Name, others[s.Name]))
+		config, _, wrong := ParseConfig(fmt.Sprintf("%s = %s\n", s.Name, others[s.Name]))
 		if diff := cmp.Diff([]Change{{s.Name, others[s.Name], s.Default}}, config.Changes()); diff != "" || len(wrong) > 0 {
 			t.Errorf("%s: %v\n%s", s.Name, wrong, diff)
 		}
@@ -136,7 +215,7 @@ func TestSettings(t *testing.T) {
 }
 
 func TestExempts(t *testing.T) {
-	config, wrong := parseConfig("exempt = test-* [x-z]?one \\*\n")
+	config, _, wrong := ParseConfig("exempt = test-* [x-z]?one \\*\n")
 	if len(wrong) > 0 {
 		t.Fatal(wrong)
 	}

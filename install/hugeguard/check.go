@@ -151,7 +151,7 @@ func (c *checker) configure() {
 		c.note("%v", err)
 	}
 	c.config = config
-	if config.Mode != hook.Enforce {
+	if config.Mode != hook.Enforce && !config.ModeUnread {
 		c.note("%s has mode = %s: the hook refuses nothing", c.host.Path(hook.ConfigPath), config.Mode)
 	}
 }

@@ -117,7 +117,7 @@ Exit status:
 		return usageError{fmt.Errorf("%w: see %s --help", err, c.CommandPath())}
 	})
 	root.SetHelpCommand(newHelp())
-	root.AddCommand(newCheck(), newStatus(), newReserve(), newCapture(), newMetrics(), newInstall(), newUninstall(), newVerify())
+	root.AddCommand(newCheck(), newStatus(), newReserve(), newCapture(), newMetrics(), newConfig(), newInstall(), newUninstall(), newVerify())
 	return root
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 
 	"hugeguard/guard"
@@ -16,6 +17,8 @@ type settings struct {
 	Changed []hook.Change `json:"changed"`
 	// Wrong are the lines that are not followed, or why none is, in words.
 	Wrong []string `json:"wrong,omitempty"`
+	// ModeUnread says that the mode is warn only because the one that is wanted cannot be read.
+	ModeUnread bool `json:"mode_unread,omitempty"`
 
 	path string
 }
@@ -23,7 +26,11 @@ type settings struct {
 // readSettings reads the hook's configuration, for use and for show.
 func readSettings(fs sysfs.FS) (hook.Config, settings) {
 	config, err := hook.ReadConfig(fs)
-	s := settings{Changed: config.Changes(), path: fs.Path(hook.ConfigPath)}
+	if unseen(fs, err) {
+		config, _, _ = hook.ParseConfig("")
+		err = fmt.Errorf("only root can read it: %w", err)
+	}
+	s := settings{Changed: config.Changes(), ModeUnread: config.ModeUnread, path: fs.Path(hook.ConfigPath)}
 	if s.Changed == nil {
 		s.Changed = []hook.Change{}
 	}
@@ -38,6 +45,9 @@ func readSettings(fs sysfs.FS) (hook.Config, settings) {
 	}
 	return config, s
 }
+
+// unseen says that a configuration could not be read for a reason that the hook does not have: it is not run by root.
+func unseen(fs sysfs.FS, err error) bool { return errors.Is(err, os.ErrPermission) && hidden(fs) }
 
 // mostWrong is how many wrong lines a screen shows.
 const mostWrong = 10

@@ -243,6 +243,9 @@ func (s status) lay(p *page) {
 // hookLines say whether the hook is live, and why not.
 func (s status) hookLines(p *page) {
 	h := s.Hook
+	if s.Settings.ModeUnread {
+		p.line(bad, 0, "mode: cannot be read in %s, so hugeguard refuses nothing: hugeguard config", oneLine(s.Settings.path))
+	}
 	switch {
 	case h.Live && s.Mode == hook.Off:
 		p.line(bad, 0, "hook: live, but told to do nothing (mode = %s): %s (layout %s)", s.Mode, oneLine(h.Path), oneLine(string(h.Layout)))

@@ -53,10 +53,14 @@ Without the file, or a setting in it, the defaults below hold.
 
 A line is "NAME = VALUE". # begins a comment, at the start of a line or after white space. A line that makes no sense is
 left out and reported, with its number and what would be right, in the journal and by hugeguard status; the others hold.
-Of two lines for one setting the last counts.
+Of two lines for one setting the last counts. hugeguard config shows the settings in effect and where each comes from,
+and checks a file before it is installed.
 
-The file is followed only where it is a file that root owns and nobody else can write to, or a link to such. Otherwise
-all is as if it were not there, with a warning in the journal.`)
+A mode that cannot be read means warn, so that a typing error refuses no start. The journal says so at every start, and
+hugeguard status says it first. The same holds for a file of root's that cannot be read.
+
+The file must be owned by root and not writable by others, or be a link to such a file. Otherwise hugeguard ignores it,
+with a warning in the journal: others must not be able to switch the guard off.`)
 	p.section("SETTINGS")
 	for _, s := range hook.Settings() {
 		text := about(s)

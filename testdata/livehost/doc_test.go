@@ -159,6 +159,7 @@ func TestHelp(t *testing.T) {
 		for _, file := range []string{"instance-00000003.xml", "other.xml", "FILE.xml"} {
 			s.must(os.WriteFile(filepath.Join(dir, file), xml, 0o644))
 		}
+		s.must(os.WriteFile(filepath.Join(dir, "hugeguard.conf.new"), []byte("mode = warn\n"), 0o644))
 		if name != "capture" {
 			_, err := run("hugeguard", "capture", filepath.Join(dir, "host.tar"))
 			s.must(err)
@@ -244,11 +245,14 @@ func TestPlaybook(t *testing.T) {
 	s.launches(d)
 	s.refused(d)
 
-	// A value that the hook does not follow ends the play.
+	// A value that the hook does not follow ends the play, and leaves the settings that there are.
 	cmd := exec.Command("ansible-playbook", "-i", inventory, playbook, "--skip-tags", "package", "-e", "hugeguard_mode=enfroce")
 	cmd.Env = append(os.Environ(), "HOME="+t.TempDir(), "ANSIBLE_NOCOLOR=1", "LC_ALL=C.UTF-8")
 	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "enfroce") {
 		t.Errorf("a wrong mode: %v\n%s", err, out)
+	}
+	if text, err := os.ReadFile("/etc/hugeguard.conf"); err != nil || !strings.Contains(string(text), "mode = enforce\n") {
+		t.Errorf("a wrong mode leaves %q, %v", text, err)
 	}
 	here("-e", "hugeguard_state=absent")
 	if _, err := os.Stat("/etc/hugeguard.conf"); !os.IsNotExist(err) {

@@ -1,0 +1,196 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"hugeguard/guard"
+	"hugeguard/hook"
+	"hugeguard/sysfs"
+)
+
+func newConfig() *cobra.Command {
+	var root string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "config [--root DIR|FILE.tar] [--json] [FILE|-]",
+		Short: "Show the settings in effect, where each comes from, and what is wrong with them",
+		Long: `Show the settings in effect, and for each the line that sets it, or that it is the default. The output is itself a
+configuration that sets the same.
+
+With FILE, or - for standard input, show what these lines would set as /etc/hugeguard.conf, before they are
+installed. FILE may belong to anybody, but the hook follows /etc/hugeguard.conf only if root owns it and others
+cannot write to it.
+
+Exit status: 0 every line is right, 1 a line is wrong or the file cannot be read or is not followed, 2 wrong usage.`,
+		Example: `  hugeguard config
+  hugeguard config hugeguard.conf.new      # before it is installed; validate: hugeguard config %s in Ansible
+  hugeguard config --json | jq '.settings[] | select(.line)'`,
+		DisableFlagsInUseLine: true,
+		Args: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case len(args) > 1:
+				return usageError{fmt.Errorf("unexpected argument %q: %s", args[1], cmd.UseLine())}
+			case len(args) == 1 && cmd.Flags().Changed("root"):
+				return usageError{fmt.Errorf("--root and FILE exclude each other: %s", cmd.UseLine())}
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var e effective
+			var wrong error
+			if len(args) == 1 {
+				text, err := readCandidate(args[0], cmd.InOrStdin(), cmd.ErrOrStderr())
+				if err != nil {
+					return err
+				}
+				e, wrong = judgeLines(args[0], text)
+			} else {
+				host, err := hostAt(cmd, root)
+				if err != nil {
+					return err
+				}
+				e, wrong = effectiveOn(host)
+			}
+			if e.Settings == nil {
+				return wrong
+			}
+			if asJSON {
+				return cmp.Or(printJSON(cmd.OutOrStdout(), e), wrong)
+			}
+			_, err := io.WriteString(cmd.OutOrStdout(), e.text())
+			return cmp.Or(err, wrong)
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
+	rootFlag(cmd, &root)
+	return cmd
+}
+
+// effective is what a configuration comes to.
+type effective struct {
+	File     string        `json:"file"` // "-" for standard input
+	Settings []inEffect    `json:"settings"`
+	Wrong    []wrongInFile `json:"wrong,omitempty"`
+	// ModeUnread says that the mode is warn only because the one that is wanted cannot be read.
+	ModeUnread bool `json:"mode_unread,omitempty"`
+}
+
+// An inEffect is a setting with its value, and the line that sets it.
+type inEffect struct {
+	Name    string `json:"name"`
+	Value   string `json:"value"`             // "" where it has no default and no line sets it
+	Default string `json:"default,omitempty"` // "" where only a line can set it
+	Line    int    `json:"line,omitempty"`    // 0 for the default
+}
+
+// A wrongInFile is a line that is not followed.
+type wrongInFile struct {
+	Line int    `json:"line"`
+	Text string `json:"text"`
+	Why  string `json:"why"`
+}
+
+// effectiveOn is what the hook obeys on a host. The error is what it does not follow.
+func effectiveOn(host sysfs.FS) (effective, error) {
+	config, lines, err := hook.ReadConfigLines(host)
+	if unseen(host, err) {
+		return effective{}, err
+	}
+	var wrong *hook.ConfigError
+	errors.As(err, &wrong)
+	return newEffective(host.Path(hook.ConfigPath), config, lines, wrong), err
+}
+
+// judgeLines is what lines of a file come to. The error is what is wrong with them.
+func judgeLines(name, text string) (effective, error) {
+	config, lines, wrong := hook.ParseConfig(text)
+	if len(wrong) == 0 {
+		return newEffective(name, config, lines, nil), nil
+	}
+	err := &hook.ConfigError{Path: guard.Printable(name, 400), Wrong: wrong, ModeUnread: config.ModeUnread}
+	return newEffective(name, config, lines, err), err
+}
+
+func newEffective(name string, config hook.Config, lines map[string]int, wrong *hook.ConfigError) effective {
+	e := effective{File: name, ModeUnread: config.ModeUnread}
+	for _, s := range hook.Settings() {
+		e.Settings = append(e.Settings, inEffect{s.Name, s.Value(config), s.Default, lines[s.Name]})
+	}
+	if wrong != nil {
+		for _, w := range wrong.Wrong[:min(len(wrong.Wrong), 10*mostWrong)] {
+			e.Wrong = append(e.Wrong, wrongInFile{w.Line, guard.Printable(w.Text, 200), w.Why})
+		}
+	}
+	return e
+}
+
+// text is the settings as lines of a configuration, each with where it comes from.
+func (e effective) text() string {
+	var lines, from []string
+	for _, s := range e.Settings {
+		line := s.Name + " = " + s.Value
+		where := "default"
+		switch {
+		case s.Name == "mode" && e.ModeUnread:
+			where = "the mode cannot be read"
+		case s.Line > 0:
+			where = fmt.Sprintf("%s:%d", oneLine(e.File), s.Line)
+		case s.Value == "":
+			line, where = "# "+s.Name, "not set"
+		}
+		lines, from = append(lines, line), append(from, where)
+	}
+	width := 0
+	for _, line := range lines {
+		width = max(width, min(len(line), 40))
+	}
+	var b strings.Builder
+	for i, line := range lines {
+		fmt.Fprintf(&b, "%-*s  # %s\n", width, guard.Printable(line, 4000), from[i])
+	}
+	return b.String()
+}
+
+// readCandidate reads lines that may become the configuration, and notes what would keep the hook from following them
+// where they are.
+func readCandidate(name string, stdin io.Reader, notes io.Writer) (string, error) {
+	from := stdin
+	if name != "-" {
+		f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0) // a FIFO has no writer, perhaps
+		if err != nil {
+			return "", err
+		}
+		defer f.Close()
+		info, err := f.Stat()
+		if err != nil {
+			return "", err
+		}
+		var stat unix.Stat_t
+		if err := unix.Fstat(int(f.Fd()), &stat); err != nil {
+			return "", &os.PathError{Op: "stat", Path: name, Err: err}
+		}
+		switch {
+		case !info.Mode().IsRegular():
+			return "", fmt.Errorf("%s: not a regular file", name)
+		case stat.Uid != 0 || info.Mode()&0o022 != 0:
+			fmt.Fprintf(notes, "hugeguard: %s: the hook follows such a file only after root owns it and others cannot write to it\n", oneLine(name))
+		}
+		from = f
+	}
+	text, err := io.ReadAll(io.LimitReader(from, hook.ConfigLimit+1))
+	if err != nil {
+		return "", err
+	}
+	if len(text) > hook.ConfigLimit {
+		return "", fmt.Errorf("%s: %w: more than %d bytes", name, sysfs.ErrTooLarge, hook.ConfigLimit)
+	}
+	return string(text), nil
+}
