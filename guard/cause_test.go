@@ -251,7 +251,7 @@ func TestCauseOfTheFirst(t *testing.T) {
 
 // TestNoCauseOfNothing: what a refusal says of the missing pages is true of some.
 func TestNoCauseOfNothing(t *testing.T) {
-	AtLeast(t, 5000)
+	all := AtLeast(t, 5000)
 	found := map[Cause]int{}
 	apart := guest(t, "strict:0-1", cell{1, "strict:0"}, cell{1, "strict:1"})
 	wide := guest(t, "strict:0-1", cell{1, "strict:0"}, cell{1, "strict:0-1"})
@@ -301,7 +301,7 @@ func TestNoCauseOfNothing(t *testing.T) {
 		}
 	})
 	for _, cause := range []Cause{CauseOVS, CauseOtherHolder, CauseGuests, CauseStartingGuests, CauseLeftoverFiles, CauseKernelReserved, CausePoolTooSmall, CausePoolMissing, CauseUnaccounted} {
-		if found[cause] < 10 {
+		if all && found[cause] < 10 {
 			t.Errorf("%s: %d cases", cause, found[cause])
 		}
 	}

@@ -62,7 +62,7 @@ func scan(element, format string, n *int) bool {
 // Where it says something of pages, their page size does, and nothing else has
 // anything to say of their nodes.
 func TestFrom(t *testing.T) {
-	guard.AtLeast(t, 1500)
+	all := guard.AtLeast(t, 1500)
 	seen := map[string]int{}
 	rapid.Check(t, func(t *rapid.T) {
 		xml := grammar.Draw(t).XML
@@ -96,7 +96,7 @@ func TestFrom(t *testing.T) {
 			seen[regexp.MustCompile(`\d+`).ReplaceAllString(b.From, "")]++
 		}
 	})
-	if len(seen) != 7 {
+	if all && len(seen) != 7 {
 		t.Errorf("elements of %d kinds were altered, want 7: %v", len(seen), seen)
 	}
 }

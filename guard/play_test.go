@@ -135,7 +135,7 @@ func together(backends []Backend) (pages uint64) {
 // TestEveryOrder: under rules that are known, what starts in some order of
 // events is not refused, and what fails in some is not allowed without a word.
 func TestEveryOrder(t *testing.T) {
-	AtLeast(t, 3000)
+	all := AtLeast(t, 3000)
 	tried := map[string]int{}
 	rapid.Check(t, func(t *rapid.T) {
 		nodes := rapid.IntRange(1, 3).Draw(t, "nodes")
@@ -209,7 +209,7 @@ func TestEveryOrder(t *testing.T) {
 	t.Log(tried)
 	for _, ends := range []string{"starts true, fails false", "starts false, fails true", "starts true, fails true"} {
 		for _, parallel := range []bool{false, true} {
-			if k := fmt.Sprintf("%s, parallel %v", ends, parallel); tried[k] == 0 {
+			if k := fmt.Sprintf("%s, parallel %v", ends, parallel); all && tried[k] == 0 {
 				t.Errorf("no launch was one that %s", k)
 			}
 		}

@@ -125,7 +125,7 @@ func TestClaimsOfVerdict(t *testing.T) {
 // TestStartingNeverHelps: with one more start in flight no launch is judged
 // better, and without any it is judged as on a host that knows of none.
 func TestStartingNeverHelps(t *testing.T) {
-	AtLeast(t, 300)
+	all := AtLeast(t, 300)
 	var worse int
 	rapid.Check(t, func(t *rapid.T) {
 		d, host := drawLaunch(t)
@@ -151,7 +151,7 @@ func TestStartingNeverHelps(t *testing.T) {
 			worse++
 		}
 	})
-	if worse == 0 {
+	if all && worse == 0 {
 		t.Error("no start in flight made a difference")
 	}
 }
@@ -159,7 +159,7 @@ func TestStartingNeverHelps(t *testing.T) {
 // TestWhoseClaims: to a launch it is one whether one domain or several are to
 // take so many pages of the same nodes.
 func TestWhoseClaims(t *testing.T) {
-	AtLeast(t, 1000)
+	all := AtLeast(t, 1000)
 	beside := map[Decision]int{}
 	rapid.Check(t, func(t *rapid.T) {
 		d, host := drawLaunch(t)
@@ -189,7 +189,7 @@ func TestWhoseClaims(t *testing.T) {
 			beside[a.Decision]++
 		}
 	})
-	if beside[Refuse] == 0 || beside[Warn] == 0 || beside[Allow] == 0 {
+	if all && (beside[Refuse] == 0 || beside[Warn] == 0 || beside[Allow] == 0) {
 		t.Errorf("%v", beside)
 	}
 }

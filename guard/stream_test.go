@@ -1,6 +1,8 @@
 package guard
 
 import (
+	"bytes"
+	"encoding/xml"
 	"errors"
 	"io"
 	"os"
@@ -41,7 +43,6 @@ func TestDomainBounds(t *testing.T) {
 		"many elements":           {with(strings.Repeat("<a/>", maxElements)), errXMLTooLarge},
 		"a long text":             {with("<title>" + strings.Repeat("x", maxToken-100) + "</title>"), nil},
 		"a longer one":            {with("<title>" + strings.Repeat("x", maxToken) + "</title>"), errXMLTooLarge},
-		"more than all":           {with(strings.Repeat("<title>"+strings.Repeat("x", maxToken-100)+"</title>", 1+maxXMLBytes/maxToken)), errXMLTooLarge},
 		"metadata without an end": {with("<metadata>"), io.ErrUnexpectedEOF},
 	} {
 		d, err := ParseDomain([]byte(test.xml))
@@ -54,6 +55,15 @@ func TestDomainBounds(t *testing.T) {
 			t.Errorf("%s: %v, want %v", name, err, test.want)
 		case err == nil && (len(d.Backends) != 1 || d.Backends[0].Bytes != plain.Backends[0].Bytes):
 			t.Errorf("%s: %+v", name, d.Backends)
+		}
+	}
+	// As if nearly all that may be read had been, up to the end of the domain or a
+	// byte before it.
+	for left, want := range map[int]error{len(text): nil, len(text) - 2: errXMLTooLarge} {
+		stream := newDomainStream(bytes.NewReader(text))
+		stream.bytes.all -= maxXMLBytes - left
+		if err := xml.NewTokenDecoder(stream).Decode(new(domainXML)); !errors.Is(err, want) {
+			t.Errorf("%d of %d bytes left: %v, want %v", left, len(text), err, want)
 		}
 	}
 }
