@@ -246,7 +246,7 @@ func (t tree) catchesHangUp(pid int) (bool, error) {
 }
 
 // lastCalls is how long a call of the hook is waited for; its own deadline is 2 s unless an admin wants it otherwise.
-const lastCalls = 5 * time.Second
+var lastCalls = 5 * time.Second
 
 // untilUnused waits until no process runs the program in the file fi, lastCalls at most.
 func (t tree) untilUnused(ctx context.Context, fi fs.FileInfo) {

@@ -9,9 +9,11 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -23,17 +25,24 @@ type fakeDaemon struct {
 	lines chan string
 }
 
-// startDaemon starts a process called name with its pid file below tr, where /proc is the real one. It
-// catches SIGHUP after the delay.
-func startDaemon(t *testing.T, tr tree, name string, delay time.Duration) *fakeDaemon {
+// catches has a fakeDaemon catch the signal.
+const catches = "trap 'echo hung up' HUP"
+
+// startDaemon starts a process called name with its pid file below tr, where /proc is the real one. Asked by SIGUSR1 it
+// runs the commands asked, and says that it was. A shell runs what it traps in the order of the signals' numbers: what
+// SIGHUP has it say comes first if that was sent first.
+func startDaemon(t *testing.T, tr tree, name, first, asked string) *fakeDaemon {
 	t.Helper()
+	if signal.Ignored(syscall.SIGHUP) { // by nohup(1): then a shell cannot catch it
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
+	}
 	program := filepath.Join(t.TempDir(), name)
 	if err := os.Symlink("/bin/sh", program); err != nil { // the kernel names a process by the link
 		t.Fatal(err)
 	}
 	d := &fakeDaemon{
 		cmd: exec.Command(program, "-c", fmt.Sprintf(
-			"echo up; sleep %.2f; trap 'echo hung up' HUP; while :; do sleep 0.02; done", delay.Seconds())),
+			"trap \"%s; echo asked\" USR1\n%s\necho up\nsleep 86400 & while :; do wait; done", asked, first)),
 		lines: make(chan string, 100),
 	}
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // to end with what it runs
@@ -66,18 +75,22 @@ func (d *fakeDaemon) expect(t *testing.T, want string) {
 		if !ok || got != want {
 			t.Fatalf("the daemon says %q (running: %v), want %q", got, ok, want)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(5 * time.Minute):
 		t.Fatalf("the daemon does not say %q", want)
 	}
 }
 
-// silent fails if the daemon says anything for a while.
+// silent fails if the daemon has said anything, or has ended.
 func (d *fakeDaemon) silent(t *testing.T) {
 	t.Helper()
-	select {
-	case got, ok := <-d.lines:
-		t.Fatalf("the daemon says %q (running: %v)", got, ok)
-	case <-time.After(150 * time.Millisecond):
+	d.ask(t)
+	d.expect(t, "asked")
+}
+
+func (d *fakeDaemon) ask(t *testing.T) {
+	t.Helper()
+	if err := d.cmd.Process.Signal(syscall.SIGUSR1); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -131,7 +144,7 @@ func TestTellsDaemon(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			_, v2 := programs(t)
 			tr := makeSite(t, nil)
-			d := startDaemon(t, tr, name, 0)
+			d := startDaemon(t, tr, name, catches, ":")
 			pid := d.cmd.Process.Pid
 			hangUp := fmt.Sprintf("send SIGHUP to %s (pid %d)\n", name, pid)
 
@@ -193,8 +206,18 @@ func TestKnows(t *testing.T) {
 	if st := inspect(t, tr, Options{}); !st.Live || len(st.Daemons) != 0 {
 		t.Errorf("without a daemon: %+v", st)
 	}
-	time.Sleep(30 * time.Millisecond) // the clock of processes ticks each 10 ms
-	d := startDaemon(t, tr, "libvirtd", 0)
+	rec, err := tr.readRecord()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for later := false; !later; time.Sleep(time.Millisecond) { // by the clock of processes, which ticks each 10 ms
+		now, err := tr.now()
+		if err != nil {
+			t.Fatal(err)
+		}
+		later = now.Ticks > rec.Placed.Ticks
+	}
+	d := startDaemon(t, tr, "libvirtd", catches, ":")
 	if st := inspect(t, tr, Options{}); !st.Live || len(st.Daemons) != 1 || !st.Daemons[0].Knows {
 		t.Errorf("started after the install: %+v", st)
 	}
@@ -219,8 +242,7 @@ func TestKnows(t *testing.T) {
 	}
 
 	// Another boot: whatever runs came after the hook.
-	rec, err := tr.readRecord()
-	if err != nil {
+	if rec, err = tr.readRecord(); err != nil {
 		t.Fatal(err)
 	}
 	rec.Placed, rec.Told = &moment{Boot: "another", Ticks: 1 << 40}, nil
@@ -317,7 +339,7 @@ func TestKnowsByFileTime(t *testing.T) {
 // Only the daemon itself is signalled: not who has its pid now, not somebody whom the file names.
 func TestOtherProcess(t *testing.T) {
 	tr := makeSite(t, nil)
-	d := startDaemon(t, tr, "virtlogd", 0)
+	d := startDaemon(t, tr, "virtlogd", catches, ":")
 	pid := strconv.Itoa(d.cmd.Process.Pid)
 	for _, text := range []string{pid, pid + "\n", "999999999"} {
 		writeFile(t, tr.root+"/run/libvirtd.pid", text)
@@ -343,27 +365,52 @@ func TestOtherProcess(t *testing.T) {
 // A daemon that does not catch the signal yet would be ended by it: it is waited for.
 func TestWaitsForHandler(t *testing.T) {
 	tr := makeSite(t, nil)
-	d := startDaemon(t, tr, "libvirtd", 400*time.Millisecond)
-	if out, err := liveInstall(t, tr, Options{}); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	d.expect(t, "hung up")
-
-	tr = makeSite(t, nil)
-	d = startDaemon(t, tr, "libvirtd", time.Hour)
-	j := &job{Options: Options{Out: io.Discard}, tree: tr, live: true}
-	running, err := j.running(context.Background(), nil)
+	d := startDaemon(t, tr, "libvirtd", ":", catches)
+	running, err := tr.running(context.Background(), nil)
 	if err != nil || len(running) != 1 {
 		t.Fatalf("%v %v", running, err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
-	defer cancel()
-	err = j.tell(ctx, nil, running[0])
+	ctx, cancel := context.WithCancel(context.Background())
+	waits := newWatched(ctx)
+	told := make(chan error)
+	go func() { told <- tr.tell(waits, nil, running[0]) }()
+	<-waits.asked // it has looked, and waits
+	cancel()
+	err = <-told
 	want := fmt.Sprintf("does not catch the signal; run: kill -HUP %d", d.cmd.Process.Pid)
 	if err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("tell: %v, want %q in it", err, want)
 	}
-	d.silent(t)
+
+	waits = newWatched(context.Background())
+	go func() { told <- tr.tell(waits, nil, running[0]) }()
+	<-waits.asked
+	d.silent(t) // until now
+	if err := <-told; err != nil {
+		t.Error(err)
+	}
+	d.expect(t, "hung up")
+}
+
+// watched is a context that says when somebody first asks whether it is done.
+type watched struct {
+	context.Context
+	asked chan struct{} // closed then
+	once  sync.Once
+}
+
+func newWatched(ctx context.Context) *watched {
+	return &watched{Context: ctx, asked: make(chan struct{})}
+}
+
+func (w *watched) Done() <-chan struct{} {
+	w.once.Do(func() { close(w.asked) })
+	return w.Context.Done()
+}
+
+func (w *watched) Err() error {
+	w.once.Do(func() { close(w.asked) })
+	return w.Context.Err()
 }
 
 // fakeUnits is a service manager.
@@ -389,7 +436,7 @@ func (u *fakeUnits) Reload(_ context.Context, unit string) error {
 // Under a service manager it reloads the unit; what it does not know is found by its pid file.
 func TestUnits(t *testing.T) {
 	tr := makeSite(t, nil)
-	d := startDaemon(t, tr, "virtqemud", 0)
+	d := startDaemon(t, tr, "virtqemud", catches, ":")
 	u := &fakeUnits{pids: map[string]int{"virtqemud.service": d.cmd.Process.Pid}, err: errors.New("access denied")}
 
 	out, err := liveInstall(t, tr, Options{Units: u})
@@ -501,7 +548,7 @@ func TestInspectSiteHook(t *testing.T) {
 func TestUninstallWaitsForCalls(t *testing.T) {
 	for _, how := range []string{"uninstall", "move"} {
 		tr := makeSite(t, sites["hook, libvirt 9"])
-		if _, err := liveInstall(t, tr, Options{Layout: Chain}); err != nil {
+		if _, err := liveInstall(t, tr, Options{Layout: Chain, Hook: built(t)}); err != nil {
 			t.Fatal(err)
 		}
 		call := exec.Command(tr.root + mainHook)
@@ -512,30 +559,31 @@ func TestUninstallWaitsForCalls(t *testing.T) {
 		if err := call.Start(); err != nil {
 			t.Fatal(err)
 		}
-		done := make(chan bool)
+		waits, done := newWatched(context.Background()), make(chan error)
 		go func() {
-			defer close(done)
+			j := &job{Options: Options{Layout: DropIn, Hook: built(t), Out: io.Discard}, tree: tr, live: true}
 			if how == "uninstall" {
-				liveUninstall(t, tr)
-			} else if _, err := liveInstall(t, tr, Options{Layout: DropIn}); err != nil {
-				t.Error(err)
+				done <- j.uninstall(waits)
+			} else {
+				done <- j.install(waits)
 			}
 		}()
-		for end := time.Now().Add(5 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-			if text, _ := os.ReadFile(tr.root + mainHook); string(text) == siteText {
-				break // libvirt's next call is the site's
-			}
-			if time.Now().After(end) {
-				t.Fatalf("%s: the site's hook does not come back", how)
-			}
+		select {
+		case <-waits.asked: // it has seen the call
+		case err := <-done:
+			t.Fatalf("%s: it did not wait: %v", how, err)
 		}
-		time.Sleep(100 * time.Millisecond)
+		if text, _ := os.ReadFile(tr.root + mainHook); string(text) != siteText {
+			t.Errorf("%s: libvirt's next call is not the site's", how)
+		}
 		if _, err := os.Stat(tr.root + siteHook); err != nil {
 			t.Errorf("%s: while the hook runs: %v", how, err)
 		}
 		stdin.Close()
 		call.Wait()
-		<-done
+		if err := <-done; err != nil {
+			t.Errorf("%s: %v", how, err)
+		}
 		if _, err := os.Stat(tr.root + siteHook); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("%s: when the hook has ended: %v", how, err)
 		}

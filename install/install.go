@@ -24,8 +24,8 @@ import (
 // running daemon look for it: until its next reload or start it may call no hook.
 var ErrNotTold = errors.New("the hook is in place but not live")
 
-// tellTimeout bounds the reload of one daemon.
-const tellTimeout = 10 * time.Second
+// tellTimeout bounds the reload of one daemon; tests set it and other limits of this package.
+var tellTimeout = 10 * time.Second
 
 // Options says what Install and Uninstall work on.
 type Options struct {

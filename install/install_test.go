@@ -10,42 +10,72 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"hugeguard/install/installtest"
 )
 
-// programs returns two versions of the hook program, built once.
+// programs returns two versions of the hook program, which cannot be run.
 func programs(t *testing.T) (v1, v2 string) {
 	t.Helper()
-	p := built()
-	if p.err != nil {
-		t.Fatal(p.err)
+	return filepath.Join(testDir, "v1"), filepath.Join(testDir, "v2")
+}
+
+// built returns a hook program that can be run, built once.
+func built(t *testing.T) string {
+	t.Helper()
+	program, err := build()
+	if err != nil {
+		t.Fatal(err)
 	}
-	return p.v1, p.v2
+	return program
 }
 
 var (
-	buildDir string
-	built    = sync.OnceValue(func() (p struct {
-		v1, v2 string
-		err    error
-	}) {
-		p.v1, p.v2, _, p.err = installtest.Programs(buildDir)
-		return p
+	testDir string
+	build   = sync.OnceValues(func() (string, error) {
+		program, _, _, err := installtest.Programs(filepath.Join(testDir, "built"))
+		return program, err
 	})
 )
 
 func TestMain(m *testing.M) {
+	// No test depends on how fast the machine is: none of these is to pass unless a test sets another.
+	for _, limit := range []*time.Duration{&tellTimeout, &lastCalls, &patience, &lastStart, &entryPatience, &journalPatience} {
+		*limit = time.Hour
+	}
+	os.Exit(inTestDir(m.Run))
+}
+
+func inTestDir(run func() int) int {
 	dir, err := os.MkdirTemp("", "hugeguard-install-test")
 	if err != nil {
 		panic(err)
 	}
-	buildDir = dir
-	status := m.Run()
-	os.RemoveAll(dir)
-	os.Exit(status)
+	defer os.RemoveAll(dir)
+	testDir = dir
+	journalctl = []string{filepath.Join(dir, "no journalctl")} // not the machine's
+	for _, version := range []string{"v1", "v2"} {
+		if err := os.WriteFile(filepath.Join(dir, version), installtest.Hook(version), 0o755); err != nil {
+			panic(err)
+		}
+	}
+	return run()
+}
+
+// The hook program of the tests is known as those are that Go builds.
+func TestProgram(t *testing.T) {
+	v1, v2 := programs(t)
+	for _, name := range []string{v1, v2, built(t)} {
+		if p, err := readProgram(name); err != nil || p.runsHere() != nil {
+			t.Errorf("%v, %v", err, p.runsHere())
+		}
+		if ours, err := isOurs(name); err != nil || !ours {
+			t.Errorf("%s is ours: %v, %v", name, ours, err)
+		}
+	}
 }
 
 // sites are hosts before any install.
@@ -146,7 +176,6 @@ func plan(t *testing.T, tr tree, want Layout, prog *program) ([]step, error) {
 // An install or an uninstall that is cut short after any step leaves the site's hook called exactly once
 // and a guard that was there called; and what is done next ends as if nothing had happened.
 func TestInterrupted(t *testing.T) {
-	programs(t)
 	for name, files := range sites {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -456,8 +485,7 @@ func TestResolve(t *testing.T) {
 
 // A program for another kind of machine would make libvirt refuse every start.
 func TestOtherMachine(t *testing.T) {
-	v1, _ := programs(t)
-	p, err := readProgram(v1)
+	p, err := readProgram(built(t))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -66,8 +66,10 @@ func findJournalctl() (string, error) {
 	return "", fmt.Errorf("the journal: %w", &fs.PathError{Op: "run", Path: journalctl[0], Err: fs.ErrNotExist})
 }
 
+// journalPatience is how long journalctl may take.
+var journalPatience = 10 * time.Second
+
 const (
-	journalPatience = 10 * time.Second
 	// longestEntry is more than the fields asked for have in any entry of the hook's, in bytes.
 	longestEntry = 1 << 20
 	// longestSummary and longestField are in bytes.

@@ -71,17 +71,17 @@ type Verification struct {
 	Connect func(uri string) (Libvirt, error)
 }
 
-// patience is how long a daemon may take to answer a call, which may be to start the canary.
-var patience = time.Minute
-
-const (
+var (
+	// patience is how long a daemon may take to answer a call, which may be to start the canary.
+	patience = time.Minute
 	// lastStart is how long the start of a canary may still take once Verify is to stop: what began ends by itself
 	// within seconds, and then leaves nothing.
 	lastStart = 5 * time.Second
 	// entryPatience is how long an entry may take into the journal.
 	entryPatience = 3 * time.Second
-	systemURI     = "qemu:///system"
 )
+
+const systemURI = "qemu:///system"
 
 // Verify proves of each libvirt daemon that serves this host's guests whether it calls the hook: it is asked to start a
 // canary, which the hook refuses. Nothing of the canary is left. It needs root. An error says why nothing could be
@@ -228,7 +228,7 @@ func (v Verification) verify(ctx context.Context, root sysfs.FS, config hook.Con
 		st.Why = append(st.Why, err.Error())
 	}
 	if !a.refusal() && len(a.entries) == 0 {
-		if a.denials, err = denials(ctx, began); err != nil {
+		if a.denials, err = t.denials(ctx, began); err != nil {
 			st.Why = append(st.Why, err.Error())
 		}
 	}
@@ -416,7 +416,7 @@ const auditLog = "/var/log/audit/audit.log"
 
 // denials returns what AppArmor or SELinux denied since then that may be about our hook, the last few. An error is of
 // auditd's file.
-func denials(ctx context.Context, since time.Time) (found []string, err error) {
+func (t tree) denials(ctx context.Context, since time.Time) (found []string, err error) {
 	keep := func(line string) {
 		if isDenial(line) && !slices.Contains(found, line) {
 			found = append(found, guard.Printable(line, 400))
@@ -433,7 +433,7 @@ func denials(ctx context.Context, since time.Time) (found []string, err error) {
 			keep(strings.TrimSpace(line))
 		}
 	}
-	f, err := os.Open(auditLog)
+	f, err := os.Open(t.root + auditLog)
 	if err == nil {
 		defer f.Close()
 		var lines []string

@@ -239,19 +239,20 @@ func TestVerifyAsks(t *testing.T) {
 // A daemon that does not answer is not waited for, whatever it was asked, and its connection is left alone then.
 func TestVerifyHung(t *testing.T) {
 	h := incidentHost(t)
-	before := patience
-	patience = 50 * time.Millisecond
-	t.Cleanup(func() { patience = before })
+	limit := patience
+	t.Cleanup(func() { patience = limit })
 	for _, c := range []struct {
-		name string
-		at   int // the call that does not end
-		want string
+		name       string
+		before, at int // the call that does not end, and the one before it
+		want       string
 	}{
-		{"at once", 0, "libvirt did not answer to qemu:///system in "},
-		{"asked for what it can", 1, "libvirt did not answer to the question what it can start in "},
-		{"at the end", 3, "no emulator"},
+		{"at once", -1, 0, "libvirt did not answer to qemu:///system in "},
+		{"asked for what it can", 0, 1, "libvirt did not answer to the question what it can start in "},
+		{"at the end", 1, 3, "no emulator"},
 	} {
-		hung := &hungLibvirt{at: c.at}
+		patience = limit
+		hung := &hungLibvirt{before: c.before, at: c.at}
+		hung.call(-1)
 		v := Verification{Options: Options{Root: h.Path("")}, Connect: func(string) (Libvirt, error) { hung.call(0); return hung, nil }}
 		if proofs, err := v.verifyAll(context.Background(), h.FS()); err == nil || !strings.Contains(err.Error(), c.want) || len(proofs) > 0 {
 			t.Errorf("%s: %v, %v", c.name, proofs, err)
@@ -261,19 +262,23 @@ func TestVerifyHung(t *testing.T) {
 			t.Errorf("%s: its connection was closed under it", c.name)
 		}
 	}
+	patience = time.Millisecond
 	if _, err := start(context.Background(), &hungLibvirt{at: 2}, canary{Domain: guard.Domain{Name: "x"}}); err == nil || !strings.Contains(err.Error(), "did not answer to the start of x") {
 		t.Errorf("%v", err)
 	}
 }
 
-// hungLibvirt has one call that does not end.
+// hungLibvirt has one call that does not end. It ends the caller's patience with the one before.
 type hungLibvirt struct {
-	at     int
-	closed bool
+	before, at int
+	closed     bool
 }
 
 func (h *hungLibvirt) call(n int) {
-	if n == h.at {
+	switch n {
+	case h.before:
+		patience = time.Millisecond
+	case h.at:
 		select {}
 	}
 }
@@ -374,7 +379,7 @@ func (f *stoppedLibvirt) DomainCapabilities() (string, error) { return capabilit
 
 func (f *stoppedLibvirt) Start(xml string) (bool, error) {
 	f.stop()
-	time.Sleep(200 * time.Millisecond)
+	time.Sleep(50 * time.Millisecond) // who does not wait for it is gone by then
 	demand, err := guard.ParseDomain([]byte(xml))
 	if err != nil {
 		f.t.Error(err)
@@ -426,7 +431,7 @@ func TestDenials(t *testing.T) {
 	}
 	now := time.Now()
 	name := filepath.Join(t.TempDir(), "audit.log")
-	writeFile(t, name, strings.Repeat("x\n", 1<<20)+fmt.Sprintf("type=AVC msg=audit(%d.243:1): old\nnone\ntype=AVC msg=audit(%d.243:2): new\n%s\ntype=AVC msg=audit(%[2]d.243:3): %[3]s\n", now.Unix()-10, now.Unix()+1, strings.Repeat("long", 100<<8)))
+	writeFile(t, name, strings.Repeat(strings.Repeat("x", 1023)+"\n", 2<<10)+fmt.Sprintf("type=AVC msg=audit(%d.243:1): old\nnone\ntype=AVC msg=audit(%d.243:2): new\n%s\ntype=AVC msg=audit(%[2]d.243:3): %[3]s\n", now.Unix()-10, now.Unix()+1, strings.Repeat("long", 100<<8)))
 	f, err := os.Open(name)
 	if err != nil {
 		t.Fatal(err)

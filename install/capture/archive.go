@@ -85,7 +85,7 @@ func Unpack(ctx context.Context, name string) (dir string, err error) {
 	if dir, err = os.MkdirTemp("", "hugeguard-capture-*"); err != nil {
 		return "", err
 	}
-	u := unpacker{dir: dir, made: map[string]bool{".": true}}
+	u := unpacker{dir: dir, made: map[string]bool{".": true}, room: maxUnpacked}
 	if err = u.all(reader{ctx, in}); err != nil {
 		return "", errors.Join(fmt.Errorf("%s: %w", name, err), os.RemoveAll(dir))
 	}
@@ -110,6 +110,7 @@ type unpacker struct {
 	dir     string
 	made    map[string]bool // directories below it
 	entries int             // of the archive, and directories that were made
+	room    int64           // bytes that its files may still have
 }
 
 var errLarge = fmt.Errorf("larger than a capture can be: more than %d entries or %d MiB", maxEntries, maxUnpacked>>20)
@@ -132,7 +133,6 @@ func (u *unpacker) all(packed io.Reader) error {
 	}
 	// The archive itself has a block for each entry, and names besides.
 	archive := tar.NewReader(&io.LimitedReader{R: in, N: 2 * maxUnpacked})
-	left := int64(maxUnpacked)
 	for {
 		h, err := archive.Next()
 		if errors.Is(err, context.Canceled) {
@@ -147,7 +147,7 @@ func (u *unpacker) all(packed io.Reader) error {
 		if err != nil {
 			return fmt.Errorf("no capture: %w", err)
 		}
-		if left -= h.Size; h.Size < 0 || left < 0 {
+		if u.room -= h.Size; h.Size < 0 || u.room < 0 {
 			return errLarge
 		}
 		if err := u.count(); err != nil {

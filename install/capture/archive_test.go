@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -49,28 +50,6 @@ func TestHostileArchives(t *testing.T) {
 	link := func(name, target string) tar.Header {
 		return tar.Header{Name: name, Typeflag: tar.TypeSymlink, Linkname: target}
 	}
-	sparse := pack(t, file("a"))
-	copy(sparse[124:136], "77777777777\x00") // 8 GiB, says the header
-	sum := 0
-	copy(sparse[148:156], "        ")
-	for _, c := range sparse[:512] {
-		sum += int(c)
-	}
-	copy(sparse[148:156], fmt.Sprintf("%06o\x00 ", sum))
-	var bomb bytes.Buffer
-	zip := gzip.NewWriter(&bomb)
-	w := tar.NewWriter(zip)
-	for i := range 5 {
-		if err := w.WriteHeader(&tar.Header{Name: fmt.Sprint("zero", i), Typeflag: tar.TypeReg, Size: maxUnpacked / 4}); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := w.Write(make([]byte, maxUnpacked/4)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := errors.Join(w.Close(), zip.Close()); err != nil {
-		t.Fatal(err)
-	}
 	for name, archive := range map[string][]byte{
 		"absolute":             pack(t, file("/etc/passwd")),
 		"upwards":              pack(t, file("../x")),
@@ -93,8 +72,8 @@ func TestHostileArchives(t *testing.T) {
 		"hard link":            pack(t, file("a"), tar.Header{Name: "b", Typeflag: tar.TypeLink, Linkname: "a"}),
 		"device":               pack(t, tar.Header{Name: "zero", Typeflag: tar.TypeChar, Devmajor: 1, Devminor: 5}),
 		"fifo":                 pack(t, tar.Header{Name: "fifo", Typeflag: tar.TypeFifo}),
-		"too large":            sparse,
-		"bomb":                 bomb.Bytes(),
+		"too large":            claim(pack(t, file("a")), maxUnpacked+1),
+		"far too large":        claim(pack(t, file("a")), 8<<30-1),
 		"cut":                  pack(t, file("a"))[:512],
 		"empty":                pack(t),
 		"no archive":           []byte("<domain/>"),
@@ -129,6 +108,54 @@ func TestHostileArchives(t *testing.T) {
 	}
 }
 
+// claim has the header of the first file say that it is larger, and returns the archive.
+func claim(archive []byte, size int64) []byte {
+	copy(archive[124:136], fmt.Sprintf("%011o\x00", size))
+	copy(archive[148:156], "        ")
+	sum := 0
+	for _, c := range archive[:512] {
+		sum += int(c)
+	}
+	copy(archive[148:156], fmt.Sprintf("%06o\x00 ", sum))
+	return archive
+}
+
+// TestBomb: files that are together larger than an archive may be are written no further than that, however small they
+// come; what an archive may be is not refused for its size.
+func TestBomb(t *testing.T) {
+	const size, room = 1 << 20, 4 << 20
+	var bomb bytes.Buffer
+	zip := gzip.NewWriter(&bomb)
+	w := tar.NewWriter(zip)
+	for i := range room/size + 1 {
+		if err := w.WriteHeader(&tar.Header{Name: fmt.Sprint("zero", i), Typeflag: tar.TypeReg, Size: size}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write(make([]byte, size)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(w.Close(), zip.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for _, more := range []int64{0, size - 1, size} {
+		u := unpacker{dir: t.TempDir(), made: map[string]bool{".": true}, room: room + more}
+		if err := u.all(bytes.NewReader(bomb.Bytes())); (more == size) != (err == nil) || err != nil && !errors.Is(err, errLarge) {
+			t.Errorf("with %d bytes more: %v", more, err)
+		}
+		if written, err := os.ReadDir(u.dir); err != nil || len(written) != int((room+more)/size) {
+			t.Errorf("with %d bytes more: written are %v, %v", more, written, err)
+		}
+	}
+	name := filepath.Join(t.TempDir(), "host.tar")
+	if err := os.WriteFile(name, claim(pack(t, tar.Header{Name: "a", Typeflag: tar.TypeReg}), maxUnpacked), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Unpack(context.Background(), name); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("one that is cut: %v", err)
+	}
+}
+
 // TestManyDirectories: a directory that a name takes counts, as each entry does, and once.
 func TestManyDirectories(t *testing.T) {
 	deep := strings.Repeat("x/", maxDepth-1)
@@ -141,7 +168,7 @@ func TestManyDirectories(t *testing.T) {
 		{2, pack(t, tar.Header{Name: "a", Typeflag: tar.TypeReg}, tar.Header{Name: "b", Typeflag: tar.TypeReg})},
 	} {
 		for _, short := range []int{0, 1} {
-			u := unpacker{dir: t.TempDir(), made: map[string]bool{".": true}, entries: maxEntries - test.room + short}
+			u := unpacker{dir: t.TempDir(), made: map[string]bool{".": true}, entries: maxEntries - test.room + short, room: maxUnpacked}
 			if err := u.all(bytes.NewReader(test.packed)); errors.Is(err, errLarge) != (short > 0) || err != nil && short == 0 {
 				t.Errorf("%d entries of room, less %d: %v", test.room, short, err)
 			}
