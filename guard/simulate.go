@@ -53,6 +53,7 @@ const (
 	codeCgroupLimit  = "cgroup-limit"      // a control group's limit on huge pages
 	codeCgroup       = "cgroup"            // it depends on the control group that QEMU is put into
 	codeStarting     = "starting"          // it depends on domains that are starting
+	codeHooks        = "other-hooks"       // it depends on what other hooks do
 	codeLeftToOthers = "left-to-libvirt"   // libvirt itself will refuse, and say why
 )
 

@@ -1,14 +1,18 @@
 package hook
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
-	"sync"
+	"path/filepath"
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"hugeguard/guard"
 )
 
 // SiteSuffix is what the site's own hook is called beside ours, where ours
@@ -17,21 +21,28 @@ import (
 // libvirtd run hooks from there alone.
 const SiteSuffix = ".site"
 
+// program is the path of the running program. Where there is no /proc to tell,
+// it is what libvirt called: it names its hooks by their whole path (virHookCall).
+func program(args []string) string {
+	if self, err := os.Executable(); err == nil {
+		return self
+	}
+	if len(args) > 0 && filepath.IsAbs(args[0]) {
+		return args[0]
+	}
+	return ""
+}
+
 // site is the hook of the site's own that ours stands in front of; "" where
 // there is none.
 type site string
 
-// findSite looks for a site's hook beside the running program: not by argv,
-// which may be anything.
-func findSite() site {
-	self, err := os.Executable()
-	if err != nil {
-		return ""
-	}
+// findSite looks for a site's hook beside the program.
+func findSite(program string) site {
 	// As libvirt does it, a hook that is not executable is no hook
 	// (virFileIsExecutable).
-	path := self + SiteSuffix
-	if unix.Access(path, unix.X_OK) != nil {
+	path := program + SiteSuffix
+	if program == "" || unix.Access(path, unix.X_OK) != nil {
 		return ""
 	}
 	info, err := os.Stat(path)
@@ -39,61 +50,70 @@ func findSite() site {
 		return ""
 	}
 	// A link to ourselves would go round for ever.
-	if own, err := os.Stat("/proc/self/exe"); err != nil || os.SameFile(own, info) {
+	if own, err := os.Stat(program); err == nil && os.SameFile(own, info) {
 		return ""
 	}
 	return site(path)
 }
 
-// run turns this process into the site's hook, with the same arguments,
-// environment, standard output and error, so that its exit status is
+// become turns this process into the site's hook, with the same arguments,
+// environment, standard input, output and error, so that its exit status is
 // libvirt's answer. It returns only where that is impossible.
-func (s site) run(args []string) error {
+func (s site) become(args []string) error {
 	return &os.PathError{Op: "exec", Path: string(s), Err: syscall.Exec(string(s), args, os.Environ())}
 }
 
-// kept is libvirt's pipe, for us and for the site's hook after us: the first
-// reading copies it to a file in memory.
-type kept struct {
-	pipe   io.Reader
-	once   sync.Once
-	memory *os.File
-	size   int64
-	err    error
-	at     int64
-}
-
-// Read reads the copy without moving the file's position; where something
-// fails it says so instead of the XML.
-func (k *kept) Read(p []byte) (int, error) {
-	if k.once.Do(k.copy); k.err != nil {
-		return 0, k.err
-	}
-	n, err := io.NewSectionReader(k.memory, k.at, k.size-k.at).Read(p)
-	k.at += int64(n)
-	return n, err
-}
-
-func (k *kept) copy() {
-	fd, err := unix.MemfdCreate("domain.xml", unix.MFD_CLOEXEC)
+// call runs the site's hook to its end, however long that takes, with the same
+// arguments, environment, standard output and error, and returns its exit
+// status. An error is that it could not be run.
+func (s site) call(args []string, stdin io.Reader, stderr io.Writer) (status int, err error) {
+	itsInput, ours, err := os.Pipe()
 	if err != nil {
-		k.err = os.NewSyscallError("memfd_create", err)
-		return
+		return 0, err
 	}
-	k.memory = os.NewFile(uintptr(fd), "domain.xml")
-	if k.size, k.err = io.Copy(k.memory, k.pipe); k.err == nil {
-		_, k.err = k.memory.Seek(0, io.SeekStart)
+	defer ours.Close()
+	process, err := os.StartProcess(string(s), args, &os.ProcAttr{Files: []*os.File{itsInput, os.Stdout, os.Stderr}})
+	itsInput.Close()
+	if err != nil {
+		return 0, err
 	}
+	go func() {
+		// It need not read all of it; libvirt does not mind either.
+		_, _ = io.Copy(ours, stdin)
+		ours.Close()
+	}()
+	ended, err := process.Wait()
+	if err != nil {
+		return 0, err
+	}
+	if how, ok := ended.Sys().(syscall.WaitStatus); ok && how.Signaled() {
+		fmt.Fprintf(stderr, "%s was ended by a signal: %v\n", guard.Printable(string(s), 200), how.Signal())
+		return 128 + int(how.Signal()), nil
+	}
+	return ended.ExitCode(), nil
 }
 
-// handOver makes the copy standard input. Where libvirt has not written it all
-// within our deadline the site's hook would have to wait for it, and so do we.
-func (k *kept) handOver() {
-	if k.once.Do(k.copy); k.err == nil {
-		// Where it fails, the site's hook finds the pipe as it is now.
-		_ = unix.Dup3(int(k.memory.Fd()), 0, 0)
+// mostXML is how much of a domain's XML is kept for us while the site's hook
+// runs, in bytes: far more than any domain has.
+const mostXML = 4 << 20
+
+// keep reads what libvirt writes: xml is ours to read, and whole the same with
+// what was too much to keep, for the site's hook.
+func keep(stdin io.Reader) (xml, whole io.Reader) {
+	kept, err := io.ReadAll(io.LimitReader(stdin, mostXML))
+	xml = bytes.NewReader(kept)
+	if err != nil {
+		xml = io.MultiReader(xml, failing{err})
+	} else if len(kept) == mostXML {
+		xml = io.MultiReader(xml, failing{fmt.Errorf("larger than %d MiB", mostXML>>20)})
 	}
+	return xml, io.MultiReader(bytes.NewReader(kept), stdin)
 }
+
+// failing is a reader of nothing but an error.
+type failing struct{ error }
+
+func (f failing) Read([]byte) (int, error) { return 0, f.error }
 
 // gone says that the site's hook is there no more. A failing exec does not:
 // the interpreter of a script may be what is missing.

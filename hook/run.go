@@ -10,6 +10,7 @@
 package hook
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +18,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -35,40 +37,48 @@ const (
 // exit status, or does not return where a site's own hook takes over.
 func Run(args []string, stdin io.Reader, stderr io.Writer) int {
 	c := call{args: args, stdin: stdin, stderr: stderr, journal: sendToJournal, privileged: os.Geteuid() == 0}
-	behind := findSite()
+	self := program(args)
+	c.later = sync.OnceValue(func() []string { return later(self) })
+	behind := findSite(self)
 	// The one operation that may be refused. A failing reconnect would kill
 	// a running guest, and no other comes before QEMU takes its pages.
 	switch {
 	case len(args) < 4:
 	case args[2] == "prepare" && args[3] == "begin":
 		limitMemory()
-		kept := &kept{pipe: stdin}
 		if behind != "" {
-			c.stdin = kept
+			// It may make pages, or take them: what counts is what it leaves.
+			xml, whole := keep(stdin)
+			c.stdin = xml
+			if status, err := behind.call(args, whole, stderr); err != nil && !c.passOver(behind, err) || status != exitAccept {
+				return cmp.Or(status, exitRefuse)
+			}
 		}
-		if status := c.guarded(); status != exitAccept {
-			return status
-		}
-		if behind != "" {
-			kept.handOver()
-		}
+		return c.guarded()
 	case slices.Contains(endsStart, args[2]+" "+args[3]):
 		c.ended()
 	}
 	if behind == "" {
 		return exitAccept
 	}
-	err := behind.run(args)
-	message := guard.Printable(err.Error(), 400)
-	if behind.gone() || len(args) >= 3 && args[2] == "reconnect" {
-		// Taken away meanwhile, which is no hook to libvirt; or the one
-		// operation at which a failure kills a running guest.
-		c.note(entry{Message: message, Priority: warning})
+	if c.passOver(behind, behind.become(args)) {
 		return exitAccept
 	}
-	// What libvirt makes of a hook that it cannot run.
-	fmt.Fprintln(stderr, message)
 	return exitRefuse
+}
+
+// passOver tells of a site's hook that could not be run, and whether that may be
+// passed over: it was taken away meanwhile, which is no hook to libvirt; or the
+// operation is the one at which a failure kills a running guest.
+func (c *call) passOver(behind site, err error) bool {
+	message := guard.Printable(err.Error(), 400)
+	if behind.gone() || len(c.args) >= 3 && c.args[2] == "reconnect" {
+		c.note(entry{Message: message, Priority: warning})
+		return true
+	}
+	// What libvirt makes of a hook that it cannot run.
+	fmt.Fprintln(c.stderr, message)
+	return false
 }
 
 // limitMemory has the collector begin late, as most calls are over before it
@@ -98,6 +108,7 @@ type call struct {
 	ledgerNoted bool                   // trouble with the ledger was told
 	ledgerBusy  bool                   // others kept its lock for too long
 	exempt      atomic.Pointer[string] // by what the domain is exempt, once its XML is read
+	later       func() []string        // the hooks that run after this one
 }
 
 // guarded is prepare, of whose defects no launch must die.
@@ -304,6 +315,7 @@ func (c *call) decideNow(demand guard.Demand) (verdict guard.Verdict, host guard
 
 // letsGoOn says whether a start goes on, whatever becomes of it.
 func (c *call) letsGoOn(v guard.Verdict) bool {
+	v = c.unlessLater(v)
 	return v.Decision != guard.Refuse || v.Exempt != "" || c.config.Mode == WarnOnly
 }
 
@@ -324,6 +336,7 @@ func (c *call) addStarting(host *guard.Host, self guard.Domain, last time.Time) 
 
 // act tells what is to be told of a verdict and returns the exit status.
 func (c *call) act(v guard.Verdict) int {
+	v = c.unlessLater(v)
 	if v.Decision == guard.Allow {
 		return exitAccept
 	}

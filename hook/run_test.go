@@ -362,6 +362,16 @@ func TestSiteHook(t *testing.T) {
 	if _, stderr, status := run("", "x", "started", "begin", "-"); status == 0 || stderr == "" {
 		t.Errorf("no interpreter: %q, %d", stderr, status)
 	}
+	// One that a signal ends has failed, and libvirt is told how.
+	write(0o755, "#!/bin/sh\nkill -9 $$\n")
+	if _, stderr, status := run("", "x", "prepare", "begin", "-"); status != 128+9 || !strings.Contains(stderr, "ended by a signal: killed") {
+		t.Errorf("killed: %q, %d", stderr, status)
+	}
+	// Nobody has to read its input.
+	write(0o755, "#!/bin/sh\nexit 5\n")
+	if _, _, status := run(strings.Repeat("large ", 2_000_000), "x", "prepare", "begin", "-"); status != 5 {
+		t.Errorf("without reading: status %d", status)
+	}
 	// A link to ourselves is not run for ever.
 	os.Remove(site)
 	if err := os.Symlink(program, site); err != nil {
@@ -402,6 +412,46 @@ func TestSiteHookWaits(t *testing.T) {
 	cmd.Stdin = reader
 	if out, err := cmd.CombinedOutput(); err != nil || string(out) != "<domain></domain>" {
 		t.Errorf("the site's hook saw %q, %v", out, err)
+	}
+}
+
+// TestSiteHookWithoutProc: where there is no /proc the site's hook is found by
+// what libvirt called.
+func TestSiteHookWithoutProc(t *testing.T) {
+	program := build(t)
+	if err := os.WriteFile(program+SiteSuffix, []byte("#!/bin/sh\necho called $2\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, operation := range []string{"prepare", "started"} {
+		cmd := exec.Command("unshare", "-rm", "/bin/sh", "-c", `mount -t tmpfs none /proc && exec "$0" "$@"`, program, "x", operation, "begin", "-")
+		if out, err := cmd.Output(); err != nil || string(out) != "called "+operation+"\n" {
+			t.Errorf("%s: %q, %v", operation, out, err)
+		}
+	}
+}
+
+// TestKeep: what is kept of the XML is all of it, or says what is not; the
+// site's hook gets all in any case.
+func TestKeep(t *testing.T) {
+	for _, test := range []struct {
+		size int
+		says string // of what is ours
+	}{
+		{0, ""}, {1000, ""}, {mostXML - 1, ""}, {mostXML, "larger than 4 MiB"}, {mostXML + 1000, "larger than 4 MiB"},
+	} {
+		ours, whole := keep(strings.NewReader(strings.Repeat("x", test.size)))
+		got, err := io.ReadAll(ours)
+		if test.says == "" && (err != nil || len(got) != test.size) || test.says != "" && (err == nil || err.Error() != test.says) {
+			t.Errorf("%d bytes: %d are ours, %v", test.size, len(got), err)
+		}
+		if all, err := io.ReadAll(whole); err != nil || len(all) != test.size {
+			t.Errorf("%d bytes: %d are the site's, %v", test.size, len(all), err)
+		}
+	}
+	broken := errors.New("broken")
+	ours, _ := keep(io.MultiReader(strings.NewReader("<domain>"), iotest.ErrReader(broken)))
+	if _, err := io.ReadAll(ours); !errors.Is(err, broken) {
+		t.Errorf("a pipe that breaks: %v", err)
 	}
 }
 

@@ -1,0 +1,117 @@
+package hook
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// hooksDir makes a directory of hooks: a name that ends in / is a directory, one that
+// begins with - is a file that cannot be executed.
+func hooksDir(t *testing.T, names ...string) string {
+	t.Helper()
+	root := t.TempDir()
+	for _, name := range names {
+		name, dir := strings.CutSuffix(name, "/")
+		name, plain := strings.CutPrefix(name, "-")
+		mode := os.FileMode(0o755)
+		if plain {
+			mode = 0o644
+		}
+		path := filepath.Join(root, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		err := error(nil)
+		if dir {
+			err = os.MkdirAll(path, 0o755)
+		} else {
+			err = os.WriteFile(path, nil, mode)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return root
+}
+
+// TestLater: what libvirt runs after us, by its own rules.
+func TestLater(t *testing.T) {
+	dir := hooksDir(t, "qemu", "qemu.d/.hidden", "qemu.d/10-first", "-qemu.d/notes.txt", "qemu.d/win10/prepare/begin/alloc.sh",
+		"qemu.d/zz-hugeguard", "qemu.d/zzz last", "elsewhere/script", "network")
+	for link, target := range map[string]string{"qemu.d/link": "../elsewhere/script", "qemu.d/zz-linked-dir": "win10", "qemu.d/zz-nowhere": "nothing"} {
+		if err := os.Symlink(target, filepath.Join(dir, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for program, want := range map[string][]string{
+		"qemu":                {"qemu.d/.hidden", "qemu.d/10-first", "qemu.d/link", "qemu.d/zz-hugeguard", "qemu.d/zzz last"},
+		"qemu.d/10-first":     {"qemu.d/link", "qemu.d/zz-hugeguard", "qemu.d/zzz last"},
+		"qemu.d/zz-hugeguard": {"qemu.d/zzz last"},
+		"qemu.d/zzz last":     nil,
+		"elsewhere/qemu":      nil, // there is no qemu.d beside it
+	} {
+		var wanted []string
+		for _, name := range want {
+			wanted = append(wanted, filepath.Join(dir, name))
+		}
+		if got := later(filepath.Join(dir, program)); !slices.Equal(got, wanted) {
+			t.Errorf("after %s run %q, want %q", program, got, wanted)
+		}
+	}
+}
+
+// TestLaterHookMakesItAWarning: while another hook may still make pages, a shortage is no
+// refusal; the journal says so, with who holds the pages and what to do.
+func TestLaterHookMakesItAWarning(t *testing.T) {
+	looked := 0
+	start := func(t *testing.T, xml string, later ...string) (*fixture, int) {
+		f := newFixture(t, strings.NewReader(domain(t, xml)))
+		f.later = func() []string { looked++; return later }
+		return f, f.prepare()
+	}
+	f, status := start(t, "prepare.xml", "/etc/libvirt/hooks/qemu.d/hugepages.sh")
+	if status != exitAccept || f.stderr.Len() > 0 || len(f.entries) != 1 {
+		t.Fatalf("status %d, stderr %q, journal %+v", status, &f.stderr, f.entries)
+	}
+	e := f.entries[0]
+	for _, want := range []string{
+		"node 0 has 0 free 2 MiB huge pages, 256 needed; hugeguard allows it: another hook runs after it and may still make pages " +
+			"(/etc/libvirt/hooks/qemu.d/hugepages.sh); to be the last, run: hugeguard install\n",
+		"Open vSwitch ovs-vswitchd (pid 2974) 512",
+	} {
+		if !strings.Contains(e.Message, want) {
+			t.Errorf("the journal has no %q:\n%s", want, e.Message)
+		}
+	}
+	if e.Priority != warning || e.Fields["HUGEGUARD_DECISION"] != "warn" || e.Fields["HUGEGUARD_CAUSE"] != "" || e.Fields["HUGEGUARD_NODE"] != "0" {
+		t.Errorf("priority %d, %v", e.Priority, e.Fields)
+	}
+	// Those that follow reckon with its pages.
+	if l, err := readLedger(f.fs); err != nil || len(l.Claims) != 1 || l.Claims[0].Name != "instance-00000003" {
+		t.Errorf("the ledger has %+v, %v", l, err)
+	}
+	if _, status := start(t, "prepare.xml"); status != exitRefuse {
+		t.Errorf("with no hook after it: status %d", status)
+	}
+	// A start that fits has no need to know.
+	looked = 0
+	if f, status := start(t, "prepare-on-node1.xml", "/etc/libvirt/hooks/qemu.d/x"); status != exitAccept || len(f.entries) > 0 || looked > 0 {
+		t.Errorf("what fits: status %d, %+v, the hooks were looked at %d times", status, f.entries, looked)
+	}
+}
+
+// TestLaterMayMake: the way to be the last depends on who is it.
+func TestLaterMayMake(t *testing.T) {
+	for path, want := range map[string]string{
+		"/etc/libvirt/hooks/qemu.d/90-pages":   "run: hugeguard install",
+		"/etc/libvirt/hooks/qemu.d/zzz-pages":  "rename that hook so that it sorts before zz-hugeguard",
+		"/etc/libvirt/hooks/qemu.d/50%s\nhalt": "(/etc/libvirt/hooks/qemu.d/50%s\\nhalt); to be the last, run: hugeguard install",
+	} {
+		if got := LaterMayMake([]string{path}); !strings.HasSuffix(got, want) {
+			t.Errorf("%q: %q", path, got)
+		}
+	}
+}
