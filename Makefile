@@ -16,11 +16,8 @@ HOOK_BUILD = CGO_ENABLED=0 $(BUILD) -ldflags '-s -w'
 VERSION ?= $(shell install/package/version.sh)
 # The admin's command loads libvirt at run time where it can be compiled for that (cgo needs a C compiler).
 TAGS       = $(if $(shell command -v $${CC:-cc} 2>/dev/null),-tags libvirt_dlopen)
-STATICCHECK = $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.7.0
-# What lies below testdata is not in ./...
-TIERS      = ./testdata/bench/... ./testdata/livehost/... ./testdata/testdriver/... ./testdata/numabox/... ./testdata/kernels/... ./testdata/nova/... ./testdata/prometheus/... ./testdata/package/... ./testdata/shown/...
 
-.PHONY: build packages demo test prerequisites check unit packagetest testdriver nova prometheus livehost numabox numabox-capture numabox-shell numabox-kernel bench fuzz install uninstall clean
+.PHONY: build packages demo test prerequisites check update unit packagetest testdriver nova prometheus livehost numabox numabox-capture numabox-shell numabox-kernel bench fuzz install uninstall clean
 
 build:
 	$(HOOK_BUILD) -o bin/qemu ./hook/qemu
@@ -41,12 +38,11 @@ prerequisites:
 	testdata/prerequisites.sh
 
 check:
-	@test -z "$$(gofmt -l .)" || { gofmt -l . | sed 's/^/gofmt would change /'; exit 1; }
-	$(GO) vet ./... $(TIERS)
-	$(GO) vet -tags libvirt_dlopen ./install/... ./testdata/testdriver/...
-	$(GO) vet -tags manual ./install/hugeguard
-	$(STATICCHECK) ./... $(TIERS)
-	$(STATICCHECK) -tags libvirt_dlopen ./install/... ./testdata/testdriver/...
+	GO="$(GO)" testdata/check.sh
+
+# The libraries, and the programs that the build fetches, at their latest releases.
+update:
+	GO="$(GO)" testdata/tools/update.sh
 
 # What make demo prints, and the fast tests: with the race detector, and as on a machine with nothing but Go.
 unit: build

@@ -14,12 +14,12 @@ GLIBC=2.34 # the oldest that the command runs with: a test holds this against th
 export VERSION SOURCE_DATE_EPOCH MAINTAINER GLIBC
 # What somebody set for other builds would show in the bytes.
 unset GOFLAGS CGO_CFLAGS CGO_CPPFLAGS CGO_LDFLAGS GOAMD64 GOARM64 GOEXPERIMENT GOARCH CC
-nfpm() { "$GO" run github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.2 "$@"; }
 
 stage=$(mktemp -d)
 trap 'rm -rf "$stage"' EXIT
 trap 'exit 1' HUP INT TERM
 mkdir -p "$out" "$stage/all"
+"$GO" build -modfile=testdata/tools/go.mod -trimpath -o "$stage/nfpm" github.com/goreleaser/nfpm/v2/cmd/nfpm
 cp LICENSE CHANGELOG.md install/hugeguard.catalog install/systemd/* install/prometheus/* install/grafana/* \
 	install/package/nfpm.yaml install/package/copyright install/package/lintian-overrides \
 	install/package/deb/* install/package/rpm/* "$stage/all"
@@ -48,6 +48,6 @@ for arch in $ARCHES; do
 	GOARCH=$arch CGO_ENABLED=1 CC=$cc "$GO" build -trimpath -buildvcs=false -buildmode=pie -tags libvirt_dlopen \
 		-ldflags "-s -w -buildid=$VERSION -X main.built=$VERSION -extldflags '-Wl,-z,relro,-z,now'" -o "$dir/hugeguard" ./install/hugeguard
 	for format in $FORMATS; do
-		(cd "$dir" && ARCH=$arch nfpm package --packager "$format" --target "$out" >"$stage/said") || { cat "$stage/said" >&2; exit 1; }
+		(cd "$dir" && ARCH=$arch "$stage/nfpm" package --packager "$format" --target "$out" >"$stage/said") || { cat "$stage/said" >&2; exit 1; }
 	done
 done

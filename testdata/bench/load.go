@@ -32,7 +32,8 @@ const (
 // holdArgument is the argument by which this program holds one page and sleeps.
 const holdArgument = "-hold"
 
-// holdOne holds a page until it is killed, and says so on standard output.
+// holdOne holds a page until it is killed, and says so on standard output. It
+// returns only if it cannot.
 func holdOne() error {
 	if _, err := holdPage("held"); err != nil {
 		return err

@@ -40,10 +40,8 @@ func main() {
 	hold := flag.Bool(holdArgument[1:], false, "hold a huge page and sleep")
 	flag.Parse()
 	if *hold {
-		if err := holdOne(); err != nil {
-			fmt.Fprintln(os.Stderr, "bench:", err)
-			os.Exit(1)
-		}
+		fmt.Fprintln(os.Stderr, "bench:", holdOne())
+		os.Exit(1)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
 	defer stop()
