@@ -319,23 +319,38 @@ func rank(kind guard.HolderKind) int {
 	return slices.Index([]guard.HolderKind{guard.HolderGuest, guard.HolderProcess, guard.HolderOVS}, kind)
 }
 
-// identify says what sort of holder a process is and how it is called.
+// identify says what sort of holder a process is and how it is called. By its name
+// and its arguments one is taken for a service's or for a guest only if it is
+// believed; any other is a process of that name.
 func identify(fs sysfs.FS, p sysfs.Process, guests map[int]string) holderKey {
 	who := holderKey{kind: guard.HolderProcess, name: p.Name, pid: p.PID}
 	if name, ok := guests[p.PID]; ok {
 		who.kind, who.name = guard.HolderGuest, name
 		return who
 	}
-	arguments, _ := fs.Arguments(p.PID)
+	// To read the arguments of a process can take for ever, where they lie on a
+	// file system that does not answer: those of what is nobody's matter only.
+	program := path.Base(fs.Program(p.PID))
 	switch {
-	case isOVS(p.Name) || isOVS(path.Base(fs.Program(p.PID))) || runsAsOVS(arguments):
-		who.kind = guard.HolderOVS
-	default:
+	case isQEMU(program) && runsProgramOf(fs, p, 0), program == "." && !fs.Live():
+		arguments, _ := fs.Arguments(p.PID)
 		if name, ok := guestName(arguments); ok {
 			who.kind, who.name = guard.HolderGuest, name
+			return who
+		}
+	}
+	if believed(fs, p, ovsUnits) {
+		arguments, _ := fs.Arguments(p.PID)
+		if isOVS(p.Name) || isOVS(program) || runsAsOVS(arguments) {
+			who.kind = guard.HolderOVS
 		}
 	}
 	return who
+}
+
+// isQEMU recognises QEMU by its program's name: qemu-system-x86_64, qemu-kvm, kvm-spice.
+func isQEMU(program string) bool {
+	return strings.Contains(program, "qemu") || strings.Contains(program, "kvm")
 }
 
 // isOVS recognises Open vSwitch's daemon by its program's name, which Debian

@@ -29,7 +29,7 @@ func AddNova(root sysfs.FS, config Config, host *guard.Host, deadline time.Time)
 func addNova(root sysfs.FS, config Config, host *guard.Host, processes []sysfs.Process, deadline time.Time) {
 	var n guard.Nova
 	compute, found := findCompute(root, processes)
-	told := tellNova(root, config, compute)
+	told := tellNova(root, config, compute, deadline)
 	n.PID, n.Unit = compute.pid, compute.unit
 	n.Files, n.Stale = told.files, told.stale
 	var err error
@@ -50,19 +50,19 @@ func addNova(root sysfs.FS, config Config, host *guard.Host, processes []sysfs.P
 
 // compute is the running nova-compute.
 type compute struct {
-	pid       int
+	pid, uid  int
 	arguments []string // after the program's name
-	unit      string   // its systemd unit or container, "" where that is not known
+	unit      string   // its systemd service or container, "" where that is not known
 }
 
 const computeName = "nova-compute"
 
-// findCompute looks for nova-compute among the processes. It is a Python
-// script: the kernel gives it the script's name, unless somebody runs python
+// findCompute looks for nova-compute among the processes that are believed. It is a
+// Python script: the kernel gives it the script's name, unless somebody runs python
 // with the script as an argument.
 func findCompute(root sysfs.FS, processes []sysfs.Process) (first compute, found bool) {
 	for _, p := range processes {
-		if !strings.HasPrefix(p.Name, computeName) && !strings.HasPrefix(p.Name, "python") || found && p.PID > first.pid {
+		if !strings.HasPrefix(p.Name, computeName) && !strings.HasPrefix(p.Name, "python") || found && p.PID > first.pid || !believed(root, p, novaUnits) {
 			continue
 		}
 		arguments, err := root.Arguments(p.PID)
@@ -73,8 +73,8 @@ func findCompute(root sysfs.FS, processes []sysfs.Process) (first compute, found
 		if at < 0 {
 			continue
 		}
-		unit, _ := root.Unit(p.PID) // only words depend on it
-		first, found = compute{p.PID, arguments[at+1:], unit}, true
+		place, _ := root.Place(p.PID) // only words depend on it
+		first, found = compute{p.PID, p.UID, arguments[at+1:], place.String()}, true
 	}
 	return first, found
 }
@@ -92,16 +92,17 @@ type told struct {
 // tellNova reads the configuration: the one that the admin names, else that
 // of the running nova-compute, else the first that lies where one usually
 // does.
-func tellNova(root sysfs.FS, config Config, c compute) told {
+func tellNova(root sysfs.FS, config Config, c compute, deadline time.Time) told {
+	r := novaReader{FS: root, left: novaLimit, deadline: deadline}
 	if len(config.NovaConf) > 0 {
-		return readNova(root, "", named(root, config.NovaConf)).since(root, c)
+		return r.read(named(root, config.NovaConf)).since(root, c)
 	}
 	usual := told{}
 	for _, d := range nova.Deployments() {
 		if _, err := root.Stat(relative(d.Marker)); d.Marker != "" && err != nil {
 			continue
 		}
-		if usual = readNova(root, "", d.Sources); len(usual.files) > 0 || usual.err != nil {
+		if usual = r.read(d.Sources); len(usual.files) > 0 || usual.err != nil {
 			break
 		}
 	}
@@ -109,11 +110,12 @@ func tellNova(root sysfs.FS, config Config, c compute) told {
 		return usual
 	}
 	// What nova-compute itself sees is certain.
-	base := fmt.Sprintf("proc/%d/root", c.pid)
-	if _, err := root.Stat(base); err != nil {
-		base = "" // a captured host, or one that does not let us look
+	r.owners = []int{0, c.uid}
+	r.base = fmt.Sprintf("proc/%d/root", c.pid)
+	if _, err := root.Stat(r.base); err != nil {
+		r.base = "" // a captured host, or one that does not let us look
 	}
-	own := readNova(root, base, nova.Sources(c.arguments))
+	own := r.read(nova.Sources(c.arguments))
 	switch {
 	case len(own.files) == 0 && len(usual.files) > 0:
 		// It is in a container that we cannot see into.
@@ -156,13 +158,23 @@ func (t told) since(root sysfs.FS, c compute) told {
 
 // Limits of what is read of Nova's configuration.
 const (
-	novaConfLimit = 4 << 20 // bytes a file; the sample with all comments has 0.4 MiB
-	novaConfFiles = 200
+	novaLimit     = 8 << 20 // bytes of all files together; the sample with all comments has 0.4 MiB
+	novaConfFiles = 200     // in a directory
 )
 
-// readNova reads the sources as nova-compute sees them, below base, which is
-// "" for the host's own files.
-func readNova(root sysfs.FS, base string, sources []nova.Source) told {
+var errNoTime = errors.New("there was no time to read it")
+
+// novaReader reads configurations as nova-compute sees them.
+type novaReader struct {
+	sysfs.FS
+	base     string // where it has its root, "" for the host's own files
+	owners   []int  // whose the files may be; nil for anybody's, where root alone decides what lies there
+	left     int    // bytes that may be read
+	deadline time.Time
+}
+
+// read reads the sources.
+func (r *novaReader) read(sources []nova.Source) told {
 	var t told
 	fail := func(err error) {
 		if t.err == nil {
@@ -170,7 +182,15 @@ func readNova(root sysfs.FS, base string, sources []nova.Source) told {
 		}
 	}
 	read := func(name string, must bool) bool {
-		text, err := root.ReadFile(base+"/"+relative(name), novaConfLimit)
+		if time.Now().After(r.deadline) {
+			fail(&fs.PathError{Op: "read", Path: name, Err: errNoTime})
+			return true
+		}
+		text, err := r.ReadOf(r.base+"/"+relative(name), r.left, r.owners...)
+		r.left -= len(text)
+		if errors.Is(err, sysfs.ErrTooLarge) {
+			r.left = 0
+		}
 		if errors.Is(err, fs.ErrNotExist) && !must {
 			return false
 		}
@@ -179,7 +199,7 @@ func readNova(root sysfs.FS, base string, sources []nova.Source) told {
 			fail(err)
 			return true
 		}
-		if info, err := root.Stat(base + "/" + relative(name)); err == nil && info.ModTime().After(t.newest) {
+		if info, err := r.Stat(r.base + "/" + relative(name)); err == nil && info.ModTime().After(t.newest) {
 			t.newest, t.changed = info.ModTime(), name
 		}
 		if err := t.config.Add(name, string(text)); err != nil {
@@ -199,7 +219,7 @@ func readNova(root sysfs.FS, base string, sources []nova.Source) told {
 				}
 				continue
 			}
-			names, err := root.ReadDir(base + "/" + relative(name))
+			names, err := r.ReadDir(r.base + "/" + relative(name))
 			if err != nil {
 				if s.Named || !errors.Is(err, fs.ErrNotExist) {
 					fail(err)

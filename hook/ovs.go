@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"net"
+	"os"
 	"path"
 	"slices"
 	"strconv"
@@ -23,7 +24,6 @@ import (
 // and RHOSO share /run/openvswitch with their containers.
 var databases = []string{
 	"/run/openvswitch/db.sock",
-	"/var/run/openvswitch/db.sock",
 	"/usr/local/var/run/openvswitch/db.sock",
 	"/var/snap/microovn/common/run/switch/db.sock",
 }
@@ -80,29 +80,62 @@ func askOVS(root sysfs.FS, config Config, host *guard.Host, deadline time.Time) 
 		sockets = slices.Concat(databases, containedDatabases(root, host))
 	}
 	for _, socket := range sockets {
-		if told, err := askSocket(socket, deadline); err == nil {
+		if told, err := askSocket(root, socket, deadline); err == nil {
 			return told, true
 		}
 	}
 	return told, false
 }
 
-func askSocket(socket string, deadline time.Time) (ovs.Config, error) {
+// askSocket asks the database at a socket, whose peer has to be one that is believed.
+func askSocket(root sysfs.FS, socket string, deadline time.Time) (ovs.Config, error) {
 	// To see that there is none costs a tenth of trying to connect.
-	if err := unix.Access(socket, unix.F_OK); err != nil {
-		return ovs.Config{}, &fs.PathError{Op: "access", Path: socket, Err: err}
+	fd, err := unix.Open(socket, unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return ovs.Config{}, &fs.PathError{Op: "open", Path: socket, Err: err}
+	}
+	defer unix.Close(fd)
+	var stat unix.Stat_t
+	if err := unix.Fstat(fd, &stat); err != nil {
+		return ovs.Config{}, &fs.PathError{Op: "stat", Path: socket, Err: err}
+	}
+	if stat.Mode&unix.S_IFMT != unix.S_IFSOCK {
+		return ovs.Config{}, &fs.PathError{Op: "connect", Path: socket, Err: unix.ENOTSOCK}
 	}
 	// net.Dial would link all of name resolution. Connecting to a UNIX socket
 	// never waits: a full queue is an error.
-	connection, err := net.DialUnix("unix", nil, &net.UnixAddr{Net: "unix", Name: socket})
+	connection, err := net.DialUnix("unix", nil, &net.UnixAddr{Net: "unix", Name: "/proc/self/fd/" + strconv.Itoa(fd)})
 	if err != nil {
 		return ovs.Config{}, err
 	}
 	defer connection.Close()
+	if !believedPeer(root, connection) {
+		return ovs.Config{}, &fs.PathError{Op: "connect", Path: socket, Err: errPeer}
+	}
 	if err := connection.SetDeadline(deadline); err != nil {
 		return ovs.Config{}, err
 	}
 	return ovs.Ask(connection)
+}
+
+var errPeer = errors.New("whoever listens there is not Open vSwitch's database")
+
+// believedPeer says whether who listens at a socket is root, who runs this program,
+// or Open vSwitch's own user.
+func believedPeer(root sysfs.FS, connection *net.UnixConn) bool {
+	raw, err := connection.SyscallConn()
+	if err != nil {
+		return false
+	}
+	var peer *unix.Ucred
+	if raw.Control(func(fd uintptr) { peer, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) }) != nil || err != nil {
+		return false
+	}
+	if peer.Uid == 0 || int(peer.Uid) == os.Geteuid() {
+		return true
+	}
+	p, err := root.Process(int(peer.Pid))
+	return err == nil && p.UID == int(peer.Uid) && believed(root, p, ovsUnits)
 }
 
 // containedDatabases are the sockets that running daemons of Open vSwitch were

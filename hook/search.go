@@ -74,18 +74,20 @@ func nodesOf(host guard.Host) []sysfs.Node {
 
 func (f *finder) late() bool { return time.Now().After(f.deadline) }
 
-// mostMappings is after how many no further process is read: one may have twice as many by
-// default (vm.max_map_count), and Open vSwitch has some thousands.
-const mostMappings = 1 << 15
+const (
+	// mostMappings is how many are kept of all processes together: one can have
+	// two thirds of it by default (vm.max_map_count).
+	mostMappings = 3 << 15
+	// fewMappings is how many a process can have that is read at once; Open vSwitch
+	// has some thousands. Who has more comes after all others, so that it costs
+	// nobody else a place.
+	fewMappings = 1 << 13
+)
 
-var errManyMappings = errors.New("others have too many mappings to keep more")
-
-// mappings returns what a process maps, once.
-func (f *finder) mappings(pid int) ([]sysfs.Mapping, error) {
-	if f.kept.Load() > mostMappings {
-		return nil, errManyMappings
-	}
-	mappings, err := f.Mappings(pid)
+// mappings returns what a process maps, most of it at the most.
+func (f *finder) mappings(pid, most int) ([]sysfs.Mapping, error) {
+	left := mostMappings - int(f.kept.Load())
+	mappings, err := f.Mappings(pid, max(0, min(most, left)))
 	f.kept.Add(int64(len(mappings)))
 	return mappings, err
 }
@@ -96,23 +98,29 @@ type view struct {
 	mappings []sysfs.Mapping
 	files    []sysfs.File // that it maps or has open
 	partly   bool         // not all of it could be seen
+	many     bool         // it has more mappings than fewMappings
 }
 
 func (f *finder) run(processes []sysfs.Process) {
 	f.guests = guestNames(f.FS)
 	views := make([]view, len(processes))
-	for i, p := range processes {
-		views[i].Process = p
-		if p.HugetlbKiB == 0 {
-			continue
-		}
-		if f.late() {
-			f.found.Cut = true
-			break
-		}
-		var err error
-		if views[i].mappings, err = f.mappings(p.PID); err != nil {
-			f.unreadable(p)
+	for _, most := range []int{fewMappings, mostMappings} {
+		for i, p := range processes {
+			v := &views[i]
+			v.Process = p
+			if p.HugetlbKiB == 0 || most > fewMappings && !v.many {
+				continue
+			}
+			if f.late() {
+				f.found.Cut = true
+				break
+			}
+			var err error
+			if v.mappings, err = f.mappings(p.PID, most); most == fewMappings && errors.Is(err, sysfs.ErrManyMappings) {
+				v.many = true
+			} else if err != nil {
+				f.unreadable(p)
+			}
 		}
 	}
 	f.enter(views)
@@ -129,7 +137,8 @@ func (f *finder) run(processes []sysfs.Process) {
 	}
 	for i := range f.found.List {
 		if h := &f.found.List[i]; h.Kind == guard.HolderProcess || h.Kind == guard.HolderOVS {
-			h.Unit, _ = f.Unit(h.PID)
+			place, _ := f.Place(h.PID) // only words depend on it
+			h.Unit = place.String()
 		}
 	}
 }
@@ -143,11 +152,21 @@ func (f *finder) lookCloser(views []view, missing, reserved bool) {
 	}
 	mounts := all.Hugetlb
 	views = sideBySide(f, views, func(v view) (view, bool) {
-		f.look(&v, mounts, missing, reserved)
-		return v, len(v.mappings) > 0 || len(v.files) > 0 || v.partly
+		if v.HugetlbKiB > 0 {
+			v.many = false // it was read
+		}
+		f.look(&v, mounts, missing, reserved, fewMappings)
+		return v, len(v.mappings) > 0 || len(v.files) > 0 || v.partly || v.many
 	})
 	// The answers come in no order, and owners are chosen by their pids.
 	slices.SortFunc(views, func(a, b view) int { return cmp.Compare(a.PID, b.PID) })
+	for i := range views {
+		if v := &views[i]; v.many {
+			v.many = false
+			f.look(v, mounts, missing, reserved, mostMappings)
+			v.partly = v.partly || v.many
+		}
+	}
 	f.ledger = ledger{}
 	f.enter(views)
 	for _, v := range views {
@@ -174,7 +193,7 @@ func (f *finder) lookCloser(views []view, missing, reserved bool) {
 
 // look sees what a process has without having touched it. What is not there
 // is no loss: the process has ended, or the host was captured without it.
-func (f *finder) look(v *view, mounts []sysfs.Mount, missing, reserved bool) {
+func (f *finder) look(v *view, mounts []sysfs.Mount, missing, reserved bool, most int) {
 	note := func(err error) { v.partly = v.partly || err != nil && !errors.Is(err, fs.ErrNotExist) }
 	if container(f.FS, v.PID) {
 		own, err := f.MountsOf(v.PID)
@@ -184,7 +203,11 @@ func (f *finder) look(v *view, mounts []sysfs.Mount, missing, reserved bool) {
 	if v.HugetlbKiB == 0 {
 		huge, err := f.MapsHuge(v.PID, mounts)
 		if err == nil && huge {
-			v.mappings, err = f.mappings(v.PID)
+			v.mappings, err = f.mappings(v.PID, most)
+		}
+		if errors.Is(err, sysfs.ErrManyMappings) {
+			v.many = true
+			return
 		}
 		note(err)
 	}

@@ -280,10 +280,13 @@ func byPidFile(root sysfs.FS, name string) (claims.Process, error) {
 	return claims.Process{PID: pid, Started: started}, nil
 }
 
+// startingMappings is far more than a QEMU has that has just been started.
+const startingMappings = 1 << 12
+
 // mappingsOf returns the huge pages that a starting QEMU maps. ok is false for
 // one that does not show them.
 func mappingsOf(root sysfs.FS, qemu claims.Process) (mappings []sysfs.Mapping, ok bool) {
-	mappings, err := root.Mappings(qemu.PID)
+	mappings, err := root.Mappings(qemu.PID, startingMappings)
 	if err != nil {
 		return nil, false
 	}

@@ -60,6 +60,9 @@ func (f FS) Exists(name string) bool {
 		_, err := f.Stat(name)
 		return err == nil
 	}
+	if f.near != nil {
+		return f.Status(name, new(syscall.Stat_t)) == nil
+	}
 	path, err := f.at(name)
 	return err == nil && syscall.Access(path, 0) == nil
 }

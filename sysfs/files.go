@@ -345,51 +345,6 @@ func parseSegments(in io.Reader) ([]Segment, error) {
 	return segments, scanner.Err()
 }
 
-// Unit returns whose a process is by its control group: the systemd unit
-// ("vpp.service"), or the container ("container 3f2a9c1b2d4e") that it is in;
-// "" where neither can be told.
-func (f FS) Unit(pid int) (string, error) {
-	text, err := f.ReadFile(fmt.Sprintf("proc/%d/cgroup", pid), tableLimit)
-	if err != nil {
-		return "", err
-	}
-	return parseUnit(string(text)), nil
-}
-
-// parseUnit looks in the control group of version 2 (0::PATH) or, with version
-// 1, in systemd's own hierarchy: for a container, whatever runs in it, else for
-// the innermost unit.
-func parseUnit(text string) string {
-	unit := ""
-	for line := range lines(text) {
-		// hierarchy:controllers:path
-		parts := strings.SplitN(line, ":", 3)
-		if len(parts) < 3 || parts[0] != "0" && parts[1] != "name=systemd" {
-			continue
-		}
-		for _, name := range strings.Split(parts[2], "/") {
-			if id := containerID(name); id != "" {
-				return "container " + id[:12]
-			} else if strings.HasSuffix(name, ".service") || strings.HasSuffix(name, ".scope") {
-				unit = name
-			}
-		}
-	}
-	return unit
-}
-
-// containerID returns the 64 hexadecimal digits by which container engines name
-// their control groups: docker-ID.scope, libpod-ID.scope, crio-ID.scope,
-// cri-containerd-ID.scope, libpod_parent/libpod-ID, or the ID alone.
-func containerID(name string) string {
-	name = strings.TrimSuffix(name, ".scope")
-	name = name[strings.LastIndexByte(name, '-')+1:]
-	if len(name) != 64 || strings.Trim(name, "0123456789abcdef") != "" {
-		return ""
-	}
-	return name
-}
-
 // Program returns the file that a process runs, by /proc/PID/exe, without the
 // " (deleted)" of one that was replaced; "" where it may not be seen.
 func (f FS) Program(pid int) string {

@@ -16,6 +16,7 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -39,6 +40,7 @@ const (
 type FS struct {
 	root     string
 	recorder Recorder // nil for most
+	near     *near    // nil for most
 }
 
 // New returns the tree below root; "" and "/" are the running host.
@@ -140,17 +142,64 @@ func readStart(fd int, path string, limit int) ([]byte, error) {
 // scratches are what [readStart] reads into first.
 var scratches = sync.Pool{New: func() any { return new([4096]byte) }}
 
+// ReadOf is [FS.ReadFile] of a regular file of root's or of another of the owners, by
+// their user ids; without any, of anybody's. What else there is is not opened: a FIFO
+// loses what is read, a device may do anything. Of a captured host it is not known
+// whose a file was.
+func (f FS) ReadOf(name string, limit int, owners ...int) (data []byte, err error) {
+	defer func() { f.record(name, Entry{Data: data}, err) }()
+	path := f.Path(name)
+	there, err := f.openAs(name, unix.O_PATH|syscall.O_CLOEXEC)
+	if err != nil {
+		return nil, err
+	}
+	defer syscall.Close(there)
+	var stat syscall.Stat_t
+	if err := syscall.Fstat(there, &stat); err != nil {
+		return nil, &fs.PathError{Op: "stat", Path: path, Err: err}
+	}
+	if stat.Mode&syscall.S_IFMT != syscall.S_IFREG {
+		return nil, &fs.PathError{Op: "read", Path: path, Err: errNotRegular}
+	}
+	if f.Live() && len(owners) > 0 && stat.Uid != 0 && !slices.Contains(owners, int(stat.Uid)) {
+		return nil, &fs.PathError{Op: "read", Path: path, Err: errForeign}
+	}
+	fd, err := retry(func() (int, error) {
+		return syscall.Open("/proc/self/fd/"+strconv.Itoa(there), syscall.O_RDONLY|syscall.O_CLOEXEC|syscall.O_NONBLOCK, 0)
+	})
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	defer syscall.Close(fd)
+	data, err = readStart(fd, path, limit+1)
+	if err == nil && len(data) > limit {
+		return nil, &fs.PathError{Op: "read", Path: path, Err: ErrTooLarge}
+	}
+	return data, err
+}
+
+var (
+	errNotRegular = errors.New("not a regular file")
+	errForeign    = errors.New("owned by another user than it must be")
+)
+
 // open opens the file /name to read. It never waits for a writer, should
 // somebody have put a FIFO there.
 func (f FS) open(name string) (fd int, err error) {
-	const flags = syscall.O_RDONLY | syscall.O_CLOEXEC | syscall.O_NONBLOCK
+	return f.openAs(name, syscall.O_RDONLY|syscall.O_CLOEXEC|syscall.O_NONBLOCK)
+}
+
+func (f FS) openAs(name string, flags int) (fd int, err error) {
 	if !f.Live() {
 		// Most files have no link on their way, which saves looking at each step.
-		how := unix.OpenHow{Flags: flags, Resolve: unix.RESOLVE_NO_SYMLINKS}
+		how := unix.OpenHow{Flags: uint64(flags), Resolve: unix.RESOLVE_NO_SYMLINKS}
 		fd, err = retry(func() (int, error) { return unix.Openat2(unix.AT_FDCWD, f.root+filepath.Clean("/"+name), &how) })
 		if err == nil {
 			return fd, nil
 		}
+	}
+	if f.near != nil {
+		return f.near.open(f.Path(name), flags)
 	}
 	path, err := f.at(name)
 	if err != nil {
@@ -186,7 +235,15 @@ func (f FS) list(name string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir, err := os.OpenFile(path, os.O_RDONLY|syscall.O_DIRECTORY, 0)
+	var dir *os.File
+	if f.near != nil {
+		var fd int
+		if fd, err = f.near.open(path, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_CLOEXEC); err == nil {
+			dir = os.NewFile(uintptr(fd), path)
+		}
+	} else {
+		dir, err = os.OpenFile(path, os.O_RDONLY|syscall.O_DIRECTORY, 0)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -13,7 +13,7 @@ func FuzzNUMAMaps(f *testing.F) {
 		"7fd02b400000-7fd02dc00000 rw-s 00000000 00:0f 4711 /hp/t\n")
 	f.Add("7f6653c00000 prefer (many):0 file=/hp/q huge anon=20 dirty=20 mapmax=2 N0=15 N1=5 kernelpagesize_kB=2048\n", "7f6653c00000-7fff rw-p 00200000 00:0f 1 /a  b\\040\\012c (deleted)")
 	f.Fuzz(func(t *testing.T, numaMaps, maps string) {
-		mappings, err := parseNUMAMaps(strings.NewReader(numaMaps))
+		mappings, err := parseNUMAMaps(strings.NewReader(numaMaps), 1<<20)
 		if err != nil {
 			return
 		}
@@ -35,7 +35,7 @@ func FuzzSmaps(f *testing.F) {
 	f.Add("7f00-7fff rw-s 00000000 00:0f 4711 /x\nKernelPageSize:     2048 kB\nShared_Hugetlb:  2048 kB\nVmFlags: rd ht nr\n")
 	f.Add("7f00-7fff rw-p 00000000 00:0f 4711 /x\nKernelPageSize:     2048 kB\nPrivate_Hugetlb:  4096 kB\nVmFlags: rd ht\n8000-9000 r--p 0 0:0 0\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		mappings, _ := parseSmaps(strings.NewReader(text))
+		mappings, _ := parseSmaps(strings.NewReader(text), 1<<20)
 		for _, m := range mappings {
 			if m.PageKiB == 0 || m.Anon > m.Pages[0] {
 				t.Errorf("%q is read as %+v", text, m)
@@ -84,7 +84,7 @@ func FuzzCgroups(f *testing.F) {
 		if group := parseOwnCgroup(text, controller); !strings.HasPrefix(group, "/") || strings.Contains(group+"/", "/../") {
 			t.Errorf("%q has %q in %q", text, controller, group)
 		}
-		parseUnit(text)
+		parsePlace(text)
 	})
 }
 

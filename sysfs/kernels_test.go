@@ -99,7 +99,7 @@ func TestKernels(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				mappings, err := fs.Mappings(pid)
+				mappings, err := fs.Mappings(pid, 1<<20)
 				if err != nil {
 					t.Fatal(err)
 				}

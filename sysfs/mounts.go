@@ -121,6 +121,10 @@ func parseHugetlbMount(path, options string) (Mount, error) {
 // f_bfree.
 func (f FS) HugetlbFree(mount string) (pages uint64, ok bool, err error) {
 	name := strings.TrimPrefix(mount, "/") + ".statfs"
+	if f.near != nil {
+		// Another file system may be mounted over it.
+		return 0, false, f.near.beyond(mount)
+	}
 	if f.Live() {
 		var st syscall.Statfs_t
 		_, err := retry(func() (int, error) { return 0, syscall.Statfs(mount, &st) })

@@ -82,7 +82,7 @@ func TestParseNUMAMaps(t *testing.T) {
 7f0000004000 bind:x file=/hp/z huge
 7f0000002000 default heap anon=1 dirty=1 N0=1 kernelpagesize_kB=4
 `
-	got, err := parseNUMAMaps(strings.NewReader(text))
+	got, err := parseNUMAMaps(strings.NewReader(text), 100)
 	want := []Mapping{
 		{Start: 0x7fd02b400000, PageKiB: 2048, Bound: []int{0}, Pages: map[int]uint64{0: 20}},
 		{Start: 0x7f6653c00000, PageKiB: 2048, Anon: 20, Pages: map[int]uint64{0: 15, 1: 5}},
@@ -96,7 +96,7 @@ func TestParseNUMAMaps(t *testing.T) {
 		t.Errorf("got  %+v, %v\nwant %+v", got, err, want)
 	}
 	for _, bad := range []string{"zz default file=/x huge N0=1", "7f00 default huge N0=x", "7f00 default huge N9999=1"} {
-		if got, err := parseNUMAMaps(strings.NewReader(bad)); err == nil {
+		if got, err := parseNUMAMaps(strings.NewReader(bad), 100); err == nil {
 			t.Errorf("%q is taken for %+v", bad, got)
 		}
 	}
@@ -131,7 +131,7 @@ VmFlags: rd wr mr mw me de nr ht
 KernelPageSize:        4 kB
 Shared_Hugetlb:        0 kB
 VmFlags: rd ex mr mw me
-`))
+`), 100)
 	want := []Mapping{
 		{Start: 0xffa9000000, End: 0xffa9400000, File: "/mnt/huge-2M/a: b", Device: "00:16", Inode: 8291, Offset: 2 << 20, PageKiB: 2048, MapMax: 2, Reserve: true, Pages: map[int]uint64{0: 1}},
 		{Start: 0xffa9800000, End: 0xffaa200000, File: "/anon_hugepage (deleted)", Device: "00:0e", Inode: 8288, PageKiB: 2048, Private: true},
@@ -140,7 +140,7 @@ VmFlags: rd ex mr mw me
 		t.Errorf("%+v, %v", got, err)
 	}
 	for _, bad := range []string{"VmFlags\n", "zz-1 rw-p 0 0:0 0\n", "KernelPageSize: 2 MB\n"} {
-		if got, err := parseSmaps(strings.NewReader(bad)); err == nil {
+		if got, err := parseSmaps(strings.NewReader(bad), 100); err == nil {
 			t.Errorf("%q is taken for %+v", bad, got)
 		}
 	}
@@ -191,25 +191,56 @@ func TestSegmentPages(t *testing.T) {
 	}
 }
 
-func TestParseUnit(t *testing.T) {
+// TestParsePlace: a unit is one that nobody but systemd has named.
+func TestParsePlace(t *testing.T) {
 	const id = "3f2a9c1b2d4e5f60718293a4b5c6d7e8f90123456789abcdef0123456789abcd"
-	for text, want := range map[string]string{
-		"0::/system.slice/vpp.service\n":                                               "vpp.service",
-		"0::/system.slice/ovs-vswitchd.service/sub\n":                                  "ovs-vswitchd.service",
-		"0::/user.slice/user-0.slice/session-4.scope\n":                                "session-4.scope",
-		"0::/user.slice/user-1.slice/user@1.service/app.slice/q.service\n":             "q.service",
-		"0::/system.slice/docker-" + id + ".scope/system.slice/in.service\n":           "container 3f2a9c1b2d4e",
-		"0::/machine.slice/libpod-" + id + ".scope/container\n":                        "container 3f2a9c1b2d4e",
-		"0::/kubepods.slice/kubepods-pod1.slice/cri-containerd-" + id + ".scope\n":     "container 3f2a9c1b2d4e",
-		"12:hugetlb:/docker/" + id + "\n1:name=systemd:/docker/" + id + "\n":           "container 3f2a9c1b2d4e",
-		"5:memory:/system.slice/not.service\n1:name=systemd:/system.slice/b.service\n": "b.service",
-		"0::/\n":                             "",
-		"":                                   "",
-		"0::\nx\n:":                          "",
-		"0::/docker-" + id[:40] + ".scope\n": "docker-" + id[:40] + ".scope",
+	container := func(unit string, user bool) Place { return Place{Unit: unit, Container: id[:12], User: user} }
+	for text, want := range map[string]Place{
+		"0::/system.slice/vpp.service\n":                                                {Unit: "vpp.service"},
+		"0::/system.slice/ovs-vswitchd.service/sub\n":                                   {Unit: "ovs-vswitchd.service"},
+		"0::/system.slice/ovs-vswitchd.service/nova-compute.service\n":                  {Unit: "ovs-vswitchd.service"},
+		"0::/system.slice/system-getty.slice/getty@tty1.service\n":                      {Unit: "getty@tty1.service"},
+		"0::/system.slice/_cgroup.service\n":                                            {Unit: "cgroup.service"},
+		"0::/system.slice/a b;reboot.service\n":                                         {},
+		"0::/system.slice/" + strings.Repeat("x", 256) + ".service\n":                   {},
+		"0::/mine/system.slice/vpp.service\n":                                           {},
+		"0::/user.slice/user-0.slice/session-4.scope\n":                                 {Unit: "session-4.scope", User: true},
+		"0::/user.slice/user-1.slice/user@1.service/app.slice/q.service\n":              {Unit: "user@1.service", User: true},
+		"0::/user.slice/user-1.slice/user@1.service/system.slice/q.service\n":           {Unit: "user@1.service", User: true},
+		"0::/../user-1.slice/user@1.service/q.service\n":                                {User: true},
+		"0::/user.slice/user-1.slice/user@1.service/user.slice/libpod-" + id + ".scope": container("user@1.service", true),
+		"0::/system.slice/docker-" + id + ".scope/system.slice/in.service\n":            container("docker-"+id+".scope", false),
+		"0::/machine.slice/libpod-" + id + ".scope/container\n":                         container("libpod-"+id+".scope", false),
+		"0::/kubepods.slice/kubepods-pod1.slice/cri-containerd-" + id + ".scope\n":      container("cri-containerd-"+id+".scope", false),
+		"12:hugetlb:/docker/" + id + "\n1:name=systemd:/docker/" + id + "\n":            container("", false),
+		"5:memory:/system.slice/not.service\n1:name=systemd:/system.slice/b.service\n":  {Unit: "b.service"},
+		"1:name=systemd:/user.slice/user-1.slice/session-4.scope\n0::/\n":               {Unit: "session-4.scope", User: true},
+		"0::/\n":                             {},
+		"":                                   {},
+		"0::\nx\n:":                          {},
+		"0::/docker-" + id[:40] + ".scope\n": {Unit: "docker-" + id[:40] + ".scope"},
 	} {
-		if got := parseUnit(text); got != want {
-			t.Errorf("%q: %q, want %q", text, got, want)
+		if got := parsePlace(text); got != want {
+			t.Errorf("%q: %+v, want %+v", text, got, want)
+		}
+	}
+	if got := container("docker-x.scope", false).String(); got != "container 3f2a9c1b2d4e" {
+		t.Error(got)
+	}
+}
+
+// TestParseUID: a process with the rights of several users is none's.
+func TestParseUID(t *testing.T) {
+	for text, want := range map[string]int{
+		"Name:\tx\nUid:\t0\t0\t0\t0\n":                     0,
+		"Name:\tx\nUid:\t64055\t64055\t64055\t64055\nGid:": 64055,
+		"Name:\tx\nUid:\t1000\t0\t0\t0\n":                  -1,
+		"Name:\tx\nUid:\t0\t0\t0\n":                        -1,
+		"Name:\tUid:\t0\t0\t0\t0\n":                        -1,
+		"Name:\tx\n":                                       -1,
+	} {
+		if got := parseUID(text); got != want {
+			t.Errorf("%q: %d, want %d", text, got, want)
 		}
 	}
 }

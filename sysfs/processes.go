@@ -18,6 +18,10 @@ type Process struct {
 	Name       string // its comm: 15 bytes at the most, and its own choice
 	Memory     bool   // it has memory of its own: kernel threads and zombies have none
 	HugetlbKiB uint64 // huge pages of all sizes that it has touched and maps, in KiB
+	// UID is the user whose process it is: -1 where it has the rights of
+	// several, as one that runs a program that is set-user-ID, or where a
+	// captured host does not say.
+	UID int
 }
 
 // Processes returns the numbers of all processes.
@@ -48,7 +52,23 @@ func (f FS) Process(pid int) (Process, error) {
 	if p.Name, p.HugetlbKiB, p.Memory, err = parseStatus(string(text)); err != nil {
 		return Process{}, fmt.Errorf("%s: %w", f.Path(name), err)
 	}
+	p.UID = parseUID(string(text))
 	return p, nil
+}
+
+// parseUID reads the real, effective, saved and file system user of a process.
+func parseUID(status string) int {
+	_, rest, _ := strings.Cut(status, "\nUid:\t")
+	line, _, _ := strings.Cut(rest, "\n")
+	users := strings.Fields(line)
+	if len(users) != 4 || users[0] != users[1] || users[0] != users[2] || users[0] != users[3] {
+		return -1
+	}
+	uid, err := strconv.Atoi(users[0])
+	if err != nil || uid < 0 {
+		return -1
+	}
+	return uid
 }
 
 func parseStatus(text string) (name string, hugetlbKiB uint64, memory bool, err error) {
@@ -126,16 +146,22 @@ type Mapping struct {
 	Pages   map[int]uint64 // pages that this process has touched, by node
 }
 
-// Mappings returns the mappings of huge pages of a process, from
-// /proc/PID/numa_maps (Documentation/filesystems/proc.rst and
+// ErrManyMappings is what reading the mappings of a process ends with that has
+// more of them than its reader keeps.
+var ErrManyMappings = errors.New("it has too many mappings")
+
+// Mappings returns the mappings of huge pages of a process, most of them at the
+// most: with more it is [ErrManyMappings]. They are from /proc/PID/numa_maps (Documentation/filesystems/proc.rst and
 // man 7 numa) and /proc/PID/maps, which has the files. The kernel walks the
 // process's page tables for it and wants the right to trace the process. One
 // without NUMA has no numa_maps; there /proc/PID/smaps tells, and all pages
 // lie on node 0.
-func (f FS) Mappings(pid int) ([]Mapping, error) {
-	mappings, err := parseLines(f, fmt.Sprintf("proc/%d/numa_maps", pid), parseNUMAMaps)
+func (f FS) Mappings(pid, most int) ([]Mapping, error) {
+	mappings, err := parseLines(f, fmt.Sprintf("proc/%d/numa_maps", pid), func(in io.Reader) ([]Mapping, error) {
+		return parseNUMAMaps(in, most)
+	})
 	if errors.Is(err, fs.ErrNotExist) {
-		return f.smaps(pid)
+		return f.smaps(pid, most)
 	}
 	if err != nil || len(mappings) == 0 {
 		return nil, err
@@ -149,7 +175,7 @@ func (f FS) Mappings(pid int) ([]Mapping, error) {
 // memory policy may hold spaces ("prefer (many):0") but no such word, and the
 // kernel escapes white space and = in the file's name, so words are safe to
 // look for. The name itself is left to addFiles.
-func parseNUMAMaps(in io.Reader) ([]Mapping, error) {
+func parseNUMAMaps(in io.Reader, most int) ([]Mapping, error) {
 	var mappings []Mapping
 	scanner := newScanner(in)
 	for scanner.Scan() {
@@ -194,6 +220,9 @@ func parseNUMAMaps(in io.Reader) ([]Mapping, error) {
 		m.Start = start
 		if n := len(mappings); n > 0 && maps.Equal(m.Pages, mappings[n-1].Pages) {
 			m.Pages = mappings[n-1].Pages // a program that maps its pages one by one has thousands
+		}
+		if len(mappings) == most {
+			return nil, ErrManyMappings
 		}
 		mappings = append(mappings, m)
 	}

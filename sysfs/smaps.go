@@ -8,8 +8,10 @@ import (
 
 // smaps returns the mappings of huge pages of a process on a kernel that has
 // no nodes to tell apart.
-func (f FS) smaps(pid int) ([]Mapping, error) {
-	return parseLines(f, fmt.Sprintf("proc/%d/smaps", pid), parseSmaps)
+func (f FS) smaps(pid, most int) ([]Mapping, error) {
+	return parseLines(f, fmt.Sprintf("proc/%d/smaps", pid), func(in io.Reader) ([]Mapping, error) {
+		return parseSmaps(in, most)
+	})
 }
 
 // Reservations fills in what [FS.Mappings] leaves open: the page size of those
@@ -17,18 +19,25 @@ func (f FS) smaps(pid int) ([]Mapping, error) {
 func (f FS) Reservations(pid int, mappings []Mapping) error {
 	asked := byStart(mappings)
 	_, err := parseLines(f, fmt.Sprintf("proc/%d/smaps", pid), func(in io.Reader) (none struct{}, err error) {
-		return none, eachSmap(in, func(k Mapping) {
+		return none, eachSmap(in, func(k Mapping) error {
 			if m := asked[k.Start]; m != nil && m.End == k.End {
 				m.PageKiB, m.Reserve = k.PageKiB, k.Reserve
 			}
+			return nil
 		})
 	})
 	return err
 }
 
 // parseSmaps returns what eachSmap goes through.
-func parseSmaps(in io.Reader) (mappings []Mapping, err error) {
-	err = eachSmap(in, func(m Mapping) { mappings = append(mappings, m) })
+func parseSmaps(in io.Reader, most int) (mappings []Mapping, err error) {
+	err = eachSmap(in, func(m Mapping) error {
+		if len(mappings) == most {
+			return ErrManyMappings
+		}
+		mappings = append(mappings, m)
+		return nil
+	})
 	return mappings, err
 }
 
@@ -36,7 +45,7 @@ func parseSmaps(in io.Reader) (mappings []Mapping, err error) {
 // them is MAP_NORESERVE (Documentation/filesystems/proc.rst). Private_Hugetlb
 // and Shared_Hugetlb tell how many page tables have the pages, whatever sort of
 // mapping it is.
-func eachSmap(in io.Reader, do func(Mapping)) error {
+func eachSmap(in io.Reader, do func(Mapping) error) error {
 	var m Mapping
 	var kib uint64 // that it has touched
 	scanner := newScanner(in)
@@ -82,7 +91,9 @@ func eachSmap(in io.Reader, do func(Mapping)) error {
 					m.Anon = pages
 				}
 			}
-			do(m)
+			if err := do(m); err != nil {
+				return err
+			}
 		}
 	}
 	return scanner.Err()

@@ -76,7 +76,7 @@ func TestIncident(t *testing.T) {
 		t.Fatal(err)
 	}
 	check(t, "process", vswitchd, sysfs.Process{PID: 2974, Name: "ovs-vswitchd", Memory: true, HugetlbKiB: 1024 * 2048})
-	mappings, err := host.Mappings(2974)
+	mappings, err := host.Mappings(2974, 1<<20)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +95,7 @@ func TestIncident(t *testing.T) {
 	if len(inodes) != 1024 {
 		t.Errorf("%d files for 1024 pages of a memfd each", len(inodes))
 	}
-	guest, err := host.Mappings(3066)
+	guest, err := host.Mappings(3066, 1<<20)
 	if err != nil || len(guest) != 1 {
 		t.Fatal(guest, err)
 	}
@@ -271,7 +271,7 @@ func TestLiveHost(t *testing.T) {
 	if err != nil || !strings.HasPrefix("sysfs.test", self.Name) {
 		t.Errorf("this process: %+v, %v", self, err)
 	}
-	if _, err := live.Mappings(os.Getpid()); err != nil {
+	if _, err := live.Mappings(os.Getpid(), 1<<20); err != nil {
 		t.Error(err)
 	}
 	pids, err := live.Processes()

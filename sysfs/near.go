@@ -1,0 +1,95 @@
+package sysfs
+
+import (
+	"errors"
+	"io/fs"
+	"path"
+	"strings"
+	"sync/atomic"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrFar is what a tree that is [FS.Near] does not open.
+var ErrFar = errors.New("on a file system that may not answer")
+
+// near is what a tree that is Near has found.
+type near struct{ far atomic.Bool }
+
+// Near returns the same tree, which opens nothing that may never answer, as a
+// network file system does whose server is gone: who waits for such an answer
+// cannot even be killed. That leaves the kernel's own files, in proc and sys, and
+// what lies in a folder of the root such as /etc with no mount on the way:
+// without its folders a system does not run. All else is [ErrFar]; so is all but
+// the kernel's before Linux 5.6, which cannot look for a mount.
+//
+// Of a captured host everything is near.
+func (f FS) Near() FS {
+	if f.Live() {
+		f.near = &near{}
+	}
+	return f
+}
+
+// Far says whether a tree that is Near was asked for what is not: the answers
+// of another may be different.
+func (f FS) Far() bool { return f.near != nil && f.near.far.Load() }
+
+// beyond is the error of what is not near.
+func (n *near) beyond(name string) error {
+	n.far.Store(true)
+	return &fs.PathError{Op: "open", Path: name, Err: ErrFar}
+}
+
+// open opens a file that is near.
+func (n *near) open(name string, flags int) (fd int, err error) {
+	name = path.Clean(name)
+	folder, rest, below := strings.Cut(name[1:], "/")
+	switch {
+	case folder == "proc" || folder == "sys":
+		fd, err = retry(func() (int, error) { return syscall.Open(name, flags, 0) })
+	case !below:
+		return -1, n.beyond(name)
+	default:
+		var dir int
+		if dir, err = syscall.Open("/"+folder, unix.O_PATH|syscall.O_DIRECTORY|syscall.O_CLOEXEC, 0); err != nil {
+			break
+		}
+		defer syscall.Close(dir)
+		how := unix.OpenHow{Flags: uint64(flags), Resolve: unix.RESOLVE_NO_XDEV | unix.RESOLVE_NO_MAGICLINKS}
+		fd, err = retry(func() (int, error) { return unix.Openat2(dir, rest, &how) })
+		switch err {
+		case nil, syscall.ENOENT, syscall.ENOTDIR, syscall.EACCES, syscall.ELOOP:
+		default: // EXDEV; ENOSYS or EPERM where there is no such call; EAGAIN where something was renamed meanwhile
+			return -1, n.beyond(name)
+		}
+	}
+	if err != nil {
+		return -1, &fs.PathError{Op: "open", Path: name, Err: err}
+	}
+	return fd, nil
+}
+
+// Status is stat(2) of /name.
+func (f FS) Status(name string, stat *syscall.Stat_t) error {
+	if f.near == nil {
+		path, err := f.at(name)
+		if err != nil {
+			return err
+		}
+		if _, err := retry(func() (int, error) { return 0, syscall.Stat(path, stat) }); err != nil {
+			return &fs.PathError{Op: "stat", Path: path, Err: err}
+		}
+		return nil
+	}
+	fd, err := f.near.open(f.Path(name), unix.O_PATH|syscall.O_CLOEXEC)
+	if err != nil {
+		return err
+	}
+	defer syscall.Close(fd)
+	if err := syscall.Fstat(fd, stat); err != nil {
+		return &fs.PathError{Op: "stat", Path: f.Path(name), Err: err}
+	}
+	return nil
+}
