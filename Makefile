@@ -31,8 +31,9 @@ packages:
 demo: build
 	@testdata/demo.sh
 
-# Every tier. Needs root, and installs Debian packages that are missing.
-test: prerequisites check unit packagetest testdriver nova prometheus livehost numabox
+# Every tier, and that they leave no trace. Needs root, and installs Debian packages that are missing.
+test: prerequisites
+	$(GO) run ./testdata/tests check unit packagetest testdriver nova prometheus livehost numabox
 
 prerequisites:
 	testdata/prerequisites.sh
@@ -47,13 +48,13 @@ update:
 # What make demo prints, and the fast tests: with the race detector, and as on a machine with nothing but Go.
 unit: build
 	testdata/demo.sh | diff -u testdata/golden/demo.txt -
-	$(GO) test -race -count=1 ./...
-	CGO_ENABLED=0 $(GO) test -count=1 ./...
+	$(GO) test -race -count=1 -timeout 60m ./... ./testdata/tests
+	CGO_ENABLED=0 $(GO) test -count=1 -timeout 60m ./...
 
 # The packages: what is in them, that they are the same wherever they are built, and what dpkg and rpm do with them on a
 # system without libvirt. Needs root.
 packagetest:
-	$(GO) test -count=1 -timeout 15m ./testdata/package
+	$(GO) test -count=1 -timeout 60m ./testdata/package
 
 testdriver:
 	$(GO) test -count=1 -tags libvirt_dlopen ./testdata/testdriver/...
@@ -67,7 +68,7 @@ prometheus:
 	$(GO) test -count=1 ./testdata/prometheus/...
 
 livehost:
-	$(GO) test -count=1 -timeout 15m ./testdata/livehost
+	$(GO) test -count=1 -timeout 60m ./testdata/livehost
 
 # The incident and the truth table on a two-node machine in a virtual machine; SUITE=trixie for Debian 13. Needs root.
 numabox:

@@ -2,7 +2,8 @@
 # Installs the Debian packages that the tests need and this machine lacks. Where it may not, it says which.
 set -eu
 wanted="gcc libc6-dev libvirt0 libvirt-clients libvirt-daemon-system qemu-system-x86 openvswitch-switch-dpdk systemd dbus-daemon
-	python3 python3-nova ansible-core jq psmisc prometheus prometheus-node-exporter gcc-aarch64-linux-gnu libc6-dev-arm64-cross lintian rpm cpio man-db mandoc"
+	python3 python3-nova ansible-core jq psmisc prometheus prometheus-node-exporter gcc-aarch64-linux-gnu libc6-dev-arm64-cross lintian rpm cpio man-db mandoc
+	mmdebstrap e2fsprogs debian-archive-keyring"
 missing=
 for package in $wanted; do
 	dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || missing="$missing $package"
