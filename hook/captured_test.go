@@ -51,7 +51,7 @@ func TestCaptured(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			AddHolders(tree.FS(), &host, time.Now().Add(time.Minute))
+			AddHolders(tree.FS(), &host, time.Now().Add(time.Hour))
 			unknowing := guard.Judge(demand, host)
 			AddReleases(tree.FS(), &host, demand)
 			v := guard.Judge(demand, host)

@@ -51,7 +51,7 @@ func TestKernels(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			AddHolders(fs, &host, time.Now().Add(time.Minute))
+			AddHolders(fs, &host, time.Now().Add(time.Hour))
 			var got strings.Builder
 			for _, report := range host.Report() {
 				got.WriteString(report.String() + "\n")
@@ -217,7 +217,7 @@ func TestSearch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	AddHolders(fs, &host, time.Now().Add(time.Minute))
+	AddHolders(fs, &host, time.Now().Add(time.Hour))
 	var got []guard.Holder
 	for _, holder := range host.Holders.List {
 		if holder.PID == 0 || holder.PID == 77 {
@@ -234,7 +234,7 @@ func TestSearch(t *testing.T) {
 	// With it, they are just what is missing.
 	h.Write("proc/sysvipc/shm", header+"0 5 600 83886080 1 1 0 0 0 0 0 0 0 0 79691776 0\n0 6 600 4194304 1 1 0 0 0 0 0 0 0 0 4194304 0\n")
 	again := host
-	AddHolders(fs, &again, time.Now().Add(time.Minute))
+	AddHolders(fs, &again, time.Now().Add(time.Hour))
 	var segments []string
 	for _, holder := range again.Holders.List {
 		if holder.Segment != "" {

@@ -149,6 +149,9 @@ func (l *ledgerFile) replace(text []byte) error {
 	return err
 }
 
+// flock waits for a lock. Tests have it wait in their own time.
+var flock = unix.Flock
+
 // lock takes the lock of an open directory, within patience. The kernel gives
 // it to those who wait in their order, and takes it back when its holder ends,
 // however that happens.
@@ -167,7 +170,7 @@ func lock(dir int, patience time.Duration) error {
 		defer unix.Close(waiting)
 		var err error = unix.EINTR
 		for err == unix.EINTR {
-			err = unix.Flock(waiting, unix.LOCK_EX)
+			err = flock(waiting, unix.LOCK_EX)
 		}
 		locked <- err
 	}()

@@ -164,7 +164,7 @@ func TestNovaFound(t *testing.T) {
 			}
 			config := Config{NovaConf: strings.Fields(test.named)}
 			var host guard.Host
-			AddNova(h.FS(), config, &host, time.Now().Add(time.Minute))
+			AddNova(h.FS(), config, &host, time.Now().Add(time.Hour))
 			n := host.Nova
 			if n == nil || n.Fault != "" {
 				t.Fatalf("%+v", n)
@@ -199,14 +199,14 @@ func TestNovaFaults(t *testing.T) {
 			running(h, 1000, test.run...)
 		}
 		var host guard.Host
-		AddNova(h.FS(), Config{NovaConf: strings.Fields(test.named)}, &host, time.Now().Add(time.Minute))
+		AddNova(h.FS(), Config{NovaConf: strings.Fields(test.named)}, &host, time.Now().Add(time.Hour))
 		if host.Nova == nil || !strings.HasSuffix(host.Nova.Fault, test.want) {
 			t.Errorf("%+v: %+v", test, host.Nova)
 		}
 	}
 	h := sysfstest.Copy(t, incident+"/host")
 	var host guard.Host
-	if AddNova(h.FS(), Config{}, &host, time.Now().Add(time.Minute)); host.Nova != nil {
+	if AddNova(h.FS(), Config{}, &host, time.Now().Add(time.Hour)); host.Nova != nil {
 		t.Errorf("%+v without a sign of Nova", host.Nova)
 	}
 }
@@ -226,7 +226,7 @@ func TestNovaInContainer(t *testing.T) {
 	}
 	read := func() *guard.Nova {
 		var host guard.Host
-		AddNova(h.FS(), Config{}, &host, time.Now().Add(time.Minute))
+		AddNova(h.FS(), Config{}, &host, time.Now().Add(time.Hour))
 		if host.Nova == nil || host.Nova.Fault != "" || len(host.Nova.Reserved) != 2 {
 			t.Fatalf("%+v", host.Nova)
 		}
@@ -245,7 +245,7 @@ func TestNovaInContainer(t *testing.T) {
 		t.Fatal(err)
 	}
 	var host guard.Host
-	if AddNova(h.FS(), Config{}, &host, time.Now().Add(time.Minute)); host.Nova == nil || host.Nova.Files[0] != "/etc/nova/nova.conf" || len(host.Nova.Reserved) > 0 {
+	if AddNova(h.FS(), Config{}, &host, time.Now().Add(time.Hour)); host.Nova == nil || host.Nova.Files[0] != "/etc/nova/nova.conf" || len(host.Nova.Reserved) > 0 {
 		t.Errorf("%+v of a nova-compute that sees what the host sees", host.Nova)
 	}
 	h.Remove("proc/1")
@@ -274,7 +274,7 @@ func TestInstances(t *testing.T) {
 		{Name: "instance-00000002", Running: true, Pages: map[nova.Pool]uint64{at(0): 256}},
 		{Name: "instance-00000006", UUID: "6d0f1a52-4a5e-4c5e-9b1d-70a5e000005e", Pages: map[nova.Pool]uint64{at(0): 256, at(1): 256}},
 	}
-	got, unread := instances(h.FS(), time.Now().Add(time.Minute))
+	got, unread := instances(h.FS(), time.Now().Add(time.Hour))
 	for i := range min(2, len(got)) {
 		want[i].UUID = got[i].UUID // the machine's own
 		if len(got[i].UUID) != 36 {
@@ -285,7 +285,7 @@ func TestInstances(t *testing.T) {
 		t.Errorf("%d unread, %+v\nwant %+v", unread, got, want)
 	}
 	h.Write("etc/libvirt/qemu/broken.xml", guard.NovaNamespace+"<domain type='kvm'>")
-	if _, unread := instances(h.FS(), time.Now().Add(time.Minute)); unread != 1 {
+	if _, unread := instances(h.FS(), time.Now().Add(time.Hour)); unread != 1 {
 		t.Errorf("%d unread", unread)
 	}
 	if got, unread := instances(h.FS(), time.Now().Add(-time.Second)); len(got) > 0 || unread != 5 {

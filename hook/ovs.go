@@ -32,8 +32,8 @@ var databases = []string{
 // [ovs.Request], which has no socket.
 const CapturedOVS = "run/openvswitch/db.json"
 
-// ovsPatience is how long the database may take to answer.
-const ovsPatience = 50 * time.Millisecond
+// ovsPatience is how long the database may take to answer. Tests have their own.
+var ovsPatience = 50 * time.Millisecond
 
 // AddOVS asks what Open vSwitch was told about huge pages, until the deadline
 // at the latest, and adds it to the host. Without an answer the host's stays

@@ -3,14 +3,15 @@ package hook
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -31,29 +32,34 @@ func TestSpoiledFiles(t *testing.T) {
 			t.Fatalf("only %q were read", files)
 		}
 		outcomes := map[string]int{}
-		f := spoilable(t, xml)
-		for _, file := range files {
-			text, err := os.ReadFile(f.host.Path(file))
+		host := spoilable(t, xml).host
+		hows := slices.Sorted(maps.Keys(spoilings))
+		for i, file := range files {
+			text, err := os.ReadFile(host.Path(file))
 			if err != nil {
 				t.Fatal(err)
 			}
-			for how, spoil := range spoilings {
+			for k, how := range hows {
+				// What the race detector may find depends little on how a file is
+				// spoiled: it sees every file, and every way, but not each in each.
+				if raceDetector && (i+k)%4 > 0 {
+					continue
+				}
+				spoil := spoilings[how]
 				t.Run(launch.xml+"/"+file+"/"+how, func(t *testing.T) {
 					defer func() {
-						f.host.Remove(file)
-						f.host.Write(file, string(text))
+						host.Remove(file)
+						host.Write(file, string(text))
 					}()
-					f.host.Write(LedgerDir+"/"+ledgerName, spoilableLedger)
-					f.stdin, f.entries, f.ledgerNoted = strings.NewReader(xml), nil, false
-					f.stderr.Reset()
-					if err := spoil(f.host.Path(file)); err != nil {
+					host.Write(LedgerDir+"/"+ledgerName, spoilableLedger)
+					f := newCall(t, host, strings.NewReader(xml))
+					if err := spoil(host.Path(file)); err != nil {
 						t.Fatal(err)
 					}
-					began := time.Now()
 					status := f.prepare()
-					took := time.Since(began)
-					if took > time.Second {
-						t.Errorf("it took %v", took)
+					// Whoever waits for what does not come lets the time go by.
+					if f.took > 0 {
+						t.Errorf("it waited for %v", f.took)
 					}
 					if status != exitAccept && (launch.status == exitAccept || f.stderr.Len() == 0) {
 						t.Errorf("status %d, stderr %q", status, &f.stderr)
@@ -80,7 +86,7 @@ func TestSpoiledFiles(t *testing.T) {
 				})
 			}
 		}
-		t.Logf("%s: %d files in %d ways: %v", launch.xml, len(files), len(spoilings), outcomes)
+		t.Logf("%s: %d files in %d ways: %v", launch.xml, len(files), len(hows), outcomes)
 	}
 }
 
@@ -88,6 +94,7 @@ func TestSpoiledFiles(t *testing.T) {
 // may read.
 func spoilable(t *testing.T, xml string) *fixture {
 	f := newFixture(t, strings.NewReader(xml))
+	f.summarize()
 	f.host.Write(ConfigPath, "deadline = 500ms\n")
 	f.host.Write("proc/sys/kernel/random/boot_id", "4a8e9c1e-5f0b-4c55-9d5b-7f1f0a1c0b11\n")
 	f.host.Write("proc/self/auxv", "\x06\x00\x00\x00\x00\x00\x00\x00\x00\x10\x00\x00\x00\x00\x00\x00")
@@ -97,6 +104,49 @@ func spoilable(t *testing.T, xml string) *fixture {
 	f.host.Write(LedgerDir+"/"+ledgerName, spoilableLedger)
 	f.qemu("other", 910, 4991, 64, 0)
 	return f
+}
+
+// summarize leaves of what the processes map what is of huge pages and a little
+// more, Open vSwitch's thousand files being one for each node: thousands of calls
+// need not read it all.
+func (f *fixture) summarize() {
+	const pages = 512
+	var mapped, numa strings.Builder
+	for node := range 2 {
+		start := 0x2200200000 + node<<32
+		fmt.Fprintf(&mapped, "%x-%x rw-s 00000000 00:0f %d /memfd:seg_%d (deleted)\n", start, start+pages<<21, 42245+node, node)
+		fmt.Fprintf(&numa, "%x local file=/memfd:seg_%d\\040(deleted) huge dirty=%d N%d=%[3]d kernelpagesize_kB=2048\n", start, node, pages, node)
+	}
+	for _, pid := range []int{2974, 3066, 3085} {
+		dir := fmt.Sprintf("proc/%d/", pid)
+		huge := map[string]bool{} // by where they start
+		f.shorten(dir+"numa_maps", numa.String(), func(start, line string) bool {
+			huge[start] = pid != 2974 && strings.Contains(line, " huge ")
+			return huge[start]
+		})
+		f.shorten(dir+"maps", mapped.String(), func(start, _ string) bool { return huge[start] })
+		mapped.Reset()
+		numa.Reset()
+	}
+}
+
+// shorten leaves the first lines of a file, and those that are to be kept, after
+// others.
+func (f *fixture) shorten(file, others string, keep func(start, line string) bool) {
+	text, err := os.ReadFile(f.host.Path(file))
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	i := 0
+	for line := range strings.Lines(string(text)) {
+		start, _, _ := strings.Cut(line, " ")
+		start, _, _ = strings.Cut(start, "-")
+		if kept := keep(start, line); kept || i < 5 && !strings.Contains(line, "seg_") {
+			others += line
+		}
+		i++
+	}
+	f.host.Write(file, others)
 }
 
 // spoilableLedger is of another guest, which is starting on node 1 and has its

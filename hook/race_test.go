@@ -1,0 +1,5 @@
+//go:build race
+
+package hook
+
+func init() { raceDetector = true }
