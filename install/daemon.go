@@ -14,6 +14,9 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"hugeguard/hook"
+	"hugeguard/sysfs"
 )
 
 // daemons are the libvirt daemons that start QEMU and so call the hook: the modular one and the
@@ -245,12 +248,15 @@ func (t tree) catchesHangUp(pid int) (bool, error) {
 	return false, fmt.Errorf("%s: no SigCgt", file)
 }
 
-// lastCalls is how long a call of the hook is waited for; its own deadline is 2 s unless an admin wants it otherwise.
+// lastCalls is how long a call of the hook is waited for beyond what its settings let it take.
 var lastCalls = 5 * time.Second
 
-// untilUnused waits until no process runs the program in the file fi, lastCalls at most.
+// untilUnused waits until no process runs the program in the file fi, for as long as a call of the hook can take at the
+// most: what a site's hook takes, which it may be waiting for, nobody knows.
 func (t tree) untilUnused(ctx context.Context, fi fs.FileInfo) {
-	for end := time.Now().Add(lastCalls); t.isRun(fi) && time.Now().Before(end) && ctx.Err() == nil; {
+	config, _ := hook.ReadConfig(sysfs.New(t.root)) // what cannot be read is as by default
+	end := time.Now().Add(config.Deadline + config.WaitForStarting + lastCalls)
+	for t.isRun(fi) && time.Now().Before(end) && ctx.Err() == nil {
 		time.Sleep(20 * time.Millisecond)
 	}
 }

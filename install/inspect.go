@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -31,6 +32,10 @@ type State struct {
 	Label string `json:"label,omitempty"`
 	// SiteHook is the site's own qemu hook, which runs beside ours; "" without one.
 	SiteHook string `json:"site_hook,omitempty"`
+	// HooksBefore are the other qemu hooks that libvirt runs before ours, or would if that were installed; HooksAfter are
+	// those that run after it, so that a shortage is a warning only.
+	HooksBefore []OtherHook `json:"hooks_before,omitempty"`
+	HooksAfter  []OtherHook `json:"hooks_after,omitempty"`
 	// Libvirt is the version on the host, as "9.0.0"; "" when unknown.
 	Libvirt string `json:"libvirt,omitempty"`
 	// Daemons are the libvirt daemons that run now.
@@ -39,6 +44,8 @@ type State struct {
 	Live bool `json:"live"`
 	// Why says in words what is amiss, each with what mends it; empty when Live and Current.
 	Why []string `json:"why,omitempty"`
+
+	notLast string // what Why says of HooksAfter
 }
 
 // A Daemon is a libvirt daemon that runs.
@@ -66,17 +73,29 @@ func Inspect(ctx context.Context, o Options) (State, error) {
 	return t.inspect(ctx, o)
 }
 
-func (t tree) inspect(ctx context.Context, o Options) (State, error) {
-	st := State{Daemons: []Daemon{}}
-	if t.root != "" {
-		text, err := t.read("/" + CapturedState)
-		if err == nil {
-			if err = json.Unmarshal(text, &st); err != nil {
-				err = fmt.Errorf("%s/%s: %w", t.root, CapturedState, err)
-			}
-			return st, err
-		}
+// captured returns the state that a captured host has; captured is false where the tree has none.
+func (t tree) captured() (st State, captured bool, err error) {
+	st = State{Daemons: []Daemon{}}
+	if t.root == "" {
+		return st, false, nil
 	}
+	text, err := t.read("/" + CapturedState)
+	if err != nil {
+		return st, false, nil
+	}
+	if err = json.Unmarshal(text, &st); err != nil {
+		err = fmt.Errorf("%s/%s: %w", t.root, CapturedState, err)
+	}
+	return st, true, err
+}
+
+func (t tree) inspect(ctx context.Context, o Options) (State, error) {
+	st, captured, err := t.captured()
+	if captured {
+		return st, err
+	}
+	prog, progErr := findProgram(o.Hook)
+	t.known = prog
 	s, err := t.scene()
 	if err != nil {
 		return st, err
@@ -95,18 +114,41 @@ func (t tree) inspect(ctx context.Context, o Options) (State, error) {
 	case s.main.kind == ours && s.site.kind == theirs:
 		st.SiteHook = s.site.path
 	}
+	st.HooksBefore, st.HooksAfter = t.otherHooks(s)
+	if t.root == "" {
+		paths := []string{filepath.Dir(s.main.path), filepath.Dir(s.dropIn.path)}
+		for _, h := range append(slices.Clone(st.HooksBefore), st.HooksAfter...) {
+			paths = append(paths, h.Path)
+		}
+		for _, path := range paths {
+			if says := writable(path); says != "" {
+				amiss("%s", says)
+			}
+		}
+	}
 	in := s.layouts()
 	if len(in) == 0 {
 		amiss("%s: hugeguard install", s.gone())
 		return st, nil
 	}
-	at := s.main
-	if in[0] == DropIn {
-		at = s.dropIn
-	}
+	at := s.lies(in[0])
 	st.Installed, st.Layout, st.Path, st.Live = true, in[0], at.path, true
 	if len(in) > 1 {
-		amiss("%s and %s are both hugeguard's: hugeguard install makes one of them", s.main.path, s.dropIn.path)
+		amiss("%s and %s are both hugeguard's: hugeguard install makes one of them", s.main.path, s.lies(DropIn).path)
+	}
+	if s.oldDropIn.kind == ours && len(in) == 1 {
+		amiss("%s is where an older version put it, and other hooks may run after it: hugeguard install", s.oldDropIn.path)
+	}
+	if len(st.HooksAfter) > 0 {
+		to := "hugeguard install"
+		switch {
+		case st.Layout == DropIn && s.dropIn.kind == ours:
+			to = "rename that hook so that it sorts before " + filepath.Base(dropInHook)
+		case s.libvirt == 0:
+			to = "hugeguard install --layout " + string(DropIn) + ", if libvirt is 6.5 or later"
+		}
+		st.notLast = fmt.Sprintf("libvirt runs other hooks after it (%s), which may still make pages: it only warns of a shortage: %s", Paths(st.HooksAfter), to)
+		amiss("%s", st.notLast)
 	}
 	if st.Executable = at.info.Mode()&0o111 != 0; !st.Executable {
 		st.Live = false
@@ -126,7 +168,11 @@ func (t tree) inspect(ctx context.Context, o Options) (State, error) {
 		st.Live = false
 		amiss("libvirt %s does not run what lies in %s: hugeguard install --layout %s", s.libvirt, dropInDir, Chain)
 	}
-	if prog, err := findProgram(o.Hook); err == nil {
+	if at.piece {
+		st.Live = false
+		amiss("%s is a copy of the hook that was cut short, so that libvirt cannot run it and no guest starts: hugeguard install", at.path)
+	}
+	if progErr == nil && !at.piece {
 		same, err := at.holds(prog)
 		if err != nil {
 			return st, err

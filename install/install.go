@@ -12,11 +12,16 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
+	"hugeguard/guard"
 	"hugeguard/hook"
 )
 
@@ -130,6 +135,7 @@ func (j *job) install(ctx context.Context) error {
 			return err
 		}
 	}
+	j.known = prog
 	s, err := j.scene()
 	if err != nil {
 		return err
@@ -182,7 +188,7 @@ func (j *job) aware(ctx context.Context, s scene) (aware []Process) {
 	if err != nil || s.record == nil || s.record.Placed == nil {
 		return nil // they are told once more, which does no harm
 	}
-	at := j.at(s, s.layouts()[0])
+	at := s.lies(s.layouts()[0])
 	for _, p := range running {
 		if j.knows(s.record, p, at) {
 			aware = append(aware, p)
@@ -250,9 +256,16 @@ func (j *job) planInstall(ctx context.Context, s scene, layout Layout, prog *pro
 		})
 	}
 	to := j.at(s, layout)
-	if same, err := to.same(prog); err != nil {
+	same, err := to.same(prog)
+	if err != nil {
 		return nil, err
-	} else if !same {
+	}
+	for _, f := range s.moved(layout, same) {
+		if err := f.movable(); err != nil {
+			return nil, err
+		}
+	}
+	if !same {
 		says := fmt.Sprintf("place %s (layout %s)", to.path, layout)
 		if to.kind == ours {
 			says = fmt.Sprintf("replace %s (layout %s)", to.path, layout)
@@ -262,17 +275,33 @@ func (j *job) planInstall(ctx context.Context, s scene, layout Layout, prog *pro
 			return nil, err
 		}
 		add(says, func() error { return place(to.path, dir, prog.data, 0o755) })
+		var made []string
+		for _, name := range newHook {
+			real, err := j.dir(name)
+			if err != nil {
+				return nil, err
+			}
+			made = append(made, real)
+		}
+		steps = append(steps, j.relabel(ctx, append(made, to.path))...)
 	}
 
 	// Then what another layout left. Between the two the guard is asked twice, never not at all.
 	switch {
-	case layout == DropIn && s.main.kind == ours && s.site.kind != absent:
+	case layout != DropIn:
+	case s.main.kind == ours && s.site.kind != absent:
 		steps = append(steps, j.unchain(ctx, s)...)
-	case layout == DropIn && s.main.kind == ours:
+	case s.main.kind == ours:
 		add("remove "+s.main.path, func() error { return remove(s.main.path) })
-	case layout == DropIn && s.halfChained():
+	case s.halfChained():
 		add("remove "+s.site.path+", a second name of "+s.main.path, func() error { return remove(s.site.path) })
-	case layout != DropIn && s.dropIn.kind == ours:
+	case s.waiting():
+		steps = append(steps, s.renameBack())
+	}
+	switch {
+	case layout == DropIn && s.oldDropIn.kind == ours:
+		add("remove "+s.oldDropIn.path, func() error { return remove(s.oldDropIn.path) })
+	case layout != DropIn && slices.Contains(s.layouts(), DropIn):
 		more, err := j.removeDropIn(s, rec)
 		if err != nil {
 			return nil, err
@@ -280,6 +309,47 @@ func (j *job) planInstall(ctx context.Context, s scene, layout Layout, prog *pro
 		steps = append(steps, more...)
 	}
 	return steps, nil
+}
+
+// restorecon are the places of the program that gives files their SELinux labels by the policy of the host.
+var restorecon = []string{"/usr/sbin/restorecon", "/sbin/restorecon"}
+
+// relabel is the step that gives what install made its SELinux label, before a daemon is told to run it: with the one of
+// its directory the daemon may not be allowed to. It touches nothing of the site's. Below another root the label is the
+// business of whoever makes the image.
+func (j *job) relabel(ctx context.Context, made []string) []step {
+	i := slices.IndexFunc(restorecon, func(name string) bool { return unix.Access(name, unix.X_OK) == nil })
+	if j.root != "" && !j.live || i < 0 {
+		return nil
+	}
+	return []step{{"label for SELinux " + strings.Join(made, ", "), func() error {
+		ctx, cancel := context.WithTimeout(ctx, tellTimeout)
+		defer cancel()
+		if out, err := exec.CommandContext(ctx, restorecon[i], made...).CombinedOutput(); err != nil {
+			fmt.Fprintf(j.Out, "%s: %v: %s\n", restorecon[i], err, guard.Printable(strings.TrimSpace(string(out)), 400)) // hugeguard verify shows whether it matters
+		}
+		return nil
+	}}}
+}
+
+// moved lists the files that an install to the layout renames, removes or replaces.
+func (s scene) moved(layout Layout, same bool) (files []file) {
+	add := func(f file, moved bool) {
+		if moved {
+			files = append(files, f)
+		}
+	}
+	add(s.dropIn, s.dropIn.kind == ours && (layout != DropIn || !same))
+	add(s.oldDropIn, s.oldDropIn.kind == ours)
+	add(s.main, s.main.kind == ours && (layout == DropIn || !same))
+	add(s.main, s.main.kind == theirs && layout == Chain)
+	add(s.site, layout == DropIn && (s.main.kind == ours && s.site.kind != absent || s.halfChained() || s.waiting()))
+	return files
+}
+
+// renameBack gives the site's hook its own name again where nothing of ours has it.
+func (s scene) renameBack() step {
+	return step{fmt.Sprintf("rename the site's hook %s back to %s", s.site.path, s.main.path), func() error { return rename(s.site.path, s.main.path) }}
 }
 
 // unchain gives the site's hook its own name back. It keeps the other one until no run of our program is
@@ -305,7 +375,7 @@ func (j *job) unchain(ctx context.Context, s scene) []step {
 	}
 }
 
-// at returns the place of the hook in a layout.
+// at returns where the hook is put in a layout.
 func (j *job) at(s scene, l Layout) file {
 	if l == DropIn {
 		return s.dropIn
@@ -313,9 +383,19 @@ func (j *job) at(s scene, l Layout) file {
 	return s.main
 }
 
+// dropInsGo are the steps that remove the drop-in, under each of its names.
+func (s scene) dropInsGo() (steps []step) {
+	for _, f := range []file{s.dropIn, s.oldDropIn} {
+		if f.kind == ours {
+			steps = append(steps, step{"remove " + f.path, func() error { return remove(f.path) }})
+		}
+	}
+	return steps
+}
+
 // removeDropIn removes the drop-in, and its directory if install made it.
 func (j *job) removeDropIn(s scene, rec *record) ([]step, error) {
-	steps := []step{{"remove " + s.dropIn.path, func() error { return remove(s.dropIn.path) }}}
+	steps := s.dropInsGo()
 	if !slices.Contains(rec.Created, dropInDir) {
 		return steps, nil
 	}
@@ -335,11 +415,12 @@ func (j *job) removeDropIn(s scene, rec *record) ([]step, error) {
 }
 
 func (j *job) uninstall(ctx context.Context) error {
+	j.known, _ = findProgram(j.Hook) // without it, part of it may be taken for the site's
 	s, err := j.scene()
 	if err != nil {
 		return err
 	}
-	for _, f := range []file{s.main, s.dropIn} {
+	for _, f := range []file{s.main, s.dropIn, s.oldDropIn} {
 		if f.kind == odd && f.info.Mode().Type() == fs.ModeSymlink {
 			return f.oddity()
 		}
@@ -362,6 +443,13 @@ func (j *job) uninstall(ctx context.Context) error {
 
 func (j *job) planUninstall(ctx context.Context, s scene) ([]step, error) {
 	var steps []step
+	for _, f := range []file{s.main, s.dropIn, s.oldDropIn} {
+		if f.kind == ours {
+			if err := f.movable(); err != nil {
+				return nil, err
+			}
+		}
+	}
 	add := func(says string, do func() error) { steps = append(steps, step{says, do}) }
 
 	switch {
@@ -371,17 +459,15 @@ func (j *job) planUninstall(ctx context.Context, s scene) ([]step, error) {
 		add("remove "+s.main.path, func() error { return remove(s.main.path) })
 	case s.halfChained():
 		add("remove "+s.site.path+", a second name of "+s.main.path, func() error { return remove(s.site.path) })
-	case s.main.kind == absent && s.site.kind == theirs && s.chained():
-		add(fmt.Sprintf("rename the site's hook %s back to %s", s.site.path, s.main.path), func() error { return rename(s.site.path, s.main.path) })
+	case s.waiting():
+		steps = append(steps, s.renameBack())
 	case s.site.kind != absent && s.chained():
 		fmt.Fprintf(j.Out, "%s is not hugeguard's any more and is left alone; %s, which was there before, is left too\n", s.main.path, s.site.path)
 	}
-	if s.dropIn.kind == ours {
-		add("remove "+s.dropIn.path, func() error { return remove(s.dropIn.path) })
-	}
+	steps = append(steps, s.dropInsGo()...)
 
 	// What a run that was interrupted may have left.
-	for _, name := range []string{hookDir, stateDir} {
+	for _, name := range []string{hookDir, dropInDir, stateDir} {
 		tmp, err := j.file(name + "/" + tempName)
 		if err != nil {
 			return nil, err
@@ -402,7 +488,14 @@ func (j *job) planUninstall(ctx context.Context, s scene) ([]step, error) {
 	}
 	// The /run that a chroot sees ("--root /") may be that of the host around it.
 	if _, err := os.Lstat(claims); err == nil && (j.live || j.root != "") {
-		add("remove "+claims, func() error { return os.RemoveAll(claims) })
+		add("remove "+claims, func() error {
+			for _, f := range []file{s.main, s.dropIn, s.oldDropIn} {
+				if f.kind == ours && j.live { // a call that is not over writes there
+					j.untilUnused(ctx, f.info)
+				}
+			}
+			return os.RemoveAll(claims)
+		})
 	}
 
 	counts, err := j.file(countsFile)

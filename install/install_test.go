@@ -85,6 +85,7 @@ var sites = map[string]map[string]string{
 	"hook, libvirt 9":  {"/etc/libvirt/hooks/qemu": siteText, "/usr/lib64/libvirt.so.0.9000.0": ""},
 	"hook, libvirt 6":  {"/etc/libvirt/hooks/qemu": siteText, "/usr/lib64/libvirt.so.0.6000.0": ""},
 	"hook and drop-in": {"/etc/libvirt/hooks/qemu": siteText, "/etc/libvirt/hooks/qemu.d/10-site": "#!/bin/sh\n"},
+	"drop-in alone":    {"/etc/libvirt/hooks/qemu.d/10-site": "#!/bin/sh\n", "/usr/lib64/libvirt.so.0.9000.0": ""},
 }
 
 const siteText = "#!/bin/sh\n# the site's own hook\n"
@@ -180,7 +181,7 @@ func TestInterrupted(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			tried := 0
-			for _, from := range []Layout{Main, DropIn, Chain} {
+			for _, from := range []Layout{Main, DropIn, Chain, olderDropIn} {
 				for _, to := range []Layout{Auto, Main, DropIn, Chain} {
 					tried += interrupt(t, files, from, to)
 				}
@@ -190,6 +191,22 @@ func TestInterrupted(t *testing.T) {
 			}
 		})
 	}
+}
+
+// olderDropIn is the layout DropIn as older versions have it, under another name.
+const olderDropIn Layout = "older drop-in"
+
+// first installs into a site in a layout, for which it may not be made.
+func first(tr tree, layout Layout, hook string) error {
+	o := Options{Root: tr.root, Layout: layout, Hook: hook, Out: io.Discard}
+	if layout != olderDropIn {
+		return Install(context.Background(), o)
+	}
+	o.Layout = DropIn
+	if err := Install(context.Background(), o); err != nil {
+		return err
+	}
+	return os.Rename(tr.root+dropInHook, tr.root+oldDropIn)
 }
 
 // interrupt cuts the way between two layouts short after each of its steps, and returns how many cases that
@@ -209,7 +226,7 @@ func interrupt(t *testing.T, files map[string]string, from, to Layout) (tried in
 		for _, then := range []string{"install", "uninstall"} {
 			tr := makeSite(t, files)
 			pristine := list(t, tr)
-			if err := Install(ctx, Options{Root: tr.root, Layout: from, Hook: v1, Out: io.Discard}); err != nil {
+			if err := first(tr, from, v1); err != nil {
 				return tried
 			}
 			steps, err := plan(t, tr, to, next)
@@ -240,7 +257,7 @@ func interrupt(t *testing.T, files map[string]string, from, to Layout) (tried in
 					t.Fatalf("%s: %v", what, err)
 				}
 				check("the second install", 1)
-				if steps, err := plan(t, tr, Auto, next); err != nil || len(steps) != 0 {
+				if steps, err := plan(t, tr, to, next); err != nil || len(steps) != 0 {
 					t.Errorf("%s: there is still something to do: %v %v", what, steps, err)
 				}
 			}
@@ -308,12 +325,12 @@ func TestUninstallInterrupted(t *testing.T) {
 	for name, files := range sites {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			for _, from := range []Layout{Main, DropIn, Chain} {
+			for _, from := range []Layout{Main, DropIn, Chain, olderDropIn} {
 				for cut := 0; ; cut++ {
 					tr := makeSite(t, files)
 					pristine := list(t, tr)
 					_, hooks := calls(t, tr)
-					if err := Install(ctx, Options{Root: tr.root, Layout: from, Hook: v1, Out: io.Discard}); err != nil {
+					if err := first(tr, from, v1); err != nil {
 						break
 					}
 					j := &job{Options: Options{Out: io.Discard}, tree: tr}
@@ -338,7 +355,7 @@ func TestUninstallInterrupted(t *testing.T) {
 						}
 					}
 					if cut%2 == 1 { // whoever changes their mind can
-						if err := Install(ctx, Options{Root: tr.root, Layout: from, Hook: v1, Out: io.Discard}); err != nil {
+						if err := first(tr, from, v1); err != nil {
 							t.Fatalf("%s: %v", what, err)
 						}
 						if guard, site := calls(t, tr); guard != 1 || site != hooks {
@@ -384,6 +401,110 @@ func TestReplaceKeepsOpenFile(t *testing.T) {
 	}
 	if string(got) != string(want) {
 		t.Error("the file that was open has changed")
+	}
+}
+
+// Whatever hooks come and go, Auto makes of each layout the one in which the hook judges last, and that one it leaves
+// alone.
+func TestMovedToTheEnd(t *testing.T) {
+	v1, _ := programs(t)
+	for _, c := range []struct {
+		from    Layout
+		libvirt string
+		hooks   []string // that the site has got since
+		to      Layout
+	}{
+		{Main, "9000", nil, Main},
+		{Main, "9000", []string{"qemu.d/x"}, DropIn},
+		{Main, "6000", []string{"qemu.d/x"}, Main}, // which does not run it
+		{Main, "", []string{"qemu.d/x"}, Main},     // which may not run it
+		{Main, "9000", []string{"qemu"}, DropIn},
+		{Main, "6000", []string{"qemu"}, Chain},
+		{DropIn, "9000", nil, DropIn},
+		{DropIn, "9000", []string{"qemu", "qemu.d/x"}, DropIn},
+		{DropIn, "", nil, DropIn},
+		{DropIn, "6000", []string{"qemu"}, Chain},
+		{olderDropIn, "9000", nil, DropIn},
+		{olderDropIn, "", []string{"qemu.d/x"}, DropIn},
+		{olderDropIn, "6000", nil, Main},
+	} {
+		tr := makeSite(t, map[string]string{"/etc/libvirt/hooks/network": ""})
+		if err := first(tr, c.from, v1); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range c.hooks {
+			if err := os.Remove(filepath.Join(tr.root, hookDir, name)); err != nil && !os.IsNotExist(err) {
+				t.Fatal(err)
+			}
+			writeFile(t, filepath.Join(tr.root, hookDir, name), siteText)
+			if err := os.Chmod(filepath.Join(tr.root, hookDir, name), 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if c.libvirt != "" {
+			writeFile(t, tr.root+"/usr/lib64/libvirt.so.0."+c.libvirt+".0", "")
+		}
+		for range 2 {
+			if err := Install(context.Background(), Options{Root: tr.root, Hook: v1, Out: io.Discard}); err != nil {
+				t.Fatalf("%+v: %v", c, err)
+			}
+			s, err := tr.scene()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if in := s.layouts(); len(in) != 1 || in[0] != c.to || s.oldDropIn.kind == ours {
+				t.Errorf("%+v: it is %q\n%s", c, in, list(t, tr))
+			}
+		}
+	}
+}
+
+// What others than root may change is said.
+func TestWritable(t *testing.T) {
+	dir := t.TempDir()
+	for _, mode := range []os.FileMode{0o777, 0o775, 0o757} {
+		if err := os.Chmod(dir, mode); err != nil {
+			t.Fatal(err)
+		}
+		if says := writable(dir); !strings.Contains(says, dir+" can be changed by others than root, who runs it: ") {
+			t.Errorf("%v: %q", mode, says)
+		}
+	}
+	if says := writable("/usr"); says != "" {
+		t.Errorf("/usr: %s", says)
+	}
+	if says := writable(dir + "/none"); says != "" {
+		t.Errorf("what is not there: %s", says)
+	}
+}
+
+// A dispatcher that may make pages, by a script below qemu.d, is told from one that does something else.
+func TestHooksThatMakePages(t *testing.T) {
+	const script = "#!/bin/sh\necho 4096 >/proc/sys/vm/nr_hugepages\n"
+	for name, c := range map[string]struct {
+		files map[string]string
+		want  []OtherHook
+	}{
+		"none":           {nil, nil},
+		"itself":         {map[string]string{"qemu": script, "qemu.d/10-net": siteText}, []OtherHook{{"qemu", true}, {"qemu.d/10-net", false}}},
+		"by a script":    {map[string]string{"qemu": siteText, "qemu.d/win10/prepare/begin/alloc.sh": script}, []OtherHook{{"qemu", true}}},
+		"other scripts":  {map[string]string{"qemu": siteText, "qemu.d/win10/prepare/begin/x.sh": siteText}, []OtherHook{{"qemu", false}}},
+		"another's":      {map[string]string{"qemu": siteText, "qemu.d/pages": script}, []OtherHook{{"qemu", false}, {"qemu.d/pages", true}}},
+		"no dispatcher":  {map[string]string{"qemu.d/win10/prepare/begin/alloc.sh": script}, nil},
+		"with no bottom": {map[string]string{"qemu": siteText, "qemu.d/a/b/c/d/e/f/g": "no pages"}, []OtherHook{{"qemu", false}}},
+	} {
+		files := map[string]string{}
+		for file, text := range c.files {
+			files["/etc/libvirt/hooks/"+file] = text
+		}
+		tr := makeSite(t, files)
+		before, after, err := OtherHooks(tr.root)
+		for i := range before {
+			before[i].Path = strings.TrimPrefix(before[i].Path, tr.root+hookDir+"/")
+		}
+		if diff := cmp.Diff(c.want, before); err != nil || diff != "" || len(after) > 0 {
+			t.Errorf("%s: %v, %v\n%s", name, err, after, diff)
+		}
 	}
 }
 

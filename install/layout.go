@@ -3,6 +3,12 @@ package install
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
 
 	"hugeguard/hook"
 )
@@ -11,17 +17,16 @@ import (
 type Layout string
 
 const (
-	// Auto keeps the layout that is there; on a first install it is Main unless the site has a hook
-	// of its own there, then DropIn where libvirt is known to be 6.5 or later, else Chain, which
-	// every libvirt runs.
+	// Auto is the layout in which the hook judges after all other qemu hooks of the site: Main where there are none,
+	// else DropIn, or Chain where libvirt is older than 6.5 or of unknown version.
 	Auto Layout = ""
-	// Main is /etc/libvirt/hooks/qemu: the site has no qemu hook of its own there.
+	// Main is /etc/libvirt/hooks/qemu: the site has no other qemu hook.
 	Main Layout = "main"
-	// DropIn is /etc/libvirt/hooks/qemu.d/50-hugeguard, which libvirt 6.5 and later runs after the
-	// site's own /etc/libvirt/hooks/qemu, if there is one.
+	// DropIn is /etc/libvirt/hooks/qemu.d/zz-hugeguard, which libvirt 6.5 and later runs after the site's own
+	// /etc/libvirt/hooks/qemu and after what has a lesser name in qemu.d.
 	DropIn Layout = "drop-in"
-	// Chain is /etc/libvirt/hooks/qemu with the site's own hook beside it as qemu.site, which the
-	// hook program runs with the same arguments and input.
+	// Chain is /etc/libvirt/hooks/qemu with the site's own hook beside it as qemu.site, which the hook program runs with
+	// the same arguments and input before it judges.
 	Chain Layout = "chain"
 )
 
@@ -39,9 +44,11 @@ const (
 	libvirtDir = "/etc/libvirt"
 	hookDir    = libvirtDir + "/hooks"
 	mainHook   = hookDir + "/qemu"
-	dropInDir  = hookDir + "/qemu.d"
-	dropInHook = dropInDir + "/50-hugeguard"
+	dropInDir  = hookDir + "/" + hook.DropInDir
+	dropInHook = dropInDir + "/" + hook.DropInName
 	siteHook   = mainHook + hook.SiteSuffix
+	// oldDropIn is where versions put it that did not care for the order.
+	oldDropIn = dropInDir + "/50-hugeguard"
 )
 
 // The directories that may have to be made, outermost first.
@@ -54,23 +61,54 @@ var (
 type scene struct {
 	main, site         file
 	dropIn, dropInSite file
+	oldDropIn          file
+	others             []string // executables in qemu.d that are not hugeguard's, by their paths, in libvirt's order
 	libvirt            libvirtVersion
 	record             *record // nil when there is none, or none to be read
 	recordErr          error
 }
 
 func (t tree) scene() (s scene, err error) {
-	s.libvirt = t.libvirt()
+	if s.libvirt = t.libvirt(); s.libvirt == 0 {
+		s.libvirt = t.cachedLibvirt()
+	}
 	s.record, s.recordErr = t.readRecord()
 	for _, f := range []struct {
 		to   *file
 		name string
-	}{{&s.main, mainHook}, {&s.site, siteHook}, {&s.dropIn, dropInHook}, {&s.dropInSite, dropInHook + hook.SiteSuffix}} {
+	}{{&s.main, mainHook}, {&s.site, siteHook}, {&s.dropIn, dropInHook}, {&s.dropInSite, dropInHook + hook.SiteSuffix}, {&s.oldDropIn, oldDropIn}} {
 		if *f.to, err = t.look(f.name); err != nil {
 			return s, err
 		}
 	}
-	return s, nil
+	s.others, err = t.otherDropIns(s)
+	return s, err
+}
+
+// otherDropIns lists the executables in qemu.d that are not hugeguard's.
+func (t tree) otherDropIns(s scene) (paths []string, err error) {
+	dir, err := t.dir(dropInDir)
+	if err != nil {
+		return nil, err
+	}
+	names, err := hook.Executables(dir, func(name string) (fs.FileInfo, error) {
+		real, err := t.dir(strings.TrimPrefix(name, t.root))
+		if err != nil {
+			return nil, err
+		}
+		return os.Stat(real)
+	})
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+		return nil, nil
+	}
+	for _, name := range names {
+		path := filepath.Join(dir, name)
+		if s.dropIn.kind == ours && path == s.dropIn.path || s.oldDropIn.kind == ours && path == s.oldDropIn.path || name == tempName {
+			continue
+		}
+		paths = append(paths, path)
+	}
+	return paths, err
 }
 
 // layouts lists the layouts that are in place: one, or none, or two after a move that was
@@ -83,14 +121,55 @@ func (s scene) layouts() []Layout {
 	case s.main.kind == ours:
 		in = append(in, Main)
 	}
-	if s.dropIn.kind == ours {
+	if s.dropIn.kind == ours || s.oldDropIn.kind == ours {
 		in = append(in, DropIn)
 	}
 	return in
 }
 
+// lies returns the file in which the hook lies in a layout that is in place.
+func (s scene) lies(l Layout) file {
+	switch {
+	case l != DropIn:
+		return s.main
+	case s.dropIn.kind == ours:
+		return s.dropIn
+	default:
+		return s.oldDropIn
+	}
+}
+
+// runsDropIns reports whether libvirt runs what lies in qemu.d, as far as is known.
+func (s scene) runsDropIns() bool { return s.libvirt == 0 || s.libvirt >= dropInSince }
+
+// around returns the paths of the other hooks that libvirt runs before the hook program at path, in the chain the
+// program itself, and of those that libvirt runs after it.
+func (s scene) around(path string) (before, after []string) {
+	switch {
+	case s.main.kind == theirs:
+		before = append(before, s.main.path)
+	case s.main.kind == ours && s.site.kind == theirs:
+		before = append(before, s.site.path)
+	}
+	if s.runsDropIns() {
+		for _, other := range s.others {
+			if path != s.main.path && filepath.Base(other) < filepath.Base(path) {
+				before = append(before, other)
+			} else {
+				after = append(after, other)
+			}
+		}
+	}
+	return before, after
+}
+
 // chained reports whether the record says that install gave the site's hook its other name.
 func (s scene) chained() bool { return s.record != nil && s.record.Layout == Chain }
+
+// waiting reports whether the site's hook waits under its other name for ours, which was taken away.
+func (s scene) waiting() bool {
+	return s.main.kind == absent && s.site.kind == theirs && s.chained()
+}
 
 // halfChained reports whether the site's hook has both its names: a chain that was not completed.
 func (s scene) halfChained() bool {
@@ -112,20 +191,19 @@ func (s scene) choose(want Layout) (Layout, error) {
 	}
 }
 
+// natural returns the layout in which the hook judges last. Where it does already it stays.
 func (s scene) natural() Layout {
-	switch in := s.layouts(); {
-	case len(in) == 2 && s.record != nil && s.record.Layout == DropIn:
+	own := s.main.kind == theirs || s.main.kind == ours && s.site.kind != absent ||
+		s.waiting()
+	in := s.layouts()
+	placed := slices.Contains(in, DropIn) && (len(in) == 1 || s.record != nil && s.record.Layout == DropIn)
+	switch {
+	case s.libvirt >= dropInSince && (own || len(s.others) > 0 || placed), s.libvirt == 0 && placed:
 		return DropIn
-	case len(in) > 0:
-		return in[0]
-	case s.main.kind == absent && s.site.kind == theirs && s.chained():
-		return Chain // ours was taken away and the site's hook waits for it
-	case s.main.kind == absent:
-		return Main
-	case s.libvirt >= dropInSince:
-		return DropIn
-	default:
+	case own:
 		return Chain
+	default:
+		return Main
 	}
 }
 

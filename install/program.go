@@ -10,6 +10,9 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // hookPackage is the main package of the hook program. Go writes it into every program it
@@ -24,9 +27,14 @@ type program struct {
 
 // readProgram reads the hook program; another program is an error that says what it is.
 func readProgram(name string) (*program, error) {
-	data, err := os.ReadFile(name)
+	f, err := openFile(name)
 	if err != nil {
 		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(f)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	info, err := buildinfo.Read(bytes.NewReader(data))
 	if err != nil {
@@ -36,6 +44,23 @@ func readProgram(name string) (*program, error) {
 		return nil, fmt.Errorf("%s is not hugeguard's hook program: it is %s", name, info.Path)
 	}
 	return &program{path: name, data: data}, nil
+}
+
+// openFile opens a regular file to read it. What is none is an error, and is not waited for as a FIFO's writer would be.
+func openFile(name string) (*os.File, error) {
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	fi, err := f.Stat()
+	if err == nil && !fi.Mode().IsRegular() {
+		err = fmt.Errorf("%s is not a regular file", name)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 // runsHere says why the program cannot run on this machine, if so. libvirt refuses every start
@@ -88,16 +113,40 @@ func isOurs(name string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if !fi.Mode().IsRegular() { // a FIFO would block the reader
+	if !fi.Mode().IsRegular() {
 		return false, nil
 	}
-	f, err := os.Open(name)
+	f, err := openFile(name)
 	if err != nil {
 		return false, err
 	}
 	defer f.Close()
 	info, err := buildinfo.Read(f)
 	return err == nil && info.Path == hookPackage, nil
+}
+
+// largestProgram is more than the hook program has, in bytes.
+const largestProgram = 64 << 20
+
+// isPiece reports whether the file is what is left of hugeguard's hook program after its copying was cut short: the
+// beginning of the known version, or of another if what names it was copied. Nothing can run it.
+func isPiece(name string, known *program) (bool, error) {
+	f, err := openFile(name)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, largestProgram))
+	if err != nil || len(data) == 0 {
+		return false, err
+	}
+	if known != nil && len(data) < len(known.data) && bytes.HasPrefix(known.data, data) {
+		return true, nil
+	}
+	if _, err := buildinfo.Read(bytes.NewReader(data)); err == nil {
+		return false, nil // a whole program, of somebody else
+	}
+	return bytes.HasPrefix(data, []byte("\x7fELF")) && bytes.Contains(data, []byte("path\t"+hookPackage+"\n")), nil
 }
 
 // A kind says whose a file is.
@@ -115,6 +164,25 @@ type file struct {
 	path string
 	kind kind
 	info fs.FileInfo // nil when absent
+	// piece says that it is ours and was cut short.
+	piece bool
+	// mounted says that something is mounted there: it cannot be renamed, removed or replaced.
+	mounted bool
+}
+
+// movable returns an error where the file cannot be renamed, removed or replaced.
+func (f file) movable() error {
+	if !f.mounted {
+		return nil
+	}
+	return fmt.Errorf("%s is a mount of its own, which cannot be changed from here: unmount it first, or change what is mounted there", f.path)
+}
+
+// isMount reports whether something is mounted at the name itself; false where the kernel (before 5.8) does not say.
+func isMount(name string) bool {
+	var st unix.Statx_t
+	err := unix.Statx(unix.AT_FDCWD, name, unix.AT_SYMLINK_NOFOLLOW, 0, &st)
+	return err == nil && st.Attributes_mask&st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0
 }
 
 // look examines the file called name without following it.
@@ -131,12 +199,18 @@ func (t tree) look(name string) (file, error) {
 	case err != nil:
 		return f, err
 	}
+	f.mounted = isMount(p)
 	switch f.info.Mode().Type() {
 	case 0:
 		f.kind = theirs
-		if is, err := isOurs(p); err != nil {
+		is, err := isOurs(p)
+		if err == nil && !is {
+			f.piece, err = isPiece(p, t.known)
+		}
+		if err != nil {
 			return f, err
-		} else if is {
+		}
+		if is || f.piece {
 			f.kind = ours
 		}
 	case fs.ModeSymlink:

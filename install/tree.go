@@ -18,6 +18,8 @@ import (
 type tree struct {
 	root string
 	proc string // the root whose /proc shows the processes, if not this one
+	// known is the hook program of this command, by which a part of it is known; nil where it is not found.
+	known *program
 }
 
 // treeAt returns the tree below root; "" and "/" are the host's own. The root is the caller's to
@@ -55,12 +57,20 @@ func (t tree) read(name string) ([]byte, error) {
 }
 
 // tempName is what a file is called until it is whole. libvirt runs what lies in qemu.d and
-// nothing else in the hook directory but the names it knows, so it must never be in qemu.d.
+// nothing else in the hook directory but the names it knows, so it is in qemu.d only where that is another file system.
 const tempName = ".hugeguard-install.tmp"
 
 // place makes data the content of dst: old or new at any moment, never a part.
-// The file is written in tempDir, which must be on the file system of dst.
+// The file is written in tempDir, or beside dst if that is on another file system.
 func place(dst, tempDir string, data []byte, mode fs.FileMode) error {
+	err := placeFrom(tempDir, dst, data, mode)
+	if beside := filepath.Dir(dst); errors.Is(err, syscall.EXDEV) && beside != tempDir {
+		err = placeFrom(beside, dst, data, mode)
+	}
+	return err
+}
+
+func placeFrom(tempDir, dst string, data []byte, mode fs.FileMode) error {
 	tmp := filepath.Join(tempDir, tempName)
 	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -129,12 +139,12 @@ func mkdir(name string) error {
 	return syncDir(filepath.Dir(name))
 }
 
-// rmdir removes name if it is an empty directory; one that is in use, or gone, is left alone.
+// rmdir removes name if it is an empty directory; one that is in use, mounted over or gone is left alone.
 func rmdir(name string) error {
 	switch err := syscall.Rmdir(name); err {
 	case nil:
 		return syncDir(filepath.Dir(name))
-	case syscall.ENOTEMPTY, syscall.EEXIST, syscall.ENOENT, syscall.ENOTDIR:
+	case syscall.ENOTEMPTY, syscall.EEXIST, syscall.ENOENT, syscall.ENOTDIR, syscall.EBUSY:
 		return nil
 	default:
 		return &fs.PathError{Op: "rmdir", Path: name, Err: err}

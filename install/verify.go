@@ -59,7 +59,8 @@ type Proof struct {
 	Summary string `json:"summary,omitempty"`
 	// Libvirt is libvirt's own error.
 	Libvirt string `json:"libvirt,omitempty"`
-	// Why says in words what is amiss where it is not Live, each with what mends it as far as that is known.
+	// Why says in words what is amiss, each with what mends it as far as that is known. Of a live hook it is that others
+	// run after it: no page that these make would be enough for the canary, but for a guest they may be.
 	Why []string `json:"why,omitempty"`
 }
 
@@ -327,6 +328,9 @@ func (a answer) proof(p Proof, c canary, config hook.Config, st State, asked Pro
 		p.Called, p.Refused, p.Live = true, true, true
 		if p.Summary == "" {
 			p.Summary = c.verdict.Summary
+		}
+		if st.notLast != "" {
+			amiss("%s", st.notLast)
 		}
 		if a.refusal() {
 			return p, nil

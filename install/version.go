@@ -5,13 +5,16 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"hugeguard/hook"
+	"hugeguard/sysfs"
 )
 
 // A libvirtVersion is major*1,000,000 + minor*1,000 + micro, as libvirt itself counts; 0 is unknown.
 type libvirtVersion int
 
 // dropInSince is the first libvirt that runs what lies in hooks/qemu.d (docs/hooks.rst: 6.5.0).
-const dropInSince libvirtVersion = 6_005_000
+const dropInSince = libvirtVersion(hook.DropInSince)
 
 func (v libvirtVersion) String() string {
 	if v == 0 {
@@ -44,6 +47,15 @@ func (t tree) libvirt() libvirtVersion {
 		}
 	}
 	return oldest
+}
+
+// cachedLibvirt returns the version of the libvirt that has looked at emulators in the tree, by its cache: the newest, as
+// an older one may have left some.
+func (t tree) cachedLibvirt() (newest libvirtVersion) {
+	for _, e := range hook.Emulators(sysfs.New(t.root)) {
+		newest = max(newest, libvirtVersion(e.Releases.Libvirt.Version))
+	}
+	return newest
 }
 
 // parseLibrary reads the version from a library's name: libvirt.so.0.9000.0 is 9.0.0

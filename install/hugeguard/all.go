@@ -154,13 +154,13 @@ func (c *crowd) judge(demand guard.Demand, autostart bool) (answer, error) {
 	host.Starting = slices.DeleteFunc(slices.Clone(c.seen.Starting), func(s guard.Starting) bool {
 		return s.Domain.Name == demand.Domain.Name || s.Domain.UUID == demand.Domain.UUID
 	})
-	a.Verdict = guard.Judge(demand, host)
+	a.Verdict = c.unlessHooks(guard.Judge(demand, host))
 	if !autostart {
 		return a, nil
 	}
 	c.order++
 	host.Starting = append(host.Starting, c.started...)
-	then := guard.Judge(demand, host)
+	then := c.unlessHooks(guard.Judge(demand, host))
 	a.InOrder = &inOrder{Position: c.order, Decision: then.Decision, Cause: then.Cause, Summary: then.Summary}
 	if then.Decision != guard.Refuse || then.Exempt != "" {
 		c.started = append(c.started, then.AsStarting())

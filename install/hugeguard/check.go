@@ -14,6 +14,7 @@ import (
 
 	"hugeguard/guard"
 	"hugeguard/hook"
+	"hugeguard/install"
 	"hugeguard/install/capture"
 	"hugeguard/sysfs"
 )
@@ -135,6 +136,8 @@ const holdersDeadline = 10 * time.Second
 type checker struct {
 	host   sysfs.FS
 	config hook.Config
+	before []install.OtherHook // that libvirt runs before the hook
+	after  []install.OtherHook
 	json   bool
 	out    io.Writer
 	notes  io.Writer // what a verdict does not say
@@ -151,9 +154,35 @@ func (c *checker) configure() {
 		c.note("%v", err)
 	}
 	c.config = config
+	if c.before, c.after, err = install.OtherHooks(c.host.Root()); err != nil {
+		c.note("the other hooks of this host are not known: %v", err)
+	}
+	if len(c.before) > 0 {
+		c.note("libvirt runs other hooks before hugeguard's, which may make or take pages; this is judged without them: %s", install.Paths(c.before))
+	}
 	if config.Mode != hook.Enforce && !config.ModeUnread {
 		c.note("%s has mode = %s: the hook refuses nothing", c.host.Path(hook.ConfigPath), config.Mode)
 	}
+}
+
+// unlessHooks returns a refusal for want of pages as a warning if another hook may still make them: any that runs after
+// hugeguard's, as there, or one before it that speaks of huge pages.
+func (c *checker) unlessHooks(v guard.Verdict) guard.Verdict {
+	if !v.Shortage() {
+		return v
+	}
+	if len(c.after) > 0 {
+		var paths []string
+		for _, h := range c.after {
+			paths = append(paths, h.Path)
+		}
+		return v.Unless(hook.LaterMayMake(paths))
+	}
+	makers := slices.DeleteFunc(slices.Clone(c.before), func(h install.OtherHook) bool { return !h.HugePages })
+	if len(makers) > 0 {
+		return v.Unless("another hook may make the pages before hugeguard judges: " + install.Paths(makers))
+	}
+	return v
 }
 
 func (c *checker) judge(d domain) (guard.Verdict, error) {
@@ -175,7 +204,7 @@ func (c *checker) judge(d domain) (guard.Verdict, error) {
 		pages := giveBack(&host, demand.Domain.Name)
 		c.note("%s runs: this is about starting it anew, when it has given back the %d huge pages that it holds", demand.Domain.Name, pages)
 	}
-	v := guard.Judge(demand, host)
+	v := c.unlessHooks(guard.Judge(demand, host))
 	if v.Exempt != "" {
 		would := "is not refused in any case"
 		if v.Decision == guard.Refuse {

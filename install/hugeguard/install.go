@@ -22,11 +22,12 @@ changes nothing.
 
 Layouts:
   main     /etc/libvirt/hooks/qemu, where the site has no hook of its own
-  drop-in  /etc/libvirt/hooks/qemu.d/50-hugeguard, beside the site's own hook (libvirt 6.5 and later)
-  chain    /etc/libvirt/hooks/qemu, and the site's own hook beside it as qemu.site, run by ours (any libvirt)
+  drop-in  /etc/libvirt/hooks/qemu.d/zz-hugeguard, the last of all qemu hooks (libvirt 6.5 and later)
+  chain    /etc/libvirt/hooks/qemu, and the site's own hook beside it as qemu.site, which ours calls first (any libvirt)
 
-Without --layout the hook stays in the layout it is in; the first time it is main, or where the site has a
-hook of its own drop-in, or chain under a libvirt that is older or of unknown version.
+The hook judges last, because other hooks may make or take pages. Without --layout it goes to main if the site has no
+other qemu hook, else to drop-in, or to chain if libvirt is older than 6.5 or of unknown version. A hook that an older
+version put elsewhere, or that has got company since, is moved: at each moment libvirt finds a guard and the site's hook.
 
 It needs root.
 

@@ -152,6 +152,8 @@ func (e exposition) status(s status, now time.Time) {
 	e.gauge("hugeguard_unreadable_processes", "Processes that would not show what they hold: more may be held than is seen.", number(s.Unreadable))
 
 	e.gauge("hugeguard_hook_live", "Whether libvirt calls the hook, as far as files and processes tell.", truth(s.Hook.Live))
+	e.gauge("hugeguard_hook_others_after", "Other qemu hooks that libvirt runs after hugeguard's: where there are any, it warns of a shortage and does not refuse.",
+		number(len(s.Hook.HooksAfter)))
 	e.family("hugeguard_hook_mode", "gauge", "What the hook does about a start that must fail: 1 for the mode that it has.")
 	for _, mode := range []hook.Mode{hook.Enforce, hook.WarnOnly, hook.Off} {
 		e.sample("hugeguard_hook_mode", truth(s.Mode == mode), "mode", string(mode))

@@ -44,6 +44,7 @@ func TestScripts(t *testing.T) {
 			"tree":   scriptTree,
 			"status": scriptStatus,
 			"cptree": scriptCopyTree,
+			"cut":    scriptCut,
 
 			"mkdomain": scriptDomains,
 		},
@@ -83,6 +84,21 @@ func scriptStatus(ts *testscript.TestScript, neg bool, args []string) {
 	if text := ts.ReadFile("stderr"); strings.Count(text, "\n") != lines || lines == 1 && !strings.HasPrefix(text, "hugeguard: ") {
 		ts.Fatalf("on stderr, where %d lines should be: %q", lines, text)
 	}
+}
+
+// cut TO FROM N copies the first N bytes of a file, or all but the last -N, and makes of them a program.
+func scriptCut(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: cut TO FROM N")
+	}
+	data, err := os.ReadFile(ts.MkAbs(args[1]))
+	ts.Check(err)
+	n, err := strconv.Atoi(args[2])
+	ts.Check(err)
+	if n < 0 {
+		n += len(data)
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), data[:n], 0o755))
 }
 
 // cptree FROM TO copies a directory.

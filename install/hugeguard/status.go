@@ -259,8 +259,8 @@ func (s status) hookLines(p *page) {
 	for _, why := range h.Why {
 		p.line(plainStyle, 2, "%s", oneLine(why))
 	}
-	if h.SiteHook != "" {
-		p.line(plainStyle, 2, "the site's own hook: %s", oneLine(h.SiteHook))
+	if len(h.HooksBefore) > 0 {
+		p.line(plainStyle, 2, "other hooks run before it: %s", install.Paths(h.HooksBefore))
 	}
 	switch {
 	case h.Installed && len(h.Daemons) == 0:

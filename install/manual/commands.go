@@ -81,8 +81,8 @@ func CommandPage(root *cobra.Command, r Release) string {
 // files are those that an admin meets.
 var files = []struct{ name, about string }{
 	{"/etc/hugeguard.conf", "What the hook does; see hugeguard.conf(5)."},
-	{"/etc/libvirt/hooks/qemu", "The hook program, a copy. Where the site has a hook of its own there it is /etc/libvirt/hooks/qemu.d/50-hugeguard, " +
-		"or the site's becomes /etc/libvirt/hooks/qemu.site; see install."},
+	{"/etc/libvirt/hooks/qemu", "The hook program, a copy. If the site has other qemu hooks, it is /etc/libvirt/hooks/qemu.d/zz-hugeguard, " +
+		"or the site's own becomes /etc/libvirt/hooks/qemu.site; see install."},
 	{"/usr/lib/hugeguard/qemu", "The hook program that belongs to this command."},
 	{"/run/hugeguard/claims.json", "The starts that were let go on and are not over, and the pages that they are to take."},
 	{"/var/lib/hugeguard/install.json", "What uninstall needs to leave libvirt's hooks as they were."},

@@ -13,7 +13,7 @@ import (
 func TestRunningDaemonNotices(t *testing.T) {
 	for _, layout := range []struct{ name, file string }{
 		{"main", mainHook},
-		{"drop-in", filepath.Join(hookDir, "50-hugeguard")},
+		{"drop-in", filepath.Join(hookDir, "zz-hugeguard")},
 	} {
 		t.Run(layout.name, func(t *testing.T) {
 			s := begin(t, 16)

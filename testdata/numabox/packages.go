@@ -135,7 +135,7 @@ journalctl --list-catalog | grep -q 'Open vSwitch holds' && echo explained >&3`,
 	}
 	want, script = installed(laterPackage)
 	if err := says("dpkg installs it beside a site's own hook", want+"beside\n",
-		script+"\ncmp /usr/lib/hugeguard/qemu /etc/libvirt/hooks/qemu.d/50-hugeguard && echo beside >&3"); err != nil {
+		script+"\ncmp /usr/lib/hugeguard/qemu /etc/libvirt/hooks/qemu.d/zz-hugeguard && echo beside >&3"); err != nil {
 		return err
 	}
 	if err := start(true, "beside the site's hook"); err != nil {

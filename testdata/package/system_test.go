@@ -190,7 +190,7 @@ func (s *system) unchanged(was string) {
 
 const (
 	mainHook = "/etc/libvirt/hooks/qemu"
-	dropIn   = "/etc/libvirt/hooks/qemu.d/50-hugeguard"
+	dropIn   = "/etc/libvirt/hooks/qemu.d/zz-hugeguard"
 	conf     = "/etc/hugeguard.conf"
 	siteHook = "#!/bin/sh\necho the site\n"
 	edited   = "mode = warn # until Monday\n"
@@ -217,7 +217,7 @@ func TestDpkgAlone(t *testing.T) {
 				t.Errorf("daemons were looked for: %v\n%s", told, said)
 			}
 			s.hooked(mainHook)
-			s.holds("/var/log/restorecon", "-R /etc/libvirt/hooks\n")
+			s.holds("/var/log/restorecon", "/etc/libvirt /etc/libvirt/hooks "+mainHook+"\n")
 			s.explained(true)
 			s.sh("dpkg -r hugeguard")
 			s.explained(false)
@@ -379,7 +379,11 @@ func TestRpm(t *testing.T) {
 
 			s.sh(rpmd + "-i " + old)
 			s.hooked(place)
-			s.holds("/var/log/restorecon", "-R /etc/libvirt/hooks\n")
+			labelled := "/etc/libvirt /etc/libvirt/hooks " + mainHook // what install made, and nothing else
+			if site {
+				labelled = filepath.Dir(dropIn) + " " + dropIn
+			}
+			s.holds("/var/log/restorecon", labelled+"\n")
 			s.explained(true)
 			s.sh("test -L " + wanted + "; rm " + wanted)
 			if said := s.sh("rpm --force-debian -V --nodeps hugeguard"); said != "" {

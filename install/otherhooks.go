@@ -1,0 +1,135 @@
+package install
+
+import (
+	"bytes"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"hugeguard/guard"
+	"hugeguard/sysfs"
+)
+
+// An OtherHook is a qemu hook that is not hugeguard's.
+type OtherHook struct {
+	Path string `json:"path"`
+	// HugePages says that its text, or that of a script below qemu.d which it may run, speaks of huge pages: it may make
+	// some, or give some back.
+	HugePages bool `json:"huge_pages"`
+}
+
+// OtherHooks returns the other qemu hooks of the host below the root, or of a captured one: those that libvirt runs
+// before hugeguard's, or would if that were installed, and those that it runs after.
+func OtherHooks(root string) (before, after []OtherHook, err error) {
+	t, err := treeAt(root)
+	if err != nil {
+		return nil, nil, err
+	}
+	if st, captured, err := t.captured(); captured {
+		return st.HooksBefore, st.HooksAfter, err
+	}
+	s, err := t.scene()
+	if err != nil {
+		return nil, nil, err
+	}
+	before, after = t.otherHooks(s)
+	return before, after, nil
+}
+
+func (t tree) otherHooks(s scene) (before, after []OtherHook) {
+	path := filepath.Join(filepath.Dir(s.dropIn.path), "\U0010ffff") // after all others
+	if in := s.layouts(); len(in) > 0 {
+		path = s.lies(in[len(in)-1]).path
+	}
+	first, then := s.around(path)
+	return t.describe(first), t.describe(then)
+}
+
+func (t tree) describe(paths []string) (hooks []OtherHook) {
+	for _, path := range paths {
+		name := strings.TrimPrefix(path, t.root)
+		h := OtherHook{Path: path, HugePages: t.speaksOfPages(name)}
+		if filepath.Dir(name) == hookDir && !h.HugePages {
+			h.HugePages = t.dispatchesPages()
+		}
+		hooks = append(hooks, h)
+	}
+	return hooks
+}
+
+const (
+	// mostScript is how much of a hook is read, in bytes, and mostScripts how many of those that a dispatcher may run.
+	mostScript  = 256 << 10
+	mostScripts = 500
+)
+
+// speaksOfPages reports whether a hook has a word of huge pages in it.
+func (t tree) speaksOfPages(name string) bool {
+	real, err := t.dir(name)
+	if err != nil {
+		return false
+	}
+	if fi, err := os.Stat(real); err != nil || !fi.Mode().IsRegular() {
+		return false
+	}
+	text, err := sysfs.New(t.root).ReadStart(strings.TrimPrefix(name, "/"), mostScript)
+	if err != nil {
+		return false
+	}
+	text = bytes.ToLower(text)
+	for _, word := range []string{"hugepage", "hugetlb", "hugeadm"} {
+		if bytes.Contains(text, []byte(word)) {
+			return true
+		}
+	}
+	return false
+}
+
+// dispatchesPages reports whether a script in a directory of qemu.d speaks of huge pages. libvirt runs none of these;
+// many a site's own hook does: qemu.d/DOMAIN/prepare/begin/NAME.
+func (t tree) dispatchesPages() (found bool) {
+	dir, err := t.dir(dropInDir)
+	if err != nil {
+		return false
+	}
+	left := mostScripts
+	filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || filepath.Dir(path) == dir {
+			return nil // what lies in qemu.d itself is libvirt's to run
+		}
+		if left--; left < 0 || found {
+			return filepath.SkipAll
+		}
+		found = t.speaksOfPages(strings.TrimPrefix(path, t.root))
+		return nil
+	})
+	return found
+}
+
+// Paths returns the paths of hooks for a message.
+func Paths(hooks []OtherHook) string {
+	const most = 5
+	var shown []string
+	for i, h := range hooks {
+		if i == most {
+			shown = append(shown, fmt.Sprintf("%d more", len(hooks)-i))
+			break
+		}
+		shown = append(shown, guard.Printable(h.Path, 200))
+	}
+	return strings.Join(shown, ", ")
+}
+
+// writable says of what runs as root, or is the directory of that, that others than root can change it; "" if not.
+func writable(path string) string {
+	fi, err := os.Stat(path)
+	if err != nil {
+		return ""
+	}
+	if uid, _ := owner(fi); uid == 0 && (fi.Mode()&0o022 == 0) {
+		return ""
+	}
+	return fmt.Sprintf("%s can be changed by others than root, who runs it: chown root %s; chmod go-w %s", path, path, path)
+}
