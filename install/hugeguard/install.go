@@ -27,7 +27,8 @@ Layouts:
 
 The hook judges last, because other hooks may make or take pages. Without --layout it goes to main if the site has no
 other qemu hook, else to drop-in, or to chain if libvirt is older than 6.5 or of unknown version. A hook that an older
-version put elsewhere, or that has got company since, is moved: at each moment libvirt finds a guard and the site's hook.
+version put elsewhere is moved, and one that another hook has come to follow. At each moment of that libvirt finds a
+guard and the site's hook.
 
 It needs root.
 
