@@ -130,7 +130,7 @@ func unpack(cmd *cobra.Command, name string) (dir string, err error) {
 }
 
 // holdersDeadline bounds the search for those who hold pages; nobody waits for libvirt here.
-const holdersDeadline = 10 * time.Second
+var holdersDeadline = 10 * time.Second
 
 // A checker does what the hook does at a start, for one that is not happening.
 type checker struct {

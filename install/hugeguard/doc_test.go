@@ -46,24 +46,31 @@ func documents(t *testing.T) (docs []*shown.Doc) {
 
 // TestDocShown: whatever the documentation shows is what comes of it now.
 func TestDocShown(t *testing.T) {
+	stages := map[string]stage{} // no command changes one
+	at := func(about string) stage {
+		if _, ok := stages[about]; !ok {
+			stages[about] = newStage(t, about)
+		}
+		return stages[about]
+	}
 	for _, d := range documents(t) {
 		t.Run(d.Name, func(t *testing.T) {
 			anew := map[*shown.Block][]string{}
 			for _, b := range d.Blocks {
-				at := fmt.Sprintf("%s:%d", d.Name, b.Line)
+				line := fmt.Sprintf("%s:%d", d.Name, b.Line)
 				switch b.Mark {
 				case "shows":
-					anew[b] = newStage(t, b.About).answers(t, at, b)
+					anew[b] = at(b.About).answers(t, line, b)
 				case "runs":
-					newStage(t, b.About).answers(t, at, b)
+					at(b.About).answers(t, line, b)
 				case "ends":
-					anew[b] = newStage(t, b.About).ending(t)
+					anew[b] = at(b.About).ending(t)
 				case "explains":
-					anew[b] = newStage(t, b.About).explanation(t)
+					anew[b] = at(b.About).explanation(t)
 				case "file":
 					text, err := os.ReadFile(filepath.Join(repository, b.About))
 					if err != nil {
-						t.Errorf("%s: %v", at, err)
+						t.Errorf("%s: %v", line, err)
 					}
 					anew[b] = strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
 				}
@@ -322,16 +329,13 @@ func TestHelpExamples(t *testing.T) {
 }
 
 // A stage is a copy of a captured host, on which commands run that are shown.
-type stage struct {
-	host sysfstest.Host
-	dir  string // where they run
-}
+type stage struct{ host sysfstest.Host }
 
 // newStage builds what a mark calls a host.
 func newStage(t *testing.T, about string) stage {
 	t.Helper()
 	name, change, changed := strings.Cut(about, " with ")
-	s := stage{dir: t.TempDir()}
+	var s stage
 	folder := filepath.Join(repository, "testdata", name)
 	if _, err := os.Stat(folder + ".txtar"); err == nil {
 		s.host = sysfstest.Archive(t, folder+".txtar")
@@ -363,19 +367,11 @@ func newStage(t *testing.T, about string) stage {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"FILE.xml", "guest.xml"} {
-		if err := os.WriteFile(filepath.Join(s.dir, name), xml, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
 	demand, err := guard.ParseDomain(xml)
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.host.Write("etc/libvirt/qemu/"+demand.Domain.Name+".xml", string(xml))
-	if err := os.Symlink(s.host.Path(""), filepath.Join(s.dir, "DIR")); err != nil {
-		t.Fatal(err)
-	}
 	return s
 }
 
@@ -403,7 +399,12 @@ var hostFile = regexp.MustCompile(`(^|[\s='"])/(sys|proc|etc|run|var|dev)/`)
 // statuses 0, 3 and 4 are no failure, and grep's 1.
 func (s stage) answers(t *testing.T, at string, b *shown.Block) (lines []string) {
 	t.Helper()
-	host := strings.TrimSuffix(s.host.Path(""), "/")
+	host, dir := strings.TrimSuffix(s.host.Path(""), "/"), t.TempDir() // where they run, and write what they do
+	for name, target := range map[string]string{"DIR": host, "FILE.xml": s.host.Path("prepare.xml"), "guest.xml": s.host.Path("prepare.xml")} {
+		if err := os.Symlink(target, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for _, c := range b.Commands() {
 		lines = append(lines, "$ "+c.Text)
 		if _, elsewhere := shown.Elsewhere[c.Plain()]; elsewhere {
@@ -411,7 +412,7 @@ func (s stage) answers(t *testing.T, at string, b *shown.Block) (lines []string)
 			continue
 		}
 		cmd := exec.Command("sh", "-c", play+hostFile.ReplaceAllString(c.Text, "$1$$HOST/$2/"))
-		cmd.Dir = s.dir
+		cmd.Dir = dir
 		cmd.Env = append(os.Environ(), "HOST="+host, "LC_ALL=C.UTF-8", "COLUMNS=100", "NO_COLOR=1", "TZ=UTC")
 		var out, errs bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &out, &errs

@@ -84,7 +84,7 @@ Exit status: 0 it is done, 1 an error, 2 wrong usage.`,
 }
 
 // countPatience is how long the journal may take: the timer comes again in a minute.
-const countPatience = 10 * time.Second
+var countPatience = 10 * time.Second
 
 // An exposition writes Prometheus's text format, version 0.0.4. It is written here because the library for it
 // brings protobuf along, for these few lines. What it says is checked with Prometheus's own tools

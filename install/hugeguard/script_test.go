@@ -8,23 +8,56 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"hugeguard/install/installtest"
 )
 
+// The command that the tests run is the one that is installed, not the test with its race detector: built once, and the
+// first in PATH.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"hugeguard": main})
+	// No test depends on how fast the machine is.
+	for _, limit := range []*time.Duration{&holdersDeadline, &countPatience, &dialPatience} {
+		*limit = time.Hour
+	}
+	os.Exit(withCommand(m.Run))
 }
+
+func withCommand(run func() int) int {
+	dir, err := os.MkdirTemp("", "hugeguard-command-test")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir)
+	testDir = dir
+	if text, err := exec.Command("go", "build", "-buildvcs=false", "-ldflags=-s -w", "-o", filepath.Join(dir, "bin/hugeguard"), ".").CombinedOutput(); err != nil {
+		panic(fmt.Sprintf("%v\n%s", err, text))
+	}
+	os.Setenv("PATH", filepath.Join(dir, "bin")+":"+os.Getenv("PATH"))
+	return run()
+}
+
+var (
+	testDir      string
+	hookPrograms = sync.OnceValue(func() (p struct {
+		v1, v2, other string
+		err           error
+	}) {
+		p.v1, p.v2, p.other, p.err = installtest.Programs(filepath.Join(testDir, "hooks"))
+		return p
+	})
+)
 
 // Scripts have the hook program as $V1 and $V2, in two versions, and $OTHER, another program; $HOST,
 // the captured host of the incident, and $DOMAINS, a folder of domains.
 func TestScripts(t *testing.T) {
-	v1, v2, other, err := installtest.Programs(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
+	hooks := hookPrograms()
+	if hooks.err != nil {
+		t.Fatal(hooks.err)
 	}
 	testdata, err := filepath.Abs("../../testdata")
 	if err != nil {
@@ -33,20 +66,20 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(e *testscript.Env) error {
-			e.Setenv("V1", v1)
-			e.Setenv("V2", v2)
-			e.Setenv("OTHER", other)
+			e.Setenv("V1", hooks.v1)
+			e.Setenv("V2", hooks.v2)
+			e.Setenv("OTHER", hooks.other)
 			e.Setenv("HOST", filepath.Join(testdata, "hosts/incident/host"))
 			e.Setenv("DOMAINS", filepath.Join(testdata, "domains"))
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"tree":   scriptTree,
-			"status": scriptStatus,
-			"cptree": scriptCopyTree,
-			"cut":    scriptCut,
-
-			"mkdomain": scriptDomains,
+			"hugeguard": scriptHugeguard,
+			"status":    scriptStatus,
+			"tree":      scriptTree,
+			"cptree":    scriptCopyTree,
+			"cut":       scriptCut,
+			"mkdomain":  scriptDomains,
 		},
 	})
 }
@@ -59,6 +92,13 @@ func scriptTree(ts *testscript.TestScript, neg bool, args []string) {
 	list, err := installtest.List(ts.MkAbs(args[0]))
 	ts.Check(err)
 	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(list), 0o644))
+}
+
+// hugeguard ARG... runs the command, which must succeed, or fail after an exclamation mark.
+func scriptHugeguard(ts *testscript.TestScript, neg bool, args []string) {
+	if err := ts.Exec("hugeguard", args...); neg != (err != nil) {
+		ts.Fatalf("hugeguard %q: %v", args, err)
+	}
 }
 
 // status N ARG... runs hugeguard with the arguments, which must end with status N: with an error in one

@@ -25,10 +25,13 @@ func systemd(ctx context.Context) (*units, error) {
 	return &units{conn}, nil
 }
 
+// dialPatience is how long the bus may take to let us in.
+var dialPatience = 5 * time.Second
+
 func connect(ctx context.Context) (*dbus.Conn, error) {
 	// The context ends the connection with it, so it cannot bound the dial alone.
 	ctx, cancel := context.WithCancel(ctx)
-	watchdog := time.AfterFunc(5*time.Second, cancel)
+	watchdog := time.AfterFunc(dialPatience, cancel)
 	conn, err := dbus.NewWithContext(ctx)
 	watchdog.Stop()
 	if err != nil {

@@ -81,7 +81,7 @@ func (x *terminal) seen() string {
 // until waits for what the terminal is to have been told.
 func (x *terminal) until(what string, holds func(seen string) bool) {
 	x.t.Helper()
-	for end := time.Now().Add(20 * time.Second); !holds(x.seen()); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(soon); !holds(x.seen()); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			x.t.Fatalf("not seen: %s; but %q", what, x.seen())
 		}
@@ -100,18 +100,18 @@ func (x *terminal) exit(status int) string {
 	x.t.Helper()
 	select {
 	case <-x.ended:
-	case <-time.After(20 * time.Second):
+	case <-time.After(soon):
 		x.t.Fatalf("it does not end: %q", x.seen())
 	}
 	if got := x.cmd.ProcessState.ExitCode(); got != status {
 		x.t.Errorf("exit status %d, want %d: %q", got, status, x.seen())
 	}
-	last := x.seen()
-	for range 4 { // what is still under way through the terminal
-		time.Sleep(20 * time.Millisecond)
-		last = x.seen()
+	const last = "<the end>" // it comes after what is still under way through the terminal
+	if _, err := x.tty.WriteString(last); err != nil {
+		x.t.Fatal(err)
 	}
-	return last
+	x.until("the end", func(seen string) bool { return strings.HasSuffix(seen, last) })
+	return strings.TrimSuffix(x.seen(), last)
 }
 
 var (
@@ -217,16 +217,10 @@ func TestWatchOnATerminal(t *testing.T) {
 
 	x.key("\x1a") // Ctrl-Z
 	x.until("the other screen", func(seen string) bool { return strings.HasSuffix(seen, leaveScreen) })
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-		if stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", x.cmd.Process.Pid)); err != nil {
-			t.Fatal(err)
-		} else if bytes.Contains(stat, []byte(") T ")) {
-			break
-		}
-		if time.Now().After(end) {
-			t.Fatal("it goes on after Ctrl-Z")
-		}
-	}
+	until(t, "it stops after Ctrl-Z", func() bool {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", x.cmd.Process.Pid))
+		return err != nil || bytes.Contains(stat, []byte(") T "))
+	})
 	n := len(screens(x.seen()))
 	x.cmd.Process.Signal(syscall.SIGCONT)
 	x.until("a screen after the pause", func(seen string) bool { return len(screens(seen)) > n+1 })
