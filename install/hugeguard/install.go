@@ -52,7 +52,7 @@ told.`,
 	}
 	f := c.Flags()
 	f.StringVar(&layout, "layout", "", "put the hook in `LAYOUT` main, drop-in or chain")
-	f.StringVar(&o.Hook, "hook", "", "take the hook program `FILE` (default: qemu beside this command, or /usr/lib/hugeguard/qemu)")
+	f.StringVar(&o.Hook, "hook", "", "use the hook program `FILE` (default: qemu beside this command, or /usr/lib/hugeguard/qemu)")
 	changeFlags(c, &o)
 	c.MarkFlagFilename("hook")
 	c.RegisterFlagCompletionFunc("layout", cobra.FixedCompletions(
