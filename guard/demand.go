@@ -12,6 +12,10 @@ type Demand struct {
 	// the domain names none: what a virtual switch that has its own memory on
 	// huge pages is to serve.
 	VhostMTUs []uint64
+	// TooMany says what the guest has more of than QEMU takes, in words, "" for
+	// no such thing. QEMU refuses it, so that its pages are not judged, and
+	// Backends has only the first.
+	TooMany string
 	// Emulator is the path of the QEMU that libvirt will run, whose release
 	// decides; "" where the domain does not say, or tells libvirt to believe
 	// other things of that QEMU than it found out.

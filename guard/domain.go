@@ -133,13 +133,20 @@ type tune struct {
 	from  string
 }
 
-// maxEach is more cells, or memory devices, than QEMU takes: 128 (MAX_NODES), or
-// 256 (ACPI_MAX_RAM_SLOTS).
-const maxEach = 1024
+// What QEMU takes of a guest: MAX_NODES cells, and ACPI_MAX_RAM_SLOTS DIMMs.
+const (
+	maxCells   = 128
+	maxDevices = 256
+)
 
 func (b *builder) build() error {
-	if len(b.Cells) > maxEach || len(b.Devices) > maxEach {
-		return fmt.Errorf("%d cells and %d memory devices are more than QEMU takes", len(b.Cells), len(b.Devices))
+	if n := len(b.Cells); n > maxCells {
+		b.demand.TooMany = fmt.Sprintf("%d guest cells are more than QEMU takes (%d)", n, maxCells)
+		b.Cells = b.Cells[:maxCells]
+	}
+	if n := len(b.Devices); n > maxDevices {
+		b.demand.TooMany = fmt.Sprintf("%d memory devices are more than QEMU has slots for (%d)", n, maxDevices)
+		b.Devices = b.Devices[:maxDevices]
 	}
 	if err := b.readPages(); err != nil {
 		return err

@@ -57,6 +57,9 @@ func TestAssign(t *testing.T) {
 		if short == nil {
 			return
 		}
+		if k := short[0]; !servable(requests[:k], free, extra) || servable(requests[:k+1], free, extra) {
+			t.Fatalf("assign(%v, %v, %d) = %v, which does not begin with the first that cannot be served", requests, free, extra, short)
+		}
 		var wanted, have uint64
 		var on NodeSet
 		for _, i := range short {

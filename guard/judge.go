@@ -19,6 +19,11 @@ import (
 // for it. Without [Host.Holders] the cause of a shortage stays open.
 func Judge(demand Demand, host Host) Verdict {
 	v := Verdict{Domain: demand.Domain, Exempt: demand.Exempt, canary: demand.Canary, Decision: Allow, Demand: []Backend{}, Findings: []Finding{}, Remedy: []Remedy{}, holders: host.Holders}
+	if demand.TooMany != "" {
+		f := newFinding(codeTooMany, SeverityWarn, SizePool{}, nil, 0, "its huge pages are not judged: "+demand.TooMany)
+		v.Decision, v.Findings, v.Summary = Warn, append(v.Findings, f), f.Message
+		return v
+	}
 	backends, left := resolve(demand, host)
 	v.Demand = append(v.Demand, backends...)
 	v.Pools, v.Sizes, v.OVS = host.Report(), host.SizeReport(), host.OVSReport()
@@ -254,11 +259,9 @@ func (l launch) rulesThatMatter(host Host) rules {
 	m.parallel = len(l.backends) > 1
 	inherited := host.inheritedCPUs(rules{cpuset: true})
 	for _, b := range l.backends {
-		for _, n := range host.Nodes {
-			if !host.hasCPU(NodeSet{n.ID}, inherited.and(b.PinnedTo)) {
-				m.threads, m.restrictiveThreads = true, true
-				m.cpuset = m.cpuset || b.PinnedTo != nil
-			}
+		if cpus := inherited.and(b.PinnedTo); slices.ContainsFunc(host.Nodes, func(n Node) bool { return !n.runsOn(cpus) }) {
+			m.threads, m.restrictiveThreads = true, true
+			m.cpuset = m.cpuset || b.PinnedTo != nil
 		}
 		if m.parallel && (b.Threads != nil || b.Pinned) {
 			m.restrictiveThreads = true // which backends are touched side by side
@@ -352,6 +355,7 @@ func resolve(demand Demand, host Host) (backends []Backend, left *Finding) {
 // and refuses the guest's plug requests later.
 func plugging(host Host, backends []Backend) []Finding {
 	var found []Finding
+	known := map[string]uint64{} // what is left, by page size and nodes
 	for _, b := range backends {
 		pool, ok := host.pool(b.PageKiB)
 		if b.Device != virtioMem || !ok {
@@ -361,11 +365,16 @@ func plugging(host Host, backends []Backend) []Finding {
 		if b.Policy == PolicyBind && !b.Auto {
 			nodes = b.HostNodes.And(nodes)
 		}
-		left := minus(pool.on(nodes).Free, pool.Reserved)
-		for _, other := range backends {
-			if other.PageKiB == b.PageKiB && (other.HostNodes == nil || len(other.HostNodes.And(nodes)) > 0) {
-				left = minus(left, other.Pages)
+		key := Size(b.PageKiB) + nodes.key()
+		left, ok := known[key]
+		if !ok {
+			left = minus(pool.on(nodes).Free, pool.Reserved)
+			for _, other := range backends {
+				if other.PageKiB == b.PageKiB && (other.HostNodes == nil || slices.ContainsFunc(other.HostNodes, nodes.Has)) {
+					left = minus(left, other.Pages)
+				}
 			}
+			known[key] = left
 		}
 		if wanted := (b.Requested + b.PageKiB - 1) / b.PageKiB; wanted > left {
 			found = append(found, newFinding(codeGrow, SeverityWarn, pool, nodes, wanted,

@@ -81,6 +81,11 @@ func (s NodeSet) without(t NodeSet) NodeSet {
 	return slices.DeleteFunc(append(NodeSet{}, s...), t.Has)
 }
 
+// within says whether all of the nodes are in t.
+func (s NodeSet) within(t NodeSet) bool {
+	return !slices.ContainsFunc(s, func(node int) bool { return !t.Has(node) })
+}
+
 // Or returns the nodes that are in either set; never nil.
 func (s NodeSet) Or(t NodeSet) NodeSet {
 	either := append(append(NodeSet{}, s...), t...)

@@ -54,6 +54,7 @@ const (
 	codeCgroup       = "cgroup"            // it depends on the control group that QEMU is put into
 	codeStarting     = "starting"          // it depends on domains that are starting
 	codeHooks        = "other-hooks"       // it depends on what other hooks do
+	codeTooMany      = "too-many"          // QEMU takes no guest with so many cells or memory devices
 	codeLeftToOthers = "left-to-libvirt"   // libvirt itself will refuse, and say why
 )
 
@@ -404,18 +405,23 @@ func (s simulation) certain(pool SizePool, backends []placed) []failure {
 	// Surplus pages that the touch could still add do not count.
 	bound := pool.on(s.bound)
 	promised := pool.Reserved
+	touched := newFlow(free, extra) // of the earlier ones that have taken theirs by then
 	for i, b := range backends {
 		promised += b.Pages
 		if b.Pages > bound.Free+minus(promised, all.Free) {
 			return []failure{kept(b, s.bound, b.Pages)}
 		}
 		if s.reservesElsewhere(b) {
-			// The earlier ones have taken theirs by then.
 			here := b
 			here.allowed = s.bound
-			if lack := lacking(nil, append(s.touched(backends[:i]), here), free, extra); lack != nil {
+			if touched.clone().add(request{here.Pages, here.allowed}) != nil {
+				before := slices.DeleteFunc(slices.Clone(backends[:i]), s.touchedLater)
+				lack := lacking(nil, append(before, here), free, extra)
 				return []failure{kept(here, lack.nodes, lack.needed)}
 			}
+		}
+		if !s.touchedLater(b) {
+			touched.add(request{b.Pages, b.allowed})
 		}
 	}
 	return nil
@@ -426,11 +432,11 @@ func (s simulation) certain(pool SizePool, backends []placed) []failure {
 // what is bound to other nodes then.
 func (s simulation) reservesElsewhere(b placed) bool { return len(b.allowed.without(s.bound)) > 0 }
 
-// touched returns those of a backend's predecessors that surely have their pages
-// when it is mapped: all, or those that are not touched side by side, for want
-// of a thread-context.
-func (s simulation) touched(before []placed) []placed {
-	return slices.DeleteFunc(slices.Clone(before), func(b placed) bool { return s.rules.parallel && len(s.preparedFrom(b.Backend)) > 0 })
+// touchedLater says whether a backend may have none of its pages yet when those
+// after it are mapped: where all are touched side by side, which takes a
+// thread-context.
+func (s simulation) touchedLater(b placed) bool {
+	return s.rules.parallel && len(s.preparedFrom(b.Backend)) > 0
 }
 
 // keeper names the file of the control group that keeps a backend to nodes, ""
@@ -471,13 +477,15 @@ func lacking(ahead []claimed, backends []placed, free map[int]uint64, extra uint
 	}
 	l := lack{first: set[0] - len(ahead)}
 	for _, i := range set {
-		l.nodes = l.nodes.Or(requests[i].allowed)
+		if allowed := requests[i].allowed; !allowed.within(l.nodes) {
+			l.nodes = l.nodes.Or(allowed)
+		}
 		if i < len(ahead) {
 			l.claimed += ahead[i].pages
 		}
 	}
 	for _, b := range backends {
-		if len(b.allowed.And(l.nodes)) == len(b.allowed) {
+		if b.allowed.within(l.nodes) {
 			l.needed += b.Pages
 		} else {
 			l.others = append(l.others, b)
@@ -551,29 +559,30 @@ func (s simulation) risks(pool SizePool, backends []placed) []Finding {
 	}
 	for _, b := range backends {
 		// What is bound to numad's nodes is also prepared from there.
+		if !b.Auto {
+			continue
+		}
 		idle := slices.DeleteFunc(slices.Clone(memory), func(node int) bool { return s.host.hasCPU(NodeSet{node}, s.cpus(b.Backend)) })
-		if b.Auto && s.rules.threads && !b.Global && (b.Policy != PolicyDefault || s.rules.restrictiveThreads) && len(idle) > 0 {
+		if s.rules.threads && !b.Global && (b.Policy != PolicyDefault || s.rules.restrictiveThreads) && len(idle) > 0 {
 			warn(codeAuto, idle, b.Pages, "numad chooses the nodes after this check, and QEMU cannot prepare memory from the CPUs of %s, as it may run on none of them", idle.in())
 			break
 		}
 	}
+	contest := newContest(pool, backends)
+	free := pool.freeByNode()
 	for i, b := range backends {
 		if b.Auto && b.Strength == Hard {
 			continue
 		}
 		// Whether what is touched side by side is so when all is mapped, or from
 		// when each is, is QEMU's to choose.
-		if s.reservesElsewhere(b) && minus(pool.on(s.bound).Free, mostTaken(pool, backends[:i], backends, s.bound)) < b.Pages {
+		if s.reservesElsewhere(b) && minus(pool.on(s.bound).Free, contest.taken(i, false, s.bound)) < b.Pages {
 			warn(codeOrder, s.bound, b.Pages,
 				"%s can be reserved only if the guest's other memory leaves as many pages free on %s, to which QEMU's own memory is bound", b.ID, s.bound.in())
 		}
 		nodes := b.allowed
 		have := pool.on(nodes).Free
-		others := slices.Clone(backends[:i])
-		if s.rules.parallel {
-			others = append(others, backends[i+1:]...)
-		}
-		taken := mostTaken(pool, others, backends, nodes)
+		taken := contest.taken(i, s.rules.parallel, nodes)
 		if minus(have, taken) < b.Pages {
 			warn(codeOrder, nodes, b.Pages,
 				"%s fits on %s only if the guest's other memory takes its pages elsewhere, which depends on the order in which the kernel hands them out", b.ID, nodes.in())
@@ -584,7 +593,7 @@ func (s simulation) risks(pool SizePool, backends []placed) []Finding {
 		if b.wanted == nil || b.Policy == PolicyBind {
 			continue
 		}
-		if there := s.wished(pool, b); there < b.Pages {
+		if there := wished(pool, free, b); there < b.Pages {
 			warn(codeSpill, b.wanted, b.Pages,
 				"%s asks for %s (%s), where only %d of its %d %s pages find room; the others will lie on other nodes", b.ID, b.wanted.in(), b.Policy, there, b.Pages, page)
 		}
@@ -592,45 +601,16 @@ func (s simulation) risks(pool SizePool, backends []placed) []Finding {
 	return found
 }
 
-// mostTaken is how many pages of some nodes some of the guest's backends may
-// take, at the worst.
-func mostTaken(pool SizePool, some, backends []placed, nodes NodeSet) uint64 {
-	var taken uint64
-	for _, b := range some {
-		shared := pool.on(b.allowed.And(nodes)).Free
-		if b.Policy == PolicyPreferred && b.wanted != nil {
-			// It goes to its own nodes first, and elsewhere with what finds
-			// no room there; before QEMU 8.0 to one of them alone, for want
-			// of MPOL_PREFERRED_MANY.
-			there := b.Pages
-			for _, node := range b.wanted {
-				room := pool.node(node).Free
-				for _, rival := range backends {
-					if rival.ID != b.ID && rival.allowed.Has(node) {
-						room = minus(room, rival.Pages)
-					}
-				}
-				there = min(there, room)
-			}
-			if len(b.wanted.And(nodes)) == 0 {
-				shared = min(shared, minus(b.Pages, there))
-			}
-		}
-		taken += min(b.Pages, shared)
-	}
-	return taken
-}
-
 // wished is how many of a soft backend's pages find room on the nodes that it
 // asks for, alone: for interleave an even share on each.
-func (s simulation) wished(pool SizePool, b placed) uint64 {
+func wished(pool SizePool, free map[int]uint64, b placed) uint64 {
 	if b.Policy != PolicyInterleave {
 		return min(b.Pages, pool.on(b.wanted).Free)
 	}
 	share := (b.Pages + uint64(len(b.wanted)) - 1) / uint64(len(b.wanted))
 	var there uint64
 	for _, node := range b.wanted {
-		there += min(share, pool.node(node).Free)
+		there += min(share, free[node])
 	}
 	return min(there, b.Pages)
 }

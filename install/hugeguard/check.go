@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -267,11 +266,4 @@ func (c *checker) print(v guard.Verdict, text string) error {
 		err = errRefused
 	}
 	return err
-}
-
-// printJSON prints v on one line, < and > as they are: it is for no browser.
-func printJSON(w io.Writer, v any) error {
-	e := json.NewEncoder(w)
-	e.SetEscapeHTML(false)
-	return e.Encode(v)
 }

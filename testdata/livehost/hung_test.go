@@ -45,6 +45,7 @@ func TestConfigurationHangs(t *testing.T) {
 	s.callHook(strings.NewReader(""), fits.name, "stopped", "end", "-").lets(t)
 	r = s.callHook(strings.NewReader(lacks.xml()), lacks.name, "prepare", "begin", "-")
 	r.lets(t)
+	s.callHook(strings.NewReader(""), lacks.name, "stopped", "end", "-").lets(t)
 	if r.took > 3*time.Second {
 		t.Errorf("it took %v", r.took)
 	}

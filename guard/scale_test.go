@@ -1,0 +1,94 @@
+package guard
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// large is the XML of a guest with so many cells and memory devices, each of one page and tuned to nodes in a mode.
+func large(cells, dimms, virtio int, mode, nodes string) string {
+	var b, tune strings.Builder
+	b.WriteString("<domain type='kvm'><name>large</name><memory unit='MiB'>2</memory><memoryBacking><hugepages/></memoryBacking>" +
+		"<os><type arch='x86_64' machine='q35'>hvm</type></os><cpu><numa>")
+	for i := range cells {
+		fmt.Fprintf(&b, "<cell id='%d' cpus='%[1]d' memory='2048'/>", i)
+		fmt.Fprintf(&tune, "<memnode cellid='%d' mode='%s' nodeset='%s'/>", i, mode, nodes)
+	}
+	fmt.Fprintf(&b, "</numa></cpu><numatune><memory mode='%s' nodeset='%s'/>%s</numatune><devices>", mode, nodes, tune.String())
+	for i := range dimms + virtio {
+		model := "<memory model='dimm'>"
+		if i >= dimms {
+			model = "<memory model='virtio-mem'>"
+		}
+		fmt.Fprintf(&b, "%s<source><nodemask>%s</nodemask></source><target><size>2048</size><node>%d</node><block>2048</block><requested>2048</requested></target></memory>", model, nodes, i%max(cells, 1))
+	}
+	b.WriteString("</devices></domain>")
+	return b.String()
+}
+
+// The work grows with the guest and not with its square: the largest that QEMU takes is judged in time under the lock
+// that all starts share. Allocations are counted, as time would depend on the machine.
+func TestLargeGuests(t *testing.T) {
+	for _, nodes := range []int{1, 2, 128} {
+		for _, each := range []uint64{0, 2, 3, 1000} {
+			host := pages(slices.Repeat([]uint64{each}, nodes)...)
+			for _, mode := range []string{"strict", "interleave", "preferred", "restrictive"} {
+				work := func(part int) float64 {
+					d := parse(t, large(maxCells/part, maxDevices/2/part, maxDevices/2/part, mode, fmt.Sprintf("0-%d", nodes-1)))
+					if len(d.Backends) != (maxCells+maxDevices)/part || d.TooMany != "" {
+						t.Fatalf("%d backends, %q", len(d.Backends), d.TooMany)
+					}
+					return testing.AllocsPerRun(1, func() { Judge(d, host) })
+				}
+				if whole, quarter := work(1), work(4); whole > 6*quarter {
+					t.Errorf("%d nodes, %d pages each, %s: %.0f allocations, and %.0f for a quarter of the guest", nodes, each, mode, whole, quarter)
+				}
+			}
+		}
+	}
+}
+
+// What QEMU refuses for its number is allowed with a warning, and nothing of it is judged or claimed.
+func TestTooMany(t *testing.T) {
+	for _, c := range []struct {
+		cells, dimms, virtio int
+		want                 string
+	}{
+		{maxCells, maxDevices, 0, ""},
+		{maxCells + 1, 0, 0, "its huge pages are not judged: 129 guest cells are more than QEMU takes (128)"},
+		{1, maxDevices, 1, "its huge pages are not judged: 257 memory devices are more than QEMU has slots for (256)"},
+		{1000, 1000, 0, "its huge pages are not judged: 1000 memory devices are more than QEMU has slots for (256)"},
+	} {
+		d := parse(t, large(c.cells, c.dimms, c.virtio, "strict", "0"))
+		v := Judge(d, pages(0))
+		if c.want == "" {
+			if v.Decision != Refuse {
+				t.Errorf("%+v: %s: %s", c, v.Decision, v.Summary)
+			}
+			continue
+		}
+		if v.Decision != Warn || v.Summary != c.want || len(v.Findings) != 1 || v.Findings[0].Severity != SeverityWarn || len(v.Claims()) > 0 ||
+			!strings.HasPrefix(v.Text(), c.want) || len(d.Backends) > maxCells+maxDevices {
+			t.Errorf("%+v: %s: %s", c, v.Decision, v.Text())
+		}
+	}
+}
+
+func BenchmarkLargeGuest(b *testing.B) {
+	for _, mode := range []string{"strict", "preferred", "restrictive"} {
+		for _, each := range []uint64{2, 1000} {
+			b.Run(fmt.Sprintf("%s-%d", mode, each), func(b *testing.B) {
+				d, err := ParseDomain([]byte(large(maxCells, maxDevices, 0, mode, "0-127")))
+				if err != nil {
+					b.Fatal(err)
+				}
+				host := pages(slices.Repeat([]uint64{each}, 128)...)
+				for range b.N {
+					Judge(d, host)
+				}
+			})
+		}
+	}
+}
