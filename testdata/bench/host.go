@@ -13,6 +13,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"hugeguard/testdata/machine"
 )
 
 // nodePool is node 0's pool of 2 MiB pages.
@@ -114,25 +116,14 @@ func growPool(want int) (shrink func() error, err error) {
 	if err != nil {
 		return nil, err
 	}
-	set := func(n int) error {
-		return os.WriteFile(filepath.Join(nodePool, "nr_hugepages"), []byte(strconv.Itoa(n)), 0)
-	}
 	if free >= want {
 		return func() error { return nil }, nil
 	}
-	// A signal ends the kernel's search for pages early, without an error
-	// (set_max_huge_pages), and Go's runtime sends its threads some.
-	for range 10 {
-		if err := set(total + want - free); err != nil {
-			return nil, fmt.Errorf("the pool of 2 MiB pages: %w (it takes root)", err)
-		}
-		if got, err := freePages(); err != nil || got >= want {
-			break
-		}
+	shrink = func() error {
+		return os.WriteFile(filepath.Join(nodePool, "nr_hugepages"), []byte(strconv.Itoa(total)), 0)
 	}
-	shrink = func() error { return set(total) }
-	if got, err := freePages(); err != nil || got < want {
-		return nil, errors.Join(fmt.Errorf("node 0 has %d free 2 MiB pages and cannot get the %d that this takes", got, want), err, shrink())
+	if err := machine.SetPool(nodePool, total+want-free); err != nil {
+		return nil, errors.Join(err, shrink())
 	}
 	return shrink, nil
 }
