@@ -18,7 +18,10 @@ import (
 	"hugeguard/hook"
 	"hugeguard/sysfs"
 	"hugeguard/sysfs/sysfstest"
+	"hugeguard/testdata/machine"
 )
+
+func TestMain(m *testing.M) { os.Exit(machine.Apart(m.Run)) }
 
 // oracle runs Nova's own code. Another python3 than Debian's may come first in PATH.
 func oracle(t *testing.T, stdin string, args ...string) string {

@@ -12,12 +12,15 @@ import (
 	"testing"
 
 	"hugeguard/sysfs/sysfstest"
+	"hugeguard/testdata/machine"
 )
 
 const (
 	rules     = "../../install/prometheus/hugeguard.rules.yml"
 	dashboard = "../../install/grafana/hugeguard.json"
 )
+
+func TestMain(m *testing.M) { os.Exit(machine.Apart(m.Run)) }
 
 // tool runs a program, which has to succeed, and returns all that it prints.
 func tool(t *testing.T, stdin []byte, argv ...string) string {

@@ -15,6 +15,7 @@ import (
 	"libvirt.org/go/libvirt"
 
 	"hugeguard/guard"
+	"hugeguard/testdata/machine"
 )
 
 // Set by TestMain.
@@ -24,12 +25,15 @@ var (
 )
 
 func TestMain(m *testing.M) {
-	status, err := setUp(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "testdriver:", err)
-		status = 1
-	}
-	os.Exit(status)
+	// The hook reads what is configured, and leaves entries in the journal and in its ledger.
+	os.Exit(machine.Apart(func() int {
+		status, err := setUp(m)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "testdriver:", err)
+			return 1
+		}
+		return status
+	}))
 }
 
 func setUp(m *testing.M) (status int, err error) {
@@ -47,11 +51,6 @@ func setUp(m *testing.M) (status int, err error) {
 	}
 	defer os.RemoveAll(dir)
 	hook = filepath.Join(dir, "qemu")
-	// The hook's folder for starts in flight goes with what made it.
-	const ledger = "/run/hugeguard"
-	if _, err := os.Stat(ledger); os.IsNotExist(err) {
-		defer os.Remove(ledger)
-	}
 	build := exec.Command("go", "build", "-buildvcs=false", "-o", hook, "hugeguard/hook/qemu")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
