@@ -16,6 +16,8 @@ HOOK_BUILD = CGO_ENABLED=0 $(BUILD) -ldflags '-s -w'
 VERSION ?= $(shell install/package/version.sh)
 # The admin's command loads libvirt at run time where it can be compiled for that (cgo needs a C compiler).
 TAGS       = $(if $(shell command -v $${CC:-cc} 2>/dev/null),-tags libvirt_dlopen)
+# go test, saying what it is at. Its limits are against hanging for ever, not for slow machines.
+PROGRESS   = $(GO) run ./testdata/progress
 
 .PHONY: build packages demo test prerequisites check update unit packagetest testdriver nova prometheus livehost numabox numabox-capture numabox-shell numabox-kernel bench fuzz install uninstall clean
 
@@ -57,22 +59,22 @@ packagetest:
 	$(GO) test -count=1 -timeout 60m ./testdata/package
 
 testdriver:
-	$(GO) test -count=1 -tags libvirt_dlopen ./testdata/testdriver/...
+	$(PROGRESS) -count=1 -timeout 2h -tags libvirt_dlopen ./testdata/testdriver/...
 
 # Nova's own code on what hugeguard reads of its configuration, and on the mend.
 nova:
-	$(GO) test -count=1 ./testdata/nova/...
+	$(PROGRESS) -count=1 -timeout 2h ./testdata/nova/...
 
 # Prometheus's own tools on the metrics, the alert rules and the dashboard, and systemd's on the timer.
 prometheus:
-	$(GO) test -count=1 ./testdata/prometheus/...
+	$(PROGRESS) -count=1 -timeout 2h ./testdata/prometheus/...
 
 livehost:
-	$(GO) test -count=1 -timeout 60m ./testdata/livehost
+	$(PROGRESS) -count=1 -timeout 2h ./testdata/livehost
 
 # The incident and the truth table on a two-node machine in a virtual machine; SUITE=trixie for Debian 13. Needs root.
 numabox:
-	$(GO) test -count=1 ./testdata/numabox/...
+	$(PROGRESS) -count=1 ./testdata/numabox/...
 	$(GO) run ./testdata/numabox
 
 # The launches that the fast tests judge again, captured anew on that machine.

@@ -1,0 +1,129 @@
+// Command progress runs "go test" with its arguments and prints what that would, and besides, every half a minute,
+// which tests run:
+//
+//	go run ./testdata/progress -count=1 ./testdata/livehost
+//
+// Of itself go test says nothing of a package until it is done with it, or, with -v, everything.
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"sort"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// event is what go test -json prints of a test, or of a package where it has no name ("go doc test2json").
+type event struct {
+	Action, Package, Test, Output string
+}
+
+// run is what is known of the tests by now.
+type run struct {
+	sync.Mutex
+	began   time.Time
+	done    int
+	running map[event]time.Time // by Package and Test, since when
+	output  map[event]string
+}
+
+func main() {
+	r := run{began: time.Now(), running: map[event]time.Time{}, output: map[event]string{}}
+	cmd := exec.Command("go", append([]string{"test", "-json"}, os.Args[1:]...)...)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		// From the terminal they reach both; go test decides what becomes of it.
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGINT, syscall.SIGQUIT)
+		err = cmd.Start()
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "progress:", err)
+		os.Exit(1)
+	}
+	go func() {
+		for range time.Tick(30 * time.Second) {
+			r.tell()
+		}
+	}()
+	lines := bufio.NewReader(out)
+	for {
+		line, err := lines.ReadString('\n')
+		r.take(line)
+		if err != nil {
+			break
+		}
+	}
+	cmd.Wait()
+	if code := cmd.ProcessState.ExitCode(); code != 0 {
+		os.Exit(max(code, 1))
+	}
+}
+
+// take takes a line of go test's.
+func (r *run) take(line string) {
+	r.Lock()
+	defer r.Unlock()
+	var e event
+	if json.Unmarshal([]byte(line), &e) != nil {
+		fmt.Print(line)
+		return
+	}
+	id := event{Package: e.Package, Test: e.Test}
+	switch e.Action {
+	case "run":
+		r.running[id] = time.Now()
+	case "output":
+		switch {
+		case e.Test != "":
+			r.output[id] += e.Output
+		case e.Output != "PASS\n":
+			fmt.Print(e.Output)
+		}
+	case "build-output":
+		fmt.Print(e.Output)
+	case "pass", "fail", "skip":
+		if e.Action != "pass" {
+			fmt.Print(r.output[id])
+		}
+		if e.Test != "" {
+			r.done++
+		}
+		delete(r.running, id)
+		delete(r.output, id)
+	}
+}
+
+// tell prints which tests run.
+func (r *run) tell() {
+	r.Lock()
+	defer r.Unlock()
+	var list []string
+	for id, since := range r.running {
+		// Of one and its parts, the parts.
+		parts := 0
+		for other := range r.running {
+			if other.Package == id.Package && strings.HasPrefix(other.Test, id.Test+"/") {
+				parts++
+			}
+		}
+		if parts == 0 {
+			list = append(list, fmt.Sprintf("%s (%.0fs)", id.Test, time.Since(since).Seconds()))
+		}
+	}
+	sort.Strings(list)
+	if len(list) > 3 {
+		list = append(list[:3], fmt.Sprintf("%d more", len(list)-3))
+	}
+	if list == nil {
+		list = []string{"building"}
+	}
+	fmt.Printf("%5.0fs  %d tests done; now: %s\n", time.Since(r.began).Seconds(), r.done, strings.Join(list, ", "))
+}
