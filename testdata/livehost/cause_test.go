@@ -7,7 +7,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
+
+	"hugeguard/guard"
+	"hugeguard/testdata/machine"
 )
 
 // Every cause, each from a host that is really in that state; but for Open vSwitch (ovs_test.go), and for a binding
@@ -68,7 +70,7 @@ func TestCauseOtherHolderQEMU(t *testing.T) {
 			s.check(qemu.stop())
 		}
 	})
-	s.must(eventually(5*time.Second, func() error {
+	s.must(eventually(func() error {
 		if p := s.pool(); p.free != 24 {
 			return fmt.Errorf("the pool is %+v, want 40 pages held", p)
 		}
@@ -97,7 +99,7 @@ func (s *scene) unit(pid int) string {
 	dir := filepath.Join(cgroup2(s.t), name)
 	s.must(os.Mkdir(dir, 0o755))
 	s.t.Cleanup(func() {
-		s.check(eventually(5*time.Second, func() error { return os.Remove(dir) }))
+		s.check(eventually(func() error { return os.Remove(dir) }))
 	})
 	s.must(os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(itoa(pid)), 0))
 	return name
@@ -351,7 +353,7 @@ func TestCauseMountLimit(t *testing.T) {
 	t.Cleanup(func() {
 		virsh("destroy", d.name)
 		for len(hugetlbMounts()) > 1 {
-			s.check(eventually(5*time.Second, func() error { return syscall.Unmount(hugetlbfs, 0) }))
+			s.check(eventually(func() error { return syscall.Unmount(hugetlbfs, 0) }))
 		}
 	})
 	s.must(mount("limited", hugetlbfs, "hugetlbfs", 0, "pagesize=2M,size=60M"))
@@ -434,7 +436,7 @@ func (s *scene) limitedGroup() string {
 		virsh("destroy", "limited")
 		s.check(syscall.Unmount(root, 0))
 		s.check(os.WriteFile(filepath.Join(root, "cgroup.procs"), libvirt, 0))
-		s.check(eventually(5*time.Second, func() error { return os.Remove(own) }))
+		s.check(eventually(func() error { return os.Remove(own) }))
 		if !strings.Contains(string(enabled), "hugetlb") {
 			s.check(enable("-"))
 		}
@@ -466,8 +468,14 @@ func TestCausePageSizeUnsupported(t *testing.T) {
 	s.define(d)
 	line, e := s.turnedAway(d)
 	e.want(t, map[string]string{"HUGEGUARD_CAUSE": "page-size-unsupported", "HUGEGUARD_PAGE_KIB": "524288"})
-	if !strings.HasPrefix(line, "ram-node0 wants huge pages of 512 MiB, and this kernel has 2 MiB, ") {
-		t.Errorf("the size is not told:\n%s", line)
+	sizes, err := machine.Sizes()
+	s.must(err)
+	var has []string
+	for _, kib := range sizes {
+		has = append(has, guard.Size(kib))
+	}
+	if want := "ram-node0 wants huge pages of 512 MiB, and this kernel has " + strings.Join(has, ", ") + "; "; !strings.HasPrefix(line, want) {
+		t.Errorf("the size is not told:\n%s\nwant %s", line, want)
 	}
 	s.dies(d, "memfd")
 	d.page, d.mib = 0, 64

@@ -50,7 +50,7 @@ func TestDocumentation(t *testing.T) {
 	s.define(d)
 	s.configure("mode = warn")
 	s.start(d)
-	s.must(os.Remove("/etc/hugeguard.conf"))
+	s.configure("")
 	s.refused(d)
 
 	defined, done := map[string]bool{d.name: true}, map[string]bool{}
@@ -177,7 +177,7 @@ func TestHelp(t *testing.T) {
 			if _, err := run("hugeguard", "install"); err != nil {
 				t.Fatal(err)
 			}
-			cmd := exec.Command("timeout", "-s", "INT", "20", "sh", "-c", "sudo() { \"$@\"; }\n"+example)
+			cmd := exec.Command("timeout", "-s", "INT", fmt.Sprint(patience.Seconds()), "sh", "-c", "sudo() { \"$@\"; }\n"+example)
 			if strings.Contains(example, "--watch") {
 				cmd.Args[3] = "2"
 			}
@@ -206,7 +206,7 @@ func TestHelp(t *testing.T) {
 func TestPlaybook(t *testing.T) {
 	s := begin(t, 64)
 	s.installGuard()
-	t.Cleanup(func() { os.Remove("/etc/hugeguard.conf") })
+	s.must(os.Remove(configuration))
 	d := domain{name: "squeezed", mib: 64, cells: 1}
 	s.define(d)
 	s.hold("packetmover", touched, 40)
@@ -225,12 +225,14 @@ func TestPlaybook(t *testing.T) {
 		return string(text), !strings.Contains(string(text), "changed=0 ")
 	}
 	play("--syntax-check")
-	here := func(args ...string) (string, bool) { return play(append(args, "--skip-tags", "package")...) }
+	here := func(args ...string) (string, bool) {
+		return play(append(args, "--skip-tags", "package", "-e", `{"hugeguard_settings": {"deadline": "1m"}}`)...)
+	}
 
 	if _, changed := here("--check"); !changed { // and without hugeguard
 		t.Error("on a host without settings --check says that nothing is to do")
 	}
-	if _, err := os.Stat("/etc/hugeguard.conf"); !os.IsNotExist(err) {
+	if _, err := os.Stat(configuration); !os.IsNotExist(err) {
 		t.Errorf("--check has written it: %v", err)
 	}
 	s.programs()
@@ -255,7 +257,7 @@ func TestPlaybook(t *testing.T) {
 		t.Errorf("a wrong mode leaves %q, %v", text, err)
 	}
 	here("-e", "hugeguard_state=absent")
-	if _, err := os.Stat("/etc/hugeguard.conf"); !os.IsNotExist(err) {
+	if _, err := os.Stat(configuration); !os.IsNotExist(err) {
 		t.Errorf("the settings are left: %v", err)
 	}
 }

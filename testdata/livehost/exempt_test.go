@@ -64,7 +64,7 @@ func TestExempt(t *testing.T) {
 	s.configure("exempt_metadata = off")
 	s.refused(plain)
 	s.refused(named)
-	s.must(os.Remove("/etc/hugeguard.conf"))
+	s.configure("")
 	s.goesOn(plain, "metadata")
 	s.virsh("metadata", plain.name, "urn:hugeguard:1", "--remove", "--config")
 	s.refused(plain)

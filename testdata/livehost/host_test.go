@@ -17,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"hugeguard/testdata/machine"
 )
 
 const (
@@ -39,6 +41,7 @@ type host struct {
 	hook       string // the hook program, as built
 	cli        string // the admin's command, as built without libvirt's library
 	cliLibvirt string // and with it
+	hooksLog   string // libvirtd's record of its looking for hooks
 	wrapper    string // what the domains name as their emulator
 	spawned    string // the wrapper's record: one line an execution
 	journald   *daemon
@@ -53,6 +56,7 @@ type host struct {
 func newHost() (*host, error) {
 	h := &host{dir: "/run/livehost"}
 	h.hook, h.cli, h.cliLibvirt = h.path("qemu"), h.path("hugeguard"), h.path("hugeguard-libvirt")
+	h.hooksLog = h.path("hooks.log")
 	h.wrapper, h.spawned = h.path("emulator"), h.path("spawned")
 	for _, dir := range []string{h.dir, "/run/systemd/journal", "/run/systemd/journald.conf.d", "/run/log/journal",
 		"/run/libvirt", "/run/lock", "/etc/libvirt/hooks", "/etc/libvirt/qemu", "/var/log/libvirt/qemu", "/run/openvswitch"} {
@@ -63,9 +67,13 @@ func newHost() (*host, error) {
 	for name, text := range map[string]string{
 		// The limits of the default would drop entries of a test that is quick.
 		"/run/systemd/journald.conf.d/livehost.conf": "[Journal]\nStorage=volatile\nReadKMsg=no\nAudit=no\nRateLimitBurst=0\n",
+		"/etc/machine-id": "6a9c00000000400080000000000000aa\n",
 		// No cgroups: they are not namespaced here. libvirt binds by memory policy instead.
 		"/etc/libvirt/qemu.conf": "user = \"root\"\ngroup = \"root\"\nsecurity_driver = \"none\"\n" +
 			"cgroup_controllers = []\nnamespaces = []\nremember_owner = 0\n",
+		"/etc/libvirt/libvirtd.conf": "auth_unix_ro = \"none\"\nauth_unix_rw = \"none\"\n" +
+			// Its looking for hooks is waited for.
+			"log_filters = \"1:util.hook\"\nlog_outputs = \"3:journald 1:file:" + h.hooksLog + "\"\n",
 		// Whether QEMU was run is a matter of record, not of its traces. For a domain NAME it waits while
 		// there is a file gate-NAME, and fails where there is a file broken-NAME.
 		h.wrapper: `#!/bin/sh
@@ -88,7 +96,7 @@ exec ` + emulator + ` "$@"
 	if h.journald, err = h.start("journald", "/usr/bin/env", "SYSTEMD_LOG_LEVEL=notice", journald); err != nil {
 		return h, err
 	}
-	if err := eventually(5*time.Second, func() error { _, err := os.Stat("/run/systemd/journal/socket"); return err }); err != nil {
+	if err := eventually(func() error { _, err := os.Stat("/run/systemd/journal/socket"); return err }); err != nil {
 		return h, err
 	}
 	if _, err := h.start("virtlogd", virtlogd); err != nil {
@@ -165,7 +173,7 @@ func (d *daemon) stop() error {
 	select {
 	case <-d.done:
 		return nil
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		d.cmd.Process.Kill()
 		<-d.done
 		return fmt.Errorf("%s did not end by SIGTERM", d.name)
@@ -174,7 +182,7 @@ func (d *daemon) stop() error {
 
 // cleanEnv is what a daemon of a real host has: nothing of go test's.
 func cleanEnv() []string {
-	return []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", "HOME=/root"}
+	return []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", "HOME=/run/livehost"}
 }
 
 // startLibvirtd starts libvirtd, with that in its environment, and waits until it answers.
@@ -182,7 +190,7 @@ func (h *host) startLibvirtd(env ...string) (err error) {
 	if h.libvirtd, err = h.start("libvirtd", append(append([]string{"/usr/bin/env"}, env...), libvirtd)...); err != nil {
 		return err
 	}
-	return eventually(15*time.Second, func() error {
+	return eventually(func() error {
 		if !h.libvirtd.running() {
 			return stop{fmt.Errorf("libvirtd ended: %v", h.libvirtd.cmd.ProcessState)}
 		}
@@ -204,7 +212,7 @@ func (h *host) startDatabase(socketMem int) error {
 		return err
 	}
 	h.ovs = append(h.ovs, server)
-	if err := eventually(5*time.Second, func() error { _, err := run("ovs-vsctl", "--db="+ovsDB, "--no-wait", "init"); return err }); err != nil {
+	if err := eventually(func() error { _, err := run("ovs-vsctl", "--db="+ovsDB, "--no-wait", "init"); return err }); err != nil {
 		return err
 	}
 	_, err = run("ovs-vsctl", "--db="+ovsDB, "--no-wait", "set", "Open_vSwitch", ".", "other_config:dpdk-init=true",
@@ -223,7 +231,7 @@ func (h *host) startOVS(program string, socketMem int) (*daemon, error) {
 		return nil, err
 	}
 	h.ovs = append(h.ovs, switchd)
-	return switchd, eventually(10*time.Second, func() error {
+	return switchd, eventually(func() error {
 		if !switchd.running() {
 			return stop{fmt.Errorf("ovs-vswitchd ended: %v", switchd.cmd.ProcessState)}
 		}
@@ -269,7 +277,7 @@ func tail(b []byte, n int) []byte {
 
 // run runs a program of the host and returns its stdout; its error carries stderr.
 func run(argv ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Env = cleanEnv()
@@ -300,16 +308,20 @@ func virsh(args ...string) (string, error) {
 // stop marks an error that waiting cannot mend.
 type stop struct{ error }
 
+// patience is how long anything is waited for: until it is taken for something that will never be. Nothing takes
+// nearly as long, on whatever machine.
+const patience = 5 * time.Minute
+
 // eventually tries f until it succeeds.
-func eventually(limit time.Duration, f func() error) error {
-	end := time.Now().Add(limit)
+func eventually(f func() error) error {
+	end := time.Now().Add(patience)
 	for {
 		err := f()
 		if err == nil || errors.As(err, new(stop)) {
 			return err
 		}
 		if time.Now().After(end) {
-			return fmt.Errorf("not within %v: %w", limit, err)
+			return fmt.Errorf("not within %v: %w", patience, err)
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
@@ -328,25 +340,14 @@ func readPool() (p pool, err error) {
 }
 
 func setPool(pages int) error {
-	var p pool
-	// A signal ends the kernel's search for pages early, without an error
-	// (set_max_huge_pages), and Go's runtime sends its threads some.
-	for range 10 {
-		err := writeInt(filepath.Join(poolDir, "nr_hugepages"), pages)
-		if err == nil {
-			p, err = readPool()
-		}
-		if err != nil {
-			return err
-		}
-		if p.total >= pages {
-			break
-		}
+	if err := machine.SetPool(poolDir, pages); err != nil {
+		return err
 	}
-	if p != (pool{total: pages, free: pages}) {
-		return fmt.Errorf("asked for an idle pool of %d pages, got %+v: does somebody else use huge pages on this machine?", pages, p)
+	p, err := readPool()
+	if err == nil && p != (pool{total: pages, free: pages}) {
+		err = fmt.Errorf("asked for an idle pool of %d pages, got %+v: does somebody else use huge pages on this machine?", pages, p)
 	}
-	return nil
+	return err
 }
 
 // hugeMaps lists the 2 MiB pages that a process has in its page tables, by mapping: what the kernel

@@ -5,7 +5,6 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 )
 
 // A restart of the daemon calls the hook with reconnect for each guest, and kills those for which it
@@ -53,7 +52,7 @@ func TestAutostartIsRefused(t *testing.T) {
 	ovs := s.ovsHolds(ovsVswitchd, 24)
 	s.must(s.libvirtd.stop())
 	s.restartAsAfterBoot()
-	s.must(eventually(5*time.Second, func() error {
+	s.must(eventually(func() error {
 		if n := len(s.guardEntries()); n != 1 {
 			return fmt.Errorf("%d journal entries, want 1", n)
 		}
@@ -156,7 +155,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 	p, err := os.FindProcess(s.qemuPID(d))
 	s.must(err)
 	s.must(p.Kill())
-	s.must(eventually(5*time.Second, func() error {
+	s.must(eventually(func() error {
 		if state := strings.TrimSpace(s.virsh("domstate", d.name)); state != "shut off" {
 			return fmt.Errorf("the killed guest is %q", state)
 		}

@@ -10,6 +10,7 @@
 package livehost
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -21,6 +22,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+
+	"hugeguard/testdata/machine"
 )
 
 // The test binary runs in four roles, one inside the other. The role is in the environment, because
@@ -36,7 +39,10 @@ const (
 )
 
 // poolDir is the machine's pool of 2 MiB pages, the one thing here that no namespace makes private.
-const poolDir = "/sys/kernel/mm/hugepages/hugepages-2048kB"
+const (
+	poolDir        = machine.HugePages + "/hugepages-2048kB"
+	overcommitFile = poolDir + "/nr_overcommit_hugepages"
+)
 
 func TestMain(m *testing.M) {
 	switch role := os.Getenv(roleEnv); role {
@@ -71,8 +77,17 @@ func runOuter() int {
 	if err != nil {
 		return fail("%v", err)
 	}
+	overcommit, err := readInt(overcommitFile)
+	if err != nil {
+		return fail("%v", err)
+	}
 	if free, err := readInt(filepath.Join(poolDir, "free_hugepages")); err != nil || free != before {
 		return fail("somebody uses this machine's 2 MiB pages: %d of %d are free (%v)", free, before, err)
+	}
+
+	// The private host has no network to fetch what they are built from.
+	if out, err := exec.Command("go", "mod", "download").CombinedOutput(); err != nil {
+		return fail("go mod download: %v\n%s", err, out)
 	}
 
 	// init sees the other end of this pipe close when this process dies, even by SIGKILL.
@@ -101,7 +116,7 @@ func runOuter() int {
 	}()
 	err = cmd.Wait() // returns after the last process of the namespace is gone, its pages with it
 	held.Close()
-	if werr := writeInt(pool.Name(), before); werr != nil {
+	if werr := errors.Join(machine.SetPool(poolDir, before), writeInt(overcommitFile, overcommit)); werr != nil {
 		return fail("the pool is not put back to %d pages: %v", before, werr)
 	}
 	if err != nil {
@@ -124,7 +139,6 @@ func missing() string {
 		{libvirtd, "libvirt-daemon"},
 		{virtlogd, "libvirt-daemon"},
 		{"/usr/lib/x86_64-linux-gnu/libvirt/connection-driver/libvirt_driver_qemu.so", "libvirt-daemon-driver-qemu"},
-		{"/etc/libvirt/libvirtd.conf", "libvirt-daemon-system"},
 		{"/usr/bin/virsh", "libvirt-clients"},
 		{emulator, "qemu-system-x86"},
 		{"/usr/bin/fuser", "psmisc"},
@@ -141,7 +155,7 @@ func missing() string {
 			return fmt.Sprintf("needs %s of Debian's package %s: %v", need.file, need.pkg, err)
 		}
 	}
-	for _, tool := range []string{"go", "gcc"} {
+	for _, tool := range []string{"go", "gcc", "make"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			return fmt.Sprintf("needs %s, to build what it tests: %v", tool, err)
 		}
@@ -194,7 +208,8 @@ func runInit() int {
 	}
 }
 
-// furnish makes everything private that the daemons or the product write to.
+// furnish makes everything private that the daemons or the product read or write: what this machine has installed is
+// not part of the private host, nor is anything that its own libvirt, journal or Open vSwitch left.
 func furnish() error {
 	if err := mount("none", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {
 		return err
@@ -202,34 +217,8 @@ func furnish() error {
 	if err := mount("proc", "/proc", "proc", 0, ""); err != nil {
 		return err
 	}
-	// Over /mnt there is room for the upper sides of the overlays; it is hidden again below.
-	if err := mount("upper", "/mnt", "tmpfs", 0, ""); err != nil {
+	if err := machine.Hide(); err != nil {
 		return err
-	}
-	for _, dir := range []string{"/etc", "/usr", "/var"} {
-		upper, work := filepath.Join("/mnt", dir, "upper"), filepath.Join("/mnt", dir, "work")
-		for _, d := range []string{upper, work} {
-			if err := os.MkdirAll(d, 0o755); err != nil {
-				return err
-			}
-		}
-		if err := mount("overlay", dir, "overlay", 0, fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", dir, upper, work)); err != nil {
-			return err
-		}
-	}
-	// What this machine's own libvirt, journal or Open vSwitch left is not part of the private host.
-	for _, dir := range []string{"/run", "/var/lib/libvirt", "/var/log", "/var/cache/libvirt", "/var/lib/openvswitch", "/mnt"} {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return err
-		}
-		if err := mount("livehost", dir, "tmpfs", 0, "mode=0755"); err != nil {
-			return err
-		}
-	}
-	for _, dir := range []string{"/etc/libvirt/hooks", "/etc/libvirt/qemu", "/etc/libvirt/secrets", "/etc/libvirt/storage"} {
-		if err := os.RemoveAll(dir); err != nil {
-			return err
-		}
 	}
 	return furnishDev()
 }
@@ -271,12 +260,7 @@ func furnishDev() error {
 	return mount("/mnt", "/dev", "", syscall.MS_MOVE, "")
 }
 
-func mount(source, target, fstype string, flags uintptr, data string) error {
-	if err := syscall.Mount(source, target, fstype, flags, data); err != nil {
-		return fmt.Errorf("mount %s %s: %w", fstype, target, err)
-	}
-	return nil
-}
+var mount = machine.Mount
 
 // runTests brings the host up and runs the tests on it. It need not stop it: see runInit.
 func runTests(m *testing.M) int {

@@ -30,10 +30,28 @@ import (
 var pretended = grammar.Nodes()
 
 // shim takes the place of the one function of libnuma's that libvirt asks whether a node is there
-// (virNumaNodeIsAvailable). The symbol of the mask is weak, since the daemon's children inherit the
-// shim and not all of them link libnuma.
+// (virNumaNodeIsAvailable), and of the one of the C library's that it asks what pages a mount has
+// (virFileGetHugepageSize): there need be no pages of 1 GiB. The symbol of the mask is weak, since the
+// daemon's children inherit the shim and not all of them link libnuma.
 const shim = `#define _GNU_SOURCE
 #include <dlfcn.h>
+#include <string.h>
+#include <sys/vfs.h>
+int statfs64(const char *path, struct statfs64 *found)
+{
+	static int (*real)(const char *, struct statfs64 *);
+	int status;
+	if (!real)
+		real = dlsym(RTLD_NEXT, "statfs64");
+	status = real(path, found);
+	if (!status && !strcmp(path, "` + gigantic + `"))
+		found->f_bsize = 1 << 30;
+	return status;
+}
+int statfs(const char *path, struct statfs *found)
+{
+	return statfs64(path, (struct statfs64 *)found); /* the same with 64 bits */
+}
 extern void *numa_nodes_ptr __attribute__((weak));
 int numa_bitmask_isbitset(const void *mask, unsigned int node)
 {
@@ -50,7 +68,7 @@ int numa_bitmask_isbitset(const void *mask, unsigned int node)
 }
 `
 
-// gigantic is where pages of 1 GiB are mounted; there need not be any.
+// gigantic is the mount that libvirtd takes for one of pages of 1 GiB. Nobody makes a file there.
 const gigantic = "/dev/hugepages1G"
 
 // native asks the libvirtd of many nodes.
@@ -82,7 +100,7 @@ func (s *scene) pretendNodes() *native {
 		}
 	}
 	s.must(os.MkdirAll(gigantic, 0o755))
-	s.must(mount("hugetlbfs", gigantic, "hugetlbfs", 0, "pagesize=1G"))
+	s.must(mount("hugetlbfs", gigantic, "hugetlbfs", 0, "pagesize=2M"))
 	s.t.Cleanup(func() {
 		s.check(s.libvirtd.stop())
 		s.check(syscall.Unmount(gigantic, 0))

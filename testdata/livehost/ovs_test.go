@@ -73,17 +73,10 @@ func TestOpenVSwitchHoldsThePages(t *testing.T) {
 			if got := e.one(t, "MESSAGE"); strings.Count(got, "\n") < 2 || !strings.Contains(got, "\n"+remedy) && !strings.Contains(got, " "+remedy) {
 				t.Errorf("the journal's message lacks the mend %q:\n%s", remedy, got)
 			}
-			fastest := time.Hour
 			for range 5 {
-				_, took, err := s.start(d)
-				if err == nil {
+				if _, _, err := s.start(d); err == nil {
 					t.Fatal("it was started after all")
 				}
-				fastest = min(fastest, took)
-			}
-			t.Logf("the fastest of five refusals took %v", fastest.Round(time.Millisecond))
-			if fastest > 500*time.Millisecond {
-				t.Errorf("the fastest of five refusals took %v", fastest)
 			}
 			if after := s.pool(); after != before {
 				t.Errorf("the refusal changed the pool from %+v to %+v", before, after)

@@ -45,7 +45,7 @@ func (s *scene) monitor() *monitoring {
 	rules = regexp.MustCompile(`(?m)^( +for:) \w+$`).ReplaceAll(rules, []byte("$1 1s"))
 	s.must(os.MkdirAll(filepath.Dir(m.file), 0o755))
 	s.must(os.WriteFile(s.path("rules.yml"), rules, 0o644))
-	s.must(os.WriteFile(s.path("prometheus.yml"), []byte(fmt.Sprintf(`global: {scrape_interval: 300ms, scrape_timeout: 300ms, evaluation_interval: 300ms}
+	s.must(os.WriteFile(s.path("prometheus.yml"), []byte(fmt.Sprintf(`global: {scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}
 rule_files: [rules.yml]
 scrape_configs: [{job_name: node, static_configs: [{targets: ["%s"]}]}]
 `, exporter)), 0o644))
@@ -113,7 +113,7 @@ func (m *monitoring) value(text, sample string) int {
 
 // get asks Prometheus's API.
 func (m *monitoring) get(path string, query url.Values, data any) error {
-	client := http.Client{Timeout: 5 * time.Second}
+	client := http.Client{Timeout: patience}
 	r, err := client.Get("http://" + m.address + path + "?" + query.Encode())
 	if err != nil {
 		return err
@@ -148,7 +148,7 @@ type alert struct {
 // firing returns the alert of a name, which has to fire before long.
 func (m *monitoring) firing(name string) (a alert) {
 	m.t.Helper()
-	m.must(eventually(20*time.Second, func() error {
+	m.must(eventually(func() error {
 		alerts, err := m.alerts()
 		if err != nil {
 			return err
@@ -173,9 +173,9 @@ func (m *monitoring) alerts() ([]alert, error) {
 func (m *monitoring) silent(names ...string) {
 	m.t.Helper()
 	began := time.Now()
-	m.must(eventually(20*time.Second, func() error {
+	m.must(eventually(func() error {
 		// Two rounds later all has been scraped and judged.
-		if n, err := m.query(fmt.Sprintf("timestamp(hugeguard_hook_live) > %d", began.Unix()+2)); err != nil || n != 1 {
+		if n, err := m.query(fmt.Sprintf("timestamp(hugeguard_hook_live) > %d", began.Unix()+3)); err != nil || n != 1 {
 			return fmt.Errorf("%d hosts were scraped since: %v", n, err)
 		}
 		alerts, err := m.alerts()

@@ -139,7 +139,7 @@ func TestCheckAllInAutostartOrder(t *testing.T) {
 	s.must(s.libvirtd.stop())
 	before := len(s.guardEntries())
 	s.restartAsAfterBoot()
-	s.must(eventually(10*time.Second, func() error {
+	s.must(eventually(func() error {
 		running := strings.Fields(s.virsh("list", "--name"))
 		if n := len(s.guardEntries()) - before; len(running) != 3 || n != 1 { // with the one without huge pages
 			return fmt.Errorf("%q run, and the guard has refused %d", running, n)

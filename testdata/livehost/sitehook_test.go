@@ -12,7 +12,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 )
 
 const (
@@ -68,7 +67,7 @@ func (s *scene) holdAt(h siteHook, op string, d domain) (letGo func()) {
 // waitForCall returns when the hook has been called for the operation of the domain.
 func (s *scene) waitForCall(h siteHook, op string, d domain) {
 	s.t.Helper()
-	s.must(eventually(10*time.Second, func() error {
+	s.must(eventually(func() error {
 		names, _ := filepath.Glob(filepath.Join(h.dir, "*.stdin"))
 		for _, name := range names {
 			argv, _ := os.ReadFile(strings.TrimSuffix(name, ".stdin") + ".argv")

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 )
 
 // Starts in flight. Between the guard's word and QEMU's touching its pages nothing in the kernel shows
@@ -27,7 +26,7 @@ func (s *scene) startHeldBack(d domain) (letGo func() error) {
 		started <- err
 	}()
 	before := s.pool()
-	s.must(eventually(5*time.Second, func() error {
+	s.must(eventually(func() error {
 		if s.launches(d) == 0 {
 			return fmt.Errorf("the emulator of %s was not run", d.name)
 		}
@@ -118,7 +117,7 @@ func TestDaemonDiesWhileStarting(t *testing.T) {
 			s.must(s.startLibvirtd())
 			// What libvirt makes of such a domain is its own affair.
 			virsh("destroy", first.name)
-			s.must(eventually(5*time.Second, func() error {
+			s.must(eventually(func() error {
 				if p, err := readPool(); err != nil || p.free != 32 {
 					return fmt.Errorf("the pool is %+v (%v)", p, err)
 				}
@@ -243,7 +242,7 @@ func (r race) run() (started, refused int, died []string) {
 		}
 	}
 	destroyed.Wait()
-	r.must(eventually(5*time.Second, func() error {
+	r.must(eventually(func() error {
 		if p, err := readPool(); err != nil || p.free != p.total || p.reserved != 0 {
 			return fmt.Errorf("the pool is %+v (%v)", p, err)
 		}

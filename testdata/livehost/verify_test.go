@@ -152,11 +152,10 @@ func TestVerifyJSON(t *testing.T) {
 func TestVerifyNotLive(t *testing.T) {
 	s := begin(t, 16)
 	s.must(s.build())
-	const overcommit = poolDir + "/nr_overcommit_hugepages"
-	before, err := readInt(overcommit)
+	before, err := readInt(overcommitFile)
 	s.must(err)
-	t.Cleanup(func() { s.check(writeInt(overcommit, before)) })
-	s.must(writeInt(overcommit, 64))
+	t.Cleanup(func() { s.check(writeInt(overcommitFile, before)) })
+	s.must(writeInt(overcommitFile, 64))
 
 	not := func(when string, want ...string) {
 		t.Helper()
@@ -202,12 +201,13 @@ func TestVerifyNotLive(t *testing.T) {
 
 	// What no file tells: the daemon was told of no hook meanwhile.
 	s.must(os.Rename(mainHook, "/etc/libvirt/away"))
+	looked := s.looked()
 	s.must(syscall.Kill(s.libvirtd.pid(), syscall.SIGHUP))
-	time.Sleep(time.Second)
+	s.must(s.eventuallyLooked(looked))
 	s.must(os.Rename("/etc/libvirt/away", mainHook))
 	not("forgotten", "\n  all is in place as far as files tell, so that libvirtd (pid ", ") may not have looked for hooks since it is: kill -HUP ")
 	s.must(syscall.Kill(s.libvirtd.pid(), syscall.SIGHUP))
-	s.must(eventually(5*time.Second, func() error { _, err := run(s.cliLibvirt, "verify", "--hook", s.hook); return err }))
+	s.must(eventually(func() error { _, err := run(s.cliLibvirt, "verify", "--hook", s.hook); return err }))
 	s.noCanary()
 }
 
@@ -297,7 +297,8 @@ func TestVerifyFault(t *testing.T) {
 func TestVerifyStopped(t *testing.T) {
 	s := begin(t, 16)
 	s.installGuard()
-	stopped := func(want string) {
+	// stopped runs verify, tells it to end when it waits, and lets go of what it waits for.
+	stopped := func(want string, waits func(pid int) error, letGo func()) {
 		t.Helper()
 		cmd := exec.Command(s.cliLibvirt, "verify", "--hook", s.hook)
 		cmd.Env = cleanEnv()
@@ -306,15 +307,20 @@ func TestVerifyStopped(t *testing.T) {
 		s.must(cmd.Start())
 		ended := make(chan error, 1)
 		go func() { ended <- cmd.Wait() }()
-		select {
-		case err := <-ended:
-			t.Fatalf("it did not wait: %v, %s%s", err, &out, &errs)
-		case <-time.After(time.Second):
-		}
+		s.must(eventually(func() error {
+			select {
+			case err := <-ended:
+				return stop{fmt.Errorf("it did not wait: %v, %s%s", err, &out, &errs)}
+			default:
+				return waits(cmd.Process.Pid)
+			}
+		}))
 		s.must(cmd.Process.Signal(syscall.SIGTERM))
+		s.must(eventually(func() error { return heeded(cmd.Process.Pid) }))
+		letGo()
 		select {
 		case <-ended:
-		case <-time.After(10 * time.Second):
+		case <-time.After(patience):
 			cmd.Process.Kill()
 			<-ended
 			t.Error("it did not end")
@@ -326,18 +332,42 @@ func TestVerifyStopped(t *testing.T) {
 	pid := s.libvirtd.pid()
 	s.must(syscall.Kill(pid, syscall.SIGSTOP))
 	t.Cleanup(func() { syscall.Kill(pid, syscall.SIGCONT) })
-	stopped("hugeguard: libvirt did not answer to qemu:///system in ")
+	stopped("hugeguard: libvirt did not answer to qemu:///system in ", connected, func() {})
 	s.must(syscall.Kill(pid, syscall.SIGCONT))
 	s.noCanary()
 
-	called := s.path("called")
-	s.must(os.WriteFile(mainHook, []byte("#!/bin/sh\necho \"$2\" >>"+called+"\n[ \"$2\" != prepare ] || sleep 2\n"), 0o755))
-	t.Cleanup(func() { os.Remove(mainHook) })
-	stopped("hugeguard: interrupted\n")
+	called, held := s.path("called"), s.path("held")
+	s.must(os.WriteFile(held, nil, 0o644))
+	s.must(os.WriteFile(mainHook, []byte("#!/bin/sh\necho \"$2\" >>"+called+"\nwhile [ \"$2\" = prepare ] && [ -e "+held+" ]; do sleep 0.02; done\n"), 0o755))
+	t.Cleanup(func() { os.Remove(mainHook); os.Remove(held) })
+	stopped("hugeguard: interrupted\n", func(int) error { _, err := os.Stat(called); return err }, func() { os.Remove(held) })
 	s.noCanary()
 	if text, err := os.ReadFile(called); err != nil || !strings.HasPrefix(string(text), "prepare\nstart\n") {
 		t.Errorf("the hook was called for %q, %v: QEMU was not run", text, err)
 	}
+}
+
+// connected reports, as an error, that a process has no connection yet.
+func connected(pid int) error {
+	fds, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
+	for _, fd := range fds {
+		if to, _ := os.Readlink(fd); strings.HasPrefix(to, "socket:") {
+			return nil
+		}
+	}
+	return fmt.Errorf("process %d has no socket among %d files", pid, len(fds))
+}
+
+// heeded reports, as an error, that a signal to a process has not been delivered yet.
+func heeded(pid int) error {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if os.IsNotExist(err) {
+		return nil
+	}
+	if err == nil && !strings.Contains(string(status), "\nShdPnd:\t0000000000000000\n") {
+		err = fmt.Errorf("process %d has a signal pending", pid)
+	}
+	return err
 }
 
 // What keeps it from asking at all is its own error.
