@@ -24,6 +24,7 @@ import (
 	"regexp"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -31,8 +32,30 @@ import (
 // began is when the run began, for the progress lines.
 var began = time.Now()
 
+// said is what was said last, and when.
+var said struct {
+	sync.Mutex
+	what string
+	when time.Time
+}
+
 func say(format string, args ...any) {
-	fmt.Printf("%5.0fs  %s\n", time.Since(began).Seconds(), fmt.Sprintf(format, args...))
+	said.Lock()
+	defer said.Unlock()
+	said.what, said.when = fmt.Sprintf(format, args...), time.Now()
+	fmt.Printf("%5.0fs  %s\n", time.Since(began).Seconds(), said.what)
+}
+
+// tick says what is still being done when nothing was said for a while.
+func tick() {
+	for range time.Tick(5 * time.Second) {
+		said.Lock()
+		if time.Since(said.when) > 30*time.Second {
+			said.when = time.Now()
+			fmt.Printf("%5.0fs  ... %s\n", time.Since(began).Seconds(), said.what)
+		}
+		said.Unlock()
+	}
 }
 
 type options struct {
@@ -68,7 +91,7 @@ func main() {
 	flag.BoolVar(&o.shell, "shell", false, "give a shell in the box")
 	flag.StringVar(&o.export, "export", "", "write every scenario as a captured host below this `directory`")
 	flag.BoolVar(&o.pack, "archive", false, "export text archives, as those in testdata/numabox/captured, not directories")
-	flag.DurationVar(&o.limit, "limit", 40*time.Minute, "give up after this time")
+	flag.DurationVar(&o.limit, "limit", 4*time.Hour, "give up after this time")
 	flag.Parse()
 	if flag.NArg() > 0 {
 		fmt.Fprintf(os.Stderr, "numabox: %q is not an option\n", flag.Arg(0))
@@ -87,6 +110,7 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), ends...)
 	defer stop()
+	go tick()
 	if err := run(ctx, o); err != nil {
 		if ctx.Err() != nil {
 			err = errors.New("interrupted")
@@ -103,6 +127,9 @@ func run(ctx context.Context, o options) (err error) {
 		defer cancel()
 	}
 	if err := provide(ctx); err != nil {
+		return err
+	}
+	if err := enoughMemory(); err != nil {
 		return err
 	}
 	b := &box{ctx: ctx}
@@ -125,7 +152,7 @@ func run(ctx context.Context, o options) (err error) {
 			keepConsole(b.path("console"))
 		}
 	}()
-	if err := b.start(bootLimit); err != nil {
+	if err := b.start(); err != nil {
 		return fmt.Errorf("boot: %w", err)
 	}
 	say("the box is up")

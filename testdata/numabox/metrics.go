@@ -105,7 +105,7 @@ sleep 1`); err != nil {
 	if _, err := b.sh("rm " + metricsFile + "; systemctl start hugeguard-metrics.timer"); err != nil {
 		return err
 	}
-	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(2 * time.Second) {
+	for end := time.Now().Add(patience); ; time.Sleep(2 * time.Second) {
 		if found, err = b.read(metricsFile); err != nil {
 			return err
 		}

@@ -49,3 +49,23 @@ func provide(ctx context.Context) error {
 	}
 	return step(ctx, nil, "apt-get", append([]string{"install", "-y", "-qq", "--no-install-recommends"}, missing...)...)
 }
+
+// boxKiB is what the box takes of this machine's memory at the most: two nodes that it can fill, and QEMU itself.
+const boxKiB = 11 << 20
+
+// enoughMemory says what this machine lacks for the box.
+func enoughMemory() error {
+	text, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return err
+	}
+	_, rest, _ := strings.Cut(string(text), "\nMemAvailable:")
+	var kib int
+	if _, err := fmt.Sscan(rest, &kib); err != nil {
+		return fmt.Errorf("/proc/meminfo: no MemAvailable: %w", err)
+	}
+	if kib < boxKiB {
+		return fmt.Errorf("the box takes %d GiB of memory, and this machine has %.1f GiB available (MemAvailable in /proc/meminfo): end something, or use a larger one", boxKiB>>20, float64(kib)/(1<<20))
+	}
+	return nil
+}

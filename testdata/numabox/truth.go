@@ -391,7 +391,7 @@ func (b *box) save(s scenario) error {
 
 // hold starts a process that holds huge pages, and returns how to end it.
 func (b *box) hold(args []string) (stop func() error, err error) {
-	r, err := b.call(wire.Request{Start: &wire.Command{Args: args, Seconds: 60}}, patience)
+	r, err := b.call(wire.Request{Start: &wire.Command{Args: args, Seconds: patience.Seconds()}}, patience)
 	return func() error { _, err := b.call(wire.Request{Stop: r.PID}, patience); return err }, err
 }
 
@@ -427,7 +427,7 @@ func (b *box) settle(s scenario, want map[string]string) error {
 		switch {
 		case differ == nil:
 			return nil
-		case time.Since(began) > time.Minute:
+		case time.Since(began) > patience:
 			slices.Sort(differ)
 			return fmt.Errorf("the launch changed the host for good: %s", strings.Join(differ, "; "))
 		case !absorbed && time.Since(began) > pages:

@@ -18,6 +18,7 @@ import (
 
 	"hugeguard/install/capture"
 	"hugeguard/sysfs"
+	"hugeguard/testdata/machine"
 	"hugeguard/testdata/numabox/wire"
 )
 
@@ -87,6 +88,8 @@ func (a *agent) answer(r wire.Request) (wire.Reply, error) {
 		return wire.Reply{}, nil
 	case r.Read != nil:
 		return wire.Reply{Files: read(r.Read)}, nil
+	case r.Pool != nil:
+		return wire.Reply{}, machine.SetPool(r.Pool.Dir, r.Pool.Pages)
 	case r.Capture:
 		packed, err := pack()
 		return wire.Reply{Packed: packed}, err

@@ -12,6 +12,7 @@ type Request struct {
 	Stop    int      `json:",omitempty"` // kill a process that Start started, and wait for its end
 	Read    []string `json:",omitempty"` // the contents of all files that match these patterns
 	Write   []File   `json:",omitempty"` // write these, in order
+	Pool    *Pool    `json:",omitempty"` // give a pool of huge pages that many
 	Capture bool     `json:",omitempty"` // what hugeguard capture takes
 }
 
@@ -20,6 +21,12 @@ type Command struct {
 	Args    []string
 	Stdin   string
 	Seconds float64 // after which it is killed
+}
+
+// A Pool is how many pages of a size a node is to have: Dir has its counters.
+type Pool struct {
+	Dir   string
+	Pages int
 }
 
 // A File is a file of the box and its content.
