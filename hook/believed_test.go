@@ -45,7 +45,7 @@ func TestBelieved(t *testing.T) {
 				want = false
 			}
 			var host guard.Host
-			AddNova(h.FS(), Config{}, &host, time.Now().Add(time.Minute))
+			AddNova(h.FS(), Config{}, &host, time.Now().Add(time.Hour))
 			if got := host.Nova != nil && host.Nova.PID == 812; got != want {
 				t.Errorf("%s, the program unsure %v: %v, want %v", test.what, unsure, got, want)
 			}
@@ -67,7 +67,7 @@ func TestNameIsNoService(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	AddHolders(h.FS(), &host, time.Now().Add(time.Minute))
+	AddHolders(h.FS(), &host, time.Now().Add(time.Hour))
 	i := slices.IndexFunc(host.Holders.List, func(h guard.Holder) bool { return h.PID == 2974 })
 	if i < 0 {
 		t.Fatalf("%+v", host.Holders)
@@ -102,7 +102,7 @@ func TestManyMappings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	AddHolders(h.FS(), &host, time.Now().Add(time.Minute))
+	AddHolders(h.FS(), &host, time.Now().Add(time.Hour))
 	found := map[int]uint64{}
 	for _, holder := range host.Holders.List {
 		found[holder.PID] += holder.Pages[0]
