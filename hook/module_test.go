@@ -37,6 +37,8 @@ func TestProgramLinks(t *testing.T) {
 		"google.golang.org/protobuf/proto":      "registers every message at start",
 		"github.com/spf13/cobra":                "flags are for people",
 		"github.com/coreos/go-systemd/v22/dbus": "reloading the daemon is the admin's command's business",
+		"crypto/internal/fips140/drbg":          "32 MiB that count against RLIMIT_DATA and RLIMIT_AS of the daemon",
+		"os/signal":                             "one thread more at each call",
 		"testing":                               "tests are not shipped",
 	} {
 		if slices.Contains(deps, forbidden) {

@@ -3,7 +3,6 @@ package hook
 import (
 	"bytes"
 	"cmp"
-	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -94,7 +93,7 @@ func readCapabilities(fs sysfs.FS, emulator string) (capabilities, error) {
 	if !path.IsAbs(emulator) {
 		return capabilities{}, errStale
 	}
-	sum := sha256.Sum256([]byte(emulator))
+	sum := sha256Sum(emulator)
 	name := capabilitiesDir + "/" + hex.EncodeToString(sum[:]) + ".xml"
 	text, err := fs.ReadStart(name, capabilitiesStart)
 	if err != nil {

@@ -194,6 +194,9 @@ func (t tree) inspect(ctx context.Context, o Options) (State, error) {
 	for _, p := range running {
 		d := Daemon{Name: p.Name, PID: p.PID, Knows: t.knows(s.record, p, at), Confined: t.confinement(p.PID)}
 		st.Daemons = append(st.Daemons, d)
+		for _, tight := range t.limits(p) {
+			amiss("%s", tight)
+		}
 		if !t.sees(p, at) {
 			st.Live = false
 			amiss("%s (pid %d) does not see this %s: it runs in a container or has mounts of its own, where the hook has to be put as well", p.Name, p.PID, at.path)

@@ -587,6 +587,7 @@ func (j *job) tellUnaware(ctx context.Context, rec *record, first bool, aware []
 	if len(running) == 0 {
 		fmt.Fprintln(j.Out, "no libvirt daemon runs: it will see the hook when it starts")
 	}
+	j.sayLimits(running)
 	var failed error
 	for _, p := range running {
 		if rec.told(p) || slices.Contains(aware, p) {
@@ -606,6 +607,15 @@ func (j *job) tellUnaware(ctx context.Context, rec *record, first bool, aware []
 		return !slices.ContainsFunc(running, func(p Process) bool { return p.PID == o.PID && p.Start == o.Start })
 	})
 	return errors.Join(failed, j.writeRecord(rec))
+}
+
+// sayLimits says which limits of the daemons may keep the hook from running.
+func (j *job) sayLimits(running []Process) {
+	for _, p := range running {
+		for _, tight := range j.limits(p) {
+			fmt.Fprintf(j.Out, "note: %s\n", tight)
+		}
+	}
 }
 
 // tellAll tells each running daemon that the hook is gone. One that does not hear it calls a hook

@@ -236,7 +236,13 @@ func (v Verification) verify(ctx context.Context, root sysfs.FS, config hook.Con
 	if err := ctx.Err(); err != nil {
 		return proof, err // what was found out since is not all
 	}
-	return a.proof(proof, c, config, st, asked)
+	proof, err = a.proof(proof, c, config, st, asked)
+	for _, tight := range t.limits(asked) {
+		if !slices.Contains(proof.Why, tight) {
+			proof.Why = append(proof.Why, tight)
+		}
+	}
+	return proof, err
 }
 
 // An answer is what came of the start of a canary.

@@ -1,0 +1,130 @@
+package install
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"hugeguard/sysfs/sysfstest"
+)
+
+const unlimited = `Limit                     Soft Limit           Hard Limit           Units
+Max data size             unlimited            unlimited            bytes
+Max open files            8192                 8192                 files
+Max address space         unlimited            unlimited            bytes
+`
+
+// Limits of a daemon that keep the hook from running are said before they do, each with the setting of its unit.
+func TestLimits(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(h sysfstest.Host)
+		want   string
+	}{
+		"none": {func(sysfstest.Host) {}, ""},
+		"gone": {func(h sysfstest.Host) { h.Remove("proc/77") }, ""},
+		"nonsense": {func(h sysfstest.Host) {
+			h.Write("proc/77/limits", "Max data size\nMax open files  \x1b")
+			h.Write("proc/77/cgroup", "0:\n::")
+		}, ""},
+		"all it needs": {func(h sysfstest.Host) {
+			h.Write("proc/77/limits", strings.ReplaceAll(unlimited, "space         unlimited ", "space         1342177280"))
+		}, ""},
+		"addresses": {func(h sysfstest.Host) {
+			h.Write("proc/77/limits", strings.ReplaceAll(unlimited, "space         unlimited ", "space         1073741824"))
+		}, "libvirtd (pid 77) has a limit of 1 GiB address space, and the hook that it calls needs 1280 MiB: without it no guest starts, and running ones are killed when the daemon is restarted: raise LimitAS="},
+		"data": {func(h sysfstest.Host) {
+			h.Write("proc/77/limits", strings.ReplaceAll(unlimited, "size             unlimited", "size             33554432 "))
+		}, "a limit of 32 MiB data, and the hook that it calls needs 64 MiB: without it"},
+		"descriptors": {func(h sysfstest.Host) { h.Write("proc/77/limits", strings.ReplaceAll(unlimited, "8192", "6   ")) }, "a limit of 6 open files, and the hook that it calls needs 16: without it"},
+		"tasks": {func(h sysfstest.Host) {
+			h.Write("sys/fs/cgroup/system.slice/libvirtd.service/pids.max", "20\n")
+			h.Write("sys/fs/cgroup/system.slice/libvirtd.service/pids.current", "17\n")
+		}, "a limit of 3 more tasks in /sys/fs/cgroup/system.slice/libvirtd.service, and the hook that it calls needs 16: without it"},
+		"tasks above": {func(h sysfstest.Host) {
+			h.Write("sys/fs/cgroup/system.slice/pids.max", "20\n")
+			h.Write("sys/fs/cgroup/system.slice/pids.current", "30\n")
+		}, "a limit of 0 more tasks in /sys/fs/cgroup/system.slice, and"},
+		"tasks of version 1": {func(h sysfstest.Host) {
+			h.Write("proc/77/cgroup", "5:pids:/daemon\n1:memory:/x\n")
+			h.Write("sys/fs/cgroup/pids/daemon/pids.max", "20\n")
+			h.Write("sys/fs/cgroup/pids/daemon/pids.current", "20\n")
+			h.Write("sys/fs/cgroup/pids/x/pids.max", "0\n")
+			h.Write("sys/fs/cgroup/pids/x/pids.current", "0\n")
+		}, "a limit of 0 more tasks in /sys/fs/cgroup/pids/daemon, and"},
+		"memory": {func(h sysfstest.Host) {
+			h.Write("sys/fs/cgroup/system.slice/libvirtd.service/memory.max", "33554432\n")
+		}, "a limit of 32 MiB memory in /sys/fs/cgroup/system.slice/libvirtd.service, and the hook that it calls needs 64 MiB: without it"},
+		"no limit of memory": {func(h sysfstest.Host) { h.Write("sys/fs/cgroup/system.slice/libvirtd.service/memory.max", "max\n") }, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := sysfstest.New(t)
+			h.Write("proc/77/limits", unlimited)
+			h.Write("proc/77/cgroup", "0::/system.slice/libvirtd.service\n")
+			c.change(h)
+			got := tree{root: h.Path("")}.limits(Process{Name: "libvirtd", PID: 77})
+			if c.want == "" && len(got) > 0 || c.want != "" && (len(got) != 1 || !strings.Contains(got[0], c.want)) {
+				t.Errorf("%q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+// The kernel's own files are read as they are.
+func TestLimitsOfAProcess(t *testing.T) {
+	cmd := exec.CommandContext(t.Context(), "sleep", "infinity")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Wait()
+	defer cmd.Process.Kill()
+	p := Process{Name: "sleep", PID: cmd.Process.Pid}
+	of := func(what string) (n int) {
+		for _, l := range (tree{}).limits(p) {
+			if strings.Contains(l, what) {
+				n++
+			}
+		}
+		return n
+	}
+	if of("address space") != 0 || of(" data") != 0 {
+		t.Errorf("%q", tree{}.limits(p))
+	}
+	for _, resource := range []int{unix.RLIMIT_AS, unix.RLIMIT_DATA} {
+		if err := unix.Prlimit(p.PID, resource, &unix.Rlimit{Cur: 32 << 20, Max: 32 << 20}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if of("32 MiB address space") != 1 || of("32 MiB data") != 1 {
+		t.Errorf("%q", tree{}.limits(p))
+	}
+}
+
+// What a daemon's limits do not allow is in its state, and install and verify say it.
+func TestLimitsAreSaid(t *testing.T) {
+	h := incidentHost(t)
+	h.Write("run/libvirtd.pid", "77\n")
+	h.Write("proc/77/comm", "libvirtd\n")
+	h.Write("proc/77/stat", "77 (libvirtd) S 1 77 77 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 500 0 0\n")
+	h.Write("proc/77/limits", strings.ReplaceAll(unlimited, "8192", "6   "))
+	const want = "libvirtd (pid 77) has a limit of 6 open files"
+	hook, _ := programs(t)
+	o := Options{Root: h.Path(""), Hook: hook, Out: io.Discard}
+	if err := Install(context.Background(), o); err != nil {
+		t.Fatal(err)
+	}
+	st, err := Inspect(context.Background(), o)
+	if err != nil || !strings.Contains(strings.Join(st.Why, "\n"), want) {
+		t.Errorf("%v, %q", err, st.Why)
+	}
+	var out bytes.Buffer
+	j := job{Options: Options{Root: h.Path(""), Out: &out}, tree: tree{root: h.Path("")}}
+	j.sayLimits([]Process{{Name: "libvirtd", PID: 77}})
+	if !strings.HasPrefix(out.String(), "note: "+want) {
+		t.Errorf("%q", &out)
+	}
+}
