@@ -58,6 +58,14 @@ type Mount struct {
 	// Limit is how many pages its files can have together (size=), nil for as
 	// many as there are. The files of private mappings count, too.
 	Limit *PageLimit
+	// Over is what is mounted over the place of QEMU's files: these lie on that, and not on the mount. nil where nothing is.
+	Over *OverMount
+}
+
+// OverMount is a mount that lies over a part of another.
+type OverMount struct {
+	Path string
+	Type string // its file system, such as "tmpfs"
 }
 
 // Cgroup is a control group, with what QEMU has from it and from those above.

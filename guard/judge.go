@@ -25,6 +25,7 @@ func Judge(demand Demand, host Host) Verdict {
 		return v
 	}
 	backends, left := resolve(demand, host)
+	backends, hidden := onHugePages(backends, host)
 	v.Demand = append(v.Demand, backends...)
 	v.Pools, v.Sizes, v.OVS = host.Report(), host.SizeReport(), host.OVSReport()
 	v.Releases, v.releases = host.Releases.Report(), host.Releases
@@ -52,6 +53,7 @@ func Judge(demand Demand, host Host) Verdict {
 		}
 	}
 	if must == nil {
+		v.Findings = append(v.Findings, hidden...)
 		v.Findings = append(v.Findings, risks...)
 		v.Findings = append(v.Findings, plugging(host, backends)...)
 		v.Findings = append(v.Findings, l.vswitch(demand, host)...)
@@ -71,6 +73,7 @@ func Judge(demand Demand, host Host) Verdict {
 	for _, f := range must {
 		v.Findings = append(v.Findings, f.finding(host, SeverityRefuse, f.text(host)))
 	}
+	v.Findings = append(v.Findings, hidden...)
 	v.Findings = append(v.Findings, host.drifts(demand.Domain.UUID)...)
 	if demand.Canary {
 		// Nobody should do anything about it.
@@ -95,6 +98,7 @@ func (l launch) fitsOtherDefault(demand Demand, host Host) bool {
 		other := host
 		other.Mounts, other.DefaultPageKiB = append([]Mount{mount}, host.Mounts...), 0
 		backends, left := resolve(demand, other)
+		backends, _ = onHugePages(backends, other)
 		if left == nil && !(launch{backends, l.cpuset}).mustFail(other) {
 			return true
 		}

@@ -463,3 +463,67 @@ func TestEveryShortage(t *testing.T) {
 		t.Errorf("remedy %+v", v.Remedy)
 	}
 }
+
+// TestHiddenMount: what is mounted over the place of QEMU's files makes of them ordinary memory, for which no pool is too
+// small; a memfd has its pages all the same.
+func TestHiddenMount(t *testing.T) {
+	over := &OverMount{Path: "/dev/hugepages/libvirt/qemu", Type: "tmpfs"}
+	memfd := func(d Demand) Demand {
+		d.Backends = slices.Clone(d.Backends)
+		for i := range d.Backends {
+			d.Backends[i].Memfd = true
+		}
+		return d
+	}
+	d := guest(t, "strict:0", cell{100, ""})
+	hidden := pages(10)
+	hidden.Mounts[0].Over = over
+	either := pages(10)
+	either.Mounts = append(either.Mounts, Mount{Path: "/other", PageKiB: 2048, Over: over})
+	other := pages(10)
+	other.Mounts[1].Over = over
+	for name, test := range map[string]struct {
+		demand   Demand
+		host     Host
+		decision Decision
+		says     string
+		backends int
+	}{
+		"hidden":         {d, hidden, Warn, "tmpfs is mounted over the huge pages at /dev/hugepages/libvirt/qemu: ram-node0 will lie there, on ordinary memory", 0},
+		"perhaps":        {d, either, Warn, "ram-node0 may lie there", 0},
+		"a memfd":        {memfd(d), hidden, Refuse, "100 needed", 1},
+		"of other pages": {d, other, Refuse, "100 needed", 1},
+	} {
+		v := Judge(test.demand, test.host)
+		if v.Decision != test.decision || !strings.Contains(v.Summary, test.says) || len(v.Demand) != test.backends {
+			t.Errorf("%s: %s, %d backends: %s", name, v.Decision, len(v.Demand), v.Summary)
+		}
+	}
+}
+
+// TestShortage: which refusals other hooks could still prevent.
+func TestShortage(t *testing.T) {
+	v := Judge(guest(t, "strict:0", cell{100, ""}), pages(10, 10))
+	if !v.Shortage() {
+		t.Errorf("no shortage: %s", v.Summary)
+	}
+	w := v.Unless("somebody may make some")
+	if w.Decision != Warn || w.Cause != "" || w.Waits() || w.Shortage() || !strings.HasSuffix(w.Summary, "; somebody may make some") ||
+		slices.ContainsFunc(w.Findings, func(f Finding) bool { return f.Severity == SeverityRefuse }) {
+		t.Errorf("unless somebody does: %+v", w)
+	}
+	if v.Decision != Refuse || v.Findings[0].Severity != SeverityRefuse {
+		t.Errorf("the verdict has changed: %+v", v)
+	}
+	unbound := pages(10, 10)
+	unbound.Nodes[0].HasMemory = false
+	for name, v := range map[string]Verdict{
+		"fits":          Judge(guest(t, "strict:0", cell{1, ""}), pages(10, 10)),
+		"a binding":     Judge(guest(t, "strict:0", cell{100, ""}), unbound),
+		"no such pages": Judge(guest(t, "strict:0", cell{100, ""}), func() Host { h := pages(10); h.Sizes, h.Pools = []uint64{1 << 20}, nil; return h }()),
+	} {
+		if v.Shortage() {
+			t.Errorf("%s is taken for a shortage: %s: %s", name, v.Decision, v.Summary)
+		}
+	}
+}

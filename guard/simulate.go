@@ -53,6 +53,7 @@ const (
 	codeCgroupLimit  = "cgroup-limit"      // a control group's limit on huge pages
 	codeCgroup       = "cgroup"            // it depends on the control group that QEMU is put into
 	codeStarting     = "starting"          // it depends on domains that are starting
+	codeHidden       = "hidden-mount"      // QEMU's files will not lie on huge pages
 	codeHooks        = "other-hooks"       // it depends on what other hooks do
 	codeTooMany      = "too-many"          // QEMU takes no guest with so many cells or memory devices
 	codeLeftToOthers = "left-to-libvirt"   // libvirt itself will refuse, and say why

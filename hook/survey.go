@@ -2,7 +2,9 @@ package hook
 
 import (
 	"cmp"
+	"path"
 	"slices"
+	"strings"
 	"time"
 
 	"hugeguard/guard"
@@ -14,7 +16,7 @@ import (
 // of the mounts and control groups on these. It reads no other pools and does
 // not look for holders.
 func Survey(fs sysfs.FS, demand guard.Demand) (guard.Host, error) {
-	return survey(fs, demand.Partition, demand.PageSizes)
+	return survey(fs, demand.Partition, demand.Domain.Name, demand.PageSizes)
 }
 
 // SurveyAll reads what a host has to give, with the pools of all page sizes.
@@ -23,10 +25,10 @@ func SurveyAll(fs sysfs.FS) (guard.Host, error) { return SurveyPartition(fs, "")
 // SurveyPartition is [SurveyAll] for the domains of a resource partition, "" being
 // the default one.
 func SurveyPartition(fs sysfs.FS, partition string) (guard.Host, error) {
-	return survey(fs, partition, func(host guard.Host) []uint64 { return host.Sizes })
+	return survey(fs, partition, "", func(host guard.Host) []uint64 { return host.Sizes })
 }
 
-func survey(fs sysfs.FS, partition string, wanted func(guard.Host) []uint64) (guard.Host, error) {
+func survey(fs sysfs.FS, partition, domain string, wanted func(guard.Host) []uint64) (guard.Host, error) {
 	var host guard.Host
 	nodes, err := fs.Nodes()
 	if err != nil {
@@ -62,15 +64,21 @@ func survey(fs sysfs.FS, partition string, wanted func(guard.Host) []uint64) (gu
 	for _, m := range mounts.Hugetlb {
 		host.Mounts = append(host.Mounts, guard.Mount{Path: m.Path, PageKiB: cmp.Or(m.PageKiB, host.DefaultPageKiB), Minimum: m.Minimum})
 	}
+	var paths []string // where libvirt looks, if not at the mounts themselves
 	ungoverned := false
 	if conf, certain, err := readQEMUConf(fs); err == nil && certain {
 		if chosen, ok := configuredMounts(conf.mounts, host.Mounts); ok && conf.mounts != nil {
-			host.Mounts, host.Configured = chosen, true
+			host.Mounts, host.Configured, paths = chosen, true, conf.mounts
 		}
 		ungoverned = conf.controllers != nil && len(conf.controllers) == 0
 	}
 	sizes := wanted(host)
 	for i, m := range host.Mounts {
+		path := m.Path
+		if paths != nil {
+			path = paths[i]
+		}
+		host.Mounts[i].Over = hiding(m.Path, path, domain, mounts.Hugetlb)
 		if slices.Contains(sizes, m.PageKiB) {
 			host.Mounts[i].Limit = mountLimit(fs, m, mounts.Hugetlb)
 		}
@@ -89,6 +97,31 @@ func survey(fs sysfs.FS, partition string, wanted func(guard.Host) []uint64) (gu
 		host.Pools = append(host.Pools, sizePool(pool))
 	}
 	return host, nil
+}
+
+// hiding returns what lies over the directory that libvirt makes for the files of the domain's QEMU below the path on a
+// mount: PATH/libvirt/qemu/ID-NAME (qemuGetDomainHugepagePath); nil where these lie on that mount. Without a domain it
+// is of all of them.
+func hiding(mount, at, domain string, all []sysfs.Mount) (over *guard.OverMount) {
+	i := slices.IndexFunc(all, func(m sysfs.Mount) bool { return m.Path == mount })
+	of := path.Join(at, "libvirt/qemu")
+	for _, o := range all[i].Over {
+		switch _, name, _ := strings.Cut(path.Base(o.Path), "-"); {
+		case !within(of, o.Path) && (path.Dir(o.Path) != of || domain == "" || name != shortName(domain)):
+		case o.Type == "hugetlbfs" && o.PageKiB == all[i].PageKiB:
+			over = nil
+		default:
+			over = &guard.OverMount{Path: o.Path, Type: o.Type}
+		}
+	}
+	return over
+}
+
+// shortName is a domain's name as libvirt has it in the names of directories (virDomainDefGetShortName).
+func shortName(domain string) string {
+	const most = 20 // VIR_DOMAIN_SHORT_NAME_MAX
+	runes := []rune(domain)
+	return string(runes[:min(len(runes), most)])
 }
 
 // mountLimit returns the limit of one of the mounts, nil where it has none.

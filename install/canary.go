@@ -103,7 +103,7 @@ func canaryPages(host guard.Host) (pageKiB, bytes uint64, err error) {
 		p := &host.Pools[i]
 		mounted := false
 		for _, m := range host.Mounts {
-			mounted = mounted || m.PageKiB == p.PageKiB
+			mounted = mounted || m.PageKiB == p.PageKiB && m.Over == nil
 		}
 		if mounted && (chosen == nil || p.Overcommit == 0 && chosen.Overcommit > 0) {
 			chosen = p

@@ -30,6 +30,15 @@ type Mount struct {
 	// (size=), reserved pages included.
 	Limited bool
 	Size    uint64
+	// Over are the later mounts at the same path or below it, in the order of /proc/mounts: they hide what is there.
+	Over []OverMount
+}
+
+// OverMount is a mount that lies over a hugetlbfs mount, or over a part of it.
+type OverMount struct {
+	Path    string
+	Type    string // its file system, such as "tmpfs"
+	PageKiB uint64 // of hugetlbfs, as of [Mount]
 }
 
 // Mounts reads /proc/mounts, in which there is at least the root.
@@ -70,12 +79,15 @@ func parseMounts(text string) (Mounts, error) {
 		}
 		all.any = true
 		path := unescape(fields[1])
+		over := OverMount{Path: path, Type: fields[2]}
 		switch fields[2] {
 		case "hugetlbfs":
 			mount, err := parseHugetlbMount(path, fields[3])
 			if err != nil {
 				return Mounts{}, err
 			}
+			over.PageKiB = mount.PageKiB
+			all.hide(over)
 			if i := slices.IndexFunc(all.Hugetlb, func(m Mount) bool { return m.Path == path }); i >= 0 {
 				all.Hugetlb[i] = mount
 			} else {
@@ -83,9 +95,21 @@ func parseMounts(text string) (Mounts, error) {
 			}
 		case "cgroup", "cgroup2":
 			all.Cgroup.add(path, fields[2], fields[3])
+			all.hide(over)
+		default:
+			all.hide(over)
 		}
 	}
 	return all, nil
+}
+
+// hide notes a mount with those that it lies over.
+func (m *Mounts) hide(over OverMount) {
+	for i := range m.Hugetlb {
+		if h := &m.Hugetlb[i]; over.Path == h.Path || strings.HasPrefix(over.Path, h.Path+"/") {
+			h.Over = append(h.Over, over)
+		}
+	}
 }
 
 func parseHugetlbMount(path, options string) (Mount, error) {

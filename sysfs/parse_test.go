@@ -60,6 +60,27 @@ cgroup /cg/sets cgroup rw,cpuset,hugetlb 0 0
 	}
 }
 
+// What lies over a hugetlbfs mount, or a part of it, is noted if it came later.
+func TestParseOverMounts(t *testing.T) {
+	const text = `none /dev/hugepages/before tmpfs rw 0 0
+hugetlbfs /dev/hugepages hugetlbfs rw,pagesize=2M 0 0
+none /dev/hugepages1G hugetlbfs rw,pagesize=1024M 0 0
+/dev/vda1 /dev/hugepages/libvirt/qe\040mu xfs rw 0 0
+none /dev/hugepages/libvirt hugetlbfs rw,pagesize=1024M 0 0
+none /dev tmpfs rw 0 0
+none /dev/hugepages1G ext4 rw 0 0
+`
+	got, err := parseMounts(text)
+	want := []Mount{
+		{Path: "/dev/hugepages", PageKiB: 2048, Over: []OverMount{{"/dev/hugepages/libvirt/qe mu", "xfs", 0}, {"/dev/hugepages/libvirt", "hugetlbfs", 1 << 20}}},
+		{Path: "/dev/hugepages1G", PageKiB: 1 << 20, Over: []OverMount{{"/dev/hugepages1G", "ext4", 0}}},
+		{Path: "/dev/hugepages/libvirt", PageKiB: 1 << 20},
+	}
+	if err != nil || !reflect.DeepEqual(got.Hugetlb, want) {
+		t.Errorf("%+v, %v, want %+v", got.Hugetlb, err, want)
+	}
+}
+
 func TestParseOwnCgroup(t *testing.T) {
 	const text = "12:cpuset:/\n4:hugetlb,misc:/system.slice/a:b\n0::/unified\n"
 	for controller, want := range map[string]string{"hugetlb": "/system.slice/a:b", "cpuset": "/", "rdma": "/", "": "/unified"} {

@@ -178,11 +178,30 @@ func lines(data []byte, keep func(line string) bool) []byte {
 	return left
 }
 
+// reduceMounts leaves the mounts of huge pages and of control groups, and of those that lie over huge pages where, and
+// which file system.
 func reduceMounts(data []byte) []byte {
-	return lines(data, func(line string) bool {
-		fields := strings.Fields(line)
-		return len(fields) > 2 && slices.Contains([]string{"hugetlbfs", "cgroup", "cgroup2"}, fields[2])
-	})
+	left := []byte{}
+	var huge []string
+	for _, line := range splitLines(data) {
+		fields := strings.Fields(string(line))
+		if len(fields) < 3 || !bytes.HasSuffix(line, []byte("\n")) {
+			continue
+		}
+		at, kind := fields[1], fields[2]
+		switch kind {
+		case "hugetlbfs":
+			huge = append(huge, at)
+			left = append(left, line...)
+		case "cgroup", "cgroup2":
+			left = append(left, line...)
+		default:
+			if slices.ContainsFunc(huge, func(mount string) bool { return at == mount || strings.HasPrefix(at, mount+"/") }) {
+				left = fmt.Appendf(left, "none %s %s rw 0 0\n", at, kind)
+			}
+		}
+	}
+	return left
 }
 
 // reduceNUMAMaps leaves the mappings of huge pages, without the files' names, which
