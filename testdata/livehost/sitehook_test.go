@@ -128,7 +128,8 @@ func TestSiteHookGoesOn(t *testing.T) {
 			t.Cleanup(func() { os.RemoveAll(hookDir); os.Remove(mainHook) })
 			site := s.newSiteHook(layout.site)
 			// The peer is always called by libvirt itself, so it knows what libvirt says.
-			peer := s.newSiteHook(filepath.Join(hookDir, "99-peer"))
+			peerFile := filepath.Join(hookDir, "99-peer")
+			peer := s.newSiteHook(peerFile)
 			tree := s.tree("/etc/libvirt")
 			s.must(s.libvirtd.cmd.Process.Signal(syscall.SIGHUP))
 			if layout.name != "none" {
@@ -182,10 +183,14 @@ func TestSiteHookGoesOn(t *testing.T) {
 
 			if layout.name != "none" {
 				s.setPool(16)
-				s.refused(d)
-				// libvirt ends what it began, whoever refused.
+				if layout.name == "drop-in" {
+					s.refused(d)
+				} else {
+					s.leftToLater(d, peerFile)
+				}
+				// libvirt ends what it began, whoever failed.
 				if got := strings.Join(ops(site.calls()), " "); !strings.HasSuffix(got, "stopped release") {
-					t.Errorf("around the guard's refusal the site's hook was called for %q", got)
+					t.Errorf("around the failure the site's hook was called for %q", got)
 				}
 				s.setPool(64)
 				s.uninstallGuard()
@@ -193,6 +198,22 @@ func TestSiteHookGoesOn(t *testing.T) {
 			s.sameTree("/etc/libvirt", tree)
 		})
 	}
+}
+
+// leftToLater starts a domain that lacks pages while another hook runs after the guard's, which may still make some: the
+// guard warns, and names that hook.
+func (s *scene) leftToLater(d domain, later string) {
+	s.t.Helper()
+	before := len(s.guardEntries())
+	if _, _, err := s.start(d); !s.died(d, err, qemuNoPages) {
+		s.t.Errorf("start: %v; want QEMU's %q", err, qemuNoPages)
+	}
+	entries := s.guardEntries()[before:]
+	if len(entries) != 1 {
+		s.t.Fatalf("%d journal entries, want 1: %q", len(entries), entries)
+	}
+	entries[0].want(s.t, map[string]string{"HUGEGUARD_DECISION": "warn", "PRIORITY": "4"})
+	s.says(entries[0].one(s.t, "MESSAGE"), "another hook runs after it and may still make pages ("+later)
 }
 
 // Where a site had no hook at all there is none afterwards.
