@@ -129,6 +129,9 @@ func defect(r any) error { return fmt.Errorf("defect in hugeguard: %v", r) }
 // prepare judges a launch within the deadline and returns the exit status.
 func (c *call) prepare() int {
 	began := time.Now()
+	// The runtime's poller takes two file descriptors with the first timer that runs, and ends the program where there are
+	// none left. It gets them before files are opened, of which a process that may have few can do without some.
+	time.AfterFunc(time.Hour, func() {}).Stop()
 	err := c.configure()
 	if c.config.Mode == Off {
 		return exitAccept
