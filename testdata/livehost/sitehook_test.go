@@ -213,7 +213,7 @@ func (s *scene) leftToLater(d domain, later string) {
 		s.t.Fatalf("%d journal entries, want 1: %q", len(entries), entries)
 	}
 	entries[0].want(s.t, map[string]string{"HUGEGUARD_DECISION": "warn", "PRIORITY": "4"})
-	s.says(entries[0].one(s.t, "MESSAGE"), "another hook runs after it and may still make pages ("+later)
+	s.says(entries[0].one(s.t, "MESSAGE"), "another hook runs after it and may still make pages (", later)
 }
 
 // Where a site had no hook at all there is none afterwards.
