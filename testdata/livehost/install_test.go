@@ -13,7 +13,7 @@ import (
 func TestRunningDaemonNotices(t *testing.T) {
 	for _, layout := range []struct{ name, file string }{
 		{"main", mainHook},
-		{"drop-in", filepath.Join(hookDir, "zz-hugeguard")},
+		{"drop-in", dropIn},
 	} {
 		t.Run(layout.name, func(t *testing.T) {
 			s := begin(t, 16)

@@ -17,6 +17,7 @@ import (
 const (
 	mainHook = "/etc/libvirt/hooks/qemu"
 	hookDir  = "/etc/libvirt/hooks/qemu.d"
+	dropIn   = hookDir + "/zz-hugeguard"
 )
 
 // siteHook is a qemu hook as a site has its own: it records each call, and can be told to fail or to
@@ -119,17 +120,16 @@ func TestSiteHookGoesOn(t *testing.T) {
 	var before []string // the calls without the guard
 	for _, layout := range []struct{ name, site string }{
 		{"none", mainHook},
-		{"main", filepath.Join(hookDir, "10-site")},
+		{"drop-in", filepath.Join(hookDir, "10-site")},
 		{"drop-in", mainHook},
 		{"chain", mainHook},
 	} {
-		t.Run(layout.name, func(t *testing.T) {
+		t.Run(layout.name+" "+filepath.Base(layout.site), func(t *testing.T) {
 			s := begin(t, 64)
 			t.Cleanup(func() { os.RemoveAll(hookDir); os.Remove(mainHook) })
 			site := s.newSiteHook(layout.site)
 			// The peer is always called by libvirt itself, so it knows what libvirt says.
-			peerFile := filepath.Join(hookDir, "99-peer")
-			peer := s.newSiteHook(peerFile)
+			peer := s.newSiteHook(filepath.Join(hookDir, "99-peer"))
 			tree := s.tree("/etc/libvirt")
 			s.must(s.libvirtd.cmd.Process.Signal(syscall.SIGHUP))
 			if layout.name != "none" {
@@ -182,15 +182,16 @@ func TestSiteHookGoesOn(t *testing.T) {
 			site.calls()
 
 			if layout.name != "none" {
-				s.setPool(16)
-				if layout.name == "drop-in" {
-					s.refused(d)
-				} else {
-					s.leftToLater(d, peerFile)
+				if layout.name == "chain" {
+					// It would run after the guard, which refuses nothing then.
+					s.must(os.Remove(filepath.Join(hookDir, "99-peer")))
+					delete(tree, filepath.Join(hookDir, "99-peer"))
 				}
-				// libvirt ends what it began, whoever failed.
+				s.setPool(16)
+				s.refused(d)
+				// libvirt ends what it began, whoever refused.
 				if got := strings.Join(ops(site.calls()), " "); !strings.HasSuffix(got, "stopped release") {
-					t.Errorf("around the failure the site's hook was called for %q", got)
+					t.Errorf("around the guard's refusal the site's hook was called for %q", got)
 				}
 				s.setPool(64)
 				s.uninstallGuard()
@@ -200,20 +201,236 @@ func TestSiteHookGoesOn(t *testing.T) {
 	}
 }
 
-// leftToLater starts a domain that lacks pages while another hook runs after the guard's, which may still make some: the
-// guard warns, and names that hook.
-func (s *scene) leftToLater(d domain, later string) {
+// A pageHook is a hook, or one that runs scripts, that makes pages at prepare and gives them back at release, as sites
+// have it that keep no pages for guests which do not run.
+type pageHook struct {
+	file    string // of libvirt's
+	scripts string // a directory of the scripts that it runs; "" for none
+}
+
+// make writes the hook, which makes as many pages as told.
+func (s *scene) makePages(h pageHook) (tell func(pages int)) {
 	s.t.Helper()
-	before := len(s.guardEntries())
-	if _, _, err := s.start(d); !s.died(d, err, qemuNoPages) {
-		s.t.Errorf("start: %v; want QEMU's %q", err, qemuNoPages)
+	amount := s.path("pages to make")
+	tell = func(pages int) { s.must(os.WriteFile(amount, []byte(itoa(pages)), 0o644)) }
+	write := func(file, text string) {
+		s.must(os.MkdirAll(filepath.Dir(file), 0o755))
+		s.must(os.WriteFile(file, []byte("#!/bin/sh\n"+text), 0o755))
 	}
-	entries := s.guardEntries()[before:]
+	const nr = poolDir + "/nr_hugepages"
+	makes, givesBack := "cat '"+amount+"' >"+nr+"\n", "echo 0 >"+nr+"\n"
+	if h.scripts == "" {
+		write(h.file, "case $2 in\nprepare) "+makes+";;\nrelease) "+givesBack+";;\nesac\n")
+		return tell
+	}
+	// As of https://github.com/PassthroughPOST/VFIO-Tools: qemu.d/DOMAIN/OPERATION/SUBOPERATION/*.
+	write(h.file, `for script in "`+h.scripts+`/$1/$2/$3/"*; do
+	[ ! -x "$script" ] || "$script" "$@" || exit
+done
+`)
+	write(filepath.Join(h.scripts, "of a hook's pages", "prepare/begin/alloc.sh"), makes)
+	write(filepath.Join(h.scripts, "of a hook's pages", "release/end/free.sh"), givesBack)
+	return tell
+}
+
+// Where a site's hook makes the pages at prepare the guest starts, and is refused where it makes too few; at release they
+// are given back. So it is wherever that hook is, and the guard finds its place by itself.
+func TestSiteHookMakesPages(t *testing.T) {
+	for name, c := range map[string]struct {
+		hook   pageHook
+		layout []string
+		calls  string // where the guard is to be
+	}{
+		"qemu.d":                {pageHook{file: hookDir + "/hugepages.sh"}, nil, dropIn},
+		"qemu":                  {pageHook{file: mainHook}, nil, dropIn},
+		"a dispatcher":          {pageHook{file: mainHook, scripts: hookDir}, nil, dropIn},
+		"qemu, chained":         {pageHook{file: mainHook}, []string{"--layout", "chain"}, mainHook},
+		"a dispatcher, chained": {pageHook{file: mainHook, scripts: hookDir}, []string{"--layout", "chain"}, mainHook},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := begin(t, 0)
+			t.Cleanup(func() { os.RemoveAll(hookDir); os.Remove(mainHook) })
+			tell := s.makePages(c.hook)
+			tree := s.tree("/etc/libvirt")
+			s.installGuard(c.layout...)
+			if _, err := os.Stat(c.calls); err != nil {
+				t.Fatal(err)
+			}
+			d := domain{name: "of a hook's pages", mib: 64, cells: 1}
+			s.define(d)
+			for range 2 {
+				tell(32)
+				s.starts(d)
+				if p := s.pool(); p.total != 32 || p.free != 0 {
+					t.Errorf("the guest runs with the pool at %+v", p)
+				}
+				s.virsh("destroy", d.name)
+				s.check(s.noTraces())
+
+				tell(20)
+				before := len(s.guardEntries())
+				s.launches(d)
+				_, _, err := s.start(d)
+				const want = "unexpected exit status 1: node 0 has 20 free 2 MiB huge pages, 32 needed: the pool has 20 pages in all"
+				if err == nil || !strings.Contains(err.Error(), want) {
+					t.Errorf("start: %v; want %q", err, want)
+				}
+				if n := s.launches(d); n != 0 {
+					t.Errorf("QEMU was run %d times", n)
+				}
+				entries := s.guardEntries()[before:]
+				if len(entries) != 1 {
+					t.Fatalf("%d journal entries: %q", len(entries), entries)
+				}
+				entries[0].want(t, map[string]string{"PRIORITY": "3", "HUGEGUARD_DECISION": "refuse", "HUGEGUARD_FREE": "20", "HUGEGUARD_NEEDED": "32"})
+				s.check(s.noTraces())
+			}
+			// What a hook will make nobody can know beforehand.
+			if r := s.askGuard(d); r.Decision != "warn" || !strings.Contains(r.Summary, "another hook may make the pages before hugeguard judges: /etc/libvirt/hooks/qemu") {
+				t.Errorf("check says %s: %s", r.Decision, r.Summary)
+			}
+			s.verify(0)
+			s.uninstallGuard()
+			s.sameTree("/etc/libvirt", tree)
+		})
+	}
+}
+
+// A hook that runs after the guard may still make the pages: until install is run again, which moves the guard behind it,
+// a shortage is a warning. So it is after a hook that came later, in the place of an older version, and where a name
+// sorts after ours.
+func TestHookAfterTheGuard(t *testing.T) {
+	for name, c := range map[string]struct {
+		hook   string
+		layout []string
+		older  bool
+	}{
+		"later":         {hookDir + "/hugepages.sh", []string{"--layout", "main"}, false},
+		"older version": {hookDir + "/hugepages.sh", []string{"--layout", "drop-in"}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := begin(t, 0)
+			t.Cleanup(func() { os.RemoveAll(hookDir); os.Remove(mainHook) })
+			tell := s.makePages(pageHook{file: c.hook})
+			tree := s.tree("/etc/libvirt")
+			s.installGuard(c.layout...)
+			if c.older {
+				s.must(os.Rename(dropIn, hookDir+"/50-hugeguard"))
+			}
+			d := domain{name: "of a later hook", mib: 64, cells: 1}
+			s.define(d)
+			warned := func() {
+				entries := s.guardEntries()
+				e := entries[len(entries)-1]
+				e.want(t, map[string]string{"PRIORITY": "4", "HUGEGUARD_DECISION": "warn", "HUGEGUARD_NODE": "0", "HUGEGUARD_NEEDED": "32"})
+				s.says(e.one(t, "MESSAGE"), "32 needed; hugeguard allows it: another hook runs after it and may still make pages ("+c.hook+"); to be the last, run: hugeguard install\n")
+			}
+			tell(32)
+			s.launches(d)
+			_, _, err := s.start(d)
+			s.must(err)
+			warned()
+			if r := s.askGuard(d); r.Decision != "warn" {
+				t.Errorf("while it runs check says %s: %s", r.Decision, r.Summary)
+			}
+			s.virsh("destroy", d.name)
+			s.check(s.noTraces())
+			tell(20)
+			if _, _, err := s.start(d); !s.died(d, err, qemuNoPages) {
+				t.Errorf("with too few pages: %v; want QEMU's %q", err, qemuNoPages)
+			}
+			warned()
+			if r := s.status(0); len(r.Hook.Why) == 0 || !strings.Contains(strings.Join(r.Hook.Why, "\n"), "libvirt runs other hooks after it ("+c.hook+")") {
+				t.Errorf("status says %q", r.Hook.Why)
+			}
+			s.says(s.verify(0), "which it refused\n", "libvirt runs other hooks after it ("+c.hook+"), which may still make pages: it only warns of a shortage: hugeguard install\n")
+			s.says(s.command(s.cli, 0, "metrics", "--hook", s.hook), "\nhugeguard_hook_others_after 1\n")
+
+			s.installGuard()
+			s.launches(d)
+			if _, _, err := s.start(d); err == nil || !strings.Contains(err.Error(), "node 0 has 20 free 2 MiB huge pages, 32 needed") {
+				t.Errorf("after another install: %v; want the refusal", err)
+			}
+			if n := s.launches(d); n != 0 {
+				t.Errorf("QEMU was run %d times", n)
+			}
+			tell(32)
+			s.starts(d)
+			s.virsh("destroy", d.name)
+			s.says(s.command(s.cli, 0, "metrics", "--hook", s.hook), "\nhugeguard_hook_others_after 0\n")
+			s.uninstallGuard()
+			s.sameTree("/etc/libvirt", tree)
+		})
+	}
+}
+
+// A hook that somebody wrote over the guard is seen by all who look, and the next install goes behind it.
+func TestHookWrittenOverTheGuard(t *testing.T) {
+	s := begin(t, 16)
+	t.Cleanup(func() { os.RemoveAll(hookDir); os.Remove(mainHook) })
+	s.installGuard()
+	d := domain{name: "unguarded", mib: 64, cells: 1}
+	s.define(d)
+	s.refused(d)
+	site := s.newSiteHook(mainHook)
+	s.failsInQEMU(d)
+	const why = "another program lies at " + mainHook + ", in the place of the hook (layout main): hugeguard install"
+	if r := s.status(4); r.Hook.Live || len(r.Hook.Why) != 1 || r.Hook.Why[0] != why {
+		t.Errorf("status says %+v", r.Hook)
+	}
+	s.says(s.command(s.cli, 0, "metrics", "--hook", s.hook), "\nhugeguard_hook_live 0\n")
+	s.says(s.verify(4), "hook: NOT LIVE", why)
+	site.calls()
+
+	s.installGuard()
+	s.refused(d)
+	if got := strings.Join(ops(site.calls()), " "); got != "prepare stopped release" {
+		t.Errorf("the site's hook was called for %q", got)
+	}
+	s.must(os.Chmod(mainHook, 0o777))
+	s.must(os.Chmod(hookDir, 0o775))
+	if r := s.status(0); len(r.Hook.Why) != 2 || !strings.HasPrefix(r.Hook.Why[0], hookDir+" can be changed by others than root") ||
+		!strings.HasPrefix(r.Hook.Why[1], mainHook+" can be changed by others than root") {
+		t.Errorf("status says %q", r.Hook.Why)
+	}
+}
+
+// What is mounted over the place of QEMU's files makes ordinary memory of a guest's huge pages: it starts with however few,
+// and the guard says so.
+func TestMountOverHugePages(t *testing.T) {
+	s := begin(t, 16)
+	s.installGuard()
+	d := domain{name: "on ordinary memory", mib: 64, cells: 1}
+	s.define(d)
+	const over = hugetlbfs + "/libvirt/qemu"
+	s.must(os.MkdirAll(over, 0o755))
+	s.must(syscall.Mount("none", over, "tmpfs", 0, "size=128m"))
+	mounted := true
+	unmount := func() {
+		if mounted {
+			s.check(syscall.Unmount(over, 0))
+			mounted = false
+		}
+	}
+	t.Cleanup(func() { virsh("destroy", d.name); unmount() })
+	_, _, err := s.start(d)
+	s.must(err)
+	if n := hugePagesOf(s.qemuPID(d)); n != 0 {
+		t.Errorf("it has %d huge pages", n)
+	}
+	const want = "tmpfs is mounted over the huge pages at " + over + ": ram-node0 will lie there, on ordinary memory, until it is unmounted"
+	entries := s.guardEntries()
 	if len(entries) != 1 {
-		s.t.Fatalf("%d journal entries, want 1: %q", len(entries), entries)
+		t.Fatalf("%d journal entries: %q", len(entries), entries)
 	}
-	entries[0].want(s.t, map[string]string{"HUGEGUARD_DECISION": "warn", "PRIORITY": "4"})
-	s.says(entries[0].one(s.t, "MESSAGE"), "another hook runs after it and may still make pages (", later)
+	entries[0].want(t, map[string]string{"PRIORITY": "4", "HUGEGUARD_DECISION": "warn"})
+	s.says(entries[0].one(t, "MESSAGE"), want)
+	s.virsh("destroy", d.name)
+	if r := s.askGuard(d); r.Decision != "warn" || r.Summary != want {
+		t.Errorf("check says %s: %s", r.Decision, r.Summary)
+	}
+	unmount()
+	s.refused(d)
 }
 
 // Where a site had no hook at all there is none afterwards.

@@ -117,7 +117,7 @@ func copySource(to string) error {
 			return err
 		}
 	}
-	for _, dir := range []string{"hook", "guard", "sysfs", "install"} {
+	for _, dir := range []string{"hook", "guard", "sysfs", "install", "testdata/tools"} {
 		if err := os.CopyFS(filepath.Join(to, dir), os.DirFS(filepath.Join(repository, dir))); err != nil {
 			return err
 		}

@@ -189,15 +189,16 @@ func (s *system) unchanged(was string) {
 }
 
 const (
-	mainHook = "/etc/libvirt/hooks/qemu"
-	dropIn   = "/etc/libvirt/hooks/qemu.d/zz-hugeguard"
-	conf     = "/etc/hugeguard.conf"
-	siteHook = "#!/bin/sh\necho the site\n"
-	edited   = "mode = warn # until Monday\n"
-	libvirt9 = "/usr/lib/x86_64-linux-gnu/libvirt.so.0.9000.0"
-	metrics  = "/var/lib/prometheus/node-exporter/hugeguard.prom"
-	counts   = "/var/lib/hugeguard/metrics.json"
-	wanted   = "/etc/systemd/system/timers.target.wants/hugeguard-metrics.timer"
+	mainHook  = "/etc/libvirt/hooks/qemu"
+	dropIn    = "/etc/libvirt/hooks/qemu.d/zz-hugeguard"
+	conf      = "/etc/hugeguard.conf"
+	oldDropIn = "/etc/libvirt/hooks/qemu.d/50-hugeguard"
+	siteHook  = "#!/bin/sh\necho the site\n"
+	edited    = "mode = warn # until Monday\n"
+	libvirt9  = "/usr/lib/x86_64-linux-gnu/libvirt.so.0.9000.0"
+	metrics   = "/var/lib/prometheus/node-exporter/hugeguard.prom"
+	counts    = "/var/lib/hugeguard/metrics.json"
+	wanted    = "/etc/systemd/system/timers.target.wants/hugeguard-metrics.timer"
 )
 
 // Without libvirt, without daemons and in an image that is being built, the hook waits for a libvirt to come.
@@ -267,8 +268,10 @@ func TestDpkgUpgrade(t *testing.T) {
 		t.Fatal(err)
 	}
 
+	s.sh("mv " + dropIn + " " + oldDropIn) // as versions have it that do not judge last
 	s.sh(install + "-y " + new + " </dev/null")
 	s.hooked(dropIn)
+	s.holds(oldDropIn, "")
 	if now, _ := os.ReadFile(s.path(dropIn)); bytes.Equal(first, now) {
 		t.Error("the hook of the older package is in place after the upgrade")
 	}
@@ -392,8 +395,12 @@ func TestRpm(t *testing.T) {
 			first, _ := os.ReadFile(s.path(place))
 			s.write(conf, edited, 0o644)
 
+			if site {
+				s.sh("mv " + dropIn + " " + oldDropIn) // as versions have it that do not judge last
+			}
 			s.sh(rpmd + "-U " + new)
 			s.hooked(place)
+			s.holds(oldDropIn, "")
 			if now, _ := os.ReadFile(s.path(place)); bytes.Equal(first, now) {
 				t.Error("the hook of the older package is in place after the upgrade")
 			}
