@@ -23,7 +23,8 @@ const machined = "usr/share/dbus-1/system-services/org.freedesktop.machine1.serv
 // otherwise a directory of the partition's name (virCgroupNewMachineManual).
 // Where both can be, both are returned; and where libvirt may use no controller
 // at all, that of its daemon, which runs the hook.
-func cgroups(fs sysfs.FS, mounts sysfs.CgroupMounts, partition string, ungoverned bool, sizes []uint64) ([]guard.Cgroup, error) {
+func cgroups(fs sysfs.FS, around surroundings, partition string, ungoverned bool, sizes []uint64) ([]guard.Cgroup, error) {
+	mounts := around.mounts.Cgroup
 	top := mounts.Cpuset
 	if top == "" {
 		top = mounts.Unified
@@ -36,7 +37,7 @@ func cgroups(fs sysfs.FS, mounts sysfs.CgroupMounts, partition string, ungoverne
 	}
 	slice, dir := sliceOf(partition), dirOf(partition)
 	places := []string{slice, dir}
-	if fs.Exists(machined) && fs.Exists(path.Join(top, slice)) {
+	if around.machined && fs.Exists(path.Join(top, slice)) {
 		places = places[:1]
 	}
 	if ungoverned {

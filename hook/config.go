@@ -6,8 +6,6 @@ import (
 	"io/fs"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"hugeguard/sysfs"
 )
 
@@ -117,18 +115,29 @@ func unreadConfig(root sysfs.FS, err error) (Config, error) {
 	return config, fmt.Errorf("the configuration cannot be read, so hugeguard refuses nothing (mode = %s): %w", config.Mode, err)
 }
 
-// configure reads the configuration, for as long as a call may take.
-func (c *call) configure() error {
-	// Most hosts have none, which is seen without another thread: O_PATH asks
-	// no file system for more than the name.
-	fd, err := unix.Open(c.fs.Path(ConfigPath), unix.O_PATH|unix.O_CLOEXEC, 0)
-	if err == unix.ENOENT {
+// configure reads the configuration, if it is near, and tells what is wrong with it.
+func (c *call) configure() (known bool) {
+	config, err := ReadConfig(c.fs)
+	if errors.Is(err, sysfs.ErrFar) {
 		c.config = defaultConfig()
-		return nil
+		return false
 	}
-	if err == nil {
-		unix.Close(fd)
+	if c.config = config; err != nil && config.Mode != Off {
+		c.note(entry{Message: configWarning(err), Priority: warning})
 	}
+	return true
+}
+
+// configWarning is an error of the configuration for the journal.
+func configWarning(err error) string {
+	if wrong := (*ConfigError)(nil); errors.As(err, &wrong) {
+		return wrong.Error() // printable as it is, and worth more than a few words
+	}
+	return oneLine(err)
+}
+
+// configureInTime reads the configuration, for as long as a call may take.
+func (c *call) configureInTime() error {
 	type read struct {
 		config Config
 		err    error
@@ -150,8 +159,22 @@ func (c *call) configure() error {
 		c.config = r.config
 		return r.err
 	case <-time.After(c.config.Deadline / 2):
-		err := fmt.Errorf("%s: not read within %v", c.fs.Path(ConfigPath), c.config.Deadline/2)
-		c.config, err = unreadConfig(c.fs, err)
+		config, err := c.notInTime()
+		c.config = config
+		c.config.Claims = false // the thread that waits would keep the ledger's lock when this process is killed
 		return err
 	}
+}
+
+// notInTime is what holds where the configuration was not read in time.
+func (c *call) notInTime() (Config, error) {
+	limit := defaultConfig().Deadline / 2
+	return unreadConfig(c.fs, fmt.Errorf("%s: not read within %v", c.fs.Path(ConfigPath), limit))
+}
+
+// unsettled is the configuration that no child has told either.
+func (c *call) unsettled() Config {
+	config, err := c.notInTime()
+	c.note(entry{Message: oneLine(err), Priority: warning})
+	return config
 }

@@ -64,6 +64,40 @@ func concernsOVS(root sysfs.FS, demand guard.Demand, host guard.Host) bool {
 	return held != nil && *held == 0 || guard.LeavesNoMempool(demand, host)
 }
 
+// mayConcernOVS is concernsOVS for who looks at what is near alone: it is yes as well
+// where nobody can tell.
+func mayConcernOVS(near sysfs.FS, config Config, demand guard.Demand, host guard.Host) bool {
+	sockets := config.OVSDB
+	if sockets == nil {
+		sockets = databases
+	}
+	there := false
+	if !near.Live() {
+		there = near.Exists(CapturedOVS)
+	} else {
+		there = slices.ContainsFunc(sockets, func(socket string) bool { return near.Exists(relative(socket)) || near.Far() })
+	}
+	if !there {
+		return false
+	}
+	p, err := ovsByPidFile(near)
+	return errors.Is(err, fs.ErrNotExist) || err == nil && p.HugetlbKiB == 0 || guard.LeavesNoMempool(demand, host)
+}
+
+// ovsByPidFile returns the process that Open vSwitch's pid file names, whatever that is
+// now; none, with fs.ErrNotExist, where it does not run.
+func ovsByPidFile(root sysfs.FS) (sysfs.Process, error) {
+	text, err := root.ReadFile("run/openvswitch/ovs-vswitchd.pid", pidFileLimit)
+	if err != nil {
+		return sysfs.Process{}, err
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		return sysfs.Process{}, err
+	}
+	return root.Process(pid)
+}
+
 func askOVS(root sysfs.FS, config Config, host *guard.Host, deadline time.Time) (told ovs.Config, ok bool) {
 	if !root.Live() {
 		text, err := root.ReadFile(CapturedOVS, ovs.ReplyLimit)
@@ -179,15 +213,7 @@ func heldByOVS(root sysfs.FS, host *guard.Host) *uint64 {
 		}
 		return &held
 	}
-	text, err := root.ReadFile("run/openvswitch/ovs-vswitchd.pid", pidFileLimit)
-	if errors.Is(err, fs.ErrNotExist) {
-		return &held
-	}
-	pid, notPID := strconv.Atoi(strings.TrimSpace(string(text)))
-	if err != nil || notPID != nil {
-		return nil
-	}
-	p, err := root.Process(pid)
+	p, err := ovsByPidFile(root)
 	if errors.Is(err, fs.ErrNotExist) {
 		return &held
 	}

@@ -16,7 +16,7 @@ import (
 )
 
 // answer is what the database answers to the request.
-func answer(told string) string {
+func answering(told string) string {
 	return `{"error":null,"id":0,"result":[{"rows":[{"other_config":["map",[["dpdk-init","true"]` + told + `]]}]}]}`
 }
 
@@ -41,7 +41,7 @@ func TestToldAgainstHeld(t *testing.T) {
 		{`,["dpdk-alloc-mem","64"]`, "64 MiB told on any node", []string{"node:0,size:2048,count:512", "node:1,size:2048,count:512"}},
 	} {
 		f := newFixture(t, strings.NewReader(domain(t, "prepare.xml")))
-		f.host.Write(CapturedOVS, answer(test.told))
+		f.host.Write(CapturedOVS, answering(test.told))
 		if status := f.prepare(); status != exitRefuse || len(f.entries) != 1 {
 			t.Fatalf("%s: status %d, journal %+v", test.told, status, f.entries)
 		}
@@ -73,7 +73,7 @@ func TestPending(t *testing.T) {
 		{"the pid is a container's", func(xml string) string { return vhost(xml, "") }, "99", true, false},
 	} {
 		f := newFixture(t, strings.NewReader(test.xml(domain(t, "prepare-on-node1.xml"))))
-		f.host.Write(CapturedOVS, answer(`,["dpdk-socket-mem","1024,1024"]`))
+		f.host.Write(CapturedOVS, answering(`,["dpdk-socket-mem","1024,1024"]`))
 		f.host.Write("sys/devices/system/node/node1/hugepages/hugepages-2048kB/free_hugepages", "512\n")
 		if test.pid != "" {
 			f.host.Write("run/openvswitch/ovs-vswitchd.pid", test.pid+"\n")
@@ -111,7 +111,7 @@ func TestVhostUser(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			f := newFixture(t, strings.NewReader(vhost(domain(t, "prepare-on-node1.xml"), test.mtu)))
-			f.host.Write(CapturedOVS, answer(test.told))
+			f.host.Write(CapturedOVS, answering(test.told))
 			f.host.Write("sys/devices/system/node/node1/hugepages/hugepages-2048kB/free_hugepages", test.free+"\n")
 			if f.host.Write("run/openvswitch/ovs-vswitchd.pid", "2974\n"); !test.running {
 				f.host.Remove("proc/2974")
@@ -183,7 +183,7 @@ func TestAskSocket(t *testing.T) {
 		{"it answers", func(c net.Conn) {
 			request := make([]byte, len(ovs.Request))
 			if _, err := io.ReadFull(c, request); err == nil && string(request) == ovs.Request {
-				io.WriteString(c, answer(`,["dpdk-socket-mem","64"]`))
+				io.WriteString(c, answering(`,["dpdk-socket-mem","64"]`))
 			}
 		}, time.Hour, true},
 		{"it is silent", func(c net.Conn) { io.Copy(io.Discard, c) }, time.Millisecond, false},

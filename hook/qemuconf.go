@@ -57,7 +57,7 @@ func readQEMUConf(fs sysfs.FS) (s settings, certain bool, err error) {
 func readByDaemon(fs sysfs.FS) bool {
 	return fs.Sure(qemuConfPath, func() bool {
 		var conf, daemon syscall.Stat_t
-		if os.Geteuid() != 0 || syscall.Stat(fs.Path(qemuConfPath), &conf) != nil || syscall.Stat(fs.Path(driverPID), &daemon) != nil {
+		if os.Geteuid() != 0 || fs.Status(qemuConfPath, &conf) != nil || fs.Status(driverPID, &daemon) != nil {
 			return false
 		}
 		// A file that is moved into place keeps its time of modification, so it

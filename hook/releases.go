@@ -24,19 +24,25 @@ import (
 // looked just before it calls the hook whether that still holds
 // (qemuProcessPrepareQEMUCaps, virFileCacheLookup).
 func AddReleases(fs sysfs.FS, host *guard.Host, demand guard.Demand) {
-	conf, certain, confErr := readQEMUConf(fs)
-	if certain {
-		host.Releases.Cpuset = conf.useCpuset(fs)
+	var s surroundings
+	s.conf, s.certain, s.confErr = readQEMUConf(fs)
+	host.Releases = s.releases(fs, demand)
+}
+
+func (s surroundings) releases(fs sysfs.FS, demand guard.Demand) (r guard.Releases) {
+	if s.certain {
+		r.Cpuset = s.conf.useCpuset(fs)
 	}
 	caps, err := readCapabilities(fs, demand.Emulator)
 	if err != nil {
-		return
+		return r
 	}
 	// Only a QEMU that libvirt believes to have thread-context gets to use it.
-	if confErr == nil && !slices.Contains(conf.filters, "thread-context") {
-		host.Releases.Libvirt = guard.Release{Version: caps.libvirt, Patched: caps.patched}
+	if s.confErr == nil && !slices.Contains(s.conf.filters, "thread-context") {
+		r.Libvirt = guard.Release{Version: caps.libvirt, Patched: caps.patched}
 	}
-	host.Releases.QEMU = guard.Release{Version: caps.qemu, Patched: caps.patched}
+	r.QEMU = guard.Release{Version: caps.qemu, Patched: caps.patched}
+	return r
 }
 
 // Emulator is a QEMU that libvirt knows.

@@ -11,7 +11,6 @@ package hook
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -35,8 +34,13 @@ const (
 // Run is the hook program: args as libvirt gives them (program, domain,
 // operation, sub-operation, extra), the domain's XML on stdin. It returns the
 // exit status, or does not return where a site's own hook takes over.
+//
+// It is the child's program as well, which no caller but itself starts.
 func Run(args []string, stdin io.Reader, stderr io.Writer) int {
-	c := call{args: args, stdin: stdin, stderr: stderr, journal: sendToJournal, privileged: os.Geteuid() == 0}
+	if len(args) > 0 && args[0] == childName {
+		return runChild(args)
+	}
+	c := call{args: args, stdin: stdin, stderr: stderr, journal: sendToJournal, privileged: os.Geteuid() == 0, apart: true}
 	self := program(args)
 	c.later = sync.OnceValue(func() []string { return later(self) })
 	behind := findSite(self)
@@ -102,8 +106,11 @@ type call struct {
 	stdin       io.Reader
 	stderr      io.Writer
 	journal     func(entry) error
-	fs          sysfs.FS
-	privileged  bool // may look into other processes
+	fs          sysfs.FS // in prepare it is near
+	far         sysfs.FS // that with what may never answer
+	apart       bool     // that is left to another process; otherwise it is known to answer
+	complete    bool     // this is the one to which it is left
+	privileged  bool     // may look into other processes
 	config      Config
 	ledgerNoted bool                   // trouble with the ledger was told
 	ledgerBusy  bool                   // others kept its lock for too long
@@ -117,7 +124,7 @@ func (c *call) guarded() (status int) {
 		if r := recover(); r != nil {
 			// The journal may be what is broken.
 			c.journal = sendToJournal
-			status = c.fault(defect(r))
+			status = c.say(c.fault(defect(r)))
 		}
 	}()
 	return c.prepare()
@@ -126,114 +133,112 @@ func (c *call) guarded() (status int) {
 // defect is a panic as an error.
 func defect(r any) error { return fmt.Errorf("defect in hugeguard: %v", r) }
 
-// prepare judges a launch within the deadline and returns the exit status.
+// prepare judges a launch within the deadline and returns the exit status. What is
+// near settles nearly every one that is let go on; for all others a child is asked.
 func (c *call) prepare() int {
 	began := time.Now()
 	// The runtime's poller takes two file descriptors with the first timer that runs, and ends the program where there are
 	// none left. It gets them before files are opened, of which a process that may have few can do without some.
 	time.AfterFunc(time.Hour, func() {}).Stop()
-	err := c.configure()
-	if c.config.Mode == Off {
+	c.far = c.fs
+	c.fs = c.fs.Near()
+	known := c.configure()
+	if known && c.config.Mode == Off {
 		return exitAccept
 	}
-	if err != nil {
-		message := oneLine(err)
-		if wrong := (*ConfigError)(nil); errors.As(err, &wrong) {
-			message = wrong.Error() // printable as it is, and worth more than a few words
-		}
-		c.note(entry{Message: message, Priority: warning})
-	}
-	patience := c.config.Deadline + c.config.WaitForStarting
-	j := c.judge(began.Add(patience))
-	timer := time.NewTimer(time.Until(began.Add(patience)))
+	timer := time.NewTimer(time.Until(began.Add(c.patience())))
 	defer timer.Stop()
+	xml := &memory{from: c.stdin}
+	judged := make(chan outcome, 1)
+	go func() { judged <- c.judgeNear(xml) }()
+	var own outcome
 	select {
-	case <-j.over:
+	case own = <-judged:
 	case <-timer.C:
-		// The counters may have spoken; who holds the pages stays open then.
+		return c.say(c.answer(outcome{err: fmt.Errorf("no verdict within %v", c.patience())}))
 	}
-	o := j.standing.Load()
-	switch {
-	case o == nil:
-		return c.fault(fmt.Errorf("no verdict within %v", patience))
-	case o.err != nil:
-		return c.fault(o.err)
+	if own.sure && known {
+		return c.say(c.answer(own))
 	}
-	return c.act(o.verdict)
+	best := c.ask(xml, began, timer, &known)
+	if !known {
+		c.config = c.unsettled()
+	}
+	if known && c.config.Mode == Off {
+		return exitAccept
+	}
+	if best == nil {
+		a := c.answer(own)
+		best = &a
+	}
+	return c.say(*best)
+}
+
+// patience is how long a call may take.
+func (c *call) patience() time.Duration { return c.config.Deadline + c.config.WaitForStarting }
+
+// ask asks a child about a launch and returns the best answer that it gives in time,
+// nil for none. If the configuration was not known, it may be then.
+func (c *call) ask(xml *memory, began time.Time, timer *time.Timer, known *bool) (best *answer) {
+	child, err := c.askChild(xml, began)
+	if err != nil {
+		c.note(entry{Message: "what the kernel's counters do not tell is not looked at: " + oneLine(err), Priority: warning})
+		return nil
+	}
+	defer child.end()
+	for {
+		select {
+		case r, more := <-child.reports:
+			switch {
+			case !more:
+				return best
+			case r.Settings != nil && !*known:
+				*known, c.config = true, r.Settings.Config
+				if r.Settings.Warning != "" {
+					c.note(entry{Message: r.Settings.Warning, Priority: warning})
+				}
+				timer.Reset(time.Until(began.Add(c.patience())))
+			case r.Note != "":
+				c.noteLedger(r.Note)
+			case r.Answer != nil:
+				best = r.Answer
+			}
+		case <-timer.C:
+			// Its best stands; who holds the pages may stay open then.
+			return best
+		}
+	}
 }
 
 // outcome is a verdict, or why there is none.
 type outcome struct {
 	verdict guard.Verdict
 	err     error
+	sure    bool // nobody who knows more would say another
 }
 
-// judging is a launch that is being judged.
-type judging struct {
-	standing atomic.Pointer[outcome] // nil before there is any
-	over     chan struct{}           // closed when none that follows will be better
-}
-
-// judge begins to judge. The verdict by the counters stands as soon as there is
-// one, for the releases at hand where that matters, then, if it is a refusal, the
-// same again with these and with those who hold the pages, and with what Nova
-// believes.
-func (c *call) judge(deadline time.Time) *judging {
-	j := &judging{over: make(chan struct{})}
-	go func() {
-		defer close(j.over)
-		growStack()
-		answer := func(o outcome) { j.standing.Store(&o) }
-		defer func() {
-			// A defect here must cost neither the launch nor a verdict that
-			// stood before it.
-			if r := recover(); r != nil && j.standing.Load() == nil {
-				answer(outcome{err: defect(r)})
-			}
-		}()
-		demand, err := guard.ReadDomain(c.stdin)
-		if err != nil {
-			answer(outcome{err: err})
-			return
-		}
-		demand.Exempt = c.config.Exempts(demand)
-		c.exempt.Store(&demand.Exempt)
-		if len(demand.Backends) == 0 {
-			answer(outcome{verdict: guard.Verdict{Decision: guard.Allow}})
-			return
-		}
-		// Leave a part of the time to say it all.
-		looking := deadline.Add(-c.config.Deadline / 10)
-		for range attempts {
-			verdict, host, err := c.decide(demand, deadline)
-			answer(outcome{verdict, err})
-			if err != nil || !c.privileged {
-				return
-			}
-			if verdict.Decision != guard.Refuse {
-				if concernsOVS(c.fs, demand, host) {
-					if AddOVS(c.fs, c.config, &host, deadline); host.OVS != nil {
-						answer(outcome{verdict: guard.Judge(demand, host)})
-					}
-				}
-				return
-			}
-			AddReleases(c.fs, &host, demand)
-			processes := addHolders(c.fs, &host, looking, func() {
-				c.addStarting(&host, demand.Domain, looking)
-			})
-			AddOVS(c.fs, c.config, &host, looking)
-			if verdict = guard.Judge(demand, host); verdict.Decision != guard.Refuse {
-				continue // pages have come back meanwhile
-			}
-			answer(outcome{verdict: verdict})
-			if addNova(c.fs, c.config, &host, processes, looking); host.Nova != nil {
-				answer(outcome{verdict: guard.Judge(demand, host)})
-			}
-			return
+// judgeNear judges a launch by what is near.
+func (c *call) judgeNear(xml io.Reader) (o outcome) {
+	defer func() {
+		if r := recover(); r != nil {
+			o = outcome{err: defect(r), sure: true}
 		}
 	}()
-	return j
+	growStack()
+	demand, err := guard.ReadDomain(xml)
+	if err != nil {
+		return outcome{err: err, sure: true}
+	}
+	exempt := c.config.Exempts(demand)
+	c.exempt.Store(&exempt)
+	if demand.Exempt = exempt; len(demand.Backends) == 0 {
+		return outcome{verdict: guard.Verdict{Decision: guard.Allow}, sure: true}
+	}
+	verdict, host, err := c.decide(demand)
+	o = outcome{verdict: verdict, err: err}
+	o.sure = !c.privileged || err != nil || verdict.Decision == guard.Allow && !mayConcernOVS(c.fs, c.config, demand, host)
+	o.sure = o.sure && !c.fs.Far()
+	return o
 }
 
 // growStack has a goroutine's stack grow once to what judging takes. By itself it
@@ -245,17 +250,14 @@ func growStack() byte {
 	return room[len(os.Args)%len(room)]
 }
 
-// attempts is how often a launch is judged anew because pages came back while
-// it was looked who has them.
-const attempts = 3
-
-// decide judges by the counters, for the releases at hand where that matters,
-// and claims the pages of a launch that is let go on. Until then no other start
-// is judged: the ledger is locked.
-func (c *call) decide(demand guard.Demand, deadline time.Time) (verdict guard.Verdict, host guard.Host, err error) {
+// decide judges by the counters, for the releases at hand if it is complete, and
+// claims the pages of a launch that is let go on. Until then no other start is
+// judged: the ledger is locked.
+func (c *call) decide(demand guard.Demand) (verdict guard.Verdict, host guard.Host, err error) {
 	wait := time.Now().Add(c.config.WaitForStarting)
 	for {
-		if verdict, host, err = c.decideNow(demand); err != nil || !verdict.Waits() || !time.Now().Before(wait) {
+		verdict, host, err = c.decideNow(demand)
+		if err != nil || !verdict.Waits() || !c.complete || !time.Now().Before(wait) {
 			return verdict, host, err
 		}
 		time.Sleep(waitPause)
@@ -266,13 +268,24 @@ func (c *call) decide(demand guard.Demand, deadline time.Time) (verdict guard.Ve
 const waitPause = 50 * time.Millisecond
 
 func (c *call) decideNow(demand guard.Demand) (verdict guard.Verdict, host guard.Host, err error) {
-	ledger := c.openLedger(c.config.Deadline / 2)
+	// Nobody who may have to wait for others' files keeps the lock meanwhile.
+	around := lookAround(c.fs)
+	var releases guard.Releases
+	if c.complete && c.privileged {
+		releases = around.releases(c.fs, demand)
+	}
+	patience := c.config.Deadline / 2
+	if c.ledgerBusy {
+		patience = c.config.Deadline / 8
+	}
+	ledger := c.openLedger(patience)
 	if ledger != nil {
 		defer ledger.close()
 	}
-	if host, err = Survey(c.fs, demand); err != nil {
+	if host, err = around.survey(c.fs, demand.Partition, demand.Domain.Name, demand.PageSizes); err != nil {
 		return verdict, host, err
 	}
+	host.Releases = releases
 	if !c.privileged {
 		host.Cgroups = nil // a session daemon leaves QEMU in its own
 		return guard.Judge(demand, host), host, nil
@@ -299,11 +312,7 @@ func (c *call) decideNow(demand guard.Demand) (verdict guard.Verdict, host guard
 			c.noteLedger("this start is judged without some of those in flight: " + oneLine(blindTo(blind)))
 		}
 	}
-	if verdict = guard.Judge(demand, host); verdict.Decision == guard.Warn {
-		// To know more of the releases changes no other decision.
-		AddReleases(c.fs, &host, demand)
-		verdict = guard.Judge(demand, host)
-	}
+	verdict = guard.Judge(demand, host)
 	if ledger == nil && c.ledgerBusy {
 		// Those that follow are to know of it all the same.
 		if ledger = c.openLedger(c.config.Deadline / 8); ledger != nil {
@@ -337,16 +346,18 @@ func (c *call) addStarting(host *guard.Host, self guard.Domain, last time.Time) 
 	addStarting(c.fs, c.config, host, &ledger, self, end)
 }
 
-// act tells what is to be told of a verdict and returns the exit status.
-func (c *call) act(v guard.Verdict) int {
-	v = c.unlessLater(v)
+// answer is what is to be said of a launch.
+func (c *call) answer(o outcome) answer {
+	if o.err != nil {
+		return c.fault(o.err)
+	}
+	v := c.unlessLater(o.verdict)
 	if v.Decision == guard.Allow {
-		return exitAccept
+		return answer{}
 	}
 	e := entry{Message: v.Text(), Priority: warning, Fields: v.Fields()}
 	if v.Decision == guard.Warn {
-		c.note(e)
-		return exitAccept
+		return answer{Entry: &e}
 	}
 	if c.letsGoOn(v) {
 		first, rest, more := strings.Cut("would refuse: "+e.Message, "\n")
@@ -356,35 +367,41 @@ func (c *call) act(v guard.Verdict) int {
 		if e.Message = first; more {
 			e.Message += "\n" + rest
 		}
-		c.note(e)
-		return exitAccept
+		return answer{Entry: &e}
 	}
 	e.Priority = failure
-	fmt.Fprintln(c.stderr, v.Summary)
-	c.note(e)
-	return exitRefuse
+	return answer{Status: exitRefuse, Line: v.Summary, Entry: &e}
 }
 
-// fault reports that a launch could not be judged.
-func (c *call) fault(err error) int {
+// fault is what is to be said of a launch that could not be judged.
+func (c *call) fault(err error) answer {
 	message := fmt.Sprintf("hugeguard could not judge the start of %s: %s", guard.Printable(c.args[1], 200), oneLine(err))
-	fields := map[string]string{"HUGEGUARD_DOMAIN": guard.Printable(c.args[1], 240)}
+	e := entry{Priority: warning, Fields: map[string]string{"HUGEGUARD_DOMAIN": guard.Printable(c.args[1], 240)}}
 	exempt := c.config.exemptsName(c.args[1])
 	if known := c.exempt.Load(); known != nil {
 		exempt = *known
 	}
 	switch {
 	case exempt != "":
-		message += "; it goes on: exempt by " + guard.Printable(exempt, 200)
+		e.Message = message + "; it goes on: exempt by " + guard.Printable(exempt, 200)
 	case c.config.Fail == FailClosed && c.config.Mode == Enforce:
-		fmt.Fprintln(c.stderr, message)
-		c.note(entry{Message: message, Priority: failure, Fields: fields})
-		return exitRefuse
+		e.Message, e.Priority = message, failure
+		return answer{Status: exitRefuse, Line: message, Entry: &e}
 	default:
-		message += "; it goes on"
+		e.Message = message + "; it goes on"
 	}
-	c.note(entry{Message: message, Priority: warning, Fields: fields})
-	return exitAccept
+	return answer{Entry: &e}
+}
+
+// say says it and returns the exit status.
+func (c *call) say(a answer) int {
+	if a.Line != "" {
+		fmt.Fprintln(c.stderr, a.Line)
+	}
+	if a.Entry != nil {
+		c.note(*a.Entry)
+	}
+	return a.Status
 }
 
 // oneLine prints an error, which may quote what others wrote.

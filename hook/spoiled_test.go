@@ -100,7 +100,7 @@ func spoilable(t *testing.T, xml string) *fixture {
 	f.host.Write("proc/self/auxv", "\x06\x00\x00\x00\x00\x00\x00\x00\x00\x10\x00\x00\x00\x00\x00\x00")
 	f.host.Write("etc/nova/nova.conf", "[DEFAULT]\nreserved_huge_pages = node:0,size:2048,count:64\n")
 	f.host.Write("run/openvswitch/ovs-vswitchd.pid", "2974\n")
-	f.host.Write(CapturedOVS, answer(`,["dpdk-socket-mem","1024,1024"]`))
+	f.host.Write(CapturedOVS, answering(`,["dpdk-socket-mem","1024,1024"]`))
 	f.host.Write(LedgerDir+"/"+ledgerName, spoilableLedger)
 	f.qemu("other", 910, 4991, 64, 0)
 	return f

@@ -29,6 +29,40 @@ func SurveyPartition(fs sysfs.FS, partition string) (guard.Host, error) {
 }
 
 func survey(fs sysfs.FS, partition, domain string, wanted func(guard.Host) []uint64) (guard.Host, error) {
+	return lookAround(fs).survey(fs, partition, domain, wanted)
+}
+
+// surroundings is what a survey needs beside the kernel's own files: all that it may
+// have to wait for.
+type surroundings struct {
+	mounts   sysfs.Mounts
+	noMounts error             // mounts could not be read
+	free     map[string]uint64 // what limited mounts have left, by their paths, of those that say it
+	conf     settings
+	certain  bool  // conf is what libvirt goes by
+	confErr  error // conf could not be read
+	machined bool  // libvirt can have systemd-machined place domains
+}
+
+func lookAround(fs sysfs.FS) (s surroundings) {
+	s.mounts, s.noMounts = fs.Mounts()
+	for _, m := range s.mounts.Hugetlb {
+		if !m.Limited {
+			continue
+		}
+		if free, ok, err := fs.HugetlbFree(m.Path); err == nil && ok {
+			if s.free == nil {
+				s.free = map[string]uint64{}
+			}
+			s.free[m.Path] = free
+		}
+	}
+	s.conf, s.certain, s.confErr = readQEMUConf(fs)
+	s.machined = fs.Exists(machined)
+	return s
+}
+
+func (s surroundings) survey(fs sysfs.FS, partition, domain string, wanted func(guard.Host) []uint64) (guard.Host, error) {
 	var host guard.Host
 	nodes, err := fs.Nodes()
 	if err != nil {
@@ -57,20 +91,19 @@ func survey(fs sysfs.FS, partition, domain string, wanted func(guard.Host) []uin
 	if host.DefaultPageKiB, _, err = fs.DefaultPageKiB(); err != nil {
 		return host, err
 	}
-	mounts, err := fs.Mounts()
-	if err != nil {
-		return host, err
+	if s.noMounts != nil {
+		return host, s.noMounts
 	}
-	for _, m := range mounts.Hugetlb {
+	for _, m := range s.mounts.Hugetlb {
 		host.Mounts = append(host.Mounts, guard.Mount{Path: m.Path, PageKiB: cmp.Or(m.PageKiB, host.DefaultPageKiB), Minimum: m.Minimum})
 	}
 	var paths []string // where libvirt looks, if not at the mounts themselves
 	ungoverned := false
-	if conf, certain, err := readQEMUConf(fs); err == nil && certain {
-		if chosen, ok := configuredMounts(conf.mounts, host.Mounts); ok && conf.mounts != nil {
-			host.Mounts, host.Configured, paths = chosen, true, conf.mounts
+	if s.confErr == nil && s.certain {
+		if chosen, ok := configuredMounts(s.conf.mounts, host.Mounts); ok && s.conf.mounts != nil {
+			host.Mounts, host.Configured, paths = chosen, true, s.conf.mounts
 		}
-		ungoverned = conf.controllers != nil && len(conf.controllers) == 0
+		ungoverned = s.conf.controllers != nil && len(s.conf.controllers) == 0
 	}
 	sizes := wanted(host)
 	for i, m := range host.Mounts {
@@ -78,12 +111,12 @@ func survey(fs sysfs.FS, partition, domain string, wanted func(guard.Host) []uin
 		if paths != nil {
 			path = paths[i]
 		}
-		host.Mounts[i].Over = hiding(m.Path, path, domain, mounts.Hugetlb)
+		host.Mounts[i].Over = hiding(m.Path, path, domain, s.mounts.Hugetlb)
 		if slices.Contains(sizes, m.PageKiB) {
-			host.Mounts[i].Limit = mountLimit(fs, m, mounts.Hugetlb)
+			host.Mounts[i].Limit = s.limit(m)
 		}
 	}
-	if host.Cgroups, err = cgroups(fs, mounts.Cgroup, partition, ungoverned, sizes); err != nil {
+	if host.Cgroups, err = cgroups(fs, s, partition, ungoverned, sizes); err != nil {
 		return host, err
 	}
 	for _, kib := range sizes {
@@ -124,15 +157,15 @@ func shortName(domain string) string {
 	return string(runes[:min(len(runes), most)])
 }
 
-// mountLimit returns the limit of one of the mounts, nil where it has none.
-// Where it cannot be asked how much of it is left, all is.
-func mountLimit(fs sysfs.FS, mount guard.Mount, all []sysfs.Mount) *guard.PageLimit {
-	i := slices.IndexFunc(all, func(m sysfs.Mount) bool { return m.Path == mount.Path })
-	if !all[i].Limited {
+// limit returns the limit of one of the mounts, nil where it has none. Where it
+// is not known how much of it is left, all is.
+func (s surroundings) limit(mount guard.Mount) *guard.PageLimit {
+	i := slices.IndexFunc(s.mounts.Hugetlb, func(m sysfs.Mount) bool { return m.Path == mount.Path })
+	if !s.mounts.Hugetlb[i].Limited {
 		return nil
 	}
-	limit := guard.PageLimit{PageKiB: mount.PageKiB, Reserved: true, Pages: all[i].Size / (mount.PageKiB * 1024)}
-	if free, ok, err := fs.HugetlbFree(mount.Path); err == nil && ok {
+	limit := guard.PageLimit{PageKiB: mount.PageKiB, Reserved: true, Pages: s.mounts.Hugetlb[i].Size / (mount.PageKiB * 1024)}
+	if free, ok := s.free[mount.Path]; ok {
 		limit.Used = limit.Pages - min(limit.Pages, free)
 	}
 	return &limit

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"path"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 
@@ -15,7 +16,11 @@ import (
 var ErrFar = errors.New("on a file system that may not answer")
 
 // near is what a tree that is Near has found.
-type near struct{ far atomic.Bool }
+type near struct {
+	far     atomic.Bool
+	lock    sync.Mutex
+	folders map[string]int // of the root, open; they stay so
+}
 
 // Near returns the same tree, which opens nothing that may never answer, as a
 // network file system does whose server is gone: who waits for such an answer
@@ -27,7 +32,7 @@ type near struct{ far atomic.Bool }
 // Of a captured host everything is near.
 func (f FS) Near() FS {
 	if f.Live() {
-		f.near = &near{}
+		f.near = &near{folders: map[string]int{}}
 	}
 	return f
 }
@@ -53,10 +58,9 @@ func (n *near) open(name string, flags int) (fd int, err error) {
 		return -1, n.beyond(name)
 	default:
 		var dir int
-		if dir, err = syscall.Open("/"+folder, unix.O_PATH|syscall.O_DIRECTORY|syscall.O_CLOEXEC, 0); err != nil {
+		if dir, err = n.folder(folder); err != nil {
 			break
 		}
-		defer syscall.Close(dir)
 		how := unix.OpenHow{Flags: uint64(flags), Resolve: unix.RESOLVE_NO_XDEV | unix.RESOLVE_NO_MAGICLINKS}
 		fd, err = retry(func() (int, error) { return unix.Openat2(dir, rest, &how) })
 		switch err {
@@ -69,6 +73,19 @@ func (n *near) open(name string, flags int) (fd int, err error) {
 		return -1, &fs.PathError{Op: "open", Path: name, Err: err}
 	}
 	return fd, nil
+}
+
+// folder returns a folder of the root, open.
+func (n *near) folder(name string) (fd int, err error) {
+	n.lock.Lock()
+	defer n.lock.Unlock()
+	fd, ok := n.folders[name]
+	if !ok {
+		if fd, err = syscall.Open("/"+name, unix.O_PATH|syscall.O_DIRECTORY|syscall.O_CLOEXEC, 0); err == nil {
+			n.folders[name] = fd
+		}
+	}
+	return fd, err
 }
 
 // Status is stat(2) of /name.

@@ -131,6 +131,15 @@ func unpack(cmd *cobra.Command, name string) (dir string, err error) {
 // holdersDeadline bounds the search for those who hold pages; nobody waits for libvirt here.
 var holdersDeadline = 10 * time.Second
 
+// tellIfHung says on stderr that something does not answer, unless stop is called in good time.
+func tellIfHung(stderr io.Writer) (stop func()) {
+	timer := time.AfterFunc(2*holdersDeadline, func() {
+		fmt.Fprintln(stderr, "hugeguard: still waiting: a file system or a process that hugeguard reads does not answer; "+
+			"this command cannot be ended before it does")
+	})
+	return func() { timer.Stop() }
+}
+
 // A checker does what the hook does at a start, for one that is not happening.
 type checker struct {
 	host   sysfs.FS
@@ -193,6 +202,7 @@ func (c *checker) judge(d domain) (guard.Verdict, error) {
 	if len(demand.Backends) == 0 {
 		return guard.Judge(demand, guard.Host{}), nil // as the hook, without looking
 	}
+	defer tellIfHung(c.notes)()
 	host, err := hook.Survey(c.host, demand)
 	if err != nil {
 		return guard.Verdict{}, err

@@ -41,6 +41,7 @@ Exit status: 0 it is done, 1 an error, 2 wrong usage.`,
 				return err
 			}
 			note := func(text string) { fmt.Fprintf(cmd.ErrOrStderr(), "hugeguard: %s\n", oneLine(text)) }
+			defer tellIfHung(cmd.ErrOrStderr())()
 			s, err := readStatus(cmd.Context(), host, install.Options{Root: host.Root(), Hook: program})
 			if err != nil {
 				return err

@@ -49,6 +49,7 @@ Exit status: 0 it is done, 1 an error, 2 wrong usage.`,
 			if err != nil {
 				note("%v", err)
 			}
+			defer tellIfHung(cmd.ErrOrStderr())()
 			host, err := hook.SurveyAll(fs)
 			if err != nil {
 				return err

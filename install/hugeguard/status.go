@@ -48,6 +48,7 @@ Exit status: 0 the hook is live, 1 an error, 2 wrong usage, 4 the hook is not li
 				return err
 			}
 			read := func(ctx context.Context) (status, error) {
+				defer tellIfHung(cmd.ErrOrStderr())()
 				s, err := readStatus(ctx, host, install.Options{Root: host.Root(), Hook: program})
 				if err == nil {
 					s.readRefusals(ctx, host)

@@ -39,6 +39,13 @@ func (s *scene) callProgram(stdin io.Reader, argv ...string) (r hookRun) {
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Env, cmd.Dir, cmd.Stdin = cleanEnv(), "/", stdin
 	cmd.WaitDelay = time.Second
+	cmd.Cancel = func() error {
+		s.t.Errorf("%q does not end", argv)
+		for _, h := range s.hungs {
+			h.abort() // or it could not be killed
+		}
+		return cmd.Process.Kill()
+	}
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	began := time.Now()

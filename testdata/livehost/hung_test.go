@@ -1,8 +1,12 @@
 package livehost
 
 import (
+	"bufio"
 	"fmt"
+	"io"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -16,32 +20,12 @@ import (
 // soon has the guard wait for these no longer than it takes to judge on a machine that has other work.
 const soon = "deadline = 5s"
 
-// hang makes whoever opens name wait, as a file system does whose server is gone: until it is killed.
-func (s *scene) hang(name string) {
-	s.t.Helper()
-	if _, err := os.Stat("/dev/fuse"); err != nil {
-		s.must(unix.Mknod("/dev/fuse", unix.S_IFCHR|0o600, int(unix.Mkdev(10, 229))))
-	}
-	fuse, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
-	s.must(err)
-	mode := unix.S_IFDIR
-	if info, err := os.Stat(name); err == nil && !info.IsDir() {
-		mode = unix.S_IFREG
-	}
-	// Nobody reads the requests.
-	s.must(mount("hung", name, "fuse", 0, fmt.Sprintf("fd=%d,rootmode=%o,user_id=0,group_id=0", fuse, mode)))
-	s.t.Cleanup(func() {
-		s.check(unix.Unmount(name, unix.MNT_DETACH))
-		unix.Close(fuse)
-	})
-}
-
 // A configuration that cannot be read in time hides its mode, so nothing is refused, and what there is to say is said
 // in time.
 func TestConfigurationHangs(t *testing.T) {
 	s := begin(t, 32)
 	s.configure("mode = off")
-	s.hang(configuration)
+	h := s.hang(configuration)
 	fits, lacks := domain{name: "fits", mib: 64, cells: 1}, domain{name: "lacks", mib: 128, cells: 1}
 	r := s.callHook(strings.NewReader(fits.xml()), fits.name, "prepare", "begin", "-")
 	r.lets(t)
@@ -49,6 +33,9 @@ func TestConfigurationHangs(t *testing.T) {
 	r = s.callHook(strings.NewReader(lacks.xml()), lacks.name, "prepare", "begin", "-")
 	r.lets(t)
 	s.callHook(strings.NewReader(""), lacks.name, "stopped", "end", "-").lets(t)
+	if h.requests.Load() < 2 {
+		t.Errorf("the file system was asked %d times", h.requests.Load())
+	}
 	entries := s.guardEntries()
 	if len(entries) != 3 {
 		t.Fatalf("%d entries in the journal: %q", len(entries), entries)
@@ -111,11 +98,38 @@ func join(errs ...error) error {
 	return nil
 }
 
-// Nothing that is only asked for its word keeps the verdict from being given in time: Nova's configuration,
-// what libvirt knows of releases, a database that is stopped.
+// Nothing that is only asked for its word keeps the verdict from being given in time, nor the caller from seeing the
+// end: Nova's configuration, libvirt's, what libvirt knows of releases, a process's own files, a database or a journal
+// that is stopped.
 func TestVerdictStandsWhereOthersHang(t *testing.T) {
-	d := domain{name: "lacks", mib: 128, cells: 1}
-	for _, name := range []string{"/etc/nova", "/etc/libvirt/qemu.conf", "/var/cache/libvirt/qemu/capabilities", "/run/openvswitch"} {
+	fits, d := domain{name: "fits", mib: 32, cells: 1}, domain{name: "lacks", mib: 128, cells: 1}
+	stands := func(t *testing.T, s *scene, lets hookRun, h *hung, settled int64) {
+		t.Helper()
+		lets.lets(t)
+		before := h.requests.Load()
+		if before != settled {
+			t.Errorf("%d requests for a start that there is room for, want %d", before, settled)
+		}
+		s.callHook(nil, fits.name, "stopped", "end", "-").lets(t)
+		r := s.callHook(strings.NewReader(d.xml()), d.name, "prepare", "begin", "-")
+		t.Logf("exit status %d after %v: %s", r.status, r.took.Round(time.Millisecond), r.stderr)
+		if r.status != 1 || !strings.Contains(r.stderr, "64 needed") {
+			t.Errorf("exit status %d after %v, %q; want the refusal", r.status, r.took, r.stderr)
+		}
+		if h.requests.Load() == 0 {
+			t.Error("nobody asked the file system") // who asks the same as one before waits with it
+		}
+		if entries := s.guardEntries(); len(entries) != 1 {
+			t.Errorf("%d entries in the journal: %q", len(entries), entries)
+		}
+	}
+	fit := func(s *scene) hookRun {
+		return s.callHook(strings.NewReader(fits.xml()), fits.name, "prepare", "begin", "-")
+	}
+	for name, settled := range map[string]int64{
+		"/etc/nova": 0, "/var/cache/libvirt/qemu/capabilities": 0,
+		"/etc/libvirt/qemu.conf": 1, "/run/openvswitch": 1, // whether they matter is not known without the child
+	} {
 		t.Run(strings.TrimPrefix(name, "/"), func(t *testing.T) {
 			s := begin(t, 32)
 			s.configure(soon)
@@ -123,27 +137,127 @@ func TestVerdictStandsWhereOthersHang(t *testing.T) {
 				s.must(os.MkdirAll(name, 0o755))
 				s.t.Cleanup(func() { os.Remove(name) })
 			}
-			h := s.hold("packetmover", touched, 8)
-			defer h.release()
-			s.hang(name)
-			r := s.callHook(strings.NewReader(d.xml()), d.name, "prepare", "begin", "-")
-			t.Logf("exit status %d after %v: %s", r.status, r.took.Round(time.Millisecond), r.stderr)
-			if entries := s.guardEntries(); len(entries) != 1 {
-				t.Errorf("%d entries in the journal: %q", len(entries), entries)
-			}
-			if name == "/etc/libvirt/qemu.conf" {
-				return // it decides what the mounts are
-			}
-			if r.status != 1 || !strings.Contains(r.stderr, "64 needed") {
-				t.Errorf("exit status %d, %q; want the refusal", r.status, r.stderr)
-			}
+			s.hold("packetmover", touched, 8)
+			h := s.hang(name)
+			stands(t, s, fit(s), h, settled)
 		})
 	}
+	t.Run("the root of a nova-compute", func(t *testing.T) {
+		s := begin(t, 32)
+		s.configure(soon)
+		s.must(os.MkdirAll("/etc/nova", 0o755))
+		t.Cleanup(func() { os.Remove("/etc/nova") })
+		h := s.hang("/etc/nova")
+		// Its mounts are a copy, from which ours is then gone.
+		s.runs("nova-compute", process{unshare: syscall.CLONE_NEWNS}, "nova-compute", "--config-file", "/etc/nova/nova.conf")
+		s.must(unix.Unmount("/etc/nova", unix.MNT_DETACH))
+		s.must(mount("none", "/etc/nova", "tmpfs", 0, "")) // for the end of the test to unmount
+		stands(t, s, fit(s), h, 0)
+	})
+	t.Run("the arguments of a process", func(t *testing.T) {
+		s := begin(t, 32)
+		s.configure(soon)
+		backing := s.path("arguments")
+		s.must(os.WriteFile(backing, make([]byte, os.Getpagesize()), 0o644))
+		h := s.hang(backing, true)
+		s.hold("nova-compute", arguments, 8)
+		stands(t, s, fit(s), h, 0)
+	})
+	t.Run("FIFOs", func(t *testing.T) {
+		s := begin(t, 32)
+		s.configure(soon)
+		for _, name := range []string{"/etc/nova/nova.conf", "/etc/libvirt/qemu.conf", "/run/openvswitch/db.sock", "/run/openvswitch/ovs-vswitchd.pid"} {
+			s.must(os.MkdirAll(filepath.Dir(name), 0o755))
+			saved := name + ".saved"
+			had := os.Rename(name, saved) == nil
+			s.must(unix.Mkfifo(name, 0o600))
+			t.Cleanup(func() {
+				if s.check(os.Remove(name)); had {
+					s.check(os.Rename(saved, name))
+				}
+			})
+		}
+		fit(s).lets(t)
+		s.callHook(nil, fits.name, "stopped", "end", "-").lets(t)
+		r := s.callHook(strings.NewReader(d.xml()), d.name, "prepare", "begin", "-")
+		if r.status != 1 || !strings.Contains(r.stderr, "64 needed") {
+			t.Errorf("exit status %d after %v, %q; want the refusal", r.status, r.took, r.stderr)
+		}
+	})
+	t.Run("a frozen process", func(t *testing.T) {
+		s := begin(t, 64)
+		s.configure(soon)
+		h := s.hold("packetmover", touched, 40)
+		s.freeze(h.pid())
+		r := s.callHook(strings.NewReader(d.xml()), d.name, "prepare", "begin", "-")
+		if r.status != 1 || !strings.Contains(r.stderr, "packetmover") {
+			t.Errorf("exit status %d after %v, %q; want the refusal that names it", r.status, r.took, r.stderr)
+		}
+	})
+	t.Run("a stopped journal", func(t *testing.T) {
+		s := begin(t, 32)
+		s.configure(soon)
+		s.must(syscall.Kill(s.journald.pid(), syscall.SIGSTOP))
+		defer syscall.Kill(s.journald.pid(), syscall.SIGCONT)
+		full, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+		s.must(err)
+		defer unix.Close(full)
+		for err = nil; err == nil; {
+			err = unix.Sendto(full, []byte("MESSAGE=x\n"), 0, &unix.SockaddrUnix{Name: "/run/systemd/journal/socket"})
+		}
+		if err != unix.EAGAIN {
+			t.Fatal(err)
+		}
+		r := s.callHook(strings.NewReader(d.xml()), d.name, "prepare", "begin", "-")
+		if r.status != 1 || !strings.Contains(r.stderr, "64 needed") {
+			t.Errorf("exit status %d after %v, %q; want the refusal", r.status, r.took, r.stderr)
+		}
+	})
+	t.Run("as libvirt calls it", func(t *testing.T) {
+		s := begin(t, 32)
+		s.configure(soon)
+		s.installGuard()
+		s.define(d)
+		s.must(os.MkdirAll("/etc/nova", 0o755))
+		t.Cleanup(func() { os.Remove("/etc/nova") })
+		h := s.hang("/etc/nova")
+		// Each would keep a thread of libvirtd's.
+		for range 3 {
+			_, took, err := s.start(d)
+			if err == nil || !strings.Contains(err.Error(), "64 needed") {
+				t.Errorf("after %v: %v; want the refusal", took, err)
+			}
+		}
+		if h.requests.Load() == 0 {
+			t.Error("nobody asked the file system")
+		}
+	})
+	t.Run("the command says that it waits", func(t *testing.T) {
+		s := begin(t, 32)
+		s.installGuard()
+		s.must(os.MkdirAll("/etc/nova", 0o755))
+		t.Cleanup(func() { os.Remove("/etc/nova") })
+		h := s.hang("/etc/nova")
+		status := exec.Command(s.cli, "status")
+		status.Env = cleanEnv()
+		stderr, err := status.StderrPipe()
+		s.must(err)
+		s.must(status.Start())
+		said := bufio.NewScanner(stderr)
+		for said.Scan() && !strings.Contains(said.Text(), "still waiting") {
+		}
+		if !strings.Contains(said.Text(), "does not answer") || h.requests.Load() == 0 {
+			t.Errorf("it says %q (%v)", said.Text(), said.Err())
+		}
+		h.abort()
+		io.Copy(io.Discard, stderr)
+		s.check(status.Wait())
+	})
 	t.Run("a process that does not show itself", func(t *testing.T) {
 		s := begin(t, 64)
 		s.configure(soon)
 		h := s.hold("packetmover", touched, 40)
-		s.hang(fmt.Sprintf("/proc/%d/numa_maps", h.pid()))
+		s.hangKillably(fmt.Sprintf("/proc/%d/numa_maps", h.pid()))
 		r := s.callHook(strings.NewReader(d.xml()), d.name, "prepare", "begin", "-")
 		if r.status != 1 || !strings.Contains(r.stderr, "64 needed") || r.took < time.Second {
 			t.Errorf("exit status %d after %v, %q; want the refusal by the counters", r.status, r.took, r.stderr)
@@ -176,7 +290,7 @@ func TestStartingGuestHangs(t *testing.T) {
 	pidFile := "/run/libvirt/qemu/first.pid"
 	s.must(os.WriteFile(pidFile, []byte(itoa(qemu.pid())), 0o644))
 	t.Cleanup(func() { os.Remove(pidFile) })
-	s.hang(fmt.Sprintf("/proc/%d/numa_maps", qemu.pid()))
+	s.hangKillably(fmt.Sprintf("/proc/%d/numa_maps", qemu.pid()))
 	r := prepare(fits)
 	r.lets(t)
 	entries := s.guardEntries()

@@ -24,6 +24,7 @@ type scene struct {
 	old  int // journal entries of the guard's from before the test
 
 	launched map[string]int // see launches
+	hungs    []*hung        // file systems that do not answer
 }
 
 // begin gives the test an idle pool of that many pages and a host without domains and without the

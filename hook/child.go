@@ -1,0 +1,351 @@
+package hook
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"hugeguard/guard"
+)
+
+// What is not the kernel's own may never answer: a file system whose server is gone,
+// a process's files on it. A thread that waits for that cannot be killed, the process
+// that it belongs to never ends, and libvirt waits for that end. So the program that
+// libvirt runs reads nothing of the kind (see sysfs.FS.Near). Where that leaves
+// anything open it has a child judge the launch, with all there is to know, and ends
+// with the best that it has heard when the time is up.
+
+// childName is what the child is called, by which it is told from the program that
+// libvirt runs: that is called by its path (virHookCall).
+const childName = "hugeguard: child"
+
+// The child's descriptors.
+const (
+	childXML     = 3 // the domain's XML, from its start
+	childReports = 4 // where it reports
+)
+
+// A report is one line from the child; one of the fields is set.
+type report struct {
+	Settings *settled `json:",omitempty"` // first of all
+	Note     string   `json:",omitempty"` // trouble with the ledger
+	Answer   *answer  `json:",omitempty"` // better than those before it
+}
+
+// settled is what the configuration says, and what is wrong with it.
+type settled struct {
+	Config  Config
+	Warning string `json:",omitempty"`
+}
+
+// An answer is what libvirt and the journal are told of a launch.
+type answer struct {
+	Status int    // the exit status
+	Line   string `json:",omitempty"` // on standard error; "" for none
+	Entry  *entry `json:",omitempty"` // for the journal; nil for none
+}
+
+// Limits of what a child reports, in bytes.
+const (
+	maxReport  = 1 << 20 // one
+	maxReports = 8 << 20 // all of them
+)
+
+// parseReport reads a report. It is not believed to be from a program that does as
+// it should.
+func parseReport(line []byte) (report, error) {
+	var r report
+	if err := json.Unmarshal(line, &r); err != nil {
+		return report{}, err
+	}
+	what := ""
+	switch {
+	case r.Settings != nil && (!r.Settings.Config.valid() || !printable(r.Settings.Warning, "")):
+		what = "settings"
+	case !printable(r.Note, ""):
+		what = "note"
+	case r.Answer != nil && !r.Answer.valid():
+		what = "answer"
+	}
+	if what != "" {
+		return report{}, fmt.Errorf("the child's %s is none", what)
+	}
+	return r, nil
+}
+
+func (a answer) valid() bool {
+	if a.Status != exitAccept && a.Status != exitRefuse || (a.Status == exitRefuse) != (a.Line != "") || !printable(a.Line, "") {
+		return false
+	}
+	if a.Entry == nil {
+		return true
+	}
+	if a.Entry.Priority != warning && a.Entry.Priority != failure || !printable(a.Entry.Message, "\n") {
+		return false
+	}
+	for key, value := range a.Entry.Fields {
+		ours := strings.HasPrefix(key, "HUGEGUARD_") && strings.Trim(key, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_") == ""
+		if !ours && key != "MESSAGE_ID" || !printable(value, "\n") {
+			return false
+		}
+	}
+	return true
+}
+
+// printable says whether a terminal shows all of a text, but for what else it may have.
+func printable(text, also string) bool {
+	return !strings.ContainsFunc(text, func(r rune) bool { return !strconv.IsPrint(r) && !strings.ContainsRune(also, r) })
+}
+
+// child is the process that judges, as its parent has it.
+type child struct {
+	reports <-chan report // closed after the last
+	end     func()        // ends it; it is not waited for
+}
+
+// askChild has a launch judged that began so long ago, of a domain with that XML.
+func (c *call) askChild(xml *memory, began time.Time) (child, error) {
+	file, err := xml.open()
+	if err != nil {
+		return child{}, err
+	}
+	var from io.ReadCloser
+	var end func()
+	if c.apart {
+		from, end, err = spawnChild(c.args[1], file, time.Since(began), c.ledgerBusy)
+	} else {
+		from, end = c.judgeWithin(file, began)
+	}
+	if err != nil {
+		return child{}, err
+	}
+	reports := make(chan report)
+	done := make(chan struct{})
+	go readReports(from, reports, done)
+	return child{reports, sync.OnceFunc(func() { close(done); end() })}, nil
+}
+
+// judgeWithin is spawnChild in this process.
+func (c *call) judgeWithin(xml io.ReaderAt, began time.Time) (reports io.ReadCloser, end func()) {
+	own := &call{args: c.args, stdin: io.NewSectionReader(xml, 0, 1<<62), fs: c.far, privileged: c.privileged,
+		later: c.later, ledgerBusy: c.ledgerBusy}
+	reader, writer := io.Pipe()
+	go func() {
+		defer writer.Close()
+		own.judgeAll(writer, began)
+	}()
+	return reader, func() { reader.Close() }
+}
+
+// readReports reads what a child reports, until that is done. After what it cannot
+// mean it is not listened to.
+func readReports(from io.ReadCloser, to chan<- report, done <-chan struct{}) {
+	defer from.Close()
+	defer close(to)
+	lines := bufio.NewScanner(io.LimitReader(from, maxReports))
+	lines.Buffer(nil, maxReport)
+	for lines.Scan() {
+		r, err := parseReport(lines.Bytes())
+		if err != nil {
+			return
+		}
+		select {
+		case to <- r:
+		case <-done:
+			return
+		}
+	}
+}
+
+// spawnChild runs this program as a child that has none of its descriptors, and
+// returns what it reports and what ends it.
+func spawnChild(domain string, xml *os.File, ago time.Duration, busy bool) (reports io.ReadCloser, end func(), err error) {
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer null.Close()
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		return nil, nil, err
+	}
+	defer writer.Close()
+	argv := []string{childName, domain, ago.String(), strconv.FormatBool(busy)}
+	pid, err := syscall.ForkExec("/proc/self/exe", argv, &syscall.ProcAttr{
+		Dir:   "/",
+		Files: []uintptr{null.Fd(), null.Fd(), null.Fd(), xml.Fd(), writer.Fd()},
+		Sys:   &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL},
+	})
+	if err != nil {
+		reader.Close()
+		return nil, nil, &os.PathError{Op: "exec", Path: "/proc/self/exe", Err: err}
+	}
+	// Nobody waits for it, so that its number stays its own.
+	return reader, func() { _ = syscall.Kill(pid, syscall.SIGKILL) }, nil
+}
+
+// runChild is the child's program.
+func runChild(args []string) int {
+	// What libvirt may have left open to its hooks. Before Linux 5.9 it stays.
+	_ = unix.CloseRange(childReports+1, ^uint(0), 0)
+	if len(args) != 4 {
+		return exitRefuse
+	}
+	ago, err := time.ParseDuration(args[2])
+	if err != nil {
+		return exitRefuse
+	}
+	limitMemory()
+	self := program(nil)
+	c := call{args: []string{"", args[1]}, stdin: io.NewSectionReader(os.NewFile(childXML, "domain.xml"), 0, 1<<62),
+		privileged: os.Geteuid() == 0, ledgerBusy: args[3] == "true",
+		later: sync.OnceValue(func() []string { return later(self) })}
+	reports := os.NewFile(childReports, "reports")
+	c.judgeAll(reports, time.Now().Add(-ago))
+	reports.Close() // it would stay open for as long as a thread waits for what does not answer
+	return exitAccept
+}
+
+// judgeAll judges a launch with all there is to know and reports each answer that is
+// better than the one before.
+func (c *call) judgeAll(to io.Writer, began time.Time) {
+	tell := func(r report) {
+		if line, err := json.Marshal(r); err == nil {
+			_, _ = to.Write(append(line, '\n')) // there is nobody to tell if it cannot
+		}
+	}
+	c.complete = true
+	c.journal = func(e entry) error { tell(report{Note: e.Message}); return nil } // nothing else is told from here
+	stands := false
+	answer := func(o outcome) {
+		stands = true
+		a := c.answer(o)
+		tell(report{Answer: &a})
+	}
+	defer func() {
+		// A defect here must cost neither the launch nor an answer that stood
+		// before it.
+		if r := recover(); r != nil && !stands {
+			answer(outcome{err: defect(r)})
+		}
+	}()
+	err := c.configureInTime()
+	s := settled{Config: c.config}
+	if err != nil {
+		s.Warning = configWarning(err)
+	}
+	if tell(report{Settings: &s}); c.config.Mode == Off {
+		return
+	}
+	c.judge(began.Add(c.config.Deadline+c.config.WaitForStarting), answer)
+}
+
+// judge judges a launch. The verdict by the counters stands as soon as there is
+// one, then, if it is a refusal, the same again with those who hold the pages, and
+// with what Nova believes.
+func (c *call) judge(deadline time.Time, answer func(outcome)) {
+	demand, err := guard.ReadDomain(c.stdin)
+	if err != nil {
+		answer(outcome{err: err})
+		return
+	}
+	demand.Exempt = c.config.Exempts(demand)
+	c.exempt.Store(&demand.Exempt)
+	// Leave a part of the time to say it all.
+	looking := deadline.Add(-c.config.Deadline / 10)
+	for range attempts {
+		verdict, host, err := c.decide(demand)
+		answer(outcome{verdict: verdict, err: err})
+		if err != nil || !c.privileged {
+			return
+		}
+		if verdict.Decision != guard.Refuse {
+			if concernsOVS(c.fs, demand, host) {
+				if AddOVS(c.fs, c.config, &host, deadline); host.OVS != nil {
+					answer(outcome{verdict: guard.Judge(demand, host)})
+				}
+			}
+			return
+		}
+		processes := addHolders(c.fs, &host, looking, func() {
+			c.addStarting(&host, demand.Domain, looking)
+		})
+		AddOVS(c.fs, c.config, &host, looking)
+		if verdict = guard.Judge(demand, host); verdict.Decision != guard.Refuse {
+			continue // pages have come back meanwhile
+		}
+		answer(outcome{verdict: verdict})
+		if addNova(c.fs, c.config, &host, processes, looking); host.Nova != nil {
+			answer(outcome{verdict: guard.Judge(demand, host)})
+		}
+		return
+	}
+}
+
+// attempts is how often a launch is judged anew because pages came back while
+// it was looked who has them.
+const attempts = 3
+
+// memory is what was read of a domain's XML, for a child to read again.
+type memory struct {
+	from  io.Reader
+	start []byte   // all of it, if it is short
+	file  *os.File // else
+	err   error    // why there is none
+}
+
+// shortXML is how many bytes of XML stay in this program's memory, which is more than
+// most domains have.
+const shortXML = 256 << 10
+
+func (m *memory) Read(p []byte) (int, error) {
+	n, err := m.from.Read(p)
+	switch {
+	case m.err != nil:
+	case m.file != nil:
+		_, m.err = m.file.Write(p[:n])
+	default:
+		if m.start = append(m.start, p[:n]...); len(m.start) > shortXML {
+			m.open()
+		}
+	}
+	return n, err
+}
+
+// open returns a file in memory that has all that was read.
+func (m *memory) open() (*os.File, error) {
+	if m.err != nil || m.file != nil {
+		return m.file, m.err
+	}
+	fd, err := unix.MemfdCreate("domain.xml", unix.MFD_CLOEXEC)
+	if err != nil {
+		m.err = os.NewSyscallError("memfd_create", err)
+		return nil, m.err
+	}
+	m.file = os.NewFile(uintptr(fd), "domain.xml")
+	_, m.err = m.file.Write(m.start)
+	m.start = nil
+	return m.file, m.err
+}
+
+// valid says whether all that a Config has is within its bounds.
+func (c Config) valid() bool {
+	for _, s := range allSettings {
+		// What cannot be set again is no value of its.
+		if value := s.get(c); value != s.Default {
+			if again := c; !s.set(&again, value) {
+				return false
+			}
+		}
+	}
+	return true
+}

@@ -1,0 +1,174 @@
+package hook
+
+import (
+	"encoding/json"
+	"io"
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"hugeguard/guard"
+)
+
+// testChildren are children that do what a child may do, by the name of the domain.
+var testChildren = map[string]func(reports io.Writer){
+	"dies":   func(io.Writer) {},
+	"hangs":  func(io.Writer) { select {} },
+	"raves":  func(w io.Writer) { io.WriteString(w, "{\x00\n"+goodReport) },
+	"floods": func(w io.Writer) { flood(w) },
+	"lies":   func(w io.Writer) { io.WriteString(w, `{"Answer":{"Status":7}}`+"\n"+goodReport) },
+	"forges": func(w io.Writer) { io.WriteString(w, `{"Answer":{"Status":1,"Line":"a\nb"}}`+"\n"+goodReport) },
+	"half":   func(w io.Writer) { io.WriteString(w, goodReport[:len(goodReport)-2]); select {} },
+	"better": func(w io.Writer) { io.WriteString(w, goodReport+`{"Answer":{"Sta`); select {} },
+	"best":   func(w io.Writer) { io.WriteString(w, strings.Replace(goodReport, "the child", "worse", 1)+goodReport) },
+	"notes":  func(w io.Writer) { io.WriteString(w, `{"Note":"of the ledger"}`+"\n"+goodReport) },
+	"passes": func(w io.Writer) { io.WriteString(w, "{\"Answer\":{\"Status\":0}}\n") },
+}
+
+const goodReport = `{"Answer":{"Status":1,"Line":"from the child","Entry":{"Message":"from the child","Priority":3}}}` + "\n"
+
+func flood(w io.Writer) {
+	for {
+		if _, err := io.WriteString(w, strings.Repeat("[", 64<<10)); err != nil {
+			return
+		}
+	}
+}
+
+// testChild is one of them, or the real one.
+func testChild(args []string) int {
+	behave := testChildren[args[1]]
+	if behave == nil {
+		return Run(args, nil, nil)
+	}
+	behave(os.NewFile(childReports, "reports"))
+	return 0
+}
+
+// TestChild: whatever becomes of the child, the best that it has said in time stands,
+// else what the counters say.
+func TestChild(t *testing.T) {
+	const own, better = "node 0 has 0 free", "from the child"
+	for name, want := range map[string]string{
+		"dies": own, "hangs": own, "raves": own, "floods": own, "lies": own, "forges": own, "half": own,
+		"better": better, "best": better, "notes": better, "passes": "",
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t, strings.NewReader(domain(t, "prepare.xml")))
+			f.apart = true
+			f.args[1] = name
+			f.host.Write(ConfigPath, "deadline = 1s\n")
+			began := time.Now()
+			status := f.call.prepare() // in the time of the child
+			if took := time.Since(began); took > time.Minute {
+				t.Errorf("it took %v", took)
+			}
+			if want == "" {
+				if status != exitAccept || f.stderr.Len() > 0 || len(f.entries) > 0 {
+					t.Errorf("status %d, %q, %+v", status, &f.stderr, f.entries)
+				}
+				return
+			}
+			if status != exitRefuse || !strings.HasPrefix(f.stderr.String(), want) {
+				t.Errorf("status %d, %q; want %q", status, &f.stderr, want)
+			}
+			entries := 1
+			if name == "notes" {
+				entries = 2
+			}
+			if len(f.entries) != entries || !strings.HasPrefix(f.entries[entries-1].Message, want) {
+				t.Errorf("journal: %+v", f.entries)
+			}
+		})
+	}
+}
+
+// TestChildCannotBeStarted: the verdict by the counters stands, and it is said why no
+// more is known.
+func TestChildCannotBeStarted(t *testing.T) {
+	f := newFixture(t, strings.NewReader(domain(t, "prepare.xml")))
+	f.apart = true
+	f.args[1] = "a name that cannot be an argument\x00"
+	if status := f.call.prepare(); status != exitRefuse || len(f.entries) != 2 || !strings.Contains(f.entries[0].Message, "is not looked at: ") {
+		t.Errorf("status %d, %+v", status, f.entries)
+	}
+	if !strings.HasPrefix(f.stderr.String(), "node 0 has 0 free") {
+		t.Errorf("stderr %q", &f.stderr)
+	}
+}
+
+// TestChildSaysTheSame: by the child and by one process it is the same that is said.
+func TestChildSaysTheSame(t *testing.T) {
+	// No machine has such pages, whatever else goes on there.
+	xml := strings.NewReplacer("size='2048'", "size='3072'", "<hugepages>", "<source type='memfd'/><hugepages>").Replace(domain(t, "prepare.xml"))
+	says := func(apart bool) []string {
+		var stderr strings.Builder
+		said := []string{}
+		c := call{args: []string{"qemu", "instance-00000003", "prepare", "begin", "-"}, stdin: strings.NewReader(xml), stderr: &stderr,
+			apart: apart, privileged: os.Geteuid() == 0, journal: func(e entry) error {
+				first, _, _ := strings.Cut(e.Message, "\n") // who holds pages meanwhile is below
+				said = append(said, first, e.Fields["HUGEGUARD_CAUSE"])
+				return nil
+			}}
+		if status := c.prepare(); status != exitRefuse {
+			t.Errorf("status %d", status)
+		}
+		return append(said, stderr.String())
+	}
+	within, apart := says(false), says(true)
+	if !reflect.DeepEqual(within, apart) || len(within) != 3 || within[1] != string(guard.CausePageSizeUnsupported) {
+		t.Errorf("%q, and by a child %q", within, apart)
+	}
+}
+
+// FuzzReport: what a child reports can make the program say nothing but what it could
+// say by itself.
+func FuzzReport(f *testing.F) {
+	f.Add([]byte(goodReport))
+	for _, r := range []report{
+		{Settings: &settled{Config: defaultConfig(), Warning: "line 1"}}, {Note: "x"}, {Answer: &answer{}},
+		{Answer: &answer{Entry: &entry{Message: "a\nb", Priority: warning, Fields: map[string]string{"HUGEGUARD_NODE": "0"}}}},
+	} {
+		line, err := json.Marshal(r)
+		if err != nil {
+			f.Fatal(err)
+		}
+		if again, err := parseReport(line); err != nil || !reflect.DeepEqual(again, r) {
+			f.Fatalf("%s: %+v, %v", line, again, err)
+		}
+		f.Add(line)
+	}
+	f.Fuzz(func(t *testing.T, line []byte) {
+		r, err := parseReport(line)
+		if err != nil {
+			return
+		}
+		if r.Settings != nil {
+			if c := r.Settings.Config; c.Deadline < 10*time.Millisecond || c.Deadline > time.Minute || c.WaitForStarting < 0 || c.WaitForStarting > 30*time.Second {
+				t.Errorf("%q: %+v", line, c)
+			}
+		}
+		if r.Answer == nil {
+			return
+		}
+		var stderr strings.Builder
+		c := call{stderr: &stderr, journal: func(e entry) error {
+			if guard.Printable(strings.NewReplacer("\n", "", "\\", "").Replace(e.Message), len(e.Message)) != strings.NewReplacer("\n", "", "\\", "").Replace(e.Message) {
+				t.Errorf("the journal has %q", e.Message)
+			}
+			for key := range e.Fields {
+				if key != "MESSAGE_ID" && !strings.HasPrefix(key, "HUGEGUARD_") {
+					t.Errorf("the journal has %q", key)
+				}
+			}
+			return nil
+		}}
+		status := c.say(*r.Answer)
+		said, ended := strings.CutSuffix(stderr.String(), "\n")
+		if status != exitAccept && (status != exitRefuse || !ended || said == "") || status == exitAccept && stderr.Len() > 0 || !plainText(said) || strings.Contains(said, "\n") {
+			t.Errorf("%q: status %d, %q", line, status, &stderr)
+		}
+	})
+}

@@ -1,0 +1,116 @@
+package livehost
+
+import (
+	"encoding/binary"
+	"fmt"
+	"os"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+)
+
+// Operations of <linux/fuse.h>.
+const (
+	fuseGetattr = 3
+	fuseOpen    = 14
+	fuseRelease = 18
+	fuseFlush   = 25
+	fuseInit    = 26
+	fuseKilled  = 36 // FUSE_INTERRUPT: a signal has come for one who waits
+)
+
+// hung is a file system whose server reads every request and answers those alone that a mount and, if it is
+// to be mapped, an open take: whoever waits for another sleeps as no signal can end.
+type hung struct {
+	fuse     *os.File
+	mapped   bool
+	requests atomic.Int64 // that nobody will answer
+}
+
+// hang mounts such a file system over a file or directory. Its end, at the test's at the latest, wakes whoever
+// waits.
+func (s *scene) hang(name string, mapped ...bool) *hung {
+	s.t.Helper()
+	if _, err := os.Stat("/dev/fuse"); err != nil {
+		s.must(unix.Mknod("/dev/fuse", unix.S_IFCHR|0o600, int(unix.Mkdev(10, 229))))
+	}
+	fd, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	s.must(err)
+	mode := unix.S_IFDIR | 0o755
+	if info, err := os.Stat(name); err == nil && !info.IsDir() {
+		mode = unix.S_IFREG | 0o644
+	}
+	s.must(mount("hung", name, "fuse", 0, fmt.Sprintf("fd=%d,rootmode=%o,user_id=0,group_id=0,allow_other", fd, mode)))
+	h := &hung{fuse: os.NewFile(uintptr(fd), "/dev/fuse"), mapped: len(mapped) > 0}
+	s.hungs = append(s.hungs, h)
+	initialized := make(chan struct{})
+	go h.serve(initialized)
+	<-initialized
+	s.t.Cleanup(func() {
+		h.abort()
+		s.check(unix.Unmount(name, unix.MNT_DETACH))
+	})
+	return h
+}
+
+// abort ends the connection, and with it every wait.
+func (h *hung) abort() { h.fuse.Close() }
+
+func (h *hung) serve(initialized chan<- struct{}) {
+	request := make([]byte, 1<<20)
+	for {
+		n, err := h.fuse.Read(request)
+		if err != nil || n < 40 {
+			return
+		}
+		// struct fuse_in_header: len, opcode, unique, nodeid, uid, gid, pid
+		opcode, unique := binary.NativeEndian.Uint32(request[4:]), binary.NativeEndian.Uint64(request[8:])
+		var out []byte
+		switch {
+		case opcode == fuseInit:
+			out = make([]byte, 64)                                         // struct fuse_init_out
+			for at, value := range map[int]uint32{0: 7, 4: 31, 20: 4096} { // major, minor, max_write
+				binary.NativeEndian.PutUint32(out[at:], value)
+			}
+		case opcode == fuseGetattr && h.mapped:
+			out = make([]byte, 104)                                     // struct fuse_attr_out, of an hour
+			binary.NativeEndian.PutUint64(out, 3600)                    // attr_valid
+			binary.NativeEndian.PutUint64(out[16:], 1)                  // ino
+			binary.NativeEndian.PutUint64(out[24:], 4096)               // size
+			binary.NativeEndian.PutUint32(out[76:], unix.S_IFREG|0o644) // mode
+			binary.NativeEndian.PutUint32(out[80:], 1)                  // nlink
+			binary.NativeEndian.PutUint32(out[96:], 4096)               // blksize
+		case opcode == fuseOpen && h.mapped:
+			out = make([]byte, 16) // struct fuse_open_out
+		case opcode == fuseKilled:
+			continue
+		case (opcode == fuseFlush || opcode == fuseRelease) && h.mapped:
+		default:
+			h.requests.Add(1)
+			continue
+		}
+		// struct fuse_out_header: len, error, unique
+		answer := make([]byte, 16, 16+len(out))
+		binary.NativeEndian.PutUint32(answer, uint32(16+len(out)))
+		binary.NativeEndian.PutUint64(answer[8:], unique)
+		if _, err := h.fuse.Write(append(answer, out...)); err != nil {
+			return
+		}
+		if opcode == fuseInit {
+			close(initialized)
+		}
+	}
+}
+
+// hangKillably makes whoever reads a file of the kernel's wait as its own locks have one wait: until it is killed.
+// Nobody reads the requests of this file system.
+func (s *scene) hangKillably(name string) {
+	s.t.Helper()
+	fd, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	s.must(err)
+	s.must(mount("hung", name, "fuse", 0, fmt.Sprintf("fd=%d,rootmode=%o,user_id=0,group_id=0", fd, unix.S_IFREG)))
+	s.t.Cleanup(func() {
+		s.check(unix.Unmount(name, unix.MNT_DETACH))
+		unix.Close(fd)
+	})
+}
