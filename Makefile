@@ -19,7 +19,7 @@ TAGS       = $(if $(shell command -v $${CC:-cc} 2>/dev/null),-tags libvirt_dlope
 # go test, saying what it is at. Its limits are against hanging for ever, not for slow machines.
 PROGRESS   = $(GO) run ./testdata/progress
 
-.PHONY: build packages demo test prerequisites check update unit packagetest testdriver nova prometheus livehost numabox numabox-capture numabox-shell numabox-kernel bench fuzz install uninstall clean
+.PHONY: build packages demo test prerequisites check update unit packagetest testdriver nova prometheus livehost numabox numabox-capture numabox-shell numabox-kernel bench fuzz seeds install uninstall clean
 
 build:
 	$(HOOK_BUILD) -o bin/qemu ./hook/qemu
@@ -106,6 +106,10 @@ bench:
 FUZZTIME ?= 30s
 fuzz:
 	GO="$(GO)" testdata/fuzz.sh $(FUZZTIME)
+
+# How much the seeds of the fuzz targets reach.
+seeds:
+	GO="$(GO)" testdata/seeds.sh 60
 
 install: build
 	mkdir -p bin/manual

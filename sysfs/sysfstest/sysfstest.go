@@ -55,6 +55,10 @@ func Copy(t testing.TB, dir string) Host {
 	return h
 }
 
+// For is the same tree in the hands of another test, as a fuzz target makes one
+// of each input.
+func (h Host) For(t testing.TB) Host { return Host{t, h.dir} }
+
 // FS returns the tree to read.
 func (h Host) FS() sysfs.FS { return sysfs.New(h.dir) }
 
