@@ -115,3 +115,42 @@ func TestLaterMayMake(t *testing.T) {
 		}
 	}
 }
+
+// TestAskedTwice: while install moves the guard, libvirt may ask it twice. The domain has one claim in the end, or none if
+// the second refuses.
+func TestAskedTwice(t *testing.T) {
+	f := newFixture(t, nil)
+	ask := func(xml string, later ...string) int {
+		f.stdin = strings.NewReader(domain(t, xml))
+		f.later = func() []string { return later }
+		return f.prepare()
+	}
+	claims := func() (names []string) {
+		l, err := readLedger(f.fs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range l.Claims {
+			names = append(names, c.Name)
+		}
+		return names
+	}
+	for range 2 {
+		if status := ask("prepare-on-node1.xml"); status != exitAccept || len(f.entries) > 0 {
+			t.Errorf("status %d, %+v", status, f.entries)
+		}
+	}
+	if got := claims(); len(got) != 1 {
+		t.Errorf("claims of %q", got)
+	}
+	// The first sees the second behind it, and leaves the refusal to that.
+	if status := ask("prepare.xml", "/etc/libvirt/hooks/qemu.d/zz-hugeguard"); status != exitAccept {
+		t.Errorf("the first: status %d", status)
+	}
+	if status := ask("prepare.xml"); status != exitRefuse {
+		t.Errorf("the second: status %d", status)
+	}
+	if got := claims(); len(got) > 0 {
+		t.Errorf("claims of %q", got)
+	}
+}

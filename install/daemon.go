@@ -251,12 +251,16 @@ func (t tree) catchesHangUp(pid int) (bool, error) {
 // lastCalls is how long a call of the hook is waited for beyond what its settings let it take.
 var lastCalls = 5 * time.Second
 
-// untilUnused waits until no process runs the program in the file fi, for as long as a call of the hook can take at the
-// most: what a site's hook takes, which it may be waiting for, nobody knows.
-func (t tree) untilUnused(ctx context.Context, fi fs.FileInfo) {
+// longestCall is how long a call of the hook can take at the most, by its settings. What a site's hook takes, which it may
+// be waiting for, nobody knows.
+func (t tree) longestCall() time.Duration {
 	config, _ := hook.ReadConfig(sysfs.New(t.root)) // what cannot be read is as by default
-	end := time.Now().Add(config.Deadline + config.WaitForStarting + lastCalls)
-	for t.isRun(fi) && time.Now().Before(end) && ctx.Err() == nil {
+	return config.Deadline + config.WaitForStarting + lastCalls
+}
+
+// untilUnused waits until no process runs the program in the file fi, for longestCall at most.
+func (t tree) untilUnused(ctx context.Context, fi fs.FileInfo) {
+	for end := time.Now().Add(t.longestCall()); t.isRun(fi) && time.Now().Before(end) && ctx.Err() == nil; {
 		time.Sleep(20 * time.Millisecond)
 	}
 }

@@ -17,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"hugeguard/hook"
 )
 
 // A fakeDaemon is a process that is called as a libvirt daemon is and says when it is hung up.
@@ -623,6 +625,63 @@ func TestUninstallWaitsForCalls(t *testing.T) {
 		}
 		if _, err := os.Stat(tr.root + siteHook); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("%s: when the hook has ended: %v", how, err)
+		}
+	}
+}
+
+// A call that is not over may still write its claim: what is left of it is removed when it has ended.
+func TestUninstallWaitsForClaims(t *testing.T) {
+	tr := makeSite(t, sites["no hook"])
+	if _, err := liveInstall(t, tr, Options{Hook: built(t)}); err != nil {
+		t.Fatal(err)
+	}
+	claims := filepath.Join(tr.root, hook.LedgerDir)
+	if err := os.MkdirAll(claims, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	call := exec.Command(tr.root + mainHook)
+	stdin, err := call.StdinPipe() // until this is closed the call lasts
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := call.Start(); err != nil {
+		t.Fatal(err)
+	}
+	waits, done := newWatched(context.Background()), make(chan error)
+	go func() {
+		done <- (&job{Options: Options{Out: io.Discard}, tree: tr, live: true}).uninstall(waits)
+	}()
+	select {
+	case <-waits.asked: // it has seen the call
+	case err := <-done:
+		t.Fatalf("it did not wait: %v", err)
+	}
+	writeFile(t, filepath.Join(claims, "claims.json"), "{}")
+	stdin.Close()
+	call.Wait()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	for _, name := range []string{claims, tr.root + mainHook} {
+		if _, err := os.Stat(name); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s is left: %v", name, err)
+		}
+	}
+}
+
+// A call is waited for as long as its settings let it take.
+func TestLongestCall(t *testing.T) {
+	for conf, want := range map[string]time.Duration{
+		"": 2 * time.Second,
+		"deadline = 30s\nwait_for_starting = 20s\n": 50 * time.Second,
+		"deadline = soon\n":                         2 * time.Second,
+	} {
+		tr := makeSite(t, nil)
+		if conf != "" {
+			writeFile(t, tr.root+"/etc/hugeguard.conf", conf)
+		}
+		if got := tr.longestCall(); got != want+lastCalls {
+			t.Errorf("with %q: %v, want %v", conf, got-lastCalls, want)
 		}
 	}
 }

@@ -168,6 +168,9 @@ func (j *job) install(ctx context.Context) error {
 	if len(steps) == 0 {
 		fmt.Fprintf(j.Out, "already installed: %s, layout %s\n", j.at(s, layout).path, layout)
 	}
+	if _, after := s.around(j.at(s, layout).path); len(after) > 0 {
+		fmt.Fprintf(j.Out, "other hooks may run after it, so that it only warns of a shortage: %s\n", Paths(j.describe(after)))
+	}
 	if !j.live {
 		return nil
 	}

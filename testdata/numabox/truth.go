@@ -73,8 +73,8 @@ type truth struct {
 }
 
 const (
-	hookFile  = "/etc/libvirt/hooks/qemu"
-	hookAway  = "/etc/libvirt/qemu.away" // where libvirt does not look
+	hookFile  = "/etc/libvirt/hooks/qemu.d/zz-hugeguard" // after the recorder: it is to judge last
+	hookAway  = "/etc/libvirt/qemu.away"                 // where libvirt does not look
 	recorder  = "/etc/libvirt/hooks/qemu.d/10-record"
 	recorded  = "/run/prepare.xml"
 	domainXML = "/run/domain.xml"
@@ -138,7 +138,7 @@ func (b *box) prepareTable(c *checks) error {
 	}
 	if _, err := b.sh(`mkdir -p /usr/lib/hugeguard /etc/libvirt/hooks/qemu.d
 cp /opt/numabox/usr/bin/hugeguard /usr/bin; cp /opt/numabox/usr/lib/hugeguard/qemu /usr/lib/hugeguard
-hugeguard install --layout main; mv ` + hookFile + " " + hookAway); err != nil {
+hugeguard install --layout drop-in; mv ` + hookFile + " " + hookAway); err != nil {
 		return err
 	}
 	if err := b.write(wire.File{Path: recorder, Data: recorderScript}); err != nil {
