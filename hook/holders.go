@@ -328,8 +328,8 @@ func identify(fs sysfs.FS, p sysfs.Process, guests map[int]string) holderKey {
 		who.kind, who.name = guard.HolderGuest, name
 		return who
 	}
-	// To read the arguments of a process can take for ever, where they lie on a
-	// file system that does not answer: those of what is nobody's matter only.
+	// Before Linux 4.17 the arguments can lie on a file system that does not answer
+	// (proc_pid_cmdline_read): only those that matter are read.
 	program := path.Base(fs.Program(p.PID))
 	switch {
 	case isQEMU(program) && runsProgramOf(fs, p, 0), program == "." && !fs.Live():

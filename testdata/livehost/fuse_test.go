@@ -11,25 +11,20 @@ import (
 
 // Operations of <linux/fuse.h>.
 const (
-	fuseGetattr = 3
-	fuseOpen    = 14
-	fuseRelease = 18
-	fuseFlush   = 25
-	fuseInit    = 26
-	fuseKilled  = 36 // FUSE_INTERRUPT: a signal has come for one who waits
+	fuseInit   = 26
+	fuseKilled = 36 // FUSE_INTERRUPT: a signal has come for one who waits
 )
 
-// hung is a file system whose server reads every request and answers those alone that a mount and, if it is
-// to be mapped, an open take: whoever waits for another sleeps as no signal can end.
+// hung is a file system whose server reads every request and answers none but the mount's: whoever waits for
+// another sleeps as no signal can end.
 type hung struct {
 	fuse     *os.File
-	mapped   bool
 	requests atomic.Int64 // that nobody will answer
 }
 
 // hang mounts such a file system over a file or directory. Its end, at the test's at the latest, wakes whoever
 // waits.
-func (s *scene) hang(name string, mapped ...bool) *hung {
+func (s *scene) hang(name string) *hung {
 	s.t.Helper()
 	if _, err := os.Stat("/dev/fuse"); err != nil {
 		s.must(unix.Mknod("/dev/fuse", unix.S_IFCHR|0o600, int(unix.Mkdev(10, 229))))
@@ -41,7 +36,7 @@ func (s *scene) hang(name string, mapped ...bool) *hung {
 		mode = unix.S_IFREG | 0o644
 	}
 	s.must(mount("hung", name, "fuse", 0, fmt.Sprintf("fd=%d,rootmode=%o,user_id=0,group_id=0,allow_other", fd, mode)))
-	h := &hung{fuse: os.NewFile(uintptr(fd), "/dev/fuse"), mapped: len(mapped) > 0}
+	h := &hung{fuse: os.NewFile(uintptr(fd), "/dev/fuse")}
 	s.hungs = append(s.hungs, h)
 	initialized := make(chan struct{})
 	go h.serve(initialized)
@@ -65,39 +60,20 @@ func (h *hung) serve(initialized chan<- struct{}) {
 		}
 		// struct fuse_in_header: len, opcode, unique, nodeid, uid, gid, pid
 		opcode, unique := binary.NativeEndian.Uint32(request[4:]), binary.NativeEndian.Uint64(request[8:])
-		var out []byte
-		switch {
-		case opcode == fuseInit:
-			out = make([]byte, 64)                                         // struct fuse_init_out
-			for at, value := range map[int]uint32{0: 7, 4: 31, 20: 4096} { // major, minor, max_write
-				binary.NativeEndian.PutUint32(out[at:], value)
+		switch opcode {
+		case fuseInit:
+			answer := make([]byte, 16+64) // struct fuse_out_header: len, error, unique; struct fuse_init_out
+			binary.NativeEndian.PutUint64(answer[8:], unique)
+			for at, value := range map[int]int{0: len(answer), 16: 7, 20: 31, 36: 4096} { // len, major, minor, max_write
+				binary.NativeEndian.PutUint32(answer[at:], uint32(value))
 			}
-		case opcode == fuseGetattr && h.mapped:
-			out = make([]byte, 104)                                     // struct fuse_attr_out, of an hour
-			binary.NativeEndian.PutUint64(out, 3600)                    // attr_valid
-			binary.NativeEndian.PutUint64(out[16:], 1)                  // ino
-			binary.NativeEndian.PutUint64(out[24:], 4096)               // size
-			binary.NativeEndian.PutUint32(out[76:], unix.S_IFREG|0o644) // mode
-			binary.NativeEndian.PutUint32(out[80:], 1)                  // nlink
-			binary.NativeEndian.PutUint32(out[96:], 4096)               // blksize
-		case opcode == fuseOpen && h.mapped:
-			out = make([]byte, 16) // struct fuse_open_out
-		case opcode == fuseKilled:
-			continue
-		case (opcode == fuseFlush || opcode == fuseRelease) && h.mapped:
+			if _, err := h.fuse.Write(answer); err != nil {
+				return
+			}
+			close(initialized)
+		case fuseKilled:
 		default:
 			h.requests.Add(1)
-			continue
-		}
-		// struct fuse_out_header: len, error, unique
-		answer := make([]byte, 16, 16+len(out))
-		binary.NativeEndian.PutUint32(answer, uint32(16+len(out)))
-		binary.NativeEndian.PutUint64(answer[8:], unique)
-		if _, err := h.fuse.Write(append(answer, out...)); err != nil {
-			return
-		}
-		if opcode == fuseInit {
-			close(initialized)
 		}
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -33,7 +32,6 @@ const (
 	memfd     = "memfd"     // a memfd whose pages were written to and which is not mapped any more
 	elsewhere = "elsewhere" // that file, open by the path that it has in a container, and not mapped
 	ordinary  = "ordinary"  // a System V segment of as much memory in ordinary pages, which stays, too
-	arguments = "arguments" // as touched; its command line then lies in a file that nobody can read (hang)
 	sysv      = "sysv"      // a System V segment, which stays when the holder ends
 )
 
@@ -92,34 +90,12 @@ func runHolder() int {
 	case mapped:
 		err = unix.Close(fd) // as a vhost-user back end does
 	}
-	if err == nil && kind == arguments {
-		err = moveArguments()
-	}
 	if err != nil {
 		return fail("%v", err)
 	}
 	fmt.Println("holding", id)
 	io.Copy(io.Discard, os.Stdin)
 	return 0
-}
-
-// moveArguments has the kernel look for this process's command line in the file arguments beside its program.
-func moveArguments() error {
-	// Not by package os, which would ask whether it is ready, and wait.
-	fd, err := unix.Open(filepath.Join(filepath.Dir(os.Args[0]), "arguments"), unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	mem, err := unix.Mmap(fd, 0, os.Getpagesize(), unix.PROT_READ, unix.MAP_PRIVATE)
-	if err != nil {
-		return err
-	}
-	at := uintptr(unsafe.Pointer(unsafe.SliceData(mem)))
-	// The start first: it must not be behind the end, which is on the stack, above all that is mapped.
-	if err = unix.Prctl(unix.PR_SET_MM, unix.PR_SET_MM_ARG_START, at, 0, 0); err != nil {
-		return fmt.Errorf("the command line's start: %w", err)
-	}
-	return unix.Prctl(unix.PR_SET_MM, unix.PR_SET_MM_ARG_END, at+uintptr(len(mem)), 0, 0)
 }
 
 // leftover is the file of a holder of kind file.

@@ -154,15 +154,6 @@ func TestVerdictStandsWhereOthersHang(t *testing.T) {
 		s.must(mount("none", "/etc/nova", "tmpfs", 0, "")) // for the end of the test to unmount
 		stands(t, s, fit(s), h, 0)
 	})
-	t.Run("the arguments of a process", func(t *testing.T) {
-		s := begin(t, 32)
-		s.configure(soon)
-		backing := s.path("arguments")
-		s.must(os.WriteFile(backing, make([]byte, os.Getpagesize()), 0o644))
-		h := s.hang(backing, true)
-		s.hold("nova-compute", arguments, 8)
-		stands(t, s, fit(s), h, 0)
-	})
 	t.Run("FIFOs", func(t *testing.T) {
 		s := begin(t, 32)
 		s.configure(soon)
