@@ -214,7 +214,7 @@ func (s scene) mainFits() error {
 	case s.main.kind == theirs:
 		return fmt.Errorf("%s is the site's own hook: layout %s would replace it, use %s or %s", s.main.path, Main, DropIn, Chain)
 	case s.site.kind != absent:
-		return fmt.Errorf("%s is there, which the hook would run after itself: remove it, or use layout %s", s.site.path, Chain)
+		return fmt.Errorf("%s is there, which the hook would call first: remove it, or use layout %s", s.site.path, Chain)
 	}
 	return nil
 }
@@ -224,7 +224,7 @@ func (s scene) dropInFits() error {
 	case s.libvirt != 0 && s.libvirt < dropInSince:
 		return fmt.Errorf("libvirt %s does not run what lies in %s, 6.5.0 is the first that does: use layout %s or %s", s.libvirt, dropInDir, Main, Chain)
 	case s.dropInSite.kind != absent:
-		return fmt.Errorf("%s is there, which the hook would run after itself: remove it first", s.dropInSite.path)
+		return fmt.Errorf("%s is there, which the hook would call first: remove it first", s.dropInSite.path)
 	case s.dropIn.kind == theirs:
 		return fmt.Errorf("%s is not hugeguard's hook program: it will not be replaced", s.dropIn.path)
 	case s.dropIn.kind == odd:
@@ -244,9 +244,9 @@ func (s scene) chainFits() error {
 	case s.main.kind == odd:
 		return s.main.oddity()
 	case s.main.kind == absent && s.site.kind == absent:
-		return fmt.Errorf("no %s to run after the hook: use layout %s", s.main.path, Main)
+		return fmt.Errorf("no %s for the hook to call first: use layout %s", s.main.path, Main)
 	case s.main.kind == ours && s.site.kind == absent:
-		return fmt.Errorf("%s is hugeguard's and there is no %s to run after it: use layout %s", s.main.path, s.site.path, Main)
+		return fmt.Errorf("%s is hugeguard's and there is no %s for it to call first: use layout %s", s.main.path, s.site.path, Main)
 	case s.main.kind == theirs && s.site.kind != absent && !s.halfChained():
 		return s.twoSiteHooks()
 	case s.site.kind == ours, s.site.kind == odd:
