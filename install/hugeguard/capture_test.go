@@ -354,3 +354,28 @@ func TestCaptureOfLongMaps(t *testing.T) {
 		t.Errorf("said is %s", stderr)
 	}
 }
+
+// A capture from a stranger can have any number of mappings. What is kept of them is bounded, what is not looked at is
+// said, and nobody else loses a place by it.
+func TestCaptureOfManyMappings(t *testing.T) {
+	h := sysfstest.Copy(t, "../../testdata/hosts/incident/host")
+	const processes, each = 14, 8000
+	for pid := 50_000; pid < 50_000+processes; pid++ {
+		var numa, maps strings.Builder
+		for i := range each {
+			at := 0x700000000000 + i<<22
+			fmt.Fprintf(&numa, "%x default file=/memfd:x huge dirty=1 N0=1 kernelpagesize_kB=2048\n", at)
+			fmt.Fprintf(&maps, "%x-%x rw-s 00000000 00:01 %d /memfd:x\n", at, at+2<<20, pid*each+i)
+		}
+		dir := fmt.Sprintf("proc/%d/", pid)
+		h.Write(dir+"status", fmt.Sprintf("Name:\tholder\nVmRSS:\t1 kB\nHugetlbPages:\t%d kB\n", each*2048))
+		h.Write(dir+"cmdline", "holder\x00")
+		h.Write(dir+"numa_maps", numa.String())
+		h.Write(dir+"maps", maps.String())
+	}
+	_, out, stderr := command(t, "status", "--root", h.Path(""))
+	if stderr != "" || !strings.Contains(out, "Open vSwitch ovs-vswitchd (pid 2974) 512") || !strings.Contains(out, "holder (pid 50000) 8000") ||
+		!regexp.MustCompile(`\n  \d+ process(es)? could not be read: holder, pid 500\d\d, with 16000 MiB`).MatchString(out) {
+		t.Errorf("%q, %q", out, stderr)
+	}
+}
