@@ -129,7 +129,7 @@ func (t *taker) reduceProcess(pid int, rest string, data []byte) ([]byte, error)
 	switch {
 	case rest == "status":
 		return lines(data, func(line string) bool {
-			return strings.HasPrefix(line, "Name:") || strings.HasPrefix(line, "HugetlbPages:")
+			return strings.HasPrefix(line, "Name:") || strings.HasPrefix(line, "Uid:") || strings.HasPrefix(line, "HugetlbPages:")
 		}), nil
 	case rest == "stat":
 		return reduceStat(data)
