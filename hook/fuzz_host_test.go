@@ -72,7 +72,7 @@ func hostiles(t testing.TB) []hostile {
 	host.Write("proc/uptime", "5000.00 9000.00\n")
 	host.Write("etc/nova/nova.conf", "[DEFAULT]\nreserved_huge_pages = node:0,size:2048,count:64\n")
 	host.Write(ConfigPath, "exempt = test-*\nnova_conf = /etc/nova/nova.conf\n")
-	host.Write(CapturedOVS, answer(`,["dpdk-socket-mem","1024,1024"]`))
+	host.Write(CapturedOVS, answering(`,["dpdk-socket-mem","1024,1024"]`))
 	host.Write("proc/sysvipc/shm", "key shmid perms size cpid lpid nattch uid gid cuid cgid atime dtime ctime rss swap\n0 5 600 4194304 1 1 0 0 0 0 0 0 0 0 4194304 0\n")
 	all := []hostile{newHostile(t, host, xml)}
 	files, err := filepath.Glob("../testdata/numabox/captured/*/*.txtar")
