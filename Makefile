@@ -25,9 +25,10 @@ build:
 	$(HOOK_BUILD) -o bin/qemu ./hook/qemu
 	$(BUILD) $(TAGS) -ldflags '-X main.built=$(VERSION)' -o bin/hugeguard ./install/hugeguard
 
-# A .deb and an .rpm for amd64 and arm64, in bin/packages: of one commit always the same bytes. Takes gcc for both.
+# A .deb and an .rpm for this machine's architecture, or for each of ARCH="amd64 arm64", in bin/packages: of one commit
+# and with one C compiler always the same bytes. Another architecture than this machine's takes a C compiler for it.
 packages:
-	GO="$(GO)" VERSION="$(VERSION)" install/package/build.sh bin/packages
+	GO="$(GO)" VERSION="$(VERSION)" ARCHES="$(ARCH)" install/package/build.sh bin/packages
 
 # The incident on a captured host: needs Go and nothing else.
 demo: build

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Builds the packages into the directory $1: a .deb and an .rpm for each of ARCHES. The same source gives the same bytes
+# Builds the packages into the directory $1: a .deb and an .rpm for each of ARCHES, which is this machine's architecture
+# unless it is given. Another one needs a C compiler for it. The same source gives the same bytes
 # wherever, whenever and by whomever it is built with the same Go and C compiler; VERSION and SOURCE_DATE_EPOCH are those
 # of the commit unless they are given. Who gives packages to others sets MAINTAINER, "Name <address>".
 set -eu
@@ -7,7 +8,9 @@ umask 022
 export LC_ALL=C TZ=UTC
 case $1 in /*) out=$1 ;; *) out=$PWD/$1 ;; esac
 cd "$(dirname "$0")/../.."
-: "${GO:=go}" "${ARCHES:=amd64 arm64}" "${FORMATS:=deb rpm}" "${VERSION:=$(install/package/version.sh)}"
+: "${GO:=go}"
+command -v "$GO" >/dev/null || { echo "build.sh: $GO is missing: https://go.dev/doc/install" >&2; exit 1; }
+: "${ARCHES:=$("$GO" env GOHOSTARCH)}" "${FORMATS:=deb rpm}" "${VERSION:=$(install/package/version.sh)}"
 : "${SOURCE_DATE_EPOCH:=$( ([ -e .git ] && git log -1 --format=%ct 2>/dev/null) || stat -c %Y CHANGELOG.md)}"
 : "${MAINTAINER:=hugeguard <packages@hugeguard.invalid>}"
 GLIBC=2.34 # the oldest that the command runs with: a test holds this against the program
@@ -18,6 +21,37 @@ unset GOFLAGS CGO_CFLAGS CGO_CPPFLAGS CGO_LDFLAGS GOAMD64 GOARM64 GOEXPERIMENT G
 stage=$(mktemp -d)
 trap 'rm -rf "$stage"' EXIT
 trap 'exit 1' HUP INT TERM
+
+# compiler prints the C compiler for an architecture.
+compiler() {
+	case $1 in
+	"$("$GO" env GOHOSTARCH)") if command -v gcc >/dev/null; then echo gcc; else echo cc; fi ;;
+	amd64) echo x86_64-linux-gnu-gcc ;;
+	arm64) echo aarch64-linux-gnu-gcc ;;
+	esac
+}
+# All that is missing is said at once, before anything is built.
+missing=
+for arch in $ARCHES; do
+	case $arch in
+	amd64) debian="gcc-x86-64-linux-gnu libc6-dev-amd64-cross" ;;
+	arm64) debian="gcc-aarch64-linux-gnu libc6-dev-arm64-cross" ;;
+	*) missing="$missing
+no package is made for $arch, only for amd64 and arm64"; continue ;;
+	esac
+	cc=$(compiler $arch)
+	case $cc in gcc | cc) debian="gcc libc6-dev" ;; esac
+	echo '#include <stdlib.h>
+int main(void) { return EXIT_SUCCESS; }' | $cc -x c -o "$stage/try" - 2>/dev/null || missing="$missing
+$cc, with the C library, for $arch (on Debian: apt install $debian)"
+done
+command -v gzip >/dev/null || missing="$missing
+gzip"
+if [ -n "$missing" ]; then
+	echo "build.sh: missing:$missing" >&2
+	exit 1
+fi
+
 mkdir -p "$out" "$stage/all"
 "$GO" build -modfile=testdata/tools/go.mod -trimpath -o "$stage/nfpm" github.com/goreleaser/nfpm/v2/cmd/nfpm
 cp LICENSE CHANGELOG.md install/hugeguard.catalog install/systemd/* install/prometheus/* install/grafana/* \
@@ -32,15 +66,7 @@ cp CHANGELOG.md "$stage/all/changelog"
 (cd "$stage/all" && gzip -9n hugeguard.8 hugeguard.conf.5 changelog changelog.Debian)
 
 for arch in $ARCHES; do
-	case $arch in
-	amd64) cc=x86_64-linux-gnu-gcc ;;
-	arm64) cc=aarch64-linux-gnu-gcc ;;
-	*) echo "build.sh: no package is made for $arch" >&2; exit 1 ;;
-	esac
-	if ! command -v $cc >/dev/null; then
-		echo "build.sh: $cc is missing (on Debian: apt install gcc-${cc%-gcc})" >&2
-		exit 1
-	fi
+	cc=$(compiler $arch)
 	dir=$stage/$arch
 	cp -r "$stage/all" "$dir"
 	# The build ID tells the versions of the hook apart, which libvirt runs without asking for any.

@@ -2,6 +2,7 @@ package package_test
 
 import (
 	"bytes"
+	"cmp"
 	"debug/elf"
 	"fmt"
 	"io/fs"
@@ -9,11 +10,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 )
 
 var architectures = map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64}
@@ -35,6 +37,52 @@ func TestSameBytes(t *testing.T) {
 		}
 		if !bytes.Equal(one, other) {
 			t.Errorf("two builds of %s differ", filepath.Base(name))
+		}
+	}
+}
+
+// For whom nobody says is the machine at hand.
+func TestThisMachine(t *testing.T) {
+	names, err := filepath.Glob(filepath.Join(before, "*"))
+	if want := []string{rpm(before, older, runtime.GOARCH), deb(before, older, runtime.GOARCH)}; err != nil || !slices.Equal(names, want) {
+		t.Errorf("built are %q (%v), want %q", names, err, want)
+	}
+}
+
+// All that is missing is said at once, before anything is built.
+func TestMissing(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	goProgram, err := exec.LookPath(cmp.Or(os.Getenv("GO"), "go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{
+		"go":                    `echo "$@" >>` + dir + "/asked; [ $1 = env ] && exec " + goProgram + ` "$@"`,
+		"gcc":                   "exit 1",
+		"aarch64-linux-gnu-gcc": "exit 1",
+		"x86_64-linux-gnu-gcc":  "exit 1",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\n"+text+"\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.Command("install/package/build.sh", filepath.Join(dir, "out"))
+	cmd.Dir = repository
+	cmd.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"), "GO=go", "ARCHES=arm64 amd64 s390x", "VERSION="+version)
+	text, err := cmd.CombinedOutput()
+	for _, want := range []string{"for arm64 (on Debian: apt install ", "for amd64 (on Debian: apt install ", "no package is made for s390x"} {
+		if err == nil || !strings.Contains(string(text), want) {
+			t.Errorf("it does not say %q, but %s, %v", want, text, err)
+		}
+	}
+	asked, err := os.ReadFile(filepath.Join(dir, "asked"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, call := range strings.Split(strings.TrimSpace(string(asked)), "\n") {
+		if !strings.HasPrefix(call, "env ") {
+			t.Errorf("before it is said Go is asked for %s", call)
 		}
 	}
 }
@@ -64,12 +112,9 @@ const debOnly = `-rw-r--r-- /usr/share/doc/hugeguard/changelog.Debian.gz
 const rpmOnly = `drwxr-xr-x /usr/lib/hugeguard
 drwxr-xr-x /usr/share/doc/hugeguard
 -rw-r--r-- /usr/share/doc/hugeguard/CHANGELOG.md
-drwxr-xr-x /usr/share/fish
-drwxr-xr-x /usr/share/fish/vendor_completions.d
 drwxr-xr-x /usr/share/hugeguard
 drwxr-xr-x /usr/share/licenses/hugeguard
 -rw-r--r-- /usr/share/licenses/hugeguard/LICENSE
-drwxr-xr-x /usr/share/zsh/site-functions
 -rw-r--r-- /usr/share/zsh/site-functions/_hugeguard
 `
 
@@ -114,12 +159,12 @@ func TestContents(t *testing.T) {
 				got += f[0] + " " + strings.TrimPrefix(f[5], ".") + "\n"
 			}
 		}
-		if diff := cmp.Diff(byName(common+debOnly+pages), byName(got)); diff != "" {
+		if diff := gocmp.Diff(byName(common+debOnly+pages), byName(got)); diff != "" {
 			t.Errorf("the .deb for %s:\n%s", arch, diff)
 		}
 		got = output(t, "rpm", "-qp", "--qf", "[%{FILEMODES:perms} %{FILENAMES} %{FILEUSERNAME}:%{FILEGROUPNAME}\n]", rpm(built, version, arch))
 		got = strings.ReplaceAll(got, " root:root\n", "\n") // another owner stays and differs
-		if diff := cmp.Diff(byName(common+rpmOnly+pages+folders), byName(got)); diff != "" {
+		if diff := gocmp.Diff(byName(common+rpmOnly+pages+folders), byName(got)); diff != "" {
 			t.Errorf("the .rpm for %s:\n%s", arch, diff)
 		}
 	}

@@ -65,14 +65,14 @@ func run(m *testing.M) int {
 // and the older one, whose default configuration is another.
 func build(dir string) error {
 	const epoch = "SOURCE_DATE_EPOCH=1700000000"
-	if err := buildIn(repository, built, "022", epoch, "VERSION="+version); err != nil {
+	if err := buildIn(repository, built, "022", epoch, "VERSION="+version, "ARCHES=amd64 arm64"); err != nil {
 		return err
 	}
 	elsewhere := filepath.Join(dir, "a longer name, with spaces")
 	if err := copySource(elsewhere); err != nil {
 		return err
 	}
-	if err := buildIn(elsewhere, again, "077", epoch, "VERSION="+version, "TZ=Pacific/Kiritimati", "LC_ALL=C.UTF-8",
+	if err := buildIn(elsewhere, again, "077", epoch, "VERSION="+version, "ARCHES=arm64 amd64", "TZ=Pacific/Kiritimati", "LC_ALL=C.UTF-8",
 		"CGO_CFLAGS=-O1 -g", "GOFLAGS=-buildvcs=true -gcflags=-N", "TMPDIR="+dir); err != nil {
 		return err
 	}
@@ -88,7 +88,7 @@ func build(dir string) error {
 	if err := os.WriteFile(settings, changed, 0o644); err != nil {
 		return err
 	}
-	return buildIn(elsewhere, before, "022", epoch, "VERSION="+older, "ARCHES=amd64")
+	return buildIn(elsewhere, before, "022", epoch, "VERSION="+older)
 }
 
 // buildIn builds the packages of a source tree as make packages does.

@@ -62,9 +62,10 @@ func newSystem(t *testing.T, kind kind) *system {
 	if kind == chroot {
 		mount("/proc", s.path("/proc"), "", syscall.MS_BIND|syscall.MS_REC, "")
 	}
-	// What this machine has of libvirt or of hugeguard is not part of it.
+	// What this machine has of libvirt, of hugeguard, of packages that rpm knows and of other shells is not part of it.
 	s.sh(`rm -rf /usr/local/* /etc/libvirt /etc/hugeguard.conf /usr/bin/hugeguard /usr/lib/hugeguard /var/lib/hugeguard \
-	/usr/lib/systemd/catalog/hugeguard.catalog $(find /usr/lib -name 'libvirt.so.0*')
+	/usr/lib/systemd/catalog/hugeguard.catalog /etc/systemd/system/timers.target.wants/hugeguard-metrics.timer \
+	/root/.rpmdb /var/lib/rpm/* /usr/share/fish /usr/share/zsh /usr/share/bash-completion $(find /usr/lib -name 'libvirt.so.0*')
 mkdir -p /usr/share/licenses # every system with rpm has it
 mkdir -p /var/lib/prometheus/node-exporter /usr/local/bin
 printf '#!/bin/sh\nexit 9\n' >/usr/local/bin/hugeguard # an earlier install's, which is not the package's
@@ -363,13 +364,50 @@ func TestDpkgMetrics(t *testing.T) {
 	s.unchanged(was)
 }
 
+// shellDirs are where the completions lie.
+const shellDirs = "/usr/share/bash-completion/completions /usr/share/fish/vendor_completions.d /usr/share/zsh/site-functions"
+
+// ownShellDirs installs a package that has them, as Fedora's filesystem does.
+const ownShellDirs = `cat >/run/shells.spec <<'.'
+Name: shells
+Version: 1
+Release: 1
+Summary: directories
+License: none
+BuildArch: noarch
+%description
+Directories.
+%install
+mkdir -p %{buildroot}/usr/share/bash-completion/completions %{buildroot}/usr/share/fish/vendor_completions.d %{buildroot}/usr/share/zsh/site-functions
+%files
+%dir /usr/share/bash-completion
+%dir /usr/share/bash-completion/completions
+%dir /usr/share/fish
+%dir /usr/share/fish/vendor_completions.d
+%dir /usr/share/zsh
+%dir /usr/share/zsh/site-functions
+.
+rpmbuild -bb --quiet --define '_topdir /run/rpmbuild' /run/shells.spec
+rpm --force-debian --nodeps -i /run/rpmbuild/RPMS/noarch/shells-1-1.noarch.rpm
+`
+
 // rpm puts the hook in place at an install, replaces it at an upgrade and takes it away at an erasure.
 func TestRpm(t *testing.T) {
 	const rpmd = "rpm --force-debian --nodeps "
-	for name, site := range map[string]bool{"with a site's hook": true, "without": false} {
+	for name, c := range map[string]struct {
+		site  bool   // it has a hook of its own
+		shell string // makes directories of shells
+	}{
+		"with a site's hook": {site: true},
+		"without":            {},
+		"with directories of shells that nobody owns":   {shell: "mkdir -p " + shellDirs},
+		"with directories of shells that a package has": {shell: ownShellDirs},
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := newSystem(t, container)
+			site := c.site
+			s.sh(c.shell)
 			place := mainHook
 			if site {
 				s.write(mainHook, siteHook, 0o755)
