@@ -37,6 +37,9 @@ const (
 //
 // It is the child's program as well, which no caller but itself starts.
 func Run(args []string, stdin io.Reader, stderr io.Writer) int {
+	// The runtime's poller takes two file descriptors with the first timer that runs, and ends the program where there are
+	// none left. It gets them before files are opened, of which a process that may have few can do without some.
+	time.AfterFunc(time.Hour, func() {}).Stop()
 	if len(args) > 0 && args[0] == childName {
 		return runChild(args)
 	}
@@ -137,9 +140,6 @@ func defect(r any) error { return fmt.Errorf("defect in hugeguard: %v", r) }
 // near settles nearly every one that is let go on; for all others a child is asked.
 func (c *call) prepare() int {
 	began := time.Now()
-	// The runtime's poller takes two file descriptors with the first timer that runs, and ends the program where there are
-	// none left. It gets them before files are opened, of which a process that may have few can do without some.
-	time.AfterFunc(time.Hour, func() {}).Stop()
 	c.far = c.fs
 	c.fs = c.fs.Near()
 	known := c.configure()

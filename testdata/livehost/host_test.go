@@ -37,13 +37,14 @@ var live *host
 
 // host is the private live host: its daemons, and the product built for it.
 type host struct {
-	dir        string // scratch, on a tmpfs
-	hook       string // the hook program, as built
-	cli        string // the admin's command, as built without libvirt's library
-	cliLibvirt string // and with it
-	hooksLog   string // libvirtd's record of its looking for hooks
-	wrapper    string // what the domains name as their emulator
-	spawned    string // the wrapper's record: one line an execution
+	dir        string   // scratch, on a tmpfs
+	found      []string // see installed
+	hook       string   // the hook program, as built
+	cli        string   // the admin's command, as built without libvirt's library
+	cliLibvirt string   // and with it
+	hooksLog   string   // libvirtd's record of its looking for hooks
+	wrapper    string   // what the domains name as their emulator
+	spawned    string   // the wrapper's record: one line an execution
 	journald   *daemon
 	libvirtd   *daemon
 	ovs        []*daemon
@@ -54,7 +55,7 @@ type host struct {
 
 // newHost brings the host up. The host it returns beside an error is good for dumpLogs.
 func newHost() (*host, error) {
-	h := &host{dir: "/run/livehost"}
+	h := &host{dir: "/run/livehost", found: installed()}
 	h.hook, h.cli, h.cliLibvirt = h.path("qemu"), h.path("hugeguard"), h.path("hugeguard-libvirt")
 	h.hooksLog = h.path("hooks.log")
 	h.wrapper, h.spawned = h.path("emulator"), h.path("spawned")
