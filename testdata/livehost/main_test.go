@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -22,6 +23,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"hugeguard/testdata/machine"
 )
@@ -166,6 +169,10 @@ func missing() string {
 // runInit is PID 1: it furnishes the namespaces, runs the tests and reaps whatever they orphan. When
 // it returns the kernel kills what is left of them.
 func runInit() int {
+	// Whatever else this process was given is not handed on.
+	if err := unix.CloseRange(3, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		return fail("%v", err)
+	}
 	var outerDied atomic.Bool
 	go func() {
 		io.Copy(io.Discard, os.NewFile(3, "outer")) // ends when the outer process has died
