@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"hugeguard/install/installtest"
+	"hugeguard/sysfs/sysfstest"
 )
 
 // programs returns two versions of the hook program, which cannot be run.
@@ -46,7 +47,7 @@ func TestMain(m *testing.M) {
 	for _, limit := range []*time.Duration{&tellTimeout, &lastCalls, &patience, &lastStart, &entryPatience, &journalPatience} {
 		*limit = time.Hour
 	}
-	os.Exit(inTestDir(m.Run))
+	os.Exit(sysfstest.InMemory(func() int { return inTestDir(m.Run) }))
 }
 
 func inTestDir(run func() int) int {

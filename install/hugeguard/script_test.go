@@ -15,6 +15,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"hugeguard/install/installtest"
+	"hugeguard/sysfs/sysfstest"
 )
 
 // The command that the tests run is the one that is installed, not the test with its race detector: built once, and the
@@ -24,7 +25,7 @@ func TestMain(m *testing.M) {
 	for _, limit := range []*time.Duration{&holdersDeadline, &countPatience, &dialPatience} {
 		*limit = time.Hour
 	}
-	os.Exit(withCommand(m.Run))
+	os.Exit(sysfstest.InMemory(func() int { return withCommand(m.Run) }))
 }
 
 func withCommand(run func() int) int {

@@ -93,6 +93,10 @@ func Hide() error {
 			}
 		}
 	}
+	// Another directory for temporary files may be hidden now.
+	if err := os.Setenv("TMPDIR", "/tmp"); err != nil {
+		return err
+	}
 	for name, target := range map[string]string{"/var/run": "/run", "/var/lock": "/run/lock"} {
 		if err := os.Symlink(target, name); err != nil {
 			return err

@@ -49,7 +49,6 @@ func run(ctx context.Context, tiers []string) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(tmp)
 	before, err := takeStock(tmp)
 	if err != nil {
 		return err
@@ -67,6 +66,11 @@ func run(ctx context.Context, tiers []string) error {
 	}()
 	left, err := leftBehind(before, tmp)
 	if err != nil {
+		return err
+	}
+	if failed != nil && len(left) > 0 {
+		fmt.Printf("temporary files are kept in %s\n", tmp)
+	} else if err := os.RemoveAll(tmp); err != nil {
 		return err
 	}
 	if len(left) > 0 {

@@ -21,6 +21,9 @@ var ownNames = regexp.MustCompile(`(?i)hugeguard|hugepages|libvirt|virtlogd|qemu
 // watched are the directories whose files are compared.
 var watched = []string{"/etc", "/run", "/usr", "/opt", "/var/lib", "/var/cache/libvirt", "/var/log", "/dev/shm", "/dev/hugepages", "/tmp", "/srv", "/mnt"}
 
+// everybodys are those where what lies below a directory is as little the tests' as this.
+var everybodys = []string{"/tmp", "/dev/shm"}
+
 // takeStock notes what there is: the settings of huge pages, of memory, mounts, control groups, network interfaces, System V
 // segments, files with names that those of tests have, and the checkout. tmp is the tests' directory for temporary files.
 func takeStock(tmp string) (stock, error) {
@@ -68,7 +71,7 @@ func takeStock(tmp string) (stock, error) {
 			switch {
 			case err != nil:
 				return nil // gone meanwhile, or not to be read
-			case name == tmp, filepath.Dir(name) == "/tmp" && d.IsDir() && !ownNames.MatchString(name):
+			case name == tmp, d.IsDir() && slices.Contains(everybodys, filepath.Dir(name)) && !ownNames.MatchString(name):
 				return fs.SkipDir
 			case !ownNames.MatchString(name):
 				return nil
