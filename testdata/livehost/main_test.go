@@ -98,7 +98,7 @@ func runOuter() int {
 	if err != nil {
 		return fail("%v", err)
 	}
-	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+	cmd := exec.Command("/proc/self/exe", machine.Arguments()...)
 	cmd.Env = append(os.Environ(), roleEnv+"="+roleInit, pagesEnv+"="+strconv.Itoa(before))
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	cmd.ExtraFiles = []*os.File{alive}
@@ -192,7 +192,7 @@ func runInit() int {
 	if err := furnish(); err != nil {
 		return fail("%v", err)
 	}
-	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+	cmd := exec.Command("/proc/self/exe", machine.Arguments()...)
 	cmd.Env = append(os.Environ(), roleEnv+"="+roleTests)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	if err := cmd.Start(); err != nil {

@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -171,6 +172,12 @@ func Mount(source, target, fstype string, flags uintptr, data string) error {
 	return nil
 }
 
+// Arguments are those of this test program for one that runs its tests apart. go test's own record of what a test opened,
+// for its cache, is left out: it lies where it is hidden.
+func Arguments() []string {
+	return slices.DeleteFunc(slices.Clone(os.Args[1:]), func(arg string) bool { return strings.HasPrefix(arg, "-test.testlogfile=") })
+}
+
 // apartEnv says that this process runs apart.
 const apartEnv = "HUGEGUARD_TEST_APART"
 
@@ -184,7 +191,7 @@ func Apart(run func() int) int {
 		}
 		return run()
 	}
-	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+	cmd := exec.Command("/proc/self/exe", Arguments()...)
 	cmd.Env = append(os.Environ(), apartEnv+"=1")
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
