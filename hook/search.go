@@ -76,8 +76,8 @@ func (f *finder) late() bool { return time.Now().After(f.deadline) }
 
 const (
 	// mostMappings is how many are kept of all processes together: one can have
-	// two thirds of it by default (vm.max_map_count).
-	mostMappings = 3 << 15
+	// nearly all but fewMappings of it by default (vm.max_map_count).
+	mostMappings = 1<<16 + fewMappings
 	// fewMappings is how many a process can have that is read at once; Open vSwitch
 	// has some thousands. Who has more comes after all others, so that it costs
 	// nobody else a place.
