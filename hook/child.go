@@ -180,6 +180,9 @@ func spawnChild(domain string, xml *os.File, ago time.Duration, busy bool) (repo
 	}
 	defer writer.Close()
 	argv := []string{childName, domain, ago.String(), strconv.FormatBool(busy)}
+	// What libvirt may have left open to its hooks is not for the child. Before Linux
+	// 5.11 it stays.
+	_ = unix.CloseRange(childXML, ^uint(0), unix.CLOSE_RANGE_CLOEXEC)
 	pid, err := syscall.ForkExec("/proc/self/exe", argv, &syscall.ProcAttr{
 		Dir:   "/",
 		Files: []uintptr{null.Fd(), null.Fd(), null.Fd(), xml.Fd(), writer.Fd()},
@@ -195,8 +198,7 @@ func spawnChild(domain string, xml *os.File, ago time.Duration, busy bool) (repo
 
 // runChild is the child's program.
 func runChild(args []string) int {
-	// What libvirt may have left open to its hooks. Before Linux 5.9 it stays.
-	_ = unix.CloseRange(childReports+1, ^uint(0), 0)
+	startPoller()
 	if len(args) != 4 {
 		return exitRefuse
 	}

@@ -37,9 +37,6 @@ const (
 //
 // It is the child's program as well, which no caller but itself starts.
 func Run(args []string, stdin io.Reader, stderr io.Writer) int {
-	// The runtime's poller takes two file descriptors with the first timer that runs, and ends the program where there are
-	// none left. It gets them before files are opened, of which a process that may have few can do without some.
-	time.AfterFunc(time.Hour, func() {}).Stop()
 	if len(args) > 0 && args[0] == childName {
 		return runChild(args)
 	}
@@ -52,6 +49,7 @@ func Run(args []string, stdin io.Reader, stderr io.Writer) int {
 	switch {
 	case len(args) < 4:
 	case args[2] == "prepare" && args[3] == "begin":
+		startPoller()
 		limitMemory()
 		if behind != "" {
 			// It may make pages, or take them: what counts is what it leaves.
@@ -63,6 +61,7 @@ func Run(args []string, stdin io.Reader, stderr io.Writer) int {
 		}
 		return c.guarded()
 	case slices.Contains(endsStart, args[2]+" "+args[3]):
+		startPoller()
 		c.ended()
 	}
 	if behind == "" {
@@ -73,6 +72,11 @@ func Run(args []string, stdin io.Reader, stderr io.Writer) int {
 	}
 	return exitRefuse
 }
+
+// startPoller has the runtime's poller take its two file descriptors, which it does with
+// the first timer that runs, and ends the program where there are none left. It gets
+// them before files are opened, of which a process that may have few can do without some.
+func startPoller() { time.AfterFunc(time.Hour, func() {}).Stop() }
 
 // passOver tells of a site's hook that could not be run, and whether that may be
 // passed over: it was taken away meanwhile, which is no hook to libvirt; or the
