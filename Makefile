@@ -51,7 +51,7 @@ update:
 # What make demo prints, and the fast tests: with the race detector, and as on a machine with nothing but Go.
 unit: build
 	testdata/demo.sh | diff -u testdata/golden/demo.txt -
-	$(GO) test -race -count=1 -timeout 60m ./... ./testdata/tests
+	$(GO) test -race -count=1 -timeout 60m ./... ./testdata/tests ./testdata/progress
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 60m ./...
 
 # The packages: what is in them, that they are the same wherever they are built, and what dpkg and rpm do with them on a

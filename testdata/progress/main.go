@@ -10,10 +10,11 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"os/signal"
-	"sort"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -90,6 +91,9 @@ func (r *run) take(line string) {
 	case "build-output":
 		fmt.Print(e.Output)
 	case "pass", "fail", "skip":
+		if e.Test == "" && e.Action == "fail" {
+			r.unfinished(e.Package)
+		}
 		if e.Action != "pass" {
 			fmt.Print(r.output[id])
 		}
@@ -98,6 +102,18 @@ func (r *run) take(line string) {
 		}
 		delete(r.running, id)
 		delete(r.output, id)
+	}
+}
+
+// unfinished prints what the tests of a package said that were not ended when it was: by a time limit, whose record of all
+// goroutines is among it, by a panic, or by an exit.
+func (r *run) unfinished(pkg string) {
+	for _, id := range slices.SortedFunc(maps.Keys(r.output), func(a, b event) int { return strings.Compare(a.Test, b.Test) }) {
+		if id.Package == pkg {
+			fmt.Print(r.output[id])
+			delete(r.output, id)
+			delete(r.running, id)
+		}
 	}
 }
 
@@ -118,7 +134,7 @@ func (r *run) tell() {
 			list = append(list, fmt.Sprintf("%s (%.0fs)", id.Test, time.Since(since).Seconds()))
 		}
 	}
-	sort.Strings(list)
+	slices.Sort(list)
 	if len(list) > 3 {
 		list = append(list[:3], fmt.Sprintf("%d more", len(list)-3))
 	}

@@ -88,7 +88,7 @@ func lookAtMachine() (machine, error) {
 		m.pools[kib] = fmt.Sprintf("%s of %s free", strings.TrimSpace(string(free)), strings.TrimSpace(string(total)))
 	}
 	for _, pattern := range []string{"/etc/hugeguard.conf", "/etc/libvirt/hooks/*", "/etc/libvirt/hooks/qemu.d/*", "/var/lib/hugeguard",
-		"/run/hugeguard", "/usr/bin/hugeguard", "/etc/nova", "/usr/share/fish", "/usr/share/zsh"} {
+		"/run/hugeguard", "/usr/bin/hugeguard", "/etc/nova"} {
 		names, err := filepath.Glob(pattern)
 		if err != nil {
 			return m, err

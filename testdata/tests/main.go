@@ -7,6 +7,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -19,19 +21,21 @@ import (
 )
 
 func main() {
-	if len(os.Args) < 2 {
+	grace := flag.Duration("grace", time.Minute, "how long what a tier has started may take to end after it")
+	flag.Parse()
+	if flag.NArg() == 0 {
 		fmt.Fprintln(os.Stderr, "tests: name the rules of the Makefile to run, as in: go run ./testdata/tests check unit")
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
-	if err := run(ctx, os.Args[1:]); err != nil {
+	if err := run(ctx, flag.Args(), *grace); err != nil {
 		fmt.Fprintln(os.Stderr, "tests:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, tiers []string) error {
+func run(ctx context.Context, tiers []string, grace time.Duration) error {
 	m, err := lookAtMachine()
 	if err != nil {
 		return err
@@ -53,38 +57,40 @@ func run(ctx context.Context, tiers []string) error {
 	if err != nil {
 		return err
 	}
-	var times []string
+	var times, left []string
 	failed := func() error {
 		for _, tier := range tiers {
 			began := time.Now()
-			if err := runTier(ctx, tier, tmp); err != nil {
+			err := runTier(ctx, tier, tmp)
+			for _, what := range endOrphans(grace) {
+				left = append(left, "make "+tier+": "+what)
+			}
+			if err != nil {
 				return err
 			}
 			times = append(times, fmt.Sprintf("%s %v", tier, time.Since(began).Round(time.Second)))
 		}
 		return nil
 	}()
-	left, err := leftBehind(before, tmp)
-	if err != nil {
-		return err
-	}
-	if failed != nil && len(left) > 0 {
-		fmt.Printf("temporary files are kept in %s\n", tmp)
-	} else if err := os.RemoveAll(tmp); err != nil {
-		return err
-	}
-	if len(left) > 0 {
+	files, err := leftBehind(before, tmp)
+	if left = append(left, files...); len(left) > 0 {
 		fmt.Printf("left behind on this machine:\n  %s\n", strings.Join(left, "\n  "))
 	}
 	switch {
-	case failed != nil:
-		return failed
+	case failed != nil || err != nil:
+		if len(left) > 0 {
+			fmt.Printf("temporary files are kept in %s\n", tmp)
+		}
+		return errors.Join(failed, err)
 	case len(left) > 0:
-		return fmt.Errorf("the tests passed and left %d traces", len(left))
+		return errors.Join(fmt.Errorf("the tests passed and left %d traces", len(left)), os.RemoveAll(tmp))
 	}
 	fmt.Printf("all tests passed, and the machine is as it was before: %s\n", strings.Join(times, ", "))
-	return nil
+	return os.Remove(tmp)
 }
+
+// patience is how long a tier may take to put things back after an interrupt.
+const patience = 40 * time.Second
 
 // runTier runs one rule of the Makefile, and says once a minute that it does.
 func runTier(ctx context.Context, tier, tmp string) error {
@@ -109,6 +115,7 @@ func runTier(ctx context.Context, tier, tmp string) error {
 	minute := time.NewTicker(time.Minute)
 	defer minute.Stop()
 	interrupted := ctx.Done()
+	var late <-chan time.Time
 	for minutes := 1; ; {
 		select {
 		case err := <-done:
@@ -123,8 +130,10 @@ func runTier(ctx context.Context, tier, tmp string) error {
 			fmt.Printf("== make %s, %d min: %s\n", tier, minutes, strings.Join(busy(pid), ", "))
 			minutes++
 		case <-interrupted:
-			interrupted = nil
+			interrupted, late = nil, time.After(patience)
 			_ = syscall.Kill(-pid, syscall.SIGTERM)
+		case <-late:
+			_ = syscall.Kill(-pid, syscall.SIGKILL)
 		}
 	}
 }

@@ -71,11 +71,9 @@ func busy(pid int) []string {
 	return names
 }
 
-// grace is how long a process that was told to end may take for it.
-const grace = 5 * time.Second
-
-// endOrphans ends the processes that the tests left running, and says which those were.
-func endOrphans() (left []string) {
+// endOrphans ends the processes that the tests left running, and says which those were. One that was told to end has the
+// grace for it.
+func endOrphans(grace time.Duration) (left []string) {
 	if gone(grace) {
 		return nil
 	}

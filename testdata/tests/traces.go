@@ -14,23 +14,33 @@ import (
 // A stock is what of a machine tests could change: by name, what there is of it.
 type stock map[string]string
 
-// ownNames are in the names of what the tests, and the daemons that they run, write. On a machine in use others write, too,
-// below the same directories.
-var ownNames = regexp.MustCompile(`(?i)hugeguard|hugepages|libvirt|virtlogd|qemu|openvswitch|ovs|nova|prometheus|node-exporter|numabox|livehost`)
+var (
+	// ownNames are in the names of what only the tests, and what they install, write.
+	ownNames = regexp.MustCompile(`hugeguard|numabox|livehost`)
+	// relatedNames are also in those of the daemons that they run: where nobody writes but whoever installs or configures
+	// something, what has such a name is compared as well.
+	relatedNames = regexp.MustCompile(`(?i)hugeguard|hugepages|libvirt|virtlogd|qemu|openvswitch|ovs|nova|prometheus|node-exporter`)
+)
 
-// watched are the directories whose files are compared.
-var watched = []string{"/etc", "/run", "/usr", "/opt", "/var/lib", "/var/cache/libvirt", "/var/log", "/dev/shm", "/dev/hugepages", "/tmp", "/srv", "/mnt"}
+// watched are the directories whose files are compared, each with the names that count. On a machine in use others write to
+// most of them all the time.
+var watched = map[string]*regexp.Regexp{
+	"/etc": relatedNames, "/usr": relatedNames, "/opt": relatedNames,
+	"/run": ownNames, "/var/lib": ownNames, "/var/cache": ownNames, "/var/log": ownNames, "/dev/shm": ownNames, "/dev/hugepages": ownNames,
+	"/tmp": ownNames, "/srv": ownNames, "/mnt": ownNames,
+}
 
 // everybodys are those where what lies below a directory is as little the tests' as this.
 var everybodys = []string{"/tmp", "/dev/shm"}
 
-// takeStock notes what there is: the settings of huge pages, of memory, mounts, control groups, network interfaces, System V
-// segments, files with names that those of tests have, and the checkout. tmp is the tests' directory for temporary files.
+// takeStock notes what there is: the settings of huge pages and of memory, and with names that those of tests have mounts,
+// control groups and files; System V segments that nobody has attached; and the checkout. tmp is the tests' directory for
+// temporary files.
 func takeStock(tmp string) (stock, error) {
 	s := stock{}
 	for _, pattern := range []string{
 		"/sys/kernel/mm/hugepages/*/nr_*", "/sys/devices/system/node/node*/hugepages/*/nr_hugepages",
-		"/proc/sys/vm/*", "/proc/sys/kernel/shm*", "/sys/class/net/*/ifindex",
+		"/proc/sys/vm/*", "/proc/sys/kernel/shm*",
 	} {
 		names, err := filepath.Glob(pattern)
 		if err != nil {
@@ -47,7 +57,8 @@ func takeStock(tmp string) (stock, error) {
 		return nil, err
 	}
 	for _, line := range strings.Split(string(mounts), "\n") {
-		if words := strings.Fields(line); len(words) > 2 {
+		words := strings.Fields(line)
+		if len(words) > 2 && (ownNames.MatchString(words[1]) || relatedNames.MatchString(words[1]) || strings.HasPrefix(words[1], "/tmp")) {
 			s["mount of "+words[2]+" on "+words[1]] += "+"
 		}
 	}
@@ -56,8 +67,8 @@ func takeStock(tmp string) (stock, error) {
 		return nil, err
 	}
 	for _, line := range strings.Split(string(segments), "\n") {
-		if words := strings.Fields(line); len(words) > 3 {
-			s["System V segment "+words[1]] = words[3]
+		if words := strings.Fields(line); len(words) > 6 && words[6] == "0" { // nattch
+			s["System V segment "+words[1]] = words[3] + " bytes"
 		}
 	}
 	filepath.WalkDir("/sys/fs/cgroup", func(name string, d fs.DirEntry, err error) error {
@@ -66,39 +77,44 @@ func takeStock(tmp string) (stock, error) {
 		}
 		return nil
 	})
-	for _, dir := range watched {
+	for dir, names := range watched {
 		filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
 			switch {
 			case err != nil:
 				return nil // gone meanwhile, or not to be read
-			case name == tmp, d.IsDir() && slices.Contains(everybodys, filepath.Dir(name)) && !ownNames.MatchString(name):
+			case name == tmp, d.IsDir() && slices.Contains(everybodys, filepath.Dir(name)) && !names.MatchString(name):
 				return fs.SkipDir
-			case !ownNames.MatchString(name):
-				return nil
-			}
-			if info, err := d.Info(); err == nil {
-				s[name] = fmt.Sprint(info.Mode())
-				if info.Mode().IsRegular() {
-					s[name] += fmt.Sprintf(" of %d bytes, changed %v", info.Size(), info.ModTime())
-				}
+			case names.MatchString(name):
+				s.add(name, d, names == relatedNames)
 			}
 			return nil
 		})
 	}
 	// Of the checkout itself, which is the tests' own, all files count.
 	filepath.WalkDir(".", func(name string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			if name == ".git" || name == "bin" {
-				return fs.SkipDir
-			}
+		switch {
+		case err != nil:
 			return nil
-		}
-		if info, err := d.Info(); err == nil {
-			s[name] = fmt.Sprintf("%v of %d bytes, changed %v", info.Mode(), info.Size(), info.ModTime())
+		case name == ".git", name == "bin":
+			return fs.SkipDir
+		case !d.IsDir():
+			s.add(name, d, true)
 		}
 		return nil
 	})
 	return s, nil
+}
+
+// add notes a file: what it is, and whose content is nobody's to change, when it was changed.
+func (s stock) add(name string, d fs.DirEntry, content bool) {
+	info, err := d.Info()
+	if err != nil {
+		return // gone meanwhile
+	}
+	s[name] = fmt.Sprint(info.Mode())
+	if content && info.Mode().IsRegular() {
+		s[name] += fmt.Sprintf(" of %d bytes, changed %v", info.Size(), info.ModTime())
+	}
 }
 
 // differences says what is otherwise than before, a line each. What lies in a directory that came or went goes without
@@ -127,14 +143,14 @@ func (before stock) differences(now stock) []string {
 	return all
 }
 
-// leftBehind says what the tests left, a line each: processes, which it ends, files in their directory for temporary ones,
-// and what is otherwise than before.
+// leftBehind says what the tests left, a line each: files in their directory for temporary ones, and what is otherwise than
+// before.
 func leftBehind(before stock, tmp string) ([]string, error) {
-	left := endOrphans()
 	files, err := os.ReadDir(tmp)
 	if err != nil {
 		return nil, err
 	}
+	var left []string
 	for _, f := range files {
 		left = append(left, filepath.Join(tmp, f.Name())+" was left in the directory for temporary files")
 	}

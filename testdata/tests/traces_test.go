@@ -36,7 +36,7 @@ func TestLeftBehind(t *testing.T) {
 	if out, err := exec.Command("go", "build", "-o", program, ".").CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v: %s", err, out)
 	}
-	cmd := exec.Command(program, "leave")
+	cmd := exec.Command(program, "-grace", "1s", "leave")
 	cmd.Dir = dir
 	out, err := cmd.CombinedOutput()
 	if err == nil {
