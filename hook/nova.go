@@ -160,6 +160,7 @@ func (t told) since(root sysfs.FS, c compute) told {
 const (
 	novaLimit     = 8 << 20 // bytes of all files together; the sample with all comments has 0.4 MiB
 	novaConfFiles = 200     // in a directory
+	novaNames     = 10_000  // in a directory, of whatever
 )
 
 var errNoTime = errors.New("there was no time to read it")
@@ -186,7 +187,7 @@ func (r *novaReader) read(sources []nova.Source) told {
 			fail(&fs.PathError{Op: "read", Path: name, Err: errNoTime})
 			return true
 		}
-		text, err := r.ReadOf(r.base+"/"+relative(name), r.left, r.owners...)
+		text, changed, err := r.ReadOf(r.base, name, r.left, r.owners...)
 		r.left -= len(text)
 		if errors.Is(err, sysfs.ErrTooLarge) {
 			r.left = 0
@@ -199,8 +200,8 @@ func (r *novaReader) read(sources []nova.Source) told {
 			fail(err)
 			return true
 		}
-		if info, err := r.Stat(r.base + "/" + relative(name)); err == nil && info.ModTime().After(t.newest) {
-			t.newest, t.changed = info.ModTime(), name
+		if changed.After(t.newest) {
+			t.newest, t.changed = changed, name
 		}
 		if err := t.config.Add(name, string(text)); err != nil {
 			fail(err)
@@ -219,7 +220,7 @@ func (r *novaReader) read(sources []nova.Source) told {
 				}
 				continue
 			}
-			names, err := r.ReadDir(r.base + "/" + relative(name))
+			names, err := r.ReadDirOf(r.base, name, novaNames, r.deadline, r.owners...)
 			if err != nil {
 				if s.Named || !errors.Is(err, fs.ErrNotExist) {
 					fail(err)

@@ -257,6 +257,28 @@ func TestNovaInContainer(t *testing.T) {
 	}
 }
 
+// TestNovaLinks: links among the files of a nova-compute stay in its root.
+func TestNovaLinks(t *testing.T) {
+	h := sysfstest.Copy(t, incident+"/host")
+	running(h, 1000)
+	h.Write("srv/nova.conf", agreeing)
+	h.Write("proc/812/root/etc/nova/keep", "")
+	if err := os.Symlink("/srv/nova.conf", h.Path("proc/812/root/etc/nova/nova.conf")); err != nil {
+		t.Fatal(err)
+	}
+	for _, inside := range []bool{false, true} {
+		if inside {
+			h.Write("proc/812/root/srv/nova.conf", "[DEFAULT]\nreserved_huge_pages=node:0,size:2048,count:7\n")
+		}
+		var host guard.Host
+		AddNova(h.FS(), Config{}, &host, time.Now().Add(time.Hour))
+		n := host.Nova
+		if n == nil || (len(n.Files) == 1) != inside || (n.Reserved[nova.Pool{Node: 0, PageKiB: 2048}] == 7) != inside || len(n.Reserved) > 1 {
+			t.Errorf("inside %v: %+v", inside, host.Nova)
+		}
+	}
+}
+
 // TestInstances: Nova's own domains, running or off, with what Nova counts.
 func TestInstances(t *testing.T) {
 	h := sysfstest.Copy(t, incident+"/host")

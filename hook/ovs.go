@@ -109,24 +109,35 @@ func askOVS(root sysfs.FS, config Config, host *guard.Host, deadline time.Time) 
 	if patience := time.Now().Add(ovsPatience); patience.Before(deadline) {
 		deadline = patience
 	}
-	sockets := config.OVSDB
-	if sockets == nil {
-		sockets = slices.Concat(databases, containedDatabases(root, host))
+	names, contained := config.OVSDB, []socket(nil)
+	if names == nil {
+		names, contained = databases, containedDatabases(root, host)
 	}
-	for _, socket := range sockets {
-		if told, err := askSocket(root, socket, deadline); err == nil {
+	var sockets []socket
+	for _, name := range names {
+		sockets = append(sockets, socket{path: name})
+	}
+	for _, s := range append(sockets, contained...) {
+		if told, err := askSocket(root, s, deadline); err == nil {
 			return told, true
 		}
 	}
 	return told, false
 }
 
+// socket is where a database may listen.
+type socket struct {
+	root string // in which the path is, such as proc/812/root; "" for this program's own
+	path string
+}
+
 // askSocket asks the database at a socket, whose peer has to be one that is believed.
-func askSocket(root sysfs.FS, socket string, deadline time.Time) (ovs.Config, error) {
+func askSocket(root sysfs.FS, at socket, deadline time.Time) (ovs.Config, error) {
+	socket := at.root + at.path // for messages
 	// To see that there is none costs a tenth of trying to connect.
-	fd, err := unix.Open(socket, unix.O_PATH|unix.O_CLOEXEC, 0)
+	fd, err := root.OpenPath(at.root, at.path)
 	if err != nil {
-		return ovs.Config{}, &fs.PathError{Op: "open", Path: socket, Err: err}
+		return ovs.Config{}, err
 	}
 	defer unix.Close(fd)
 	var stat unix.Stat_t
@@ -174,11 +185,11 @@ func believedPeer(root sysfs.FS, connection *net.UnixConn) bool {
 
 // containedDatabases are the sockets that running daemons of Open vSwitch were
 // told to use, as their own mount namespaces have them.
-func containedDatabases(root sysfs.FS, host *guard.Host) []string {
+func containedDatabases(root sysfs.FS, host *guard.Host) []socket {
 	if host.Holders == nil {
 		return nil
 	}
-	var sockets []string
+	var sockets []socket
 	for _, h := range host.Holders.List {
 		if h.Kind != guard.HolderOVS {
 			continue
@@ -190,7 +201,7 @@ func containedDatabases(root sysfs.FS, host *guard.Host) []string {
 				inside = socket
 			}
 		}
-		sockets = append(sockets, root.Path("proc/"+strconv.Itoa(h.PID)+"/root"+path.Clean(inside)))
+		sockets = append(sockets, socket{"proc/" + strconv.Itoa(h.PID) + "/root", path.Clean(inside)})
 	}
 	return sockets
 }

@@ -1,8 +1,11 @@
 package hook
 
 import (
+	"errors"
 	"io"
+	"io/fs"
 	"net"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -230,8 +233,43 @@ func TestContainedDatabases(t *testing.T) {
 	host := guard.Host{Holders: &guard.Holders{List: []guard.Holder{
 		{Kind: guard.HolderGuest, PID: 4}, {Kind: guard.HolderOVS, PID: 5}, {Kind: guard.HolderOVS, PID: 6}}}}
 	got := containedDatabases(h.FS(), &host)
-	want := []string{h.Path("proc/5/root/var/ovs/db.sock"), h.Path("proc/6/root/run/openvswitch/db.sock")}
+	want := []socket{{"proc/5/root", "/var/ovs/db.sock"}, {"proc/6/root", "/run/openvswitch/db.sock"}}
 	if !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// TestContainedSocket: a link in a container leads to no socket of the host's.
+func TestContainedSocket(t *testing.T) {
+	dir := t.TempDir()
+	listener, err := net.Listen("unix", filepath.Join(dir, "db.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	go func() {
+		for {
+			c, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			if _, err := io.ReadFull(c, make([]byte, len(ovs.Request))); err == nil {
+				io.WriteString(c, answering(""))
+			}
+			c.Close()
+		}
+	}()
+	if err := os.Mkdir(filepath.Join(dir, "root"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(filepath.Join(dir, "db.sock"), filepath.Join(dir, "root/db.sock")); err != nil {
+		t.Fatal(err)
+	}
+	deadline := time.Now().Add(time.Hour)
+	if told, err := askSocket(sysfs.New(""), socket{dir[1:], "/db.sock"}, deadline); err != nil || !told.Init {
+		t.Errorf("%+v, %v", told, err)
+	}
+	if told, err := askSocket(sysfs.New(""), socket{dir[1:] + "/root", "/db.sock"}, deadline); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%+v, %v", told, err)
 	}
 }

@@ -57,7 +57,7 @@ func Emulators(fs sysfs.FS) []Emulator {
 	names, _ := fs.ReadDir(capabilitiesDir) // none where they cannot be read
 	var all []Emulator
 	for _, name := range names {
-		text, err := fs.ReadStart(capabilitiesDir+"/"+name, capabilitiesStart)
+		text, err := fs.ReadStartOfRoots(capabilitiesDir+"/"+name, capabilitiesStart)
 		if err != nil {
 			continue
 		}
@@ -90,18 +90,19 @@ const (
 	capabilitiesStart = 64 << 10
 )
 
-var errStale = errors.New("it is about another emulator, or anybody's")
+var errStale = errors.New("it is about another emulator")
 
 // readCapabilities reads what libvirt found out about an emulator. On the
 // running host that must be the emulator that is there now, a program and no
-// script that runs who knows what, and nobody but root may have written it.
+// script that runs who knows what, and nobody but root may have written it: QEMU's user
+// owns the directory above.
 func readCapabilities(fs sysfs.FS, emulator string) (capabilities, error) {
 	if !path.IsAbs(emulator) {
 		return capabilities{}, errStale
 	}
 	sum := sha256Sum(emulator)
 	name := capabilitiesDir + "/" + hex.EncodeToString(sum[:]) + ".xml"
-	text, err := fs.ReadStart(name, capabilitiesStart)
+	text, err := fs.ReadStartOfRoots(name, capabilitiesStart)
 	if err != nil {
 		return capabilities{}, err
 	}
@@ -111,7 +112,7 @@ func readCapabilities(fs sysfs.FS, emulator string) (capabilities, error) {
 	}
 	if err == nil {
 		var foreign error
-		if !fs.Sure(name, func() bool { foreign = caps.verify(fs.Path(name)); return foreign == nil }) {
+		if !fs.Sure(name, func() bool { foreign = caps.verify(); return foreign == nil }) {
 			err = cmp.Or(foreign, errStale)
 		}
 	}
@@ -122,15 +123,12 @@ func readCapabilities(fs sysfs.FS, emulator string) (capabilities, error) {
 }
 
 // verify checks what is known of the emulator against the file system.
-func (c capabilities) verify(file string) error {
-	var cache, emulator syscall.Stat_t
-	if err := syscall.Lstat(file, &cache); err != nil {
-		return err
-	}
+func (c capabilities) verify() error {
+	var emulator syscall.Stat_t
 	if err := syscall.Stat(c.emulator, &emulator); err != nil {
 		return err
 	}
-	if cache.Uid != 0 || cache.Mode&syscall.S_IFMT != syscall.S_IFREG || cache.Mode&0o022 != 0 || emulator.Ctim.Sec != c.ctime {
+	if emulator.Ctim.Sec != c.ctime {
 		return errStale
 	}
 	start, err := sysfs.FS{}.ReadStart(strings.TrimPrefix(c.emulator, "/"), 4)

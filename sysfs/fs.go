@@ -16,7 +16,6 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -141,47 +140,6 @@ func readStart(fd int, path string, limit int) ([]byte, error) {
 
 // scratches are what [readStart] reads into first.
 var scratches = sync.Pool{New: func() any { return new([4096]byte) }}
-
-// ReadOf is [FS.ReadFile] of a regular file of root's or of another of the owners, by
-// their user ids; without any, of anybody's. What else there is is not opened: a FIFO
-// loses what is read, a device may do anything. Of a captured host it is not known
-// whose a file was.
-func (f FS) ReadOf(name string, limit int, owners ...int) (data []byte, err error) {
-	defer func() { f.record(name, Entry{Data: data}, err) }()
-	path := f.Path(name)
-	there, err := f.openAs(name, unix.O_PATH|syscall.O_CLOEXEC)
-	if err != nil {
-		return nil, err
-	}
-	defer syscall.Close(there)
-	var stat syscall.Stat_t
-	if err := syscall.Fstat(there, &stat); err != nil {
-		return nil, &fs.PathError{Op: "stat", Path: path, Err: err}
-	}
-	if stat.Mode&syscall.S_IFMT != syscall.S_IFREG {
-		return nil, &fs.PathError{Op: "read", Path: path, Err: errNotRegular}
-	}
-	if f.Live() && len(owners) > 0 && stat.Uid != 0 && !slices.Contains(owners, int(stat.Uid)) {
-		return nil, &fs.PathError{Op: "read", Path: path, Err: errForeign}
-	}
-	fd, err := retry(func() (int, error) {
-		return syscall.Open("/proc/self/fd/"+strconv.Itoa(there), syscall.O_RDONLY|syscall.O_CLOEXEC|syscall.O_NONBLOCK, 0)
-	})
-	if err != nil {
-		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
-	}
-	defer syscall.Close(fd)
-	data, err = readStart(fd, path, limit+1)
-	if err == nil && len(data) > limit {
-		return nil, &fs.PathError{Op: "read", Path: path, Err: ErrTooLarge}
-	}
-	return data, err
-}
-
-var (
-	errNotRegular = errors.New("not a regular file")
-	errForeign    = errors.New("owned by another user than it must be")
-)
 
 // open opens the file /name to read. It never waits for a writer, should
 // somebody have put a FIFO there.
