@@ -24,7 +24,7 @@ latest() (
 	return 1
 )
 
-for module in $("$GO" list -m -f '{{if not (or .Main .Indirect)}}{{.Path}}{{end}}' all); do
+for module in $(sed -n 's/^\t\([^ ]*\) v.*/\1/p' go.mod); do
 	latest . '' "$module" || left=$((left + 1))
 done
 "$GO" mod tidy
