@@ -258,6 +258,68 @@ func (t tree) longestCall() time.Duration {
 	return config.Deadline + config.WaitForStarting + lastCalls
 }
 
+// lastHooks is how long a start is waited for of which libvirt runs the hooks. Those of a site may take their time, to
+// make huge pages, and on a host that starts guests without end there may be no moment without a start.
+var lastHooks = time.Minute
+
+// untilNoHooks waits until no libvirt daemon runs a hook for a guest, for lastHooks at most.
+func (j *job) untilNoHooks(ctx context.Context) error {
+	// Between two hooks of a start there is none for a moment.
+	const looks = 3
+	waits := false
+	for idle, end := 0, time.Now().Add(lastHooks); idle < looks; time.Sleep(5 * time.Millisecond) {
+		if idle++; !j.runsHooks() {
+			continue
+		}
+		if !waits {
+			waits = true
+			fmt.Fprintf(j.Out, "a guest is being started: waiting until its hooks have ended, for %v at most\n", lastHooks)
+		}
+		if err := ctx.Err(); err != nil || !time.Now().Before(end) {
+			return err
+		}
+		idle = 0
+	}
+	return nil
+}
+
+// runsHooks reports whether a child of a libvirt daemon is a qemu hook: a program, or an interpreter of a script, that
+// was called by the name by which libvirt calls it.
+func (t tree) runsHooks() bool {
+	processes, _ := os.ReadDir(cmp.Or(t.proc, t.root) + "/proc") // without it nothing is seen to wait for
+	return slices.ContainsFunc(processes, func(e fs.DirEntry) bool {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			return false
+		}
+		parent, err := t.parent(pid)
+		if err != nil || !slices.ContainsFunc(daemons, func(name string) bool {
+			is, err := t.isDaemon(parent, name)
+			return err == nil && is
+		}) {
+			return false
+		}
+		command, _ := t.read(proc(pid, "cmdline"))         // one that has ended has none
+		args := strings.SplitN(string(command), "\x00", 4) // "#!" adds an interpreter and at most one argument before the name
+		return slices.ContainsFunc(args[:min(len(args), 3)], func(arg string) bool {
+			return strings.HasPrefix(arg, t.root+mainHook) // that, qemu.site, or what lies in qemu.d
+		})
+	})
+}
+
+// parent returns the process that started pid: field 4 of /proc/PID/stat, counted as parseStart does.
+func (t tree) parent(pid int) (int, error) {
+	stat, err := t.read(proc(pid, "stat"))
+	if err != nil {
+		return 0, err
+	}
+	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
+	if len(fields) < 2 {
+		return 0, fmt.Errorf("no parent in %q", stat)
+	}
+	return strconv.Atoi(string(fields[1]))
+}
+
 // untilUnused waits until no process runs the program in the file fi, for longestCall at most.
 func (t tree) untilUnused(ctx context.Context, fi fs.FileInfo) {
 	for end := time.Now().Add(t.longestCall()); t.isRun(fi) && time.Now().Before(end) && ctx.Err() == nil; {

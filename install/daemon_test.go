@@ -18,6 +18,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"hugeguard/hook"
 )
 
@@ -452,6 +454,11 @@ func (w *watched) Err() error {
 	return w.Context.Err()
 }
 
+// polled is a watched that tells no asking for Done: who asks again and again, with Err, waits for something else.
+type polled struct{ *watched }
+
+func (p polled) Done() <-chan struct{} { return p.watched.Context.Done() }
+
 // fakeUnits is a service manager.
 type fakeUnits struct {
 	pids    map[string]int
@@ -629,12 +636,128 @@ func TestUninstallWaitsForCalls(t *testing.T) {
 	}
 }
 
-// A call that is not over may still write its claim: what is left of it is removed when it has ended.
+// A hook that the daemon may have listed for a start stays until the hooks of that start have ended; but not for ever.
+func TestWaitsForHooks(t *testing.T) {
+	const pages = dropInDir + "/10-pages"
+	for _, c := range []struct {
+		name     string
+		from     Layout
+		goes     string // the file that is to go
+		to       Layout // Auto for an uninstall
+		overlong bool   // the hook does not end
+	}{
+		{"upgrade", olderDropIn, oldDropIn, DropIn, false},
+		{"to the drop-in", Main, mainHook, DropIn, false},
+		{"from the drop-in", DropIn, dropInHook, Main, false},
+		{"uninstall", DropIn, dropInHook, Auto, false},
+		{"uninstall, main", Main, mainHook, Auto, false},
+		{"without end", Main, mainHook, Auto, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			tr := makeSite(t, map[string]string{pages: "#!/bin/sh\necho up\nread end\n"})
+			if err := first(tr, c.from, built(t)); err != nil {
+				t.Fatal(err)
+			}
+			fifo := filepath.Join(t.TempDir(), "fifo")
+			if err := unix.Mkfifo(fifo, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			end, err := os.OpenFile(fifo, os.O_RDWR, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer end.Close()
+			d := startDaemon(t, tr, "virtqemud", "echo up\n"+tr.root+pages+" <"+fifo+" &\n"+catches, ":")
+			for range 2 { // the hook's and the daemon's; startDaemon has read one
+				d.expect(t, "up")
+			}
+			waits, done := newWatched(context.Background()), make(chan error)
+			if c.overlong {
+				defer func(was time.Duration) { lastHooks = was }(lastHooks)
+				lastHooks = 0
+			}
+			go func() {
+				j := &job{Options: Options{Layout: c.to, Hook: built(t), Out: io.Discard}, tree: tr, live: true}
+				if c.to == Auto {
+					done <- j.uninstall(polled{waits})
+				} else {
+					done <- j.install(polled{waits})
+				}
+			}()
+			if !c.overlong {
+				select {
+				case <-waits.asked: // it has seen the hook
+				case err := <-done:
+					t.Fatalf("it did not wait: %v", err)
+				}
+				if _, err := os.Stat(tr.root + c.goes); err != nil {
+					t.Errorf("while a hook runs: %v", err)
+				}
+				if _, err := end.WriteString("\n"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+			if _, err := os.Stat(tr.root + c.goes); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("it is left: %v", err)
+			}
+		})
+	}
+}
+
+// Who is stopped while it waits for hooks has taken none away.
+func TestStoppedBeforeHooks(t *testing.T) {
+	tr := makeSite(t, map[string]string{
+		mainHook:          siteText,
+		"/proc/7/comm":    "libvirtd\n",
+		"/proc/7/stat":    "7 (libvirtd) S 1 7",
+		"/proc/8/stat":    "8 (10-pages) S 7 8",
+		"/proc/8/cmdline": "/usr/bin/env\x00python3\x00ROOT" + dropInDir + "/10-pages\x00guest\x00prepare\x00begin\x00-\x00",
+	})
+	command, err := os.ReadFile(tr.root + "/proc/8/cmdline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, tr.root+"/proc/8/cmdline", strings.Replace(string(command), "ROOT", tr.root, 1))
+	if err := first(tr, DropIn, built(t)); err != nil {
+		t.Fatal(err)
+	}
+	stopped, cancel := context.WithCancel(context.Background())
+	cancel()
+	uninstall := func(ctx context.Context) error {
+		return (&job{Options: Options{Out: io.Discard}, tree: tr, live: true}).uninstall(ctx)
+	}
+	if err := uninstall(stopped); !errors.Is(err, context.Canceled) {
+		t.Errorf("stopped: %v", err)
+	}
+	if _, err := os.Stat(tr.root + dropInHook); err != nil {
+		t.Error(err)
+	}
+	// The same call by somebody else, or another child of the daemon's, is not waited for.
+	for name, text := range map[string]string{"/proc/8/stat": "8 (10-pages) S 1 8", "/proc/8/cmdline": "/bin/sh\x00-c\x00qemu\x00"} {
+		was, err := os.ReadFile(tr.root + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		writeFile(t, tr.root+name, text)
+		if tr.runsHooks() {
+			t.Errorf("%s is %q, and is taken for a hook", name, text)
+		}
+		writeFile(t, tr.root+name, string(was))
+	}
+}
+
+// A call that is not over may still write its claim: what is left of it is removed when it has ended. The daemon is told
+// before that.
 func TestUninstallWaitsForClaims(t *testing.T) {
 	tr := makeSite(t, sites["no hook"])
+	d := startDaemon(t, tr, "libvirtd", catches, ":")
 	if _, err := liveInstall(t, tr, Options{Hook: built(t)}); err != nil {
 		t.Fatal(err)
 	}
+	d.expect(t, "hung up")
 	claims := filepath.Join(tr.root, hook.LedgerDir)
 	if err := os.MkdirAll(claims, 0o700); err != nil {
 		t.Fatal(err)
@@ -649,12 +772,16 @@ func TestUninstallWaitsForClaims(t *testing.T) {
 	}
 	waits, done := newWatched(context.Background()), make(chan error)
 	go func() {
-		done <- (&job{Options: Options{Out: io.Discard}, tree: tr, live: true}).uninstall(waits)
+		done <- (&job{Options: Options{Out: io.Discard}, tree: tr, live: true}).uninstall(polled{waits})
 	}()
 	select {
 	case <-waits.asked: // it has seen the call
 	case err := <-done:
 		t.Fatalf("it did not wait: %v", err)
+	}
+	d.expect(t, "hung up")
+	if _, err := os.Stat(tr.root + mainHook); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the daemon is told while the hook is there: %v", err)
 	}
 	writeFile(t, filepath.Join(claims, "claims.json"), "{}")
 	stdin.Close()

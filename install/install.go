@@ -295,7 +295,7 @@ func (j *job) planInstall(ctx context.Context, s scene, layout Layout, prog *pro
 	case s.main.kind == ours && s.site.kind != absent:
 		steps = append(steps, j.unchain(ctx, s)...)
 	case s.main.kind == ours:
-		add("remove "+s.main.path, func() error { return remove(s.main.path) })
+		steps = append(steps, j.takeAway(ctx, s.main.path))
 	case s.halfChained():
 		add("remove "+s.site.path+", a second name of "+s.main.path, func() error { return remove(s.site.path) })
 	case s.waiting():
@@ -303,9 +303,9 @@ func (j *job) planInstall(ctx context.Context, s scene, layout Layout, prog *pro
 	}
 	switch {
 	case layout == DropIn && s.oldDropIn.kind == ours:
-		add("remove "+s.oldDropIn.path, func() error { return remove(s.oldDropIn.path) })
+		steps = append(steps, j.takeAway(ctx, s.oldDropIn.path))
 	case layout != DropIn && slices.Contains(s.layouts(), DropIn):
-		more, err := j.removeDropIn(s, rec)
+		more, err := j.removeDropIn(ctx, s, rec)
 		if err != nil {
 			return nil, err
 		}
@@ -386,19 +386,32 @@ func (j *job) at(s scene, l Layout) file {
 	return s.main
 }
 
+// takeAway is the step that removes the file at path, which libvirt may run, once no daemon runs hooks: one that has
+// listed them for a start and then finds one of them gone refuses the start.
+func (j *job) takeAway(ctx context.Context, path string) step {
+	return step{"remove " + path, func() error {
+		if j.live {
+			if err := j.untilNoHooks(ctx); err != nil {
+				return err
+			}
+		}
+		return remove(path)
+	}}
+}
+
 // dropInsGo are the steps that remove the drop-in, under each of its names.
-func (s scene) dropInsGo() (steps []step) {
+func (j *job) dropInsGo(ctx context.Context, s scene) (steps []step) {
 	for _, f := range []file{s.dropIn, s.oldDropIn} {
 		if f.kind == ours {
-			steps = append(steps, step{"remove " + f.path, func() error { return remove(f.path) }})
+			steps = append(steps, j.takeAway(ctx, f.path))
 		}
 	}
 	return steps
 }
 
 // removeDropIn removes the drop-in, and its directory if install made it.
-func (j *job) removeDropIn(s scene, rec *record) ([]step, error) {
-	steps := s.dropInsGo()
+func (j *job) removeDropIn(ctx context.Context, s scene, rec *record) ([]step, error) {
+	steps := j.dropInsGo(ctx, s)
 	if !slices.Contains(rec.Created, dropInDir) {
 		return steps, nil
 	}
@@ -428,66 +441,64 @@ func (j *job) uninstall(ctx context.Context) error {
 			return f.oddity()
 		}
 	}
-	steps, err := j.planUninstall(ctx, s)
+	hooks, rest, err := j.planUninstall(ctx, s)
 	if err != nil {
 		return err
 	}
-	if err := j.run(steps); err != nil {
+	if len(hooks)+len(rest) == 0 {
+		fmt.Fprintln(j.Out, "not installed: nothing to do")
+		return nil
+	}
+	if err := j.run(hooks); err != nil {
 		return err
 	}
-	switch {
-	case len(steps) == 0:
-		fmt.Fprintln(j.Out, "not installed: nothing to do")
-	case j.live && len(s.layouts()) > 0:
-		return j.tellAll(ctx)
+	// At once: until it is told, a libvirt before 6.5 fails each start for a hook that it knew.
+	if j.live && len(s.layouts()) > 0 {
+		j.tellAll(ctx)
 	}
-	return nil
+	return j.run(rest)
 }
 
-func (j *job) planUninstall(ctx context.Context, s scene) ([]step, error) {
-	var steps []step
+// planUninstall lists the steps that take the hook away from libvirt, and those that remove the rest after the daemons
+// were told.
+func (j *job) planUninstall(ctx context.Context, s scene) (hooks, rest []step, err error) {
 	for _, f := range []file{s.main, s.dropIn, s.oldDropIn} {
 		if f.kind == ours {
 			if err := f.movable(); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 		}
 	}
-	add := func(says string, do func() error) { steps = append(steps, step{says, do}) }
+	add := func(says string, do func() error) { rest = append(rest, step{says, do}) }
 
 	switch {
 	case s.main.kind == ours && s.site.kind == theirs:
-		steps = append(steps, j.unchain(ctx, s)...)
+		hooks = j.unchain(ctx, s)
 	case s.main.kind == ours:
-		add("remove "+s.main.path, func() error { return remove(s.main.path) })
+		hooks = append(hooks, j.takeAway(ctx, s.main.path))
 	case s.halfChained():
 		add("remove "+s.site.path+", a second name of "+s.main.path, func() error { return remove(s.site.path) })
 	case s.waiting():
-		steps = append(steps, s.renameBack())
+		hooks = append(hooks, s.renameBack())
 	case s.site.kind != absent && s.chained():
 		fmt.Fprintf(j.Out, "%s is not hugeguard's any more and is left alone; %s, which was there before, is left too\n", s.main.path, s.site.path)
 	}
-	steps = append(steps, s.dropInsGo()...)
+	hooks = append(hooks, j.dropInsGo(ctx, s)...)
 
 	// What a run that was interrupted may have left.
 	for _, name := range []string{hookDir, dropInDir, stateDir} {
 		tmp, err := j.file(name + "/" + tempName)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if _, err := os.Lstat(tmp); err == nil {
-			add("remove "+tmp, func() error {
-				if err := remove(tmp); !errors.Is(err, fs.ErrNotExist) { // an earlier step may have used it
-					return err
-				}
-				return nil
-			})
+			add("remove "+tmp, func() error { return os.RemoveAll(tmp) })
 		}
 	}
 
 	claims, err := j.file(hook.LedgerDir)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	// The /run that a chroot sees ("--root /") may be that of the host around it.
 	if _, err := os.Lstat(claims); err == nil && (j.live || j.root != "") {
@@ -503,7 +514,7 @@ func (j *job) planUninstall(ctx context.Context, s scene) ([]step, error) {
 
 	counts, err := j.file(countsFile)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if _, err := os.Lstat(counts); err == nil {
 		add("remove "+counts, func() error { return remove(counts) })
@@ -512,13 +523,13 @@ func (j *job) planUninstall(ctx context.Context, s scene) ([]step, error) {
 	// The record goes after what it lists.
 	for _, name := range slices.Backward(hookDirs) {
 		if err := j.planRmdir(add, s, name); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	if s.record != nil || s.recordErr != nil {
 		name, err := j.file(recordFile)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		add("remove "+name, func() error { return remove(name) })
 	}
@@ -527,10 +538,10 @@ func (j *job) planUninstall(ctx context.Context, s scene) ([]step, error) {
 	}
 	for _, name := range slices.Backward(stateDirs) {
 		if err := j.planRmdir(add, s, name); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	return steps, nil
+	return hooks, rest, nil
 }
 
 // planRmdir adds the removal of a directory that install made.
@@ -621,9 +632,9 @@ func (j *job) sayLimits(running []Process) {
 	}
 }
 
-// tellAll tells each running daemon that the hook is gone. One that does not hear it calls a hook
-// that is not there, which is no fault, so that is said and is no error.
-func (j *job) tellAll(ctx context.Context) error {
+// tellAll tells each running daemon that the hook is gone. One that does not hear it is no error, but is said: libvirt
+// 6.5 and later looks itself whether there is a hook to call.
+func (j *job) tellAll(ctx context.Context) {
 	running, err := j.running(ctx, j.Units)
 	if err != nil {
 		fmt.Fprintf(j.Out, "no daemon is told: %v\n", err)
@@ -633,7 +644,6 @@ func (j *job) tellAll(ctx context.Context) error {
 			fmt.Fprintf(j.Out, "%v\n", err)
 		}
 	}
-	return nil
 }
 
 func (j *job) tellOne(ctx context.Context, p Process) error {

@@ -1,18 +1,22 @@
 package install
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"hugeguard/install/installtest"
 	"hugeguard/sysfs/sysfstest"
@@ -44,7 +48,7 @@ var (
 
 func TestMain(m *testing.M) {
 	// No test depends on how fast the machine is: none of these is to pass unless a test sets another.
-	for _, limit := range []*time.Duration{&tellTimeout, &lastCalls, &patience, &lastStart, &entryPatience, &journalPatience} {
+	for _, limit := range []*time.Duration{&tellTimeout, &lastCalls, &lastHooks, &patience, &lastStart, &entryPatience, &journalPatience} {
 		*limit = time.Hour
 	}
 	os.Exit(sysfstest.InMemory(func() int { return inTestDir(m.Run) }))
@@ -330,7 +334,7 @@ func TestUninstallInterrupted(t *testing.T) {
 				for cut := 0; ; cut++ {
 					tr := makeSite(t, files)
 					pristine := list(t, tr)
-					_, hooks := calls(t, tr)
+					_, wanted := calls(t, tr)
 					if err := first(tr, from, v1); err != nil {
 						break
 					}
@@ -339,10 +343,11 @@ func TestUninstallInterrupted(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					steps, err := j.planUninstall(ctx, s)
+					hooks, rest, err := j.planUninstall(ctx, s)
 					if err != nil {
 						t.Fatal(err)
 					}
+					steps := slices.Concat(hooks, rest)
 					if cut > len(steps) {
 						break
 					}
@@ -351,7 +356,7 @@ func TestUninstallInterrupted(t *testing.T) {
 						if err := s.do(); err != nil {
 							t.Fatalf("%s: %s: %v", what, s.says, err)
 						}
-						if _, site := calls(t, tr); site != hooks {
+						if _, site := calls(t, tr); site != wanted {
 							t.Fatalf("%s: after %s the site's hook is called %d times", what, s.says, site)
 						}
 					}
@@ -359,7 +364,7 @@ func TestUninstallInterrupted(t *testing.T) {
 						if err := first(tr, from, v1); err != nil {
 							t.Fatalf("%s: %v", what, err)
 						}
-						if guard, site := calls(t, tr); guard != 1 || site != hooks {
+						if guard, site := calls(t, tr); guard != 1 || site != wanted {
 							t.Errorf("%s: installed again, the guard is called %d times, the site's hook %d times", what, guard, site)
 						}
 					}
@@ -402,6 +407,53 @@ func TestReplaceKeepsOpenFile(t *testing.T) {
 	}
 	if string(got) != string(want) {
 		t.Error("the file that was open has changed")
+	}
+}
+
+// In qemu.d, of which libvirt runs each executable file, nothing is one but the whole hook under its own name.
+func TestPlacedBeside(t *testing.T) {
+	dir := t.TempDir()
+	dst := filepath.Join(dir, "zz-hugeguard")
+	for _, left := range []string{"nothing", "file", "directory"} { // of a run that was interrupted
+		switch tmp := filepath.Join(dir, tempName); left {
+		case "file":
+			writeFile(t, tmp, "half")
+		case "directory":
+			writeFile(t, filepath.Join(tmp, tempName), "half")
+		}
+		watch, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(watch)
+		if _, err := unix.InotifyAddWatch(watch, dir, unix.IN_CREATE|unix.IN_MOVED_TO); err != nil {
+			t.Fatal(err)
+		}
+		if err := placeBeside(dst, []byte(left), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		events := make([]byte, 4096)
+		n, err := unix.Read(watch, events)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var seen []string
+		for events = events[:n]; len(events) > 0; {
+			e := (*unix.InotifyEvent)(unsafe.Pointer(&events[0]))
+			name := events[unix.SizeofInotifyEvent:][:e.Len]
+			seen = append(seen, fmt.Sprintf("%s, directory: %v", bytes.TrimRight(name, "\x00"), e.Mask&unix.IN_ISDIR != 0))
+			events = events[unix.SizeofInotifyEvent+e.Len:]
+		}
+		want := []string{tempName + ", directory: true", "zz-hugeguard, directory: false"}
+		if diff := cmp.Diff(want, seen); diff != "" {
+			t.Errorf("with %s left there appear\n%s", left, diff)
+		}
+		if text, err := os.ReadFile(dst); err != nil || string(text) != left {
+			t.Errorf("placed is %q, %v", text, err)
+		}
+		if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
+			t.Errorf("there are %v, %v", entries, err)
+		}
 	}
 }
 

@@ -56,18 +56,30 @@ func (t tree) read(name string) ([]byte, error) {
 	return sysfs.New(root).ReadFile(strings.TrimPrefix(name, "/"), limit)
 }
 
-// tempName is what a file is called until it is whole. libvirt runs what lies in qemu.d and
-// nothing else in the hook directory but the names it knows, so it is in qemu.d only where that is another file system.
+// tempName is what a file is called until it is whole. libvirt runs every file that lies in qemu.d, and nothing else in
+// the hook directory but the names it knows: in qemu.d it is a directory, with the file in it.
 const tempName = ".hugeguard-install.tmp"
 
 // place makes data the content of dst: old or new at any moment, never a part.
-// The file is written in tempDir, or beside dst if that is on another file system.
+// The file is written in tempDir, or in a directory beside dst if that is on another file system.
 func place(dst, tempDir string, data []byte, mode fs.FileMode) error {
 	err := placeFrom(tempDir, dst, data, mode)
-	if beside := filepath.Dir(dst); errors.Is(err, syscall.EXDEV) && beside != tempDir {
-		err = placeFrom(beside, dst, data, mode)
+	if errors.Is(err, syscall.EXDEV) {
+		return placeBeside(dst, data, mode)
 	}
 	return err
+}
+
+func placeBeside(dst string, data []byte, mode fs.FileMode) error {
+	beside := filepath.Join(filepath.Dir(dst), tempName)
+	if err := os.RemoveAll(beside); err != nil { // of a run that was interrupted
+		return err
+	}
+	if err := os.Mkdir(beside, 0o700); err != nil {
+		return err
+	}
+	defer os.Remove(beside)
+	return placeFrom(beside, dst, data, mode)
 }
 
 func placeFrom(tempDir, dst string, data []byte, mode fs.FileMode) error {
