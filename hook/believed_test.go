@@ -26,6 +26,18 @@ func TestBelieved(t *testing.T) {
 		{"the service's user in its unit", "64060 64060 64060 64060", "/system.slice/openstack-nova-compute.service", true},
 		{"the service's user in devstack's unit", "1000 1000 1000 1000", "/system.slice/system-devstack.slice/devstack@n-cpu.service", true},
 		{"the service's user in a container", "42436 42436 42436 42436", "/system.slice/" + container, true},
+		{"openstack-helm's user in a container", "42424 42424 42424 42424", "/kubepods.slice/kubepods-pod1.slice/" + strings.Replace(container, "docker", "cri-containerd", 1), true},
+		{"another user in a container", "1000 1000 1000 1000", "/system.slice/" + container, false},
+		{"root in a container", "0 0 0 0", "/system.slice/" + container, true},
+		{"another user in a container of the service's unit", "1000 1000 1000 1000", "/system.slice/edpm_nova_compute.service/libpod-payload-" + container[7:len(container)-6], true},
+		{"the service's user outside of any container", "42436 42436 42436 42436", "/system.slice/atd.service", false},
+		{"a unit with the name in a word", "1000 1000 1000 1000", "/system.slice/renovate.service", false},
+		{"a unit with the name at the start of a word", "1000 1000 1000 1000", "/system.slice/innovaphone.service", false},
+		{"a unit with one of the words", "1000 1000 1000 1000", "/system.slice/cpu.service", false},
+		{"a template's unit", "1000 1000 1000 1000", "/system.slice/system-nova.slice/nova@1.service", true},
+		{"TripleO's unit", "42436 42436 42436 42436", "/system.slice/tripleo_nova_compute.service", true},
+		{"a snap's unit", "584788 584788 584788 584788", "/system.slice/snap.openstack-hypervisor.nova-compute.service", true},
+		{"a unit with an escaped name", "1000 1000 1000 1000", `/system.slice/container@nova\x2dcompute.service`, true},
 		{"a user in a session", "1000 1000 1000 1000", "/user.slice/user-1000.slice/session-1.scope", false},
 		{"a user in a unit of that name", "1000 1000 1000 1000", "/user.slice/user-1000.slice/user@1000.service/app.slice/nova-compute.service", false},
 		{"a user in a container of its own", "1000 1000 1000 1000", "/user.slice/user-1000.slice/user@1000.service/user.slice/" + container, false},
@@ -48,6 +60,49 @@ func TestBelieved(t *testing.T) {
 			AddNova(h.FS(), Config{}, &host, time.Now().Add(time.Hour))
 			if got := host.Nova != nil && host.Nova.PID == 812; got != want {
 				t.Errorf("%s, the program unsure %v: %v, want %v", test.what, unsure, got, want)
+			}
+		}
+	}
+}
+
+// TestBelievedMost: whose place says most about it is nova-compute, whatever the pids.
+func TestBelievedMost(t *testing.T) {
+	const container = "/system.slice/docker-3f2a9c1b2d4e5f60718293a4b5c6d7e8f90123456789abcdef0123456789abcd.scope"
+	const unit = "/system.slice/nova-compute.service"
+	// Each is believed less than the one before it.
+	all := []struct{ uid, cgroup string }{{"0", unit}, {"64060", unit}, {"0", container}, {"42436", container}, {"1000", container}}
+	for first := range all {
+		h := sysfstest.Copy(t, incident+"/host")
+		for i, p := range all[first:] {
+			dir := fmt.Sprintf("proc/%d/", 900-i)
+			h.Write(dir+"status", "Name:\tpython3\nUid:"+strings.Repeat("\t"+p.uid, 4)+"\nHugetlbPages:\t0 kB\n")
+			h.Write(dir+"cgroup", "0::"+p.cgroup+"\n")
+			h.Write(dir+"cmdline", "python3\x00nova-compute\x00")
+		}
+		var host guard.Host
+		AddNova(h.FS(), Config{}, &host, time.Now().Add(time.Hour))
+		if believed := first < len(all)-1; (host.Nova != nil) != believed || believed && host.Nova.PID != 900 {
+			t.Errorf("of %+v it is %+v", all[first:], host.Nova)
+		}
+	}
+}
+
+// TestServiceUnits: units that the services have, and others.
+func TestServiceUnits(t *testing.T) {
+	for _, test := range []struct {
+		service
+		own, others string
+	}{
+		{novaService, "nova-compute openstack-nova-compute devstack@n-cpu tripleo_nova_compute kolla-nova_compute-container",
+			"renovate innovaphone n cpu novation xn-cpu n-cpus"},
+		{ovsService, "ovs-vswitchd ovsdb-server openvswitch openvswitch-switch devstack@ovs-vswitchd snap.openstack-hypervisor.ovs-vswitchd",
+			"novs moovsic openvswitchx"},
+	} {
+		for want, names := range map[bool]string{true: test.own, false: test.others} {
+			for _, name := range strings.Fields(names) {
+				if test.runsIn(name+".service") != want || test.runsIn(name+".scope") {
+					t.Errorf("%s: not %v", name, want)
+				}
 			}
 		}
 	}

@@ -339,7 +339,7 @@ func identify(fs sysfs.FS, p sysfs.Process, guests map[int]string) holderKey {
 			return who
 		}
 	}
-	if believed(fs, p, ovsUnits) {
+	if believed(fs, p, ovsService) {
 		arguments, _ := fs.Arguments(p.PID)
 		if isOVS(p.Name) || isOVS(program) || runsAsOVS(arguments) {
 			who.kind = guard.HolderOVS

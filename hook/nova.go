@@ -57,12 +57,17 @@ type compute struct {
 
 const computeName = "nova-compute"
 
-// findCompute looks for nova-compute among the processes that are believed. It is a
-// Python script: the kernel gives it the script's name, unless somebody runs python
-// with the script as an argument.
+// findCompute looks for nova-compute among the processes that are believed, the most
+// the first, then by their pids. It is a Python script: the kernel gives it the script's
+// name, unless somebody runs python with the script as an argument.
 func findCompute(root sysfs.FS, processes []sysfs.Process) (first compute, found bool) {
+	most := untrusted
 	for _, p := range processes {
-		if !strings.HasPrefix(p.Name, computeName) && !strings.HasPrefix(p.Name, "python") || found && p.PID > first.pid || !believed(root, p, novaUnits) {
+		if !strings.HasPrefix(p.Name, computeName) && !strings.HasPrefix(p.Name, "python") {
+			continue
+		}
+		t := trusted(root, p, novaService)
+		if t < most || t == untrusted || t == most && p.PID > first.pid {
 			continue
 		}
 		arguments, err := root.Arguments(p.PID)
@@ -74,7 +79,7 @@ func findCompute(root sysfs.FS, processes []sysfs.Process) (first compute, found
 			continue
 		}
 		place, _ := root.Place(p.PID) // only words depend on it
-		first, found = compute{p.PID, p.UID, arguments[at+1:], place.String()}, true
+		most, first, found = t, compute{p.PID, p.UID, arguments[at+1:], place.String()}, true
 	}
 	return first, found
 }

@@ -180,7 +180,7 @@ func believedPeer(root sysfs.FS, connection *net.UnixConn) bool {
 		return true
 	}
 	p, err := root.Process(int(peer.Pid))
-	return err == nil && p.UID == int(peer.Uid) && believed(root, p, ovsUnits)
+	return err == nil && p.UID == int(peer.Uid) && believed(root, p, ovsService)
 }
 
 // containedDatabases are the sockets that running daemons of Open vSwitch were
