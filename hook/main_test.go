@@ -10,14 +10,14 @@ import (
 	"testing"
 )
 
-const ownRunEnv = "HUGEGUARD_OWN_RUN"
+const apartEnv = "HUGEGUARD_APART"
 
 // raceDetector is whether these tests are built with the race detector.
 var raceDetector bool
 
-// TestMain gives the tests of root a /run and a configuration of their own: some
-// run the program as libvirt does, whose ledger, journal and settings are those of
-// the host.
+// TestMain hides the machine from the tests of root: some run the program as libvirt
+// does, whose settings, ledger and journal are those of the host, as are the
+// processes and files that it reads.
 func TestMain(m *testing.M) {
 	if os.Args[0] == childName {
 		os.Exit(testChild(os.Args)) // what a call of these tests has started
@@ -35,14 +35,14 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(status)
 	}
-	if os.Geteuid() != 0 || os.Getenv(ownRunEnv) != "" {
+	if os.Geteuid() != 0 || os.Getenv(apartEnv) != "" {
 		os.Exit(run(m))
 	}
-	status, err := inOwnRun()
+	status, err := apart()
 	if errors.Is(err, syscall.EPERM) {
 		status = run(m) // root in a container, which has nothing of a host's
 	} else if err != nil {
-		fmt.Fprintf(os.Stderr, "a mount namespace for /run: %v\n", err)
+		fmt.Fprintf(os.Stderr, "namespaces for the tests: %v\n", err)
 	}
 	os.Exit(status)
 }
@@ -60,16 +60,25 @@ func run(m *testing.M) (status int) {
 	return m.Run()
 }
 
-// inOwnRun runs the tests in a mount namespace, and returns their exit status.
-func inOwnRun() (status int, err error) {
-	// Hosts for tests are trees of many small files.
-	const script = `mount -t tmpfs -o mode=755 none /run && mkdir -m 1777 /run/tmp && export TMPDIR=/run/tmp && {
-	! test -e /etc/hugeguard.conf || { : >/run/none && mount --bind /run/none /etc/hugeguard.conf; }
-} && exec "$0" "$@"`
-	cmd := exec.Command("/bin/sh", append([]string{"-c", script, os.Args[0]}, os.Args[1:]...)...)
-	cmd.Env = append(os.Environ(), ownRunEnv+"=yes")
+// hide leaves of the machine no process, and no file of which the program knows the
+// place, then runs a command. Hosts for tests are trees of many small files, which
+// are kept in memory.
+const hide = `mount -t proc none /proc && mount -t tmpfs -o mode=755 none /run && mkdir -m 1777 /run/tmp && export TMPDIR=/run/tmp || exit
+mkdir /run/etc && for name in alternatives group hosts ld.so.cache nsswitch.conf passwd; do
+	! test -e /etc/$name || cp -a /etc/$name /run/etc || exit
+done
+echo deadline = 1m >/run/etc/hugeguard.conf && mount --bind /run/etc /etc || exit
+for dir in /usr/local/var /var/cache/libvirt /var/lib/hugeguard /var/lib/libvirt /var/lib/nova /var/snap; do
+	! test -d $dir || mount -t tmpfs none $dir || exit
+done
+exec "$0" "$@"`
+
+// apart runs the tests where the machine is hidden, and returns their exit status.
+func apart() (status int, err error) {
+	cmd := exec.Command("/bin/sh", append([]string{"-c", hide, os.Args[0]}, os.Args[1:]...)...)
+	cmd.Env = append(os.Environ(), apartEnv+"=yes")
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID, Unshareflags: syscall.CLONE_NEWNS}
 	err = cmd.Run()
 	var ended *exec.ExitError
 	if err == nil || errors.As(err, &ended) {

@@ -191,6 +191,7 @@ func confined(t *testing.T) (root, program string) {
 		return "", program
 	}
 	h := sysfstest.Copy(t, incident+"/host")
+	h.Write(ConfigPath, "deadline = 1m\n") // what is read is read to its end
 	if err := os.Rename(program, h.Path("qemu")); err != nil {
 		t.Fatal(err)
 	}
