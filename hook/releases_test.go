@@ -95,12 +95,13 @@ func TestOtherCapabilities(t *testing.T) {
 	if err := syscall.Mkfifo(host.Path(emulatorFile), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	fifo, err := os.OpenFile(host.Path(emulatorFile), os.O_RDWR, 0)
+	fifo, err := syscall.Open(host.Path(emulatorFile), syscall.O_RDWR|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer syscall.Close(fifo)
 	text := debian12(t)[:4<<10] // less than the FIFO holds
-	if _, err := fifo.WriteString(text); err != nil {
+	if _, err := syscall.Write(fifo, []byte(text)); err != nil {
 		t.Fatal(err)
 	}
 	if caps, err := readCapabilities(host.FS(), emulator); err == nil {
@@ -110,10 +111,9 @@ func TestOtherCapabilities(t *testing.T) {
 		t.Errorf("%+v", all)
 	}
 	left := make([]byte, len(text))
-	if n, err := fifo.Read(left); string(left[:n]) != text {
+	if n, err := syscall.Read(fifo, left); err != nil || string(left[:n]) != text {
 		t.Errorf("%d bytes are left, %v", n, err)
 	}
-	fifo.Close()
 }
 
 // TestVerify: on the running host the emulator must be the one that is there, and a
