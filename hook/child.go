@@ -260,8 +260,9 @@ func (c *call) judge(deadline time.Time, answer func(outcome)) {
 		answer(outcome{err: err})
 		return
 	}
-	demand.Exempt = c.config.Exempts(demand)
-	c.exempt.Store(&demand.Exempt)
+	read := demand
+	c.demand.Store(&read)
+	demand.Exempt = c.exempt()
 	// Leave a part of the time to say it all.
 	looking := deadline.Add(-c.config.Deadline / 10)
 	for range attempts {

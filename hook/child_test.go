@@ -24,10 +24,24 @@ var testChildren = map[string]func(reports io.Writer){
 	"better": func(w io.Writer) { io.WriteString(w, goodReport+`{"Note":"ready"}`+"\n"+`{"Answer":{"Sta`); select {} },
 	"best":   func(w io.Writer) { io.WriteString(w, strings.Replace(goodReport, "the child", "worse", 1)+goodReport) },
 	"notes":  func(w io.Writer) { io.WriteString(w, `{"Note":"of the ledger"}`+"\n"+goodReport) },
-	"passes": func(w io.Writer) { io.WriteString(w, "{\"Answer\":{\"Status\":0}}\n") },
+	// As what is left after a configuration that was read from elsewhere.
+	"exempts": func(w io.Writer) { settle(w, func(c *Config) { c.Exempt = []string{"exempts"} }) },
+	"fails":   func(w io.Writer) { settle(w, func(c *Config) { c.Exempt, c.Fail = []string{"fails"}, FailClosed }) },
+	"refuses": func(w io.Writer) { settle(w, func(c *Config) { c.ExemptMetadata = false }) },
+	"passes":  func(w io.Writer) { io.WriteString(w, "{\"Answer\":{\"Status\":0}}\n") },
 }
 
 const goodReport = `{"Answer":{"Status":1,"Line":"from the child","Entry":{"Message":"from the child","Priority":3}}}` + "\n"
+
+// settle reports a configuration and hangs.
+func settle(w io.Writer, change func(*Config)) {
+	config := defaultConfig()
+	config.Deadline = 10 * time.Millisecond
+	change(&config)
+	line, _ := json.Marshal(report{Settings: &settled{Config: config}})
+	w.Write(append(line, '\n'))
+	select {}
+}
 
 func flood(w io.Writer) {
 	for {
@@ -98,6 +112,45 @@ func TestChildIsLate(t *testing.T) {
 	best := f.ask(&memory{}, time.Now(), timer, &known)
 	if best == nil || best.Status != exitRefuse || best.Line != "from the child" {
 		t.Errorf("%+v", best)
+	}
+}
+
+// TestChildSettles: where nobody but the child can read the configuration, a domain is
+// exempt by that, whether or not the child says any more.
+func TestChildSettles(t *testing.T) {
+	exempt := strings.Replace(domain(t, "prepare.xml"), "<devices>",
+		"<metadata><x:exempt xmlns:x='urn:hugeguard:1'/></metadata><devices>", 1)
+	for _, test := range []struct {
+		name, xml string
+		status    int
+		says      string
+	}{
+		{"exempts", strings.ReplaceAll(domain(t, "prepare.xml"), "instance-00000003", "exempts"), exitAccept, "it goes on: exempt by pattern exempts"},
+		{"fails", strings.ReplaceAll(domain(t, "prepare.xml"), "instance-00000003", "fails"), exitAccept, "it goes on: exempt by pattern fails"},
+		{"refuses", exempt, exitRefuse, "node 0 has 0 free"},
+	} {
+		f := newFixture(t, strings.NewReader(test.xml))
+		f.apart, f.args[1] = true, test.name
+		f.config, f.far = defaultConfig(), f.fs
+		f.config.Deadline = time.Minute // it is the child's that ends
+		if test.name == "fails" {
+			f.host.Remove("sys/kernel/mm/hugepages/hugepages-2048kB/resv_hugepages")
+		}
+		if status := f.answerInTime(time.Now(), false); status != test.status || len(f.entries) != 1 || !strings.Contains(f.entries[0].Message, test.says) {
+			t.Errorf("%s: status %d, journal %+v", test.name, status, f.entries)
+		}
+	}
+}
+
+// TestNoHugePagesAsksNobody: a domain without huge pages goes on whatever is configured,
+// and no child is asked.
+func TestNoHugePagesAsksNobody(t *testing.T) {
+	f := newFixture(t, strings.NewReader("<domain type='kvm'><name>better</name><memory>1</memory></domain>"))
+	f.apart, f.args[1] = true, "better"
+	f.config, f.far = defaultConfig(), f.fs
+	f.config.Deadline = time.Minute
+	if status := f.answerInTime(time.Now(), false); status != exitAccept || len(f.entries) > 0 {
+		t.Errorf("status %d, journal %+v", status, f.entries)
 	}
 }
 

@@ -7,9 +7,9 @@ import (
 	"net"
 	"os"
 	"path"
-	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -64,30 +64,51 @@ func concernsOVS(root sysfs.FS, demand guard.Demand, host guard.Host) bool {
 	return held != nil && *held == 0 || guard.LeavesNoMempool(demand, host)
 }
 
-// mayConcernOVS is concernsOVS for who looks at what is near alone: it is yes as well
-// where nobody can tell.
+// mayConcernOVS is concernsOVS for who looks at what is near alone. Where Open vSwitch
+// keeps no pid file beside its database's socket, or the pid is that of its container,
+// nobody can tell cheaply that it holds nothing yet: it is asked where little is left.
 func mayConcernOVS(near sysfs.FS, config Config, demand guard.Demand, host guard.Host) bool {
 	sockets := config.OVSDB
 	if sockets == nil {
 		sockets = databases
 	}
-	there := false
 	if !near.Live() {
-		there = near.Exists(CapturedOVS)
-	} else {
-		there = slices.ContainsFunc(sockets, func(socket string) bool { return near.Exists(relative(socket)) || near.Far() })
+		sockets = []string{"/" + CapturedOVS}
 	}
-	if !there {
+	there := false
+	for _, socket := range sockets {
+		var stat syscall.Stat_t
+		err := near.Status(relative(socket), &stat)
+		if err == nil && holdsNothingYet(near, path.Dir(relative(socket))) {
+			return true
+		}
+		there = there || err == nil || errors.Is(err, sysfs.ErrFar)
+	}
+	return there && guard.LeavesNoMempool(demand, host)
+}
+
+// holdsNothingYet says whether Open vSwitch, of which that is the directory for what
+// runs, does not run, or has no huge pages.
+func holdsNothingYet(near sysfs.FS, dir string) bool {
+	switch p, err := processByPidFile(near, dir+"/ovs-vswitchd.pid"); {
+	case err == nil:
+		return p.Name == "ovs-vswitchd" && p.HugetlbKiB == 0
+	case !errors.Is(err, fs.ErrNotExist):
 		return false
 	}
-	p, err := ovsByPidFile(near)
-	return errors.Is(err, fs.ErrNotExist) || err == nil && p.HugetlbKiB == 0 || guard.LeavesNoMempool(demand, host)
+	// Who keeps no pid files at all tells nothing by that.
+	return near.Exists(dir+"/ovs-vswitchd.pid") || near.Exists(dir+"/ovsdb-server.pid")
 }
 
 // ovsByPidFile returns the process that Open vSwitch's pid file names, whatever that is
 // now; none, with fs.ErrNotExist, where it does not run.
 func ovsByPidFile(root sysfs.FS) (sysfs.Process, error) {
-	text, err := root.ReadFile("run/openvswitch/ovs-vswitchd.pid", pidFileLimit)
+	return processByPidFile(root, "run/openvswitch/ovs-vswitchd.pid")
+}
+
+// processByPidFile is that for any pid file.
+func processByPidFile(root sysfs.FS, name string) (sysfs.Process, error) {
+	text, err := root.ReadFile(name, pidFileLimit)
 	if err != nil {
 		return sysfs.Process{}, err
 	}

@@ -82,6 +82,7 @@ func TestPending(t *testing.T) {
 			f.host.Write("run/openvswitch/ovs-vswitchd.pid", test.pid+"\n")
 		}
 		if !test.runs {
+			f.host.Write("run/openvswitch/ovsdb-server.pid", "2970\n")
 			f.host.Remove("proc/2974")
 		}
 		if status := f.prepare(); status != exitAccept {
@@ -167,6 +168,47 @@ func TestDatabaseIsNotAsked(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := concernsOVS(f.fs, d, host); got != test.want {
+			t.Errorf("%s: %v", test.name, got)
+		}
+	}
+}
+
+// TestOnlyThePidFileBesideCounts: an accepted start has no child ask a database of which
+// the pid file lies elsewhere or has the pid of a container, unless little is left.
+func TestOnlyThePidFileBesideCounts(t *testing.T) {
+	xml := vhost(domain(t, "prepare-on-node1.xml"), "")
+	d, err := guard.ParseDomain([]byte(xml))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		name, pid, free string
+		server          bool // the database's own pid file is there
+		want            bool
+	}{
+		{"no pid files", "", "1024", false, false},
+		{"no pid files, and little left", "", "260", false, true},
+		{"a container's pid", "3066", "1024", true, false},
+		{"a container's pid, and little left", "3066", "260", true, true},
+		{"it does not run", "", "1024", true, true},
+		{"it has ended", "4", "1024", true, true},
+		{"it has its pages", "2974", "1024", true, false},
+	} {
+		f := newFixture(t, nil)
+		f.host.Write(CapturedOVS, answering(""))
+		f.host.Write("sys/devices/system/node/node1/hugepages/hugepages-2048kB/free_hugepages", test.free+"\n")
+		if test.pid != "" {
+			f.host.Write("run/openvswitch/ovs-vswitchd.pid", test.pid+"\n")
+		}
+		if test.server {
+			f.host.Write("run/openvswitch/ovsdb-server.pid", "2970\n")
+		}
+		f.host.Write("proc/3066/status", "Name:\tkworker/0:0\nUid:\t0\t0\t0\t0\n")
+		host, err := Survey(f.fs, d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := mayConcernOVS(f.fs, Config{}, d, host); got != test.want {
 			t.Errorf("%s: %v", test.name, got)
 		}
 	}

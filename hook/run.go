@@ -119,10 +119,10 @@ type call struct {
 	complete    bool     // this is the one to which it is left
 	privileged  bool     // may look into other processes
 	config      Config
-	ledgerNoted bool                   // trouble with the ledger was told
-	ledgerBusy  bool                   // others kept its lock for too long
-	exempt      atomic.Pointer[string] // by what the domain is exempt, once its XML is read
-	later       func() []string        // the hooks that run after this one
+	ledgerNoted bool                         // trouble with the ledger was told
+	ledgerBusy  bool                         // others kept its lock for too long
+	demand      atomic.Pointer[guard.Demand] // what the domain's XML says, once it is read
+	later       func() []string              // the hooks that run after this one
 }
 
 // guarded is prepare, of whose defects no launch must die.
@@ -150,6 +150,11 @@ func (c *call) prepare() int {
 	if known && c.config.Mode == Off {
 		return exitAccept
 	}
+	return c.answerInTime(began, known)
+}
+
+// answerInTime is prepare, once it is seen whether the configuration is known.
+func (c *call) answerInTime(began time.Time, known bool) int {
 	timer := time.NewTimer(time.Until(began.Add(c.patience())))
 	defer timer.Stop()
 	xml := &memory{from: c.stdin}
@@ -161,7 +166,7 @@ func (c *call) prepare() int {
 	case <-timer.C:
 		return c.say(c.answer(outcome{err: fmt.Errorf("no verdict within %v", c.patience())}))
 	}
-	if own.sure && known {
+	if own.sure && known || own.idle {
 		return c.say(c.answer(own))
 	}
 	best := c.ask(xml, began, timer, &known)
@@ -172,6 +177,7 @@ func (c *call) prepare() int {
 		return exitAccept
 	}
 	if best == nil {
+		own.verdict.Exempt = c.exempt() // by the configuration as it is known now
 		a := c.answer(own)
 		best = &a
 	}
@@ -219,6 +225,7 @@ type outcome struct {
 	verdict guard.Verdict
 	err     error
 	sure    bool // nobody who knows more would say another
+	idle    bool // the domain has no huge pages, which goes on whatever is configured
 }
 
 // judgeNear judges a launch by what is near.
@@ -233,15 +240,16 @@ func (c *call) judgeNear(xml io.Reader) (o outcome) {
 	if err != nil {
 		return outcome{err: err, sure: true}
 	}
-	exempt := c.config.Exempts(demand)
-	c.exempt.Store(&exempt)
-	if demand.Exempt = exempt; len(demand.Backends) == 0 {
-		return outcome{verdict: guard.Verdict{Decision: guard.Allow}, sure: true}
+	if len(demand.Backends) == 0 {
+		return outcome{verdict: guard.Verdict{Decision: guard.Allow}, sure: true, idle: true}
 	}
-	verdict, host, err := c.decide(demand)
+	c.demand.Store(&demand)
+	judged := demand
+	judged.Exempt = c.exempt()
+	verdict, host, err := c.decide(judged)
 	o = outcome{verdict: verdict, err: err}
-	o.sure = !c.privileged || err != nil || verdict.Decision == guard.Allow && !mayConcernOVS(c.fs, c.config, demand, host)
-	o.sure = o.sure && !c.fs.Far()
+	// What Open vSwitch may have on another file system leaves the verdict as it is.
+	o.sure = !c.fs.Far() && (!c.privileged || err != nil || verdict.Decision == guard.Allow && !mayConcernOVS(c.fs, c.config, demand, host))
 	return o
 }
 
@@ -381,11 +389,7 @@ func (c *call) answer(o outcome) answer {
 func (c *call) fault(err error) answer {
 	message := fmt.Sprintf("hugeguard could not judge the start of %s: %s", guard.Printable(c.args[1], 200), oneLine(err))
 	e := entry{Priority: warning, Fields: map[string]string{"HUGEGUARD_DOMAIN": guard.Printable(c.args[1], 240)}}
-	exempt := c.config.exemptsName(c.args[1])
-	if known := c.exempt.Load(); known != nil {
-		exempt = *known
-	}
-	switch {
+	switch exempt := c.exempt(); {
 	case exempt != "":
 		e.Message = message + "; it goes on: exempt by " + guard.Printable(exempt, 200)
 	case c.config.Fail == FailClosed && c.config.Mode == Enforce:
@@ -395,6 +399,15 @@ func (c *call) fault(err error) answer {
 		e.Message = message + "; it goes on"
 	}
 	return answer{Entry: &e}
+}
+
+// exempt is by what the domain is exempt, as in [guard.Demand]: by its name alone until
+// its XML is read.
+func (c *call) exempt() string {
+	if demand := c.demand.Load(); demand != nil {
+		return c.config.Exempts(*demand)
+	}
+	return c.config.exemptsName(c.args[1])
 }
 
 // say says it and returns the exit status.
