@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"hugeguard/guard"
@@ -337,7 +338,6 @@ func (f *confinedLibvirt) Start(xml string) (bool, error) {
 // Who is stopped while a canary starts lets it end, and leaves nothing of it.
 func TestVerifyStopped(t *testing.T) {
 	h := incidentHost(t)
-	ctx, cancel := context.WithCancel(context.Background())
 	// One folder of the host's is the daemon's too, the other it has for itself.
 	own := t.TempDir()
 	for _, dir := range []string{h.Path(logDir), own + profileDir} {
@@ -345,14 +345,21 @@ func TestVerifyStopped(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	f := &stoppedLibvirt{t: t, stop: cancel, logs: h.Path(logDir), profiles: own + profileDir}
+	f := &stoppedLibvirt{t: t, logs: h.Path(logDir), profiles: own + profileDir}
 	if err := errors.Join(os.MkdirAll(h.Path("proc/77"), 0o755), os.Symlink(own, h.Path("proc/77/root"))); err != nil {
 		t.Fatal(err)
 	}
 	v := Verification{Options: Options{Root: h.Path("")}}
-	if _, err := v.verify(ctx, h.FS(), hook.Config{}, f, Process{Name: "libvirtd", PID: 77}); !errors.Is(err, context.Canceled) || errors.As(err, new(*silence)) {
-		t.Errorf("%v", err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		var ctx context.Context
+		ctx, f.stop = context.WithCancel(context.Background())
+		if _, err := v.verify(ctx, h.FS(), hook.Config{}, f, Process{Name: "libvirtd", PID: 77}); !errors.Is(err, context.Canceled) || errors.As(err, new(*silence)) {
+			t.Errorf("%v", err)
+		}
+		if _, err := start(ctx, f, canary{}); !errors.Is(err, context.Canceled) {
+			t.Errorf("once stopped: %v", err)
+		}
+	})
 	if len(f.files) != 3 {
 		t.Fatalf("%q", f.files)
 	}
@@ -360,9 +367,6 @@ func TestVerifyStopped(t *testing.T) {
 		if _, err := os.Lstat(name); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("%s is left: %v", name, err)
 		}
-	}
-	if _, err := start(ctx, f, canary{}); !errors.Is(err, context.Canceled) || len(f.files) != 3 {
-		t.Errorf("once stopped: %v", err)
 	}
 }
 
@@ -379,7 +383,7 @@ func (f *stoppedLibvirt) DomainCapabilities() (string, error) { return capabilit
 
 func (f *stoppedLibvirt) Start(xml string) (bool, error) {
 	f.stop()
-	time.Sleep(50 * time.Millisecond) // who does not wait for it is gone by then
+	synctest.Wait() // who does not wait for it is gone by then
 	demand, err := guard.ParseDomain([]byte(xml))
 	if err != nil {
 		f.t.Error(err)

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -56,6 +57,31 @@ func ends(t *testing.T, cmd *exec.Cmd, by syscall.Signal, temporary string) (sta
 		t.Errorf("left is %v, %v", left, err)
 	}
 	return cmd.ProcessState.ExitCode()
+}
+
+// changes returns a function that says how often something has happened to the files in dir since, and whether one was
+// closed that was written.
+func changes(t *testing.T, dir string) func() (n int, whole bool) {
+	t.Helper()
+	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(fd) })
+	if _, err := unix.InotifyAddWatch(fd, dir, unix.IN_CREATE|unix.IN_MODIFY|unix.IN_CLOSE_WRITE); err != nil {
+		t.Fatal(err)
+	}
+	n, whole := 0, false
+	return func() (int, bool) {
+		events := make([]byte, 4096)
+		for got, _ := unix.Read(fd, events); got > 0; {
+			e := (*unix.InotifyEvent)(unsafe.Pointer(&events[0]))
+			n, whole = n+1, whole || e.Mask&unix.IN_CLOSE_WRITE != 0
+			size := unix.SizeofInotifyEvent + int(e.Len)
+			events, got = events[size:], got-size
+		}
+		return n, whole
+	}
 }
 
 // An interrupt while a capture is unpacked, while it is read or while something else is waited for leaves nothing of
@@ -128,8 +154,21 @@ func TestInterruptedCaptures(t *testing.T) {
 			if i%2 == 1 {
 				args = append(args, "--force")
 			}
+			changed := changes(t, filepath.Dir(out))
 			cmd, temporary, stderr := started(t, nil, nil, args...)
-			time.Sleep(time.Duration(i) * 3 * time.Millisecond)
+			switch point := i / 2; point {
+			case 0: // at once
+			case 1:
+				until(t, "something is unpacked", func() bool {
+					entries, err := os.ReadDir(temporary)
+					return err != nil || len(entries) > 0
+				})
+			default: // ever later while the file is written
+				until(t, "the file is written", func() bool {
+					n, whole := changed()
+					return n >= point-1 || whole
+				})
+			}
 			status := ends(t, cmd, syscall.SIGTERM, temporary)
 			if left, err := os.ReadDir(filepath.Dir(out)); err != nil || len(left) > 1 || len(left) == 1 && status != exitOK {
 				t.Errorf("exit status %d, left is %v, %v: %s", status, left, err, stderr)

@@ -54,7 +54,7 @@ func startManager(t *testing.T, result string) *manager {
 	t.Helper()
 	daemon, err := exec.LookPath("dbus-daemon")
 	if err != nil {
-		t.Skip("no dbus-daemon")
+		t.Fatal(err)
 	}
 	cmd := exec.Command(daemon, "--session", "--nofork", "--nopidfile", "--print-address",
 		"--address=unix:path="+filepath.Join(t.TempDir(), "bus"))
