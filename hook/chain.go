@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -21,16 +22,25 @@ import (
 // libvirtd run hooks from there alone.
 const SiteSuffix = ".site"
 
-// program is the path of the running program. Where there is no /proc to tell,
-// it is what libvirt called: it names its hooks by their whole path (virHookCall).
+// program is the path of the running program: what libvirt called, as it names its
+// hooks by their whole path (virHookCall), unless that leads to another file by now. A
+// link may lead to us from where the other hooks are.
 func program(args []string) string {
-	if self, err := os.Executable(); err == nil {
+	self, err := os.Executable()
+	if len(args) == 0 || !filepath.IsAbs(args[0]) {
 		return self
 	}
-	if len(args) > 0 && filepath.IsAbs(args[0]) {
-		return args[0]
+	if err != nil {
+		return args[0] // there is no /proc to tell
 	}
-	return ""
+	called, err := os.Stat(args[0])
+	if err != nil {
+		return self
+	}
+	if own, err := os.Stat("/proc/self/exe"); err != nil || !os.SameFile(own, called) {
+		return self
+	}
+	return args[0]
 }
 
 // site is the hook of the site's own that ours stands in front of; "" where
@@ -91,6 +101,44 @@ func (s site) call(args []string, stdin io.Reader, stderr io.Writer) (status int
 		return 128 + int(how.Signal()), nil
 	}
 	return ended.ExitCode(), nil
+}
+
+// lacksMeans says whether an error of [site.call] is that there is no descriptor, memory
+// or process left for another program, of which becoming it needs none.
+func lacksMeans(err error) bool {
+	return slices.ContainsFunc([]error{syscall.EMFILE, syscall.ENFILE, syscall.EAGAIN, syscall.ENOMEM},
+		func(lack error) bool { return errors.Is(err, lack) })
+}
+
+// replay has standard input begin anew with what was read of it, to its end. The
+// descriptor that it has must do.
+func replay(whole io.Reader) error {
+	text, err := io.ReadAll(whole)
+	if err != nil {
+		return err
+	}
+	if err := unix.Close(0); err != nil {
+		return os.NewSyscallError("close", err)
+	}
+	fd, err := unix.MemfdCreate("domain.xml", 0)
+	if err != nil {
+		return os.NewSyscallError("memfd_create", err)
+	}
+	if fd != 0 { // another thread was faster
+		if err := unix.Dup2(fd, 0); err != nil {
+			return os.NewSyscallError("dup2", err)
+		}
+		unix.Close(fd)
+	}
+	for len(text) > 0 {
+		n, err := unix.Write(0, text)
+		if err != nil && err != unix.EINTR {
+			return os.NewSyscallError("write", err)
+		}
+		text = text[max(n, 0):]
+	}
+	_, err = unix.Seek(0, 0, io.SeekStart)
+	return os.NewSyscallError("lseek", err)
 }
 
 // mostXML is how much of a domain's XML is kept for us while the site's hook
