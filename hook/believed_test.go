@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -141,16 +142,22 @@ func TestManyMappings(t *testing.T) {
 	h := sysfstest.Copy(t, incident+"/host")
 	var maps, numa strings.Builder
 	for i := range most {
-		start := 0x7f0000000000 + i<<22
-		fmt.Fprintf(&maps, "%x-%x rw-p 00000000 00:10 99 /anon_hugepage (deleted)\n", start, start+2<<20)
-		fmt.Fprintf(&numa, "%x default file=/anon_hugepage\\040(deleted) huge kernelpagesize_kB=2048\n", start)
+		start := int64(0x7f0000000000 + i<<22)
+		from := strconv.FormatInt(start, 16)
+		maps.WriteString(from + "-" + strconv.FormatInt(start+2<<20, 16) + " rw-p 00000000 00:10 99 /anon_hugepage (deleted)\n")
+		numa.WriteString(from + " default file=/anon_hugepage\\040(deleted) huge kernelpagesize_kB=2048\n")
 	}
 	const pids = 3
 	for pid := 70; pid < 70+pids; pid++ {
 		// One has touched some, so that it comes before all others.
 		h.Write(fmt.Sprintf("proc/%d/status", pid), fmt.Sprintf("Name:\tmonster\nUid:\t1000\t1000\t1000\t1000\nHugetlbPages:\t%d kB\n", []int{1 << 30, 0, 0}[pid-70]))
-		h.Write(fmt.Sprintf("proc/%d/maps", pid), maps.String())
-		h.Write(fmt.Sprintf("proc/%d/numa_maps", pid), numa.String())
+		for name, text := range map[string]*strings.Builder{"maps": &maps, "numa_maps": &numa} {
+			if pid == 70 {
+				h.Write("proc/70/"+name, text.String())
+			} else if err := os.Link(h.Path("proc/70/"+name), h.Path(fmt.Sprintf("proc/%d/%s", pid, name))); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 	h.Write("sys/kernel/mm/hugepages/hugepages-2048kB/resv_hugepages", "7\n")
 	host, err := SurveyAll(h.FS())

@@ -69,6 +69,7 @@ func hostiles(t testing.TB) []hostile {
 		t.Fatal(err)
 	}
 	host := sysfstest.Copy(t, incident+"/host")
+	summarize(t, host)
 	host.Write("proc/uptime", "5000.00 9000.00\n")
 	host.Write("etc/nova/nova.conf", "[DEFAULT]\nreserved_huge_pages = node:0,size:2048,count:64\n")
 	host.Write(ConfigPath, "exempt = test-*\nnova_conf = /etc/nova/nova.conf\n")

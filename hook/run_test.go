@@ -15,6 +15,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"hugeguard/sysfs/sysfstest"
 )
 
@@ -458,22 +460,46 @@ func TestSiteHook(t *testing.T) {
 // in full.
 func TestSiteHookWaits(t *testing.T) {
 	t.Parallel()
+	hurried := func(program string) (cmd *exec.Cmd, stdin *os.File, output *strings.Builder) {
+		cmd = exec.Command("unshare", "-rm", "/bin/sh", "-c", `mount -t tmpfs none /etc && echo deadline = 10ms >/etc/hugeguard.conf && exec "$0" x prepare begin -`, program)
+		read, stdin, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer read.Close()
+		output = new(strings.Builder)
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = read, output, output
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		return cmd, stdin, output
+	}
 	program := build(t)
 	if err := os.WriteFile(program+SiteSuffix, []byte("#!/bin/sh\ncat\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	reader, writer := io.Pipe()
-	go func() {
-		io.WriteString(writer, "<domain>")
-		// On a slow machine this is before the deadline, and proves less.
-		time.Sleep(defaultConfig().Deadline + 500*time.Millisecond)
-		io.WriteString(writer, "</domain>")
-		writer.Close()
-	}()
-	cmd := exec.Command(program, "x", "prepare", "begin", "-")
-	cmd.Stdin = reader
-	if out, err := cmd.CombinedOutput(); err != nil || string(out) != "<domain></domain>" {
-		t.Errorf("the site's hook saw %q, %v", out, err)
+	cmd, stdin, output := hurried(program)
+	if _, err := stdin.WriteString("<domain>"); err != nil {
+		t.Fatal(err)
+	}
+	for left := 1; left > 0; time.Sleep(time.Millisecond) { // until it is read
+		var err error
+		if left, err = unix.IoctlGetInt(int(stdin.Fd()), unix.TIOCINQ); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// A call that begins now, without a site's hook, ends after the deadline of that one.
+	later, open, _ := hurried(build(t))
+	if err := later.Wait(); err != nil {
+		t.Error(err)
+	}
+	open.Close()
+	if _, err := stdin.WriteString("</domain>"); err != nil {
+		t.Error(err)
+	}
+	stdin.Close()
+	if err := cmd.Wait(); err != nil || output.String() != "<domain></domain>" {
+		t.Errorf("the site's hook saw %q, %v", output, err)
 	}
 }
 

@@ -14,6 +14,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"hugeguard/sysfs/sysfstest"
 )
 
 // TestSpoiledFiles: whatever becomes of any one file that a call reads, what
@@ -94,7 +96,7 @@ func TestSpoiledFiles(t *testing.T) {
 // may read.
 func spoilable(t *testing.T, xml string) *fixture {
 	f := newFixture(t, strings.NewReader(xml))
-	f.summarize()
+	summarize(t, f.host)
 	f.host.Write(ConfigPath, "deadline = 500ms\n")
 	f.host.Write("proc/sys/kernel/random/boot_id", "4a8e9c1e-5f0b-4c55-9d5b-7f1f0a1c0b11\n")
 	f.host.Write("proc/self/auxv", "\x06\x00\x00\x00\x00\x00\x00\x00\x00\x10\x00\x00\x00\x00\x00\x00")
@@ -109,7 +111,7 @@ func spoilable(t *testing.T, xml string) *fixture {
 // summarize leaves of what the processes map what is of huge pages and a little
 // more, Open vSwitch's thousand files being one for each node: thousands of calls
 // need not read it all.
-func (f *fixture) summarize() {
+func summarize(t testing.TB, host sysfstest.Host) {
 	const pages = 512
 	var mapped, numa strings.Builder
 	for node := range 2 {
@@ -120,11 +122,11 @@ func (f *fixture) summarize() {
 	for _, pid := range []int{2974, 3066, 3085} {
 		dir := fmt.Sprintf("proc/%d/", pid)
 		huge := map[string]bool{} // by where they start
-		f.shorten(dir+"numa_maps", numa.String(), func(start, line string) bool {
+		shorten(t, host, dir+"numa_maps", numa.String(), func(start, line string) bool {
 			huge[start] = pid != 2974 && strings.Contains(line, " huge ")
 			return huge[start]
 		})
-		f.shorten(dir+"maps", mapped.String(), func(start, _ string) bool { return huge[start] })
+		shorten(t, host, dir+"maps", mapped.String(), func(start, _ string) bool { return huge[start] })
 		mapped.Reset()
 		numa.Reset()
 	}
@@ -132,10 +134,10 @@ func (f *fixture) summarize() {
 
 // shorten leaves the first lines of a file, and those that are to be kept, after
 // others.
-func (f *fixture) shorten(file, others string, keep func(start, line string) bool) {
-	text, err := os.ReadFile(f.host.Path(file))
+func shorten(t testing.TB, host sysfstest.Host, file, others string, keep func(start, line string) bool) {
+	text, err := os.ReadFile(host.Path(file))
 	if err != nil {
-		f.t.Fatal(err)
+		t.Fatal(err)
 	}
 	i := 0
 	for line := range strings.Lines(string(text)) {
@@ -146,7 +148,7 @@ func (f *fixture) shorten(file, others string, keep func(start, line string) boo
 		}
 		i++
 	}
-	f.host.Write(file, others)
+	host.Write(file, others)
 }
 
 // spoilableLedger is of another guest, which is starting on node 1 and has its

@@ -335,11 +335,21 @@ func TestKilledHookIsNotInTheWay(t *testing.T) {
 	s.define(d)
 	for _, sig := range []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM} {
 		cmd := exec.Command(s.hook, d.name, "prepare", "begin", "-")
-		stdin, err := cmd.StdinPipe()
+		read, stdin, err := os.Pipe()
 		s.must(err)
+		defer stdin.Close() // it waits for more
+		cmd.Stdin = read
 		s.must(cmd.Start())
-		io.WriteString(stdin, d.xml()[:100])
-		time.Sleep(50 * time.Millisecond)
+		read.Close()
+		_, err = stdin.WriteString(d.xml()[:100])
+		s.must(err)
+		s.must(eventually(func() error {
+			left, err := unix.IoctlGetInt(int(stdin.Fd()), unix.TIOCINQ)
+			if err == nil && left > 0 {
+				err = fmt.Errorf("the hook has %d bytes still to read", left)
+			}
+			return err
+		}))
 		s.must(cmd.Process.Signal(sig))
 		if err := cmd.Wait(); err == nil {
 			t.Errorf("the hook ended by itself before %v", sig)
