@@ -125,8 +125,8 @@ func replay(whole io.Reader) error {
 		return os.NewSyscallError("memfd_create", err)
 	}
 	if fd != 0 { // another thread was faster
-		if err := unix.Dup2(fd, 0); err != nil {
-			return os.NewSyscallError("dup2", err)
+		if err := unix.Dup3(fd, 0, 0); err != nil {
+			return os.NewSyscallError("dup3", err)
 		}
 		unix.Close(fd)
 	}

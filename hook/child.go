@@ -121,7 +121,7 @@ func (c *call) askChild(xml *memory, began time.Time) (child, error) {
 	var from io.ReadCloser
 	var end func()
 	if c.apart {
-		from, end, err = spawnChild(c.args[1], file, time.Since(began), c.ledgerBusy)
+		from, end, err = spawnChild([]string{childName, c.args[1], time.Since(began).String(), strconv.FormatBool(c.ledgerBusy), c.program}, file)
 	} else {
 		from, end = c.judgeWithin(file, began)
 	}
@@ -168,7 +168,7 @@ func readReports(from io.ReadCloser, to chan<- report, done <-chan struct{}) {
 
 // spawnChild runs this program as a child that has none of its descriptors, and
 // returns what it reports and what ends it.
-func spawnChild(domain string, xml *os.File, ago time.Duration, busy bool) (reports io.ReadCloser, end func(), err error) {
+func spawnChild(argv []string, xml *os.File) (reports io.ReadCloser, end func(), err error) {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
 		return nil, nil, err
@@ -179,7 +179,6 @@ func spawnChild(domain string, xml *os.File, ago time.Duration, busy bool) (repo
 		return nil, nil, err
 	}
 	defer writer.Close()
-	argv := []string{childName, domain, ago.String(), strconv.FormatBool(busy)}
 	// What libvirt may have left open to its hooks is not for the child. Before Linux
 	// 5.11 it stays.
 	_ = unix.CloseRange(childXML, ^uint(0), unix.CLOSE_RANGE_CLOEXEC)
@@ -192,14 +191,30 @@ func spawnChild(domain string, xml *os.File, ago time.Duration, busy bool) (repo
 		reader.Close()
 		return nil, nil, &os.PathError{Op: "exec", Path: "/proc/self/exe", Err: err}
 	}
-	// Nobody waits for it, so that its number stays its own.
-	return reader, func() { _ = syscall.Kill(pid, syscall.SIGKILL) }, nil
+	return reader, func() {
+		_ = syscall.Kill(pid, syscall.SIGKILL) // its number is its own until it is waited for
+		reap(pid)
+	}, nil
+}
+
+// reapPatience is how long a child may take to end once it is killed: one that waits for
+// what does not answer never ends. Tests have their own.
+var reapPatience = 4 * time.Millisecond
+
+// reap takes what is left of a child that ends, as not every first process of a
+// container does it for others.
+func reap(pid int) {
+	for end := time.Now().Add(reapPatience); ; time.Sleep(100 * time.Microsecond) {
+		if got, err := syscall.Wait4(pid, nil, syscall.WNOHANG, nil); got == pid || err != nil && err != syscall.EINTR || time.Now().After(end) {
+			return
+		}
+	}
 }
 
 // runChild is the child's program.
 func runChild(args []string) int {
 	startPoller()
-	if len(args) != 4 {
+	if len(args) != 5 {
 		return exitRefuse
 	}
 	ago, err := time.ParseDuration(args[2])
@@ -207,7 +222,7 @@ func runChild(args []string) int {
 		return exitRefuse
 	}
 	limitMemory()
-	self := program(nil)
+	self := program(args[4:])
 	c := call{args: []string{"", args[1]}, stdin: io.NewSectionReader(os.NewFile(childXML, "domain.xml"), 0, 1<<62),
 		privileged: os.Geteuid() == 0, ledgerBusy: args[3] == "true",
 		later: sync.OnceValue(func() []string { return later(self) })}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"reflect"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -151,6 +152,31 @@ func TestNoHugePagesAsksNobody(t *testing.T) {
 	f.config.Deadline = time.Minute
 	if status := f.answerInTime(time.Now(), false); status != exitAccept || len(f.entries) > 0 {
 		t.Errorf("status %d, journal %+v", status, f.entries)
+	}
+}
+
+// TestChildIsReaped: nothing of a child is left, however it ends.
+func TestChildIsReaped(t *testing.T) {
+	usual := reapPatience
+	defer func() { reapPatience = usual }()
+	reapPatience = time.Minute
+	for err := error(nil); err != syscall.ECHILD; { // of tests before this one
+		_, err = syscall.Wait4(-1, nil, 0, nil)
+	}
+	for _, name := range []string{"dies", "hangs"} {
+		c := call{args: []string{"qemu", name}, apart: true}
+		child, err := c.askChild(&memory{}, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if name == "dies" {
+			for range child.reports { // to its end
+			}
+		}
+		child.end()
+		if pid, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil); err != syscall.ECHILD {
+			t.Errorf("%s: %d is left, %v", name, pid, err)
+		}
 	}
 }
 

@@ -41,9 +41,9 @@ func Run(args []string, stdin io.Reader, stderr io.Writer) int {
 		return runChild(args)
 	}
 	c := call{args: args, stdin: stdin, stderr: stderr, journal: sendToJournal, privileged: os.Geteuid() == 0, apart: true}
-	self := program(args)
-	c.later = sync.OnceValue(func() []string { return later(self) })
-	behind := findSite(self)
+	c.program = program(args)
+	c.later = sync.OnceValue(func() []string { return later(c.program) })
+	behind := findSite(c.program)
 	// The one operation that may be refused. A failing reconnect would kill
 	// a running guest, and no other comes before QEMU takes its pages.
 	switch {
@@ -55,7 +55,14 @@ func Run(args []string, stdin io.Reader, stderr io.Writer) int {
 			// It may make pages, or take them: what counts is what it leaves.
 			xml, whole := keep(stdin)
 			c.stdin = xml
-			if status, err := behind.call(args, whole, stderr); err != nil && !c.passOver(behind, err) || status != exitAccept {
+			status, err := behind.call(args, whole, stderr)
+			if lacksMeans(err) {
+				c.note(entry{Message: "this start is not judged: " + oneLine(err), Priority: warning})
+				if err = replay(whole); err == nil {
+					err = behind.become(args)
+				}
+			}
+			if err != nil && !c.passOver(behind, err) || status != exitAccept {
 				return cmp.Or(status, exitRefuse)
 			}
 		}
@@ -110,6 +117,7 @@ var endsStart = []string{"started begin", "stopped end", "release end"}
 // call is one call of the hook.
 type call struct {
 	args        []string
+	program     string // its path
 	stdin       io.Reader
 	stderr      io.Writer
 	journal     func(entry) error

@@ -456,6 +456,49 @@ func TestSiteHook(t *testing.T) {
 	}
 }
 
+// TestSiteHookWithFewDescriptors: where there are too few to wait for the site's hook, it
+// takes our place with all of its input, and nothing is refused for it.
+func TestSiteHookWithFewDescriptors(t *testing.T) {
+	t.Parallel()
+	program := build(t)
+	// Seven are what Go itself wants.
+	if err := os.WriteFile(program+SiteSuffix, []byte("#!/bin/cat -\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, size := range []int{10, 1_000_000} {
+		input := "<domain>" + strings.Repeat("x", size)
+		for limit := 7; limit <= 16; limit++ {
+			cmd := exec.Command("sh", "-c", fmt.Sprintf(`ulimit -n %d && exec "$0" x prepare begin -`, limit), program)
+			cmd.Stdin = strings.NewReader(input)
+			var stderr strings.Builder
+			cmd.Stderr = &stderr
+			if out, _ := cmd.Output(); string(out) != input+"#!/bin/cat -\n" || strings.Contains(stderr.String(), "too many open files") {
+				t.Errorf("%d descriptors: %d bytes of %d, %.300s", limit, len(out), len(input), &stderr)
+			}
+		}
+	}
+}
+
+// TestProgram: who is called by a link is where the link is.
+func TestProgram(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	link := filepath.Join(t.TempDir(), DropInName)
+	if err := os.Symlink(self, link); err != nil {
+		t.Fatal(err)
+	}
+	for called, want := range map[string]string{link: link, self: self, "qemu": self, "/bin/sh": self, link + ".gone": self, "": self} {
+		if got := program([]string{called}); got != want {
+			t.Errorf("called as %q: %q, want %q", called, got, want)
+		}
+	}
+	if got := program(nil); got != self {
+		t.Errorf("%q", got)
+	}
+}
+
 // TestSiteHookWaits: XML that comes after our deadline reaches the site's hook
 // in full.
 func TestSiteHookWaits(t *testing.T) {
