@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -15,6 +16,9 @@ import (
 // ErrFar is what a tree that is [FS.Near] does not open.
 var ErrFar = errors.New("on a file system that may not answer")
 
+// nearFolders are the root's folders that may be mounts and are near all the same.
+var nearFolders = []string{"etc", "run", "usr", "var"}
+
 // near is what a tree that is Near has found.
 type near struct {
 	far     atomic.Bool
@@ -25,8 +29,8 @@ type near struct {
 // Near returns the same tree, which opens nothing that may never answer, as a
 // network file system does whose server is gone: who waits for such an answer
 // cannot even be killed. That leaves the kernel's own files, in proc and sys, and
-// what lies in a folder of the root such as /etc with no mount on the way:
-// without its folders a system does not run. All else is [ErrFar]; so is all but
+// what lies in one of nearFolders with no mount on the way from there:
+// without these a system does not run. All else is [ErrFar]; so is all but
 // the kernel's before Linux 5.6, which cannot look for a mount.
 //
 // Of a captured host everything is near.
@@ -54,7 +58,7 @@ func (n *near) open(name string, flags int) (fd int, err error) {
 	switch {
 	case folder == "proc" || folder == "sys":
 		fd, err = retry(func() (int, error) { return syscall.Open(name, flags, 0) })
-	case !below:
+	case !below || !slices.Contains(nearFolders, folder):
 		return -1, n.beyond(name)
 	default:
 		var dir int

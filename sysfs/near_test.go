@@ -17,7 +17,7 @@ func TestNear(t *testing.T) {
 	if text, err := fs.ReadFile("etc/passwd", 1<<20); err != nil || len(text) == 0 {
 		t.Error(err)
 	}
-	for _, name := range []string{"dev/fd/0", "etc"} {
+	for _, name := range []string{"dev/fd/0", "dev/null", "etc"} {
 		fs := New("").Near()
 		if _, err := fs.ReadFile(name, 10); !errors.Is(err, ErrFar) || !fs.Far() {
 			t.Errorf("%s: %v, far %v", name, err, fs.Far())
