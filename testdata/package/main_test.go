@@ -134,12 +134,13 @@ func rpm(dir, version, arch string) string {
 	return filepath.Join(dir, fmt.Sprintf("hugeguard-%s-1.%s.rpm", version, map[string]string{"amd64": "x86_64", "arm64": "aarch64"}[arch]))
 }
 
-// output runs a program that has to succeed and returns what it printed.
+// output runs a program that has to succeed and returns what it printed. rpm makes its database in the home directory.
 func output(t *testing.T, program string, args ...string) string {
 	t.Helper()
 	var stderr strings.Builder
 	cmd := exec.Command(program, args...)
 	cmd.Stderr = &stderr
+	cmd.Env = append(os.Environ(), "HOME="+t.TempDir())
 	text, err := cmd.Output()
 	if err != nil {
 		t.Fatalf("%s %q: %v\n%s%s", program, args, err, text, &stderr)

@@ -63,8 +63,18 @@ func newSystem(t *testing.T, kind kind) *system {
 		mount("/proc", s.path("/proc"), "", syscall.MS_BIND|syscall.MS_REC, "")
 	}
 	// What this machine has of libvirt, of hugeguard, of packages that rpm knows and of other shells is not part of it.
-	s.sh(`rm -rf /usr/local/* /etc/libvirt /etc/hugeguard.conf /usr/bin/hugeguard /usr/lib/hugeguard /var/lib/hugeguard \
-	/usr/lib/systemd/catalog/hugeguard.catalog /etc/systemd/system/timers.target.wants/hugeguard-metrics.timer \
+	// dpkg has to forget the package too, without what its scripts would do to libvirt's hooks: of a package that it knows
+	// it keeps the configuration deleted, and upgrades it.
+	s.sh(`if dpkg -s hugeguard >/dev/null 2>&1; then
+	rm -f /var/lib/dpkg/info/hugeguard.*inst /var/lib/dpkg/info/hugeguard.*rm
+	dpkg --force-all -P hugeguard
+fi
+rm -rf /usr/local/* /etc/libvirt /etc/hugeguard.conf /usr/bin/hugeguard /usr/lib/hugeguard /var/lib/hugeguard \
+	/usr/share/hugeguard /usr/share/doc/hugeguard /usr/share/licenses/hugeguard /usr/share/lintian/overrides/hugeguard \
+	/usr/share/man/man?/hugeguard* /usr/lib/systemd/catalog/hugeguard.catalog \
+	/usr/lib/systemd/system/hugeguard* /etc/systemd/system/hugeguard* /etc/systemd/system/*/hugeguard* \
+	/var/lib/systemd/deb-systemd-helper-*/hugeguard* /var/lib/systemd/deb-systemd-helper-*/*/hugeguard* \
+	/var/lib/systemd/timers/stamp-hugeguard* /var/lib/prometheus/node-exporter/hugeguard* \
 	/root/.rpmdb /var/lib/rpm/* /usr/share/fish /usr/share/zsh /usr/share/bash-completion $(find /usr/lib -name 'libvirt.so.0*')
 mkdir -p /usr/share/licenses # every system with rpm has it
 mkdir -p /var/lib/prometheus/node-exporter /usr/local/bin
