@@ -1,3 +1,7 @@
+//go:build !race
+
+// The race detector takes memory of its own, and finds nothing in the programs that are measured here.
+
 package hook
 
 import (
@@ -6,14 +10,10 @@ import (
 	"maps"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
 
-	"hugeguard/sysfs"
 	"hugeguard/sysfs/sysfstest"
 )
 
@@ -24,9 +24,6 @@ const mostMemory = 64 << 10
 // memory, and it ends.
 func TestMemoryIsBounded(t *testing.T) {
 	t.Parallel()
-	if undetected(t) {
-		return
-	}
 	root, program := confined(t)
 	domain := func(middle ...io.Reader) io.Reader {
 		const start = "<domain><name>x</name><memory unit='MiB'>64</memory><memoryBacking><hugepages/></memoryBacking>"
@@ -75,10 +72,7 @@ func TestMemoryIsBounded(t *testing.T) {
 		"sets of devices":      around("<devices>", many(10_000, "<memory model='dimm'><source><nodemask>0-16383</nodemask></source><target><size>2048</size></target></memory>"), "</devices>"),
 	}
 	names := slices.Sorted(maps.Keys(inputs))
-	for i, name := range names {
-		if os.Getenv(fewEnv) != "" && i%6 > 0 {
-			continue
-		}
+	for _, name := range names {
 		t.Run(name, func(t *testing.T) {
 			bounded(t, exitAccept, root, inputs[name], program, "x", "prepare", "begin", "-")
 		})
@@ -89,9 +83,6 @@ func TestMemoryIsBounded(t *testing.T) {
 // program's memory.
 func TestMemoryIsBoundedInChain(t *testing.T) {
 	t.Parallel()
-	if undetected(t) {
-		return
-	}
 	program := build(t)
 	if err := os.Symlink("/bin/true", program+SiteSuffix); err != nil {
 		t.Fatal(err)
@@ -104,9 +95,6 @@ func TestMemoryIsBoundedInChain(t *testing.T) {
 func TestMemoryOfHolders(t *testing.T) {
 	const most = 65_530
 	t.Parallel()
-	if undetected(t) {
-		return
-	}
 	for _, test := range []struct {
 		name    string
 		huge    int // mappings of huge pages, of one page each
@@ -119,9 +107,6 @@ func TestMemoryOfHolders(t *testing.T) {
 		{"all, untouched", most, false, 1, "unaccounted: 1024"},
 		{"all of three", most, true, 3, "2 processes could not be read"},
 	} {
-		if os.Getenv(fewEnv) != "" && test.name != "all" {
-			continue
-		}
 		t.Run(test.name, func(t *testing.T) {
 			h := sysfstest.Copy(t, incident+"/host")
 			for _, pid := range []int{3066, 3085} {
@@ -167,22 +152,6 @@ func TestMemoryOfHolders(t *testing.T) {
 	}
 }
 
-const rootEnv = "HUGEGUARD_MEASURE_ROOT"
-
-// judgeAt judges the launch of the incident on the host below a root, as the
-// program does, and leaves there what it has to say.
-func judgeAt(root string) (status int, err error) {
-	xml, err := os.Open(incident + "/prepare.xml")
-	if err != nil {
-		return 0, err
-	}
-	defer xml.Close()
-	limitMemory()
-	c := call{args: []string{"qemu", "x"}, stdin: xml, stderr: io.Discard, fs: sysfs.New(root), privileged: true,
-		journal: func(e entry) error { return os.WriteFile(root+"/entry", []byte(e.Message), 0o600) }}
-	return c.prepare(), nil
-}
-
 // confined returns the program with the root that it is to run in, so that it sees
 // the host of the incident. Who is not root has to run it where it is.
 func confined(t *testing.T) (root, program string) {
@@ -197,40 +166,6 @@ func confined(t *testing.T) (root, program string) {
 	}
 	return h.Path(""), "/qemu"
 }
-
-// fewEnv has a test of memory try few cases.
-const fewEnv = "HUGEGUARD_FEW"
-
-// undetected runs a test again without the race detector, which takes memory of its
-// own, and time. As it finds nothing in other programs, few cases are tried there
-// for its sake; without it all are. It says whether it did.
-func undetected(t *testing.T) bool {
-	t.Helper()
-	if !raceDetector {
-		return false
-	}
-	program, err := withoutRace()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(program, "-test.run=^"+t.Name()+"$", "-test.v")
-	cmd.Env = append(os.Environ(), fewEnv+"=yes")
-	out, err := cmd.CombinedOutput()
-	if t.Logf("%s", out); err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()+" ") {
-		t.Error(err)
-	}
-	return true
-}
-
-// withoutRace is these tests without the race detector, built once.
-var withoutRace = sync.OnceValues(func() (string, error) {
-	program := filepath.Join(programs, "hook.test")
-	out, err := exec.Command("go", "test", "-c", "-o", program, ".").CombinedOutput()
-	if err != nil {
-		err = fmt.Errorf("%w\n%s", err, out)
-	}
-	return program, err
-})
 
 // bounded runs a program, below a root of its own if that is not empty, and checks
 // what it takes.
@@ -257,21 +192,6 @@ func bounded(t *testing.T, want int, root string, stdin io.Reader, argv ...strin
 	if t.Logf("status %d, %d MiB", status, peak>>10); status != want || peak > mostMemory {
 		t.Errorf("status %d, %d MiB resident, want %d and %d", status, peak>>10, want, mostMemory>>10)
 	}
-}
-
-const measureEnv = "HUGEGUARD_MEASURE"
-
-// measure runs a program and prints its exit status, and how much of it was
-// resident at its peak, in KiB.
-func measure(root string, argv []string) {
-	cmd := exec.Command(argv[0], argv[1:]...)
-	if root != "" {
-		cmd.SysProcAttr, cmd.Dir = &syscall.SysProcAttr{Chroot: root}, "/"
-	}
-	cmd.Stdin = os.Stdin
-	cmd.Run()
-	usage := cmd.ProcessState.SysUsage().(*syscall.Rusage)
-	fmt.Println(cmd.ProcessState.ExitCode(), usage.Maxrss)
 }
 
 // many is a text n times.

@@ -1,0 +1,42 @@
+package hook
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"syscall"
+
+	"hugeguard/sysfs"
+)
+
+const rootEnv = "HUGEGUARD_MEASURE_ROOT"
+
+// judgeAt judges the launch of the incident on the host below a root, as the
+// program does, and leaves there what it has to say.
+func judgeAt(root string) (status int, err error) {
+	xml, err := os.Open(incident + "/prepare.xml")
+	if err != nil {
+		return 0, err
+	}
+	defer xml.Close()
+	limitMemory()
+	c := call{args: []string{"qemu", "x"}, stdin: xml, stderr: io.Discard, fs: sysfs.New(root), privileged: true,
+		journal: func(e entry) error { return os.WriteFile(root+"/entry", []byte(e.Message), 0o600) }}
+	return c.prepare(), nil
+}
+
+const measureEnv = "HUGEGUARD_MEASURE"
+
+// measure runs a program and prints its exit status, and how much of it was
+// resident at its peak, in KiB.
+func measure(root string, argv []string) {
+	cmd := exec.Command(argv[0], argv[1:]...)
+	if root != "" {
+		cmd.SysProcAttr, cmd.Dir = &syscall.SysProcAttr{Chroot: root}, "/"
+	}
+	cmd.Stdin = os.Stdin
+	cmd.Run()
+	usage := cmd.ProcessState.SysUsage().(*syscall.Rusage)
+	fmt.Println(cmd.ProcessState.ExitCode(), usage.Maxrss)
+}
