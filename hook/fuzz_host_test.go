@@ -124,7 +124,10 @@ func FuzzPrepare(f *testing.F) {
 	if err != nil || len(domains) == 0 {
 		f.Fatal(len(domains), err)
 	}
-	for _, name := range domains {
+	for i, name := range domains {
+		if raceDetector && i%4 > 0 {
+			continue // the tests of the domains themselves are guard's
+		}
 		xml, err := os.ReadFile(name)
 		if err != nil {
 			f.Fatal(err)
