@@ -110,7 +110,7 @@ func lacksMeans(err error) bool {
 		func(lack error) bool { return errors.Is(err, lack) })
 }
 
-// replay has standard input begin anew with what was read of it, to its end. The
+// replay has standard input start again with what was read of it, to its end. The
 // descriptor that it has must do.
 func replay(whole io.Reader) error {
 	text, err := io.ReadAll(whole)

@@ -309,7 +309,7 @@ func (c *call) judge(deadline time.Time, answer func(outcome)) {
 	}
 }
 
-// attempts is how often a launch is judged anew because pages came back while
+// attempts is how often a launch is judged again because pages came back while
 // it was looked who has them.
 const attempts = 3
 

@@ -92,7 +92,7 @@ func mayConcernOVS(near sysfs.FS, config Config, demand guard.Demand, host guard
 func holdsNothingYet(near sysfs.FS, dir string) bool {
 	switch p, err := processByPidFile(near, dir+"/ovs-vswitchd.pid"); {
 	case err == nil:
-		return p.Name == "ovs-vswitchd" && p.HugetlbKiB == 0
+		return isOVS(p.Name) && p.HugetlbKiB == 0
 	case !errors.Is(err, fs.ErrNotExist):
 		return false
 	}

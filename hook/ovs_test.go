@@ -193,6 +193,7 @@ func TestOnlyThePidFileBesideCounts(t *testing.T) {
 		{"it does not run", "", "1024", true, true},
 		{"it has ended", "4", "1024", true, true},
 		{"it has its pages", "2974", "1024", true, false},
+		{"it runs by Debian's name and has none yet", "2980", "1024", true, true},
 	} {
 		f := newFixture(t, nil)
 		f.host.Write(CapturedOVS, answering(""))
@@ -204,6 +205,7 @@ func TestOnlyThePidFileBesideCounts(t *testing.T) {
 			f.host.Write("run/openvswitch/ovsdb-server.pid", "2970\n")
 		}
 		f.host.Write("proc/3066/status", "Name:\tkworker/0:0\nUid:\t0\t0\t0\t0\n")
+		f.host.Write("proc/2980/status", "Name:\tovs-vswitchd-dp\nUid:\t0\t0\t0\t0\nVmRSS:\t4 kB\nHugetlbPages:\t0 kB\n")
 		host, err := Survey(f.fs, d)
 		if err != nil {
 			t.Fatal(err)

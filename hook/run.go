@@ -149,7 +149,7 @@ func (c *call) guarded() (status int) {
 func defect(r any) error { return fmt.Errorf("defect in hugeguard: %v", r) }
 
 // prepare judges a launch within the deadline and returns the exit status. What is
-// near settles nearly every one that is let go on; for all others a child is asked.
+// near settles nearly every launch that is allowed; for all others a child is asked.
 func (c *call) prepare() int {
 	began := time.Now()
 	c.far = c.fs
@@ -271,7 +271,7 @@ func growStack() byte {
 }
 
 // decide judges by the counters, for the releases at hand if it is complete, and
-// claims the pages of a launch that is let go on. Until then no other start is
+// claims the pages of a launch that is allowed. Until then no other start is
 // judged: the ledger is locked.
 func (c *call) decide(demand guard.Demand) (verdict guard.Verdict, host guard.Host, err error) {
 	wait := time.Now().Add(c.config.WaitForStarting)

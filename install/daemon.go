@@ -254,7 +254,7 @@ var lastCalls = 5 * time.Second
 // longestCall is how long a call of the hook can take at the most, by its settings. What a site's hook takes, which it may
 // be waiting for, nobody knows.
 func (t tree) longestCall() time.Duration {
-	config, _ := hook.ReadConfig(sysfs.New(t.root)) // what cannot be read is as by default
+	config, _ := hook.ReadConfig(sysfs.New(t.root)) // what cannot be read keeps its default
 	return config.Deadline + config.WaitForStarting + lastCalls
 }
 
