@@ -597,14 +597,7 @@ func TestUninstallWaitsForCalls(t *testing.T) {
 		if _, err := liveInstall(t, tr, Options{Layout: Chain, Hook: built(t)}); err != nil {
 			t.Fatal(err)
 		}
-		call := exec.Command(tr.root + mainHook)
-		stdin, err := call.StdinPipe() // until this is closed the call lasts
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := call.Start(); err != nil {
-			t.Fatal(err)
-		}
+		call, stdin := startCall(t, tr)
 		waits, done := newWatched(context.Background()), make(chan error)
 		go func() {
 			j := &job{Options: Options{Layout: DropIn, Hook: built(t), Out: io.Discard}, tree: tr, live: true}
@@ -762,14 +755,7 @@ func TestUninstallWaitsForClaims(t *testing.T) {
 	if err := os.MkdirAll(claims, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	call := exec.Command(tr.root + mainHook)
-	stdin, err := call.StdinPipe() // until this is closed the call lasts
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := call.Start(); err != nil {
-		t.Fatal(err)
-	}
+	call, stdin := startCall(t, tr)
 	waits, done := newWatched(context.Background()), make(chan error)
 	go func() {
 		done <- (&job{Options: Options{Out: io.Discard}, tree: tr, live: true}).uninstall(polled{waits})
@@ -830,4 +816,18 @@ func TestParseStart(t *testing.T) {
 			t.Errorf("parseStart(%q) = %d, %v, want %d", stat, got, err, want)
 		}
 	}
+}
+
+// startCall starts a call of the hook, which lasts until its input is closed.
+func startCall(t *testing.T, tr tree) (call *exec.Cmd, stdin io.Closer) {
+	t.Helper()
+	call = exec.Command(tr.root + mainHook)
+	stdin, err := call.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := call.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return call, stdin
 }
