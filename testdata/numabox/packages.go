@@ -89,7 +89,7 @@ func (b *box) packages(c *checks) error {
 	}
 	const dpkg = "DEBIAN_FRONTEND=noninteractive dpkg --force-confold "
 	installed := func(version string) (want, script string) {
-		return "live\ndeadline = 30s\nhugeguard version " + version + "\nexplained\n", fmt.Sprintf(`exec 3>&1 >&2
+		return "live\n" + configuration.Data + "hugeguard version " + version + "\nexplained\n", fmt.Sprintf(`exec 3>&1 >&2
 was=$(cat /run/libvirtd.pid)
 %s -i %s </dev/null
 hugeguard status && [ "$was" = "$(cat /run/libvirtd.pid)" ] && echo live >&3
@@ -116,7 +116,7 @@ journalctl --list-catalog | grep -q 'Open vSwitch holds' && echo explained >&3`,
 	if err := start(true, "after the upgrade"); err != nil {
 		return err
 	}
-	if err := says("removed, it leaves libvirt's hooks as they were, and the configuration", "deadline = 30s\n",
+	if err := says("removed, it leaves libvirt's hooks as they were, and the configuration", configuration.Data,
 		dpkg+"-r hugeguard >&2; find /etc/libvirt/hooks | diff /run/tree -; cat /etc/hugeguard.conf"); err != nil {
 		return err
 	}
@@ -127,7 +127,7 @@ journalctl --list-catalog | grep -q 'Open vSwitch holds' && echo explained >&3`,
 		return err
 	}
 
-	if err := b.write(wire.File{Path: "/etc/libvirt/hooks/qemu", Data: siteHook}, wire.File{Path: "/etc/hugeguard.conf", Data: "deadline = 30s\n"}); err != nil {
+	if err := b.write(wire.File{Path: "/etc/libvirt/hooks/qemu", Data: siteHook}, configuration); err != nil {
 		return err
 	}
 	if _, err := b.sh("chmod 755 /etc/libvirt/hooks/qemu; systemctl reload libvirtd; cd /etc/libvirt/hooks; find . ! -type d -printf '%p %m %u %s %T@\n' >/run/tree; rm -f /run/site.log"); err != nil {

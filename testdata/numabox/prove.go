@@ -65,9 +65,12 @@ func (b *box) prepare(c *checks) error {
 		return strings.TrimSpace(label[fmt.Sprintf("/proc/%d/attr/current", pid)]) == l
 	})
 	c.that(confined, "AppArmor confines libvirtd", label)
-	// Emulation is slow, and slower where others use this machine: the default is for real ones.
-	return b.write(wire.File{Path: "/etc/hugeguard.conf", Data: "deadline = 1m\n"})
+	return b.write(configuration)
 }
+
+// configuration is the box's: emulation is slow, and slower where others use this machine, and the default deadline is
+// for real ones.
+var configuration = wire.File{Path: "/etc/hugeguard.conf", Data: "deadline = 1m\n"}
 
 // pid reads a pid file.
 func (b *box) pid(file string) (int, error) {
