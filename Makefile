@@ -117,9 +117,9 @@ install: build
 	CGO_ENABLED=0 $(GO) run -tags manual -ldflags '-X main.built=$(VERSION)' ./install/hugeguard bin/manual
 	install -D -m 0755 bin/hugeguard $(DESTDIR)$(PREFIX)/bin/hugeguard
 	install -D -m 0755 bin/qemu $(DESTDIR)$(PREFIX)/lib/hugeguard/qemu
-	install -D -m 0644 install/hugeguard.catalog $(DESTDIR)$(CATALOG)
-	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/lib/systemd/system install/systemd/*
-	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/hugeguard install/prometheus/* install/grafana/*
+	install -D -m 0644 install/shipped/hugeguard.catalog $(DESTDIR)$(CATALOG)
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/lib/systemd/system install/shipped/systemd/*
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/hugeguard install/shipped/prometheus/* install/shipped/grafana/*
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man8 bin/manual/hugeguard.8
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man5 bin/manual/hugeguard.conf.5
 	install -D -m 0644 bin/manual/hugeguard.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/hugeguard

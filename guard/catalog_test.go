@@ -12,7 +12,7 @@ import (
 // TestCatalog: the message catalog explains every kind of entry, and takes in
 // only fields that each of them has; and each has a page of the documentation.
 func TestCatalog(t *testing.T) {
-	text, err := os.ReadFile("../install/hugeguard.catalog")
+	text, err := os.ReadFile("../install/shipped/hugeguard.catalog")
 	if err != nil {
 		t.Fatal(err)
 	}

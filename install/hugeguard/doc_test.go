@@ -491,7 +491,7 @@ func (s stage) verdict(t *testing.T) (j judged) {
 func (s stage) explanation(t *testing.T) []string {
 	t.Helper()
 	j := s.verdict(t)
-	text, err := os.ReadFile("../hugeguard.catalog")
+	text, err := os.ReadFile("../shipped/hugeguard.catalog")
 	if err != nil {
 		t.Fatal(err)
 	}

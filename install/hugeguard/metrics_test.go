@@ -89,7 +89,7 @@ func TestMetricsAreUsed(t *testing.T) {
 	used := map[string]bool{}
 	selector := regexp.MustCompile(`\b(hugeguard_[a-z_]+)(?:\{([^}]*)\})?`)
 	label := regexp.MustCompile(`([a-z_]+)=~?\\?"([^"\\]*)`)
-	for _, file := range []string{"../prometheus/hugeguard.rules.yml", "../grafana/hugeguard.json"} {
+	for _, file := range []string{"../shipped/prometheus/hugeguard.rules.yml", "../shipped/grafana/hugeguard.json"} {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
@@ -143,7 +143,7 @@ func TestMetricsAreUsed(t *testing.T) {
 
 // The dashboard is one that Grafana can show: panels have numbers of their own and do not lie upon one another.
 func TestDashboard(t *testing.T) {
-	text, err := os.ReadFile("../grafana/hugeguard.json")
+	text, err := os.ReadFile("../shipped/grafana/hugeguard.json")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -54,7 +54,7 @@ fi
 
 mkdir -p "$out" "$stage/all"
 "$GO" build -modfile=testdata/tools/go.mod -trimpath -o "$stage/nfpm" github.com/goreleaser/nfpm/v2/cmd/nfpm
-cp LICENSE CHANGELOG.md install/hugeguard.catalog install/systemd/* install/prometheus/* install/grafana/* \
+cp LICENSE CHANGELOG.md install/shipped/hugeguard.catalog install/shipped/*/* \
 	install/package/nfpm.yaml install/package/copyright install/package/lintian-overrides \
 	install/package/deb/* install/package/rpm/* "$stage/all"
 cp -r install/doc "$stage/all/doc"

@@ -9,7 +9,7 @@ import (
 
 // The message catalog explains an entry to whoever reads the journal with -x, with what it says of itself.
 func TestCatalog(t *testing.T) {
-	text, err := os.ReadFile("../../install/hugeguard.catalog")
+	text, err := os.ReadFile("../../install/shipped/hugeguard.catalog")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -40,7 +40,7 @@ func (s *scene) monitor() *monitoring {
 	s.must(loopbackUp())
 	m := &monitoring{scene: s, file: s.path("textfile/hugeguard.prom"), address: s.freeAddress()}
 	exporter := s.freeAddress()
-	rules, err := os.ReadFile("../../install/prometheus/hugeguard.rules.yml")
+	rules, err := os.ReadFile("../../install/shipped/prometheus/hugeguard.rules.yml")
 	s.must(err)
 	rules = regexp.MustCompile(`(?m)^( +for:) \w+$`).ReplaceAll(rules, []byte("$1 1s"))
 	s.must(os.MkdirAll(filepath.Dir(m.file), 0o755))
@@ -266,7 +266,7 @@ func TestPrometheusSeesTheDrift(t *testing.T) {
 // dashboard asks Prometheus what each panel would show: those must not be empty that have to do with this host.
 func (m *monitoring) dashboard() {
 	m.t.Helper()
-	text, err := os.ReadFile("../../install/grafana/hugeguard.json")
+	text, err := os.ReadFile("../../install/shipped/grafana/hugeguard.json")
 	m.must(err)
 	var d struct {
 		Panels []struct {

@@ -19,7 +19,7 @@ const (
 func (b *box) metrics(c *checks) error {
 	say("metrics, by the timer of a systemd that confines the service")
 	for _, unit := range []string{"hugeguard-metrics.service", "hugeguard-metrics.timer"} {
-		text, err := os.ReadFile("install/systemd/" + unit)
+		text, err := os.ReadFile("install/shipped/systemd/" + unit)
 		if err != nil {
 			return err
 		}

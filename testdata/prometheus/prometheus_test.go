@@ -16,8 +16,8 @@ import (
 )
 
 const (
-	rules     = "../../install/prometheus/hugeguard.rules.yml"
-	dashboard = "../../install/grafana/hugeguard.json"
+	rules     = "../../install/shipped/prometheus/hugeguard.rules.yml"
+	dashboard = "../../install/shipped/grafana/hugeguard.json"
 )
 
 func TestMain(m *testing.M) { os.Exit(machine.Apart(m.Run)) }
@@ -136,7 +136,7 @@ func TestUnits(t *testing.T) {
 	program, dir := hugeguard(t), t.TempDir()
 	var units []string
 	for _, unit := range []string{"hugeguard-metrics.service", "hugeguard-metrics.timer"} {
-		data, err := os.ReadFile("../../install/systemd/" + unit)
+		data, err := os.ReadFile("../../install/shipped/systemd/" + unit)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -150,5 +150,5 @@ func TestUnits(t *testing.T) {
 		t.Error(said)
 	}
 	// From 0 to 100, the less the better: 25 is "OK".
-	tool(t, nil, "systemd-analyze", "security", "--offline=yes", "--threshold=25", "--no-pager", "../../install/systemd/hugeguard-metrics.service")
+	tool(t, nil, "systemd-analyze", "security", "--offline=yes", "--threshold=25", "--no-pager", "../../install/shipped/systemd/hugeguard-metrics.service")
 }
