@@ -19,7 +19,7 @@ TAGS       = $(if $(shell command -v $${CC:-cc} 2>/dev/null),-tags libvirt_dlope
 # go test, saying what it is at. Its limits are against hanging for ever, not for slow machines.
 PROGRESS   = $(GO) run ./testdata/progress
 
-.PHONY: build packages demo test prerequisites check update unit packagetest testdriver nova prometheus livehost numabox numabox-capture numabox-shell numabox-kernel bench fuzz seeds install uninstall clean
+.PHONY: build packages demo test prerequisites check update unit packagetest testdriver nova prometheus livehost numabox numabox-capture numabox-shell numabox-kernel bench fuzz seeds measures install uninstall clean
 
 build:
 	$(HOOK_BUILD) -o bin/qemu ./hook/qemu
@@ -51,7 +51,7 @@ update:
 # What make demo prints, and the fast tests: with the race detector, and as on a machine with nothing but Go.
 unit: build
 	testdata/demo.sh | diff -u testdata/golden/demo.txt -
-	$(GO) test -race -count=1 -timeout 60m ./... ./testdata/tests ./testdata/progress
+	$(GO) test -race -count=1 -timeout 60m ./... ./testdata/tests ./testdata/progress ./testdata/measure
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 60m ./...
 
 # The packages: what is in them, that they are the same wherever they are built, and what dpkg and rpm do with them on a
@@ -111,6 +111,12 @@ fuzz:
 # How much the seeds of the fuzz targets reach.
 seeds:
 	GO="$(GO)" testdata/seeds.sh 60
+
+# How the product's packages are built, in numbers: lines, files that use each other, functions that are long or hard.
+# Those of another checkout: make measures OF=../before.
+OF ?= .
+measures:
+	@$(GO) run ./testdata/measure -C $(OF)
 
 install: build
 	mkdir -p bin/manual
