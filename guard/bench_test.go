@@ -5,18 +5,6 @@ import (
 	"testing"
 )
 
-func BenchmarkParseDomain(b *testing.B) {
-	xml, err := os.ReadFile("../testdata/domains/nova-two-cells.xml")
-	if err != nil {
-		b.Fatal(err)
-	}
-	for range b.N {
-		if _, err := ParseDomain(xml); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
 func BenchmarkJudge(b *testing.B) {
 	xml, err := os.ReadFile("../testdata/domains/nova-two-cells.xml")
 	if err != nil {

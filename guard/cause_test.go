@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"hugeguard/testdata/cases"
 )
 
 // leftBehind has files hold pages of a node, of which nobody tells which node
@@ -251,7 +253,7 @@ func TestCauseOfTheFirst(t *testing.T) {
 
 // TestNoCauseOfNothing: what a refusal says of the missing pages is true of some.
 func TestNoCauseOfNothing(t *testing.T) {
-	all := AtLeast(t, 5000)
+	all := cases.AtLeast(t, 5000)
 	found := map[Cause]int{}
 	apart := guest(t, "strict:0-1", cell{1, "strict:0"}, cell{1, "strict:1"})
 	wide := guest(t, "strict:0-1", cell{1, "strict:0"}, cell{1, "strict:0-1"})

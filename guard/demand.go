@@ -119,8 +119,8 @@ const (
 	Soft Strength = "soft"
 )
 
-// virtioMem is the device that takes its pages after the start.
-const virtioMem = "virtio-mem"
+// VirtioMem is the model of the device that takes its pages after the start.
+const VirtioMem = "virtio-mem"
 
 // Cpuset is the set of nodes that libvirt writes to the domain's cpuset.mems
 // before QEMU runs (qemuProcessSetupEmulator). It bounds every allocation.

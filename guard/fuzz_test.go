@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"hugeguard/guard"
+	"hugeguard/guard/domain"
+	"hugeguard/guard/guardtest"
 )
 
 // Whatever a domain asks for and a host has, a verdict is whole: a refusal has a cause, its line is one, all of it is
@@ -29,15 +31,15 @@ func FuzzJudge(f *testing.F) {
 		f.Add(xml, uint64(1<<20), uint64(1<<20), uint64(0), uint8(i))
 	}
 	f.Fuzz(func(t *testing.T, xml []byte, first, second, reserved uint64, how uint8) {
-		demand, err := guard.ParseDomain(xml)
+		demand, err := domain.Parse(xml)
 		if err != nil {
 			return
 		}
 		const most = 1 << 30
 		free := []uint64{first % most, second % most}
-		host := idle(4, 2048, 2048, 1<<20)
+		host := guardtest.Idle(4, 2048, 2048, 1<<20)
 		if how&1 != 0 {
-			host = idle(64, 512<<10, 64, 2048, 512<<10, 1<<20)
+			host = guardtest.Idle(64, 512<<10, 64, 2048, 512<<10, 1<<20)
 		}
 		plenty := host
 		plenty.Pools = nil

@@ -1,7 +1,7 @@
 // Package guard judges whether a libvirt domain's huge pages can be had.
 //
-// [ParseDomain] turns the domain's XML into a [Demand]: the memory backends
-// that QEMU will create, in order. A [Host] is what the kernel has to give.
+// A [Demand] is the memory backends that QEMU will create, in order; package
+// domain makes it of the domain's XML. A [Host] is what the kernel has to give.
 // [Judge] puts the two together and returns a [Verdict], which says what will
 // happen, why, who holds the pages and what mends it, and renders itself for
 // the journal, the terminal and libvirt's error.

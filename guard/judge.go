@@ -347,7 +347,7 @@ func resolve(demand Demand, host Host) (backends []Backend, left *Finding) {
 				leave(b.PageKiB, "libvirt will refuse it: this host has no NUMA node %d", node)
 			}
 		}
-		if b.Device != virtioMem {
+		if b.Device != VirtioMem {
 			b.Pages = b.pages()
 		}
 		backends = append(backends, b)
@@ -362,7 +362,7 @@ func plugging(host Host, backends []Backend) []Finding {
 	known := map[string]uint64{} // what is left, by page size and nodes
 	for _, b := range backends {
 		pool, ok := host.pool(b.PageKiB)
-		if b.Device != virtioMem || !ok {
+		if b.Device != VirtioMem || !ok {
 			continue
 		}
 		nodes := host.inherited(rules{cpuset: true})

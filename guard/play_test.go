@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"hugeguard/testdata/cases"
 )
 
 // player plays a launch as the kernel would, page by page, in every order in
@@ -135,7 +137,7 @@ func together(backends []Backend) (pages uint64) {
 // TestEveryOrder: under rules that are known, what starts in some order of
 // events is not refused, and what fails in some is not allowed without a word.
 func TestEveryOrder(t *testing.T) {
-	all := AtLeast(t, 3000)
+	all := cases.AtLeast(t, 3000)
 	tried := map[string]int{}
 	rapid.Check(t, func(t *rapid.T) {
 		nodes := rapid.IntRange(1, 3).Draw(t, "nodes")

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"hugeguard/testdata/cases"
 )
 
 // drawLaunch draws a guest of several cells with any tuning, and a host.
@@ -105,7 +107,7 @@ func drawLaunch(t *rapid.T) (Demand, Host) {
 		if b.Policy == PolicyBind {
 			b.Strength = Hard
 		}
-		b.Device = rapid.SampledFrom([]string{"", "", "", "", "dimm", virtioMem}).Draw(t, "device")
+		b.Device = rapid.SampledFrom([]string{"", "", "", "", "dimm", VirtioMem}).Draw(t, "device")
 		b.Memfd = rapid.IntRange(0, 3).Draw(t, "memfd") == 0
 		b.Global = rapid.IntRange(0, 9).Draw(t, "by -mem-prealloc") == 0
 		d.Backends = append(d.Backends, b)
@@ -113,11 +115,11 @@ func drawLaunch(t *rapid.T) (Demand, Host) {
 	return d, host
 }
 
-// cases counts what a property was tried on, so that none holds for want of
+// trials counts what a property was tried on, so that none holds for want of
 // cases.
-type cases map[string]int
+type trials map[string]int
 
-func (c cases) add(d Demand, host Host, v Verdict) {
+func (c trials) add(d Demand, host Host, v Verdict) {
 	c[string(v.Decision)]++
 	of := func(trait string, is bool) {
 		if is {
@@ -130,7 +132,7 @@ func (c cases) add(d Demand, host Host, v Verdict) {
 		of("auto", b.Auto)
 		of("restrictive", b.Cpuset != nil)
 		of("dimm", b.Device == "dimm")
-		of("virtio-mem", b.Device == virtioMem)
+		of("virtio-mem", b.Device == VirtioMem)
 	}
 	of("overcommit", host.Pools[0].Overcommit > 0)
 	of("reservations", host.Pools[0].Reserved > 0)
@@ -141,7 +143,7 @@ func (c cases) add(d Demand, host Host, v Verdict) {
 
 // check wants each trait of a launch with each of the decisions, where all cases
 // were tried.
-func (c cases) check(t *testing.T, all bool, traits ...string) {
+func (c trials) check(t *testing.T, all bool, traits ...string) {
 	t.Helper()
 	t.Logf("tried: %v", c)
 	if !all {
@@ -158,7 +160,7 @@ func (c cases) check(t *testing.T, all bool, traits ...string) {
 
 // traits are those of all launches.
 var traits = []string{string(PolicyDefault), string(PolicyBind), string(PolicyPreferred), string(PolicyInterleave),
-	"gigantic", "auto", "restrictive", "dimm", virtioMem, "reservations", "limits", "cgroups", "pinned"}
+	"gigantic", "auto", "restrictive", "dimm", VirtioMem, "reservations", "limits", "cgroups", "pinned"}
 
 // better orders the decisions.
 func better(d Decision) int { return slices.Index([]Decision{Refuse, Warn, Allow}, d) }
@@ -173,8 +175,8 @@ func steady(host Host) Host {
 // TestMorePagesNeverHurt: a free page more never turns a launch that could
 // succeed into one that must fail.
 func TestMorePagesNeverHurt(t *testing.T) {
-	all := AtLeast(t, 1000)
-	tried, rescued := cases{}, 0
+	all := cases.AtLeast(t, 1000)
+	tried, rescued := trials{}, 0
 	rapid.Check(t, func(t *rapid.T) {
 		d, host := drawLaunch(t)
 		host = steady(host)
@@ -204,8 +206,8 @@ func TestMorePagesNeverHurt(t *testing.T) {
 // TestMoreRoomNeverHurts: a limit that is a page wider never turns a launch that
 // could succeed into one that must fail.
 func TestMoreRoomNeverHurts(t *testing.T) {
-	all := AtLeast(t, 1000)
-	tried := cases{}
+	all := cases.AtLeast(t, 1000)
+	tried := trials{}
 	rapid.Check(t, func(t *rapid.T) {
 		d, host := drawLaunch(t)
 		before := Judge(d, host)
@@ -233,8 +235,8 @@ func TestMoreRoomNeverHurts(t *testing.T) {
 // TestLargerGuestsNeverHelp: a page more to take never turns a launch that
 // must fail into one that could succeed.
 func TestLargerGuestsNeverHelp(t *testing.T) {
-	all := AtLeast(t, 1000)
-	tried, tooLarge := cases{}, 0
+	all := cases.AtLeast(t, 1000)
+	tried, tooLarge := trials{}, 0
 	rapid.Check(t, func(t *rapid.T) {
 		d, host := drawLaunch(t)
 		host = steady(host)
@@ -263,8 +265,8 @@ func TestLargerGuestsNeverHelp(t *testing.T) {
 // TestNumbersOfNodesDoNotMatter: renumbering the nodes changes the decision of
 // no launch.
 func TestNumbersOfNodesDoNotMatter(t *testing.T) {
-	all := AtLeast(t, 1000)
-	tried := cases{}
+	all := cases.AtLeast(t, 1000)
+	tried := trials{}
 	rapid.Check(t, func(t *rapid.T) {
 		d, host := drawLaunch(t)
 		shift := rapid.IntRange(1, 60).Draw(t, "shift")
@@ -321,8 +323,8 @@ func TestNumbersOfNodesDoNotMatter(t *testing.T) {
 // TestTheSameTwice: the same launch on the same host gets the same verdict,
 // whatever the order in which its maps are walked.
 func TestTheSameTwice(t *testing.T) {
-	all := AtLeast(t, 1000)
-	tried := cases{}
+	all := cases.AtLeast(t, 1000)
+	tried := trials{}
 	rapid.Check(t, func(t *rapid.T) {
 		d, host := drawLaunch(t)
 		kinds := []HolderKind{HolderOVS, HolderGuest, HolderProcess}
@@ -357,7 +359,7 @@ func TestTheSameTwice(t *testing.T) {
 
 // TestRulesThatMatter: leaving out a rule that does not matter changes nothing.
 func TestRulesThatMatter(t *testing.T) {
-	AtLeast(t, 500)
+	cases.AtLeast(t, 500)
 	rapid.Check(t, func(t *rapid.T) {
 		d, host := drawLaunch(t)
 		backends, _ := resolve(d, host)

@@ -6,6 +6,14 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"hugeguard/testdata/cases"
+)
+
+// What QEMU takes of a guest.
+const (
+	maxCells   = 128
+	maxDevices = 256
 )
 
 // large is the XML of a guest with so many cells and memory devices, each of one page and tuned to nodes in a mode.
@@ -34,7 +42,7 @@ func large(cells, dimms, virtio int, mode, nodes string) string {
 func TestLargeGuests(t *testing.T) {
 	for _, nodes := range []int{1, 2, 128} {
 		for _, each := range []uint64{0, 2, 3, 1000} {
-			if raceDetector && (nodes != 2 || each != 2) {
+			if cases.RaceDetector && (nodes != 2 || each != 2) {
 				continue // one goroutine allocates the same with it, and takes ten times as long
 			}
 			host := pages(slices.Repeat([]uint64{each}, nodes)...)

@@ -250,7 +250,7 @@ func (s simulation) place(b Backend) (placed, *failure) {
 // where it can; none of one without a thread-context.
 func (s simulation) preparedFrom(b Backend) NodeSet {
 	// virtio-mem is not allocated at the start, so nothing prepares it.
-	if b.Device == virtioMem || b.Global {
+	if b.Device == VirtioMem || b.Global {
 		return nil
 	}
 	nodes := b.HostNodes

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"hugeguard/testdata/cases"
 )
 
 // started adds a domain that is starting and has still to take pages of nodes;
@@ -14,7 +16,9 @@ import (
 func (h Host) started(name, nodes string, pages, mapped uint64) Host {
 	c := Claim{PageKiB: 2048, Pages: pages, Mapped: mapped}
 	if nodes != "" {
-		c.Nodes, _ = ParseNodeSet(nodes)
+		for _, node := range strings.Split(nodes, "-") { // of two at the most
+			c.Nodes = append(c.Nodes, int(node[0]-'0'))
+		}
 		c.Hard = true
 	}
 	h.Starting = append(h.Starting[:len(h.Starting):len(h.Starting)], Starting{Domain: Domain{Name: name, UUID: name}, Claims: []Claim{c}})
@@ -125,7 +129,7 @@ func TestClaimsOfVerdict(t *testing.T) {
 // TestStartingNeverHelps: with one more start in flight no launch is judged
 // better, and without any it is judged as on a host that knows of none.
 func TestStartingNeverHelps(t *testing.T) {
-	all := AtLeast(t, 300)
+	all := cases.AtLeast(t, 300)
 	var worse int
 	rapid.Check(t, func(t *rapid.T) {
 		d, host := drawLaunch(t)
@@ -159,7 +163,7 @@ func TestStartingNeverHelps(t *testing.T) {
 // TestWhoseClaims: to a launch it is one whether one domain or several are to
 // take so many pages of the same nodes.
 func TestWhoseClaims(t *testing.T) {
-	all := AtLeast(t, 1000)
+	all := cases.AtLeast(t, 1000)
 	beside := map[Decision]int{}
 	rapid.Check(t, func(t *rapid.T) {
 		d, host := drawLaunch(t)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"hugeguard/guard"
+	"hugeguard/guard/domain"
 	"hugeguard/sysfs/sysfstest"
 )
 
@@ -43,7 +44,7 @@ func TestCaptured(t *testing.T) {
 			if err := json.Unmarshal(read("truth.json"), &truth); err != nil {
 				t.Fatal(err)
 			}
-			demand, err := guard.ParseDomain(read("prepare.xml"))
+			demand, err := domain.Parse(read("prepare.xml"))
 			if err != nil {
 				t.Fatal(err)
 			}

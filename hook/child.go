@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hugeguard/guard"
+	"hugeguard/guard/domain"
 )
 
 // What is not the kernel's own may never answer: a file system whose server is gone,
@@ -270,7 +271,7 @@ func (c *call) judgeAll(to io.Writer, began time.Time) {
 // one, then, if it is a refusal, the same again with those who hold the pages, and
 // with what Nova believes.
 func (c *call) judge(deadline time.Time, answer func(outcome)) {
-	demand, err := guard.ReadDomain(c.stdin)
+	demand, err := domain.Read(c.stdin)
 	if err != nil {
 		answer(outcome{err: err})
 		return

@@ -73,7 +73,7 @@ func TestChild(t *testing.T) {
 		"best": better, "notes": better, "passes": "",
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := newFixture(t, strings.NewReader(domain(t, "prepare.xml")))
+			f := newFixture(t, strings.NewReader(domainXML(t, "prepare.xml")))
 			f.apart = true
 			f.args[1] = name
 			deadline := "1m"
@@ -119,15 +119,15 @@ func TestChildIsLate(t *testing.T) {
 // TestChildSettles: where nobody but the child can read the configuration, a domain is
 // exempt by that, whether or not the child says any more.
 func TestChildSettles(t *testing.T) {
-	exempt := strings.Replace(domain(t, "prepare.xml"), "<devices>",
+	exempt := strings.Replace(domainXML(t, "prepare.xml"), "<devices>",
 		"<metadata><x:exempt xmlns:x='urn:hugeguard:1'/></metadata><devices>", 1)
 	for _, test := range []struct {
 		name, xml string
 		status    int
 		says      string
 	}{
-		{"exempts", strings.ReplaceAll(domain(t, "prepare.xml"), "instance-00000003", "exempts"), exitAccept, "it goes on: exempt by pattern exempts"},
-		{"fails", strings.ReplaceAll(domain(t, "prepare.xml"), "instance-00000003", "fails"), exitAccept, "it goes on: exempt by pattern fails"},
+		{"exempts", strings.ReplaceAll(domainXML(t, "prepare.xml"), "instance-00000003", "exempts"), exitAccept, "it goes on: exempt by pattern exempts"},
+		{"fails", strings.ReplaceAll(domainXML(t, "prepare.xml"), "instance-00000003", "fails"), exitAccept, "it goes on: exempt by pattern fails"},
 		{"refuses", exempt, exitRefuse, "node 0 has 0 free"},
 	} {
 		f := newFixture(t, strings.NewReader(test.xml))
@@ -183,7 +183,7 @@ func TestChildIsReaped(t *testing.T) {
 // TestChildCannotBeStarted: the verdict by the counters stands, and it is said why no
 // more is known.
 func TestChildCannotBeStarted(t *testing.T) {
-	f := newFixture(t, strings.NewReader(domain(t, "prepare.xml")))
+	f := newFixture(t, strings.NewReader(domainXML(t, "prepare.xml")))
 	f.apart = true
 	f.args[1] = "a name that cannot be an argument\x00"
 	if status := f.call.prepare(); status != exitRefuse || len(f.entries) != 2 || !strings.Contains(f.entries[0].Message, "is not looked at: ") {
@@ -197,7 +197,7 @@ func TestChildCannotBeStarted(t *testing.T) {
 // TestChildSaysTheSame: by the child and by one process it is the same that is said.
 func TestChildSaysTheSame(t *testing.T) {
 	// No machine has such pages, whatever else goes on there.
-	xml := strings.NewReplacer("size='2048'", "size='3072'", "<hugepages>", "<source type='memfd'/><hugepages>").Replace(domain(t, "prepare.xml"))
+	xml := strings.NewReplacer("size='2048'", "size='3072'", "<hugepages>", "<source type='memfd'/><hugepages>").Replace(domainXML(t, "prepare.xml"))
 	says := func(apart bool) []string {
 		var stderr strings.Builder
 		said := []string{}

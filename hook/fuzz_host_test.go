@@ -16,6 +16,7 @@ import (
 
 	"hugeguard/guard"
 	"hugeguard/guard/claims"
+	"hugeguard/guard/domain"
 	"hugeguard/sysfs/sysfstest"
 )
 
@@ -143,7 +144,7 @@ func FuzzPrepare(f *testing.F) {
 		call := newCall(t, h.Host, bytes.NewReader(xml))
 		status := call.guarded()
 		stderr := call.stderr.String()
-		demand, unreadable := guard.ParseDomain(xml)
+		demand, unreadable := domain.Parse(xml)
 		switch {
 		case status == exitAccept && stderr == "":
 		case status == exitRefuse && plainLines(stderr) && strings.Count(stderr, "\n") == 1 && len(stderr) > 1:

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"hugeguard/guard"
+	"hugeguard/guard/domain"
 	"hugeguard/sysfs/sysfstest"
 )
 
@@ -31,7 +31,7 @@ func TestHidingMount(t *testing.T) {
 			t.Fatal(err)
 		}
 		host.Write("proc/mounts", string(mounts)+test.mounts)
-		demand, err := guard.ParseDomain([]byte(strings.Replace(domain(t, "prepare.xml"), "<name>instance-00000003<", "<name>"+name+"<", 1)))
+		demand, err := domain.Parse([]byte(strings.Replace(domainXML(t, "prepare.xml"), "<name>instance-00000003<", "<name>"+name+"<", 1)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -52,7 +52,7 @@ func TestHidingMount(t *testing.T) {
 // TestHiddenMountIsAWarning: QEMU maps ordinary memory there and starts, however few huge pages there are; nothing is
 // claimed for it.
 func TestHiddenMountIsAWarning(t *testing.T) {
-	f := newFixture(t, strings.NewReader(domain(t, "prepare.xml")))
+	f := newFixture(t, strings.NewReader(domainXML(t, "prepare.xml")))
 	mounts, err := f.fs.ReadFile("proc/mounts", 1<<20)
 	if err != nil {
 		t.Fatal(err)

@@ -86,7 +86,7 @@ func TestHostileHolders(t *testing.T) {
 		"the configuration": func(f *fixture) { f.host.Write(ConfigPath, evil) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := newFixture(t, strings.NewReader(domain(t, "prepare.xml")))
+			f := newFixture(t, strings.NewReader(domainXML(t, "prepare.xml")))
 			spoil(f)
 			if status := f.prepare(); status != exitRefuse {
 				t.Errorf("status %d", status)
@@ -110,7 +110,7 @@ func TestHostileDomains(t *testing.T) {
 			f := newFixture(t, nil)
 			f.host.Remove("run/openvswitch")
 			launch := func(name string) int {
-				f.stdin = strings.NewReader(strings.NewReplacer(">instance-00000003<", ">"+name+"<", "32963992-", fmt.Sprintf("%08x-", len(name))).Replace(domain(t, "prepare-on-node1.xml")))
+				f.stdin = strings.NewReader(strings.NewReplacer(">instance-00000003<", ">"+name+"<", "32963992-", fmt.Sprintf("%08x-", len(name))).Replace(domainXML(t, "prepare-on-node1.xml")))
 				f.entries, f.ledgerNoted = nil, false
 				f.stderr.Reset()
 				return f.prepare()

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"hugeguard/guard"
+	"hugeguard/guard/domain"
 	"hugeguard/guard/nova"
 	"hugeguard/sysfs"
 )
@@ -305,10 +306,10 @@ func instances(root sysfs.FS, deadline time.Time) (found []guard.Instance, unrea
 // on the one node that Nova binds it to. It is nil where Nova did not make the
 // domain. text is a domain or libvirt's status of one.
 func parseInstance(text []byte) (*guard.Instance, error) {
-	if !bytes.Contains(text, []byte(guard.NovaNamespace)) {
+	if !bytes.Contains(text, []byte(domain.NovaNamespace)) {
 		return nil, nil
 	}
-	demand, err := guard.ParseDomain(domainOnly(text))
+	demand, err := domain.Parse(domainOnly(text))
 	if err != nil {
 		return nil, err
 	}

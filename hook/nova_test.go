@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"hugeguard/guard"
+	"hugeguard/guard/domain"
 	"hugeguard/guard/nova"
 	"hugeguard/sysfs/sysfstest"
 )
@@ -107,7 +108,7 @@ func TestNovaInRefusal(t *testing.T) {
 		}, "; " + set, `what Nova reserves is not known: /etc/nova/nova.conf: line 2: reserved_huge_pages="node:0,size:2M,count:512": size: neither`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			f := newFixture(t, strings.NewReader(domain(t, "prepare.xml")))
+			f := newFixture(t, strings.NewReader(domainXML(t, "prepare.xml")))
 			test.make(t, f.host)
 			if status := f.prepare(); status != exitRefuse || len(f.entries) != 1 {
 				t.Fatalf("status %d, %+v", status, f.entries)
@@ -306,7 +307,7 @@ func TestInstances(t *testing.T) {
 	if unread != 0 || !reflect.DeepEqual(got, want) {
 		t.Errorf("%d unread, %+v\nwant %+v", unread, got, want)
 	}
-	h.Write("etc/libvirt/qemu/broken.xml", guard.NovaNamespace+"<domain type='kvm'>")
+	h.Write("etc/libvirt/qemu/broken.xml", domain.NovaNamespace+"<domain type='kvm'>")
 	if _, unread := instances(h.FS(), time.Now().Add(time.Hour)); unread != 1 {
 		t.Errorf("%d unread", unread)
 	}

@@ -68,7 +68,7 @@ func TestLater(t *testing.T) {
 func TestLaterHookMakesItAWarning(t *testing.T) {
 	looked := 0
 	start := func(t *testing.T, xml string, later ...string) (*fixture, int) {
-		f := newFixture(t, strings.NewReader(domain(t, xml)))
+		f := newFixture(t, strings.NewReader(domainXML(t, xml)))
 		f.later = func() []string { looked++; return later }
 		return f, f.prepare()
 	}
@@ -121,7 +121,7 @@ func TestLaterMayMake(t *testing.T) {
 func TestAskedTwice(t *testing.T) {
 	f := newFixture(t, nil)
 	ask := func(xml string, later ...string) int {
-		f.stdin = strings.NewReader(domain(t, xml))
+		f.stdin = strings.NewReader(domainXML(t, xml))
 		f.later = func() []string { return later }
 		return f.prepare()
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"hugeguard/guard"
+	"hugeguard/guard/domain"
 	"hugeguard/guard/ovs"
 	"hugeguard/sysfs"
 	"hugeguard/sysfs/sysfstest"
@@ -43,7 +44,7 @@ func TestToldAgainstHeld(t *testing.T) {
 			[]string{"node:0,size:2048,count:512", "node:1,size:2048,count:750"}},
 		{`,["dpdk-alloc-mem","64"]`, "64 MiB told on any node", []string{"node:0,size:2048,count:512", "node:1,size:2048,count:512"}},
 	} {
-		f := newFixture(t, strings.NewReader(domain(t, "prepare.xml")))
+		f := newFixture(t, strings.NewReader(domainXML(t, "prepare.xml")))
 		f.host.Write(CapturedOVS, answering(test.told))
 		if status := f.prepare(); status != exitRefuse || len(f.entries) != 1 {
 			t.Fatalf("%s: status %d, journal %+v", test.told, status, f.entries)
@@ -75,7 +76,7 @@ func TestPending(t *testing.T) {
 		{"the pid file is elsewhere", func(xml string) string { return vhost(xml, "") }, "", true, false},
 		{"the pid is a container's", func(xml string) string { return vhost(xml, "") }, "99", true, false},
 	} {
-		f := newFixture(t, strings.NewReader(test.xml(domain(t, "prepare-on-node1.xml"))))
+		f := newFixture(t, strings.NewReader(test.xml(domainXML(t, "prepare-on-node1.xml"))))
 		f.host.Write(CapturedOVS, answering(`,["dpdk-socket-mem","1024,1024"]`))
 		f.host.Write("sys/devices/system/node/node1/hugepages/hugepages-2048kB/free_hugepages", "512\n")
 		if test.pid != "" {
@@ -114,7 +115,7 @@ func TestVhostUser(t *testing.T) {
 		{"not to use DPDK", `,["dpdk-init","false"],["dpdk-socket-mem","1024"]`, true, "260", "", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			f := newFixture(t, strings.NewReader(vhost(domain(t, "prepare-on-node1.xml"), test.mtu)))
+			f := newFixture(t, strings.NewReader(vhost(domainXML(t, "prepare-on-node1.xml"), test.mtu)))
 			f.host.Write(CapturedOVS, answering(test.told))
 			f.host.Write("sys/devices/system/node/node1/hugepages/hugepages-2048kB/free_hugepages", test.free+"\n")
 			if f.host.Write("run/openvswitch/ovs-vswitchd.pid", "2974\n"); !test.running {
@@ -139,14 +140,14 @@ func TestVhostUser(t *testing.T) {
 // TestDatabaseIsNotAsked where nothing depends on it.
 func TestDatabaseIsNotAsked(t *testing.T) {
 	demand := func(xml string) guard.Demand {
-		d, err := guard.ParseDomain([]byte(xml))
+		d, err := domain.Parse([]byte(xml))
 		if err != nil {
 			t.Fatal(err)
 		}
 		return d
 	}
 	f := newFixture(t, nil)
-	xml := domain(t, "prepare-on-node1.xml")
+	xml := domainXML(t, "prepare-on-node1.xml")
 	f.host.Write("run/openvswitch/ovs-vswitchd.pid", "2974\n")
 	for _, test := range []struct {
 		name, xml, free string
@@ -176,8 +177,8 @@ func TestDatabaseIsNotAsked(t *testing.T) {
 // TestOnlyThePidFileBesideCounts: an accepted start has no child ask a database of which
 // the pid file lies elsewhere or has the pid of a container, unless little is left.
 func TestOnlyThePidFileBesideCounts(t *testing.T) {
-	xml := vhost(domain(t, "prepare-on-node1.xml"), "")
-	d, err := guard.ParseDomain([]byte(xml))
+	xml := vhost(domainXML(t, "prepare-on-node1.xml"), "")
+	d, err := domain.Parse([]byte(xml))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"hugeguard/guard"
+	"hugeguard/guard/domain"
 	"hugeguard/sysfs"
 )
 
@@ -244,7 +245,7 @@ func (c *call) judgeNear(xml io.Reader) (o outcome) {
 		}
 	}()
 	growStack()
-	demand, err := guard.ReadDomain(xml)
+	demand, err := domain.Read(xml)
 	if err != nil {
 		return outcome{err: err, sure: true}
 	}

@@ -76,7 +76,7 @@ func inOwnTime(t *testing.T, call func() int) (status int) {
 	return status
 }
 
-func domain(t *testing.T, name string) string {
+func domainXML(t *testing.T, name string) string {
 	t.Helper()
 	xml, err := os.ReadFile(filepath.Join(incident, name))
 	if err != nil {
@@ -86,7 +86,7 @@ func domain(t *testing.T, name string) string {
 }
 
 func TestPrepareRefuses(t *testing.T) {
-	f := newFixture(t, strings.NewReader(domain(t, "prepare.xml")))
+	f := newFixture(t, strings.NewReader(domainXML(t, "prepare.xml")))
 	if status := f.prepare(); status != exitRefuse {
 		t.Errorf("status %d", status)
 	}
@@ -119,7 +119,7 @@ func TestPrepareRefuses(t *testing.T) {
 }
 
 func TestPrepareAcceptsSilently(t *testing.T) {
-	f := newFixture(t, strings.NewReader(domain(t, "prepare-on-node1.xml")))
+	f := newFixture(t, strings.NewReader(domainXML(t, "prepare-on-node1.xml")))
 	if status := f.prepare(); status != exitAccept || f.stderr.Len() > 0 || len(f.entries) > 0 {
 		t.Errorf("status %d, stderr %q, journal %+v", status, &f.stderr, f.entries)
 	}
@@ -128,7 +128,7 @@ func TestPrepareAcceptsSilently(t *testing.T) {
 // TestAcceptReadsFew: on the accepting path nobody looks at other processes,
 // at pools of other sizes or at Open vSwitch.
 func TestAcceptReadsFew(t *testing.T) {
-	f := newFixture(t, strings.NewReader(domain(t, "prepare-on-node1.xml")))
+	f := newFixture(t, strings.NewReader(domainXML(t, "prepare-on-node1.xml")))
 	for _, gone := range []string{"proc/2974", "proc/3066", "proc/3085", "run/libvirt", "etc", "sys/fs",
 		"sys/devices/system/node/node0/hugepages/hugepages-1048576kB", "sys/kernel/mm/hugepages/hugepages-1048576kB/free_hugepages",
 		"sys/devices/system/node/node0/distance"} {
@@ -152,7 +152,7 @@ func TestNoHugePagesReadsNothing(t *testing.T) {
 
 // TestUnprivileged: under a session daemon the refusal stands on the counters.
 func TestUnprivileged(t *testing.T) {
-	f := newFixture(t, strings.NewReader(domain(t, "prepare.xml")))
+	f := newFixture(t, strings.NewReader(domainXML(t, "prepare.xml")))
 	f.privileged = false
 	if status := f.prepare(); status != exitRefuse || f.entries[0].Fields["HUGEGUARD_CAUSE"] != "unaccounted" {
 		t.Errorf("status %d, %+v", status, f.entries)
@@ -166,7 +166,7 @@ func (panicking) Read([]byte) (int, error) { panic("boom\n\x1b") }
 // TestFaultsNeverRefuse: whatever goes wrong in the hook lets the launch go on
 // with one warning, and refuses it only where the admin wants that.
 func TestFaultsNeverRefuse(t *testing.T) {
-	refused := func(t *testing.T) io.Reader { return strings.NewReader(domain(t, "prepare.xml")) }
+	refused := func(t *testing.T) io.Reader { return strings.NewReader(domainXML(t, "prepare.xml")) }
 	for _, test := range []struct {
 		name  string
 		stdin func(t *testing.T) io.Reader
@@ -175,13 +175,13 @@ func TestFaultsNeverRefuse(t *testing.T) {
 	}{
 		{"empty", func(*testing.T) io.Reader { return strings.NewReader("") }, nil, "EOF"},
 		{"rubbish", func(*testing.T) io.Reader { return strings.NewReader("\x00\x1b[2J<<<%n%s") }, nil, "XML"},
-		{"cut short", func(t *testing.T) io.Reader { return strings.NewReader(domain(t, "prepare.xml")[:700]) }, nil, "XML"},
+		{"cut short", func(t *testing.T) io.Reader { return strings.NewReader(domainXML(t, "prepare.xml")[:700]) }, nil, "XML"},
 		{"another document", func(*testing.T) io.Reader { return strings.NewReader("<network/>") }, nil, "XML"},
 		{"wrong number", func(t *testing.T) io.Reader {
-			return strings.NewReader(strings.Replace(domain(t, "prepare.xml"), "size='2048'", "size='many'", 1))
+			return strings.NewReader(strings.Replace(domainXML(t, "prepare.xml"), "size='2048'", "size='many'", 1))
 		}, nil, "many"},
 		{"wrong nodeset", func(t *testing.T) io.Reader {
-			return strings.NewReader(strings.ReplaceAll(domain(t, "prepare.xml"), "nodeset='0'", "nodeset='0-'"))
+			return strings.NewReader(strings.ReplaceAll(domainXML(t, "prepare.xml"), "nodeset='0'", "nodeset='0-'"))
 		}, nil, "nodeset"},
 		{"deep nesting", func(*testing.T) io.Reader { return strings.NewReader(strings.Repeat("<domain>", 1000000)) }, nil, "XML"},
 		{"too large", func(*testing.T) io.Reader {
@@ -246,7 +246,7 @@ func (spaces) Read(p []byte) (int, error) {
 // TestUnreadableHolder: a refusal stands on the counters where a holder does
 // not show its memory, and says so.
 func TestUnreadableHolder(t *testing.T) {
-	f := newFixture(t, strings.NewReader(domain(t, "prepare.xml")))
+	f := newFixture(t, strings.NewReader(domainXML(t, "prepare.xml")))
 	f.host.Remove("proc/2974/numa_maps")
 	f.host.Write("proc/2974/numa_maps/no file", "")
 	if status := f.prepare(); status != exitRefuse {
@@ -275,7 +275,7 @@ func TestModes(t *testing.T) {
 	for mode, want := range map[Mode]struct {
 		status, entries int
 	}{Enforce: {exitRefuse, 1}, WarnOnly: {exitAccept, 1}, Off: {exitAccept, 0}} {
-		f := newFixture(t, strings.NewReader(domain(t, "prepare.xml")))
+		f := newFixture(t, strings.NewReader(domainXML(t, "prepare.xml")))
 		f.host.Write("etc/hugeguard.conf", "mode="+string(mode))
 		if status := f.prepare(); status != want.status || len(f.entries) != want.entries {
 			t.Errorf("%s: status %d, journal %+v", mode, status, f.entries)
@@ -310,7 +310,7 @@ func TestConfigOfREADME(t *testing.T) {
 
 // TestPanicOutsideOfJudging: a defect in telling costs no launch either.
 func TestPanicOutsideOfJudging(t *testing.T) {
-	f := newFixture(t, strings.NewReader(domain(t, "prepare.xml")))
+	f := newFixture(t, strings.NewReader(domainXML(t, "prepare.xml")))
 	f.journal = func(entry) error { panic("boom") }
 	if status := inOwnTime(t, f.guarded); status != exitAccept {
 		t.Errorf("status %d", status)
@@ -319,7 +319,7 @@ func TestPanicOutsideOfJudging(t *testing.T) {
 
 // TestWrongConfig: a wrong line is told and does not disable the guard.
 func TestWrongConfig(t *testing.T) {
-	f := newFixture(t, strings.NewReader(domain(t, "prepare.xml")))
+	f := newFixture(t, strings.NewReader(domainXML(t, "prepare.xml")))
 	f.host.Write("etc/hugeguard.conf", "modulus = off\n")
 	if status := f.prepare(); status != exitRefuse || len(f.entries) != 2 || !strings.Contains(f.entries[0].Message, "line 1") {
 		t.Errorf("status %d, journal %+v", status, f.entries)

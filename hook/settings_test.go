@@ -112,7 +112,7 @@ func TestModeUnread(t *testing.T) {
 		}
 	}
 	// Every start goes on then, and the journal says why before it says what would be refused.
-	f := newFixture(t, strings.NewReader(domain(t, "prepare.xml")))
+	f := newFixture(t, strings.NewReader(domainXML(t, "prepare.xml")))
 	f.host.Write(ConfigPath, strings.Repeat("x = y\n", 20)+"mode = wran\n")
 	if status := f.prepare(); status != exitAccept || len(f.entries) != 2 ||
 		!strings.HasPrefix(f.entries[0].Message, "the mode cannot be read, so hugeguard refuses nothing (mode = warn); ") ||
@@ -141,7 +141,7 @@ func TestConfigUnread(t *testing.T) {
 		"a link to nothing": {func(h sysfstest.Host) { link(h, "nothing") }, Enforce},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := newFixture(t, strings.NewReader(domain(t, "prepare.xml")))
+			f := newFixture(t, strings.NewReader(domainXML(t, "prepare.xml")))
 			c.spoil(f.host)
 			config, err := ReadConfig(f.fs)
 			if config.Mode != c.want || config.ModeUnread != (c.want == WarnOnly) {
@@ -178,7 +178,7 @@ func TestSetTwice(t *testing.T) {
 
 // All of the wrong lines are one line, of bounded length.
 func TestManyWrongLines(t *testing.T) {
-	f := newFixture(t, strings.NewReader(domain(t, "prepare.xml")))
+	f := newFixture(t, strings.NewReader(domainXML(t, "prepare.xml")))
 	f.host.Write(ConfigPath, strings.Repeat("dedline = "+strings.Repeat("\x1b", 200)+"\n", 1000))
 	config, err := ReadConfig(f.fs)
 	if err == nil || strings.ContainsAny(err.Error(), "\n\x1b") || len(err.Error()) > 2000 || !strings.HasSuffix(err.Error(), "; and 990 more lines") ||
@@ -255,7 +255,7 @@ func TestExempts(t *testing.T) {
 // An exempt domain is judged and goes on, also where it cannot be judged.
 func TestExemptGoesOn(t *testing.T) {
 	const mark = "<metadata><h:exempt xmlns:h='" + guard.Namespace + "'/></metadata>"
-	plain := domain(t, "prepare.xml")
+	plain := domainXML(t, "prepare.xml")
 	marked := strings.Replace(plain, "<memory ", mark+"<memory ", 1)
 	if marked == plain {
 		t.Fatal("the metadata has no place")

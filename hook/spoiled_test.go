@@ -28,7 +28,7 @@ func TestSpoiledFiles(t *testing.T) {
 		most   int // entries in the journal where nothing is spoiled
 	}{{"prepare-on-node1.xml", exitAccept, 0}, {"prepare.xml", exitRefuse, 1}}
 	for _, launch := range launches {
-		xml := domain(t, launch.xml)
+		xml := domainXML(t, launch.xml)
 		files := opened(t, xml)
 		if len(files) < 20 {
 			t.Fatalf("only %q were read", files)

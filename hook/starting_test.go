@@ -19,7 +19,7 @@ import (
 // 256 pages on node 1, where 512 are free.
 func (f *fixture) launch(t *testing.T, name string) (status int) {
 	t.Helper()
-	xml := domain(t, "prepare-on-node1.xml")
+	xml := domainXML(t, "prepare-on-node1.xml")
 	xml = strings.ReplaceAll(xml, "instance-00000003", name)
 	at := strings.Index(xml, "<uuid>") + len("<uuid>")
 	xml = xml[:at] + uuidOf(name) + xml[at+36:]
@@ -348,7 +348,7 @@ func TestStartsInFlight(t *testing.T) {
 	t.Run("more than a ledger can have", func(t *testing.T) {
 		f := two(t)
 		f.host.Write(ConfigPath, "mode = warn\n")
-		xml := strings.ReplaceAll(domain(t, "prepare-on-node1.xml"), "524288", "9007199254740991")
+		xml := strings.ReplaceAll(domainXML(t, "prepare-on-node1.xml"), "524288", "9007199254740991")
 		c := call{args: []string{"qemu", "instance-00000003", "prepare", "begin", "-"}, stdin: strings.NewReader(xml),
 			stderr: f.call.stderr, fs: f.fs, privileged: true, journal: f.journal}
 		if status := inOwnTime(t, c.prepare); status != exitAccept || len(f.entries) != 2 || !strings.Contains(f.entries[0].Message, "starts that follow will not know of this one") {
@@ -380,7 +380,7 @@ func TestStartsInFlight(t *testing.T) {
 		}
 	})
 	t.Run("a session daemon", func(t *testing.T) {
-		f := newFixture(t, strings.NewReader(domain(t, "prepare-on-node1.xml")))
+		f := newFixture(t, strings.NewReader(domainXML(t, "prepare-on-node1.xml")))
 		f.privileged = false
 		if status := f.prepare(); status != exitAccept || f.claimed(t) != nil {
 			t.Errorf("status %d, the ledger has %v", status, f.claimed(t))

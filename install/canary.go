@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"hugeguard/guard"
+	"hugeguard/guard/domain"
 	"hugeguard/hook"
 	"hugeguard/sysfs"
 )
@@ -80,7 +81,7 @@ func newCanary(fs sysfs.FS, config hook.Config, capabilities string) (canary, er
 %s</domain>
 `, escaped(caps.Domain), c.Name, c.UUID, guard.Namespace, most, page, escaped(caps.Arch), escaped(caps.Machine), escaped(caps.Path), unlabelled)
 
-	demand, err := guard.ParseDomain([]byte(c.xml))
+	demand, err := domain.Parse([]byte(c.xml))
 	if err != nil {
 		return c, err
 	}

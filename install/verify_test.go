@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"hugeguard/guard"
+	"hugeguard/guard/domain"
 	"hugeguard/hook"
 	"hugeguard/sysfs/sysfstest"
 )
@@ -59,7 +60,7 @@ func TestCanary(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	demand, err := guard.ParseDomain([]byte(c.xml))
+	demand, err := domain.Parse([]byte(c.xml))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -314,7 +315,7 @@ func TestVerifyConfined(t *testing.T) {
 			t.Errorf("%s: %+v, %v; asked for\n%s", name, a, err, f.xml)
 		}
 		if len(f.xml) == 2 {
-			demand, err := guard.ParseDomain([]byte(f.xml[1]))
+			demand, err := domain.Parse([]byte(f.xml[1]))
 			if err != nil || strings.Contains(f.xml[1], "seclabel") || !demand.Canary || demand.Domain != c.Domain {
 				t.Errorf("%s: %+v, %v of\n%s", name, demand, err, f.xml[1])
 			}
@@ -384,7 +385,7 @@ func (f *stoppedLibvirt) DomainCapabilities() (string, error) { return capabilit
 func (f *stoppedLibvirt) Start(xml string) (bool, error) {
 	f.stop()
 	synctest.Wait() // who does not wait for it is gone by then
-	demand, err := guard.ParseDomain([]byte(xml))
+	demand, err := domain.Parse([]byte(xml))
 	if err != nil {
 		f.t.Error(err)
 	}

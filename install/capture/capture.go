@@ -26,6 +26,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hugeguard/guard"
+	"hugeguard/guard/domain"
 	"hugeguard/guard/ovs"
 	"hugeguard/hook"
 	"hugeguard/install"
@@ -141,7 +142,7 @@ func (t *taker) survey(ctx context.Context, mounts sysfs.Mounts, o Options) (fou
 			if _, err := rec.ReadFile(dir+name, maxXML); err != nil {
 				continue // which is noted
 			}
-			demand, err := guard.ParseDomain(t.files[dir+name].data)
+			demand, err := domain.Parse(t.files[dir+name].data)
 			if err == nil {
 				partitions[demand.Partition] = true
 				hook.AddReleases(rec, &guard.Host{}, demand)

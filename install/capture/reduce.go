@@ -14,6 +14,7 @@ import (
 
 	"hugeguard/guard"
 	"hugeguard/guard/claims"
+	"hugeguard/guard/domain"
 	"hugeguard/guard/nova"
 	"hugeguard/guard/ovs"
 	"hugeguard/hook"
@@ -60,12 +61,12 @@ func (t *taker) reduce(name string, e sysfs.Entry) ([]byte, error) {
 			return fmt.Appendln(nil, pid), nil
 		}
 	case (dir == "run/libvirt/qemu/" || dir == "etc/libvirt/qemu/") && strings.HasSuffix(base, ".xml"):
-		left, err := guard.ReduceDomain(data)
+		left, err := domain.Reduce(data)
 		if err != nil {
 			// Neither can it be read now, and it is Nova's if it was.
 			left = []byte("<domain>\n")
-			if bytes.Contains(data, []byte(guard.NovaNamespace)) {
-				left = []byte("<domain>" + guard.NovaNamespace + "\n")
+			if bytes.Contains(data, []byte(domain.NovaNamespace)) {
+				left = []byte("<domain>" + domain.NovaNamespace + "\n")
 			}
 		}
 		return left, nil

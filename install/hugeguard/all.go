@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"hugeguard/guard"
+	"hugeguard/guard/domain"
 	"hugeguard/hook"
 )
 
@@ -55,7 +56,7 @@ func (c *checker) all() error {
 			if err != nil {
 				return a, err
 			}
-			demand, err := guard.ParseDomain(d.xml)
+			demand, err := domain.Parse(d.xml)
 			demand.Exempt = c.config.Exempts(demand)
 			if err == nil && all == nil && len(demand.Backends) > 0 {
 				all, err = c.look()

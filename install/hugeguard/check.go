@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"hugeguard/guard"
+	"hugeguard/guard/domain"
 	"hugeguard/hook"
 	"hugeguard/install"
 	"hugeguard/install/capture"
@@ -193,8 +194,8 @@ func (c *checker) unlessHooks(v guard.Verdict) guard.Verdict {
 	return v
 }
 
-func (c *checker) judge(d domain) (guard.Verdict, error) {
-	demand, err := guard.ParseDomain(d.xml)
+func (c *checker) judge(d foundDomain) (guard.Verdict, error) {
+	demand, err := domain.Parse(d.xml)
 	if err != nil {
 		return guard.Verdict{}, err
 	}

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/tools/txtar"
 
 	"hugeguard/guard"
+	"hugeguard/guard/domain"
 	"hugeguard/sysfs/sysfstest"
 	"hugeguard/testdata/shown"
 )
@@ -367,7 +368,7 @@ func newStage(t *testing.T, about string) stage {
 	if err != nil {
 		t.Fatal(err)
 	}
-	demand, err := guard.ParseDomain(xml)
+	demand, err := domain.Parse(xml)
 	if err != nil {
 		t.Fatal(err)
 	}

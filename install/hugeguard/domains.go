@@ -12,12 +12,12 @@ import (
 	"strings"
 	"time"
 
-	"hugeguard/guard"
+	"hugeguard/guard/domain"
 	"hugeguard/sysfs"
 )
 
-// A domain is one that libvirt knows.
-type domain struct {
+// foundDomain is one that libvirt knows.
+type foundDomain struct {
 	xml     []byte
 	running bool
 }
@@ -25,7 +25,7 @@ type domain struct {
 // domains is where domains are looked up by name.
 type domains interface {
 	// get returns a domain: as it runs, else as it is defined.
-	get(name string) (domain, error)
+	get(name string) (foundDomain, error)
 	// off lists the domains that are defined and do not run, by name.
 	off() ([]listed, error)
 	// names lists all domains, for who completes a command line.
@@ -67,25 +67,25 @@ const (
 // maxXML is more than any domain's XML has, in bytes.
 const maxXML = 32 << 20
 
-func (d domainFiles) get(name string) (domain, error) {
+func (d domainFiles) get(name string) (foundDomain, error) {
 	// libvirt allows every name that could be a file's; one with a slash would be another file's.
 	if name == "" || strings.Contains(name, "/") {
-		return domain{}, fmt.Errorf("%q cannot be a domain's name", name)
+		return foundDomain{}, fmt.Errorf("%q cannot be a domain's name", name)
 	}
 	for _, dir := range []string{runningDir, definedDir} {
 		text, err := d.host.ReadFile(dir+"/"+name+".xml", maxXML)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		} else if err != nil {
-			return domain{}, err
+			return foundDomain{}, err
 		}
-		text, err = guard.FindDomain(text)
+		text, err = domain.Find(text)
 		if err != nil {
-			return domain{}, fmt.Errorf("%s: %w", d.host.Path(dir+"/"+name+".xml"), err)
+			return foundDomain{}, fmt.Errorf("%s: %w", d.host.Path(dir+"/"+name+".xml"), err)
 		}
-		return domain{text, dir == runningDir}, nil
+		return foundDomain{text, dir == runningDir}, nil
 	}
-	return domain{}, fmt.Errorf("no domain %q in %s or %s: virsh list --all shows which there are", name, d.host.Path(runningDir), d.host.Path(definedDir))
+	return foundDomain{}, fmt.Errorf("no domain %q in %s or %s: virsh list --all shows which there are", name, d.host.Path(runningDir), d.host.Path(definedDir))
 }
 
 func (d domainFiles) off() ([]listed, error) {
@@ -160,7 +160,7 @@ func readXML(r io.Reader) ([]byte, error) {
 }
 
 // readDomain reads the domain that an argument of check means.
-func readDomain(arg string, stdin io.Reader, host sysfs.FS) (domain, error) {
+func readDomain(arg string, stdin io.Reader, host sysfs.FS) (foundDomain, error) {
 	var text []byte
 	var err error
 	switch {
@@ -179,12 +179,12 @@ func readDomain(arg string, stdin io.Reader, host sysfs.FS) (domain, error) {
 		return all.get(arg)
 	}
 	if err != nil {
-		return domain{}, err
+		return foundDomain{}, err
 	}
-	if text, err = guard.FindDomain(text); err != nil {
-		return domain{}, fmt.Errorf("%s: %w", arg, err)
+	if text, err = domain.Find(text); err != nil {
+		return foundDomain{}, fmt.Errorf("%s: %w", arg, err)
 	}
-	return domain{xml: text}, nil
+	return foundDomain{xml: text}, nil
 }
 
 // completionPatience is how long whoever completes a command line waits for libvirt.

@@ -23,23 +23,23 @@ func connectLibvirt() (domains, error) {
 
 type libvirtDomains struct{ conn *libvirt.Connect }
 
-func (l libvirtDomains) get(name string) (domain, error) {
+func (l libvirtDomains) get(name string) (foundDomain, error) {
 	d, err := l.conn.LookupDomainByName(name)
 	if errors.Is(err, libvirt.ERR_NO_DOMAIN) {
-		return domain{}, fmt.Errorf("libvirt knows no domain %q: virsh list --all shows which there are", name)
+		return foundDomain{}, fmt.Errorf("libvirt knows no domain %q: virsh list --all shows which there are", name)
 	} else if err != nil {
-		return domain{}, fmt.Errorf("domain %q: %w", name, err)
+		return foundDomain{}, fmt.Errorf("domain %q: %w", name, err)
 	}
 	defer d.Free()
 	running, err := d.IsActive()
 	if err != nil {
-		return domain{}, fmt.Errorf("domain %q: %w", name, err)
+		return foundDomain{}, fmt.Errorf("domain %q: %w", name, err)
 	}
 	text, err := d.GetXMLDesc(0)
 	if err != nil {
-		return domain{}, fmt.Errorf("domain %q: %w", name, err)
+		return foundDomain{}, fmt.Errorf("domain %q: %w", name, err)
 	}
-	return domain{[]byte(text), running}, nil
+	return foundDomain{[]byte(text), running}, nil
 }
 
 func (l libvirtDomains) off() ([]listed, error) {

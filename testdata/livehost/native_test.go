@@ -23,6 +23,7 @@ import (
 	"pgregory.net/rapid"
 
 	"hugeguard/guard"
+	guarddomain "hugeguard/guard/domain"
 	"hugeguard/testdata/grammar"
 )
 
@@ -302,7 +303,7 @@ func pretendedHost() guard.Host {
 
 // demanded is what the guard says of a domain. left is what it expects libvirt to say.
 func demanded(xml string) (list []memory, left string, err error) {
-	demand, err := guard.ParseDomain([]byte(xml))
+	demand, err := guarddomain.Parse([]byte(xml))
 	if err != nil {
 		return nil, "", err
 	}

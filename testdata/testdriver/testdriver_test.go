@@ -15,6 +15,7 @@ import (
 	"libvirt.org/go/libvirt"
 
 	"hugeguard/guard"
+	"hugeguard/guard/domain"
 	"hugeguard/testdata/machine"
 )
 
@@ -122,11 +123,11 @@ func destroy(t *testing.T, domain *libvirt.Domain) {
 // try gives the hook what libvirt formatted and compares what it means with
 // what the source means.
 func try(t *testing.T, name, source, formatted string) {
-	want, err := guard.ParseDomain([]byte(source))
+	want, err := domain.Parse([]byte(source))
 	if err != nil {
 		t.Fatalf("source: %v", err)
 	}
-	got, err := guard.ParseDomain([]byte(formatted))
+	got, err := domain.Parse([]byte(formatted))
 	if err != nil {
 		t.Fatalf("libvirt's XML: %v\n%s", err, formatted)
 	}

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hugeguard/guard"
+	guarddomain "hugeguard/guard/domain"
 	"hugeguard/hook"
 	"hugeguard/sysfs"
 )
@@ -255,7 +256,7 @@ var errRestless = errors.New("the state does not rest")
 
 // judge asks the guard about the arranged scene.
 func (m *machine) judge(s scene) (*outcome, error) {
-	demand, err := guard.ParseDomain(s.Domain.xml("case"))
+	demand, err := guarddomain.Parse(s.Domain.xml("case"))
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hugeguard/guard"
+	guarddomain "hugeguard/guard/domain"
 )
 
 // TestParser compares what the guard reads out of a domain's XML with what the
@@ -21,7 +22,7 @@ func TestParser(t *testing.T) {
 	for number := range 5000 {
 		d := m.dice(1, number).domain(host)
 		xml := d.xml("case")
-		demand, err := guard.ParseDomain(xml)
+		demand, err := guarddomain.Parse(xml)
 		if err != nil {
 			t.Fatalf("%v\n%s", err, xml)
 		}

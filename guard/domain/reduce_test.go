@@ -1,4 +1,4 @@
-package guard_test
+package domain_test
 
 import (
 	"bytes"
@@ -11,35 +11,36 @@ import (
 	"pgregory.net/rapid"
 
 	"hugeguard/guard"
+	"hugeguard/guard/domain"
 	"hugeguard/testdata/grammar"
 )
 
 // reduced asks the same of a domain's XML and of what is left of it.
 func reduced(t rapid.TB, name string, text []byte) {
 	t.Helper()
-	want, errWant := guard.ParseDomain(text)
-	left, err := guard.ReduceDomain(text)
+	want, errWant := domain.Parse(text)
+	left, err := domain.Reduce(text)
 	if err != nil {
 		if errWant == nil {
 			t.Fatalf("%s: %v", name, err)
 		}
 		return
 	}
-	got, errGot := guard.ParseDomain(left)
+	got, errGot := domain.Parse(left)
 	if (errWant == nil) != (errGot == nil) || errWant != nil && errWant.Error() != errGot.Error() {
 		t.Fatalf("%s: %v, reduced %v:\n%s", name, errWant, errGot, left)
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Fatalf("%s: reduced to\n%s\nit is (- before, + after)\n%s", name, left, diff)
 	}
-	if again, err := guard.ReduceDomain(left); err != nil || !bytes.Equal(again, left) {
+	if again, err := domain.Reduce(left); err != nil || !bytes.Equal(again, left) {
 		t.Fatalf("%s: reduced to\n%s\nand again to\n%s\n%v", name, left, again, err)
 	}
 }
 
 // TestReducedDomains: what is left of a domain demands the same, of every domain here and of made-up ones.
 func TestReducedDomains(t *testing.T) {
-	files, err := filepath.Glob("../testdata/domains/*.xml")
+	files, err := filepath.Glob("../../testdata/domains/*.xml")
 	if err != nil || len(files) == 0 {
 		t.Fatal(files, err)
 	}
@@ -51,11 +52,11 @@ func TestReducedDomains(t *testing.T) {
 		reduced(t, file, text)
 		// libvirt's own file of one that runs.
 		bare := text[bytes.Index(text, []byte("<domain")):]
-		left, err := guard.ReduceDomain(text)
+		left, err := domain.Reduce(text)
 		if err != nil {
 			t.Fatal(err)
 		}
-		status, err := guard.ReduceDomain([]byte("<!-- not to be edited -->\n<domstatus state='running' pid='7'>\n  <monitor path='/x'/>\n" + string(bare) + "</domstatus>\n"))
+		status, err := domain.Reduce([]byte("<!-- not to be edited -->\n<domstatus state='running' pid='7'>\n  <monitor path='/x'/>\n" + string(bare) + "</domstatus>\n"))
 		if err != nil || !bytes.Equal(status, left) {
 			t.Errorf("%s: of its status is left\n%s\nof itself\n%s\n%v", file, status, left, err)
 		}
@@ -93,19 +94,19 @@ func TestReducedDomainHasNoSecrets(t *testing.T) {
   <qemu:capabilities><qemu:del capability='hunter2'/></qemu:capabilities>
 </domain>
 <domain><name>hunter2</name></domain>`
-	left, err := guard.ReduceDomain([]byte(text))
+	left, err := domain.Reduce([]byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if strings.Contains(string(left), "hunter2") || !strings.Contains(string(left), "http://openstack.org/xmlns/libvirt/nova/1") {
 		t.Errorf("left is\n%s", left)
 	}
-	if d, err := guard.ParseDomain(left); err != nil || d.Exempt != guard.ExemptByMetadata || !d.Canary {
+	if d, err := domain.Parse(left); err != nil || d.Exempt != guard.ExemptByMetadata || !d.Canary {
 		t.Errorf("%+v, %v", d, err)
 	}
 	reduced(t, "it", []byte(strings.Split(text, "\n<domain>")[0]))
 	for _, none := range []string{"", "hunter2", "<network/>", "<domstatus/>", "<domain>"} {
-		if left, err := guard.ReduceDomain([]byte(none)); err == nil {
+		if left, err := domain.Reduce([]byte(none)); err == nil {
 			t.Errorf("%q becomes %q", none, left)
 		}
 	}
@@ -123,9 +124,9 @@ func TestFindDomain(t *testing.T) {
 		"":                                                                                "",
 		"text":                                                                            "",
 	} {
-		got, err := guard.FindDomain([]byte(text))
+		got, err := domain.Find([]byte(text))
 		if string(got) != want || (err == nil) != (want != "") {
-			t.Errorf("guard.FindDomain(%q) = %q, %v, want %q", text, got, err, want)
+			t.Errorf("domain.Find(%q) = %q, %v, want %q", text, got, err, want)
 		}
 	}
 }

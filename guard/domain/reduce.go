@@ -1,4 +1,4 @@
-package guard
+package domain
 
 import (
 	"bytes"
@@ -7,6 +7,8 @@ import (
 	"io"
 	"path"
 	"slices"
+
+	"hugeguard/guard"
 )
 
 // element is one that decides about memory.
@@ -70,9 +72,9 @@ const (
 	NovaNamespace = "http://openstack.org/xmlns/libvirt/nova/"
 )
 
-// FindDomain returns the domain in a document: the document itself, or what a
+// Find returns the domain in a document: the document itself, or what a
 // status file of libvirt's wraps (domstatus).
-func FindDomain(text []byte) ([]byte, error) {
+func Find(text []byte) ([]byte, error) {
 	d := xml.NewDecoder(bytes.NewReader(text))
 	for root := true; ; {
 		start := d.InputOffset()
@@ -100,13 +102,13 @@ func FindDomain(text []byte) ([]byte, error) {
 	}
 }
 
-// ReduceDomain returns what [ReadDomain] makes use of in a domain's XML, or in that
+// Reduce returns what [Read] makes use of in a domain's XML, or in that
 // of libvirt's status of one: the same demand comes of it. There are no passwords
 // in it, no disks, displays and command lines, and of metadata nothing but that
 // Nova wrote some, and the marks that are meant for hugeguard.
-func ReduceDomain(text []byte) ([]byte, error) {
+func Reduce(text []byte) ([]byte, error) {
 	nova := bytes.Contains(text, []byte(NovaNamespace))
-	text, err := FindDomain(text)
+	text, err := Find(text)
 	if err != nil {
 		return nil, err
 	}
@@ -176,10 +178,10 @@ func (m marks) metadata(nova bool) string {
 		text += `<instance xmlns="` + NovaNamespace + `1.1"/>`
 	}
 	if m.exempt {
-		text += `<exempt xmlns="` + Namespace + `"/>`
+		text += `<exempt xmlns="` + guard.Namespace + `"/>`
 	}
 	if m.canary {
-		text += `<canary xmlns="` + Namespace + `"/>`
+		text += `<canary xmlns="` + guard.Namespace + `"/>`
 	}
 	if text == "" {
 		return ""

@@ -1,4 +1,6 @@
-package guard
+// Package domain works out from a libvirt domain's XML what QEMU will ask of the
+// host's huge pages: a [guard.Demand].
+package domain
 
 import (
 	"bytes"
@@ -11,34 +13,36 @@ import (
 	"strings"
 
 	"libvirt.org/go/libvirtxml"
+
+	"hugeguard/guard"
 )
 
-// ParseDomain is [ReadDomain] of XML that is at hand.
-func ParseDomain(text []byte) (Demand, error) { return ReadDomain(bytes.NewReader(text)) }
+// Parse is [Read] of XML that is at hand.
+func Parse(text []byte) (guard.Demand, error) { return Read(bytes.NewReader(text)) }
 
-// ReadDomain works out a domain's demand from its XML as libvirt gives it to
+// Read works out a domain's demand from its XML as libvirt gives it to
 // the hook at prepare. A domain without huge pages has no backends. However
 // much there is to read, it is never held in memory.
 //
-// Page sizes that the host decides stay open: [Judge] settles the default
+// Page sizes that the host decides stay open: [guard.Judge] settles the default
 // size, and drops pages that are no huge ones on this host.
-func ReadDomain(in io.Reader) (Demand, error) {
+func Read(in io.Reader) (guard.Demand, error) {
 	b := builder{}
 	stream := newDomainStream(in)
 	if err := xml.NewTokenDecoder(stream).Decode(&b.domainXML); err != nil {
-		return Demand{}, fmt.Errorf("domain XML: %w", err)
+		return guard.Demand{}, fmt.Errorf("domain XML: %w", err)
 	}
 	if stream.marks.exempt {
-		b.demand.Exempt = ExemptByMetadata
+		b.demand.Exempt = guard.ExemptByMetadata
 	}
-	b.demand.Domain = Domain{Name: b.domainXML.Name, UUID: b.domainXML.UUID}
+	b.demand.Domain = guard.Domain{Name: b.domainXML.Name, UUID: b.domainXML.UUID}
 	b.demand.Partition = b.domainXML.Partition
 	if err := b.build(); err != nil {
-		return Demand{}, fmt.Errorf("domain XML: %w", err)
+		return guard.Demand{}, fmt.Errorf("domain XML: %w", err)
 	}
 	// Of a guest's own the mark must hide nothing.
-	b.demand.Canary = stream.marks.canary && strings.HasPrefix(b.Name, CanaryPrefix) &&
-		slices.ContainsFunc(b.demand.Backends, func(backend Backend) bool { return backend.Bytes >= CanaryBytes })
+	b.demand.Canary = stream.marks.canary && strings.HasPrefix(b.Name, guard.CanaryPrefix) &&
+		slices.ContainsFunc(b.demand.Backends, func(backend guard.Backend) bool { return backend.Bytes >= guard.CanaryBytes })
 	return b.demand, nil
 }
 
@@ -106,7 +110,7 @@ func (b *builder) readInterfaces() {
 // qemuDomainAlignMemorySizes.
 type builder struct {
 	domainXML
-	demand Demand
+	demand guard.Demand
 
 	pages    []pageElement
 	prealloc bool  // -mem-prealloc is given
@@ -120,15 +124,15 @@ const noCell = -1
 
 // pageElement is one memoryBacking/hugepages/page.
 type pageElement struct {
-	kib   uint64  // 0: the default size
-	cells NodeSet // nil: all that no other element names
+	kib   uint64        // 0: the default size
+	cells guard.NodeSet // nil: all that no other element names
 	from  string
 }
 
 // tune is numatune/memory or one memnode.
 type tune struct {
 	mode  string
-	nodes NodeSet // nil with auto
+	nodes guard.NodeSet // nil with auto
 	auto  bool
 	from  string
 }
@@ -199,8 +203,8 @@ func (b *builder) build() error {
 const maxNamed = 2 * 128 * 1024
 
 // nodeSet reads a set of nodes or cells of the domain's.
-func (b *builder) nodeSet(text string) (NodeSet, error) {
-	set, err := ParseNodeSet(text)
+func (b *builder) nodeSet(text string) (guard.NodeSet, error) {
+	set, err := parseNodeSet(text)
 	if b.named += len(set); err == nil && b.named > maxNamed {
 		err = errors.New("all sets together have more nodes than a host can have")
 	}
@@ -232,7 +236,7 @@ func (b *builder) readPages() error {
 			}
 			// Without cells libvirt takes nodeset 0 for the whole guest
 			// (virDomainDefPostParseMemtune).
-			if len(b.Cells) == 0 && slices.Equal(page.cells, NodeSet{0}) {
+			if len(b.Cells) == 0 && slices.Equal(page.cells, guard.NodeSet{0}) {
 				page.cells = nil
 			}
 		}
@@ -280,7 +284,7 @@ func (b *builder) confine() {
 	if m == nil || (m.mode != "" && m.mode != "strict" && m.mode != "restrictive") {
 		return
 	}
-	c := Cpuset{Nodes: m.nodes, Union: m.nodes, Restrictive: m.mode == "restrictive", Auto: m.auto}
+	c := guard.Cpuset{Nodes: m.nodes, Union: m.nodes, Restrictive: m.mode == "restrictive", Auto: m.auto}
 	if !c.Restrictive && !c.Auto {
 		for _, node := range b.memnodes {
 			c.Union = c.Union.Or(node.nodes)
@@ -307,7 +311,7 @@ func (b *builder) pageFor(cell int) (pageElement, bool) {
 
 // bind fills in where a backend's pages may lie: own, a device's own nodemask,
 // goes before the tuning of its cell (virDomainNumatuneMaybeGetNodeset).
-func (b *builder) bind(backend *Backend, cell int, own NodeSet, ownFrom string) {
+func (b *builder) bind(backend *guard.Backend, cell int, own guard.NodeSet, ownFrom string) {
 	node, hasNode := b.memnodes[cell]
 	mode := "strict"
 	switch {
@@ -316,7 +320,7 @@ func (b *builder) bind(backend *Backend, cell int, own NodeSet, ownFrom string) 
 	case b.memory != nil && b.memory.mode != "":
 		mode = b.memory.mode
 	}
-	var nodes NodeSet
+	var nodes guard.NodeSet
 	switch {
 	case own != nil:
 		nodes, backend.From = own, ownFrom
@@ -327,13 +331,13 @@ func (b *builder) bind(backend *Backend, cell int, own NodeSet, ownFrom string) 
 	case b.memory != nil:
 		nodes, backend.From = b.memory.nodes, b.memory.from
 	}
-	backend.Policy, backend.Strength = PolicyDefault, Soft
+	backend.Policy, backend.Strength = guard.PolicyDefault, guard.Soft
 	switch {
 	case nodes == nil && !backend.Auto:
 	case mode == "preferred":
-		backend.Policy = PolicyPreferred
+		backend.Policy = guard.PolicyPreferred
 	case mode == "interleave":
-		backend.Policy = PolicyInterleave
+		backend.Policy = guard.PolicyInterleave
 	case mode == "restrictive":
 		// QEMU is told nothing, the cpuset alone confines the pages, which
 		// is that of numatune/memory. A set of the backend's own is only
@@ -341,10 +345,10 @@ func (b *builder) bind(backend *Backend, cell int, own NodeSet, ownFrom string) 
 		backend.Threads, nodes, backend.From = nodes, nil, ""
 		backend.Cpuset, backend.Auto = b.demand.Cpuset.Nodes, b.memory != nil && b.memory.auto
 		if backend.Cpuset != nil || backend.Auto {
-			backend.Strength, backend.From = Hard, b.memory.from
+			backend.Strength, backend.From = guard.Hard, b.memory.from
 		}
 	default:
-		backend.Policy, backend.Strength = PolicyBind, Hard
+		backend.Policy, backend.Strength = guard.PolicyBind, guard.Hard
 	}
 	backend.HostNodes = nodes
 	backend.Pinned, backend.PinnedTo = b.pinned()
@@ -354,7 +358,7 @@ func (b *builder) bind(backend *Backend, cell int, own NodeSet, ownFrom string) 
 // which (qemuProcessSetupPid): by the domain, or by numad, which places them too
 // where it places the memory and nothing else is pinned
 // (virDomainDefTunablesParse).
-func (b *builder) pinned() (is bool, to CPUSet) {
+func (b *builder) pinned() (is bool, to guard.CPUSet) {
 	switch {
 	case b.EmulatorPin != nil:
 		return true, parseCPUSet(b.EmulatorPin.CPUSet)
@@ -398,7 +402,7 @@ func (b *builder) addCells(cells []guestCell) {
 		if !huge {
 			continue
 		}
-		backend := Backend{ID: fmt.Sprintf("ram-node%d", c.id), Cell: &c.id}
+		backend := guard.Backend{ID: fmt.Sprintf("ram-node%d", c.id), Cell: &c.id}
 		b.bind(&backend, c.id, nil, "")
 		b.add(backend, c.kib, roundUp(c.kib, b.ramAlignment()), page)
 	}
@@ -468,10 +472,10 @@ func (b *builder) addPathRAM(cells []guestCell) error {
 			return errors.New("cpu/numa: the cells are more memory than libvirt can count")
 		}
 	}
-	backend := Backend{ID: b.ramID()}
+	backend := guard.Backend{ID: b.ramID()}
 	b.bind(&backend, noCell, nil, "")
-	backend.Policy, backend.HostNodes, backend.Threads = PolicyDefault, nil, nil
-	if backend.Strength == Hard {
+	backend.Policy, backend.HostNodes, backend.Threads = guard.PolicyDefault, nil, nil
+	if backend.Strength == guard.Hard {
 		backend.Cpuset = b.demand.Cpuset.Nodes
 	} else {
 		backend.Auto, backend.From = false, ""
@@ -496,9 +500,9 @@ func (b *builder) addWholeRAM(devices []libvirtxml.DomainMemorydev) error {
 		if err != nil {
 			return fmt.Errorf("devices/memory[%d]: %w", i+1, err)
 		}
-		kib = minus(kib, size)
+		kib -= min(kib, size)
 	}
-	backend := Backend{ID: b.ramID()}
+	backend := guard.Backend{ID: b.ramID()}
 	b.bind(&backend, noCell, nil, "")
 	b.add(backend, kib, roundUp(kib, b.ramAlignment()), page)
 	return nil
@@ -554,7 +558,7 @@ func aliases(devices []libvirtxml.DomainMemorydev) []string {
 const userAlias = "ua-"
 
 func (b *builder) addDevice(dev libvirtxml.DomainMemorydev, index int, name string) error {
-	if dev.Model != "dimm" && dev.Model != virtioMem {
+	if dev.Model != "dimm" && dev.Model != guard.VirtioMem {
 		// nvdimm and virtio-pmem lie on a path of the admin's, sgx-epc on
 		// the processor's own memory.
 		return nil
@@ -563,7 +567,7 @@ func (b *builder) addDevice(dev libvirtxml.DomainMemorydev, index int, name stri
 	if err != nil {
 		return err
 	}
-	cell, backend := noCell, Backend{Device: dev.Model}
+	cell, backend := noCell, guard.Backend{Device: dev.Model}
 	if dev.Target != nil && dev.Target.Node != nil {
 		cell = int(dev.Target.Node.Value)
 		backend.Cell = &cell
@@ -579,14 +583,14 @@ func (b *builder) addDevice(dev libvirtxml.DomainMemorydev, index int, name stri
 	if !huge {
 		return nil
 	}
-	var own NodeSet
+	var own guard.NodeSet
 	if dev.Source != nil && dev.Source.NodeMask != "" {
 		if own, err = b.nodeSet(dev.Source.NodeMask); err != nil {
 			return fmt.Errorf("source/nodemask: %w", err)
 		}
 	}
 	backend.ID = "mem" + name
-	if dev.Model == virtioMem && dev.Target != nil {
+	if dev.Model == guard.VirtioMem && dev.Target != nil {
 		if requested := dev.Target.Requested; requested != nil {
 			if backend.Requested, err = scale(uint64(requested.Value), requested.Unit); err != nil {
 				return fmt.Errorf("target/requested: %w", err)
@@ -604,7 +608,7 @@ func (b *builder) addDevice(dev libvirtxml.DomainMemorydev, index int, name stri
 }
 
 // add appends a backend of kib KiB, which a cold start rounds to aligned.
-func (b *builder) add(backend Backend, kib, aligned uint64, page pageElement) {
+func (b *builder) add(backend guard.Backend, kib, aligned uint64, page pageElement) {
 	if kib == 0 {
 		return
 	}

@@ -1,4 +1,4 @@
-package guard
+package domain
 
 import (
 	"bytes"
@@ -18,7 +18,7 @@ import (
 // TestDomainBounds: what libvirt cannot have given is not read to its end, and
 // what it can is judged.
 func TestDomainBounds(t *testing.T) {
-	text, err := os.ReadFile("../testdata/domains/page-2m-strict.xml")
+	text, err := os.ReadFile("../../testdata/domains/page-2m-strict.xml")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -26,7 +26,7 @@ func TestDomainBounds(t *testing.T) {
 		return strings.Replace(string(text), "<memoryBacking>", more+"<memoryBacking>", 1)
 	}
 	nested := func(depth int) string { return strings.Repeat("<a>", depth) + strings.Repeat("</a>", depth) }
-	plain, err := ParseDomain(text)
+	plain, err := Parse(text)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +45,7 @@ func TestDomainBounds(t *testing.T) {
 		"a longer one":            {with("<title>" + strings.Repeat("x", maxToken) + "</title>"), errXMLTooLarge},
 		"metadata without an end": {with("<metadata>"), io.ErrUnexpectedEOF},
 	} {
-		d, err := ParseDomain([]byte(test.xml))
+		d, err := Parse([]byte(test.xml))
 		switch {
 		case test.want == io.ErrUnexpectedEOF:
 			if err == nil || !strings.Contains(err.Error(), "unexpected EOF") {

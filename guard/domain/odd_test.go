@@ -1,9 +1,11 @@
-package guard_test
+package domain_test
 
 import (
 	"testing"
 
 	"hugeguard/guard"
+	"hugeguard/guard/domain"
+	"hugeguard/guard/guardtest"
 	"hugeguard/testdata/grammar"
 )
 
@@ -11,7 +13,7 @@ import (
 // that libvirt takes can be judged, and there is room for all of them; of the
 // others anything may be said but that there is not.
 func TestOddDomains(t *testing.T) {
-	host := idle(4, 2048, 2048, 1<<20)
+	host := guardtest.Idle(4, 2048, 2048, 1<<20)
 	host.Nodes = nil
 	for i := range host.Pools {
 		host.Pools[i].Nodes = nil
@@ -23,7 +25,7 @@ func TestOddDomains(t *testing.T) {
 		}
 	}
 	for _, odd := range grammar.Odds() {
-		demand, err := guard.ParseDomain([]byte(odd.XML))
+		demand, err := domain.Parse([]byte(odd.XML))
 		if err != nil {
 			if odd.Refused == "" {
 				t.Errorf("%s: %v", odd.Name, err)

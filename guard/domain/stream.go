@@ -1,4 +1,4 @@
-package guard
+package domain
 
 import (
 	"bufio"
@@ -6,6 +6,8 @@ import (
 	"errors"
 	"io"
 	"slices"
+
+	"hugeguard/guard"
 )
 
 // What the XML of a domain can have, so that reading any takes little memory.
@@ -123,7 +125,7 @@ func (s *domainStream) look(t xml.StartElement, inMetadata bool) {
 	}
 }
 
-// prefixes are those that stand for [Namespace]; "" is that of names without one.
+// prefixes are those that stand for [guard.Namespace]; "" is that of names without one.
 type prefixes []string
 
 // maxPrefixes is how many of them are kept: whoever declares more means no good.
@@ -140,7 +142,7 @@ func (p prefixes) within(t xml.StartElement) prefixes {
 			continue
 		}
 		p = slices.DeleteFunc(slices.Clone(p), func(other string) bool { return other == prefix })
-		if a.Value == Namespace && len(p) < maxPrefixes {
+		if a.Value == guard.Namespace && len(p) < maxPrefixes {
 			p = append(p, prefix)
 		}
 	}

@@ -1,4 +1,4 @@
-package guard_test
+package domain_test
 
 import (
 	"fmt"
@@ -11,6 +11,8 @@ import (
 	"pgregory.net/rapid"
 
 	"hugeguard/guard"
+	"hugeguard/guard/domain"
+	"hugeguard/testdata/cases"
 	"hugeguard/testdata/grammar"
 )
 
@@ -62,17 +64,17 @@ func scan(element, format string, n *int) bool {
 // Where it says something of pages, their page size does, and nothing else has
 // anything to say of their nodes.
 func TestFrom(t *testing.T) {
-	all := guard.AtLeast(t, 1500)
+	all := cases.AtLeast(t, 1500)
 	seen := map[string]int{}
 	rapid.Check(t, func(t *rapid.T) {
 		xml := grammar.Draw(t).XML
-		demand, err := guard.ParseDomain([]byte(xml))
+		demand, err := domain.Parse([]byte(xml))
 		if err != nil {
 			return
 		}
 		for _, b := range demand.Backends {
 			altered := alter(xml, b.From)
-			after, err := guard.ParseDomain([]byte(altered))
+			after, err := domain.Parse([]byte(altered))
 			ofPage := strings.Contains(b.From, "page")
 			same := slices.EqualFunc(demand.Backends, after.Backends, func(x, y guard.Backend) bool { return x.ID == y.ID })
 			if ofPage && !same {

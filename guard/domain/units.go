@@ -1,9 +1,11 @@
-package guard
+package domain
 
 import (
 	"fmt"
 	"math/bits"
 	"strings"
+
+	"hugeguard/guard"
 )
 
 // maxKiB is the largest size that libvirt takes, in KiB: it counts bytes in a
@@ -16,7 +18,7 @@ const maxKiB = 1<<53 - 1
 func scale(value uint64, unit string) (kib uint64, err error) {
 	factor, ok := unitBytes(unit)
 	if !ok {
-		return 0, fmt.Errorf("%q is not a unit of memory", Printable(unit, 20))
+		return 0, fmt.Errorf("%q is not a unit of memory", guard.Printable(unit, 20))
 	}
 	high, bytes := bits.Mul64(value, factor)
 	kib = bytes / 1024
@@ -24,7 +26,7 @@ func scale(value uint64, unit string) (kib uint64, err error) {
 		kib++
 	}
 	if high != 0 || kib > maxKiB {
-		return 0, fmt.Errorf("%d %s is more memory than libvirt can count", value, Printable(unit, 20))
+		return 0, fmt.Errorf("%d %s is more memory than libvirt can count", value, guard.Printable(unit, 20))
 	}
 	return kib, nil
 }

@@ -1,4 +1,5 @@
-package guard
+// Package cases says how many cases the properties that rapid checks are tried on.
+package cases
 
 import (
 	"flag"
@@ -6,16 +7,16 @@ import (
 	"testing"
 )
 
-// raceDetector is whether these tests are built with the race detector.
-var raceDetector bool
+// RaceDetector is whether the tests are built with the race detector.
+var RaceDetector bool
 
-// AtLeast has rapid try at least so many cases in this test, and says whether it
+// AtLeast has rapid try at least so many cases in this test, and reports whether it
 // does. With the race detector it does not: these properties are of pure code in
 // one goroutine, which the detector sees with rapid's hundred cases, and makes ten
 // times slower. Without it all are tried.
 func AtLeast(t *testing.T, cases int) bool {
 	t.Helper()
-	if raceDetector {
+	if RaceDetector {
 		return false
 	}
 	checks := flag.Lookup("rapid.checks").Value

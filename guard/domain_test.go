@@ -1,0 +1,8 @@
+package guard_test
+
+import (
+	"hugeguard/guard"
+	"hugeguard/guard/domain"
+)
+
+func init() { guard.ParseDomain = domain.Parse }

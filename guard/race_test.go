@@ -1,5 +1,0 @@
-//go:build race
-
-package guard
-
-func init() { raceDetector = true }
