@@ -338,7 +338,7 @@ func (h Host) idle() Host {
 func (h Host) unreserved() Host {
 	return h.change(func(p *SizePool) {
 		var mapped uint64
-		for _, c := range h.claims(*p, rules{}) {
+		for _, c := range h.claims(*p, 0) {
 			mapped += c.mapped
 		}
 		p.Reserved = min(p.Reserved, mapped)

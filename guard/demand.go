@@ -149,7 +149,7 @@ func (c Cpuset) within(host Host) Cpuset {
 	}
 	for _, group := range groups {
 		host.Cgroups = []Cgroup{group}
-		inherited := host.inherited(rules{cpuset: true})
+		inherited := host.inherited(ruleCpuset)
 		if len(c.Nodes.And(inherited)) == 0 || len(c.Union.And(inherited)) == 0 {
 			return Cpuset{}
 		}
@@ -161,9 +161,9 @@ func (c Cpuset) within(host Host) Cpuset {
 // whatever means; nil where it does not.
 func (c Cpuset) of(r rules) NodeSet {
 	switch {
-	case c.Restrictive && !r.restrictive:
+	case c.Restrictive && !r.has(ruleRestrictive):
 		return nil
-	case r.union && r.cpuset:
+	case r.has(ruleUnion | ruleCpuset):
 		return c.Union
 	}
 	return c.Nodes

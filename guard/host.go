@@ -243,7 +243,7 @@ func (h Host) setAside(pool SizePool) bool {
 // confines it to fewer.
 func (h Host) inherited(r rules) NodeSet {
 	all, c := h.memoryNodes(), h.cgroup()
-	if c.Nodes == nil || c.Legacy && !r.cpuset {
+	if c.Nodes == nil || c.Legacy && !r.has(ruleCpuset) {
 		return all
 	}
 	if nodes := c.Nodes.And(all); len(nodes) > 0 {
@@ -256,7 +256,7 @@ func (h Host) inherited(r rules) NodeSet {
 // it to fewer; nil for all.
 func (h Host) inheritedCPUs(r rules) CPUSet {
 	c := h.cgroup()
-	if c.Legacy && !r.cpuset {
+	if c.Legacy && !r.has(ruleCpuset) {
 		return nil
 	}
 	return c.CPUs

@@ -155,7 +155,7 @@ func (l launch) play(host Host) (must []failure, risks []Finding) {
 	fails := make([]bool, len(all))
 	failing := 0
 	for i, r := range all {
-		r := r.only(matters)
+		r &= matters
 		f := played[r]
 		if f == nil {
 			f = &fate{}
@@ -184,7 +184,7 @@ func (l launch) play(host Host) (must []failure, risks []Finding) {
 	if failing > 0 {
 		f := commonest(fates)[0]
 		f.code = codeSome
-		message := fmt.Sprintf("it fails %s: %s", host.Releases.condition(all, fails), f.text(host))
+		message := fmt.Sprintf("it fails %s: %s", host.Releases.condition(decisive(all, fails)), f.text(host))
 		risks = append([]Finding{f.finding(host, SeverityWarn, message)}, risks...)
 	}
 	return nil, risks
@@ -251,29 +251,6 @@ func commonest(fates []*fate) []failure {
 		}
 	}
 	return best.must
-}
-
-// rulesThatMatter returns the rules that can make a difference to the launch:
-// nearly always there are few.
-func (l launch) rulesThatMatter(host Host) rules {
-	m := host.confining()
-	m.cpuset = m.cpuset || l.cpuset.Nodes != nil || host.cgroup().Legacy
-	m.restrictive = m.restrictive || l.cpuset.Restrictive
-	m.union = m.union || !slices.Equal(l.cpuset.Nodes, l.cpuset.Union)
-	m.parallel = len(l.backends) > 1
-	inherited := host.inheritedCPUs(rules{cpuset: true})
-	for _, b := range l.backends {
-		if cpus := inherited.and(b.PinnedTo); slices.ContainsFunc(host.Nodes, func(n Node) bool { return !n.runsOn(cpus) }) {
-			m.threads, m.restrictiveThreads = true, true
-			m.cpuset = m.cpuset || b.PinnedTo != nil
-		}
-		if m.parallel && (b.Threads != nil || b.Pinned) {
-			m.restrictiveThreads = true // which backends are touched side by side
-		}
-		page := b.PageKiB * 1024
-		m.exactFiles = m.exactFiles || b.Bytes%page != 0 || b.ExactBytes%page != 0
-	}
-	return m
 }
 
 // mustFail says whether the launch fails on that host whatever happens.
@@ -365,7 +342,7 @@ func plugging(host Host, backends []Backend) []Finding {
 		if b.Device != VirtioMem || !ok {
 			continue
 		}
-		nodes := host.inherited(rules{cpuset: true})
+		nodes := host.inherited(ruleCpuset)
 		if b.Policy == PolicyBind && !b.Auto {
 			nodes = b.HostNodes.And(nodes)
 		}

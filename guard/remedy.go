@@ -165,7 +165,7 @@ func growth(host Host, must []failure) []string {
 // on other nodes wants, the nearest first.
 func alternatives(host Host, f failure) []NodePool {
 	pool, _ := host.pool(f.pageKiB)
-	open := host.inherited(rules{cpuset: true})
+	open := host.inherited(ruleCpuset)
 	var found []NodePool
 	for _, n := range pool.Nodes {
 		n.Free = minus(n.Free, host.claimedOn(pool, n.Node))

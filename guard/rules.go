@@ -2,139 +2,374 @@ package guard
 
 import (
 	"fmt"
+	"math/bits"
 	"slices"
 	"strings"
+	"sync"
 )
 
-// rules are what differs between the releases of libvirt and QEMU in whether
-// a launch succeeds. The two are packaged apart, so nearly every combination
-// is out there. A guard that does not know which it serves refuses only what
-// fails under all of them and warns of what fails under some.
-type rules struct {
-	// cpuset: libvirt may use the cpuset controller. Without it strict is
-	// kept by the process's own policy and restrictive by nothing.
-	cpuset bool
-	// restrictive: libvirt then uses it for restrictive, too.
-	restrictive bool
-	// union: the cpuset of strict is the union with all memnodes, not
-	// numatune/memory's own nodeset.
-	union bool
-	// threads: the pages are touched from CPUs of the host nodes
-	// (thread-context), so one must have a CPU.
-	threads bool
-	// restrictiveThreads: the same for restrictive, and no more from nodes
-	// without a CPU that the emulator is pinned to.
-	restrictiveThreads bool
-	// parallel: all backends are mapped first and then touched side by side,
-	// not one after the other.
-	parallel bool
-	// exactFiles: a file backend must be a multiple of its page, not only one
-	// that is bound.
-	exactFiles bool
-}
+// rules is a set of rules: of those that hold, or of those that matter.
+//
+// A rule is what differs between releases of libvirt and QEMU in whether a launch succeeds. The two are packaged apart,
+// so nearly every combination is out there. A guard that does not know which it serves refuses only what fails under
+// all of them, and warns of what fails under some.
+type rules uint32
 
-// only returns the rules without those that do not matter.
-func (r rules) only(matters rules) rules {
-	return rules{
-		cpuset:             r.cpuset && matters.cpuset,
-		restrictive:        r.restrictive && matters.restrictive,
-		union:              r.union && matters.union,
-		threads:            r.threads && matters.threads,
-		restrictiveThreads: r.restrictiveThreads && matters.restrictiveThreads,
-		parallel:           r.parallel && matters.parallel,
-		exactFiles:         r.exactFiles && matters.exactFiles,
-	}
-}
-
-// change is a release that changed the rules.
-type change struct {
-	rules
-	// since is the release that surely has them, some the first that may: the
-	// one that began with it, or whose stable series may have been given it.
-	some, since Version
-}
-
-// The releases with rules of their own, the oldest first.
+// The rules, each with its row in [table].
 const (
-	libvirtRestrictiveBegun   Version = 7_003_000 // the first with that mode
-	libvirtThreads            Version = 8_010_000
-	libvirtRestrictive        Version = 9_000_000
-	libvirtRestrictiveThreads Version = 9_002_000
-	libvirtUnionBegun         Version = 9_004_000
-	libvirtUnion              Version = 9_005_000
+	ruleCpuset rules = 1 << iota
+	ruleRestrictive
+	ruleUnion
+	ruleExactFiles
+	ruleParallel
+	ruleRestrictiveThreads
+	ruleThreads
 
-	qemuThreads    Version = 7_002_000
-	qemuParallel   Version = 9_000_000
-	qemuExactFiles Version = 9_001_000
+	allRules = 1<<iota - 1
 )
 
-var libvirts = []change{
-	{},
-	{rules{restrictive: true}, libvirtRestrictiveBegun, libvirtThreads},
-	{rules{threads: true}, libvirtThreads, libvirtThreads},
-	{rules{threads: true, restrictive: true}, libvirtThreads, libvirtRestrictive},
-	{rules{threads: true, restrictive: true, restrictiveThreads: true}, libvirtRestrictiveThreads, libvirtRestrictiveThreads},
-	{rules{threads: true, restrictive: true, restrictiveThreads: true, union: true}, libvirtUnionBegun, libvirtUnion},
+// has reports whether all of some rules are in the set.
+func (r rules) has(some rules) bool { return r&some == some }
+
+// row is all that there is to know of one rule but what it does, which the simulation plays.
+type row struct {
+	rule rules
+	// libvirt and QEMU are since when each has what the rule takes: both must have it. The zero span is always.
+	libvirt, qemu span
+	// needs are rules without which this one never holds, and all that these need.
+	needs rules
+	// ends is a rule of which some launches fail only until this one comes; 0 for none.
+	ends rules
+	// yes and no say in words when the rule holds and when it does not, where no release decides that.
+	yes, no string
+	// confines reports whether the rule can change where a domain may have its pages, by its cpuset; nil for never.
+	confines func(Cpuset) bool
+	// matters reports whether it can change the fate of a launch on a host otherwise; nil for never.
+	matters func(launch, Host) bool
 }
 
-var qemus = []change{
-	{},
-	{rules{threads: true}, qemuThreads, qemuThreads},
-	{rules{threads: true, parallel: true}, qemuParallel, qemuParallel},
-	{rules{threads: true, parallel: true, exactFiles: true}, qemuParallel, qemuExactFiles},
+// span is since when a project has something: surely since one release, and perhaps since an earlier one, which began
+// with it, or whose stable series may have been given it.
+type span struct{ perhaps, surely Version }
+
+// table has the rules in the order in which [decisive] tries them.
+var table = [...]row{
+	// libvirt may use the cpuset controller. Without it strict is kept by the process's own policy (qemuProcessHook),
+	// and restrictive by nothing.
+	{
+		rule:     ruleCpuset,
+		yes:      "where libvirt may use the cpuset controller",
+		no:       "where libvirt may not use the cpuset controller",
+		confines: func(c Cpuset) bool { return c.Nodes != nil },
+		matters: func(l launch, host Host) bool {
+			return host.cgroup().Legacy || slices.ContainsFunc(l.backends, func(b Backend) bool { return b.PinnedTo != nil && b.keptOff(host) })
+		},
+	},
+	// libvirt uses it for restrictive, too. The mode came in 7.3.
+	{
+		rule:     ruleRestrictive,
+		libvirt:  span{7_003_000, 9_000_000},
+		needs:    ruleCpuset,
+		confines: func(c Cpuset) bool { return c.Restrictive },
+	},
+	// The cpuset of strict is the union with all memnodes, not the nodeset of numatune/memory. It began in 9.4.
+	{
+		rule:     ruleUnion,
+		libvirt:  span{9_004_000, 9_005_000},
+		confines: func(c Cpuset) bool { return !slices.Equal(c.Nodes, c.Union) },
+	},
+	// A file backend must be a multiple of its page, not only one that is bound (QEMU 5d9a9a617053).
+	{
+		rule: ruleExactFiles,
+		qemu: span{9_000_000, 9_001_000},
+		matters: func(l launch, _ Host) bool {
+			return slices.ContainsFunc(l.backends, func(b Backend) bool {
+				page := b.PageKiB * 1024
+				return b.Bytes%page != 0 || b.ExactBytes%page != 0
+			})
+		},
+	},
+	// All backends are mapped first and then touched side by side, not one after the other (QEMU 04accf43df83).
+	{
+		rule:    ruleParallel,
+		qemu:    span{9_000_000, 9_000_000},
+		needs:   ruleThreads,
+		matters: func(l launch, _ Host) bool { return len(l.backends) > 1 },
+	},
+	// The pages of restrictive memory, too, are touched from CPUs of its nodes, and no more from nodes without a CPU that
+	// the emulator is pinned to (qemuBuildThreadContextProps).
+	{
+		rule:    ruleRestrictiveThreads,
+		libvirt: span{9_002_000, 9_002_000},
+		needs:   ruleThreads,
+		ends:    ruleThreads,
+		matters: func(l launch, host Host) bool {
+			// It also decides which backends are touched side by side.
+			several := len(l.backends) > 1
+			return slices.ContainsFunc(l.backends, func(b Backend) bool {
+				return several && (b.Threads != nil || b.Pinned) || b.keptOff(host)
+			})
+		},
+	},
+	// The pages are touched from CPUs of the host nodes (thread-context), so one must have a CPU.
+	{
+		rule:    ruleThreads,
+		libvirt: span{8_010_000, 8_010_000},
+		qemu:    span{7_002_000, 7_002_000},
+		matters: func(l launch, host Host) bool {
+			return slices.ContainsFunc(l.backends, func(b Backend) bool { return b.keptOff(host) })
+		},
+	},
 }
 
-// of returns the changes that may be the newest that a release has.
-func (r Release) of(changes []change) []change {
-	first, last := 0, len(changes)-1
-	for i, c := range changes {
-		if r.Version != 0 && c.since <= r.Version {
-			first = i
+// keptOff reports whether there is a node from none of whose CPUs QEMU may prepare the backend.
+func (b Backend) keptOff(host Host) bool {
+	cpus := host.inheritedCPUs(ruleCpuset).and(b.PinnedTo)
+	return slices.ContainsFunc(host.Nodes, func(n Node) bool { return !n.runsOn(cpus) })
+}
+
+// rulesThatMatter returns the rules that can make a difference to the launch: nearly always there are few.
+func (l launch) rulesThatMatter(host Host) rules {
+	matter := host.confining()
+	for i := range table {
+		row := &table[i]
+		if row.confines != nil && row.confines(l.cpuset) || row.matters != nil && row.matters(l, host) {
+			matter |= row.rule
 		}
 	}
-	for r.Version != 0 && !r.Patched && changes[last].some > r.Version {
-		last--
-	}
-	return changes[first : last+1]
+	return matter
 }
 
-// rules returns the rules that may hold, the newest last.
+// confining returns the rules that matter to where the pages of starting guests can come from.
+func (h Host) confining() rules {
+	var matter rules
+	for _, s := range h.Starting {
+		for _, c := range s.Claims {
+			for i := range table {
+				if row := &table[i]; row.confines != nil && row.confines(c.Cpuset) {
+					matter |= row.rule
+				}
+			}
+		}
+	}
+	return matter
+}
+
+// rules returns the sets of rules that may hold, the oldest first: one for each combination of what libvirt, QEMU and
+// the control groups may be like.
 func (k Releases) rules() []rules {
+	histories := histories()
+	libvirts, qemus := k.Libvirt.may(histories.libvirt), k.QEMU.may(histories.qemu)
 	all := make([]rules, 0, 2*len(libvirts)*len(qemus))
-	for _, cpuset := range []bool{false, true} {
-		if k.Cpuset != nil && *k.Cpuset != cpuset {
+	for _, cpuset := range []rules{0, ruleCpuset} {
+		if k.Cpuset != nil && *k.Cpuset != (cpuset != 0) {
 			continue
 		}
-		for _, libvirt := range k.Libvirt.of(libvirts) {
-			for _, qemu := range k.QEMU.of(qemus) {
-				threads := libvirt.threads && qemu.threads
-				all = append(all, rules{
-					cpuset:             cpuset,
-					restrictive:        cpuset && libvirt.restrictive,
-					union:              libvirt.union,
-					threads:            threads,
-					restrictiveThreads: threads && libvirt.restrictiveThreads,
-					parallel:           threads && qemu.parallel,
-					exactFiles:         qemu.exactFiles,
-				})
+		for _, libvirt := range libvirts {
+			for _, qemu := range qemus {
+				all = append(all, (libvirt&qemu&^ruleCpuset | cpuset).consistent())
 			}
 		}
 	}
 	return all
 }
 
-// literal is a rule that holds or does not, and when that is the case.
-type literal struct {
-	of   func(rules) bool
-	text string
+// consistent returns the rules without those that lack what they need.
+func (r rules) consistent() rules {
+	for i := range table {
+		if !r.has(table[i].needs) {
+			r &^= table[i].rule
+		}
+	}
+	return r
 }
 
-func either(of func(rules) bool, yes, no string) []literal {
-	return []literal{{of, yes}, {func(r rules) bool { return !of(r) }, no}}
+// epoch is the releases of a project from one that changed a rule up to the next.
+type epoch struct {
+	from Version
+	// may are the sets of rules that they may have as far as it depends on that project, the oldest first, and later
+	// those that they or any release after them may have.
+	may, later []rules
 }
 
-// from says in words when a release has what came with a version, and when it
-// does not; "" where it has it for certain.
+// histories returns the epochs of both projects, the oldest first, as the table has them.
+var histories = sync.OnceValue(func() (both struct{ libvirt, qemu []epoch }) {
+	both.libvirt = history(func(r *row) span { return r.libvirt })
+	both.qemu = history(func(r *row) span { return r.qemu })
+	return both
+})
+
+// history returns the epochs of the project that spans are of.
+func history(of func(*row) span) []epoch {
+	versions := []Version{0}
+	for i := range table {
+		span := of(&table[i])
+		versions = append(versions, span.perhaps, span.surely)
+	}
+	slices.Sort(versions)
+	var epochs []epoch
+	for _, from := range slices.Compact(versions) {
+		var surely, perhaps rules
+		for i := range table {
+			switch span := of(&table[i]); {
+			case span.surely <= from:
+				surely |= table[i].rule
+			case span.perhaps <= from:
+				perhaps |= table[i].rule
+			}
+		}
+		e := epoch{from: from}
+		for _, some := range perhaps.subsets() {
+			e.may = append(e.may, surely|some)
+		}
+		epochs = append(epochs, e)
+		for i := range epochs {
+			for _, set := range e.may {
+				if !slices.Contains(epochs[i].later, set) {
+					epochs[i].later = append(epochs[i].later, set)
+				}
+			}
+		}
+	}
+	return epochs
+}
+
+// may returns the sets of rules that a release may have as far as it depends on the project whose history that is.
+func (r Release) may(history []epoch) []rules {
+	now := history[0]
+	for _, e := range history {
+		if e.from <= r.Version {
+			now = e
+		}
+	}
+	if r.Version == 0 || r.Patched {
+		return now.later
+	}
+	return now.may
+}
+
+// subsets returns every subset of a few rules, the empty one first.
+func (r rules) subsets() []rules {
+	all := []rules{0}
+	for ; r != 0; r &= r - 1 {
+		lowest := rules(1) << bits.TrailingZeros32(uint32(r))
+		for _, known := range all {
+			all = append(all, known|lowest)
+		}
+	}
+	return all
+}
+
+// condition is rules that hold, and rules that do not.
+type condition struct{ yes, no rules }
+
+// met reports whether a condition is met by the rules that hold.
+func (c condition) met(r rules) bool { return r.has(c.yes) && r&c.no == 0 }
+
+// conditions returns those that [decisive] tries.
+func conditions() []condition {
+	var all []condition
+	for i := range table {
+		all = append(all, condition{yes: table[i].rule}, condition{no: table[i].rule})
+	}
+	for i := range table {
+		if ends := table[i].ends; ends != 0 {
+			all = append(all, condition{yes: ends, no: table[i].rule})
+		}
+	}
+	return all
+}
+
+// decisive returns the conditions, one or two, that are met where a launch fails and nowhere else, given its fate under
+// each of the rules that may hold; none where that takes more.
+func decisive(all []rules, fails []bool) []condition {
+	decide := func(a, b condition) bool {
+		for i, r := range all {
+			if fails[i] != (a.met(r) && b.met(r)) {
+				return false
+			}
+		}
+		return true
+	}
+	conditions := conditions()
+	for _, a := range conditions {
+		if decide(a, a) {
+			return []condition{a}
+		}
+	}
+	for i, a := range conditions {
+		for _, b := range conditions[i+1:] {
+			if decide(a, b) {
+				return []condition{b, a}
+			}
+		}
+	}
+	return nil
+}
+
+// condition says in words under which conditions a launch fails, as far as that is open.
+func (k Releases) condition(conditions []condition) string {
+	if conditions == nil {
+		return "with some releases of libvirt and QEMU"
+	}
+	words := make([]string, len(conditions))
+	for i, c := range conditions {
+		words[i] = k.words(c)
+	}
+	return strings.Join(words, " ")
+}
+
+// words says in words when one condition is met.
+func (k Releases) words(c condition) string {
+	switch {
+	case c.yes == 0:
+		_, no := k.when(c.no.row())
+		return no
+	case c.no == 0:
+		yes, _ := k.when(c.yes.row())
+		return yes
+	}
+	libvirt, qemu := c.yes.row().since()
+	until := c.no.row()
+	return with(" and ", k.Libvirt.between("libvirt", libvirt, until.libvirt.surely), k.QEMU.between("QEMU", qemu, until.qemu.surely))
+}
+
+// row returns the row of one rule.
+func (r rules) row() *row { return &table[bits.TrailingZeros32(uint32(r))] }
+
+// since returns the releases that surely have what the rule takes, with all that it needs.
+func (r *row) since() (libvirt, qemu Version) {
+	libvirt, qemu = r.libvirt.surely, r.qemu.surely
+	for i := range table {
+		if r.needs.has(table[i].rule) {
+			libvirt, qemu = max(libvirt, table[i].libvirt.surely), max(qemu, table[i].qemu.surely)
+		}
+	}
+	return libvirt, qemu
+}
+
+// when says in words when a rule holds, and when it does not.
+func (k Releases) when(r *row) (yes, no string) {
+	if r.yes != "" {
+		return r.yes, r.no
+	}
+	libvirt, qemu := r.since()
+	has, hasNot := k.Libvirt.from("libvirt", libvirt)
+	runs, runsNot := k.QEMU.from("QEMU", qemu)
+	yes, no = with(" and ", has, runs), with(" or ", hasNot, runsNot)
+	if r.needs.has(ruleCpuset) && k.Cpuset == nil {
+		cpuset := ruleCpuset.row()
+		yes, no = yes+" "+cpuset.yes, no+" or "+cpuset.no
+	}
+	return yes, no
+}
+
+// with joins those of some conditions that are any.
+func with(by string, parts ...string) string {
+	return "with " + strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), by)
+}
+
+// from says in words when a release has what came with a version, and when it does not; "" where it has it for certain.
 func (r Release) from(name string, since Version) (yes, no string) {
 	switch {
 	case since == 0 || r.Version >= since:
@@ -146,84 +381,22 @@ func (r Release) from(name string, since Version) (yes, no string) {
 		fmt.Sprintf("%s %s if it lacks what %s changed", name, r.Version, since.short())
 }
 
-// from says in words when libvirt and QEMU have what came with some versions
-// of theirs (0: with none), and when they do not, as far as that is open.
-func (k Releases) from(libvirt, qemu Version) (yes, no string) {
-	has, hasNot := k.Libvirt.from("libvirt", libvirt)
-	runs, runsNot := k.QEMU.from("QEMU", qemu)
-	return with(" and ", has, runs), with(" or ", hasNot, runsNot)
-}
-
-// with joins those of some conditions that are any.
-func with(by string, parts ...string) string {
-	return "with " + strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), by)
-}
-
-// anywhere says the same of threads without restrictiveThreads: of memory that
-// is prepared from the CPUs of its nodes wherever the emulator is pinned.
-func (k Releases) anywhere() string {
-	has, _ := k.Libvirt.from("libvirt", libvirtThreads)
-	_, hasNot := k.Libvirt.from("libvirt", libvirtRestrictiveThreads)
-	runs, _ := k.QEMU.from("QEMU", qemuThreads)
+// between says in words when a release has what came with one version, and lacks what came with a later one, where
+// there is one.
+func (r Release) between(name string, since, until Version) string {
+	has, _ := r.from(name, since)
+	_, lacks := r.from(name, until)
 	switch {
-	case k.Libvirt.Version == 0:
-		has = fmt.Sprintf("libvirt %s to %s", libvirtThreads.short(), (libvirtRestrictiveThreads - 1).short())
-	case has == "" && k.Libvirt.Patched:
-		has = hasNot
-	case k.Libvirt.Patched:
-		has += fmt.Sprintf(" and lacks what %s did", libvirtRestrictiveThreads.short())
+	case until == 0:
+		return has
+	case r.Version == 0:
+		return fmt.Sprintf("%s %s to %s", name, since.short(), (until - 1).short())
+	case has == "" && r.Patched:
+		return lacks
+	case r.Patched:
+		return fmt.Sprintf("%s and lacks what %s did", has, until.short())
 	}
-	return with(" and ", has, runs)
-}
-
-// literals are in the order in which [Releases.condition] tries them.
-func (k Releases) literals() []literal {
-	since := func(of func(rules) bool, libvirt, qemu Version) []literal {
-		yes, no := k.from(libvirt, qemu)
-		return either(of, yes, no)
-	}
-	const using, notUsing = "where libvirt may use the cpuset controller", "where libvirt may not use the cpuset controller"
-	confines, confinesNot := k.from(libvirtRestrictive, 0)
-	if k.Cpuset == nil {
-		confines, confinesNot = confines+" "+using, confinesNot+" or "+notUsing
-	}
-	return slices.Concat(
-		either(func(r rules) bool { return r.cpuset }, using, notUsing),
-		either(func(r rules) bool { return r.restrictive }, confines, confinesNot),
-		since(func(r rules) bool { return r.union }, libvirtUnion, 0),
-		since(func(r rules) bool { return r.exactFiles }, 0, qemuExactFiles),
-		since(func(r rules) bool { return r.parallel }, libvirtThreads, qemuParallel),
-		since(func(r rules) bool { return r.restrictiveThreads }, libvirtRestrictiveThreads, qemuThreads),
-		since(func(r rules) bool { return r.threads }, libvirtThreads, qemuThreads),
-		[]literal{{func(r rules) bool { return r.threads && !r.restrictiveThreads }, k.anywhere()}},
-	)
-}
-
-// condition says in words under which rules a launch fails, given its fate
-// under each of all that may hold: by one literal, by two together, or vaguely.
-func (k Releases) condition(all []rules, fails []bool) string {
-	decided := func(a, b literal) bool {
-		for i, r := range all {
-			if fails[i] != (a.of(r) && b.of(r)) {
-				return false
-			}
-		}
-		return true
-	}
-	literals := k.literals()
-	for _, a := range literals {
-		if decided(a, a) {
-			return a.text
-		}
-	}
-	for i, a := range literals {
-		for _, b := range literals[i+1:] {
-			if decided(a, b) {
-				return b.text + " " + a.text
-			}
-		}
-	}
-	return "with some releases of libvirt and QEMU"
+	return has
 }
 
 // parts returns every part of what is known, the smallest first.

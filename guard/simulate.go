@@ -86,7 +86,7 @@ type simulation struct {
 // first first, or else what might still go wrong.
 func simulate(r rules, backends []Backend, cpuset Cpuset, host Host) ([]failure, []Finding) {
 	s := simulation{rules: r, host: host, inherited: host.inherited(r), backends: make([]placed, 0, len(backends))}
-	if r.cpuset && host.cgroup().Legacy && len(cpuset.of(r).And(s.inherited)) < len(cpuset.of(r)) {
+	if r.has(ruleCpuset) && host.cgroup().Legacy && len(cpuset.of(r).And(s.inherited)) < len(cpuset.of(r)) {
 		// Version 1 refuses a cpuset with nodes that the group above lacks,
 		// and libvirt says so.
 		return nil, nil
@@ -158,7 +158,7 @@ func (s simulation) confinement(cpuset Cpuset) (confined, bound NodeSet) {
 	if nodes == nil {
 		return s.inherited, s.inherited
 	}
-	if !s.rules.cpuset {
+	if !s.rules.has(ruleCpuset) {
 		return s.inherited, s.rebound(nodes)
 	}
 	if limited := nodes.And(s.inherited); len(limited) > 0 {
@@ -254,7 +254,7 @@ func (s simulation) preparedFrom(b Backend) NodeSet {
 		return nil
 	}
 	nodes := b.HostNodes
-	if s.rules.restrictiveThreads {
+	if s.rules.has(ruleRestrictiveThreads) {
 		if b.Threads != nil {
 			nodes = b.Threads
 		}
@@ -269,7 +269,7 @@ func (s simulation) preparedFrom(b Backend) NodeSet {
 // why its thread-context cannot run there, "" where it can
 // (thread_context_set_node_affinity): there is none, or the cpuset has none.
 func (s simulation) unprepared(b Backend) (nodes NodeSet, why string) {
-	if !s.rules.threads {
+	if !s.rules.has(ruleThreads) {
 		return nil, ""
 	}
 	nodes = s.preparedFrom(b)
@@ -290,7 +290,7 @@ func (s simulation) unprepared(b Backend) (nodes NodeSet, why string) {
 // the domain's they can go elsewhere than libvirt has put them.
 func (s simulation) cpus(b Backend) CPUSet {
 	inherited := s.host.inheritedCPUs(s.rules)
-	if !s.rules.cpuset {
+	if !s.rules.has(ruleCpuset) {
 		return inherited
 	}
 	return inherited.and(b.PinnedTo)
@@ -336,7 +336,7 @@ func (s simulation) mismatch(b Backend) *failure {
 			why = fmt.Sprintf("%s is %s, less than one page of %s", b.ID, size, Size(b.PageKiB))
 		case bytes%unit == 0:
 			return nil
-		case b.Memfd, b.Device != "", s.rules.exactFiles:
+		case b.Memfd, b.Device != "", s.rules.has(ruleExactFiles):
 			why = fmt.Sprintf("%s is %s, no multiple of its %s, as QEMU wants it to be", b.ID, size, name)
 		case b.Policy != PolicyDefault:
 			nodes := "the nodes that numad chooses"
@@ -437,7 +437,7 @@ func (s simulation) reservesElsewhere(b placed) bool { return len(b.allowed.with
 // after it are mapped: where all are touched side by side, which takes a
 // thread-context.
 func (s simulation) touchedLater(b placed) bool {
-	return s.rules.parallel && len(s.preparedFrom(b.Backend)) > 0
+	return s.rules.has(ruleParallel) && len(s.preparedFrom(b.Backend)) > 0
 }
 
 // keeper names the file of the control group that keeps a backend to nodes, ""
@@ -564,7 +564,7 @@ func (s simulation) risks(pool SizePool, backends []placed) []Finding {
 			continue
 		}
 		idle := slices.DeleteFunc(slices.Clone(memory), func(node int) bool { return s.host.hasCPU(NodeSet{node}, s.cpus(b.Backend)) })
-		if s.rules.threads && !b.Global && (b.Policy != PolicyDefault || s.rules.restrictiveThreads) && len(idle) > 0 {
+		if s.rules.has(ruleThreads) && !b.Global && (b.Policy != PolicyDefault || s.rules.has(ruleRestrictiveThreads)) && len(idle) > 0 {
 			warn(codeAuto, idle, b.Pages, "numad chooses the nodes after this check, and QEMU cannot prepare memory from the CPUs of %s, as it may run on none of them", idle.in())
 			break
 		}
@@ -583,7 +583,7 @@ func (s simulation) risks(pool SizePool, backends []placed) []Finding {
 		}
 		nodes := b.allowed
 		have := pool.on(nodes).Free
-		taken := contest.taken(i, s.rules.parallel, nodes)
+		taken := contest.taken(i, s.rules.has(ruleParallel), nodes)
 		if minus(have, taken) < b.Pages {
 			warn(codeOrder, nodes, b.Pages,
 				"%s fits on %s only if the guest's other memory takes its pages elsewhere, which depends on the order in which the kernel hands them out", b.ID, nodes.in())

@@ -84,7 +84,7 @@ func (h Host) claims(pool SizePool, r rules) []claimed {
 			allowed := memory
 			if c.Hard {
 				allowed = c.Nodes.And(memory)
-			} else if nodes := c.Cpuset.of(r).And(memory); r.cpuset && len(nodes) > 0 {
+			} else if nodes := c.Cpuset.of(r).And(memory); r.has(ruleCpuset) && len(nodes) > 0 {
 				allowed = nodes
 			}
 			i := slices.IndexFunc(list, func(known claimed) bool { return slices.Equal(known.allowed, allowed) })
@@ -110,29 +110,15 @@ func sure(claims []claimed) []claimed {
 	return list
 }
 
-// confining returns the rules that matter to where the pages of those who are
-// starting can come from.
-func (h Host) confining() rules {
-	var m rules
-	for _, s := range h.Starting {
-		for _, c := range s.Claims {
-			m.cpuset = m.cpuset || c.Cpuset.Nodes != nil
-			m.restrictive = m.restrictive || c.Cpuset.Restrictive
-			m.union = m.union || !slices.Equal(c.Cpuset.Nodes, c.Cpuset.Union)
-		}
-	}
-	return m
-}
-
 // confinements are the rules that may hold, as far as these matter there.
 func (h Host) confinements() []rules {
 	matters := h.confining()
-	if matters == (rules{}) {
-		return []rules{{}}
+	if matters == 0 {
+		return []rules{0}
 	}
 	var all []rules
 	for _, r := range h.Releases.rules() {
-		if r = r.only(matters); !slices.Contains(all, r) {
+		if r &= matters; !slices.Contains(all, r) {
 			all = append(all, r)
 		}
 	}
@@ -224,7 +210,7 @@ func (h Host) canServe() bool {
 // starting.
 func (h Host) settled() Host {
 	settled := h.change(func(p *SizePool) {
-		for _, c := range h.claims(*p, rules{}) {
+		for _, c := range h.claims(*p, 0) {
 			p.Reserved = minus(p.Reserved, c.mapped)
 		}
 	})
