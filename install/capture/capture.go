@@ -29,14 +29,14 @@ import (
 	"hugeguard/guard/domain"
 	"hugeguard/guard/ovs"
 	"hugeguard/hook"
-	"hugeguard/install"
+	"hugeguard/install/place"
 	"hugeguard/sysfs"
 )
 
 // Options are what a capture has besides what is read below the root.
 type Options struct {
-	Version string        // of hugeguard
-	State   install.State // of the hook
+	Version string      // of hugeguard
+	State   place.State // of the hook
 	// Patience is how long it is looked for who holds pages.
 	Patience time.Duration
 }
@@ -436,7 +436,7 @@ func (c *Capture) answers(host sysfs.FS, found guard.Host, o Options) error {
 		c.files[hook.CapturedOVS] = file{data: text}
 	}
 	text, err := json.Marshal(o.State)
-	c.files[install.CapturedState] = file{data: append(text, '\n')}
+	c.files[place.CapturedState] = file{data: append(text, '\n')}
 	return err
 }
 

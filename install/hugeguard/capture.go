@@ -6,8 +6,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"hugeguard/guard"
-	"hugeguard/install"
 	"hugeguard/install/capture"
+	"hugeguard/install/daemon"
+	"hugeguard/install/place"
 	"hugeguard/sysfs"
 )
 
@@ -67,15 +68,14 @@ Exit status: 0 it is done, 1 an error, 2 wrong usage.`,
 }
 
 // hookOf is what status says of the hook. What cannot be known of it is no reason not to take the rest.
-func hookOf(cmd *cobra.Command, host sysfs.FS) install.State {
-	o := install.Options{Root: host.Root()}
+func hookOf(cmd *cobra.Command, host sysfs.FS) place.State {
+	o := place.Options{Root: host.Root()}
 	if host.Live() {
-		if units, err := systemd(cmd.Context()); err == nil && units != nil {
-			defer units.close()
-			o.Units = units
-		}
+		units, done, _ := daemon.Systemd(cmd.Context())
+		defer done()
+		o.Units = units
 	}
-	state, err := install.Inspect(cmd.Context(), o)
+	state, err := place.Inspect(cmd.Context(), o)
 	if err != nil {
 		state.Live = false
 		state.Why = append(state.Why, guard.Printable(err.Error(), 400))

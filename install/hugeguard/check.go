@@ -14,8 +14,9 @@ import (
 	"hugeguard/guard"
 	"hugeguard/guard/domain"
 	"hugeguard/hook"
-	"hugeguard/install"
 	"hugeguard/install/capture"
+	"hugeguard/install/place"
+	"hugeguard/install/status"
 	"hugeguard/sysfs"
 )
 
@@ -57,7 +58,7 @@ that is exempt (see /etc/hugeguard.conf) would not: what is wanting is said, and
 			}
 			c.out, c.notes = cmd.OutOrStdout(), cmd.ErrOrStderr()
 			c.configure()
-			if hidden(c.host) {
+			if status.Hidden(c.host) {
 				c.note("an ordinary user does not see everybody who holds pages or is starting: run it as root to hear what the hook would say")
 			}
 			if all {
@@ -145,8 +146,8 @@ func tellIfHung(stderr io.Writer) (stop func()) {
 type checker struct {
 	host   sysfs.FS
 	config hook.Config
-	before []install.OtherHook // that libvirt runs before the hook
-	after  []install.OtherHook
+	before []place.OtherHook // that libvirt runs before the hook
+	after  []place.OtherHook
 	json   bool
 	out    io.Writer
 	notes  io.Writer // what a verdict does not say
@@ -163,11 +164,11 @@ func (c *checker) configure() {
 		c.note("%v", err)
 	}
 	c.config = config
-	if c.before, c.after, err = install.OtherHooks(c.host.Root()); err != nil {
+	if c.before, c.after, err = place.OtherHooks(c.host.Root()); err != nil {
 		c.note("the other hooks of this host are not known: %v", err)
 	}
 	if len(c.before) > 0 {
-		c.note("libvirt runs other hooks before hugeguard's, which may make or take pages; this is judged without them: %s", install.Paths(c.before))
+		c.note("libvirt runs other hooks before hugeguard's, which may make or take pages; this is judged without them: %s", place.Paths(c.before))
 	}
 	if config.Mode != hook.Enforce && !config.ModeUnread {
 		c.note("%s has mode = %s: the hook refuses nothing", c.host.Path(hook.ConfigPath), config.Mode)
@@ -187,9 +188,9 @@ func (c *checker) unlessHooks(v guard.Verdict) guard.Verdict {
 		}
 		return v.Unless(hook.LaterMayMake(paths))
 	}
-	makers := slices.DeleteFunc(slices.Clone(c.before), func(h install.OtherHook) bool { return !h.HugePages })
+	makers := slices.DeleteFunc(slices.Clone(c.before), func(h place.OtherHook) bool { return !h.HugePages })
 	if len(makers) > 0 {
-		return v.Unless("another hook may make the pages before hugeguard judges: " + install.Paths(makers))
+		return v.Unless("another hook may make the pages before hugeguard judges: " + place.Paths(makers))
 	}
 	return v
 }

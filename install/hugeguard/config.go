@@ -13,6 +13,7 @@ import (
 
 	"hugeguard/guard"
 	"hugeguard/hook"
+	"hugeguard/install/status"
 	"hugeguard/sysfs"
 )
 
@@ -101,7 +102,7 @@ type wrongInFile struct {
 // effectiveOn is what the hook obeys on a host. The error is what it does not follow.
 func effectiveOn(host sysfs.FS) (effective, error) {
 	config, lines, err := hook.ReadConfigLines(host)
-	if unseen(host, err) {
+	if status.Unseen(host, err) {
 		return effective{}, err
 	}
 	var wrong *hook.ConfigError

@@ -7,11 +7,12 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"hugeguard/install"
+	"hugeguard/install/daemon"
+	"hugeguard/install/place"
 )
 
 func newInstall() *cobra.Command {
-	var o install.Options
+	var o place.Options
 	var layout string
 	c := &cobra.Command{
 		Use:   "install [--layout main|drop-in|chain] [--hook FILE] [--root DIR] [--dry-run]",
@@ -41,13 +42,13 @@ told.`,
 		DisableFlagsInUseLine: true,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if c.Flags().Changed("layout") {
-				l, err := install.ParseLayout(layout)
+				l, err := place.ParseLayout(layout)
 				if err != nil {
 					return usageError{err}
 				}
 				o.Layout = l
 			}
-			return change(c, o, install.Install)
+			return change(c, o, place.Install)
 		},
 	}
 	f := c.Flags()
@@ -56,12 +57,12 @@ told.`,
 	changeFlags(c, &o)
 	c.MarkFlagFilename("hook")
 	c.RegisterFlagCompletionFunc("layout", cobra.FixedCompletions(
-		[]string{string(install.Main), string(install.DropIn), string(install.Chain)}, cobra.ShellCompDirectiveNoFileComp))
+		[]string{string(place.Main), string(place.DropIn), string(place.Chain)}, cobra.ShellCompDirectiveNoFileComp))
 	return c
 }
 
 func newUninstall() *cobra.Command {
-	var o install.Options
+	var o place.Options
 	c := &cobra.Command{
 		Use:   "uninstall [--root DIR] [--dry-run]",
 		Short: "Take the hook away and leave libvirt's hooks as they were",
@@ -75,13 +76,13 @@ Exit status: 0 it is done, 1 an error, 2 wrong usage.`,
   sudo hugeguard uninstall`,
 		Args:                  takes(0),
 		DisableFlagsInUseLine: true,
-		RunE:                  func(c *cobra.Command, _ []string) error { return change(c, o, install.Uninstall) },
+		RunE:                  func(c *cobra.Command, _ []string) error { return change(c, o, place.Uninstall) },
 	}
 	changeFlags(c, &o)
 	return c
 }
 
-func changeFlags(c *cobra.Command, o *install.Options) {
+func changeFlags(c *cobra.Command, o *place.Options) {
 	f := c.Flags()
 	f.StringVar(&o.Root, "root", "", "work on the tree below `DIR` (a package, an image) and tell no daemon")
 	f.BoolVar(&o.DryRun, "dry-run", false, "say each step and change nothing")
@@ -89,7 +90,7 @@ func changeFlags(c *cobra.Command, o *install.Options) {
 }
 
 // change runs Install or Uninstall on what the command line names.
-func change(c *cobra.Command, o install.Options, do func(context.Context, install.Options) error) error {
+func change(c *cobra.Command, o place.Options, do func(context.Context, place.Options) error) error {
 	if c.Flags().Changed("root") && o.Root == "" {
 		return usageError{errors.New("--root is empty: name a directory")} // an unset variable must not mean this host
 	}
@@ -98,14 +99,12 @@ func change(c *cobra.Command, o install.Options, do func(context.Context, instal
 	ctx := c.Context()
 	interruptOf(c).hold()
 	if o.Root == "" {
-		units, err := systemd(ctx)
+		units, done, err := daemon.Systemd(ctx)
+		defer done()
 		if err != nil {
 			fmt.Fprintf(c.ErrOrStderr(), "hugeguard: systemd does not answer, so the daemons are found by their pid files: %s\n", oneLine(err.Error()))
 		}
-		if units != nil {
-			defer units.close()
-			o.Units = units
-		}
+		o.Units = units
 	}
 	return do(ctx, o)
 }

@@ -13,7 +13,9 @@ import (
 
 	"hugeguard/guard"
 	"hugeguard/hook"
-	"hugeguard/install"
+	"hugeguard/install/atomicfile"
+	"hugeguard/install/counts"
+	"hugeguard/install/status"
 )
 
 func newMetrics() *cobra.Command {
@@ -42,15 +44,15 @@ Exit status: 0 it is done, 1 an error, 2 wrong usage.`,
 			}
 			note := func(text string) { fmt.Fprintf(cmd.ErrOrStderr(), "hugeguard: %s\n", oneLine(text)) }
 			defer tellIfHung(cmd.ErrOrStderr())()
-			s, err := readStatus(cmd.Context(), host, install.Options{Root: host.Root(), Hook: program})
+			s, err := status.Read(cmd.Context(), host, program, holdersDeadline)
 			if err != nil {
 				return err
 			}
-			var counts *install.Counts
+			var counted *counts.Counts
 			if root == "" {
 				ctx, cancel := context.WithTimeout(cmd.Context(), countPatience)
 				defer cancel()
-				if counts, err = install.ReadCounts(ctx); err != nil {
+				if counted, err = counts.Read(ctx); err != nil {
 					s.Faults = append(s.Faults, err.Error())
 				}
 			}
@@ -59,18 +61,18 @@ Exit status: 0 it is done, 1 an error, 2 wrong usage.`,
 			}
 			var text bytes.Buffer
 			exposition{&text}.status(s, time.Now())
-			if counts != nil {
-				exposition{&text}.counts(*counts)
+			if counted != nil {
+				exposition{&text}.counts(*counted)
 			}
 			if output == "" {
 				_, err = text.WriteTo(cmd.OutOrStdout())
 				return err
 			}
-			if err := install.WriteFile(output, text.Bytes()); err != nil {
+			if err := atomicfile.Write(output, text.Bytes(), 0o644); err != nil {
 				return err
 			}
-			if counts != nil {
-				return counts.Keep()
+			if counted != nil {
+				return counted.Keep()
 			}
 			return nil
 		},
@@ -143,7 +145,7 @@ func nodeLabels(node int, kib uint64) []string {
 }
 
 // status writes what the host is like now.
-func (e exposition) status(s status, now time.Time) {
+func (e exposition) status(s status.Report, now time.Time) {
 	e.family("hugeguard_build_info", "gauge", "The version of the command that wrote this, as a label.")
 	e.sample("hugeguard_build_info", "1", "version", version())
 	e.gauge("hugeguard_survey_timestamp_seconds", "When this was written, in seconds since 1970.",
@@ -246,9 +248,9 @@ func (e exposition) nova(n guard.NovaReport) {
 }
 
 // counts writes what was counted from the journal.
-func (e exposition) counts(c install.Counts) {
+func (e exposition) counts(c counts.Counts) {
 	starts := func(name, help string, of map[guard.Cause]uint64) {
-		each(e, name, "counter", help, append(guard.Causes(), install.CauseOther),
+		each(e, name, "counter", help, append(guard.Causes(), counts.Other),
 			func(cause guard.Cause) []string { return []string{"cause", string(cause)} },
 			func(cause guard.Cause) string { return number(of[cause]) })
 	}

@@ -13,7 +13,7 @@ import (
 	"testing"
 
 	"hugeguard/guard"
-	"hugeguard/install"
+	"hugeguard/install/counts"
 	"hugeguard/sysfs/sysfstest"
 )
 
@@ -26,7 +26,7 @@ func allMetrics(t *testing.T) string {
 	if status := Run(context.Background(), []string{"metrics", "--root", h.Path("")}, nil, &out, &errs); status != 0 || errs.Len() > 0 {
 		t.Fatalf("status %d: %s", status, &errs)
 	}
-	exposition{&out}.counts(install.Counts{Refused: map[guard.Cause]uint64{guard.CauseGuests: 3}})
+	exposition{&out}.counts(counts.Counts{Refused: map[guard.Cause]uint64{guard.CauseGuests: 3}})
 	return out.String()
 }
 
@@ -68,7 +68,7 @@ func TestMetricsAddUp(t *testing.T) {
 			t.Errorf("%v pages of %s are with nobody, not free and not unaccounted", rest, pool)
 		}
 	}
-	for _, cause := range append(guard.Causes(), install.CauseOther) {
+	for _, cause := range append(guard.Causes(), counts.Other) {
 		for _, name := range []string{"hugeguard_refusals_total", "hugeguard_would_refuse_total"} {
 			if !samples[fmt.Sprintf("%s{cause=%q}", name, cause)] {
 				t.Errorf("no %s of %s", name, cause)

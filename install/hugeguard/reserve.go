@@ -9,6 +9,7 @@ import (
 
 	"hugeguard/guard"
 	"hugeguard/hook"
+	"hugeguard/install/status"
 )
 
 func newReserve() *cobra.Command {
@@ -42,7 +43,7 @@ Exit status: 0 it is done, 1 an error, 2 wrong usage.`,
 			note := func(format string, args ...any) {
 				fmt.Fprintf(cmd.ErrOrStderr(), "hugeguard: %s\n", oneLine(fmt.Sprintf(format, args...)))
 			}
-			if hidden(fs) {
+			if status.Hidden(fs) {
 				note("an ordinary user does not see everybody who holds pages: run it as root for lines that are complete")
 			}
 			config, err := hook.ReadConfig(fs)

@@ -12,9 +12,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"hugeguard/guard"
-	"hugeguard/install"
-	"hugeguard/sysfs"
+	"hugeguard/install/place"
+	"hugeguard/install/status"
 )
 
 // The exit statuses, of all commands.
@@ -47,7 +46,7 @@ func exitStatus(err error) int {
 		return exitUsage
 	case errors.Is(err, errRefused):
 		return exitRefused
-	case errors.Is(err, errNotLive), errors.Is(err, install.ErrNotTold):
+	case errors.Is(err, errNotLive), errors.Is(err, place.ErrNotTold):
 		return exitNotLive
 	default:
 		return exitError
@@ -79,9 +78,6 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	}
 	return exitStatus(err)
 }
-
-// hidden says that much of what a command would look at is not shown to whoever runs it.
-func hidden(host sysfs.FS) bool { return host.Live() && os.Geteuid() != 0 }
 
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
@@ -171,7 +167,4 @@ func version() string {
 }
 
 // oneLine makes one line of s that no name in it can break or turn into a terminal sequence.
-func oneLine(s string) string {
-	lines := strings.Split(strings.TrimSpace(s), "\n")
-	return guard.Printable(strings.Join(lines, "; "), 4000)
-}
+func oneLine(s string) string { return status.OneLine(s) }

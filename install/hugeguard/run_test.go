@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"hugeguard/install"
+	"hugeguard/install/place"
 )
 
 func TestExitStatus(t *testing.T) {
@@ -22,7 +22,7 @@ func TestExitStatus(t *testing.T) {
 		{fmt.Errorf("no such option: %w", usageError{errors.New("any")}), 2},
 		{errRefused, 3},
 		{errNotLive, 4},
-		{errors.Join(fmt.Errorf("%w: why", install.ErrNotTold), errors.New("and more")), 4},
+		{errors.Join(fmt.Errorf("%w: why", place.ErrNotTold), errors.New("and more")), 4},
 	} {
 		if got := exitStatus(c.err); got != c.want {
 			t.Errorf("exitStatus(%v) = %d, want %d", c.err, got, c.want)

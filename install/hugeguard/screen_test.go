@@ -12,7 +12,8 @@ import (
 	"pgregory.net/rapid"
 
 	"hugeguard/guard"
-	"hugeguard/install"
+	"hugeguard/install/journal"
+	"hugeguard/install/status"
 	"hugeguard/sysfs"
 )
 
@@ -83,7 +84,7 @@ func TestWrap(t *testing.T) {
 // What is promised of the free pages is drawn where it must lie, and once if it is claimed as well.
 func TestShares(t *testing.T) {
 	unaccounted := uint64(3)
-	s := status{
+	s := status.Report{
 		Pools: []guard.PoolReport{
 			{Node: 0, PageKiB: 2048, Total: 100, Free: 40, Claimed: 10, Unaccounted: &unaccounted, Holders: []guard.HolderReport{
 				{Kind: guard.HolderOVS, Pages: 20}, {Kind: guard.HolderGuest, Pages: 15}, {Kind: guard.HolderGuest, Pages: 15},
@@ -99,7 +100,7 @@ func TestShares(t *testing.T) {
 		{0, 0, 0, 0, 0, 0, 0, 5},
 		{0, 0, 0, 0, 0, 0, 0, 4},
 	} {
-		if got := s.shares(s.Pools[i]); !slices.Equal(got, want) {
+		if got := sharesOf(s, s.Pools[i]); !slices.Equal(got, want) {
 			t.Errorf("%+v is drawn as %v, want %v", s.Pools[i], got, want)
 		}
 	}
@@ -112,7 +113,7 @@ func TestOneScreen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := readStatus(context.Background(), sysfs.New(root), install.Options{Root: root})
+	s, err := status.Read(context.Background(), sysfs.New(root), "", holdersDeadline)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,21 +122,21 @@ func TestOneScreen(t *testing.T) {
 		Nodes: []guard.OVSNodeReport{{Node: 0, ToldMiB: 1024, HeldMiB: &held}, {Node: 1, ToldMiB: 1024, HeldMiB: &held}}}
 	s.Nova = &guard.NovaReport{Files: []string{"/etc/nova/nova.conf"}, Pools: []guard.NovaPool{{Node: 0, PageKiB: 2048, Drift: 512}, {Node: 1, PageKiB: 2048, Drift: 512}}}
 	for i := range 30 {
-		s.Emulators = append(s.Emulators, emulator{Path: fmt.Sprintf("/usr/bin/qemu-%d", i)})
+		s.Emulators = append(s.Emulators, status.Emulator{Path: fmt.Sprintf("/usr/bin/qemu-%d", i)})
 		s.Starting = append(s.Starting, guard.StartingReport{Name: fmt.Sprintf("starts-%d", i), PageKiB: 2048, Pages: 1})
 		s.Nova.Strangers = append(s.Nova.Strangers, guard.Stranger{Name: fmt.Sprintf("stranger-%d", i), PageKiB: 2048, Pages: 1})
-		s.Refusals = append(s.Refusals, install.Refusal{Domain: fmt.Sprintf("refused-%d", i), Cause: "full"})
+		s.Refusals = append(s.Refusals, journal.Refusal{Domain: fmt.Sprintf("refused-%d", i), Cause: "full"})
 	}
-	s.Refusals = s.Refusals[:lastRefusals]
+	s.Refusals = s.Refusals[:10]
 	for _, l := range []look{{columns: 80}, {}, {columns: 80, rows: 300}} {
 		for _, want := range []string{"/usr/bin/qemu-29 ", "starts-29 ", "stranger-29 ", "refused-9:", "1024 MiB held; node 1", "guest instance-00000002"} {
 			// Lines are broken between words.
-			if text := strings.Join(strings.Fields(s.page(l).text()), " "); !strings.Contains(text, want) {
+			if text := strings.Join(strings.Fields(statusPage(s, l).text()), " "); !strings.Contains(text, want) {
 				t.Errorf("%+v: not said: %s: %s", l, want, text)
 			}
 		}
 	}
-	p := s.page(look{columns: 80, rows: 26})
+	p := statusPage(s, look{columns: 80, rows: 26})
 	if len(p.lines) != 25 {
 		t.Errorf("%d lines:\n%s", len(p.lines), p.text())
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"hugeguard/install/daemon"
 	"hugeguard/install/installtest"
 	"hugeguard/sysfs/sysfstest"
 )
@@ -22,7 +23,7 @@ import (
 // first in PATH.
 func TestMain(m *testing.M) {
 	// No test depends on how fast the machine is.
-	for _, limit := range []*time.Duration{&holdersDeadline, &countPatience, &dialPatience} {
+	for _, limit := range []*time.Duration{&holdersDeadline, &countPatience, &daemon.DialPatience} {
 		*limit = time.Hour
 	}
 	os.Exit(sysfstest.InMemory(func() int { return withCommand(m.Run) }))

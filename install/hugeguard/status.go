@@ -3,19 +3,18 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"hugeguard/guard"
 	"hugeguard/hook"
-	"hugeguard/install"
-	"hugeguard/sysfs"
+	"hugeguard/install/journal"
+	"hugeguard/install/place"
+	"hugeguard/install/status"
 )
 
 func newStatus() *cobra.Command {
@@ -47,22 +46,14 @@ Exit status: 0 the hook is live, 1 an error, 2 wrong usage, 4 the hook is not li
 			if _, err := lookOf(io.Discard, colour); err != nil {
 				return err
 			}
-			read := func(ctx context.Context) (status, error) {
+			view := statusView{out: cmd.OutOrStdout(), colour: colour, json: asJSON}
+			read := func(ctx context.Context) (status.Report, error) {
 				defer tellIfHung(cmd.ErrOrStderr())()
-				s, err := readStatus(ctx, host, install.Options{Root: host.Root(), Hook: program})
+				r, err := status.Read(ctx, host, program, holdersDeadline)
 				if err == nil {
-					s.readRefusals(ctx, host)
+					r.ReadRefusals(ctx, host)
 				}
-				return s, err
-			}
-			show := func(s status) (string, error) {
-				if asJSON {
-					var b strings.Builder
-					err := printJSON(&b, s)
-					return b.String(), err
-				}
-				l, err := lookOf(cmd.OutOrStdout(), colour)
-				return s.page(l).text(), err
+				return r, err
 			}
 			if cmd.Flags().Changed("watch") {
 				interval, err := parseInterval(every)
@@ -70,20 +61,20 @@ Exit status: 0 the hook is live, 1 an error, 2 wrong usage, 4 the hook is not li
 					return err
 				}
 				interruptOf(cmd).hold() // the terminal is to be as it was
-				return watch(cmd.Context(), cmd.OutOrStdout(), interval, asJSON, read, show)
+				return watch(cmd.Context(), view, interval, read)
 			}
-			s, err := read(cmd.Context())
+			r, err := read(cmd.Context())
 			if err != nil {
 				return err
 			}
-			text, err := show(s)
-			if err == nil {
-				_, err = io.WriteString(cmd.OutOrStdout(), text)
+			text, err := view.text(r)
+			if err != nil {
+				return err
 			}
-			if err == nil && !s.Hook.Live {
-				err = errNotLive
+			if _, err := io.WriteString(view.out, text); err != nil {
+				return err
 			}
-			return err
+			return liveness(r)
 		},
 	}
 	f := cmd.Flags()
@@ -99,161 +90,76 @@ Exit status: 0 the hook is live, 1 an error, 2 wrong usage, 4 the hook is not li
 	return cmd
 }
 
-// A status is what there is to be known of a host without a domain.
-type status struct {
-	Hook install.State `json:"hook"`
-	// Mode is the hook's, from its configuration: enforce, warn or off.
-	Mode     hook.Mode          `json:"mode"`
-	Settings settings           `json:"settings"`
-	Pools    []guard.PoolReport `json:"pools"`
-	// Starting is what domains that are starting have still to take.
-	Starting []guard.StartingReport `json:"starting,omitempty"`
-	// Sizes is what is known of pools without saying on which node.
-	Sizes []guard.SizeReport `json:"sizes,omitempty"`
-	// OVS is what Open vSwitch was told and what it holds; absent where it was not asked.
-	OVS *guard.OVSReport `json:"ovs,omitempty"`
-	// Unreadable is how many processes would not show what they hold.
-	Unreadable int `json:"unreadable"`
-	// UnreadablePIDs are these, but for a list of processes that could not be read itself.
-	UnreadablePIDs []int `json:"unreadable_pids,omitempty"`
-	// Cut says that not everything was looked at, for want of time mostly.
-	Cut bool `json:"cut"`
-	// Nova is what Nova believes of the pools; nil where there is no sign of it.
-	Nova *guard.NovaReport `json:"nova,omitempty"`
-	// Emulators are those that libvirt has looked at, with the releases that launches with them are judged for.
-	Emulators []emulator `json:"emulators,omitempty"`
-	// Refusals are the last ones that the journal has, the newest first; nil where it was not asked.
-	Refusals []install.Refusal `json:"refusals"`
-	// Faults are what could not be read, in words.
-	Faults []string `json:"faults,omitempty"`
-
-	surveyed bool     // the pools could be read
-	unseen   []string // what was not seen of the holders, in words
+// liveness returns errNotLive unless the hook is live.
+func liveness(r status.Report) error {
+	if r.Hook.Live {
+		return nil
+	}
+	return errNotLive
 }
 
-// An emulator is a QEMU that libvirt knows.
-type emulator struct {
-	Path string `json:"path"`
-	*guard.ReleaseReport
-	releases guard.Releases
+// A statusView is how a status is shown.
+type statusView struct {
+	out    io.Writer
+	colour string // auto, always or never
+	json   bool
 }
 
-// readStatus reads what it can: what cannot be read is in Faults. An error means that nothing could be.
-func readStatus(ctx context.Context, fs sysfs.FS, o install.Options) (status, error) {
-	s := status{Pools: []guard.PoolReport{}}
-	fault := func(err error) { s.Faults = append(s.Faults, oneLine(err.Error())) }
-
-	if o.Root == "" {
-		if units, err := systemd(ctx); err != nil {
-			fault(err)
-		} else if units != nil {
-			defer units.close()
-			o.Units = units
-		}
+// text returns the status as it is shown.
+func (v statusView) text(r status.Report) (string, error) {
+	if v.json {
+		var b strings.Builder
+		err := printJSON(&b, r)
+		return b.String(), err
 	}
-	var hookErr error
-	if s.Hook, hookErr = install.Inspect(ctx, o); hookErr != nil {
-		s.Hook.Live = false
-		fault(hookErr)
-	}
-	config, settings := readSettings(fs)
-	s.Mode, s.Settings = config.Mode, settings
-	for _, e := range hook.Emulators(fs) {
-		s.Emulators = append(s.Emulators, emulator{e.Path, e.Releases.Report(), e.Releases})
-	}
-	if hidden(fs) {
-		fault(errors.New("what is for root (who holds pages, which domains are starting, the journal): run it as root"))
-	}
-
-	host, err := hook.SurveyAll(fs)
-	if err != nil {
-		if hookErr != nil {
-			return s, err
-		}
-		fault(err)
-		return s, nil
-	}
-	s.surveyed = true
-	deadline := time.Now().Add(holdersDeadline)
-	hook.AddHolders(fs, &host, deadline)
-	if err := hook.AddStarting(fs, config, &host, guard.Domain{}); err != nil {
-		fault(err)
-	}
-	hook.AddOVS(fs, config, &host, deadline)
-	hook.AddNova(fs, config, &host, deadline)
-	s.Pools, s.Unreadable, s.Cut = host.Report(), len(host.Holders.Unreadable), host.Holders.Cut
-	for _, p := range host.Holders.Unreadable {
-		if p.PID > 0 {
-			s.UnreadablePIDs = append(s.UnreadablePIDs, p.PID)
-		}
-	}
-	s.unseen = host.Holders.Notes()
-	s.Starting, s.Sizes, s.OVS = host.StartingReport(), host.SizeReport(), host.OVSReport()
-	s.Nova = host.NovaReport("")
-	return s, nil
+	l, err := lookOf(v.out, v.colour)
+	return statusPage(r, l).text(), err
 }
 
-// readRefusals adds the last refusals, which only the journal of this host has.
-func (s *status) readRefusals(ctx context.Context, fs sysfs.FS) {
-	if !fs.Live() {
-		return
-	}
-	last, err := install.Refusals(ctx, time.Time{}, manyRefusals)
-	if err != nil {
-		s.Faults = append(s.Faults, oneLine(err.Error()))
-	}
-	// What hugeguard verify had refused was no guest.
-	last = slices.DeleteFunc(last, func(r install.Refusal) bool { return r.Canary })
-	s.Refusals = append([]install.Refusal{}, last[:min(len(last), lastRefusals)]...)
-}
+// fewestRefusals is how many refusals are shown where there is no room.
+const fewestRefusals = 3
 
-// lastRefusals is how many are shown where there is room, and fewestRefusals where there is none; manyRefusals is how
-// many are read, so that hugeguard verify, asked often, does not leave none.
-const (
-	lastRefusals   = 10
-	fewestRefusals = 3
-	manyRefusals   = 300
-)
-
-// page lays the status out, on one screen if it can be, with a row to spare for the prompt.
-func (s status) page(l look) *page {
+// statusPage lays a status out, on one screen if it can be, with a row to spare for the prompt.
+func statusPage(r status.Report, l look) *page {
 	p := &page{look: l}
-	s.lay(p)
+	p.status(r)
 	if l.rows > 0 && len(p.lines) >= l.rows {
 		p = &page{look: l, brief: true}
-		s.lay(p)
+		p.status(r)
 	}
 	return p
 }
 
-func (s status) lay(p *page) {
-	s.hookLines(p)
-	s.poolLines(p)
-	s.novaLines(p)
+func (p *page) status(r status.Report) {
+	p.hookLines(r)
+	p.settingsLines(r.Settings)
+	p.poolLines(r)
+	p.novaLines(r.Nova)
 	var emulators []string
-	for _, e := range s.Emulators {
-		emulators = append(emulators, fmt.Sprintf("launches with %s are judged for %s", oneLine(e.Path), e.releases))
+	for _, e := range r.Emulators {
+		emulators = append(emulators, fmt.Sprintf("launches with %s are judged for %s", oneLine(e.Path), e.Releases))
 	}
 	p.details(0, emulators...)
-	for _, f := range s.Faults {
+	for _, f := range r.Faults {
 		p.line(bad, 0, "could not be read: %s", f)
 	}
-	s.refusalLines(p)
+	p.refusalLines(r.Refusals)
 }
 
 // hookLines say whether the hook is live, and why not.
-func (s status) hookLines(p *page) {
-	h := s.Hook
-	if s.Settings.ModeUnread {
-		p.line(bad, 0, "mode: cannot be read in %s, so hugeguard refuses nothing: hugeguard config", oneLine(s.Settings.path))
+func (p *page) hookLines(r status.Report) {
+	h := r.Hook
+	if r.Settings.ModeUnread {
+		p.line(bad, 0, "mode: cannot be read in %s, so hugeguard refuses nothing: hugeguard config", oneLine(r.Settings.Path))
 	}
+	live := fmt.Sprintf("%s (layout %s)", oneLine(h.Path), oneLine(string(h.Layout)))
 	switch {
-	case h.Live && s.Mode == hook.Off:
-		p.line(bad, 0, "hook: live, but told to do nothing (mode = %s): %s (layout %s)", s.Mode, oneLine(h.Path), oneLine(string(h.Layout)))
-	case h.Live && s.Mode == hook.WarnOnly:
-		p.line(bad, 0, "hook: live, but told to refuse nothing (mode = %s): %s (layout %s)", s.Mode, oneLine(h.Path), oneLine(string(h.Layout)))
+	case h.Live && r.Mode == hook.Off:
+		p.line(bad, 0, "hook: live, but told to do nothing (mode = %s): %s", r.Mode, live)
+	case h.Live && r.Mode == hook.WarnOnly:
+		p.line(bad, 0, "hook: live, but told to refuse nothing (mode = %s): %s", r.Mode, live)
 	case h.Live:
-		p.line(good, 0, "hook: live: %s (layout %s)", oneLine(h.Path), oneLine(string(h.Layout)))
+		p.line(good, 0, "hook: live: %s", live)
 	default:
 		p.line(bad, 0, "hook: NOT LIVE")
 	}
@@ -261,7 +167,7 @@ func (s status) hookLines(p *page) {
 		p.line(plainStyle, 2, "%s", oneLine(why))
 	}
 	if len(h.HooksBefore) > 0 {
-		p.line(plainStyle, 2, "other hooks run before it: %s", install.Paths(h.HooksBefore))
+		p.line(plainStyle, 2, "other hooks run before it: %s", place.Paths(h.HooksBefore))
 	}
 	switch {
 	case h.Installed && len(h.Daemons) == 0:
@@ -271,113 +177,113 @@ func (s status) hookLines(p *page) {
 			p.line(plainStyle, 2, "called by %s (pid %d)", oneLine(d.Name), d.PID)
 		}
 	}
-	for _, text := range s.Settings.lines() {
-		text, inner := strings.CutPrefix(text, "  ")
-		if inner {
-			p.line(bad, 2, "%s", text)
-		} else {
-			p.line(plainStyle, 0, "%s", text)
-		}
-	}
 }
 
-// poolLines draw the pools, and say who holds them.
-func (s status) poolLines(p *page) {
-	set := map[uint64]bool{} // sizes of which there are pages
-	var empty []string
-	for _, pool := range s.Pools {
-		set[pool.PageKiB] = set[pool.PageKiB] || pool.Total > 0
+// A poolRow is a pool with the texts of its line.
+type poolRow struct {
+	guard.PoolReport
+	label, count string
+}
+
+// poolRows returns the pools of those sizes of which there are pages, and the names of the others.
+func poolRows(pools []guard.PoolReport) (rows []poolRow, empty []string) {
+	total := map[uint64]uint64{}
+	for _, pool := range pools {
+		total[pool.PageKiB] += pool.Total
 	}
-	var labels, counts []string
-	var shown []guard.PoolReport
-	for _, pool := range s.Pools {
-		if size := guard.Size(pool.PageKiB); !set[pool.PageKiB] {
+	for _, pool := range pools {
+		size := guard.Size(pool.PageKiB)
+		if total[pool.PageKiB] == 0 {
 			if !slices.Contains(empty, size) {
 				empty = append(empty, size)
 			}
 			continue
 		}
-		count := fmt.Sprintf("%d of %d free", pool.Free, pool.Total)
+		row := poolRow{pool, fmt.Sprintf("node %d, %s:", pool.Node, size), fmt.Sprintf("%d of %d free", pool.Free, pool.Total)}
 		if pool.Surplus > 0 {
-			count += fmt.Sprintf(", %d surplus", pool.Surplus)
+			row.count += fmt.Sprintf(", %d surplus", pool.Surplus)
 		}
-		shown = append(shown, pool)
-		labels = append(labels, fmt.Sprintf("node %d, %s:", pool.Node, guard.Size(pool.PageKiB)))
-		counts = append(counts, count)
+		rows = append(rows, row)
 	}
-	if len(empty) > 0 && len(shown) > 0 {
+	return rows, empty
+}
+
+// poolLines draw the pools, and say who holds them.
+func (p *page) poolLines(r status.Report) {
+	rows, empty := poolRows(r.Pools)
+	if len(empty) > 0 && len(rows) > 0 {
 		p.line(heading, 0, "huge pages of this host (none of %s):", strings.Join(empty, ", "))
 	} else {
 		p.line(heading, 0, "huge pages of this host:")
 	}
-	bar, label, count := plainBar, longest(labels), longest(counts)
-	beside := true
+	switch {
+	case !r.Surveyed:
+		p.line(bad, 2, "not known")
+	case len(rows) == 0:
+		p.line(plainStyle, 2, "none are set up")
+	default:
+		p.bars(r, rows)
+	}
+	var starting []string
+	for _, guest := range r.Starting {
+		starting = append(starting, guest.String())
+	}
+	p.details(2, starting...)
+	for _, size := range r.Sizes {
+		p.line(plainStyle, 2, "%s", size)
+	}
+	if r.OVS != nil {
+		p.details(2, r.OVS.String())
+	}
+	for _, note := range r.Unseen {
+		p.line(bad, 2, "%s", note)
+	}
+}
+
+// bars draws each pool, in a line beside its label and its count if it can be, and what the marks mean.
+func (p *page) bars(r status.Report, rows []poolRow) {
+	label, count := 0, 0
+	for _, row := range rows {
+		label, count = max(label, len(row.label)), max(count, len(row.count))
+	}
+	bar, beside := plainBar, true
 	if p.columns > 0 {
-		if bar = p.columns - (2 + label + 1 + 2 + 1 + count); bar < 10 { // "  LABEL [BAR] COUNT"
+		bar = p.columns - (2 + label + 1 + 2 + 1 + count) // "  LABEL [BAR] COUNT"
+		if bar < 10 {
 			beside, bar = false, p.columns-(4+2)
 		}
 		bar = min(bar, 60)
 	}
 	used := make([]bool, len(fills))
-	for i, pool := range shown {
-		shares := s.shares(pool)
+	for _, row := range rows {
+		shares := sharesOf(r, row.PoolReport)
 		for k, n := range shares {
 			used[k] = used[k] || n > 0
 		}
 		switch picture := p.bar(shares, bar); {
-		case pool.Total == 0:
-			p.line(plainStyle, 2, "%-*s none", label, labels[i])
+		case row.Total == 0:
+			p.line(plainStyle, 2, "%-*s none", label, row.label)
 		case beside:
-			p.lines = append(p.lines, fmt.Sprintf("  %-*s %s %*s", label, labels[i], picture, count, counts[i]))
+			p.lines = append(p.lines, fmt.Sprintf("  %-*s %s %*s", label, row.label, picture, count, row.count))
 		default:
-			p.words(plainStyle, 2, []string{labels[i], counts[i]})
+			p.words(plainStyle, 2, []string{row.label, row.count})
 			p.lines = append(p.lines, "    "+picture)
 		}
-		p.holders(pool)
+		p.holders(row.PoolReport)
 	}
-	switch {
-	case !s.surveyed:
-		p.line(bad, 2, "not known")
-	case len(shown) == 0:
-		p.line(plainStyle, 2, "none are set up")
-	}
-	if len(shown) > 0 {
-		var legend []string
-		for i, f := range fills {
-			if used[i] {
-				legend = append(legend, p.mark(f)+" "+f.name+" ")
-			}
+	var legend []string
+	for i, f := range fills {
+		if used[i] {
+			legend = append(legend, p.mark(f)+" "+f.name+" ")
 		}
-		p.words(faint, 2, legend)
 	}
-	var starting []string
-	for _, guest := range s.Starting {
-		starting = append(starting, guest.String())
-	}
-	p.details(2, starting...)
-	for _, size := range s.Sizes {
-		p.line(plainStyle, 2, "%s", size)
-	}
-	if s.OVS != nil {
-		p.details(2, s.OVS.String())
-	}
-	for _, note := range s.unseen {
-		p.line(bad, 2, "%s", note)
-	}
+	p.words(faint, 2, legend)
 }
 
-func longest(texts []string) int {
-	n := 0
-	for _, text := range texts {
-		n = max(n, len(text))
-	}
-	return n
-}
-
-// shares divides a pool as its bar does, into what fills are for. Of the free pages those are drawn as
+// sharesOf divides a pool as its bar does, into what fills are for. Of the free pages those are drawn as
 // reserved that must lie on the node: for which the other nodes have no room. A page that is claimed and
 // reserved is drawn as claimed.
-func (s status) shares(pool guard.PoolReport) []uint64 {
+func sharesOf(r status.Report, pool guard.PoolReport) []uint64 {
 	by := map[fill]uint64{}
 	for _, h := range pool.Holders {
 		by[holderFill(h.Kind)] += h.Pages
@@ -386,12 +292,12 @@ func (s status) shares(pool guard.PoolReport) []uint64 {
 		by[fillUnaccounted] = *pool.Unaccounted
 	}
 	reserved := uint64(0)
-	for _, size := range s.Sizes {
+	for _, size := range r.Sizes {
 		if size.PageKiB == pool.PageKiB {
 			reserved = size.Reserved
 		}
 	}
-	for _, other := range s.Pools {
+	for _, other := range r.Pools {
 		if other.PageKiB == pool.PageKiB && other.Node != pool.Node {
 			reserved -= min(reserved, other.Free)
 		}
@@ -427,47 +333,49 @@ func (p *page) holders(pool guard.PoolReport) {
 	case p.columns < 60:
 		most = 5
 	}
-	words := func(named int) []string {
-		var each []string
-		for _, h := range pool.Holders[:named] {
-			each = append(each, h.String())
-		}
-		if rest := pool.Holders[named:]; len(rest) > 0 {
-			var pages uint64
-			for _, h := range rest {
-				pages += h.Pages
-			}
-			each = append(each, fmt.Sprintf("%d more with %d", len(rest), pages))
-		}
-		if len(each) > 0 {
-			each[0] = "held: " + each[0]
-		}
-		if pool.Unaccounted != nil && *pool.Unaccounted > 0 {
-			each = append(each, fmt.Sprintf("unaccounted: %d", *pool.Unaccounted))
-		}
-		for i := range max(len(each), 1) - 1 {
-			each[i] += ","
-		}
-		return each
-	}
 	named := len(pool.Holders)
 	if p.columns > 0 {
-		for named = min(named, most*p.columns); named > 0 && len(p.wrap(words(named), 4)) > most; {
+		for named = min(named, most*p.columns); named > 0 && len(p.wrap(holderWords(pool, named), 4)) > most; {
 			named--
 		}
 	}
-	if all := words(named); len(all) > 0 {
+	if all := holderWords(pool, named); len(all) > 0 {
 		p.words(plainStyle, 4, all)
 	}
 }
 
+// holderWords says who holds a pool: the first few by name.
+func holderWords(pool guard.PoolReport, named int) []string {
+	var each []string
+	for _, h := range pool.Holders[:named] {
+		each = append(each, h.String())
+	}
+	if rest := pool.Holders[named:]; len(rest) > 0 {
+		var pages uint64
+		for _, h := range rest {
+			pages += h.Pages
+		}
+		each = append(each, fmt.Sprintf("%d more with %d", len(rest), pages))
+	}
+	if len(each) > 0 {
+		each[0] = "held: " + each[0]
+	}
+	if pool.Unaccounted != nil && *pool.Unaccounted > 0 {
+		each = append(each, fmt.Sprintf("unaccounted: %d", *pool.Unaccounted))
+	}
+	for i := range max(len(each), 1) - 1 {
+		each[i] += ","
+	}
+	return each
+}
+
 // novaLines say what Nova believes of each pool, and how far that is from what is.
-func (s status) novaLines(p *page) {
-	if len(s.Nova.Lines()) == 0 {
+func (p *page) novaLines(nova *guard.NovaReport) {
+	if len(nova.Lines()) == 0 {
 		return
 	}
 	p.line(heading, 0, "what Nova believes:")
-	for _, pool := range s.Nova.Pools {
+	for _, pool := range nova.Pools {
 		text := fmt.Sprintf("node %d, %s: reserves %d, counts %d, believes %d free; ", pool.Node, guard.Size(pool.PageKiB), pool.Reserved, pool.Instances, pool.Free)
 		switch {
 		case pool.Drift > 0:
@@ -478,18 +386,17 @@ func (s status) novaLines(p *page) {
 			p.line(plainStyle, 2, "%sno drift", text)
 		}
 	}
-	others := *s.Nova
+	others := *nova
 	others.Pools = nil
 	p.details(2, others.Lines()...)
 }
 
 // refusalLines show the last refusals, each on a line, as many as the screen has room for.
-func (s status) refusalLines(p *page) {
-	most := lastRefusals
+func (p *page) refusalLines(shown []journal.Refusal) {
 	if p.rows > 0 {
-		most = max(fewestRefusals, p.rows-len(p.lines)-2) // the heading, and the prompt below it all
+		most := max(fewestRefusals, p.rows-len(p.lines)-2) // the heading, and the prompt below it all
+		shown = shown[:min(len(shown), most)]
 	}
-	shown := s.Refusals[:min(len(s.Refusals), most)]
 	if len(shown) == 0 {
 		return
 	}

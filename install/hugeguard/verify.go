@@ -6,7 +6,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"hugeguard/install"
+	"hugeguard/install/daemon"
+	"hugeguard/install/place"
+	"hugeguard/install/proof"
 )
 
 func newVerify() *cobra.Command {
@@ -36,24 +38,21 @@ or the hook does not judge.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			interruptOf(cmd).hold() // nothing of the domain is left
 			ctx := cmd.Context()
-			v := install.Verification{Options: install.Options{Hook: program}, Connect: connectDaemon}
-			if units, err := systemd(ctx); err == nil && units != nil {
-				defer units.close()
-				v.Units = units
-			}
-			proofs, err := install.Verify(ctx, v)
-			if len(proofs) > 0 {
+			units, done, _ := daemon.Systemd(ctx) // without it the pid files tell
+			defer done()
+			results, err := proof.Verify(ctx, place.Options{Hook: program, Units: units}, connectDaemon)
+			if len(results) > 0 {
 				var printErr error
 				if asJSON {
-					printErr = printJSON(cmd.OutOrStdout(), proofs)
+					printErr = printJSON(cmd.OutOrStdout(), results)
 				} else {
-					printErr = printProofs(cmd.OutOrStdout(), proofs)
+					printErr = printResults(cmd.OutOrStdout(), results)
 				}
 				if err == nil {
 					err = printErr
 				}
 			}
-			for _, p := range proofs {
+			for _, p := range results {
 				if err == nil && !p.Live {
 					err = errNotLive
 				}
@@ -67,15 +66,15 @@ or the hook does not judge.`,
 	return cmd
 }
 
-// printProofs prints what was found out, as the first lines of status are.
-func printProofs(w io.Writer, proofs []install.Proof) error {
+// printResults prints what was found out, as the first lines of status are.
+func printResults(w io.Writer, results []proof.Result) error {
 	var err error
 	line := func(format string, args ...any) {
 		if err == nil {
 			_, err = fmt.Fprintf(w, format+"\n", args...)
 		}
 	}
-	for _, p := range proofs {
+	for _, p := range results {
 		who := "libvirt"
 		if p.PID != 0 {
 			who = fmt.Sprintf("%s (pid %d)", p.Daemon, p.PID)

@@ -9,18 +9,18 @@ import (
 
 	"libvirt.org/go/libvirt"
 
-	"hugeguard/install"
+	"hugeguard/install/proof"
 )
 
 // connectDaemon connects to the daemon that serves the URI.
-func connectDaemon(uri string) (install.Libvirt, error) {
+func connectDaemon(uri string) (proof.Libvirt, error) {
 	conn, err := libvirt.NewConnect(uri)
 	if err == nil {
-		return daemon{conn}, nil
+		return connection{conn}, nil
 	}
 	text := message(err)
 	if strings.Contains(text, "libvirt.so") { // of dlopen(3)
-		return nil, fmt.Errorf("%w: libvirt's library is not on this machine (Debian: libvirt0; RPM: libvirt-libs): %s", install.ErrNoLibrary, text)
+		return nil, fmt.Errorf("%w: libvirt's library is not on this machine (Debian: libvirt0; RPM: libvirt-libs): %s", proof.ErrNoLibrary, text)
 	}
 	return nil, errors.New(text)
 }
@@ -33,26 +33,26 @@ func message(err error) string {
 	return err.Error()
 }
 
-// daemon is a libvirt daemon, as install.Libvirt.
-type daemon struct{ conn *libvirt.Connect }
+// A connection is one to a libvirt daemon, as [proof.Libvirt].
+type connection struct{ conn *libvirt.Connect }
 
-func (d daemon) DomainCapabilities() (string, error) {
-	text, err := d.conn.GetDomainCapabilities("", "", "", "", 0)
+func (c connection) DomainCapabilities() (string, error) {
+	text, err := c.conn.GetDomainCapabilities("", "", "", "", 0)
 	if err != nil {
 		err = errors.New(message(err))
 	}
 	return text, err
 }
 
-func (d daemon) Start(xml string) (started bool, err error) {
-	domain, err := d.conn.DomainCreateXML(xml, libvirt.DOMAIN_START_PAUSED|libvirt.DOMAIN_START_AUTODESTROY)
+func (c connection) Start(xml string) (started bool, err error) {
+	domain, err := c.conn.DomainCreateXML(xml, libvirt.DOMAIN_START_PAUSED|libvirt.DOMAIN_START_AUTODESTROY)
 	if err != nil {
 		var e libvirt.Error
 		errors.As(err, &e)
-		return false, &install.StartError{Hook: e.Code == libvirt.ERR_HOOK_SCRIPT_FAILED, Unsupported: e.Code == libvirt.ERR_CONFIG_UNSUPPORTED, Message: message(err)}
+		return false, &proof.StartError{Hook: e.Code == libvirt.ERR_HOOK_SCRIPT_FAILED, Unsupported: e.Code == libvirt.ERR_CONFIG_UNSUPPORTED, Message: message(err)}
 	}
 	defer domain.Free()
 	return true, domain.Destroy()
 }
 
-func (d daemon) Close() { d.conn.Close() }
+func (c connection) Close() { c.conn.Close() }

@@ -5,10 +5,10 @@ package main
 import (
 	"fmt"
 
-	"hugeguard/install"
+	"hugeguard/install/proof"
 )
 
 // connectDaemon cannot ask any.
-func connectDaemon(string) (install.Libvirt, error) {
-	return nil, fmt.Errorf("%w: this hugeguard is built without libvirt's library (build it with cgo and -tags libvirt_dlopen); hugeguard status says what can be seen without", install.ErrNoLibrary)
+func connectDaemon(string) (proof.Libvirt, error) {
+	return nil, fmt.Errorf("%w: this hugeguard is built without libvirt's library (build it with cgo and -tags libvirt_dlopen); hugeguard status says what can be seen without", proof.ErrNoLibrary)
 }

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"hugeguard/install/status"
 )
 
 // The shortest time between two screens, and the longest, in seconds.
@@ -41,103 +43,127 @@ const (
 // watch shows the status again and again, an interval after the last time, until the context is done. On a
 // terminal one screen takes the place of the other, and at the end of what was there before; elsewhere a
 // blank line is between them, or none if each is one line of its own. It ends as the last one shown does.
-func watch(ctx context.Context, out io.Writer, interval time.Duration, oneLined bool, read func(context.Context) (status, error), show func(status) (string, error)) error {
-	l, err := lookOf(out, "never")
+func watch(ctx context.Context, view statusView, interval time.Duration, read func(context.Context) (status.Report, error)) error {
+	l, err := lookOf(view.out, "never")
 	if err != nil {
 		return err
 	}
-	redraws := l.moves && !oneLined
-	var resized, stopped, goesOn chan os.Signal
-	if redraws {
-		resized, stopped, goesOn = make(chan os.Signal, 1), make(chan os.Signal, 1), make(chan os.Signal, 1)
+	w := watcher{view: view, interval: interval, redraws: l.moves && !view.json}
+	var resized, stopped chan os.Signal
+	if w.redraws {
+		resized, stopped = make(chan os.Signal, 1), make(chan os.Signal, 1)
 		signal.Notify(resized, syscall.SIGWINCH)
 		signal.Notify(stopped, syscall.SIGTSTP)
-		signal.Notify(goesOn, syscall.SIGCONT)
 		defer signal.Stop(resized)
 		defer signal.Stop(stopped)
-		defer signal.Stop(goesOn)
-		if _, err := io.WriteString(out, enterScreen); err != nil {
+		if err := w.write(enterScreen); err != nil {
 			return err
 		}
-		defer io.WriteString(out, leaveScreen)
+		defer w.write(leaveScreen)
 	}
-	type reading struct {
-		status
-		err error
-	}
-	var last *status
-	draw := func() error {
-		text, err := show(*last)
+	reads := readLater(ctx, read)
+	var pause <-chan time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			if w.last == nil {
+				return nil
+			}
+			return liveness(*w.last)
+		case r := <-reads:
+			if r.err != nil && ctx.Err() != nil {
+				continue // that is why
+			}
+			err = w.show(r)
+			pause = time.After(interval)
+		case <-pause:
+			reads = readLater(ctx, read)
+		case <-resized:
+			err = w.draw()
+		case <-stopped:
+			err = w.suspend()
+		}
 		if err != nil {
 			return err
 		}
-		if redraws {
-			l, _ := lookOf(out, "never")
-			text = onScreen(fmt.Sprintf("every %v, until Ctrl-C: %s\n%s", interval, time.Now().Format("Jan _2 15:04:05"), text), l.rows)
+	}
+}
+
+// A reading is what came of reading a status.
+type reading struct {
+	status.Report
+	err error
+}
+
+// readLater reads the status; what is read is waited for by nobody who wants to go.
+func readLater(ctx context.Context, read func(context.Context) (status.Report, error)) <-chan reading {
+	reads := make(chan reading, 1)
+	go func() {
+		r, err := read(ctx)
+		reads <- reading{r, err}
+	}()
+	return reads
+}
+
+// A watcher shows one status after the other.
+type watcher struct {
+	view     statusView
+	interval time.Duration
+	redraws  bool           // one screen takes the place of the other
+	last     *status.Report // nil before the first
+}
+
+func (w *watcher) write(text string) error {
+	_, err := io.WriteString(w.view.out, text)
+	return err
+}
+
+// show shows what was read.
+func (w *watcher) show(r reading) error {
+	if r.err != nil {
+		return r.err
+	}
+	if w.last != nil && !w.redraws && !w.view.json {
+		if err := w.write("\n"); err != nil {
+			return err
 		}
-		_, err = io.WriteString(out, text)
+	}
+	w.last = &r.Report
+	return w.draw()
+}
+
+// draw shows the last status, if there is one.
+func (w *watcher) draw() error {
+	if w.last == nil {
+		return nil
+	}
+	text, err := w.view.text(*w.last)
+	if err != nil {
 		return err
 	}
-	for {
-		// What is read is waited for by nobody who wants to go.
-		reads := make(chan reading, 1)
-		go func() {
-			s, err := read(ctx)
-			reads <- reading{s, err}
-		}()
-		var pause <-chan time.Time
-		for again := false; !again; {
-			select {
-			case <-ctx.Done():
-				if last != nil && !last.Hook.Live {
-					return errNotLive
-				}
-				return nil
-			case r := <-reads:
-				if r.err != nil && ctx.Err() != nil {
-					continue // that is why
-				}
-				if r.err != nil {
-					return r.err
-				}
-				if last != nil && !redraws && !oneLined {
-					if _, err := io.WriteString(out, "\n"); err != nil {
-						return err
-					}
-				}
-				last = &r.status
-				if err := draw(); err != nil {
-					return err
-				}
-				pause = time.After(interval)
-			case <-pause:
-				again = true
-			case <-resized:
-				if last != nil {
-					if err := draw(); err != nil {
-						return err
-					}
-				}
-			case <-stopped:
-				// Ctrl-Z: whoever stops it wants the terminal as it was.
-				if _, err := io.WriteString(out, leaveScreen); err != nil {
-					return err
-				}
-				if err := syscall.Kill(os.Getpid(), syscall.SIGSTOP); err != nil {
-					return err
-				}
-				<-goesOn
-				if _, err := io.WriteString(out, enterScreen); err != nil {
-					return err
-				}
-				if last != nil {
-					if err := draw(); err != nil {
-						return err
-					}
-				}
-			}
-		}
+	if w.redraws {
+		l, _ := lookOf(w.view.out, "never")
+		text = onScreen(fmt.Sprintf("every %v, until Ctrl-C: %s\n%s", w.interval, time.Now().Format("Jan _2 15:04:05"), text), l.rows)
 	}
+	return w.write(text)
+}
+
+// suspend is Ctrl-Z: whoever stops it wants the terminal as it was.
+func (w *watcher) suspend() error {
+	goesOn := make(chan os.Signal, 1)
+	signal.Notify(goesOn, syscall.SIGCONT)
+	defer signal.Stop(goesOn)
+	if err := w.write(leaveScreen); err != nil {
+		return err
+	}
+	if err := syscall.Kill(os.Getpid(), syscall.SIGSTOP); err != nil {
+		return err
+	}
+	<-goesOn
+	if err := w.write(enterScreen); err != nil {
+		return err
+	}
+	return w.draw()
 }
 
 // onScreen is text in place of what a screen of so many rows shows.

@@ -1,4 +1,4 @@
-package install
+package place
 
 import (
 	"errors"
@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 
+	"hugeguard/guard"
 	"hugeguard/hook"
 )
 
@@ -39,12 +40,14 @@ func ParseLayout(s string) (Layout, error) {
 	return Auto, fmt.Errorf("no layout %q: there are %s, %s and %s", s, Main, DropIn, Chain)
 }
 
-// The names in the hook directory.
+// HookDir is where libvirt has its hooks.
+const HookDir = libvirtDir + "/hooks"
+
+// The names there.
 const (
 	libvirtDir = "/etc/libvirt"
-	hookDir    = libvirtDir + "/hooks"
-	mainHook   = hookDir + "/qemu"
-	dropInDir  = hookDir + "/" + hook.DropInDir
+	mainHook   = HookDir + "/qemu"
+	dropInDir  = HookDir + "/" + hook.DropInDir
 	dropInHook = dropInDir + "/" + hook.DropInName
 	siteHook   = mainHook + hook.SiteSuffix
 	// oldDropIn is where versions put it that did not care for the order.
@@ -53,7 +56,7 @@ const (
 
 // The directories that may have to be made, outermost first.
 var (
-	hookDirs  = []string{"/etc", libvirtDir, hookDir, dropInDir}
+	hookDirs  = []string{"/etc", libvirtDir, HookDir, dropInDir}
 	stateDirs = []string{"/var", "/var/lib", stateDir}
 )
 
@@ -63,7 +66,7 @@ type scene struct {
 	dropIn, dropInSite file
 	oldDropIn          file
 	others             []string // executables in qemu.d that are not hugeguard's, by their paths, in libvirt's order
-	libvirt            libvirtVersion
+	libvirt            guard.Version
 	record             *record // nil when there is none, or none to be read
 	recordErr          error
 }
@@ -140,7 +143,7 @@ func (s scene) lies(l Layout) file {
 }
 
 // runsDropIns reports whether libvirt runs what lies in qemu.d, as far as is known.
-func (s scene) runsDropIns() bool { return s.libvirt == 0 || s.libvirt >= dropInSince }
+func (s scene) runsDropIns() bool { return s.libvirt == 0 || s.libvirt >= hook.DropInSince }
 
 // around returns the paths of the other hooks that libvirt runs before the hook program at path, in the chain the
 // program itself, and of those that libvirt runs after it.
@@ -198,7 +201,7 @@ func (s scene) natural() Layout {
 	in := s.layouts()
 	placed := slices.Contains(in, DropIn) && (len(in) == 1 || s.record != nil && s.record.Layout == DropIn)
 	switch {
-	case s.libvirt >= dropInSince && (own || len(s.others) > 0 || placed), s.libvirt == 0 && placed:
+	case s.libvirt >= hook.DropInSince && (own || len(s.others) > 0 || placed), s.libvirt == 0 && placed:
 		return DropIn
 	case own:
 		return Chain
@@ -221,7 +224,7 @@ func (s scene) mainFits() error {
 
 func (s scene) dropInFits() error {
 	switch {
-	case s.libvirt != 0 && s.libvirt < dropInSince:
+	case s.libvirt != 0 && s.libvirt < hook.DropInSince:
 		return fmt.Errorf("libvirt %s does not run what lies in %s, 6.5.0 is the first that does: use layout %s or %s", s.libvirt, dropInDir, Main, Chain)
 	case s.dropInSite.kind != absent:
 		return fmt.Errorf("%s is there, which the hook would call first: remove it first", s.dropInSite.path)

@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"bufio"
@@ -12,11 +12,7 @@ import (
 	"testing"
 
 	"github.com/godbus/dbus/v5"
-
-	"hugeguard/install"
 )
-
-var _ install.Units = (*units)(nil)
 
 // manager is so much of systemd as a reload needs (org.freedesktop.systemd1).
 type manager struct {
@@ -99,15 +95,14 @@ func startManager(t *testing.T, result string) *manager {
 }
 
 // connected is connected to the manager that was started last.
-func connected(t *testing.T) *units {
+func connected(t *testing.T) systemd {
 	t.Helper()
 	conn, err := connect(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
-	u := &units{conn}
-	t.Cleanup(u.close)
-	return u
+	t.Cleanup(conn.Close)
+	return systemd{conn}
 }
 
 func TestUnits(t *testing.T) {

@@ -1,4 +1,4 @@
-package install
+package daemon
 
 import (
 	"bufio"
@@ -26,54 +26,53 @@ const (
 	needMemory    = 64 << 20 // what hostile XML makes of it, too
 )
 
-// limits says in words which limits of a daemon are so tight that the hook which it calls may be unable to run, each
+// Limits says in words which limits of a daemon are so tight that the hook which it calls may be unable to run, each
 // with what sets it.
-func (t tree) limits(p Process) (tight []string) {
-	says := func(has, needs, setting string) {
-		tight = append(tight, fmt.Sprintf("%s (pid %d) has a limit of %s, and the hook that it calls needs %s: without it no guest starts, and running ones are killed when the daemon is restarted: raise %s",
-			p.Name, p.PID, has, needs, setting))
-	}
-	text, err := t.read(proc(p.PID, "limits"))
+func (h Host) Limits(p Process) (tight []string) {
+	text, err := h.Proc.ReadFile(proc(p.PID, "limits"), largest)
 	if err != nil {
 		return nil // it has ended, or is not ours to see
 	}
 	for _, l := range []struct {
 		name, what, setting string
 		least               uint64
-		bytes               bool
+		show                func(uint64) string
 	}{
-		{"Max address space", "address space", "LimitAS=", needAddresses, true},
-		{"Max data size", "data", "LimitDATA=", needData, true},
-		{"Max open files", "open files", "LimitNOFILE=", needFiles, false},
+		{"Max address space", "address space", "LimitAS=", needAddresses, size},
+		{"Max data size", "data", "LimitDATA=", needData, size},
+		{"Max open files", "open files", "LimitNOFILE=", needFiles, count},
 	} {
-		has, ok := softLimit(text, l.name)
-		if !ok || has >= l.least {
-			continue
+		if has, ok := softLimit(text, l.name); ok && has < l.least {
+			tight = append(tight, p.tight(l.show(has)+" "+l.what, l.show(l.least), l.setting))
 		}
-		show := strconv.FormatUint
-		if l.bytes {
-			show = func(n uint64, _ int) string { return guard.Size(n / 1024) }
-		}
-		says(show(has, 10)+" "+l.what, show(l.least, 10), l.setting)
 	}
-	for _, dir := range t.groups(p.PID, "pids") {
-		most, ok := t.number(dir + "/pids.max")
-		now, ok2 := t.number(dir + "/pids.current")
+	for _, dir := range h.groups(p.PID, "pids") {
+		most, ok := h.number(dir + "/pids.max")
+		now, ok2 := h.number(dir + "/pids.current")
 		if left := most - min(most, now); ok && ok2 && left < needTasks {
-			says(fmt.Sprintf("%d more tasks in %s", left, guard.Printable(dir, 200)), fmt.Sprint(needTasks), "TasksMax=")
+			tight = append(tight, p.tight(count(left)+" more tasks in "+guard.Printable(dir, 200), count(needTasks), "TasksMax="))
 		}
 	}
-	for _, dir := range t.groups(p.PID, "memory") {
-		most, ok := t.number(dir + "/memory.max")
+	for _, dir := range h.groups(p.PID, "memory") {
+		most, ok := h.number(dir + "/memory.max")
 		if !ok {
-			most, ok = t.number(dir + "/memory.limit_in_bytes")
+			most, ok = h.number(dir + "/memory.limit_in_bytes")
 		}
 		if ok && most < needMemory {
-			says(guard.Size(most/1024)+" memory in "+guard.Printable(dir, 200), guard.Size(needMemory/1024), "MemoryMax=")
+			tight = append(tight, p.tight(size(most)+" memory in "+guard.Printable(dir, 200), size(needMemory), "MemoryMax="))
 		}
 	}
 	return tight
 }
+
+// tight says that the daemon has a limit that is less than the hook needs, and which setting raises it.
+func (p Process) tight(has, needs, setting string) string {
+	return fmt.Sprintf("%s (pid %d) has a limit of %s, and the hook that it calls needs %s: without it no guest starts, and running ones are killed when the daemon is restarted: raise %s",
+		p.Name, p.PID, has, needs, setting)
+}
+
+func size(bytes uint64) string { return guard.Size(bytes / 1024) }
+func count(n uint64) string    { return strconv.FormatUint(n, 10) }
 
 // softLimit returns a limit of /proc/PID/limits (proc(5)); ok is false where there is none.
 func softLimit(text []byte, name string) (limit uint64, ok bool) {
@@ -92,8 +91,8 @@ func softLimit(text []byte, name string) (limit uint64, ok bool) {
 
 // groups are the directories of the control groups that a process is in, up to the root, which limit it by a
 // controller: of version 2, or of version 1 where that has the controller (cgroups(7)).
-func (t tree) groups(pid int, controller string) (dirs []string) {
-	text, err := t.read(proc(pid, "cgroup"))
+func (h Host) groups(pid int, controller string) (dirs []string) {
+	text, err := h.Proc.ReadFile(proc(pid, "cgroup"), largest)
 	if err != nil {
 		return nil
 	}
@@ -118,8 +117,8 @@ func (t tree) groups(pid int, controller string) (dirs []string) {
 }
 
 // number reads a file with one number; ok is false where it has another text, such as max, or is not there.
-func (t tree) number(name string) (n uint64, ok bool) {
-	text, err := t.read(name)
+func (h Host) number(name string) (n uint64, ok bool) {
+	text, err := h.Files.ReadFile(strings.TrimPrefix(name, "/"), largest)
 	if err != nil {
 		return 0, false
 	}

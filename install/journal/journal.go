@@ -1,4 +1,6 @@
-package install
+// Package journal reads what the hook wrote to the system's journal, as journalctl prints it: the library that reads
+// journals needs cgo.
+package journal
 
 import (
 	"bufio"
@@ -36,38 +38,27 @@ type Refusal struct {
 	Canary bool `json:"canary,omitempty"`
 }
 
-// ErrJournalHidden is that whoever asks may not read the system's journal.
-var ErrJournalHidden = errors.New("the system's journal is shown to root and the group systemd-journal only")
+// ErrHidden is that whoever asks may not read the system's journal.
+var ErrHidden = errors.New("the system's journal is shown to root and the group systemd-journal only")
 
-// Refusals returns the last refusals since then (a zero time is since ever), at most limit of them, the
-// newest first. It runs journalctl, of systemd 236 or later: the library that reads journals needs cgo.
-// Entries count only as far as journald vouches that root wrote them (_UID), since everybody may write to
-// the journal.
-//
-// An error is about what could not be read; the refusals beside it are what could.
-func Refusals(ctx context.Context, since time.Time, limit int) ([]Refusal, error) {
-	program, err := findJournalctl()
-	if err != nil {
-		return nil, err
-	}
-	return refusals(ctx, program, since, limit)
+// A Journal is the system's journal.
+type Journal struct {
+	Program  string        // journalctl, of systemd 236 or later
+	Patience time.Duration // how long one run of it may take
 }
 
-// journalctl is where the program may be: the environment does not choose what root runs.
-var journalctl = []string{"/usr/bin/journalctl", "/bin/journalctl", "/run/current-system/sw/bin/journalctl"}
+// programs are where journalctl may be: the environment does not choose what root runs.
+var programs = []string{"/usr/bin/journalctl", "/bin/journalctl", "/run/current-system/sw/bin/journalctl"}
 
-// findJournalctl returns the first of them that is there.
-func findJournalctl() (string, error) {
-	for _, program := range journalctl {
+// Open returns the journal of this host.
+func Open() (Journal, error) {
+	for _, program := range programs {
 		if _, err := os.Stat(program); err == nil {
-			return program, nil
+			return Journal{program, 10 * time.Second}, nil
 		}
 	}
-	return "", fmt.Errorf("the journal: %w", &fs.PathError{Op: "run", Path: journalctl[0], Err: fs.ErrNotExist})
+	return Journal{}, fmt.Errorf("the journal: %w", &fs.PathError{Op: "run", Path: programs[0], Err: fs.ErrNotExist})
 }
-
-// journalPatience is how long journalctl may take.
-var journalPatience = 10 * time.Second
 
 const (
 	// longestEntry is more than the fields asked for have in any entry of the hook's, in bytes.
@@ -78,43 +69,53 @@ const (
 	longestNote    = 400 // of what journalctl says on standard error
 )
 
-// journalFields are the fields that a Refusal is made of, beside the time.
-var journalFields = []string{"PRIORITY", "MESSAGE", "HUGEGUARD_DECISION", "HUGEGUARD_CAUSE", "HUGEGUARD_DOMAIN", "HUGEGUARD_UUID", "HUGEGUARD_CANARY"}
+// refusalFields are the fields that a Refusal is made of, beside the time.
+var refusalFields = []string{"PRIORITY", "MESSAGE", "HUGEGUARD_DECISION", "HUGEGUARD_CAUSE", "HUGEGUARD_DOMAIN", "HUGEGUARD_UUID", "HUGEGUARD_CANARY"}
 
-func refusals(ctx context.Context, program string, since time.Time, limit int) ([]Refusal, error) {
+// Refusals returns the last refusals, at most limit of them, the newest first. Entries count only as far as journald
+// vouches that root wrote them (_UID), since everybody may write to the journal.
+//
+// An error is about what could not be read; the refusals beside it are what could.
+func (j Journal) Refusals(ctx context.Context, limit int) ([]Refusal, error) {
 	if limit <= 0 {
 		return nil, nil
 	}
-	args := []string{"--reverse", "--lines=" + strconv.Itoa(limit)}
-	if !since.IsZero() {
-		args = append(args, fmt.Sprintf("--since=@%d.%06d", since.Unix(), since.Nanosecond()/1000))
-	}
-	args = append(args, "HUGEGUARD_DECISION="+string(guard.Refuse))
-	var list []Refusal
-	err := readJournal(ctx, program, journalFields, args, func(entry journalEntry) error {
-		refusal, err := parseRefusal(entry)
-		if err == nil && len(list) < limit {
-			list = append(list, refusal)
+	list, err := j.entries(ctx, "--reverse", "--lines="+strconv.Itoa(limit), "HUGEGUARD_DECISION="+string(guard.Refuse))
+	return list[:min(len(list), limit)], err
+}
+
+// Of returns what the hook wrote of a domain since then, to the second. Of an entry that is no refusal the Decision is
+// another, or "".
+func (j Journal) Of(ctx context.Context, domain string, since time.Time) ([]Refusal, error) {
+	return j.entries(ctx, fmt.Sprintf("--since=@%d", since.Unix()-1), "HUGEGUARD_DOMAIN="+domain)
+}
+
+// entries returns the entries that the arguments select.
+func (j Journal) entries(ctx context.Context, args ...string) (list []Refusal, err error) {
+	err = j.Read(ctx, refusalFields, args, func(e Entry) error {
+		entry, err := parseRefusal(e)
+		if err == nil {
+			list = append(list, entry)
 		}
 		return err
 	})
 	return list, err
 }
 
-// journalEntry is an entry of the journal's JSON format (systemd.io/JOURNAL_EXPORT_FORMATS).
-type journalEntry map[string]json.RawMessage
+// An Entry is one of the journal's JSON format (systemd.io/JOURNAL_EXPORT_FORMATS).
+type Entry map[string]json.RawMessage
 
-// text is a field's value.
-func (e journalEntry) text(name string) string { return journalText(e[name]) }
+// Text returns a field's value, "" where it has none.
+func (e Entry) Text(name string) string { return fieldText(e[name]) }
 
-// readJournal has journalctl print root's entries of the hook's that the arguments select, with some fields of
+// Read has journalctl print root's entries of the hook's that the arguments select, with some fields of
 // each, and has each taken until one is not.
-func readJournal(ctx context.Context, program string, fields, args []string, take func(journalEntry) error) error {
-	ctx, cancel := context.WithTimeout(ctx, journalPatience)
+func (j Journal) Read(ctx context.Context, fields, args []string, take func(Entry) error) error {
+	ctx, cancel := context.WithTimeout(ctx, j.Patience)
 	defer cancel()
 	// Without --all a message of more than 4 KiB would come as null.
 	args = append([]string{"--no-pager", "--all", "--output=json", "--output-fields=" + strings.Join(fields, ",")}, args...)
-	cmd := exec.CommandContext(ctx, program, append(args, "SYSLOG_IDENTIFIER=hugeguard", "_UID=0")...)
+	cmd := exec.CommandContext(ctx, j.Program, append(args, "SYSLOG_IDENTIFIER=hugeguard", "_UID=0")...)
 	cmd.Env = []string{"LC_ALL=C"}
 	cmd.WaitDelay = time.Second
 	notes := &head{most: longestNote}
@@ -138,25 +139,37 @@ func readJournal(ctx context.Context, program string, fields, args []string, tak
 	case ctx.Err() != nil:
 		err = ctx.Err()
 	case strings.Contains(note, "not seeing messages") || strings.Contains(note, "insufficient permissions"):
-		err = ErrJournalHidden
+		err = ErrHidden
 	case note != "":
 		err = errors.New(guard.Printable(note, longestNote))
 	}
 	if err != nil {
-		err = fmt.Errorf("the journal: %s: %w", program, err)
+		err = fmt.Errorf("the journal: %s: %w", j.Program, err)
 	}
 	return err
 }
 
+// Kernel returns the last lines of the kernel's and of the audit's since then, to the second; none where they cannot be
+// read.
+func (j Journal) Kernel(ctx context.Context, since time.Time) []string {
+	ctx, cancel := context.WithTimeout(ctx, j.Patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, j.Program, "--no-pager", "--output=cat", "--lines=10000", fmt.Sprintf("--since=@%d", since.Unix()),
+		"_TRANSPORT=kernel", "+", "_TRANSPORT=audit")
+	cmd.Env = []string{"LC_ALL=C"}
+	out, _ := cmd.Output()
+	return strings.Split(string(out), "\n")
+}
+
 // readEntries reads what journalctl prints: one JSON object a line. Other lines are its remarks.
-func readEntries(r io.Reader, take func(journalEntry) error) error {
+func readEntries(r io.Reader, take func(Entry) error) error {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, longestEntry)
 	for lines.Scan() {
 		if !bytes.HasPrefix(lines.Bytes(), []byte("{")) {
 			continue
 		}
-		var entry journalEntry
+		var entry Entry
 		err := json.Unmarshal(lines.Bytes(), &entry)
 		if err == nil {
 			err = take(entry)
@@ -169,13 +182,13 @@ func readEntries(r io.Reader, take func(journalEntry) error) error {
 }
 
 // parseRefusal makes a Refusal of an entry.
-func parseRefusal(entry journalEntry) (Refusal, error) {
-	micros, err := strconv.ParseInt(entry.text("__REALTIME_TIMESTAMP"), 10, 64)
+func parseRefusal(entry Entry) (Refusal, error) {
+	micros, err := strconv.ParseInt(entry.Text("__REALTIME_TIMESTAMP"), 10, 64)
 	if err != nil {
 		return Refusal{}, fmt.Errorf("__REALTIME_TIMESTAMP: %w", err)
 	}
-	field := func(name string) string { return plain(entry.text(name), longestField) }
-	summary, _, _ := strings.Cut(entry.text("MESSAGE"), "\n")
+	field := func(name string) string { return plain(entry.Text(name), longestField) }
+	summary, _, _ := strings.Cut(entry.Text("MESSAGE"), "\n")
 	summary, would := strings.CutPrefix(summary, "would refuse: ")
 	return Refusal{
 		Time:     time.UnixMicro(micros),
@@ -189,9 +202,9 @@ func parseRefusal(entry journalEntry) (Refusal, error) {
 	}, nil
 }
 
-// journalText is a field's value: a string, the numbers of its bytes where it is no plain text, null where it
+// fieldText is a field's value: a string, the numbers of its bytes where it is no plain text, null where it
 // is too long, or a list of these where the entry has the field several times, of which the first counts.
-func journalText(value json.RawMessage) string {
+func fieldText(value json.RawMessage) string {
 	var text string
 	if json.Unmarshal(value, &text) == nil {
 		return text
@@ -207,7 +220,7 @@ func journalText(value json.RawMessage) string {
 	var values []json.RawMessage
 	if json.Unmarshal(value, &values) == nil && len(values) > 0 {
 		// Of those a list of lists would be no field.
-		return journalText(values[0])
+		return fieldText(values[0])
 	}
 	return ""
 }

@@ -1,10 +1,11 @@
-package install
+package proof
 
 import (
 	"context"
 	"encoding/xml"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -17,6 +18,10 @@ import (
 	"hugeguard/guard"
 	"hugeguard/guard/domain"
 	"hugeguard/hook"
+	"hugeguard/install/daemon"
+	"hugeguard/install/installtest"
+	"hugeguard/install/journal"
+	"hugeguard/install/place"
 	"hugeguard/sysfs/sysfstest"
 )
 
@@ -45,9 +50,18 @@ func (f *fakeLibvirt) Start(xml string) (bool, error) {
 
 func (f *fakeLibvirt) Close() {}
 
+func TestMain(m *testing.M) {
+	// No test depends on how fast the machine is: none of these is to pass unless a test sets another.
+	for _, limit := range []*time.Duration{&patience, &lastStart, &entryPatience} {
+		*limit = time.Hour
+	}
+	openJournal = func() (journal.Journal, error) { return journal.Journal{}, fs.ErrNotExist } // not the machine's
+	os.Exit(sysfstest.InMemory(m.Run))
+}
+
 func incidentHost(t *testing.T) sysfstest.Host {
 	t.Helper()
-	h := sysfstest.Copy(t, "../testdata/hosts/incident/host")
+	h := sysfstest.Copy(t, "../../testdata/hosts/incident/host")
 	h.Write("proc/uptime", "5000.00 9000.00\n")
 	return h
 }
@@ -139,13 +153,13 @@ const (
 func TestProof(t *testing.T) {
 	ours := &StartError{Hook: true, Message: hookFailed + "1: node 0 has 0 free; see: journalctl -t hugeguard\n"}
 	died := &StartError{Message: qemuDied}
-	refused, would, fault := Refusal{Decision: "refuse", Summary: "it is full"}, Refusal{Decision: "refuse", Would: true, Summary: "it is full"}, Refusal{Summary: "hugeguard could not judge"}
-	asked := Process{Name: "virtqemud", PID: 77}
-	fine := State{Installed: true, Live: true, Path: "/etc/libvirt/hooks/qemu", Daemons: []Daemon{{Name: "virtqemud", PID: 77, Knows: true}}}
+	refused, would, fault := journal.Refusal{Decision: "refuse", Summary: "it is full"}, journal.Refusal{Decision: "refuse", Would: true, Summary: "it is full"}, journal.Refusal{Summary: "hugeguard could not judge"}
+	asked := daemon.Process{Name: "virtqemud", PID: 77}
+	fine := place.State{Installed: true, Live: true, Path: "/etc/libvirt/hooks/qemu", Daemons: []place.Daemon{{Name: "virtqemud", PID: 77, Knows: true}}}
 	confined := fine
-	confined.Daemons = []Daemon{{Name: "virtqemud", PID: 77, Knows: true, Confined: "virtqemud (enforce)"}}
+	confined.Daemons = []place.Daemon{{Name: "virtqemud", PID: 77, Knows: true, Confined: "virtqemud (enforce)"}}
 	labelled := confined
-	labelled.Daemons = []Daemon{{Name: "virtqemud", PID: 77, Confined: "system_u:system_r:virtqemud_t:s0"}}
+	labelled.Daemons = []place.Daemon{{Name: "virtqemud", PID: 77, Confined: "system_u:system_r:virtqemud_t:s0"}}
 	labelled.Label = "unconfined_u:object_r:user_tmp_t:s0"
 	warn := hook.Config{Mode: hook.WarnOnly}
 	exempt := guard.Verdict{Exempt: "pattern *"}
@@ -153,42 +167,42 @@ func TestProof(t *testing.T) {
 		answer   answer
 		config   hook.Config
 		verdict  guard.Verdict
-		st       State
+		st       place.State
 		live     bool
 		refused  bool
 		told     string
 		why, err string // each has to be there, between |
 	}{
 		"our refusal":              {answer: answer{err: ours}, live: true, refused: true},
-		"with its entry":           {answer: answer{err: ours, entries: []Refusal{refused}}, live: true, refused: true},
-		"by its entry alone":       {answer: answer{err: &StartError{Hook: true, Message: hookFailed + "3: other"}, entries: []Refusal{refused}}, live: true, refused: true},
+		"with its entry":           {answer: answer{err: ours, entries: []journal.Refusal{refused}}, live: true, refused: true},
+		"by its entry alone":       {answer: answer{err: &StartError{Hook: true, Message: hookFailed + "3: other"}, entries: []journal.Refusal{refused}}, live: true, refused: true},
 		"without a journal":        {answer: answer{err: ours, journalErr: errors.New("none")}, live: true, refused: true},
-		"told to warn":             {answer: answer{err: died, entries: []Refusal{would}}, config: warn, live: true, told: "mode = warn"},
-		"exempt":                   {answer: answer{err: died, entries: []Refusal{would}}, verdict: exempt, live: true, told: "exempt by pattern *"},
-		"told to warn meanwhile":   {answer: answer{err: died, entries: []Refusal{would}}, live: true, told: "its configuration has just changed"},
-		"it cannot judge":          {answer: answer{err: died, entries: []Refusal{fault}}, why: "libvirt calls the hook, which could not judge"},
-		"a wrong line, and judged": {answer: answer{err: died, entries: []Refusal{{Summary: "noted"}, would}}, config: warn, live: true, told: "mode = warn"},
-		"it cannot judge, closed":  {answer: answer{err: &StartError{Hook: true, Message: hookFailed + "1: hugeguard could not judge"}, entries: []Refusal{fault}}, why: "libvirt calls the hook, which could not judge"},
+		"told to warn":             {answer: answer{err: died, entries: []journal.Refusal{would}}, config: warn, live: true, told: "mode = warn"},
+		"exempt":                   {answer: answer{err: died, entries: []journal.Refusal{would}}, verdict: exempt, live: true, told: "exempt by pattern *"},
+		"told to warn meanwhile":   {answer: answer{err: died, entries: []journal.Refusal{would}}, live: true, told: "its configuration has just changed"},
+		"it cannot judge":          {answer: answer{err: died, entries: []journal.Refusal{fault}}, why: "libvirt calls the hook, which could not judge"},
+		"a wrong line, and judged": {answer: answer{err: died, entries: []journal.Refusal{{Summary: "noted"}, would}}, config: warn, live: true, told: "mode = warn"},
+		"it cannot judge, closed":  {answer: answer{err: &StartError{Hook: true, Message: hookFailed + "1: hugeguard could not judge"}, entries: []journal.Refusal{fault}}, why: "libvirt calls the hook, which could not judge"},
 		"another's refusal":        {answer: answer{err: &StartError{Hook: true, Message: hookFailed + "3: other"}}, st: fine, why: "a hook failed, and not with our refusal: it may keep guests from starting\n|may not have looked for hooks"},
-		"or ours, not known":       {answer: answer{err: &StartError{Hook: true, Message: hookFailed + "3: other"}, journalErr: ErrJournalHidden}, st: fine, why: "it may keep guests from starting. Whether ours was called is not known (the system's journal is shown to root"},
+		"or ours, not known":       {answer: answer{err: &StartError{Hook: true, Message: hookFailed + "3: other"}, journalErr: journal.ErrHidden}, st: fine, why: "it may keep guests from starting. Whether ours was called is not known (the system's journal is shown to root"},
 		"it cannot be run":         {answer: answer{err: &StartError{Hook: true, Message: hookFailed + "126: Permission denied"}, denials: []string{"apparmor=DENIED"}}, st: confined, why: "a hook failed|denied meanwhile: apparmor=DENIED|AppArmor confines virtqemud (virtqemud (enforce))"},
 		"nobody called it":         {answer: answer{err: died}, st: fine, why: "QEMU was run for a domain|all is in place as far as files tell, so that virtqemud (pid 77) may not have looked for hooks since it is: kill -HUP 77"},
 		"in another language":      {answer: answer{err: &StartError{Message: "Interner Fehler: Prozess beendet:\n2026-01-01T00:00:00.0Z qemu-system-x86_64: unable to map backing store"}}, st: fine, why: "QEMU was run for a domain"},
 		"and nothing else":         {answer: answer{err: &StartError{Message: "Prozess beendet: \nqemu-system-x86_64: cannot"}}, st: fine, why: "QEMU was run for a domain"},
 		"an unfit emulator":        {answer: answer{err: &StartError{Message: "cannot monitor /usr/bin/qemu-system-x86_64: No such file or directory"}}, err: "for a reason of its own"},
 		"by its log":               {answer: answer{err: &StartError{Message: "cannot"}, log: true}, st: fine, why: "QEMU was run for a domain"},
-		"not installed":            {answer: answer{err: died}, st: State{Why: []string{"the hook is not installed: hugeguard install"}}, why: "QEMU was run for a domain|the hook is not installed: hugeguard install"},
+		"not installed":            {answer: answer{err: died}, st: place.State{Why: []string{"the hook is not installed: hugeguard install"}}, why: "QEMU was run for a domain|the hook is not installed: hugeguard install"},
 		"SELinux":                  {answer: answer{err: died}, st: labelled, why: "SELinux confines virtqemud (system_u:system_r:virtqemud_t:s0), and the hook is unconfined_u:object_r:user_tmp_t:s0: restorecon -v /etc/libvirt/hooks/qemu"},
 		"it started":               {answer: answer{started: true}, st: fine, why: "QEMU was run|the domain started, which no host should have room for, and was destroyed"},
-		"started, told to warn":    {answer: answer{started: true, entries: []Refusal{would}}, config: warn, live: true, told: "mode = warn", why: "the domain started"},
+		"started, told to warn":    {answer: answer{started: true, entries: []journal.Refusal{would}}, config: warn, live: true, told: "mode = warn", why: "the domain started"},
 		"for another reason":       {answer: answer{err: &StartError{Message: "unsupported\x1b configuration"}}, err: `libvirt did not start x for a reason of its own|unsupported\x1b configuration`},
-		"warn without a journal":   {answer: answer{err: died, journalErr: ErrJournalHidden}, config: warn, err: "told to refuse nothing, and whether it was called could not be read"},
-		"exempt without a journal": {answer: answer{err: died, journalErr: ErrJournalHidden}, verdict: exempt, err: "told to refuse nothing, and whether it was called could not be read"},
+		"warn without a journal":   {answer: answer{err: died, journalErr: journal.ErrHidden}, config: warn, err: "told to refuse nothing, and whether it was called could not be read"},
+		"exempt without a journal": {answer: answer{err: died, journalErr: journal.ErrHidden}, verdict: exempt, err: "told to refuse nothing, and whether it was called could not be read"},
 	} {
 		if c.config.Mode == "" {
 			c.config.Mode = hook.Enforce
 		}
-		p, err := c.answer.proof(Proof{}, canary{Domain: guard.Domain{Name: "x"}, emulator: "/usr/bin/qemu-system-x86_64", verdict: c.verdict}, c.config, c.st, asked)
+		p, err := c.answer.proves(Result{}, canary{Domain: guard.Domain{Name: "x"}, emulator: "/usr/bin/qemu-system-x86_64", verdict: c.verdict}, c.config, c.st, asked)
 		if c.err != "" {
 			for _, part := range strings.Split(c.err, "|") {
 				if err == nil || !strings.Contains(err.Error(), part) {
@@ -211,13 +225,14 @@ func TestProof(t *testing.T) {
 // verify asks for a canary of this host, and hears what is said of exactly that one.
 func TestVerifyAsks(t *testing.T) {
 	h := incidentHost(t)
-	fake, seen := fakeJournalctl(t, strings.Replace(refusalEntry, `"node 0`, `"would refuse: node 0`, 1)+"\n", "", "")
-	before := journalctl
-	journalctl = []string{fake}
-	t.Cleanup(func() { journalctl = before })
-	v := Verification{Options: Options{Root: h.Path("")}}
-	ask := func(f *fakeLibvirt) (Proof, error) {
-		return v.verify(context.Background(), h.FS(), hook.Config{Mode: hook.WarnOnly}, f, Process{Name: "libvirtd", PID: 7})
+	fake, seen := installtest.Journalctl(t, strings.Replace(installtest.Refusal, `"node 0`, `"would refuse: node 0`, 1)+"\n", "", "")
+	before := openJournal
+	openJournal = func() (journal.Journal, error) { return journal.Journal{Program: fake, Patience: time.Hour}, nil }
+	t.Cleanup(func() { openJournal = before })
+	v := newVerifier(place.Options{Root: h.Path("")})
+	v.config = hook.Config{Mode: hook.WarnOnly}
+	ask := func(f *fakeLibvirt) (Result, error) {
+		return v.one(context.Background(), f, daemon.Process{Name: "libvirtd", PID: 7})
 	}
 	f := &fakeLibvirt{capabilities: capabilities, err: &StartError{Message: qemuDied}}
 	p, err := ask(f)
@@ -255,8 +270,8 @@ func TestVerifyHung(t *testing.T) {
 		patience = limit
 		hung := &hungLibvirt{before: c.before, at: c.at}
 		hung.call(-1)
-		v := Verification{Options: Options{Root: h.Path("")}, Connect: func(string) (Libvirt, error) { hung.call(0); return hung, nil }}
-		if proofs, err := v.verifyAll(context.Background(), h.FS()); err == nil || !strings.Contains(err.Error(), c.want) || len(proofs) > 0 {
+		connect := func(string) (Libvirt, error) { hung.call(0); return hung, nil }
+		if proofs, err := newVerifier(place.Options{Root: h.Path("")}).all(context.Background(), connect); err == nil || !strings.Contains(err.Error(), c.want) || len(proofs) > 0 {
 			t.Errorf("%s: %v, %v", c.name, proofs, err)
 		} else if is := errors.As(err, new(*silence)); is != (c.at < 3) || is && !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("%s: %#v", c.name, err)
@@ -350,11 +365,11 @@ func TestVerifyStopped(t *testing.T) {
 	if err := errors.Join(os.MkdirAll(h.Path("proc/77"), 0o755), os.Symlink(own, h.Path("proc/77/root"))); err != nil {
 		t.Fatal(err)
 	}
-	v := Verification{Options: Options{Root: h.Path("")}}
+	v := newVerifier(place.Options{Root: h.Path("")})
 	synctest.Test(t, func(t *testing.T) {
 		var ctx context.Context
 		ctx, f.stop = context.WithCancel(context.Background())
-		if _, err := v.verify(ctx, h.FS(), hook.Config{}, f, Process{Name: "libvirtd", PID: 77}); !errors.Is(err, context.Canceled) || errors.As(err, new(*silence)) {
+		if _, err := v.one(ctx, f, daemon.Process{Name: "libvirtd", PID: 77}); !errors.Is(err, context.Canceled) || errors.As(err, new(*silence)) {
 			t.Errorf("%v", err)
 		}
 		if _, err := start(ctx, f, canary{}); !errors.Is(err, context.Canceled) {
@@ -391,7 +406,7 @@ func (f *stoppedLibvirt) Start(xml string) (bool, error) {
 	}
 	profile := filepath.Join(f.profiles, "libvirt-"+demand.Domain.UUID)
 	for _, name := range []string{filepath.Join(f.logs, demand.Domain.Name+".log"), profile, profile + ".files"} {
-		writeFile(f.t, name, "")
+		installtest.Write(f.t, name, "")
 		f.files = append(f.files, name)
 	}
 	return false, &StartError{Message: qemuDied}
@@ -400,12 +415,12 @@ func (f *stoppedLibvirt) Start(xml string) (bool, error) {
 // Of one daemon, or of none that is seen, the usual URI is asked; of two each by its own.
 func TestVerifyURIs(t *testing.T) {
 	for _, c := range []struct {
-		running []Process
+		running []daemon.Process
 		want    []string
 	}{
 		{nil, []string{"qemu:///system"}},
-		{[]Process{{Name: "virtqemud"}}, []string{"qemu:///system"}},
-		{[]Process{{Name: "virtqemud"}, {Name: "libvirtd"}}, []string{"qemu:///system?mode=direct", "qemu:///system?mode=legacy"}},
+		{[]daemon.Process{{Name: "virtqemud"}}, []string{"qemu:///system"}},
+		{[]daemon.Process{{Name: "virtqemud"}, {Name: "libvirtd"}}, []string{"qemu:///system?mode=direct", "qemu:///system?mode=legacy"}},
 	} {
 		if got := uris(c.running); !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%v: %q", c.running, got)
@@ -436,7 +451,7 @@ func TestDenials(t *testing.T) {
 	}
 	now := time.Now()
 	name := filepath.Join(t.TempDir(), "audit.log")
-	writeFile(t, name, strings.Repeat(strings.Repeat("x", 1023)+"\n", 2<<10)+fmt.Sprintf("type=AVC msg=audit(%d.243:1): old\nnone\ntype=AVC msg=audit(%d.243:2): new\n%s\ntype=AVC msg=audit(%[2]d.243:3): %[3]s\n", now.Unix()-10, now.Unix()+1, strings.Repeat("long", 100<<8)))
+	installtest.Write(t, name, strings.Repeat(strings.Repeat("x", 1023)+"\n", 2<<10)+fmt.Sprintf("type=AVC msg=audit(%d.243:1): old\nnone\ntype=AVC msg=audit(%d.243:2): new\n%s\ntype=AVC msg=audit(%[2]d.243:3): %[3]s\n", now.Unix()-10, now.Unix()+1, strings.Repeat("long", 100<<8)))
 	f, err := os.Open(name)
 	if err != nil {
 		t.Fatal(err)
@@ -452,23 +467,5 @@ func TestDenials(t *testing.T) {
 	defer dir.Close()
 	if _, err := auditedSince(dir, now); !errors.Is(err, syscall.EISDIR) {
 		t.Errorf("what cannot be read: %v", err)
-	}
-}
-
-// What confines a daemon is what the kernel shows of it.
-func TestConfinement(t *testing.T) {
-	for text, want := range map[string]string{
-		"unconfined\n":                     "",
-		"kernel\x00":                       "",
-		"libvirtd (enforce)\n":             "libvirtd (enforce)",
-		"system_u:system_r:virtd_t:s0\x00": "system_u:system_r:virtd_t:s0",
-	} {
-		tr := makeSite(t, map[string]string{"/proc/7/attr/current": text})
-		if got := tr.confinement(7); got != want {
-			t.Errorf("%q: %q", text, got)
-		}
-		if got := tr.confinement(8); got != "" {
-			t.Errorf("no process: %q", got)
-		}
 	}
 }

@@ -1,9 +1,9 @@
-// Package install puts the hook program where libvirt runs it, takes it away so
+// Package place puts the hook program where libvirt runs it, takes it away so
 // that nothing of it stays, and says whether it is in force.
 //
 // Whose a file is, is read from the file and never from its name or from notes: nothing
 // that somebody else wrote is replaced or removed.
-package install
+package place
 
 import (
 	"context"
@@ -23,6 +23,9 @@ import (
 
 	"hugeguard/guard"
 	"hugeguard/hook"
+	"hugeguard/install/atomicfile"
+	"hugeguard/install/counts"
+	"hugeguard/install/daemon"
 )
 
 // ErrNotTold is in the error of an Install that put the hook in place but could not make the
@@ -46,7 +49,7 @@ type Options struct {
 	// Out takes a line for each step.
 	Out io.Writer
 	// Units is the service manager of this host, if it has one.
-	Units Units
+	Units daemon.Units
 }
 
 // A job is one run of Install or Uninstall.
@@ -158,7 +161,7 @@ func (j *job) install(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var aware []Process
+	var aware []daemon.Process
 	if j.live && !first {
 		aware = j.aware(ctx, s)
 	}
@@ -186,8 +189,8 @@ func (j *job) install(ctx context.Context) error {
 }
 
 // aware returns the daemons that have seen the hook as it lies there.
-func (j *job) aware(ctx context.Context, s scene) (aware []Process) {
-	running, err := j.running(ctx, j.Units)
+func (j *job) aware(ctx context.Context, s scene) (aware []daemon.Process) {
+	running, err := j.daemons().Running(ctx, j.Units)
 	if err != nil || s.record == nil || s.record.Placed == nil {
 		return nil // they are told once more, which does no harm
 	}
@@ -255,7 +258,7 @@ func (j *job) planInstall(ctx context.Context, s scene, layout Layout, prog *pro
 			if err := os.Link(s.main.path, s.site.path); err != nil {
 				return err
 			}
-			return syncDir(filepath.Dir(s.site.path))
+			return atomicfile.SyncDir(filepath.Dir(s.site.path))
 		})
 	}
 	to := j.at(s, layout)
@@ -273,7 +276,7 @@ func (j *job) planInstall(ctx context.Context, s scene, layout Layout, prog *pro
 		if to.kind == ours {
 			says = fmt.Sprintf("replace %s (layout %s)", to.path, layout)
 		}
-		dir, err := j.dir(hookDir)
+		dir, err := j.dir(HookDir)
 		if err != nil {
 			return nil, err
 		}
@@ -352,7 +355,7 @@ func (s scene) moved(layout Layout, same bool) (files []file) {
 
 // renameBack gives the site's hook its own name again where nothing of ours has it.
 func (s scene) renameBack() step {
-	return step{fmt.Sprintf("rename the site's hook %s back to %s", s.site.path, s.main.path), func() error { return rename(s.site.path, s.main.path) }}
+	return step{fmt.Sprintf("rename the site's hook %s back to %s", s.site.path, s.main.path), func() error { return atomicfile.Rename(s.site.path, s.main.path) }}
 }
 
 // unchain gives the site's hook its own name back. It keeps the other one until no run of our program is
@@ -367,7 +370,7 @@ func (j *job) unchain(ctx context.Context, s scene) []step {
 			if err := os.Link(s.site.path, tmp); err != nil {
 				return err
 			}
-			return rename(tmp, s.main.path)
+			return atomicfile.Rename(tmp, s.main.path)
 		}},
 		{fmt.Sprintf("remove %s, a second name of %s", s.site.path, s.main.path), func() error {
 			if j.live {
@@ -486,7 +489,7 @@ func (j *job) planUninstall(ctx context.Context, s scene) (hooks, rest []step, e
 	hooks = append(hooks, j.dropInsGo(ctx, s)...)
 
 	// What a run that was interrupted may have left.
-	for _, name := range []string{hookDir, dropInDir, stateDir} {
+	for _, name := range []string{HookDir, dropInDir, stateDir} {
 		tmp, err := j.file(name + "/" + tempName)
 		if err != nil {
 			return nil, nil, err
@@ -512,7 +515,7 @@ func (j *job) planUninstall(ctx context.Context, s scene) (hooks, rest []step, e
 		})
 	}
 
-	counts, err := j.file(countsFile)
+	counts, err := j.file(counts.File)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -555,7 +558,7 @@ func (j *job) planRmdir(add func(string, func() error), s scene, name string) er
 	if _, err := os.Lstat(dir); !made || errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	if name == hookDir && slices.Contains(s.record.Created, libvirtDir) {
+	if name == HookDir && slices.Contains(s.record.Created, libvirtDir) {
 		// A libvirt that was installed since has made this its own.
 		above, err := j.dir(libvirtDir)
 		if err != nil {
@@ -586,15 +589,15 @@ func (j *job) run(steps []step) error {
 
 // tellUnaware tells each running daemon that may not have looked for hooks since ours lies there, and
 // records it.
-func (j *job) tellUnaware(ctx context.Context, rec *record, first bool, aware []Process) error {
+func (j *job) tellUnaware(ctx context.Context, rec *record, first bool, aware []daemon.Process) error {
 	if first && !j.DryRun {
-		now, err := j.now()
+		now, err := j.daemons().Now()
 		if err != nil {
 			return fmt.Errorf("%w: %w", ErrNotTold, err)
 		}
 		rec.Placed = &now
 	}
-	running, err := j.running(ctx, j.Units)
+	running, err := j.daemons().Running(ctx, j.Units)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrNotTold, err)
 	}
@@ -617,16 +620,16 @@ func (j *job) tellUnaware(ctx context.Context, rec *record, first bool, aware []
 		return failed
 	}
 	// A daemon that has ended needs no entry any more.
-	rec.Told = slices.DeleteFunc(rec.Told, func(o Process) bool {
-		return !slices.ContainsFunc(running, func(p Process) bool { return p.PID == o.PID && p.Start == o.Start })
+	rec.Told = slices.DeleteFunc(rec.Told, func(o daemon.Process) bool {
+		return !slices.ContainsFunc(running, func(p daemon.Process) bool { return p.PID == o.PID && p.Start == o.Start })
 	})
 	return errors.Join(failed, j.writeRecord(rec))
 }
 
 // sayLimits says which limits of the daemons may keep the hook from running.
-func (j *job) sayLimits(running []Process) {
+func (j *job) sayLimits(running []daemon.Process) {
 	for _, p := range running {
-		for _, tight := range j.limits(p) {
+		for _, tight := range j.daemons().Limits(p) {
 			fmt.Fprintf(j.Out, "note: %s\n", tight)
 		}
 	}
@@ -635,7 +638,7 @@ func (j *job) sayLimits(running []Process) {
 // tellAll tells each running daemon that the hook is gone. One that does not hear it is no error, but is said: libvirt
 // 6.5 and later looks itself whether there is a hook to call.
 func (j *job) tellAll(ctx context.Context) {
-	running, err := j.running(ctx, j.Units)
+	running, err := j.daemons().Running(ctx, j.Units)
 	if err != nil {
 		fmt.Fprintf(j.Out, "no daemon is told: %v\n", err)
 	}
@@ -646,10 +649,10 @@ func (j *job) tellAll(ctx context.Context) {
 	}
 }
 
-func (j *job) tellOne(ctx context.Context, p Process) error {
-	return j.run([]step{{p.says(), func() error {
+func (j *job) tellOne(ctx context.Context, p daemon.Process) error {
+	return j.run([]step{{p.Says(), func() error {
 		ctx, cancel := context.WithTimeout(ctx, tellTimeout)
 		defer cancel()
-		return j.tell(ctx, j.Units, p)
+		return j.daemons().Tell(ctx, j.Units, p)
 	}}})
 }

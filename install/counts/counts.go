@@ -1,4 +1,5 @@
-package install
+// Package counts keeps how often the hook had something to say.
+package counts
 
 import (
 	"context"
@@ -13,20 +14,22 @@ import (
 	"strings"
 
 	"hugeguard/guard"
+	"hugeguard/install/atomicfile"
+	"hugeguard/install/journal"
 )
 
-// countsFile keeps Counts from one run to the next.
-const countsFile = stateDir + "/metrics.json"
+// File keeps [Counts] from one run to the next.
+const File = "/var/lib/hugeguard/metrics.json"
 
-// CauseOther is what Counts has for a cause that this version does not know.
-const CauseOther guard.Cause = "other"
+// Other is what Counts has for a cause that this version does not know.
+const Other guard.Cause = "other"
 
 // Counts is how often the hook had something to say, by what it wrote to the journal. The journal forgets, so
 // the counts are kept, with the entry that was counted last: they never fall, whatever becomes of the journal,
 // and no entry counts twice. Starts that were made to see whether the hook is called do not count.
 type Counts struct {
 	// Refused is the starts that were refused, and Would those that would have been, but for mode = warn or
-	// an exemption. Both have all of guard's causes, and CauseOther.
+	// an exemption. Both have all of guard's causes, and Other.
 	Refused map[guard.Cause]uint64 `json:"refused"`
 	Would   map[guard.Cause]uint64 `json:"would_refuse"`
 	// Warned is the starts that went on with a warning.
@@ -39,22 +42,22 @@ type Counts struct {
 
 func newCounts() Counts {
 	c := Counts{Refused: map[guard.Cause]uint64{}, Would: map[guard.Cause]uint64{}}
-	for _, cause := range append(guard.Causes(), CauseOther) {
+	for _, cause := range append(guard.Causes(), Other) {
 		c.Refused[cause], c.Would[cause] = 0, 0
 	}
 	return c
 }
 
-// ReadCounts returns the counts of this host as they were kept, brought up to date by the journal. They are nil
+// Read returns the counts of this host as they were kept, brought up to date by the journal. They are nil
 // where neither can be read. An error is about what could not be read; the counts beside it are what could.
-func ReadCounts(ctx context.Context) (*Counts, error) {
-	counts, kept, err := readCounts(countsFile)
+func Read(ctx context.Context) (*Counts, error) {
+	counts, kept, err := read(File)
 	if errors.Is(err, errUnread) {
 		return nil, err
 	}
-	program, journalErr := findJournalctl()
+	j, journalErr := journal.Open()
 	if journalErr == nil {
-		journalErr = counts.update(ctx, program)
+		journalErr = counts.update(ctx, j)
 	}
 	if err = errors.Join(err, journalErr); journalErr != nil && !kept && counts.Cursor == "" {
 		return nil, err
@@ -64,24 +67,24 @@ func ReadCounts(ctx context.Context) (*Counts, error) {
 
 // Keep keeps the counts for the next run. Only root can.
 func (c *Counts) Keep() error {
-	if old, kept, err := readCounts(countsFile); err == nil && kept && old.Cursor == c.Cursor {
+	if old, kept, err := read(File); err == nil && kept && old.Cursor == c.Cursor {
 		return nil
 	}
-	if err := os.MkdirAll(stateDir, 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(File), 0o755); err != nil {
 		return err
 	}
 	data, err := json.MarshalIndent(c, "", "  ")
 	if err != nil {
 		return err
 	}
-	return WriteFile(countsFile, append(data, '\n'))
+	return atomicfile.Write(File, append(data, '\n'), 0o644)
 }
 
 // errUnread is that there may be counts which could not be read this time: they must not be begun anew for it.
 var errUnread = errors.New("the counts could not be read")
 
-// readCounts reads what is kept; a file that does not say what it should is as good as none.
-func readCounts(name string) (counts Counts, kept bool, err error) {
+// read reads what is kept; a file that does not say what it should is as good as none.
+func read(name string) (counts Counts, kept bool, err error) {
 	counts = newCounts()
 	data, err := os.ReadFile(name)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -95,7 +98,7 @@ func readCounts(name string) (counts Counts, kept bool, err error) {
 	} else if counts.Refused == nil || counts.Would == nil {
 		err = fmt.Errorf("%s: it has no counts", name)
 	} else if !isCursor(counts.Cursor) {
-		err = fmt.Errorf("%s: %q is no cursor of the journal", name, cut(counts.Cursor, longestNote))
+		err = fmt.Errorf("%s: %q is no cursor of the journal", name, counts.Cursor[:min(len(counts.Cursor), 400)])
 	}
 	if err != nil {
 		return newCounts(), false, fmt.Errorf("the counts begin anew: %w", err)
@@ -111,20 +114,20 @@ func isCursor(text string) bool {
 	})
 }
 
-// countFields are the fields by which an entry counts.
-var countFields = []string{"PRIORITY", "HUGEGUARD_DECISION", "HUGEGUARD_CAUSE", "HUGEGUARD_CANARY"}
+// fields are the fields by which an entry counts.
+var fields = []string{"PRIORITY", "HUGEGUARD_DECISION", "HUGEGUARD_CAUSE", "HUGEGUARD_CANARY"}
 
 // update counts what the journal has after the cursor. Where the entry of the cursor is gone, journalctl goes to
 // the one that followed it: by its number, else by its time.
-func (c *Counts) update(ctx context.Context, program string) error {
+func (c *Counts) update(ctx context.Context, j journal.Journal) error {
 	last := c.Cursor
 	args := []string{"_TRANSPORT=journal"} // nothing that a service of that name printed
 	if last != "" {
 		// --after-cursor passes over an entry even if it is another (systemd before 253).
 		args = append(args, "--cursor="+last)
 	}
-	return readJournal(ctx, program, countFields, args, func(e journalEntry) error {
-		cursor := e.text("__CURSOR")
+	return j.Read(ctx, fields, args, func(e journal.Entry) error {
+		cursor := e.Text("__CURSOR")
 		if cursor == "" || !isCursor(cursor) {
 			return errors.New("it has no __CURSOR")
 		}
@@ -150,18 +153,18 @@ func entryOf(cursor string) []string {
 }
 
 // add counts one entry.
-func (c *Counts) add(e journalEntry) {
-	if e.text("HUGEGUARD_CANARY") != "" {
+func (c *Counts) add(e journal.Entry) {
+	if e.Text("HUGEGUARD_CANARY") != "" {
 		return
 	}
-	switch guard.Decision(e.text("HUGEGUARD_DECISION")) {
+	switch guard.Decision(e.Text("HUGEGUARD_DECISION")) {
 	case guard.Refuse:
-		cause := guard.Cause(e.text("HUGEGUARD_CAUSE"))
+		cause := guard.Cause(e.Text("HUGEGUARD_CAUSE"))
 		if _, known := c.Refused[cause]; !known {
-			cause = CauseOther
+			cause = Other
 		}
 		// journal.PriErr is 3: an entry of less weight is of a start that went on.
-		if priority, err := strconv.Atoi(e.text("PRIORITY")); err == nil && priority <= 3 {
+		if priority, err := strconv.Atoi(e.Text("PRIORITY")); err == nil && priority <= 3 {
 			c.Refused[cause]++
 		} else {
 			c.Would[cause]++
@@ -171,33 +174,4 @@ func (c *Counts) add(e journalEntry) {
 	default:
 		c.Faults++
 	}
-}
-
-// WriteFile makes data the content of a file that everybody may read: whoever opens it finds the old or the new,
-// never a part. Runs at the same time do not disturb each other.
-func WriteFile(name string, data []byte) (err error) {
-	dir, base := filepath.Split(name)
-	f, err := os.CreateTemp(filepath.Clean(dir), "."+base+".*.tmp")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			f.Close()
-			os.Remove(f.Name())
-		}
-	}()
-	if _, err := f.Write(data); err != nil {
-		return err
-	}
-	if err := f.Chmod(0o644); err != nil {
-		return err
-	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), name)
 }

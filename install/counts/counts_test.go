@@ -1,4 +1,4 @@
-package install
+package counts
 
 import (
 	"context"
@@ -9,10 +9,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"hugeguard/guard"
+	"hugeguard/install/installtest"
+	"hugeguard/install/journal"
 )
 
 // counted is an entry as journalctl prints it, number n of its file.
@@ -32,7 +35,7 @@ const (
 func (c Counts) nonzero() string {
 	var text []string
 	for name, of := range map[string]map[guard.Cause]uint64{"refused": c.Refused, "would": c.Would} {
-		for _, cause := range append(guard.Causes(), CauseOther) {
+		for _, cause := range append(guard.Causes(), Other) {
 			n, ok := of[cause]
 			if !ok {
 				text = append(text, fmt.Sprintf("%s lacks %s", name, cause))
@@ -53,7 +56,7 @@ func (c Counts) nonzero() string {
 
 // Each kind of entry counts where it belongs, once.
 func TestCounts(t *testing.T) {
-	program, seen := fakeJournalctl(t, counted(1, refusedGuests)+
+	program, seen := installtest.Journalctl(t, counted(1, refusedGuests)+
 		counted(2, wouldGuests)+
 		counted(3, `,"PRIORITY":"3","HUGEGUARD_DECISION":"refuse","HUGEGUARD_CAUSE":"ovs-reservation"`)+
 		counted(4, `,"PRIORITY":"3","HUGEGUARD_DECISION":"refuse","HUGEGUARD_CAUSE":"not known yet"`)+
@@ -62,7 +65,7 @@ func TestCounts(t *testing.T) {
 		counted(7, `,"PRIORITY":"4"`)+
 		counted(8, refusedGuests), "", "")
 	c := newCounts()
-	if err := c.update(context.Background(), program); err != nil {
+	if err := c.update(context.Background(), journal.Journal{Program: program, Patience: time.Hour}); err != nil {
 		t.Fatal(err)
 	}
 	const want = "faults=1, refused guests=2, refused other=1, refused ovs-reservation=1, warned=1, would guests=1"
@@ -96,10 +99,10 @@ func TestCountsGoOn(t *testing.T) {
 		"moved to another file":           {strings.ReplaceAll(counted(3, refusedGuests)+counted(4, refusedGuests), "s=aa;i=", "s=bb;i=7"), 6},
 		"another of the same microsecond": {strings.ReplaceAll(counted(3, refusedGuests), "x=c3", "x=d3"), 6},
 	} {
-		program, seen := fakeJournalctl(t, test.stdout, "", "")
+		program, seen := installtest.Journalctl(t, test.stdout, "", "")
 		c := newCounts()
 		c.Refused[guard.CauseGuests], c.Cursor = 5, cursorOf("aa", 3)
-		if err := c.update(context.Background(), program); err != nil {
+		if err := c.update(context.Background(), journal.Journal{Program: program, Patience: time.Hour}); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 		if got := c.Refused[guard.CauseGuests]; got != test.want {
@@ -117,13 +120,13 @@ func TestCountsGoOn(t *testing.T) {
 
 // What is counted before the journal fails counts, and the next run goes on there.
 func TestCountsCutShort(t *testing.T) {
-	program, _ := fakeJournalctl(t, counted(1, refusedGuests)+"{}\n", "", "")
+	program, _ := installtest.Journalctl(t, counted(1, refusedGuests)+"{}\n", "", "")
 	c := newCounts()
-	if err := c.update(context.Background(), program); err == nil || c.nonzero() != "refused guests=1" || c.Cursor != cursorOf("aa", 1) {
+	if err := c.update(context.Background(), journal.Journal{Program: program, Patience: time.Hour}); err == nil || c.nonzero() != "refused guests=1" || c.Cursor != cursorOf("aa", 1) {
 		t.Errorf("%s, up to %q, error %v", c.nonzero(), c.Cursor, err)
 	}
-	hidden, _ := fakeJournalctl(t, "", "No journal files were opened due to insufficient permissions.\n", "exit 1")
-	if err := c.update(context.Background(), hidden); !errors.Is(err, ErrJournalHidden) || c.nonzero() != "refused guests=1" {
+	hidden, _ := installtest.Journalctl(t, "", "No journal files were opened due to insufficient permissions.\n", "exit 1")
+	if err := c.update(context.Background(), journal.Journal{Program: hidden, Patience: time.Hour}); !errors.Is(err, journal.ErrHidden) || c.nonzero() != "refused guests=1" {
 		t.Errorf("%s, error %v", c.nonzero(), err)
 	}
 }
@@ -131,23 +134,23 @@ func TestCountsCutShort(t *testing.T) {
 // What is kept is read again as it was; what makes no sense is not followed, and said.
 func TestCountsKept(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "metrics.json")
-	if c, kept, err := readCounts(name); kept || err != nil || c.nonzero() != "" {
+	if c, kept, err := read(name); kept || err != nil || c.nonzero() != "" {
 		t.Errorf("%v, %v of no file: %s", kept, err, c.nonzero())
 	}
 	const good = `{"refused":{"guests":3},"would_refuse":{},"warned":1,"faults":2,"cursor":"s=aa;i=1"}`
-	if err := WriteFile(name, []byte(good)); err != nil {
+	if err := os.WriteFile(name, []byte(good), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	want := newCounts()
 	want.Refused[guard.CauseGuests], want.Warned, want.Faults, want.Cursor = 3, 1, 2, "s=aa;i=1"
-	if c, kept, err := readCounts(name); !kept || err != nil || !cmp.Equal(c, want) {
+	if c, kept, err := read(name); !kept || err != nil || !cmp.Equal(c, want) {
 		t.Errorf("%v, %v\n%s", kept, err, cmp.Diff(want, c))
 	}
 	for _, bad := range []string{"", good[:40], `{"refused":null,"would_refuse":{}}`, strings.Replace(good, "s=aa", "--file=x", 1), strings.Replace(good, "3", "-3", 1)} {
-		if err := WriteFile(name, []byte(bad)); err != nil {
+		if err := os.WriteFile(name, []byte(bad), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		if c, kept, err := readCounts(name); kept || err == nil || !strings.Contains(err.Error(), name) || c.nonzero() != "" || c.Cursor != "" {
+		if c, kept, err := read(name); kept || err == nil || !strings.Contains(err.Error(), name) || c.nonzero() != "" || c.Cursor != "" {
 			t.Errorf("%q: %v, %v: %s", bad, kept, err, c.nonzero())
 		}
 	}
@@ -155,37 +158,7 @@ func TestCountsKept(t *testing.T) {
 
 // What cannot be read this time is not begun anew.
 func TestCountsUnread(t *testing.T) {
-	if _, kept, err := readCounts(t.TempDir()); kept || !errors.Is(err, errUnread) {
+	if _, kept, err := read(t.TempDir()); kept || !errors.Is(err, errUnread) {
 		t.Errorf("%v, %v", kept, err)
-	}
-}
-
-// A file is there as a whole or not at all, for all to read, with nothing beside it.
-func TestWriteFile(t *testing.T) {
-	dir := t.TempDir()
-	name := filepath.Join(dir, "hugeguard.prom")
-	for _, text := range []string{"a\n", "b\n"} {
-		if err := WriteFile(name, []byte(text)); err != nil {
-			t.Fatal(err)
-		}
-		if data, err := os.ReadFile(name); err != nil || string(data) != text {
-			t.Errorf("%q, %v", data, err)
-		}
-	}
-	if info, err := os.Stat(name); err != nil || info.Mode() != 0o644 {
-		t.Errorf("%v, %v", info.Mode(), err)
-	}
-	if err := os.Mkdir(filepath.Join(dir, "directory"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := WriteFile(filepath.Join(dir, "directory"), nil); err == nil {
-		t.Error("a directory is written over")
-	}
-	entries, err := os.ReadDir(dir)
-	if err != nil || len(entries) != 2 {
-		t.Errorf("%v lie there, %v", entries, err)
-	}
-	if err := WriteFile(filepath.Join(dir, "nowhere/x"), nil); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("%v of a directory that is not there", err)
 	}
 }

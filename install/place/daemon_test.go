@@ -1,7 +1,6 @@
-package install
+package place
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -9,104 +8,19 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"hugeguard/hook"
+	"hugeguard/install/daemon"
+	"hugeguard/install/installtest"
+	"hugeguard/sysfs/sysfstest"
 )
-
-// A fakeDaemon is a process that is called as a libvirt daemon is and says when it is hung up.
-type fakeDaemon struct {
-	cmd   *exec.Cmd
-	lines chan string
-}
-
-// catches has a fakeDaemon catch the signal.
-const catches = "trap 'echo hung up' HUP"
-
-// startDaemon starts a process called name with its pid file below tr, where /proc is the real one. Asked by SIGUSR1 it
-// runs the commands asked, and says that it was. A shell runs what it traps in the order of the signals' numbers: what
-// SIGHUP has it say comes first if that was sent first.
-func startDaemon(t *testing.T, tr tree, name, first, asked string) *fakeDaemon {
-	t.Helper()
-	if signal.Ignored(syscall.SIGHUP) { // by nohup(1): then a shell cannot catch it
-		signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
-	}
-	program := filepath.Join(t.TempDir(), name)
-	if err := os.Symlink("/bin/sh", program); err != nil { // the kernel names a process by the link
-		t.Fatal(err)
-	}
-	d := &fakeDaemon{
-		cmd: exec.Command(program, "-c", fmt.Sprintf(
-			"trap \"%s; echo asked\" USR1\n%s\necho up\nsleep 86400 & while :; do wait; done", asked, first)),
-		lines: make(chan string, 100),
-	}
-	d.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // to end with what it runs
-	out, err := d.cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := d.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		syscall.Kill(-d.cmd.Process.Pid, syscall.SIGKILL)
-		d.cmd.Wait()
-	})
-	go func() {
-		for s := bufio.NewScanner(out); s.Scan(); {
-			d.lines <- s.Text()
-		}
-		close(d.lines)
-	}()
-	d.expect(t, "up")
-	writeFile(t, tr.root+"/run/"+name+".pid", strconv.Itoa(d.cmd.Process.Pid)+"\n")
-	return d
-}
-
-func (d *fakeDaemon) expect(t *testing.T, want string) {
-	t.Helper()
-	select {
-	case got, ok := <-d.lines:
-		if !ok || got != want {
-			t.Fatalf("the daemon says %q (running: %v), want %q", got, ok, want)
-		}
-	case <-time.After(5 * time.Minute):
-		t.Fatalf("the daemon does not say %q", want)
-	}
-}
-
-// silent fails if the daemon has said anything, or has ended.
-func (d *fakeDaemon) silent(t *testing.T) {
-	t.Helper()
-	d.ask(t)
-	d.expect(t, "asked")
-}
-
-func (d *fakeDaemon) ask(t *testing.T) {
-	t.Helper()
-	if err := d.cmd.Process.Signal(syscall.SIGUSR1); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func writeFile(t *testing.T, name, text string) {
-	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
-}
 
 // liveInstall installs into tr as into a running host and returns what it says.
 func liveInstall(t *testing.T, tr tree, o Options) (string, error) {
@@ -132,9 +46,9 @@ func liveUninstall(t *testing.T, tr tree) string {
 // What install makes, and no more, gets its SELinux label before a daemon is told.
 func TestLabelled(t *testing.T) {
 	tr := makeSite(t, map[string]string{"/etc/libvirt/hooks/qemu": siteText, "/usr/lib64/libvirt.so.0.9000.0": ""})
-	d := startDaemon(t, tr, "libvirtd", catches, ":")
+	d := installtest.StartDaemon(t, tr.root, "libvirtd", installtest.Catches, ":")
 	program := filepath.Join(t.TempDir(), "restorecon")
-	writeFile(t, program, fmt.Sprintf("#!/bin/sh\necho \"$@\" >%s.called\necho 'no context for it' >&2\nexit 1\n", program))
+	installtest.Write(t, program, fmt.Sprintf("#!/bin/sh\necho \"$@\" >%s.called\necho 'no context for it' >&2\nexit 1\n", program))
 	if err := os.Chmod(program, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -145,7 +59,7 @@ func TestLabelled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.expect(t, "hung up")
+	d.Expect(t, "hung up")
 	labelled := fmt.Sprintf("%s %s\n", tr.root+dropInDir, tr.root+dropInHook)
 	if got, err := os.ReadFile(program + ".called"); err != nil || string(got) != labelled {
 		t.Errorf("labelled are %q, %v, want %q", got, err, labelled)
@@ -181,19 +95,19 @@ func inspect(t *testing.T, tr tree, o Options) State {
 // The daemon that runs is told once, at the first install, and again at uninstall; never by anything that
 // ends it.
 func TestTellsDaemon(t *testing.T) {
-	for _, name := range daemons {
+	for _, name := range daemon.Names {
 		t.Run(name, func(t *testing.T) {
 			_, v2 := programs(t)
 			tr := makeSite(t, nil)
-			d := startDaemon(t, tr, name, catches, ":")
-			pid := d.cmd.Process.Pid
+			d := installtest.StartDaemon(t, tr.root, name, installtest.Catches, ":")
+			pid := d.PID
 			hangUp := fmt.Sprintf("send SIGHUP to %s (pid %d)\n", name, pid)
 
 			out, err := liveInstall(t, tr, Options{DryRun: true})
 			if err != nil || !strings.Contains(out, "would "+hangUp) {
 				t.Errorf("a dry run: %v\n%s", err, out)
 			}
-			d.silent(t)
+			d.Silent(t)
 			if st := inspect(t, tr, Options{}); st.Installed || st.Live {
 				t.Errorf("before the install: %+v", st)
 			}
@@ -202,7 +116,7 @@ func TestTellsDaemon(t *testing.T) {
 			if err != nil || !strings.Contains(out, "\n"+hangUp) {
 				t.Errorf("the install: %v\n%s", err, out)
 			}
-			d.expect(t, "hung up")
+			d.Expect(t, "hung up")
 			st := inspect(t, tr, Options{})
 			if !st.Live || !st.Executable || st.Layout != Main || st.Current == nil || !*st.Current || len(st.Why) != 0 ||
 				len(st.Daemons) != 1 || st.Daemons[0] != (Daemon{Name: name, PID: pid, Knows: true}) {
@@ -214,7 +128,7 @@ func TestTellsDaemon(t *testing.T) {
 					t.Errorf("another install: %v\n%s", err, out)
 				}
 			}
-			d.silent(t)
+			d.Silent(t)
 			if st := inspect(t, tr, Options{}); !st.Live || *st.Current || st.Layout != DropIn || len(st.Why) != 1 {
 				t.Errorf("after an upgrade, with the older program beside the command: %+v", st)
 			}
@@ -226,12 +140,12 @@ func TestTellsDaemon(t *testing.T) {
 			if out, err := liveInstall(t, tr, Options{}); err != nil || !strings.Contains(out, hangUp) {
 				t.Errorf("an install after somebody removed the hook: %v\n%s", err, out)
 			}
-			d.expect(t, "hung up")
+			d.Expect(t, "hung up")
 
 			if out := liveUninstall(t, tr); !strings.Contains(out, hangUp) {
 				t.Errorf("the uninstall: %s", out)
 			}
-			d.expect(t, "hung up")
+			d.Expect(t, "hung up")
 		})
 	}
 }
@@ -252,20 +166,20 @@ func TestKnows(t *testing.T) {
 		t.Fatal(err)
 	}
 	for later := false; !later; time.Sleep(time.Millisecond) { // by the clock of processes, which ticks each 10 ms
-		now, err := tr.now()
+		now, err := tr.daemons().Now()
 		if err != nil {
 			t.Fatal(err)
 		}
 		later = now.Ticks > rec.Placed.Ticks
 	}
-	d := startDaemon(t, tr, "libvirtd", catches, ":")
+	d := installtest.StartDaemon(t, tr.root, "libvirtd", installtest.Catches, ":")
 	if st := inspect(t, tr, Options{}); !st.Live || len(st.Daemons) != 1 || !st.Daemons[0].Knows {
 		t.Errorf("started after the install: %+v", st)
 	}
 	if out, err := liveInstall(t, tr, Options{}); err != nil || strings.Contains(out, "SIGHUP") {
 		t.Errorf("%v\n%s", err, out)
 	}
-	d.silent(t)
+	d.Silent(t)
 
 	// As if the hook had come after the daemon.
 	if err := os.Remove(tr.root + recordFile); err != nil {
@@ -277,7 +191,7 @@ func TestKnows(t *testing.T) {
 	if _, err := liveInstall(t, tr, Options{}); err != nil {
 		t.Fatal(err)
 	}
-	d.expect(t, "hung up")
+	d.Expect(t, "hung up")
 	if st := inspect(t, tr, Options{}); !st.Live {
 		t.Errorf("told: %+v", st)
 	}
@@ -286,7 +200,7 @@ func TestKnows(t *testing.T) {
 	if rec, err = tr.readRecord(); err != nil {
 		t.Fatal(err)
 	}
-	rec.Placed, rec.Told = &moment{Boot: "another", Ticks: 1 << 40}, nil
+	rec.Placed, rec.Told = &daemon.Moment{Boot: "another", Ticks: 1 << 40}, nil
 	if err := tr.writeRecord(rec); err != nil {
 		t.Fatal(err)
 	}
@@ -302,7 +216,7 @@ func TestKnowsThisFile(t *testing.T) {
 	const daemon = "7 (libvirtd) S" // and when it started
 	at := func(tr tree, ticks int) {
 		t.Helper()
-		writeFile(t, tr.root+"/proc/7/stat", daemon+strings.Repeat(" 0", 18)+fmt.Sprintf(" %d 0", ticks))
+		installtest.Write(t, tr.root+"/proc/7/stat", daemon+strings.Repeat(" 0", 18)+fmt.Sprintf(" %d 0", ticks))
 	}
 	begin := func() tree {
 		t.Helper()
@@ -325,7 +239,7 @@ func TestKnowsThisFile(t *testing.T) {
 		if err := tr.writeRecord(rec); err != nil {
 			t.Fatal(err)
 		}
-		writeFile(t, tr.root+"/run/libvirtd.pid", "7")
+		installtest.Write(t, tr.root+"/run/libvirtd.pid", "7")
 		return tr
 	}
 	tr := begin()
@@ -347,7 +261,7 @@ func TestKnowsThisFile(t *testing.T) {
 		}
 	}
 	future := fmt.Sprintf("btime x\ncpu 1\nbtime %d\n", time.Now().Unix()-5000) // as if the file were of long after the start
-	writeFile(t, tr.root+"/proc/stat", future)
+	installtest.Write(t, tr.root+"/proc/stat", future)
 	if st := inspect(t, tr, Options{Hook: v2}); !st.Live {
 		t.Errorf("another version: %+v", st)
 	}
@@ -371,7 +285,7 @@ func TestKnowsByFileTime(t *testing.T) {
 	if st := inspect(t, tr, Options{}); !st.Live || len(st.Daemons) != 1 || st.Libvirt != "9.0.0" {
 		t.Errorf("booted after: %+v", st)
 	}
-	writeFile(t, tr.root+"/proc/stat", "cpu 1\nbtime 1000000000\nprocesses 1\n")
+	installtest.Write(t, tr.root+"/proc/stat", "cpu 1\nbtime 1000000000\nprocesses 1\n")
 	if st := inspect(t, tr, Options{}); st.Live {
 		t.Errorf("started before: %+v", st)
 	}
@@ -380,84 +294,23 @@ func TestKnowsByFileTime(t *testing.T) {
 // Only the daemon itself is signalled: not who has its pid now, not somebody whom the file names.
 func TestOtherProcess(t *testing.T) {
 	tr := makeSite(t, nil)
-	d := startDaemon(t, tr, "virtlogd", catches, ":")
-	pid := strconv.Itoa(d.cmd.Process.Pid)
+	d := installtest.StartDaemon(t, tr.root, "virtlogd", installtest.Catches, ":")
+	pid := strconv.Itoa(d.PID)
 	for _, text := range []string{pid, pid + "\n", "999999999"} {
-		writeFile(t, tr.root+"/run/libvirtd.pid", text)
+		installtest.Write(t, tr.root+"/run/libvirtd.pid", text)
 		if out, err := liveInstall(t, tr, Options{}); err != nil || !strings.Contains(out, "no libvirt daemon runs") {
 			t.Errorf("pid file %q: %v\n%s", text, err, out)
 		}
 	}
 	for _, text := range []string{"", "x", "-1", "0", "1"} {
-		writeFile(t, tr.root+"/run/libvirtd.pid", text)
+		installtest.Write(t, tr.root+"/run/libvirtd.pid", text)
 		if out, err := liveInstall(t, tr, Options{}); !errors.Is(err, ErrNotTold) || !strings.Contains(err.Error(), "/run/libvirtd.pid: no pid in") {
 			t.Errorf("pid file %q: %v\n%s", text, err, out)
 		}
 	}
-	d.silent(t)
+	d.Silent(t)
 
-	p := Process{Name: "virtlogd", PID: d.cmd.Process.Pid, Start: 1} // an earlier run of that pid
-	if err := tr.tell(context.Background(), nil, p); !errors.Is(err, os.ErrProcessDone) {
-		t.Errorf("another run of that pid: %v", err)
-	}
-	d.silent(t)
 }
-
-// A daemon that does not catch the signal yet would be ended by it: it is waited for.
-func TestWaitsForHandler(t *testing.T) {
-	tr := makeSite(t, nil)
-	d := startDaemon(t, tr, "libvirtd", ":", catches)
-	running, err := tr.running(context.Background(), nil)
-	if err != nil || len(running) != 1 {
-		t.Fatalf("%v %v", running, err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	waits := newWatched(ctx)
-	told := make(chan error)
-	go func() { told <- tr.tell(waits, nil, running[0]) }()
-	<-waits.asked // it has looked, and waits
-	cancel()
-	err = <-told
-	want := fmt.Sprintf("does not catch the signal; run: kill -HUP %d", d.cmd.Process.Pid)
-	if err == nil || !strings.Contains(err.Error(), want) {
-		t.Errorf("tell: %v, want %q in it", err, want)
-	}
-
-	waits = newWatched(context.Background())
-	go func() { told <- tr.tell(waits, nil, running[0]) }()
-	<-waits.asked
-	d.silent(t) // until now
-	if err := <-told; err != nil {
-		t.Error(err)
-	}
-	d.expect(t, "hung up")
-}
-
-// watched is a context that says when somebody first asks whether it is done.
-type watched struct {
-	context.Context
-	asked chan struct{} // closed then
-	once  sync.Once
-}
-
-func newWatched(ctx context.Context) *watched {
-	return &watched{Context: ctx, asked: make(chan struct{})}
-}
-
-func (w *watched) Done() <-chan struct{} {
-	w.once.Do(func() { close(w.asked) })
-	return w.Context.Done()
-}
-
-func (w *watched) Err() error {
-	w.once.Do(func() { close(w.asked) })
-	return w.Context.Err()
-}
-
-// polled is a watched that tells no asking for Done: who asks again and again, with Err, waits for something else.
-type polled struct{ *watched }
-
-func (p polled) Done() <-chan struct{} { return p.watched.Context.Done() }
 
 // fakeUnits is a service manager.
 type fakeUnits struct {
@@ -482,8 +335,8 @@ func (u *fakeUnits) Reload(_ context.Context, unit string) error {
 // Under a service manager it reloads the unit; what it does not know is found by its pid file.
 func TestUnits(t *testing.T) {
 	tr := makeSite(t, nil)
-	d := startDaemon(t, tr, "virtqemud", catches, ":")
-	u := &fakeUnits{pids: map[string]int{"virtqemud.service": d.cmd.Process.Pid}, err: errors.New("access denied")}
+	d := installtest.StartDaemon(t, tr.root, "virtqemud", installtest.Catches, ":")
+	u := &fakeUnits{pids: map[string]int{"virtqemud.service": d.PID}, err: errors.New("access denied")}
 
 	out, err := liveInstall(t, tr, Options{Units: u})
 	if !errors.Is(err, ErrNotTold) || !strings.HasSuffix(fmt.Sprint(err), "access denied; run: systemctl reload virtqemud.service") {
@@ -503,15 +356,15 @@ func TestUnits(t *testing.T) {
 	if len(u.reloads) != 2 {
 		t.Errorf("reloads: %q", u.reloads)
 	}
-	d.silent(t)
+	d.Silent(t)
 
 	for _, u := range []*fakeUnits{{}, {deaf: true}} {
 		liveUninstall(t, tr)
-		d.expect(t, "hung up")
+		d.Expect(t, "hung up")
 		if _, err := liveInstall(t, tr, Options{Units: u}); err != nil || len(u.reloads) != 0 {
 			t.Errorf("%v %q", err, u.reloads)
 		}
-		d.expect(t, "hung up")
+		d.Expect(t, "hung up")
 	}
 }
 
@@ -533,17 +386,17 @@ func TestInspectWhy(t *testing.T) {
 			os.Chmod(root+mainHook, 0o644)
 		}},
 		"old libvirt": {why: "libvirt 6.0.0 does not run", layout: DropIn, layoutSeen: DropIn, change: func(t *testing.T, root string) {
-			writeFile(t, root+"/usr/lib64/libvirt.so.0.6000.0", "")
+			installtest.Write(t, root+"/usr/lib64/libvirt.so.0.6000.0", "")
 		}},
 		"twice": {why: "are both hugeguard's", layoutSeen: Main, live: true, change: func(t *testing.T, root string) {
 			os.Mkdir(root+dropInDir, 0o755)
 			os.Link(root+mainHook, root+dropInHook)
 		}},
 		"broken record": {why: "install.json: ", layoutSeen: Main, live: true, change: func(t *testing.T, root string) {
-			writeFile(t, root+recordFile, "{")
+			installtest.Write(t, root+recordFile, "{")
 		}},
 		"replaced": {why: "another program lies at ", change: func(t *testing.T, root string) {
-			writeFile(t, root+mainHook, siteText)
+			installtest.Write(t, root+mainHook, siteText)
 		}},
 		"drop-in gone": {why: "qemu.d/zz-hugeguard (layout drop-in) is gone", layout: DropIn, change: func(t *testing.T, root string) {
 			os.Remove(root + dropInHook)
@@ -598,7 +451,7 @@ func TestUninstallWaitsForCalls(t *testing.T) {
 			t.Fatal(err)
 		}
 		call, stdin := startCall(t, tr)
-		waits, done := newWatched(context.Background()), make(chan error)
+		waits, done := installtest.Watch(context.Background()), make(chan error)
 		go func() {
 			j := &job{Options: Options{Layout: DropIn, Hook: built(t), Out: io.Discard}, tree: tr, live: true}
 			if how == "uninstall" {
@@ -608,7 +461,7 @@ func TestUninstallWaitsForCalls(t *testing.T) {
 			}
 		}()
 		select {
-		case <-waits.asked: // it has seen the call
+		case <-waits.Asked: // it has seen the call
 		case err := <-done:
 			t.Fatalf("%s: it did not wait: %v", how, err)
 		}
@@ -660,11 +513,11 @@ func TestWaitsForHooks(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer end.Close()
-			d := startDaemon(t, tr, "virtqemud", "echo up\n"+tr.root+pages+" <"+fifo+" &\n"+catches, ":")
+			d := installtest.StartDaemon(t, tr.root, "virtqemud", "echo up\n"+tr.root+pages+" <"+fifo+" &\n"+installtest.Catches, ":")
 			for range 2 { // the hook's and the daemon's; startDaemon has read one
-				d.expect(t, "up")
+				d.Expect(t, "up")
 			}
-			waits, done := newWatched(context.Background()), make(chan error)
+			waits, done := installtest.Watch(context.Background()), make(chan error)
 			if c.overlong {
 				defer func(was time.Duration) { lastHooks = was }(lastHooks)
 				lastHooks = 0
@@ -672,14 +525,14 @@ func TestWaitsForHooks(t *testing.T) {
 			go func() {
 				j := &job{Options: Options{Layout: c.to, Hook: built(t), Out: io.Discard}, tree: tr, live: true}
 				if c.to == Auto {
-					done <- j.uninstall(polled{waits})
+					done <- j.uninstall(installtest.Polled{Watched: waits})
 				} else {
-					done <- j.install(polled{waits})
+					done <- j.install(installtest.Polled{Watched: waits})
 				}
 			}()
 			if !c.overlong {
 				select {
-				case <-waits.asked: // it has seen the hook
+				case <-waits.Asked: // it has seen the hook
 				case err := <-done:
 					t.Fatalf("it did not wait: %v", err)
 				}
@@ -713,7 +566,7 @@ func TestStoppedBeforeHooks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	writeFile(t, tr.root+"/proc/8/cmdline", strings.Replace(string(command), "ROOT", tr.root, 1))
+	installtest.Write(t, tr.root+"/proc/8/cmdline", strings.Replace(string(command), "ROOT", tr.root, 1))
 	if err := first(tr, DropIn, built(t)); err != nil {
 		t.Fatal(err)
 	}
@@ -734,11 +587,11 @@ func TestStoppedBeforeHooks(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		writeFile(t, tr.root+name, text)
+		installtest.Write(t, tr.root+name, text)
 		if tr.runsHooks() {
 			t.Errorf("%s is %q, and is taken for a hook", name, text)
 		}
-		writeFile(t, tr.root+name, string(was))
+		installtest.Write(t, tr.root+name, string(was))
 	}
 }
 
@@ -746,30 +599,30 @@ func TestStoppedBeforeHooks(t *testing.T) {
 // before that.
 func TestUninstallWaitsForClaims(t *testing.T) {
 	tr := makeSite(t, sites["no hook"])
-	d := startDaemon(t, tr, "libvirtd", catches, ":")
+	d := installtest.StartDaemon(t, tr.root, "libvirtd", installtest.Catches, ":")
 	if _, err := liveInstall(t, tr, Options{Hook: built(t)}); err != nil {
 		t.Fatal(err)
 	}
-	d.expect(t, "hung up")
+	d.Expect(t, "hung up")
 	claims := filepath.Join(tr.root, hook.LedgerDir)
 	if err := os.MkdirAll(claims, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	call, stdin := startCall(t, tr)
-	waits, done := newWatched(context.Background()), make(chan error)
+	waits, done := installtest.Watch(context.Background()), make(chan error)
 	go func() {
-		done <- (&job{Options: Options{Out: io.Discard}, tree: tr, live: true}).uninstall(polled{waits})
+		done <- (&job{Options: Options{Out: io.Discard}, tree: tr, live: true}).uninstall(installtest.Polled{Watched: waits})
 	}()
 	select {
-	case <-waits.asked: // it has seen the call
+	case <-waits.Asked: // it has seen the call
 	case err := <-done:
 		t.Fatalf("it did not wait: %v", err)
 	}
-	d.expect(t, "hung up")
+	d.Expect(t, "hung up")
 	if _, err := os.Stat(tr.root + mainHook); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the daemon is told while the hook is there: %v", err)
 	}
-	writeFile(t, filepath.Join(claims, "claims.json"), "{}")
+	installtest.Write(t, filepath.Join(claims, "claims.json"), "{}")
 	stdin.Close()
 	call.Wait()
 	if err := <-done; err != nil {
@@ -791,29 +644,10 @@ func TestLongestCall(t *testing.T) {
 	} {
 		tr := makeSite(t, nil)
 		if conf != "" {
-			writeFile(t, tr.root+"/etc/hugeguard.conf", conf)
+			installtest.Write(t, tr.root+"/etc/hugeguard.conf", conf)
 		}
 		if got := tr.longestCall(); got != want+lastCalls {
 			t.Errorf("with %q: %v, want %v", conf, got-lastCalls, want)
-		}
-	}
-}
-
-func TestParseStart(t *testing.T) {
-	const rest = " S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 12345 99 100"
-	for stat, want := range map[string]int64{
-		"1 (libvirtd)" + rest:                12345,
-		"1 (a) b) (c 1 2 3)" + rest:          12345,
-		"1 (libvirtd) S 1 2 3":               -1,
-		"":                                   -1,
-		"1 (x) S" + strings.Repeat(" x", 30): -1,
-	} {
-		got, err := parseStart([]byte(stat))
-		if err != nil {
-			got = -1
-		}
-		if got != want {
-			t.Errorf("parseStart(%q) = %d, %v, want %d", stat, got, err, want)
 		}
 	}
 }
@@ -830,4 +664,29 @@ func startCall(t *testing.T, tr tree) (call *exec.Cmd, stdin io.Closer) {
 		t.Fatal(err)
 	}
 	return call, stdin
+}
+
+// What a daemon's limits do not allow is in its state, and install and verify say it.
+func TestLimitsAreSaid(t *testing.T) {
+	h := sysfstest.New(t)
+	h.Write("run/libvirtd.pid", "77\n")
+	h.Write("proc/77/comm", "libvirtd\n")
+	h.Write("proc/77/stat", "77 (libvirtd) S 1 77 77 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 500 0 0\n")
+	h.Write("proc/77/limits", "Max open files            6                    8192                 files\n")
+	const want = "libvirtd (pid 77) has a limit of 6 open files"
+	program, _ := programs(t)
+	o := Options{Root: h.Path(""), Hook: program, Out: io.Discard}
+	if err := Install(context.Background(), o); err != nil {
+		t.Fatal(err)
+	}
+	st, err := Inspect(context.Background(), o)
+	if err != nil || !strings.Contains(strings.Join(st.Why, "\n"), want) {
+		t.Errorf("%v, %q", err, st.Why)
+	}
+	var out bytes.Buffer
+	j := job{Options: Options{Root: h.Path(""), Out: &out}, tree: tree{root: h.Path("")}}
+	j.sayLimits([]daemon.Process{{Name: "libvirtd", PID: 77}})
+	if !strings.HasPrefix(out.String(), "note: "+want) {
+		t.Errorf("%q", &out)
+	}
 }

@@ -1,9 +1,6 @@
-package install
+package daemon
 
 import (
-	"bytes"
-	"context"
-	"io"
 	"os/exec"
 	"strings"
 	"testing"
@@ -66,7 +63,7 @@ func TestLimits(t *testing.T) {
 			h.Write("proc/77/limits", unlimited)
 			h.Write("proc/77/cgroup", "0::/system.slice/libvirtd.service\n")
 			c.change(h)
-			got := tree{root: h.Path("")}.limits(Process{Name: "libvirtd", PID: 77})
+			got := On(h.FS()).Limits(Process{Name: "libvirtd", PID: 77})
 			if c.want == "" && len(got) > 0 || c.want != "" && (len(got) != 1 || !strings.Contains(got[0], c.want)) {
 				t.Errorf("%q, want %q", got, c.want)
 			}
@@ -84,7 +81,7 @@ func TestLimitsOfAProcess(t *testing.T) {
 	defer cmd.Process.Kill()
 	p := Process{Name: "sleep", PID: cmd.Process.Pid}
 	of := func(what string) (n int) {
-		for _, l := range (tree{}).limits(p) {
+		for _, l := range (Host{}).Limits(p) {
 			if strings.Contains(l, what) {
 				n++
 			}
@@ -92,7 +89,7 @@ func TestLimitsOfAProcess(t *testing.T) {
 		return n
 	}
 	if of("address space") != 0 || of(" data") != 0 {
-		t.Errorf("%q", tree{}.limits(p))
+		t.Errorf("%q", Host{}.Limits(p))
 	}
 	for _, resource := range []int{unix.RLIMIT_AS, unix.RLIMIT_DATA} {
 		if err := unix.Prlimit(p.PID, resource, &unix.Rlimit{Cur: 32 << 20, Max: 32 << 20}, nil); err != nil {
@@ -100,31 +97,6 @@ func TestLimitsOfAProcess(t *testing.T) {
 		}
 	}
 	if of("32 MiB address space") != 1 || of("32 MiB data") != 1 {
-		t.Errorf("%q", tree{}.limits(p))
-	}
-}
-
-// What a daemon's limits do not allow is in its state, and install and verify say it.
-func TestLimitsAreSaid(t *testing.T) {
-	h := incidentHost(t)
-	h.Write("run/libvirtd.pid", "77\n")
-	h.Write("proc/77/comm", "libvirtd\n")
-	h.Write("proc/77/stat", "77 (libvirtd) S 1 77 77 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 500 0 0\n")
-	h.Write("proc/77/limits", strings.ReplaceAll(unlimited, "8192", "6   "))
-	const want = "libvirtd (pid 77) has a limit of 6 open files"
-	hook, _ := programs(t)
-	o := Options{Root: h.Path(""), Hook: hook, Out: io.Discard}
-	if err := Install(context.Background(), o); err != nil {
-		t.Fatal(err)
-	}
-	st, err := Inspect(context.Background(), o)
-	if err != nil || !strings.Contains(strings.Join(st.Why, "\n"), want) {
-		t.Errorf("%v, %q", err, st.Why)
-	}
-	var out bytes.Buffer
-	j := job{Options: Options{Root: h.Path(""), Out: &out}, tree: tree{root: h.Path("")}}
-	j.sayLimits([]Process{{Name: "libvirtd", PID: 77}})
-	if !strings.HasPrefix(out.String(), "note: "+want) {
-		t.Errorf("%q", &out)
+		t.Errorf("%q", Host{}.Limits(p))
 	}
 }

@@ -1,4 +1,4 @@
-package install
+package place
 
 import (
 	"context"
@@ -9,11 +9,13 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"hugeguard/hook"
+	"hugeguard/install/daemon"
 )
 
 // A State says whether the hook is in force on a host, as far as its files and processes tell.
@@ -45,7 +47,8 @@ type State struct {
 	// Why says in words what is amiss, each with what mends it; empty when Live and Current.
 	Why []string `json:"why,omitempty"`
 
-	notLast string // what Why says of HooksAfter
+	// NotLast is what Why says of HooksAfter; "" where there are none.
+	NotLast string `json:"-"`
 }
 
 // A Daemon is a libvirt daemon that runs.
@@ -103,11 +106,54 @@ func (t tree) inspect(ctx context.Context, o Options) (State, error) {
 	if s.libvirt != 0 {
 		st.Libvirt = s.libvirt.String()
 	}
-	amiss := func(format string, args ...any) { st.Why = append(st.Why, fmt.Sprintf(format, args...)) }
 	if s.recordErr != nil {
-		amiss("%v", s.recordErr)
+		st.amiss("%v", s.recordErr)
 	}
+	t.inspectOthers(&st, s)
+	in := s.layouts()
+	if len(in) == 0 {
+		st.amiss("%s: hugeguard install", s.gone())
+		return st, nil
+	}
+	at := s.lies(in[0])
+	st.Installed, st.Layout, st.Path, st.Live = true, in[0], at.path, true
+	if len(in) > 1 {
+		st.amiss("%s and %s are both hugeguard's: hugeguard install makes one of them", s.main.path, s.lies(DropIn).path)
+	}
+	st.inspectOrder(s)
+	t.inspectFile(&st, at)
+	if st.Layout == DropIn && s.libvirt != 0 && s.libvirt < hook.DropInSince {
+		st.dead("libvirt %s does not run what lies in %s: hugeguard install --layout %s", s.libvirt, dropInDir, Chain)
+	}
+	if at.piece {
+		st.dead("%s is a copy of the hook that was cut short, so that libvirt cannot run it and no guest starts: hugeguard install", at.path)
+	} else if progErr == nil {
+		same, err := at.holds(prog)
+		if err != nil {
+			return st, err
+		}
+		st.Current = &same
+		if !same {
+			st.amiss("%s is another version than %s: hugeguard install", at.path, prog.path)
+		}
+	}
+	t.inspectDaemons(ctx, o.Units, &st, s.record, at)
+	return st, nil
+}
 
+// amiss adds to Why.
+func (st *State) amiss(format string, args ...any) {
+	st.Why = append(st.Why, fmt.Sprintf(format, args...))
+}
+
+// dead is amiss for what keeps the hook from being called.
+func (st *State) dead(format string, args ...any) {
+	st.Live = false
+	st.amiss(format, args...)
+}
+
+// inspectOthers looks at the hooks that are not hugeguard's.
+func (t tree) inspectOthers(st *State, s scene) {
 	switch {
 	case s.main.kind == theirs:
 		st.SiteHook = s.main.path
@@ -115,97 +161,79 @@ func (t tree) inspect(ctx context.Context, o Options) (State, error) {
 		st.SiteHook = s.site.path
 	}
 	st.HooksBefore, st.HooksAfter = t.otherHooks(s)
-	if t.root == "" {
-		paths := []string{filepath.Dir(s.main.path), filepath.Dir(s.dropIn.path)}
-		for _, h := range append(slices.Clone(st.HooksBefore), st.HooksAfter...) {
-			paths = append(paths, h.Path)
-		}
-		for _, path := range paths {
-			if says := writable(path); says != "" {
-				amiss("%s", says)
-			}
-		}
+	if t.root != "" {
+		return
 	}
-	in := s.layouts()
-	if len(in) == 0 {
-		amiss("%s: hugeguard install", s.gone())
-		return st, nil
+	paths := []string{filepath.Dir(s.main.path), filepath.Dir(s.dropIn.path)}
+	for _, h := range slices.Concat(st.HooksBefore, st.HooksAfter) {
+		paths = append(paths, h.Path)
 	}
-	at := s.lies(in[0])
-	st.Installed, st.Layout, st.Path, st.Live = true, in[0], at.path, true
-	if len(in) > 1 {
-		amiss("%s and %s are both hugeguard's: hugeguard install makes one of them", s.main.path, s.lies(DropIn).path)
-	}
-	if s.oldDropIn.kind == ours && len(in) == 1 {
-		amiss("%s is where an older version put it, and other hooks may run after it: hugeguard install", s.oldDropIn.path)
-	}
-	if len(st.HooksAfter) > 0 {
-		to := "hugeguard install"
-		switch {
-		case st.Layout == DropIn && s.dropIn.kind == ours:
-			to = "rename that hook so that it sorts before " + filepath.Base(dropInHook)
-		case s.libvirt == 0:
-			to = "hugeguard install --layout " + string(DropIn) + ", if libvirt is 6.5 or later"
-		}
-		st.notLast = fmt.Sprintf("libvirt runs other hooks after it (%s), which may still make pages: it only warns of a shortage: %s", Paths(st.HooksAfter), to)
-		amiss("%s", st.notLast)
-	}
-	if st.Executable = at.info.Mode()&0o111 != 0; !st.Executable {
-		st.Live = false
-		amiss("%s is not executable: hugeguard install", at.path)
-	}
-	if t.root == "" {
-		st.Label = label(at.path)
-		if is, err := noexec(at.path); err == nil && is {
-			st.Live = false
-			amiss("%s lies on a file system that is mounted noexec, so that libvirt cannot run it: mount -o remount,exec", at.path)
-		}
-		if uid, _ := owner(at.info); uid != 0 || at.info.Mode()&0o022 != 0 {
-			amiss("%s can be changed by others than root, who runs it: hugeguard install", at.path)
+	for _, path := range paths {
+		if says := writable(path); says != "" {
+			st.amiss("%s", says)
 		}
 	}
-	if st.Layout == DropIn && s.libvirt != 0 && s.libvirt < dropInSince {
-		st.Live = false
-		amiss("libvirt %s does not run what lies in %s: hugeguard install --layout %s", s.libvirt, dropInDir, Chain)
-	}
-	if at.piece {
-		st.Live = false
-		amiss("%s is a copy of the hook that was cut short, so that libvirt cannot run it and no guest starts: hugeguard install", at.path)
-	}
-	if progErr == nil && !at.piece {
-		same, err := at.holds(prog)
-		if err != nil {
-			return st, err
-		}
-		if st.Current = &same; !same {
-			amiss("%s is another version than %s: hugeguard install", at.path, prog.path)
-		}
-	}
+}
 
-	units := o.Units
+// inspectOrder says whether other hooks may run after ours.
+func (st *State) inspectOrder(s scene) {
+	if s.oldDropIn.kind == ours && len(s.layouts()) == 1 {
+		st.amiss("%s is where an older version put it, and other hooks may run after it: hugeguard install", s.oldDropIn.path)
+	}
+	if len(st.HooksAfter) == 0 {
+		return
+	}
+	to := "hugeguard install"
+	switch {
+	case st.Layout == DropIn && s.dropIn.kind == ours:
+		to = "rename that hook so that it sorts before " + filepath.Base(dropInHook)
+	case s.libvirt == 0:
+		to = "hugeguard install --layout " + string(DropIn) + ", if libvirt is 6.5 or later"
+	}
+	st.NotLast = fmt.Sprintf("libvirt runs other hooks after it (%s), which may still make pages: it only warns of a shortage: %s", Paths(st.HooksAfter), to)
+	st.amiss("%s", st.NotLast)
+}
+
+// inspectFile says whether the file can be run, and who else can change it.
+func (t tree) inspectFile(st *State, at file) {
+	st.Executable = at.info.Mode()&0o111 != 0
+	if !st.Executable {
+		st.dead("%s is not executable: hugeguard install", at.path)
+	}
+	if t.root != "" {
+		return
+	}
+	st.Label = label(at.path)
+	if is, err := noexec(at.path); err == nil && is {
+		st.dead("%s lies on a file system that is mounted noexec, so that libvirt cannot run it: mount -o remount,exec", at.path)
+	}
+	if uid, _ := owner(at.info); uid != 0 || at.info.Mode()&0o022 != 0 {
+		st.amiss("%s can be changed by others than root, who runs it: hugeguard install", at.path)
+	}
+}
+
+// inspectDaemons says whether the daemons that run call the hook.
+func (t tree) inspectDaemons(ctx context.Context, units daemon.Units, st *State, r *record, at file) {
 	if t.root != "" {
 		units = nil
 	}
-	running, err := t.running(ctx, units)
+	host := t.daemons()
+	running, err := host.Running(ctx, units)
 	if err != nil {
-		st.Live = false
-		amiss("whether a libvirt daemon runs is not known: %v", err)
+		st.dead("whether a libvirt daemon runs is not known: %v", err)
 	}
 	for _, p := range running {
-		d := Daemon{Name: p.Name, PID: p.PID, Knows: t.knows(s.record, p, at), Confined: t.confinement(p.PID)}
+		d := Daemon{Name: p.Name, PID: p.PID, Knows: t.knows(r, p, at), Confined: host.Confinement(p.PID)}
 		st.Daemons = append(st.Daemons, d)
-		for _, tight := range t.limits(p) {
-			amiss("%s", tight)
+		for _, tight := range host.Limits(p) {
+			st.amiss("%s", tight)
 		}
 		if !t.sees(p, at) {
-			st.Live = false
-			amiss("%s (pid %d) does not see this %s: it runs in a container or has mounts of its own, where the hook has to be put as well", p.Name, p.PID, at.path)
+			st.dead("%s (pid %d) does not see this %s: it runs in a container or has mounts of its own, where the hook has to be put as well", p.Name, p.PID, at.path)
 		} else if !d.Knows {
-			st.Live = false
-			amiss("%s (pid %d) runs since before the hook was put in place and was not told by install: hugeguard install", p.Name, p.PID)
+			st.dead("%s (pid %d) runs since before the hook was put in place and was not told by install: hugeguard install", p.Name, p.PID)
 		}
 	}
-	return st, nil
 }
 
 // gone says in words why none of our programs is where libvirt looks.
@@ -231,47 +259,29 @@ func (s scene) gone() string {
 // from its start, or its last reload, whether a driver has any hook (virHookInitialize). Where a record says
 // when the hook was put in place, a daemon that started later has seen it, unless the file was changed after
 // that: it may have been away in between.
-func (t tree) knows(r *record, p Process, at file) bool {
+func (t tree) knows(r *record, p daemon.Process, at file) bool {
 	if r.told(p) {
 		return true
 	}
-	start, ok := t.startedAt(p)
+	start, ok, err := t.daemons().Proc.Started(p.PID)
+	ok = ok && err == nil
 	if r == nil || r.Placed == nil {
-		return ok && start > at.changed()
+		return ok && start.Unix() > at.changed()
 	}
-	return r.Placed.before(moment{p.Boot, p.Start}) && !(ok && at.changed() > start+1)
+	return r.Placed.Before(p.Started()) && !(ok && at.changed() > start.Unix()+1)
 }
 
 // sees reports whether the daemon, by its own root and mounts, has the same file where the hook lies; of another host,
 // or where that is not shown, it is taken to.
-func (t tree) sees(p Process, at file) bool {
+func (t tree) sees(p daemon.Process, at file) bool {
 	if t.root != "" {
 		return true
 	}
-	its, err := os.Stat(filepath.Join(proc(p.PID, "root"), at.path))
+	its, err := os.Stat(fmt.Sprintf("/proc/%d/root%s", p.PID, at.path))
 	if err != nil {
 		return !errors.Is(err, fs.ErrNotExist)
 	}
 	return os.SameFile(its, at.info)
-}
-
-// startedAt is when the daemon started by the wall clock, in seconds: the boot's time (/proc/stat, btime) and
-// the ticks since.
-func (t tree) startedAt(p Process) (seconds int64, ok bool) {
-	data, err := t.read("/proc/stat")
-	if err != nil {
-		return 0, false
-	}
-	_, rest, ok := strings.Cut(string(data), "\nbtime ")
-	if !ok {
-		return 0, false
-	}
-	line, _, _ := strings.Cut(rest, "\n")
-	boot, err := strconv.ParseInt(line, 10, 64)
-	if err != nil {
-		return 0, false
-	}
-	return boot + p.Start/100, true
 }
 
 // changed is when anything about the file last was, its name, its mode or its content, by the wall clock in

@@ -1,4 +1,4 @@
-package install
+package place
 
 import (
 	"bytes"
@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"hugeguard/guard"
 	"hugeguard/install/installtest"
 	"hugeguard/sysfs/sysfstest"
 )
@@ -48,20 +49,19 @@ var (
 
 func TestMain(m *testing.M) {
 	// No test depends on how fast the machine is: none of these is to pass unless a test sets another.
-	for _, limit := range []*time.Duration{&tellTimeout, &lastCalls, &lastHooks, &patience, &lastStart, &entryPatience, &journalPatience} {
+	for _, limit := range []*time.Duration{&tellTimeout, &lastCalls, &lastHooks} {
 		*limit = time.Hour
 	}
 	os.Exit(sysfstest.InMemory(func() int { return inTestDir(m.Run) }))
 }
 
 func inTestDir(run func() int) int {
-	dir, err := os.MkdirTemp("", "hugeguard-install-test")
+	dir, err := os.MkdirTemp("", "hugeguard-place-test")
 	if err != nil {
 		panic(err)
 	}
 	defer os.RemoveAll(dir)
 	testDir = dir
-	journalctl = []string{filepath.Join(dir, "no journalctl")} // not the machine's
 	for _, version := range []string{"v1", "v2"} {
 		if err := os.WriteFile(filepath.Join(dir, version), installtest.Hook(version), 0o755); err != nil {
 			panic(err)
@@ -254,7 +254,7 @@ func interrupt(t *testing.T, files map[string]string, from, to Layout) (tried in
 				check(s.says, 2)
 			}
 			// A file that was being written.
-			if err := os.WriteFile(filepath.Join(tr.root, hookDir, tempName), []byte("half"), 0o600); err != nil {
+			if err := os.WriteFile(filepath.Join(tr.root, HookDir, tempName), []byte("half"), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			if then == "install" {
@@ -417,9 +417,9 @@ func TestPlacedBeside(t *testing.T) {
 	for _, left := range []string{"nothing", "file", "directory"} { // of a run that was interrupted
 		switch tmp := filepath.Join(dir, tempName); left {
 		case "file":
-			writeFile(t, tmp, "half")
+			installtest.Write(t, tmp, "half")
 		case "directory":
-			writeFile(t, filepath.Join(tmp, tempName), "half")
+			installtest.Write(t, filepath.Join(tmp, tempName), "half")
 		}
 		watch, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 		if err != nil {
@@ -486,16 +486,16 @@ func TestMovedToTheEnd(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, name := range c.hooks {
-			if err := os.Remove(filepath.Join(tr.root, hookDir, name)); err != nil && !os.IsNotExist(err) {
+			if err := os.Remove(filepath.Join(tr.root, HookDir, name)); err != nil && !os.IsNotExist(err) {
 				t.Fatal(err)
 			}
-			writeFile(t, filepath.Join(tr.root, hookDir, name), siteText)
-			if err := os.Chmod(filepath.Join(tr.root, hookDir, name), 0o755); err != nil {
+			installtest.Write(t, filepath.Join(tr.root, HookDir, name), siteText)
+			if err := os.Chmod(filepath.Join(tr.root, HookDir, name), 0o755); err != nil {
 				t.Fatal(err)
 			}
 		}
 		if c.libvirt != "" {
-			writeFile(t, tr.root+"/usr/lib64/libvirt.so.0."+c.libvirt+".0", "")
+			installtest.Write(t, tr.root+"/usr/lib64/libvirt.so.0."+c.libvirt+".0", "")
 		}
 		for range 2 {
 			if err := Install(context.Background(), Options{Root: tr.root, Hook: v1, Out: io.Discard}); err != nil {
@@ -553,7 +553,7 @@ func TestHooksThatMakePages(t *testing.T) {
 		tr := makeSite(t, files)
 		before, after, err := OtherHooks(tr.root)
 		for i := range before {
-			before[i].Path = strings.TrimPrefix(before[i].Path, tr.root+hookDir+"/")
+			before[i].Path = strings.TrimPrefix(before[i].Path, tr.root+HookDir+"/")
 		}
 		if diff := cmp.Diff(c.want, before); err != nil || diff != "" || len(after) > 0 {
 			t.Errorf("%s: %v, %v\n%s", name, err, after, diff)
@@ -578,7 +578,7 @@ func TestOneAtATime(t *testing.T) {
 }
 
 func TestParseLibrary(t *testing.T) {
-	for name, want := range map[string]libvirtVersion{
+	for name, want := range map[string]guard.Version{
 		"libvirt.so.0.9000.0":        9_000_000,
 		"libvirt.so.0.6005.0":        6_005_000,
 		"libvirt.so.0.6004.3":        6_004_003,
@@ -595,9 +595,6 @@ func TestParseLibrary(t *testing.T) {
 		if got := parseLibrary(name); got != want {
 			t.Errorf("parseLibrary(%q) = %d, want %d", name, got, want)
 		}
-	}
-	if s := libvirtVersion(11_003_002).String(); s != "11.3.2" {
-		t.Errorf("String() = %q", s)
 	}
 }
 

@@ -1,4 +1,4 @@
-package install
+package place
 
 import (
 	"cmp"
@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 
+	"hugeguard/install/atomicfile"
+	"hugeguard/install/daemon"
 	"hugeguard/sysfs"
 )
 
@@ -49,11 +51,12 @@ func (t tree) file(name string) (string, error) { return sysfs.Resolve(t.root, n
 // read returns what is in the small file called name, which lies in the tree whatever links lead to it.
 func (t tree) read(name string) ([]byte, error) {
 	const limit = 1 << 20
-	root := t.root
-	if strings.HasPrefix(name, "/proc/") {
-		root = cmp.Or(t.proc, t.root)
-	}
-	return sysfs.New(root).ReadFile(strings.TrimPrefix(name, "/"), limit)
+	return sysfs.New(t.root).ReadFile(strings.TrimPrefix(name, "/"), limit)
+}
+
+// daemons returns the host in the tree, as far as it has libvirt daemons.
+func (t tree) daemons() daemon.Host {
+	return daemon.Host{Files: sysfs.New(t.root), Proc: sysfs.New(cmp.Or(t.proc, t.root))}
 }
 
 // tempName is what a file is called until it is whole. libvirt runs every file that lies in qemu.d, and nothing else in
@@ -87,47 +90,17 @@ func placeFrom(tempDir, dst string, data []byte, mode fs.FileMode) error {
 	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := writeNew(tmp, data, mode); err != nil {
-		os.Remove(tmp)
-		return err
+	err := atomicfile.Create(tmp, data, mode)
+	if err == nil && os.Geteuid() == 0 {
+		err = os.Chown(tmp, 0, 0) // a directory with the set-group-ID bit gives it another group
 	}
-	if err := os.Rename(tmp, dst); err != nil {
-		os.Remove(tmp)
-		return err
+	if err == nil {
+		err = atomicfile.Rename(tmp, dst)
 	}
-	return syncDir(filepath.Dir(dst))
-}
-
-// writeNew creates name, not executable before it is whole, and brings it to the disk.
-func writeNew(name string, data []byte, mode fs.FileMode) error {
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
-		return err
+		os.Remove(tmp)
 	}
-	defer f.Close()
-	if _, err := f.Write(data); err != nil {
-		return err
-	}
-	if os.Geteuid() == 0 { // a directory with the set-group-ID bit would give it another group
-		if err := f.Chown(0, 0); err != nil {
-			return err
-		}
-	}
-	if err := f.Chmod(mode); err != nil {
-		return err
-	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	return f.Close()
-}
-
-// rename moves old over new and brings the directory to the disk.
-func rename(old, new string) error {
-	if err := os.Rename(old, new); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(new))
+	return err
 }
 
 // remove removes a file, not a directory, and brings the directory to the disk. Its error does not
@@ -136,7 +109,7 @@ func remove(name string) error {
 	if err := syscall.Unlink(name); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(name))
+	return atomicfile.SyncDir(filepath.Dir(name))
 }
 
 // mkdir creates one directory with mode 0755 whatever the umask: what a root with a strict
@@ -148,32 +121,19 @@ func mkdir(name string) error {
 	if err := os.Chmod(name, 0o755); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(name))
+	return atomicfile.SyncDir(filepath.Dir(name))
 }
 
 // rmdir removes name if it is an empty directory; one that is in use, mounted over or gone is left alone.
 func rmdir(name string) error {
 	switch err := syscall.Rmdir(name); err {
 	case nil:
-		return syncDir(filepath.Dir(name))
+		return atomicfile.SyncDir(filepath.Dir(name))
 	case syscall.ENOTEMPTY, syscall.EEXIST, syscall.ENOENT, syscall.ENOTDIR, syscall.EBUSY:
 		return nil
 	default:
 		return &fs.PathError{Op: "rmdir", Path: name, Err: err}
 	}
-}
-
-func syncDir(name string) error {
-	d, err := os.Open(name)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	// EINVAL: a file system that does not sync directories.
-	if err := d.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) {
-		return err
-	}
-	return nil
 }
 
 // missing lists which of the directories names do not exist, in their order.

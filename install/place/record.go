@@ -1,4 +1,4 @@
-package install
+package place
 
 import (
 	"bytes"
@@ -7,9 +7,12 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
+
+	"hugeguard/install/daemon"
 )
 
-// stateDir holds recordFile, and countsFile where metrics are kept.
+// stateDir holds recordFile, and [counts.File] where metrics are kept.
 const (
 	stateDir   = "/var/lib/hugeguard"
 	recordFile = stateDir + "/install.json"
@@ -23,21 +26,11 @@ type record struct {
 	// of hookDirs and stateDirs: it removes no other, whatever the file says.
 	Created []string `json:"created_dirs"`
 	// Placed is when the hook first lay in the hook directory; nil when no daemon could see it (--root).
-	Placed *moment `json:"placed,omitempty"`
+	Placed *daemon.Moment `json:"placed,omitempty"`
 	// Told are the daemons that were reloaded since, and those that had seen the hook when another version took
 	// its place.
-	Told []Process `json:"told,omitempty"`
+	Told []daemon.Process `json:"told,omitempty"`
 }
-
-// A moment is a time on the kernel's own clock, which nobody sets: ticks of 10 ms since the
-// boot that the id names (/proc/uptime, /proc/sys/kernel/random/boot_id).
-type moment struct {
-	Boot  string `json:"boot_id"`
-	Ticks int64  `json:"ticks"`
-}
-
-// before reports whether m is certainly earlier than o: a later boot is, an earlier cannot be met.
-func (m moment) before(o moment) bool { return m.Boot != o.Boot || m.Ticks < o.Ticks }
 
 // readRecord returns the record, or nil without one. An error is one of a file that is there but does not say
 // what it should.
@@ -74,3 +67,6 @@ func (t tree) writeRecord(r *record) error {
 	}
 	return place(name, dir, data, 0o644)
 }
+
+// told reports whether the record has the daemon among those that have seen the hook.
+func (r *record) told(p daemon.Process) bool { return r != nil && slices.ContainsFunc(r.Told, p.Same) }

@@ -1,27 +1,14 @@
-package install
+package place
 
 import (
-	"fmt"
 	"path/filepath"
 	"strconv"
 	"strings"
 
+	"hugeguard/guard"
 	"hugeguard/hook"
 	"hugeguard/sysfs"
 )
-
-// A libvirtVersion is major*1,000,000 + minor*1,000 + micro, as libvirt itself counts; 0 is unknown.
-type libvirtVersion int
-
-// dropInSince is the first libvirt that runs what lies in hooks/qemu.d (docs/hooks.rst: 6.5.0).
-const dropInSince = libvirtVersion(hook.DropInSince)
-
-func (v libvirtVersion) String() string {
-	if v == 0 {
-		return "of unknown version"
-	}
-	return fmt.Sprintf("%d.%d.%d", v/1_000_000, v/1_000%1_000, v%1_000)
-}
 
 // libraryPlaces are where distributions put libvirt.so.0, with what comes by hand: there, or one
 // directory deeper where it is called by the machine (Debian).
@@ -30,8 +17,8 @@ var libraryPlaces = []string{"/usr/lib64", "/usr/lib", "/lib64", "/lib", "/usr/l
 // libvirt returns the version of the libvirt in the tree, by the name of its library and
 // without running anything: a package or an image may hold another machine's. Of several it is the
 // oldest, for a layout that the oldest runs the others run too.
-func (t tree) libvirt() libvirtVersion {
-	var oldest libvirtVersion
+func (t tree) libvirt() guard.Version {
+	var oldest guard.Version
 	for _, place := range libraryPlaces {
 		dir, err := t.dir(place)
 		if err != nil {
@@ -51,16 +38,16 @@ func (t tree) libvirt() libvirtVersion {
 
 // cachedLibvirt returns the version of the libvirt that has looked at emulators in the tree, by its cache: the newest, as
 // an older one may have left some.
-func (t tree) cachedLibvirt() (newest libvirtVersion) {
+func (t tree) cachedLibvirt() (newest guard.Version) {
 	for _, e := range hook.Emulators(sysfs.New(t.root)) {
-		newest = max(newest, libvirtVersion(e.Releases.Libvirt.Version))
+		newest = max(newest, e.Releases.Libvirt.Version)
 	}
 	return newest
 }
 
 // parseLibrary reads the version from a library's name: libvirt.so.0.9000.0 is 9.0.0
 // (libvirt's build: major*1000+minor, micro). A name of another form gives 0.
-func parseLibrary(name string) libvirtVersion {
+func parseLibrary(name string) guard.Version {
 	rest, ok := strings.CutPrefix(name, "libvirt.so.0.")
 	if !ok {
 		return 0
@@ -77,5 +64,5 @@ func parseLibrary(name string) libvirtVersion {
 	if err != nil {
 		return 0
 	}
-	return libvirtVersion(r*1000 + m)
+	return guard.Version(r*1000 + m)
 }

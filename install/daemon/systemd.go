@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"context"
@@ -9,29 +9,30 @@ import (
 	"github.com/coreos/go-systemd/v22/dbus"
 )
 
-// units is systemd, spoken to over D-Bus, as install.Units.
-type units struct{ conn *dbus.Conn }
+// systemd is the service manager of that name, spoken to over D-Bus.
+type systemd struct{ conn *dbus.Conn }
 
-// systemd connects to the service manager; nil where the host runs another or none
-// (sd_booted(3): /run/systemd/system).
-func systemd(ctx context.Context) (*units, error) {
+// Systemd connects to the service manager of this host until it is closed; units is nil where there is another or none
+// (sd_booted(3): /run/systemd/system), or where it does not answer, which is an error.
+func Systemd(ctx context.Context) (units Units, close func(), err error) {
+	close = func() {}
 	if _, err := os.Stat("/run/systemd/system"); err != nil {
-		return nil, nil
+		return nil, close, nil
 	}
 	conn, err := connect(ctx)
 	if err != nil {
-		return nil, err
+		return nil, close, err
 	}
-	return &units{conn}, nil
+	return systemd{conn}, conn.Close, nil
 }
 
-// dialPatience is how long the bus may take to let us in.
-var dialPatience = 5 * time.Second
+// DialPatience is how long the bus may take to let us in. Tests set it.
+var DialPatience = 5 * time.Second
 
 func connect(ctx context.Context) (*dbus.Conn, error) {
 	// The context ends the connection with it, so it cannot bound the dial alone.
 	ctx, cancel := context.WithCancel(ctx)
-	watchdog := time.AfterFunc(dialPatience, cancel)
+	watchdog := time.AfterFunc(DialPatience, cancel)
 	conn, err := dbus.NewWithContext(ctx)
 	watchdog.Stop()
 	if err != nil {
@@ -41,11 +42,9 @@ func connect(ctx context.Context) (*dbus.Conn, error) {
 	return conn, nil
 }
 
-func (u *units) close() { u.conn.Close() }
-
-// MainPID implements install.Units.
-func (u *units) MainPID(ctx context.Context, unit string) (int, error) {
-	active, err := u.conn.GetUnitPropertyContext(ctx, unit, "ActiveState")
+// MainPID implements [Units].
+func (s systemd) MainPID(ctx context.Context, unit string) (int, error) {
+	active, err := s.conn.GetUnitPropertyContext(ctx, unit, "ActiveState")
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", unit, err)
 	}
@@ -54,7 +53,7 @@ func (u *units) MainPID(ctx context.Context, unit string) (int, error) {
 	default:
 		return 0, nil
 	}
-	main, err := u.conn.GetServicePropertyContext(ctx, unit, "MainPID")
+	main, err := s.conn.GetServicePropertyContext(ctx, unit, "MainPID")
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", unit, err)
 	}
@@ -65,10 +64,10 @@ func (u *units) MainPID(ctx context.Context, unit string) (int, error) {
 	return int(pid), nil
 }
 
-// Reload implements install.Units.
-func (u *units) Reload(ctx context.Context, unit string) error {
+// Reload implements [Units].
+func (s systemd) Reload(ctx context.Context, unit string) error {
 	done := make(chan string, 1)
-	if _, err := u.conn.ReloadUnitContext(ctx, unit, "replace", done); err != nil {
+	if _, err := s.conn.ReloadUnitContext(ctx, unit, "replace", done); err != nil {
 		return err
 	}
 	select {

@@ -1,4 +1,4 @@
-package install
+package place
 
 import (
 	"bytes"
@@ -51,7 +51,7 @@ func (t tree) describe(paths []string) (hooks []OtherHook) {
 	for _, path := range paths {
 		name := strings.TrimPrefix(path, t.root)
 		h := OtherHook{Path: path, HugePages: t.speaksOfPages(name)}
-		if filepath.Dir(name) == hookDir && !h.HugePages {
+		if filepath.Dir(name) == HookDir && !h.HugePages {
 			h.HugePages = t.dispatchesPages()
 		}
 		hooks = append(hooks, h)

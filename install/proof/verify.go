@@ -1,13 +1,14 @@
-package install
+// Package proof proves whether libvirt calls the hook: it has a domain started that must be refused.
+package proof
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -16,6 +17,9 @@ import (
 
 	"hugeguard/guard"
 	"hugeguard/hook"
+	"hugeguard/install/daemon"
+	"hugeguard/install/journal"
+	"hugeguard/install/place"
 	"hugeguard/sysfs"
 )
 
@@ -40,8 +44,8 @@ type StartError struct {
 // Error is libvirt's message on one line.
 func (e *StartError) Error() string { return guard.Printable(strings.TrimSpace(e.Message), 2000) }
 
-// A Proof is what came of asking a libvirt daemon to start a domain that must be refused.
-type Proof struct {
+// A Result is what came of asking a libvirt daemon to start a domain that must be refused.
+type Result struct {
 	// Daemon is the one that was asked, "" where that cannot be told.
 	Daemon string `json:"daemon"`
 	PID    int    `json:"pid"`
@@ -64,14 +68,6 @@ type Proof struct {
 	Why []string `json:"why,omitempty"`
 }
 
-// A Verification is what Verify needs beside the host.
-type Verification struct {
-	Options
-	// Connect opens a connection to a daemon: any that serves this URI. A call that does not end is left alone, with
-	// its connection: only the end of the process closes that.
-	Connect func(uri string) (Libvirt, error)
-}
-
 var (
 	// patience is how long a daemon may take to answer a call, which may be to start the canary.
 	patience = time.Minute
@@ -87,53 +83,69 @@ const systemURI = "qemu:///system"
 // Verify proves of each libvirt daemon that serves this host's guests whether it calls the hook: it is asked to start a
 // canary, which the hook refuses. Nothing of the canary is left. It needs root. An error says why nothing could be
 // found out; what was found out before it is returned beside it. It stops with the context, and leaves nothing then.
-func Verify(ctx context.Context, v Verification) ([]Proof, error) {
+//
+// connect opens a connection to a daemon: any that serves this URI. A call that does not end is left alone, with
+// its connection: only the end of the process closes that.
+func Verify(ctx context.Context, o place.Options, connect func(uri string) (Libvirt, error)) ([]Result, error) {
 	if os.Geteuid() != 0 {
 		return nil, errors.New("only root may start a domain at qemu:///system and read what the hook says of it")
 	}
-	return v.verifyAll(ctx, sysfs.New(""))
+	return newVerifier(o).all(ctx, connect)
 }
 
-// verifyAll is Verify, of the host that root shows.
-func (v Verification) verifyAll(ctx context.Context, root sysfs.FS) ([]Proof, error) {
-	config, configErr := hook.ReadConfig(root)
-	if config.Mode == hook.Off {
-		return []Proof{{Why: []string{fmt.Sprintf("it is told to do nothing (mode = off in %s): whether libvirt calls it cannot be seen", root.Path(hook.ConfigPath))}}}, configErr
+// A verifier asks the daemons of one host.
+type verifier struct {
+	place.Options
+	root   sysfs.FS
+	host   daemon.Host
+	config hook.Config
+}
+
+func newVerifier(o place.Options) verifier {
+	root := sysfs.New(o.Root)
+	return verifier{Options: o, root: root, host: daemon.On(root)}
+}
+
+// all asks each daemon.
+func (v verifier) all(ctx context.Context, connect func(uri string) (Libvirt, error)) ([]Result, error) {
+	var configErr error
+	v.config, configErr = hook.ReadConfig(v.root)
+	if v.config.Mode == hook.Off {
+		return []Result{{Why: []string{fmt.Sprintf("it is told to do nothing (mode = off in %s): whether libvirt calls it cannot be seen", v.root.Path(hook.ConfigPath))}}}, configErr
 	}
-	t := tree{root: v.Root}
-	running, err := t.running(ctx, v.Units)
+	running, err := v.host.Running(ctx, v.Units)
 	if err != nil {
 		running = nil // the URI finds one
 	}
-	var proofs []Proof
+	var results []Result
 	for i, uri := range uris(running) {
-		conn, err := ask(ctx, uri, func() (Libvirt, error) { return v.Connect(uri) })
+		conn, err := ask(ctx, uri, func() (Libvirt, error) { return connect(uri) })
 		if err != nil {
-			return proofs, connectError(uri, running, err)
+			return results, connectError(uri, running, err)
 		}
 		if len(running) == 0 {
-			running, _ = t.running(ctx, v.Units) // a socket may have started it
+			running, _ = v.host.Running(ctx, v.Units) // a socket may have started it
 		}
-		var asked Process
+		var asked daemon.Process
 		if len(running) > i {
 			asked = running[i]
 		}
-		p, err := v.verify(ctx, root, config, conn, asked)
+		r, err := v.one(ctx, conn, asked)
 		if errors.As(err, new(*silence)) {
-			return proofs, err // the connection is in use
+			return results, err // the connection is in use
 		}
 		ask(ctx, "the goodbye", func() (any, error) { conn.Close(); return nil, nil })
 		if err != nil {
-			return proofs, err
+			return results, err
 		}
-		proofs = append(proofs, p)
+		results = append(results, r)
 	}
-	return proofs, nil
+	return results, nil
 }
 
 // uris are those of the daemons: of more than one, each by the mode that leads to it
 // (https://libvirt.org/uri.html#transport-configuration).
-func uris(running []Process) (list []string) {
+func uris(running []daemon.Process) (list []string) {
 	if len(running) < 2 {
 		return []string{systemURI}
 	}
@@ -151,7 +163,7 @@ func uris(running []Process) (list []string) {
 var ErrNoLibrary = errors.New("no libvirt daemon can be asked")
 
 // connectError says what an error at the connection means.
-func connectError(uri string, running []Process, err error) error {
+func connectError(uri string, running []daemon.Process, err error) error {
 	if errors.Is(err, ErrNoLibrary) || errors.As(err, new(*silence)) {
 		return err
 	}
@@ -201,56 +213,56 @@ func ask[T any](ctx context.Context, name string, call func() (T, error)) (T, er
 	}
 }
 
-// verify asks one daemon.
-func (v Verification) verify(ctx context.Context, root sysfs.FS, config hook.Config, conn Libvirt, asked Process) (Proof, error) {
-	proof := Proof{Daemon: asked.Name, PID: asked.PID}
+// one asks one daemon.
+func (v verifier) one(ctx context.Context, conn Libvirt, asked daemon.Process) (Result, error) {
+	result := Result{Daemon: asked.Name, PID: asked.PID}
 	capabilities, err := ask(ctx, "the question what it can start", conn.DomainCapabilities)
 	if errors.As(err, new(*silence)) {
-		return proof, err
-	} else if err != nil {
-		return proof, fmt.Errorf("libvirt has no emulator to start a domain with: %s", guard.Printable(err.Error(), 600))
+		return result, err
 	}
-	c, err := newCanary(root, config, capabilities)
 	if err != nil {
-		return proof, err
+		return result, fmt.Errorf("libvirt has no emulator to start a domain with: %s", guard.Printable(err.Error(), 600))
 	}
-	t := tree{root: v.Root}
-	defer t.removeCanary(c, asked)
-	proof.Canary = c.Domain
+	c, err := newCanary(v.root, v.config, capabilities)
+	if err != nil {
+		return result, err
+	}
+	defer v.removeCanary(c, asked)
+	result.Canary = c.Domain
 	began := time.Now()
 	a, err := start(ctx, conn, c)
 	if err != nil {
-		return proof, err
+		return result, err
 	}
-	a.log = t.removeCanary(c, asked)
+	a.log = v.removeCanary(c, asked)
 	a.entries, a.journalErr = heard(ctx, c.Name, began)
-	st, err := Inspect(ctx, v.Options)
+	st, err := place.Inspect(ctx, v.Options)
 	if err != nil {
 		st.Why = append(st.Why, err.Error())
 	}
 	if !a.refusal() && len(a.entries) == 0 {
-		if a.denials, err = t.denials(ctx, began); err != nil {
+		if a.denials, err = v.denials(ctx, began); err != nil {
 			st.Why = append(st.Why, err.Error())
 		}
 	}
 	if err := ctx.Err(); err != nil {
-		return proof, err // what was found out since is not all
+		return result, err // what was found out since is not all
 	}
-	proof, err = a.proof(proof, c, config, st, asked)
-	for _, tight := range t.limits(asked) {
-		if !slices.Contains(proof.Why, tight) {
-			proof.Why = append(proof.Why, tight)
+	result, err = a.proves(result, c, v.config, st, asked)
+	for _, tight := range v.host.Limits(asked) {
+		if !slices.Contains(result.Why, tight) {
+			result.Why = append(result.Why, tight)
 		}
 	}
-	return proof, err
+	return result, err
 }
 
 // An answer is what came of the start of a canary.
 type answer struct {
 	started    bool
-	err        error     // of the start, or of the destruction of what started
-	log        bool      // QEMU was run, by its log file
-	entries    []Refusal // what our hook wrote of it
+	err        error             // of the start, or of the destruction of what started
+	log        bool              // QEMU was run, by its log file
+	entries    []journal.Refusal // what our hook wrote of it
 	journalErr error
 	denials    []string // what AppArmor or SELinux said meanwhile that may be about the hook
 }
@@ -278,23 +290,25 @@ const (
 	profileDir = "/etc/apparmor.d/libvirt"
 )
 
-// removeCanary removes the files that libvirt may leave of the canary, where the daemon has them and on the host. It says
-// whether there was a log, which libvirt makes before it runs a QEMU.
-func (t tree) removeCanary(c canary, asked Process) (log bool) {
-	trees := []tree{t}
+// removeCanary removes the files that libvirt may leave of the canary, where the daemon has them and on the host. It
+// reports whether there was a log, which libvirt makes before it runs a QEMU.
+func (v verifier) removeCanary(c canary, asked daemon.Process) (log bool) {
+	roots := []string{v.root.Root()}
 	if asked.PID != 0 {
-		trees = append(trees, tree{root: t.root + proc(asked.PID, "root")}) // in a container another
+		roots = append(roots, v.root.Path(fmt.Sprintf("proc/%d/root", asked.PID))) // in a container another
 	}
-	for _, t := range trees {
-		rm := func(name string) bool {
-			file, err := t.file(name)
-			return err == nil && os.Remove(file) == nil
-		}
-		log = rm(filepath.Join(logDir, c.Name+".log")) || log
-		rm(filepath.Join(profileDir, "libvirt-"+c.UUID))
-		rm(filepath.Join(profileDir, "libvirt-"+c.UUID+".files"))
+	for _, root := range roots {
+		log = removeBelow(root, filepath.Join(logDir, c.Name+".log")) || log
+		removeBelow(root, filepath.Join(profileDir, "libvirt-"+c.UUID))
+		removeBelow(root, filepath.Join(profileDir, "libvirt-"+c.UUID+".files"))
 	}
 	return log
+}
+
+// removeBelow removes the file called name below a root, and reports whether there was one.
+func removeBelow(root, name string) bool {
+	file, err := sysfs.Resolve(root, name, false)
+	return err == nil && os.Remove(file) == nil
 }
 
 // refusal says whether libvirt passed on what our hook says when it refuses.
@@ -309,88 +323,91 @@ func (a answer) ranQEMU(c canary) bool {
 	return a.started || a.log || a.err != nil && strings.Contains(strings.ReplaceAll(a.err.Error(), `\n`, " "), " "+filepath.Base(c.emulator)+": ")
 }
 
-// proof makes of an answer what it proves.
-func (a answer) proof(p Proof, c canary, config hook.Config, st State, asked Process) (Proof, error) {
-	amiss := func(format string, args ...any) { p.Why = append(p.Why, fmt.Sprintf(format, args...)) }
-	if a.err != nil {
-		p.Libvirt = a.err.Error()
-		if !errors.As(a.err, new(*StartError)) {
-			p.Libvirt = guard.Printable(p.Libvirt, 2000)
+// said is what our hook wrote of the canary: its decision, if it has one.
+func (a answer) said() (said journal.Refusal, called bool) {
+	for _, e := range a.entries {
+		if !called || e.Decision != "" {
+			said, called = e, true
 		}
 	}
-	var said *Refusal
-	for i, e := range a.entries {
-		if said == nil || e.Decision != "" {
-			said = &a.entries[i]
-		}
-	}
-	if said != nil {
-		p.Called, p.Summary = true, said.Summary
-	}
+	return said, called
+}
+
+// proves makes of an answer what it proves.
+func (a answer) proves(r Result, c canary, config hook.Config, st place.State, asked daemon.Process) (Result, error) {
 	var e *StartError
 	failedHook := errors.As(a.err, &e) && e.Hook
+	if e != nil {
+		r.Libvirt = e.Error()
+	} else if a.err != nil {
+		r.Libvirt = guard.Printable(a.err.Error(), 2000)
+	}
+	said, called := a.said()
+	r.Called, r.Summary = called, said.Summary
 	switch {
-	case a.refusal(), failedHook && said != nil && said.Decision == string(guard.Refuse) && !said.Would:
-		p.Called, p.Refused, p.Live = true, true, true
-		if p.Summary == "" {
-			p.Summary = c.verdict.Summary
-		}
-		if st.notLast != "" {
-			amiss("%s", st.notLast)
+	case a.refusal(), failedHook && called && said.Decision == string(guard.Refuse) && !said.Would:
+		r.Called, r.Refused, r.Live = true, true, true
+		r.Summary = cmp.Or(r.Summary, c.verdict.Summary)
+		if st.NotLast != "" {
+			r.Why = append(r.Why, st.NotLast)
 		}
 		if a.refusal() {
-			return p, nil
+			return r, nil
 		}
 		// Another failed after ours, and libvirt's error is that one's.
-	case said != nil && said.Would:
-		p.Live = true
-		switch {
-		case c.verdict.Exempt != "":
-			p.Told = "exempt by " + guard.Printable(c.verdict.Exempt, 200)
-		case config.Mode == hook.WarnOnly:
-			p.Told = "mode = warn"
-		default:
-			p.Told = "its configuration has just changed"
-		}
-	case said != nil && said.Decision == "":
-		amiss("libvirt calls the hook, which could not judge the start: what it says is above, and in journalctl -t hugeguard")
+	case said.Would:
+		r.Live = true
+		r.Told = told(c, config)
+	case called && said.Decision == "":
+		r.Why = append(r.Why, "libvirt calls the hook, which could not judge the start: what it says is above, and in journalctl -t hugeguard")
 	case failedHook:
-		unknown := ""
+		why := "a hook failed, and not with our refusal: it may keep guests from starting"
 		if a.journalErr != nil {
-			unknown = fmt.Sprintf(". Whether ours was called is not known (%v)", a.journalErr)
+			why += fmt.Sprintf(". Whether ours was called is not known (%v)", a.journalErr)
 		}
-		amiss("a hook failed, and not with our refusal: it may keep guests from starting%s", unknown)
-		p.reasons(st, a.denials, asked)
+		r.Why = append(r.Why, why)
+		r.reasons(st, a.denials, asked)
 	case a.err != nil && !a.ranQEMU(c):
-		return p, fmt.Errorf("libvirt did not start %s for a reason of its own, so that whether it calls the hook is not known: %s", c.Name, p.Libvirt)
+		return r, fmt.Errorf("libvirt did not start %s for a reason of its own, so that whether it calls the hook is not known: %s", c.Name, r.Libvirt)
 	case a.journalErr != nil && (config.Mode != hook.Enforce || c.verdict.Exempt != ""):
-		return p, fmt.Errorf("the hook is told to refuse nothing, and whether it was called could not be read: %w", a.journalErr)
+		return r, fmt.Errorf("the hook is told to refuse nothing, and whether it was called could not be read: %w", a.journalErr)
 	default:
-		amiss("QEMU was run for a domain that cannot fit: libvirt did not call the hook, or did not heed it")
-		p.reasons(st, a.denials, asked)
+		r.Why = append(r.Why, "QEMU was run for a domain that cannot fit: libvirt did not call the hook, or did not heed it")
+		r.reasons(st, a.denials, asked)
 	}
 	if a.started {
-		amiss("the domain started, which no host should have room for, and was destroyed")
+		r.Why = append(r.Why, "the domain started, which no host should have room for, and was destroyed")
 	}
-	return p, nil
+	return r, nil
+}
+
+// told says what keeps a live hook from refusing the canary.
+func told(c canary, config hook.Config) string {
+	switch {
+	case c.verdict.Exempt != "":
+		return "exempt by " + guard.Printable(c.verdict.Exempt, 200)
+	case config.Mode == hook.WarnOnly:
+		return "mode = warn"
+	}
+	return "its configuration has just changed"
 }
 
 // reasons adds the usual ones.
-func (p *Proof) reasons(st State, denials []string, asked Process) {
-	found := len(p.Why)
-	p.Why = append(p.Why, st.Why...)
+func (r *Result) reasons(st place.State, denials []string, asked daemon.Process) {
+	found := len(r.Why)
+	r.Why = append(r.Why, st.Why...)
 	for _, d := range denials {
-		p.Why = append(p.Why, "denied meanwhile: "+d)
+		r.Why = append(r.Why, "denied meanwhile: "+d)
 	}
-	p.Why = append(p.Why, st.confined(asked)...)
-	if found == len(p.Why) && asked.PID != 0 {
-		p.Why = append(p.Why, fmt.Sprintf("all is in place as far as files tell, so that %s (pid %d) may not have looked for hooks since it is: %s", asked.Name, asked.PID, asked.command()))
+	r.Why = append(r.Why, confined(st, asked)...)
+	if found == len(r.Why) && asked.PID != 0 {
+		r.Why = append(r.Why, fmt.Sprintf("all is in place as far as files tell, so that %s (pid %d) may not have looked for hooks since it is: %s", asked.Name, asked.PID, asked.Command()))
 	}
 }
 
 // confined says what may keep a daemon from running the hook, of those that confine it.
-func (st State) confined(asked Process) []string {
-	i := slices.IndexFunc(st.Daemons, func(d Daemon) bool { return d.PID == asked.PID })
+func confined(st place.State, asked daemon.Process) []string {
+	i := slices.IndexFunc(st.Daemons, func(d place.Daemon) bool { return d.PID == asked.PID })
 	if i < 0 || st.Daemons[i].Confined == "" {
 		return nil
 	}
@@ -401,59 +418,48 @@ func (st State) confined(asked Process) []string {
 	return []string{fmt.Sprintf("SELinux confines %s (%s), and the hook is %s: restorecon -v %s, and look in ausearch -m avc -ts recent", d.Name, d.Confined, st.Label, st.Path)}
 }
 
+// openJournal opens this host's journal. Tests have another.
+var openJournal = journal.Open
+
 // heard returns what our hook wrote to the journal of a domain since then, once there is something, in entryPatience.
-func heard(ctx context.Context, domain string, since time.Time) (entries []Refusal, err error) {
-	program, err := findJournalctl()
+func heard(ctx context.Context, domain string, since time.Time) ([]journal.Refusal, error) {
+	j, err := openJournal()
 	if err != nil {
 		return nil, err
 	}
-	for end := time.Now().Add(entryPatience); ; {
-		entries = nil
-		err = readJournal(ctx, program, journalFields, []string{fmt.Sprintf("--since=@%d", since.Unix()-1), "HUGEGUARD_DOMAIN=" + domain}, func(e journalEntry) error {
-			entry, err := parseRefusal(e)
-			entries = append(entries, entry)
-			return err
-		})
+	for end := time.Now().Add(entryPatience); ; time.Sleep(100 * time.Millisecond) {
+		entries, err := j.Of(ctx, domain, since)
 		if len(entries) > 0 || err != nil || time.Now().After(end) || ctx.Err() != nil {
 			return entries, err
 		}
-		time.Sleep(100 * time.Millisecond)
 	}
 }
 
 // auditLog is where auditd keeps what it takes from the kernel before the journal does.
-const auditLog = "/var/log/audit/audit.log"
+const auditLog = "var/log/audit/audit.log"
 
 // denials returns what AppArmor or SELinux denied since then that may be about our hook, the last few. An error is of
 // auditd's file.
-func (t tree) denials(ctx context.Context, since time.Time) (found []string, err error) {
-	keep := func(line string) {
-		if isDenial(line) && !slices.Contains(found, line) {
-			found = append(found, guard.Printable(line, 400))
-		}
+func (v verifier) denials(ctx context.Context, since time.Time) (found []string, err error) {
+	var lines []string
+	if j, err := openJournal(); err == nil {
+		lines = j.Kernel(ctx, since)
 	}
-	if program, err := findJournalctl(); err == nil {
-		ctx, cancel := context.WithTimeout(ctx, journalPatience)
-		defer cancel()
-		cmd := exec.CommandContext(ctx, program, "--no-pager", "--output=cat", "--lines=10000", fmt.Sprintf("--since=@%d", since.Unix()),
-			"_TRANSPORT=kernel", "+", "_TRANSPORT=audit")
-		cmd.Env = []string{"LC_ALL=C"}
-		out, _ := cmd.Output() // what is missing is missing
-		for _, line := range strings.Split(string(out), "\n") {
-			keep(strings.TrimSpace(line))
-		}
-	}
-	f, err := os.Open(t.root + auditLog)
-	if err == nil {
+	f, err := os.Open(v.root.Path(auditLog))
+	switch {
+	case err == nil:
 		defer f.Close()
-		var lines []string
-		lines, err = auditedSince(f, since)
-		for _, line := range lines {
-			keep(line)
-		}
-	}
-	if errors.Is(err, fs.ErrNotExist) {
+		var audited []string
+		audited, err = auditedSince(f, since)
+		lines = append(lines, audited...)
+	case errors.Is(err, fs.ErrNotExist):
 		err = nil // no auditd
+	}
+	for _, line := range lines {
+		shown := guard.Printable(strings.TrimSpace(line), 400)
+		if isDenial(line) && !slices.Contains(found, shown) {
+			found = append(found, shown)
+		}
 	}
 	return found[max(0, len(found)-5):], err
 }
@@ -464,7 +470,7 @@ func isDenial(line string) bool {
 	if !strings.Contains(line, `apparmor="DENIED"`) && !strings.Contains(line, "avc:  denied") {
 		return false
 	}
-	return strings.Contains(line, hookDir) || strings.Contains(line, "hugeguard") || strings.Contains(line, `comm="qemu"`)
+	return strings.Contains(line, place.HookDir) || strings.Contains(line, "hugeguard") || strings.Contains(line, `comm="qemu"`)
 }
 
 // auditedSince returns the lines of auditd's that are no older, among the last MiB.
@@ -483,15 +489,4 @@ func auditedSince(f io.ReadSeeker, since time.Time) (lines []string, err error) 
 		}
 	}
 	return lines, err
-}
-
-// confinement returns the profile or context of a process, "" where nothing confines it
-// (proc_pid_attr(5)): "libvirtd (enforce)" by AppArmor, "system_u:system_r:virtqemud_t:s0" by SELinux.
-func (t tree) confinement(pid int) string {
-	text, err := t.read(proc(pid, "attr/current"))
-	is := strings.TrimRight(string(text), "\x00\n")
-	if err != nil && !errors.Is(err, fs.ErrNotExist) || is == "unconfined" || is == "kernel" {
-		return ""
-	}
-	return guard.Printable(is, 200)
 }

@@ -1,0 +1,298 @@
+// Package daemon knows the libvirt daemons of a host: which of them run, how one is told to look for hooks again, which
+// hooks it runs at the moment, and what may keep these from running.
+package daemon
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"hugeguard/guard"
+	"hugeguard/sysfs"
+)
+
+// Names are those of the daemons that start QEMU and so call the hook: the modular one and the one for everything. Each
+// is a unit NAME.service and writes its pid to /run/NAME.pid.
+var Names = []string{"virtqemud", "libvirtd"}
+
+// Units is a host's service manager. A nil Units is a host without one.
+type Units interface {
+	// MainPID returns the main process of a unit that is active, 0 when it is not.
+	MainPID(ctx context.Context, unit string) (int, error)
+	// Reload has the unit read its configuration again and waits until it was asked to.
+	Reload(ctx context.Context, unit string) error
+}
+
+// A Host is where daemons run.
+type Host struct {
+	Files sysfs.FS // with their pid files and control groups
+	Proc  sysfs.FS // with their processes in its proc
+}
+
+// On returns the host below a root.
+func On(root sysfs.FS) Host { return Host{root, root} }
+
+// largest is more than the files that are read here have, in bytes.
+const largest = 1 << 20
+
+// A Process is one run of a libvirt daemon.
+type Process struct {
+	Name string `json:"name"` // virtqemud or libvirtd
+	PID  int    `json:"pid"`
+	// Boot and Start say which run of it: the boot's id and the ticks of 10 ms from boot to start
+	// (proc(5), /proc/PID/stat, field 22). A pid alone may be another's by now.
+	Boot  string `json:"boot_id"`
+	Start int64  `json:"start_ticks"`
+
+	unit string // NAME.service where the service manager runs it
+}
+
+// Same reports whether p and o are one run of one process.
+func (p Process) Same(o Process) bool {
+	return p.PID == o.PID && p.Boot == o.Boot && p.Start == o.Start
+}
+
+// A Moment is a time on the kernel's own clock, which nobody sets: ticks of 10 ms since the
+// boot that the id names (/proc/uptime, /proc/sys/kernel/random/boot_id).
+type Moment struct {
+	Boot  string `json:"boot_id"`
+	Ticks int64  `json:"ticks"`
+}
+
+// Before reports whether m is certainly earlier than o: a later boot is, an earlier cannot be met.
+func (m Moment) Before(o Moment) bool { return m.Boot != o.Boot || m.Ticks < o.Ticks }
+
+// Started returns the moment at which the process started.
+func (p Process) Started() Moment { return Moment{p.Boot, p.Start} }
+
+const tick = 10 * time.Millisecond
+
+// Now returns the moment that it is on the host.
+func (h Host) Now() (Moment, error) {
+	boot, err := h.Proc.BootID()
+	if err != nil {
+		return Moment{}, err
+	}
+	since, err := h.Proc.SinceBoot()
+	return Moment{boot, int64(since / tick)}, err
+}
+
+// Running returns the libvirt daemons that run on the host, each once.
+func (h Host) Running(ctx context.Context, units Units) (found []Process, err error) {
+	for _, name := range Names {
+		p := Process{Name: name}
+		if units != nil {
+			// Without an answer the pid file still has one.
+			if pid, err := units.MainPID(ctx, name+".service"); err == nil && pid > 0 {
+				p.PID, p.unit = pid, name+".service"
+			}
+		}
+		if p.PID == 0 {
+			if p.PID, err = h.pidFile(name); err != nil {
+				return found, err
+			}
+		}
+		if p.PID == 0 {
+			continue
+		}
+		p.Start, err = h.started(p.PID)
+		if gone(err) {
+			continue
+		}
+		if err != nil {
+			return found, err
+		}
+		p.Boot, _ = h.Proc.BootID() // without it no record knows the process
+		found = append(found, p)
+	}
+	return found, nil
+}
+
+// started returns when the process started, in ticks since the boot.
+func (h Host) started(pid int) (int64, error) {
+	after, err := h.Proc.StartedAfterBoot(pid)
+	return int64(after / tick), err
+}
+
+// pidFile returns the pid in /run/NAME.pid, 0 where there is none or where the process is not
+// that daemon any more.
+func (h Host) pidFile(name string) (int, error) {
+	file := "run/" + name + ".pid"
+	data, err := h.Files.ReadFile(file, largest)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	pid, err := strconv.Atoi(string(bytes.TrimSpace(data)))
+	if err != nil || pid <= 1 {
+		return 0, fmt.Errorf("%s: no pid in %.20q", h.Files.Path(file), data)
+	}
+	if is, err := h.isDaemon(pid, name); err != nil || !is {
+		return 0, err
+	}
+	return pid, nil
+}
+
+// isDaemon reports whether the process pid runs the program name, by /proc/PID/comm: the first 15
+// characters of the program's file name (proc(5)).
+func (h Host) isDaemon(pid int, name string) (bool, error) {
+	comm, err := h.Proc.ReadFile(proc(pid, "comm"), largest)
+	if gone(err) {
+		return false, nil
+	}
+	return strings.TrimSuffix(string(comm), "\n") == name[:min(len(name), 15)], err
+}
+
+// proc is the name of a file of a process, as sysfs names files.
+func proc(pid int, name string) string { return "proc/" + strconv.Itoa(pid) + "/" + name }
+
+// gone reports whether err says that a process has ended.
+func gone(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH)
+}
+
+// Says says what [Host.Tell] will do.
+func (p Process) Says() string {
+	if p.unit != "" {
+		return fmt.Sprintf("reload %s (pid %d)", p.unit, p.PID)
+	}
+	return fmt.Sprintf("send SIGHUP to %s (pid %d)", p.Name, p.PID)
+}
+
+// Command returns what an admin would type to the same end.
+func (p Process) Command() string {
+	if p.unit != "" {
+		return "systemctl reload " + p.unit
+	}
+	return "kill -HUP " + strconv.Itoa(p.PID)
+}
+
+// Tell makes the daemon look for hooks again. It is never restarted: at a restart the hook is called
+// with reconnect for each guest.
+func (h Host) Tell(ctx context.Context, units Units, p Process) error {
+	var err error
+	if p.unit != "" {
+		err = units.Reload(ctx, p.unit)
+	} else {
+		err = h.hangUp(ctx, p)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w; run: %s", p.Says(), err, p.Command())
+	}
+	return nil
+}
+
+// hangUp sends SIGHUP to exactly that process, once it catches the signal: a daemon that has
+// only just written its pid file would be ended by it.
+func (h Host) hangUp(ctx context.Context, p Process) error {
+	process, err := os.FindProcess(p.PID) // holds the process by a pidfd where the kernel has them
+	if err != nil {
+		return err
+	}
+	defer process.Release()
+	start, err := h.started(p.PID)
+	if gone(err) || err == nil && start != p.Start {
+		return os.ErrProcessDone
+	}
+	if err != nil {
+		return err
+	}
+	for {
+		ready, err := h.catchesHangUp(p.PID)
+		if err != nil {
+			return err
+		}
+		if ready {
+			return process.Signal(syscall.SIGHUP)
+		}
+		select {
+		case <-ctx.Done():
+			return errors.New("it does not catch the signal")
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// catchesHangUp reports whether a process catches SIGHUP, by the mask SigCgt of /proc/PID/status (proc(5)).
+func (h Host) catchesHangUp(pid int) (bool, error) {
+	data, err := h.Proc.ReadFile(proc(pid, "status"), largest)
+	if err != nil {
+		return false, err
+	}
+	for line := range strings.Lines(string(data)) {
+		if mask, ok := strings.CutPrefix(line, "SigCgt:"); ok {
+			m, err := strconv.ParseUint(strings.TrimSpace(mask), 16, 64)
+			return m&(1<<(syscall.SIGHUP-1)) != 0, err
+		}
+	}
+	return false, fmt.Errorf("%s: no SigCgt", h.Proc.Path(proc(pid, "status")))
+}
+
+// RunsHooks reports whether a child of a libvirt daemon is a qemu hook: a program, or an interpreter of a script, that
+// was called by a name that begins with prefix.
+func (h Host) RunsHooks(prefix string) bool {
+	pids, _ := h.Proc.Processes() // without it nothing is seen to wait for
+	return slices.ContainsFunc(pids, func(pid int) bool { return h.isHook(pid, prefix) })
+}
+
+func (h Host) isHook(pid int, prefix string) bool {
+	parent, err := h.parent(pid)
+	if err != nil {
+		return false
+	}
+	of := slices.ContainsFunc(Names, func(name string) bool {
+		is, err := h.isDaemon(parent, name)
+		return err == nil && is
+	})
+	if !of {
+		return false
+	}
+	command, _ := h.Proc.ReadStart(proc(pid, "cmdline"), largest) // one that has ended has none
+	args := strings.SplitN(string(command), "\x00", 4)            // "#!" adds an interpreter and at most one argument before the name
+	return slices.ContainsFunc(args[:min(len(args), 3)], func(arg string) bool { return strings.HasPrefix(arg, prefix) })
+}
+
+// parent returns the process that started pid: field 4 of /proc/PID/stat. The name in field 2 may hold anything, so
+// counting begins after its last parenthesis.
+func (h Host) parent(pid int) (int, error) {
+	stat, err := h.Proc.ReadFile(proc(pid, "stat"), largest)
+	if err != nil {
+		return 0, err
+	}
+	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
+	if len(fields) < 2 {
+		return 0, fmt.Errorf("no parent in %q", stat)
+	}
+	return strconv.Atoi(string(fields[1]))
+}
+
+// Runs reports whether a process runs the program in the file fi, whatever the name of the file by now
+// (/proc/PID/exe).
+func (h Host) Runs(fi fs.FileInfo) bool {
+	pids, _ := h.Proc.Processes()
+	return slices.ContainsFunc(pids, func(pid int) bool {
+		exe, err := os.Stat(h.Proc.Path(proc(pid, "exe")))
+		return err == nil && os.SameFile(exe, fi)
+	})
+}
+
+// Confinement returns the profile or context of a process, "" where nothing confines it
+// (proc_pid_attr(5)): "libvirtd (enforce)" by AppArmor, "system_u:system_r:virtqemud_t:s0" by SELinux.
+func (h Host) Confinement(pid int) string {
+	text, err := h.Proc.ReadFile(proc(pid, "attr/current"), largest)
+	is := strings.TrimRight(string(text), "\x00\n")
+	if err != nil || is == "unconfined" || is == "kernel" {
+		return ""
+	}
+	return guard.Printable(is, 200)
+}

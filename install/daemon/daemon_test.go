@@ -1,0 +1,105 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"hugeguard/install/installtest"
+	"hugeguard/sysfs"
+	"hugeguard/sysfs/sysfstest"
+)
+
+// startDaemon starts a daemon on a host of its own, of which the processes are this one's.
+func startDaemon(t *testing.T, name, first, asked string) (Host, *installtest.Daemon) {
+	t.Helper()
+	root := t.TempDir()
+	d := installtest.StartDaemon(t, root, name, first, asked)
+	return Host{Files: sysfs.New(root)}, d
+}
+
+// Another run of a pid is not signalled.
+func TestTellsThatProcess(t *testing.T) {
+	host, d := startDaemon(t, "virtlogd", installtest.Catches, ":")
+	p := Process{Name: "virtlogd", PID: d.PID, Start: 1}
+	if err := host.Tell(context.Background(), nil, p); !errors.Is(err, os.ErrProcessDone) {
+		t.Errorf("another run of that pid: %v", err)
+	}
+	d.Silent(t)
+}
+
+// A daemon that does not catch the signal yet would be ended by it: it is waited for.
+func TestWaitsForHandler(t *testing.T) {
+	host, d := startDaemon(t, "libvirtd", ":", installtest.Catches)
+	running, err := host.Running(context.Background(), nil)
+	if err != nil || len(running) != 1 {
+		t.Fatalf("%v %v", running, err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	waits := installtest.Watch(ctx)
+	told := make(chan error)
+	go func() { told <- host.Tell(waits, nil, running[0]) }()
+	<-waits.Asked // it has looked, and waits
+	cancel()
+	err = <-told
+	want := fmt.Sprintf("does not catch the signal; run: kill -HUP %d", d.PID)
+	if err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("tell: %v, want %q in it", err, want)
+	}
+
+	waits = installtest.Watch(context.Background())
+	go func() { told <- host.Tell(waits, nil, running[0]) }()
+	<-waits.Asked
+	d.Silent(t) // until now
+	if err := <-told; err != nil {
+		t.Error(err)
+	}
+	d.Expect(t, "hung up")
+}
+
+// What confines a daemon is what the kernel shows of it.
+func TestConfinement(t *testing.T) {
+	for text, want := range map[string]string{
+		"unconfined\n":                     "",
+		"kernel\x00":                       "",
+		"libvirtd (enforce)\n":             "libvirtd (enforce)",
+		"system_u:system_r:virtd_t:s0\x00": "system_u:system_r:virtd_t:s0",
+	} {
+		h := sysfstest.New(t)
+		h.Write("proc/7/attr/current", text)
+		if got := On(h.FS()).Confinement(7); got != want {
+			t.Errorf("%q: %q", text, got)
+		}
+		if got := On(h.FS()).Confinement(8); got != "" {
+			t.Errorf("no process: %q", got)
+		}
+	}
+}
+
+// The name of a process may hold anything, parentheses and numbers too.
+func TestStat(t *testing.T) {
+	const rest = " S 42 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 12345 99 100"
+	for stat, want := range map[string]int64{
+		"1 (libvirtd)" + rest:                   12345,
+		"1 (a) b) (c 1 2 3)" + rest:             12345,
+		"1 (libvirtd) S 42 2 3":                 -1,
+		"":                                      -1,
+		"1 (x) S 42" + strings.Repeat(" x", 30): -1,
+	} {
+		h := sysfstest.New(t)
+		h.Write("proc/7/stat", stat)
+		got, err := On(h.FS()).started(7)
+		if err != nil {
+			got = -1
+		}
+		if got != want {
+			t.Errorf("%q: started at %d, %v, want %d", stat, got, err, want)
+		}
+		if parent, err := On(h.FS()).parent(7); stat != "" && parent != 42 || stat == "" && err == nil {
+			t.Errorf("%q: the parent is %d, %v", stat, parent, err)
+		}
+	}
+}
