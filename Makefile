@@ -86,7 +86,7 @@ numabox-capture:
 	for suite in bookworm trixie; do \
 		$(GO) run ./testdata/numabox -suite $$suite -run '$(subst $() ,,$(CAPTURED))' -archive -export testdata/numabox/captured/$$suite || exit; \
 	done
-	$(GO) test ./hook -run TestCaptured -update
+	$(GO) test ./hook/survey -run TestCaptured -update
 
 # A shell on that machine.
 numabox-shell:

@@ -16,6 +16,8 @@ import (
 
 	"hugeguard/guard"
 	"hugeguard/guard/domain"
+	"hugeguard/hook/config"
+	"hugeguard/hook/survey"
 )
 
 // What is not the kernel's own may never answer: a file system whose server is gone,
@@ -44,7 +46,7 @@ type report struct {
 
 // settled is what the configuration says, and what is wrong with it.
 type settled struct {
-	Config  Config
+	Config  config.Config
 	Warning string `json:",omitempty"`
 }
 
@@ -70,7 +72,7 @@ func parseReport(line []byte) (report, error) {
 	}
 	what := ""
 	switch {
-	case r.Settings != nil && (!r.Settings.Config.valid() || !printable(r.Settings.Warning, "")):
+	case r.Settings != nil && (!r.Settings.Config.Valid() || !printable(r.Settings.Warning, "")):
 		what = "settings"
 	case !printable(r.Note, ""):
 		what = "note"
@@ -81,25 +83,6 @@ func parseReport(line []byte) (report, error) {
 		return report{}, fmt.Errorf("the child's %s is none", what)
 	}
 	return r, nil
-}
-
-func (a answer) valid() bool {
-	if a.Status != exitAccept && a.Status != exitRefuse || (a.Status == exitRefuse) != (a.Line != "") || !printable(a.Line, "") {
-		return false
-	}
-	if a.Entry == nil {
-		return true
-	}
-	if a.Entry.Priority != warning && a.Entry.Priority != failure || !printable(a.Entry.Message, "\n") {
-		return false
-	}
-	for key, value := range a.Entry.Fields {
-		ours := strings.HasPrefix(key, "HUGEGUARD_") && strings.Trim(key, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_") == ""
-		if !ours && key != "MESSAGE_ID" || !printable(value, "\n") {
-			return false
-		}
-	}
-	return true
 }
 
 // printable says whether a terminal shows all of a text, but for what else it may have.
@@ -261,7 +244,7 @@ func (c *call) judgeAll(to io.Writer, began time.Time) {
 	if err != nil {
 		s.Warning = configWarning(err)
 	}
-	if tell(report{Settings: &s}); c.config.Mode == Off {
+	if tell(report{Settings: &s}); c.config.Mode == config.Off {
 		return
 	}
 	c.judge(began.Add(c.config.Deadline+c.config.WaitForStarting), answer)
@@ -288,22 +271,22 @@ func (c *call) judge(deadline time.Time, answer func(outcome)) {
 			return
 		}
 		if verdict.Decision != guard.Refuse {
-			if concernsOVS(c.fs, demand, host) {
-				if AddOVS(c.fs, c.config, &host, deadline); host.OVS != nil {
+			if survey.ConcernsOVS(c.fs, demand, host) {
+				if survey.AddOVS(c.fs, c.config, &host, deadline); host.OVS != nil {
 					answer(outcome{verdict: guard.Judge(demand, host)})
 				}
 			}
 			return
 		}
-		processes := addHolders(c.fs, &host, looking, func() {
+		processes := survey.FindHolders(c.fs, &host, looking, func() {
 			c.addStarting(&host, demand.Domain, looking)
 		})
-		AddOVS(c.fs, c.config, &host, looking)
+		survey.AddOVS(c.fs, c.config, &host, looking)
 		if verdict = guard.Judge(demand, host); verdict.Decision != guard.Refuse {
 			continue // pages have come back meanwhile
 		}
 		answer(outcome{verdict: verdict})
-		if addNova(c.fs, c.config, &host, processes, looking); host.Nova != nil {
+		if survey.AddNovaOf(c.fs, c.config, &host, processes, looking); host.Nova != nil {
 			answer(outcome{verdict: guard.Judge(demand, host)})
 		}
 		return
@@ -356,14 +339,20 @@ func (m *memory) open() (*os.File, error) {
 	return m.file, m.err
 }
 
-// valid says whether all that a Config has is within its bounds.
-func (c Config) valid() bool {
-	for _, s := range allSettings {
-		// What cannot be set again is no value of its.
-		if value := s.get(c); value != s.Default {
-			if again := c; !s.set(&again, value) {
-				return false
-			}
+func (a answer) valid() bool {
+	if a.Status != exitAccept && a.Status != exitRefuse || (a.Status == exitRefuse) != (a.Line != "") || !printable(a.Line, "") {
+		return false
+	}
+	if a.Entry == nil {
+		return true
+	}
+	if a.Entry.Priority != warning && a.Entry.Priority != failure || !printable(a.Entry.Message, "\n") {
+		return false
+	}
+	for key, value := range a.Entry.Fields {
+		ours := strings.HasPrefix(key, "HUGEGUARD_") && strings.Trim(key, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_") == ""
+		if !ours && key != "MESSAGE_ID" || !printable(value, "\n") {
+			return false
 		}
 	}
 	return true

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"hugeguard/guard"
+	"hugeguard/hook/config"
+	"hugeguard/hook/hooktest"
 )
 
 // testChildren are children that do what a child may do, by the name of the domain.
@@ -26,17 +28,19 @@ var testChildren = map[string]func(reports io.Writer){
 	"best":   func(w io.Writer) { io.WriteString(w, strings.Replace(goodReport, "the child", "worse", 1)+goodReport) },
 	"notes":  func(w io.Writer) { io.WriteString(w, `{"Note":"of the ledger"}`+"\n"+goodReport) },
 	// As what is left after a configuration that was read from elsewhere.
-	"exempts": func(w io.Writer) { settle(w, func(c *Config) { c.Exempt = []string{"exempts"} }) },
-	"fails":   func(w io.Writer) { settle(w, func(c *Config) { c.Exempt, c.Fail = []string{"fails"}, FailClosed }) },
-	"refuses": func(w io.Writer) { settle(w, func(c *Config) { c.ExemptMetadata = false }) },
+	"exempts": func(w io.Writer) { settle(w, func(c *config.Config) { c.Exempt = []string{"exempts"} }) },
+	"fails": func(w io.Writer) {
+		settle(w, func(c *config.Config) { c.Exempt, c.Fail = []string{"fails"}, config.FailClosed })
+	},
+	"refuses": func(w io.Writer) { settle(w, func(c *config.Config) { c.ExemptMetadata = false }) },
 	"passes":  func(w io.Writer) { io.WriteString(w, "{\"Answer\":{\"Status\":0}}\n") },
 }
 
 const goodReport = `{"Answer":{"Status":1,"Line":"from the child","Entry":{"Message":"from the child","Priority":3}}}` + "\n"
 
 // settle reports a configuration and hangs.
-func settle(w io.Writer, change func(*Config)) {
-	config := defaultConfig()
+func settle(w io.Writer, change func(*config.Config)) {
+	config := config.Default()
 	config.Deadline = 10 * time.Millisecond
 	change(&config)
 	line, _ := json.Marshal(report{Settings: &settled{Config: config}})
@@ -73,14 +77,14 @@ func TestChild(t *testing.T) {
 		"best": better, "notes": better, "passes": "",
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := newFixture(t, strings.NewReader(domainXML(t, "prepare.xml")))
+			f := newFixture(t, strings.NewReader(hooktest.Domain(t, "prepare.xml")))
 			f.apart = true
 			f.args[1] = name
 			deadline := "1m"
 			if name == "hangs" || name == "half" {
 				deadline = "100ms" // nothing else ends the call
 			}
-			f.host.Write(ConfigPath, "deadline = "+deadline+"\n")
+			f.host.Write(config.Path, "deadline = "+deadline+"\n")
 			status := f.call.prepare() // in the time of the child
 			if want == "" {
 				if status != exitAccept || f.stderr.Len() > 0 || len(f.entries) > 0 {
@@ -119,20 +123,20 @@ func TestChildIsLate(t *testing.T) {
 // TestChildSettles: where nobody but the child can read the configuration, a domain is
 // exempt by that, whether or not the child says any more.
 func TestChildSettles(t *testing.T) {
-	exempt := strings.Replace(domainXML(t, "prepare.xml"), "<devices>",
+	exempt := strings.Replace(hooktest.Domain(t, "prepare.xml"), "<devices>",
 		"<metadata><x:exempt xmlns:x='urn:hugeguard:1'/></metadata><devices>", 1)
 	for _, test := range []struct {
 		name, xml string
 		status    int
 		says      string
 	}{
-		{"exempts", strings.ReplaceAll(domainXML(t, "prepare.xml"), "instance-00000003", "exempts"), exitAccept, "it goes on: exempt by pattern exempts"},
-		{"fails", strings.ReplaceAll(domainXML(t, "prepare.xml"), "instance-00000003", "fails"), exitAccept, "it goes on: exempt by pattern fails"},
+		{"exempts", strings.ReplaceAll(hooktest.Domain(t, "prepare.xml"), "instance-00000003", "exempts"), exitAccept, "it goes on: exempt by pattern exempts"},
+		{"fails", strings.ReplaceAll(hooktest.Domain(t, "prepare.xml"), "instance-00000003", "fails"), exitAccept, "it goes on: exempt by pattern fails"},
 		{"refuses", exempt, exitRefuse, "node 0 has 0 free"},
 	} {
 		f := newFixture(t, strings.NewReader(test.xml))
 		f.apart, f.args[1] = true, test.name
-		f.config, f.far = defaultConfig(), f.fs
+		f.config, f.far = config.Default(), f.fs
 		f.config.Deadline = time.Minute // it is the child's that ends
 		if test.name == "fails" {
 			f.host.Remove("sys/kernel/mm/hugepages/hugepages-2048kB/resv_hugepages")
@@ -148,7 +152,7 @@ func TestChildSettles(t *testing.T) {
 func TestNoHugePagesAsksNobody(t *testing.T) {
 	f := newFixture(t, strings.NewReader("<domain type='kvm'><name>better</name><memory>1</memory></domain>"))
 	f.apart, f.args[1] = true, "better"
-	f.config, f.far = defaultConfig(), f.fs
+	f.config, f.far = config.Default(), f.fs
 	f.config.Deadline = time.Minute
 	if status := f.answerInTime(time.Now(), false); status != exitAccept || len(f.entries) > 0 {
 		t.Errorf("status %d, journal %+v", status, f.entries)
@@ -183,7 +187,7 @@ func TestChildIsReaped(t *testing.T) {
 // TestChildCannotBeStarted: the verdict by the counters stands, and it is said why no
 // more is known.
 func TestChildCannotBeStarted(t *testing.T) {
-	f := newFixture(t, strings.NewReader(domainXML(t, "prepare.xml")))
+	f := newFixture(t, strings.NewReader(hooktest.Domain(t, "prepare.xml")))
 	f.apart = true
 	f.args[1] = "a name that cannot be an argument\x00"
 	if status := f.call.prepare(); status != exitRefuse || len(f.entries) != 2 || !strings.Contains(f.entries[0].Message, "is not looked at: ") {
@@ -197,7 +201,7 @@ func TestChildCannotBeStarted(t *testing.T) {
 // TestChildSaysTheSame: by the child and by one process it is the same that is said.
 func TestChildSaysTheSame(t *testing.T) {
 	// No machine has such pages, whatever else goes on there.
-	xml := strings.NewReplacer("size='2048'", "size='3072'", "<hugepages>", "<source type='memfd'/><hugepages>").Replace(domainXML(t, "prepare.xml"))
+	xml := strings.NewReplacer("size='2048'", "size='3072'", "<hugepages>", "<source type='memfd'/><hugepages>").Replace(hooktest.Domain(t, "prepare.xml"))
 	says := func(apart bool) []string {
 		var stderr strings.Builder
 		said := []string{}
@@ -223,7 +227,7 @@ func TestChildSaysTheSame(t *testing.T) {
 func FuzzReport(f *testing.F) {
 	f.Add([]byte(goodReport))
 	for _, r := range []report{
-		{Settings: &settled{Config: defaultConfig(), Warning: "line 1"}}, {Note: "x"}, {Answer: &answer{}},
+		{Settings: &settled{Config: config.Default(), Warning: "line 1"}}, {Note: "x"}, {Answer: &answer{}},
 		{Answer: &answer{Entry: &entry{Message: "a\nb", Priority: warning, Fields: map[string]string{"HUGEGUARD_NODE": "0"}}}},
 	} {
 		line, err := json.Marshal(r)

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"syscall"
 
+	"hugeguard/hook/hooktest"
 	"hugeguard/sysfs"
 )
 
@@ -15,7 +16,7 @@ const rootEnv = "HUGEGUARD_MEASURE_ROOT"
 // judgeAt judges the launch of the incident on the host below a root, as the
 // program does, and leaves there what it has to say.
 func judgeAt(root string) (status int, err error) {
-	xml, err := os.Open(incident + "/prepare.xml")
+	xml, err := os.Open(hooktest.Data("hosts/incident/prepare.xml"))
 	if err != nil {
 		return 0, err
 	}

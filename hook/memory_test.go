@@ -14,7 +14,8 @@ import (
 	"strings"
 	"testing"
 
-	"hugeguard/sysfs/sysfstest"
+	"hugeguard/hook/config"
+	"hugeguard/hook/hooktest"
 )
 
 // mostMemory is what the program may have resident at its peak, in KiB.
@@ -108,7 +109,7 @@ func TestMemoryOfHolders(t *testing.T) {
 		{"all of three", most, true, 3, "2 processes could not be read"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			h := sysfstest.Copy(t, incident+"/host")
+			h := hooktest.Incident(t)
 			for _, pid := range []int{3066, 3085} {
 				h.Remove(fmt.Sprintf("proc/%d", pid))
 			}
@@ -142,7 +143,7 @@ func TestMemoryOfHolders(t *testing.T) {
 					}
 				}
 			}
-			h.Write(ConfigPath, "deadline = 1m\n") // it is not speed that is asked for
+			h.Write(config.Path, "deadline = 1m\n") // it is not speed that is asked for
 			bounded(t, exitRefuse, "", strings.NewReader(""), "/usr/bin/env", rootEnv+"="+h.Path(""), os.Args[0])
 			entry, err := os.ReadFile(h.Path("entry"))
 			if err != nil || !strings.Contains(string(entry), test.says) {
@@ -159,8 +160,8 @@ func confined(t *testing.T) (root, program string) {
 	if os.Geteuid() != 0 {
 		return "", program
 	}
-	h := sysfstest.Copy(t, incident+"/host")
-	h.Write(ConfigPath, "deadline = 1m\n") // what is read is read to its end
+	h := hooktest.Incident(t)
+	h.Write(config.Path, "deadline = 1m\n") // what is read is read to its end
 	if err := os.Rename(program, h.Path("qemu")); err != nil {
 		t.Fatal(err)
 	}

@@ -57,9 +57,12 @@ func TestImports(t *testing.T) {
 		"./guard":        {"hugeguard/guard/nova", "hugeguard/guard/ovs"},
 		"./guard/domain": {"hugeguard/guard", "libvirt.org/go/libvirtxml"},
 		"./guard/nova":   {},
-		"./guard/claims": {},
 		"./guard/ovs":    {},
-		"./hook":         {"hugeguard/guard", "hugeguard/sysfs", "golang.org/x/sys", "github.com/coreos/go-systemd/v22/journal"},
+		"./hook/config":  {"hugeguard/guard", "hugeguard/sysfs"},
+		"./hook/ledger":  {"hugeguard/guard", "hugeguard/sysfs", "golang.org/x/sys"},
+		"./hook/survey":  {"hugeguard/guard", "hugeguard/hook/config", "hugeguard/hook/ledger", "hugeguard/sysfs", "golang.org/x/sys"},
+		"./hook": {"hugeguard/guard", "hugeguard/hook/config", "hugeguard/hook/ledger", "hugeguard/hook/survey", "hugeguard/sysfs",
+			"golang.org/x/sys", "github.com/coreos/go-systemd/v22/journal"},
 	} {
 		for _, imported := range goList(t, "-f", `{{join .Imports "\n"}}`, pkg) {
 			standard := !strings.Contains(imported, ".") && !strings.HasPrefix(imported, "hugeguard/")

@@ -6,6 +6,9 @@ import (
 	"testing"
 	"unicode"
 
+	"hugeguard/hook/config"
+	"hugeguard/hook/hooktest"
+	"hugeguard/hook/ledger"
 	"hugeguard/sysfs"
 )
 
@@ -83,10 +86,10 @@ func TestHostileHolders(t *testing.T) {
 		"nova.conf": func(f *fixture) {
 			f.host.Write("etc/nova/nova.conf", "[DEFAULT]\nreserved_huge_pages = "+evil+"\n")
 		},
-		"the configuration": func(f *fixture) { f.host.Write(ConfigPath, evil) },
+		"the configuration": func(f *fixture) { f.host.Write(config.Path, evil) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := newFixture(t, strings.NewReader(domainXML(t, "prepare.xml")))
+			f := newFixture(t, strings.NewReader(hooktest.Domain(t, "prepare.xml")))
 			spoil(f)
 			if status := f.prepare(); status != exitRefuse {
 				t.Errorf("status %d", status)
@@ -110,7 +113,7 @@ func TestHostileDomains(t *testing.T) {
 			f := newFixture(t, nil)
 			f.host.Remove("run/openvswitch")
 			launch := func(name string) int {
-				f.stdin = strings.NewReader(strings.NewReplacer(">instance-00000003<", ">"+name+"<", "32963992-", fmt.Sprintf("%08x-", len(name))).Replace(domainXML(t, "prepare-on-node1.xml")))
+				f.stdin = strings.NewReader(strings.NewReplacer(">instance-00000003<", ">"+name+"<", "32963992-", fmt.Sprintf("%08x-", len(name))).Replace(hooktest.Domain(t, "prepare-on-node1.xml")))
 				f.entries, f.ledgerNoted = nil, false
 				f.stderr.Reset()
 				return f.prepare()
@@ -120,7 +123,7 @@ func TestHostileDomains(t *testing.T) {
 			}
 			f.harmless(t)
 			for _, claimed := range f.claimed(t) {
-				if len(claimed) > longestName {
+				if len(claimed) > ledger.LongestName {
 					t.Errorf("a claim of a name of %d bytes", len(claimed))
 				}
 			}

@@ -2,64 +2,11 @@ package hook
 
 import (
 	"fmt"
-	"os"
-	"reflect"
 	"strings"
 	"testing"
-	"time"
 
-	"hugeguard/guard"
-	"hugeguard/guard/domain"
-	"hugeguard/guard/nova"
+	"hugeguard/hook/hooktest"
 	"hugeguard/sysfs/sysfstest"
-)
-
-// metadata is what Nova puts into the domains that it makes.
-const metadata = `  <metadata>
-    <nova:instance xmlns:nova="http://openstack.org/xmlns/libvirt/nova/1.1">
-      <nova:name>&lt;devices&gt;</nova:name>
-    </nova:instance>
-  </metadata>
-  <memory unit`
-
-// madeByNova gives the host's guests Nova's metadata.
-func madeByNova(t *testing.T, h sysfstest.Host) {
-	t.Helper()
-	for _, name := range []string{"instance-00000001", "instance-00000002"} {
-		file := "run/libvirt/qemu/" + name + ".xml"
-		text, err := os.ReadFile(h.Path(file))
-		if err != nil {
-			t.Fatal(err)
-		}
-		changed := strings.Replace(string(text), "  <memory unit", metadata, 1)
-		if changed == string(text) {
-			t.Fatal(file)
-		}
-		h.Write(file, changed)
-	}
-}
-
-// running adds a nova-compute that started at the given second after 1e9.
-func running(h sysfstest.Host, second int, arguments ...string) {
-	h.Write("proc/stat", "cpu 1\nbtime 1000000000\nprocesses 1\n")
-	h.Write("proc/812/status", "Name:\tnova-compute\nHugetlbPages:\t0 kB\n")
-	h.Write("proc/812/cmdline", strings.Join(append([]string{"/usr/bin/python3", "/usr/bin/nova-compute"}, arguments...), "\x00")+"\x00")
-	h.Write("proc/812/stat", fmt.Sprintf("812 (nova-compute) S 1%s %d 0\n", strings.Repeat(" 0", 17), 100*second))
-	h.Write("proc/812/cgroup", "0::/system.slice/nova-compute.service\n")
-}
-
-// changedAt sets when a file was changed, in seconds after 1e9.
-func changedAt(t *testing.T, h sysfstest.Host, file string, second int) {
-	t.Helper()
-	at := time.Unix(1_000_000_000+int64(second), 0)
-	if err := os.Chtimes(h.Path(file), at, at); err != nil {
-		t.Fatal(err)
-	}
-}
-
-const (
-	conf     = "etc/nova/nova.conf"
-	agreeing = "[DEFAULT]\nreserved_huge_pages=node:0,size:2048,count:512\nreserved_huge_pages=node:1,size:2048,count:512\n"
 )
 
 // TestNovaInRefusal: what the line says of Nova.
@@ -76,39 +23,42 @@ func TestNovaInRefusal(t *testing.T) {
 		text string // what the entry has besides
 	}{
 		{"no Nova", func(*testing.T, sysfstest.Host) {}, "; " + set, "mend, in nova.conf of this host, then restart nova-compute:\n  [DEFAULT]\n"},
-		{"it reserves none", func(t *testing.T, h sysfstest.Host) { h.Write(conf, "[DEFAULT]\npassword=hunter2\n") },
+		{"it reserves none", func(t *testing.T, h sysfstest.Host) { h.Write(hooktest.NovaConf, "[DEFAULT]\npassword=hunter2\n") },
 			" and nova.conf reserves none; " + set, "node 1, 2 MiB: Nova reserves 0, counts 0 for its instances and believes 1024 free; others than its instances hold 512 more"},
 		{"it reserves too few", func(t *testing.T, h sysfstest.Host) {
-			h.Write(conf, "[DEFAULT]\nreserved_huge_pages=node:0,size:2MiB,count:100\nreserved_huge_pages=node:1,size:1GB,count:2\nreserved_huge_pages=node:7,size:2048,count:3\n")
+			h.Write(hooktest.NovaConf, "[DEFAULT]\nreserved_huge_pages=node:0,size:2MiB,count:100\nreserved_huge_pages=node:1,size:1GB,count:2\nreserved_huge_pages=node:7,size:2048,count:3\n")
 		}, " and nova.conf reserves 100; " + set, "mend, in place of reserved_huge_pages in /etc/nova/nova.conf, then restart nova-compute:\n  [DEFAULT]\n" +
 			"  reserved_huge_pages=node:0,size:2048,count:512\n  reserved_huge_pages=node:1,size:2048,count:512\n" +
 			"  reserved_huge_pages=node:7,size:2048,count:3\n  reserved_huge_pages=node:1,size:1048576,count:2"},
 		{"nobody restarted nova-compute", func(t *testing.T, h sysfstest.Host) {
-			h.Write(conf, agreeing)
-			running(h, 1000)
-			changedAt(t, h, conf, 1003)
+			h.Write(hooktest.NovaConf, hooktest.ReservesAll)
+			hooktest.NovaRuns(h, 1000)
+			hooktest.ChangedAt(t, h, hooktest.NovaConf, 1003)
 		}, " and nova.conf reserves 512; restart nova-compute (pid 812), which runs since before /etc/nova/nova.conf was changed", ""},
 		{"somebody else's guests", func(t *testing.T, h sysfstest.Host) {
-			h.Write(conf, agreeing)
-			running(h, 1000)
-			changedAt(t, h, conf, 1001)
+			h.Write(hooktest.NovaConf, hooktest.ReservesAll)
+			hooktest.NovaRuns(h, 1000)
+			hooktest.ChangedAt(t, h, hooktest.NovaConf, 1001)
 		}, " and nova.conf reserves 512; Nova does not count guest instance-00000001 (256 pages), guest instance-00000002 (256 pages), not being its instances", ""},
-		{"Nova knows", func(t *testing.T, h sysfstest.Host) { h.Write(conf, agreeing); madeByNova(t, h) },
+		{"Nova knows", func(t *testing.T, h sysfstest.Host) {
+			h.Write(hooktest.NovaConf, hooktest.ReservesAll)
+			hooktest.MadeByNova(t, h)
+		},
 			" and nova.conf reserves 512; Nova itself believes only 0 free there: this start was placed before that, or not by its scheduler",
 			"node 0, 2 MiB: Nova reserves 512, counts 512 for its instances and believes 0 free\n"},
 		{"the other node is left", func(t *testing.T, h sysfstest.Host) {
-			h.Write(conf, "[DEFAULT]\nreserved_huge_pages=node:0,size:2048,count:600\n")
-			madeByNova(t, h)
+			h.Write(hooktest.NovaConf, "[DEFAULT]\nreserved_huge_pages=node:0,size:2048,count:600\n")
+			hooktest.MadeByNova(t, h)
 		}, " and nova.conf reserves 600; Nova itself believes only 0 free there: this start was placed before that, or not by its scheduler",
 			"88 fewer are taken than it allows for"},
-		{"broken", func(t *testing.T, h sysfstest.Host) { h.Write(conf, "[DEFAULT]\nhunter2\n") }, "; " + set,
+		{"broken", func(t *testing.T, h sysfstest.Host) { h.Write(hooktest.NovaConf, "[DEFAULT]\nhunter2\n") }, "; " + set,
 			"what Nova reserves is not known: /etc/nova/nova.conf: line 2: neither a colon nor an equals sign"},
 		{"nova-compute would not start", func(t *testing.T, h sysfstest.Host) {
-			h.Write(conf, "[DEFAULT]\nreserved_huge_pages=node:0,size:2M,count:512\npassword=hunter2\n")
+			h.Write(hooktest.NovaConf, "[DEFAULT]\nreserved_huge_pages=node:0,size:2M,count:512\npassword=hunter2\n")
 		}, "; " + set, `what Nova reserves is not known: /etc/nova/nova.conf: line 2: reserved_huge_pages="node:0,size:2M,count:512": size: neither`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			f := newFixture(t, strings.NewReader(domainXML(t, "prepare.xml")))
+			f := newFixture(t, strings.NewReader(hooktest.Domain(t, "prepare.xml")))
 			test.make(t, f.host)
 			if status := f.prepare(); status != exitRefuse || len(f.entries) != 1 {
 				t.Fatalf("status %d, %+v", status, f.entries)
@@ -123,195 +73,5 @@ func TestNovaInRefusal(t *testing.T) {
 				t.Errorf("a password in %s", all)
 			}
 		})
-	}
-}
-
-// TestNovaFound: where the configuration is looked for, and what comes first.
-func TestNovaFound(t *testing.T) {
-	reserving := func(n int) string {
-		return fmt.Sprintf("[DEFAULT]\nreserved_huge_pages=node:0,size:2048,count:%d\n", n)
-	}
-	for _, test := range []struct {
-		name  string
-		files map[string]string
-		run   []string // the arguments of nova-compute, nil where it does not run
-		named string   // in hugeguard.conf
-		read  string   // that were read
-		count int64
-	}{
-		{"packages", map[string]string{"usr/share/nova/nova-dist.conf": reserving(1), "etc/nova/nova.conf": reserving(2), "etc/nova/nova-compute.conf": "", "etc/nova/nova.conf.d/b.conf": reserving(3),
-			"etc/nova/nova.conf.d/a.conf": reserving(4), "etc/nova/nova.conf.d/.c.conf": reserving(5), "etc/nova/nova.conf.d/d.conf~": reserving(6), "etc/nova.conf": reserving(7)}, nil, "",
-			"/usr/share/nova/nova-dist.conf /etc/nova/nova.conf /etc/nova/nova-compute.conf /etc/nova/nova.conf.d/a.conf /etc/nova/nova.conf.d/b.conf", 3},
-		{"Debian's packages", map[string]string{"etc/init.d/nova-compute": "", "etc/nova/nova.conf": reserving(2), "etc/nova/nova-compute.conf": "", "etc/nova/nova.conf.d/b.conf": reserving(3)}, nil, "",
-			"/etc/nova/nova.conf.d/b.conf /etc/nova/nova.conf /etc/nova/nova-compute.conf", 2},
-		{"TripleO", map[string]string{"var/lib/config-data/puppet-generated/nova_libvirt/etc/nova/nova.conf": reserving(2), "etc/nova/nova.conf": reserving(1)}, nil, "",
-			"/var/lib/config-data/puppet-generated/nova_libvirt/etc/nova/nova.conf", 2},
-		{"kolla", map[string]string{"etc/kolla/nova-compute/nova.conf": reserving(2), "etc/kolla/nova-compute/auth.conf": "x"}, nil, "", "/etc/kolla/nova-compute/nova.conf", 2},
-		{"RHOSO", map[string]string{"var/lib/openstack/config/nova/01-nova.conf": reserving(2), "var/lib/openstack/config/nova/25-nova-extra.conf": reserving(3)}, nil, "",
-			"/var/lib/openstack/config/nova/01-nova.conf /var/lib/openstack/config/nova/25-nova-extra.conf", 3},
-		{"as it runs", map[string]string{"srv/a.conf": reserving(2), "srv/d/b.conf": reserving(3), "etc/nova/nova.conf": reserving(1)}, []string{"--config-file", "/srv/a.conf", "--config-dir=/srv/d"}, "",
-			"/srv/a.conf /srv/d/b.conf", 3},
-		{"in a container that is shut", map[string]string{"etc/kolla/nova-compute/nova.conf": reserving(2)}, []string{}, "", "/etc/kolla/nova-compute/nova.conf", 2},
-		{"named", map[string]string{"srv/a.conf": reserving(2), "srv/d/b.conf": reserving(3), "etc/nova/nova.conf": reserving(1)}, []string{"--config-file", "/etc/nova/nova.conf"}, "/srv/d /srv/a.conf",
-			"/srv/d/b.conf /srv/a.conf", 2},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			h := sysfstest.Copy(t, incident+"/host")
-			for name, text := range test.files {
-				h.Write(name, text)
-			}
-			if test.run != nil {
-				running(h, 1000, test.run...)
-			}
-			config := Config{NovaConf: strings.Fields(test.named)}
-			var host guard.Host
-			AddNova(h.FS(), config, &host, time.Now().Add(time.Hour))
-			n := host.Nova
-			if n == nil || n.Fault != "" {
-				t.Fatalf("%+v", n)
-			}
-			if got := strings.Join(n.Files, " "); got != test.read {
-				t.Errorf("read %s\nwant %s", got, test.read)
-			}
-			if got := n.Reserved[nova.Pool{Node: 0, PageKiB: 2048}]; got != test.count {
-				t.Errorf("%d reserved, want %d", got, test.count)
-			}
-			if pid := n.PID; (pid == 812) != (test.run != nil) || pid > 0 && n.Unit != "nova-compute.service" {
-				t.Errorf("nova-compute is %d, %s", pid, n.Unit)
-			}
-		})
-	}
-}
-
-// TestNovaFaults: what keeps the configuration from being known.
-func TestNovaFaults(t *testing.T) {
-	for _, test := range []struct {
-		run   []string
-		named string
-		want  string
-	}{
-		{[]string{"--config-file=/srv/gone.conf"}, "", "srv/gone.conf: no such file or directory"},
-		{[]string{"--config-dir=/srv/gone.d"}, "", "srv/gone.d: no such file or directory"},
-		{[]string{"--config-file=nova.conf"}, "", "nova.conf: where that is depends on how nova-compute was started"},
-		{nil, "/srv/gone.conf", "srv/gone.conf: no such file or directory"},
-	} {
-		h := sysfstest.Copy(t, incident+"/host")
-		if test.run != nil {
-			running(h, 1000, test.run...)
-		}
-		var host guard.Host
-		AddNova(h.FS(), Config{NovaConf: strings.Fields(test.named)}, &host, time.Now().Add(time.Hour))
-		if host.Nova == nil || !strings.HasSuffix(host.Nova.Fault, test.want) {
-			t.Errorf("%+v: %+v", test, host.Nova)
-		}
-	}
-	h := sysfstest.Copy(t, incident+"/host")
-	var host guard.Host
-	if AddNova(h.FS(), Config{}, &host, time.Now().Add(time.Hour)); host.Nova != nil {
-		t.Errorf("%+v without a sign of Nova", host.Nova)
-	}
-}
-
-// TestNovaInContainer: nova-compute reads its own files, which are a copy of
-// the host's from when its container was started.
-func TestNovaInContainer(t *testing.T) {
-	h := sysfstest.Copy(t, incident+"/host")
-	h.Write("etc/kolla/nova-compute/nova.conf", agreeing)
-	running(h, 1000)
-	h.Write("proc/812/root/etc/nova/nova.conf", agreeing)
-	for pid, namespace := range map[string]string{"self": "mnt:[1]", "812": "mnt:[2]"} {
-		h.Write("proc/"+pid+"/ns/keep", "")
-		if err := os.Symlink(namespace, h.Path("proc/"+pid+"/ns/mnt")); err != nil {
-			t.Fatal(err)
-		}
-	}
-	read := func() *guard.Nova {
-		var host guard.Host
-		AddNova(h.FS(), Config{}, &host, time.Now().Add(time.Hour))
-		if host.Nova == nil || host.Nova.Fault != "" || len(host.Nova.Reserved) != 2 {
-			t.Fatalf("%+v", host.Nova)
-		}
-		return host.Nova
-	}
-	if n := read(); n.Stale != "" || n.Files[0] != "/etc/kolla/nova-compute/nova.conf" {
-		t.Errorf("%+v", n)
-	}
-	h.Write("proc/812/root/etc/nova/nova.conf", "[DEFAULT]\n")
-	if n := read(); n.Stale != "/etc/kolla/nova-compute/nova.conf" {
-		t.Errorf("%+v", n)
-	}
-	// It is the one who asks that is confined.
-	h.Write("proc/1/ns/keep", "")
-	if err := os.Symlink("mnt:[2]", h.Path("proc/1/ns/mnt")); err != nil {
-		t.Fatal(err)
-	}
-	var host guard.Host
-	if AddNova(h.FS(), Config{}, &host, time.Now().Add(time.Hour)); host.Nova == nil || host.Nova.Files[0] != "/etc/nova/nova.conf" || len(host.Nova.Reserved) > 0 {
-		t.Errorf("%+v of a nova-compute that sees what the host sees", host.Nova)
-	}
-	h.Remove("proc/1")
-	h.Remove("etc/kolla")
-	h.Write("proc/812/root/etc/nova/nova.conf", agreeing)
-	changedAt(t, h, "proc/812/root/etc/nova/nova.conf", 900)
-	if n := read(); n.Stale != "" || n.Files[0] != "/etc/nova/nova.conf" {
-		t.Errorf("%+v", n)
-	}
-}
-
-// TestNovaLinks: links among the files of a nova-compute stay in its root.
-func TestNovaLinks(t *testing.T) {
-	h := sysfstest.Copy(t, incident+"/host")
-	running(h, 1000)
-	h.Write("srv/nova.conf", agreeing)
-	h.Write("proc/812/root/etc/nova/keep", "")
-	if err := os.Symlink("/srv/nova.conf", h.Path("proc/812/root/etc/nova/nova.conf")); err != nil {
-		t.Fatal(err)
-	}
-	for _, inside := range []bool{false, true} {
-		if inside {
-			h.Write("proc/812/root/srv/nova.conf", "[DEFAULT]\nreserved_huge_pages=node:0,size:2048,count:7\n")
-		}
-		var host guard.Host
-		AddNova(h.FS(), Config{}, &host, time.Now().Add(time.Hour))
-		n := host.Nova
-		if n == nil || (len(n.Files) == 1) != inside || (n.Reserved[nova.Pool{Node: 0, PageKiB: 2048}] == 7) != inside || len(n.Reserved) > 1 {
-			t.Errorf("inside %v: %+v", inside, host.Nova)
-		}
-	}
-}
-
-// TestInstances: Nova's own domains, running or off, with what Nova counts.
-func TestInstances(t *testing.T) {
-	h := sysfstest.Copy(t, incident+"/host")
-	madeByNova(t, h)
-	two, err := os.ReadFile("../testdata/domains/nova-two-cells.xml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	h.Write("etc/libvirt/qemu/instance-00000006.xml", string(two))
-	h.Write("etc/libvirt/qemu/instance-00000001.xml", string(two)) // runs, as something else meanwhile
-	h.Write("etc/libvirt/qemu/other.xml", "<domain type='kvm'><name>other</name></domain>")
-	at := func(node int) nova.Pool { return nova.Pool{Node: node, PageKiB: 2048} }
-	want := []guard.Instance{
-		{Name: "instance-00000001", Running: true, Pages: map[nova.Pool]uint64{at(0): 256}},
-		{Name: "instance-00000002", Running: true, Pages: map[nova.Pool]uint64{at(0): 256}},
-		{Name: "instance-00000006", UUID: "6d0f1a52-4a5e-4c5e-9b1d-70a5e000005e", Pages: map[nova.Pool]uint64{at(0): 256, at(1): 256}},
-	}
-	got, unread := instances(h.FS(), time.Now().Add(time.Hour))
-	for i := range min(2, len(got)) {
-		want[i].UUID = got[i].UUID // the machine's own
-		if len(got[i].UUID) != 36 {
-			t.Errorf("%+v", got[i])
-		}
-	}
-	if unread != 0 || !reflect.DeepEqual(got, want) {
-		t.Errorf("%d unread, %+v\nwant %+v", unread, got, want)
-	}
-	h.Write("etc/libvirt/qemu/broken.xml", domain.NovaNamespace+"<domain type='kvm'>")
-	if _, unread := instances(h.FS(), time.Now().Add(time.Hour)); unread != 1 {
-		t.Errorf("%d unread", unread)
-	}
-	if got, unread := instances(h.FS(), time.Now().Add(-time.Second)); len(got) > 0 || unread != 5 {
-		t.Errorf("%d unread, %+v, without any time", unread, got)
 	}
 }

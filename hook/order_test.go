@@ -6,6 +6,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"hugeguard/hook/hooktest"
+	"hugeguard/hook/ledger"
 )
 
 // hooksDir makes a directory of hooks: a name that ends in / is a directory, one that
@@ -68,7 +71,7 @@ func TestLater(t *testing.T) {
 func TestLaterHookMakesItAWarning(t *testing.T) {
 	looked := 0
 	start := func(t *testing.T, xml string, later ...string) (*fixture, int) {
-		f := newFixture(t, strings.NewReader(domainXML(t, xml)))
+		f := newFixture(t, strings.NewReader(hooktest.Domain(t, xml)))
 		f.later = func() []string { looked++; return later }
 		return f, f.prepare()
 	}
@@ -90,7 +93,7 @@ func TestLaterHookMakesItAWarning(t *testing.T) {
 		t.Errorf("priority %d, %v", e.Priority, e.Fields)
 	}
 	// Those that follow reckon with its pages.
-	if l, err := readLedger(f.fs); err != nil || len(l.Claims) != 1 || l.Claims[0].Name != "instance-00000003" {
+	if l, err := ledger.Read(f.fs); err != nil || len(l.Claims) != 1 || l.Claims[0].Name != "instance-00000003" {
 		t.Errorf("the ledger has %+v, %v", l, err)
 	}
 	if _, status := start(t, "prepare.xml"); status != exitRefuse {
@@ -121,12 +124,12 @@ func TestLaterMayMake(t *testing.T) {
 func TestAskedTwice(t *testing.T) {
 	f := newFixture(t, nil)
 	ask := func(xml string, later ...string) int {
-		f.stdin = strings.NewReader(domainXML(t, xml))
+		f.stdin = strings.NewReader(hooktest.Domain(t, xml))
 		f.later = func() []string { return later }
 		return f.prepare()
 	}
 	claims := func() (names []string) {
-		l, err := readLedger(f.fs)
+		l, err := ledger.Read(f.fs)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -23,6 +23,9 @@ import (
 
 	"hugeguard/guard"
 	"hugeguard/guard/domain"
+	"hugeguard/hook/config"
+	"hugeguard/hook/ledger"
+	"hugeguard/hook/survey"
 	"hugeguard/sysfs"
 )
 
@@ -127,7 +130,7 @@ type call struct {
 	apart       bool     // that is left to another process; otherwise it is known to answer
 	complete    bool     // this is the one to which it is left
 	privileged  bool     // may look into other processes
-	config      Config
+	config      config.Config
 	ledgerNoted bool                         // trouble with the ledger was told
 	ledgerBusy  bool                         // others kept its lock for too long
 	demand      atomic.Pointer[guard.Demand] // what the domain's XML says, once it is read
@@ -156,7 +159,7 @@ func (c *call) prepare() int {
 	c.far = c.fs
 	c.fs = c.fs.Near()
 	known := c.configure()
-	if known && c.config.Mode == Off {
+	if known && c.config.Mode == config.Off {
 		return exitAccept
 	}
 	return c.answerInTime(began, known)
@@ -182,7 +185,7 @@ func (c *call) answerInTime(began time.Time, known bool) int {
 	if !known {
 		c.config = c.unsettled()
 	}
-	if known && c.config.Mode == Off {
+	if known && c.config.Mode == config.Off {
 		return exitAccept
 	}
 	if best == nil {
@@ -258,7 +261,7 @@ func (c *call) judgeNear(xml io.Reader) (o outcome) {
 	verdict, host, err := c.decide(judged)
 	o = outcome{verdict: verdict, err: err}
 	// What Open vSwitch may have on another file system leaves the verdict as it is.
-	o.sure = !c.fs.Far() && (!c.privileged || err != nil || verdict.Decision == guard.Allow && !mayConcernOVS(c.fs, c.config, demand, host))
+	o.sure = !c.fs.Far() && (!c.privileged || err != nil || verdict.Decision == guard.Allow && !survey.MayConcernOVS(c.fs, c.config, demand, host))
 	return o
 }
 
@@ -290,20 +293,20 @@ const waitPause = 50 * time.Millisecond
 
 func (c *call) decideNow(demand guard.Demand) (verdict guard.Verdict, host guard.Host, err error) {
 	// Nobody who may have to wait for others' files keeps the lock meanwhile.
-	around := lookAround(c.fs)
+	around := survey.LookAround(c.fs)
 	var releases guard.Releases
 	if c.complete && c.privileged {
-		releases = around.releases(c.fs, demand)
+		releases = around.Releases(c.fs, demand)
 	}
 	patience := c.config.Deadline / 2
 	if c.ledgerBusy {
 		patience = c.config.Deadline / 8
 	}
-	ledger := c.openLedger(patience)
-	if ledger != nil {
-		defer ledger.close()
+	claims := c.openLedger(patience)
+	if claims != nil {
+		defer claims.Close()
 	}
-	if host, err = around.survey(c.fs, demand.Partition, demand.Domain.Name, demand.PageSizes); err != nil {
+	if host, err = around.Counters(c.fs, demand); err != nil {
 		return verdict, host, err
 	}
 	host.Releases = releases
@@ -312,36 +315,36 @@ func (c *call) decideNow(demand guard.Demand) (verdict guard.Verdict, host guard
 		return guard.Judge(demand, host), host, nil
 	}
 	changed := false
-	if ledger != nil && len(ledger.Claims) > 0 {
+	if claims != nil && len(claims.Claims) > 0 {
 		// Where there is room for all that they may still take, nobody needs to
 		// look at their QEMUs.
-		host.Starting = atMost(ledger.Ledger, demand.Domain)
+		host.Starting = claims.AtMost(demand.Domain)
 		if verdict = guard.Judge(demand, host); verdict.Decision == guard.Allow && !verdict.Doomed() {
-			c.keepLedger(ledger, verdict, false)
+			c.keepLedger(claims, verdict, false)
 			return verdict, host, nil
 		}
 		// What fails whoever is starting is so without a look at them, but for
 		// whether it is worth to wait.
 		host.Starting = nil
 		if verdict = guard.Judge(demand, host); verdict.Decision == guard.Refuse && c.config.WaitForStarting == 0 {
-			c.keepLedger(ledger, verdict, false)
+			c.keepLedger(claims, verdict, false)
 			return verdict, host, nil
 		}
-		var blind []string
+		var blind error
 		end := time.Now().Add(c.config.Deadline / 8)
-		if changed, blind = addStarting(c.fs, c.config, &host, &ledger.Ledger, demand.Domain, end); len(blind) > 0 {
-			c.noteLedger("this start is judged without some of those in flight: " + oneLine(blindTo(blind)))
+		if changed, blind = survey.AddClaims(c.fs, &host, &claims.Ledger, demand.Domain, c.config.StartingLimit, end); blind != nil {
+			c.noteLedger("this start is judged without some of those in flight: " + oneLine(blind))
 		}
 	}
 	verdict = guard.Judge(demand, host)
-	if ledger == nil && c.ledgerBusy {
+	if claims == nil && c.ledgerBusy {
 		// Those that follow are to know of it all the same.
-		if ledger = c.openLedger(c.config.Deadline / 8); ledger != nil {
-			defer ledger.close()
+		if claims = c.openLedger(c.config.Deadline / 8); claims != nil {
+			defer claims.Close()
 		}
 	}
-	if ledger != nil {
-		c.keepLedger(ledger, verdict, changed)
+	if claims != nil {
+		c.keepLedger(claims, verdict, changed)
 	}
 	return verdict, host, nil
 }
@@ -349,7 +352,7 @@ func (c *call) decideNow(demand guard.Demand) (verdict guard.Verdict, host guard
 // letsGoOn says whether a start goes on, whatever becomes of it.
 func (c *call) letsGoOn(v guard.Verdict) bool {
 	v = c.unlessLater(v)
-	return v.Decision != guard.Refuse || v.Exempt != "" || c.config.Mode == WarnOnly
+	return v.Decision != guard.Refuse || v.Exempt != "" || c.config.Mode == config.WarnOnly
 }
 
 // addStarting adds those who are starting to what is found of the holders, in
@@ -363,8 +366,8 @@ func (c *call) addStarting(host *guard.Host, self guard.Domain, last time.Time) 
 	if last.Before(end) {
 		end = last
 	}
-	ledger, _ := readLedger(c.fs)
-	addStarting(c.fs, c.config, host, &ledger, self, end)
+	claims, _ := ledger.Read(c.fs)
+	survey.AddClaims(c.fs, host, &claims, self, c.config.StartingLimit, end)
 }
 
 // answer is what is to be said of a launch.
@@ -401,7 +404,7 @@ func (c *call) fault(err error) answer {
 	switch exempt := c.exempt(); {
 	case exempt != "":
 		e.Message = message + "; it goes on: exempt by " + guard.Printable(exempt, 200)
-	case c.config.Fail == FailClosed && c.config.Mode == Enforce:
+	case c.config.Fail == config.FailClosed && c.config.Mode == config.Enforce:
 		e.Message, e.Priority = message, failure
 		return answer{Status: exitRefuse, Line: message, Entry: &e}
 	default:
@@ -416,7 +419,7 @@ func (c *call) exempt() string {
 	if demand := c.demand.Load(); demand != nil {
 		return c.config.Exempts(*demand)
 	}
-	return c.config.exemptsName(c.args[1])
+	return c.config.ExemptsName(c.args[1])
 }
 
 // say says it and returns the exit status.

@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -17,10 +16,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"hugeguard/hook/config"
+	"hugeguard/hook/hooktest"
 	"hugeguard/sysfs/sysfstest"
 )
-
-const incident = "../testdata/hosts/incident"
 
 // fixture is a call at prepare on the host of the incident.
 type fixture struct {
@@ -30,19 +29,20 @@ type fixture struct {
 	entries []entry
 	host    sysfstest.Host
 
+	ownTime   bool          // a call has it
 	meanwhile func()        // begins with a call, in its time
 	took      time.Duration // by the last call, in its time
 }
 
 func newFixture(t *testing.T, stdin io.Reader) *fixture {
-	host := sysfstest.Copy(t, incident+"/host")
+	host := hooktest.Incident(t)
 	host.Write("proc/uptime", "5000.00 9000.00\n") // it was captured without it
 	return newCall(t, host, stdin)
 }
 
 // newCall is a call at prepare on a host.
 func newCall(t *testing.T, host sysfstest.Host, stdin io.Reader) *fixture {
-	f := &fixture{t: t, host: host}
+	f := &fixture{t: t, host: host, ownTime: true}
 	f.call = call{args: []string{"qemu", "instance-00000003", "prepare", "begin", "-"},
 		stdin: stdin, stderr: &f.stderr, fs: f.host.FS(), privileged: true,
 		journal: func(e entry) error { f.entries = append(f.entries, e); return nil }}
@@ -51,9 +51,12 @@ func newCall(t *testing.T, host sysfstest.Host, stdin io.Reader) *fixture {
 
 func (f *fixture) prepare() int { return f.timed(f.t, f.call.prepare) }
 
-// timed makes a call in a time of its own, and notes how much of it the call took.
+// timed makes a call, in a time of its own, and notes how much of it the call took.
 func (f *fixture) timed(t *testing.T, call func() int) int {
 	t.Helper()
+	if !f.ownTime {
+		return call()
+	}
 	return inOwnTime(t, func() int {
 		if f.meanwhile != nil {
 			f.meanwhile()
@@ -76,17 +79,8 @@ func inOwnTime(t *testing.T, call func() int) (status int) {
 	return status
 }
 
-func domainXML(t *testing.T, name string) string {
-	t.Helper()
-	xml, err := os.ReadFile(filepath.Join(incident, name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(xml)
-}
-
 func TestPrepareRefuses(t *testing.T) {
-	f := newFixture(t, strings.NewReader(domainXML(t, "prepare.xml")))
+	f := newFixture(t, strings.NewReader(hooktest.Domain(t, "prepare.xml")))
 	if status := f.prepare(); status != exitRefuse {
 		t.Errorf("status %d", status)
 	}
@@ -119,7 +113,7 @@ func TestPrepareRefuses(t *testing.T) {
 }
 
 func TestPrepareAcceptsSilently(t *testing.T) {
-	f := newFixture(t, strings.NewReader(domainXML(t, "prepare-on-node1.xml")))
+	f := newFixture(t, strings.NewReader(hooktest.Domain(t, "prepare-on-node1.xml")))
 	if status := f.prepare(); status != exitAccept || f.stderr.Len() > 0 || len(f.entries) > 0 {
 		t.Errorf("status %d, stderr %q, journal %+v", status, &f.stderr, f.entries)
 	}
@@ -128,7 +122,7 @@ func TestPrepareAcceptsSilently(t *testing.T) {
 // TestAcceptReadsFew: on the accepting path nobody looks at other processes,
 // at pools of other sizes or at Open vSwitch.
 func TestAcceptReadsFew(t *testing.T) {
-	f := newFixture(t, strings.NewReader(domainXML(t, "prepare-on-node1.xml")))
+	f := newFixture(t, strings.NewReader(hooktest.Domain(t, "prepare-on-node1.xml")))
 	for _, gone := range []string{"proc/2974", "proc/3066", "proc/3085", "run/libvirt", "etc", "sys/fs",
 		"sys/devices/system/node/node0/hugepages/hugepages-1048576kB", "sys/kernel/mm/hugepages/hugepages-1048576kB/free_hugepages",
 		"sys/devices/system/node/node0/distance"} {
@@ -152,7 +146,7 @@ func TestNoHugePagesReadsNothing(t *testing.T) {
 
 // TestUnprivileged: under a session daemon the refusal stands on the counters.
 func TestUnprivileged(t *testing.T) {
-	f := newFixture(t, strings.NewReader(domainXML(t, "prepare.xml")))
+	f := newFixture(t, strings.NewReader(hooktest.Domain(t, "prepare.xml")))
 	f.privileged = false
 	if status := f.prepare(); status != exitRefuse || f.entries[0].Fields["HUGEGUARD_CAUSE"] != "unaccounted" {
 		t.Errorf("status %d, %+v", status, f.entries)
@@ -166,7 +160,7 @@ func (panicking) Read([]byte) (int, error) { panic("boom\n\x1b") }
 // TestFaultsNeverRefuse: whatever goes wrong in the hook lets the launch go on
 // with one warning, and refuses it only where the admin wants that.
 func TestFaultsNeverRefuse(t *testing.T) {
-	refused := func(t *testing.T) io.Reader { return strings.NewReader(domainXML(t, "prepare.xml")) }
+	refused := func(t *testing.T) io.Reader { return strings.NewReader(hooktest.Domain(t, "prepare.xml")) }
 	for _, test := range []struct {
 		name  string
 		stdin func(t *testing.T) io.Reader
@@ -175,13 +169,13 @@ func TestFaultsNeverRefuse(t *testing.T) {
 	}{
 		{"empty", func(*testing.T) io.Reader { return strings.NewReader("") }, nil, "EOF"},
 		{"rubbish", func(*testing.T) io.Reader { return strings.NewReader("\x00\x1b[2J<<<%n%s") }, nil, "XML"},
-		{"cut short", func(t *testing.T) io.Reader { return strings.NewReader(domainXML(t, "prepare.xml")[:700]) }, nil, "XML"},
+		{"cut short", func(t *testing.T) io.Reader { return strings.NewReader(hooktest.Domain(t, "prepare.xml")[:700]) }, nil, "XML"},
 		{"another document", func(*testing.T) io.Reader { return strings.NewReader("<network/>") }, nil, "XML"},
 		{"wrong number", func(t *testing.T) io.Reader {
-			return strings.NewReader(strings.Replace(domainXML(t, "prepare.xml"), "size='2048'", "size='many'", 1))
+			return strings.NewReader(strings.Replace(hooktest.Domain(t, "prepare.xml"), "size='2048'", "size='many'", 1))
 		}, nil, "many"},
 		{"wrong nodeset", func(t *testing.T) io.Reader {
-			return strings.NewReader(strings.ReplaceAll(domainXML(t, "prepare.xml"), "nodeset='0'", "nodeset='0-'"))
+			return strings.NewReader(strings.ReplaceAll(hooktest.Domain(t, "prepare.xml"), "nodeset='0'", "nodeset='0-'"))
 		}, nil, "nodeset"},
 		{"deep nesting", func(*testing.T) io.Reader { return strings.NewReader(strings.Repeat("<domain>", 1000000)) }, nil, "XML"},
 		{"too large", func(*testing.T) io.Reader {
@@ -199,7 +193,7 @@ func TestFaultsNeverRefuse(t *testing.T) {
 		}, "free_hugepages"},
 		{"no proc", refused, func(h sysfstest.Host) { h.Remove("proc") }, "meminfo"},
 	} {
-		for _, fail := range []Fail{FailOpen, FailClosed} {
+		for _, fail := range []config.Fail{config.FailOpen, config.FailClosed} {
 			t.Run(test.name+"/"+string(fail), func(t *testing.T) {
 				f := newFixture(t, test.stdin(t))
 				f.host.Write("etc/hugeguard.conf", "fail = "+string(fail)+"\ndeadline = 300ms\n")
@@ -208,7 +202,7 @@ func TestFaultsNeverRefuse(t *testing.T) {
 				}
 				status := f.prepare()
 				wantStatus, wantLines := exitAccept, 0
-				if fail == FailClosed {
+				if fail == config.FailClosed {
 					wantStatus, wantLines = exitRefuse, 1
 				}
 				if status != wantStatus || strings.Count(f.stderr.String(), "\n") != wantLines {
@@ -246,7 +240,7 @@ func (spaces) Read(p []byte) (int, error) {
 // TestUnreadableHolder: a refusal stands on the counters where a holder does
 // not show its memory, and says so.
 func TestUnreadableHolder(t *testing.T) {
-	f := newFixture(t, strings.NewReader(domainXML(t, "prepare.xml")))
+	f := newFixture(t, strings.NewReader(hooktest.Domain(t, "prepare.xml")))
 	f.host.Remove("proc/2974/numa_maps")
 	f.host.Write("proc/2974/numa_maps/no file", "")
 	if status := f.prepare(); status != exitRefuse {
@@ -258,59 +252,24 @@ func TestUnreadableHolder(t *testing.T) {
 	}
 }
 
-// TestCutSurvey: what there was no time to read is said to be so.
-func TestCutSurvey(t *testing.T) {
-	f := newFixture(t, nil)
-	host, err := SurveyAll(f.fs)
-	if err != nil {
-		t.Fatal(err)
-	}
-	AddHolders(f.fs, &host, time.Now().Add(-time.Second))
-	if !host.Holders.Cut || len(host.Holders.List) > 0 {
-		t.Errorf("%+v", host.Holders)
-	}
-}
-
 func TestModes(t *testing.T) {
-	for mode, want := range map[Mode]struct {
+	for mode, want := range map[config.Mode]struct {
 		status, entries int
-	}{Enforce: {exitRefuse, 1}, WarnOnly: {exitAccept, 1}, Off: {exitAccept, 0}} {
-		f := newFixture(t, strings.NewReader(domainXML(t, "prepare.xml")))
+	}{config.Enforce: {exitRefuse, 1}, config.WarnOnly: {exitAccept, 1}, config.Off: {exitAccept, 0}} {
+		f := newFixture(t, strings.NewReader(hooktest.Domain(t, "prepare.xml")))
 		f.host.Write("etc/hugeguard.conf", "mode="+string(mode))
 		if status := f.prepare(); status != want.status || len(f.entries) != want.entries {
 			t.Errorf("%s: status %d, journal %+v", mode, status, f.entries)
 		}
-		if mode == WarnOnly && (!strings.HasPrefix(f.entries[0].Message, "would refuse: node 0") || f.entries[0].Priority != warning || f.stderr.Len() > 0) {
+		if mode == config.WarnOnly && (!strings.HasPrefix(f.entries[0].Message, "would refuse: node 0") || f.entries[0].Priority != warning || f.stderr.Len() > 0) {
 			t.Errorf("%s: stderr %q, journal %+v", mode, &f.stderr, f.entries)
 		}
 	}
 }
 
-// TestConfigOfREADME: what the README shows is taken as it stands.
-func TestConfigOfREADME(t *testing.T) {
-	text, err := os.ReadFile("../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, block, _ := strings.Cut(string(text), "`/etc/hugeguard.conf` is optional")
-	_, block, ok := strings.Cut(block, ":\n\n")
-	block, _, ok2 := strings.Cut(block, "\n\n")
-	if config, _, wrong := ParseConfig(block); !ok || !ok2 || len(wrong) > 0 || !reflect.DeepEqual(config, defaultConfig()) {
-		t.Errorf("%q: %+v, %v", block, config, wrong)
-	}
-	for _, s := range Settings() {
-		if !strings.Contains(block, " "+s.Name+" = ") {
-			t.Errorf("%s is not shown", s.Name)
-		}
-	}
-	if config, _, wrong := ParseConfig(strings.Replace(block, "enforce", "warn", 1)); wrong != nil || config.Mode != WarnOnly {
-		t.Errorf("%+v, %v", config, wrong)
-	}
-}
-
 // TestPanicOutsideOfJudging: a defect in telling costs no launch either.
 func TestPanicOutsideOfJudging(t *testing.T) {
-	f := newFixture(t, strings.NewReader(domainXML(t, "prepare.xml")))
+	f := newFixture(t, strings.NewReader(hooktest.Domain(t, "prepare.xml")))
 	f.journal = func(entry) error { panic("boom") }
 	if status := inOwnTime(t, f.guarded); status != exitAccept {
 		t.Errorf("status %d", status)
@@ -319,7 +278,7 @@ func TestPanicOutsideOfJudging(t *testing.T) {
 
 // TestWrongConfig: a wrong line is told and does not disable the guard.
 func TestWrongConfig(t *testing.T) {
-	f := newFixture(t, strings.NewReader(domainXML(t, "prepare.xml")))
+	f := newFixture(t, strings.NewReader(hooktest.Domain(t, "prepare.xml")))
 	f.host.Write("etc/hugeguard.conf", "modulus = off\n")
 	if status := f.prepare(); status != exitRefuse || len(f.entries) != 2 || !strings.Contains(f.entries[0].Message, "line 1") {
 		t.Errorf("status %d, journal %+v", status, f.entries)
@@ -584,22 +543,5 @@ func TestKeep(t *testing.T) {
 	ours, _ := keep(io.MultiReader(strings.NewReader("<domain>"), iotest.ErrReader(broken)))
 	if _, err := io.ReadAll(ours); !errors.Is(err, broken) {
 		t.Errorf("a pipe that breaks: %v", err)
-	}
-}
-
-func TestGuestName(t *testing.T) {
-	for argument, want := range map[string]string{
-		"guest=a,debug-threads=on":    "a",
-		"guest=a,,b,debug-threads=on": "a,b",
-		"guest=,":                     "",
-	} {
-		if got, ok := guestName([]string{"qemu", "-name", argument}); !ok || got != want {
-			t.Errorf("%s: %q, %v", argument, got, ok)
-		}
-	}
-	for _, arguments := range [][]string{nil, {"qemu"}, {"qemu", "-name"}, {"qemu", "-name", "process=x"}} {
-		if got, ok := guestName(arguments); ok {
-			t.Errorf("%q: %q", arguments, got)
-		}
 	}
 }

@@ -3,7 +3,6 @@ package hook
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"io/fs"
 	"maps"
 	"os"
@@ -15,7 +14,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"hugeguard/sysfs/sysfstest"
+	"hugeguard/hook/config"
+	"hugeguard/hook/hooktest"
+	"hugeguard/hook/ledger"
+	"hugeguard/hook/survey"
 )
 
 // TestSpoiledFiles: whatever becomes of any one file that a call reads, what
@@ -28,7 +30,7 @@ func TestSpoiledFiles(t *testing.T) {
 		most   int // entries in the journal where nothing is spoiled
 	}{{"prepare-on-node1.xml", exitAccept, 0}, {"prepare.xml", exitRefuse, 1}}
 	for _, launch := range launches {
-		xml := domainXML(t, launch.xml)
+		xml := hooktest.Domain(t, launch.xml)
 		files := opened(t, xml)
 		if len(files) < 20 {
 			t.Fatalf("only %q were read", files)
@@ -53,7 +55,7 @@ func TestSpoiledFiles(t *testing.T) {
 						host.Remove(file)
 						host.Write(file, string(text))
 					}()
-					host.Write(LedgerDir+"/"+ledgerName, spoilableLedger)
+					host.Write(ledger.Path, spoilableLedger)
 					f := newCall(t, host, strings.NewReader(xml))
 					if err := spoil(host.Path(file)); err != nil {
 						t.Fatal(err)
@@ -96,59 +98,16 @@ func TestSpoiledFiles(t *testing.T) {
 // may read.
 func spoilable(t *testing.T, xml string) *fixture {
 	f := newFixture(t, strings.NewReader(xml))
-	summarize(t, f.host)
-	f.host.Write(ConfigPath, "deadline = 500ms\n")
+	hooktest.Summarize(t, f.host)
+	f.host.Write(config.Path, "deadline = 500ms\n")
 	f.host.Write("proc/sys/kernel/random/boot_id", "4a8e9c1e-5f0b-4c55-9d5b-7f1f0a1c0b11\n")
 	f.host.Write("proc/self/auxv", "\x06\x00\x00\x00\x00\x00\x00\x00\x00\x10\x00\x00\x00\x00\x00\x00")
 	f.host.Write("etc/nova/nova.conf", "[DEFAULT]\nreserved_huge_pages = node:0,size:2048,count:64\n")
 	f.host.Write("run/openvswitch/ovs-vswitchd.pid", "2974\n")
-	f.host.Write(CapturedOVS, answering(`,["dpdk-socket-mem","1024,1024"]`))
-	f.host.Write(LedgerDir+"/"+ledgerName, spoilableLedger)
+	f.host.Write(survey.CapturedOVS, hooktest.OVSAnswer(`,["dpdk-socket-mem","1024,1024"]`))
+	f.host.Write(ledger.Path, spoilableLedger)
 	f.qemu("other", 910, 4991, 64, 0)
 	return f
-}
-
-// summarize leaves of what the processes map what is of huge pages and a little
-// more, Open vSwitch's thousand files being one for each node: thousands of calls
-// need not read it all.
-func summarize(t testing.TB, host sysfstest.Host) {
-	const pages = 512
-	var mapped, numa strings.Builder
-	for node := range 2 {
-		start := 0x2200200000 + node<<32
-		fmt.Fprintf(&mapped, "%x-%x rw-s 00000000 00:0f %d /memfd:seg_%d (deleted)\n", start, start+pages<<21, 42245+node, node)
-		fmt.Fprintf(&numa, "%x local file=/memfd:seg_%d\\040(deleted) huge dirty=%d N%d=%[3]d kernelpagesize_kB=2048\n", start, node, pages, node)
-	}
-	for _, pid := range []int{2974, 3066, 3085} {
-		dir := fmt.Sprintf("proc/%d/", pid)
-		huge := map[string]bool{} // by where they start
-		shorten(t, host, dir+"numa_maps", numa.String(), func(start, line string) bool {
-			huge[start] = pid != 2974 && strings.Contains(line, " huge ")
-			return huge[start]
-		})
-		shorten(t, host, dir+"maps", mapped.String(), func(start, _ string) bool { return huge[start] })
-		mapped.Reset()
-		numa.Reset()
-	}
-}
-
-// shorten leaves the first lines of a file, and those that are to be kept, after
-// others.
-func shorten(t testing.TB, host sysfstest.Host, file, others string, keep func(start, line string) bool) {
-	text, err := os.ReadFile(host.Path(file))
-	if err != nil {
-		t.Fatal(err)
-	}
-	i := 0
-	for line := range strings.Lines(string(text)) {
-		start, _, _ := strings.Cut(line, " ")
-		start, _, _ = strings.Cut(start, "-")
-		if kept := keep(start, line); kept || i < 5 && !strings.Contains(line, "seg_") {
-			others += line
-		}
-		i++
-	}
-	host.Write(file, others)
 }
 
 // spoilableLedger is of another guest, which is starting on node 1 and has its

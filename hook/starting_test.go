@@ -11,15 +11,16 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"hugeguard/guard/claims"
-	"hugeguard/sysfs"
+	"hugeguard/hook/config"
+	"hugeguard/hook/hooktest"
+	"hugeguard/hook/ledger"
 )
 
 // launch has the domain of prepare-on-node1.xml start under another name, with
 // 256 pages on node 1, where 512 are free.
 func (f *fixture) launch(t *testing.T, name string) (status int) {
 	t.Helper()
-	xml := domainXML(t, "prepare-on-node1.xml")
+	xml := hooktest.Domain(t, "prepare-on-node1.xml")
 	xml = strings.ReplaceAll(xml, "instance-00000003", name)
 	at := strings.Index(xml, "<uuid>") + len("<uuid>")
 	xml = xml[:at] + uuidOf(name) + xml[at+36:]
@@ -42,11 +43,11 @@ func (f *fixture) over(name string) {
 // claimed returns the names in the ledger.
 func (f *fixture) claimed(t *testing.T) (names []string) {
 	t.Helper()
-	text, err := os.ReadFile(f.host.Path(LedgerDir + "/" + ledgerName))
+	text, err := os.ReadFile(f.host.Path(ledger.Path))
 	if os.IsNotExist(err) {
 		return nil
 	}
-	var l claims.Ledger
+	var l ledger.Ledger
 	if err == nil {
 		err = json.Unmarshal(text, &l)
 	}
@@ -128,11 +129,11 @@ func TestStartsInFlight(t *testing.T) {
 		if got := fmt.Sprint(f.claimed(t)); got != "[a b]" {
 			t.Errorf("the ledger has %s", got)
 		}
-		info, err := os.Stat(f.host.Path(LedgerDir + "/" + ledgerName))
+		info, err := os.Stat(f.host.Path(ledger.Path))
 		if err != nil || info.Mode().Perm() != 0o600 {
 			t.Errorf("%v, %v", info, err)
 		}
-		if info, err := os.Stat(f.host.Path(LedgerDir)); err != nil || info.Mode().Perm() != 0o700 {
+		if info, err := os.Stat(f.host.Path(ledger.Dir)); err != nil || info.Mode().Perm() != 0o700 {
 			t.Errorf("%v, %v", info, err)
 		}
 	})
@@ -149,7 +150,7 @@ func TestStartsInFlight(t *testing.T) {
 		f.over("a")
 		f.over("b")
 		f.over("nobody")
-		if entries, err := os.ReadDir(f.host.Path(LedgerDir)); err != nil || len(entries) > 0 || len(f.entries) > 0 {
+		if entries, err := os.ReadDir(f.host.Path(ledger.Dir)); err != nil || len(entries) > 0 || len(f.entries) > 0 {
 			t.Errorf("%v, %v, %v", entries, err, f.entries)
 		}
 	})
@@ -174,7 +175,7 @@ func TestStartsInFlight(t *testing.T) {
 	t.Run("as long as is configured", func(t *testing.T) {
 		f := two(t)
 		f.host.Write("proc/uptime", "5059.00 1.00\n")
-		f.host.Write(ConfigPath, "starting_limit = 30s\n")
+		f.host.Write(config.Path, "starting_limit = 30s\n")
 		f.accepted(t)
 	})
 	t.Run("another daemon", func(t *testing.T) {
@@ -335,31 +336,31 @@ func TestStartsInFlight(t *testing.T) {
 	})
 	t.Run("switched off", func(t *testing.T) {
 		f := two(t)
-		f.host.Write(ConfigPath, "claims = off\n")
+		f.host.Write(config.Path, "claims = off\n")
 		f.accepted(t)
 	})
 	t.Run("only said", func(t *testing.T) {
 		f := two(t)
-		f.host.Write(ConfigPath, "mode = warn\n")
+		f.host.Write(config.Path, "mode = warn\n")
 		if status := f.launch(t, "c"); status != exitAccept || len(f.entries) != 1 || fmt.Sprint(f.claimed(t)) != "[a b c]" {
 			t.Errorf("status %d, %+v, the ledger has %v", status, f.entries, f.claimed(t))
 		}
 	})
 	t.Run("more than a ledger can have", func(t *testing.T) {
 		f := two(t)
-		f.host.Write(ConfigPath, "mode = warn\n")
-		xml := strings.ReplaceAll(domainXML(t, "prepare-on-node1.xml"), "524288", "9007199254740991")
+		f.host.Write(config.Path, "mode = warn\n")
+		xml := strings.ReplaceAll(hooktest.Domain(t, "prepare-on-node1.xml"), "524288", "9007199254740991")
 		c := call{args: []string{"qemu", "instance-00000003", "prepare", "begin", "-"}, stdin: strings.NewReader(xml),
 			stderr: f.call.stderr, fs: f.fs, privileged: true, journal: f.journal}
 		if status := inOwnTime(t, c.prepare); status != exitAccept || len(f.entries) != 2 || !strings.Contains(f.entries[0].Message, "starts that follow will not know of this one") {
 			t.Errorf("status %d, %+v", status, f.entries)
 		}
-		f.host.Remove(ConfigPath)
+		f.host.Remove(config.Path)
 		f.refused(t, "a, b") // these are known still
 	})
 	t.Run("worth waiting for", func(t *testing.T) {
 		f := two(t)
-		f.host.Write(ConfigPath, "wait_for_starting = 10s\n")
+		f.host.Write(config.Path, "wait_for_starting = 10s\n")
 		f.meanwhile = func() {
 			time.AfterFunc(220*time.Millisecond, func() {
 				c := call{args: []string{"qemu", "a"}, fs: f.fs, privileged: true, journal: func(entry) error { return nil }}
@@ -373,14 +374,14 @@ func TestStartsInFlight(t *testing.T) {
 	})
 	t.Run("not worth waiting for", func(t *testing.T) {
 		f := two(t)
-		f.host.Write(ConfigPath, "wait_for_starting = 200ms\n")
+		f.host.Write(config.Path, "wait_for_starting = 200ms\n")
 		f.refused(t, "a, b")
 		if want := 200 * time.Millisecond; f.took != want {
 			t.Errorf("it took %v, want %v", f.took, want)
 		}
 	})
 	t.Run("a session daemon", func(t *testing.T) {
-		f := newFixture(t, strings.NewReader(domainXML(t, "prepare-on-node1.xml")))
+		f := newFixture(t, strings.NewReader(hooktest.Domain(t, "prepare-on-node1.xml")))
 		f.privileged = false
 		if status := f.prepare(); status != exitAccept || f.claimed(t) != nil {
 			t.Errorf("status %d, the ledger has %v", status, f.claimed(t))
@@ -391,7 +392,6 @@ func TestStartsInFlight(t *testing.T) {
 // TestLedgerTrouble: whatever becomes of the ledger, the start is judged
 // without it and goes on with one warning.
 func TestLedgerTrouble(t *testing.T) {
-	const ledger = LedgerDir + "/" + ledgerName
 	must := func(t *testing.T, err error) {
 		t.Helper()
 		if err != nil {
@@ -399,45 +399,46 @@ func TestLedgerTrouble(t *testing.T) {
 		}
 	}
 	for name, spoil := range map[string]func(*testing.T, *fixture){
-		"cut short": func(t *testing.T, f *fixture) { f.host.Write(ledger, `{"format":1,"boo`) },
-		"empty":     func(t *testing.T, f *fixture) { f.host.Write(ledger, "") },
-		"binary":    func(t *testing.T, f *fixture) { f.host.Write(ledger, "\x7fELF\x00\x00") },
-		"foreign":   func(t *testing.T, f *fixture) { f.host.Write(ledger, `{"format":2,"boot":"","claims":[]}`) },
+		"cut short": func(t *testing.T, f *fixture) { f.host.Write(ledger.Path, `{"format":1,"boo`) },
+		"empty":     func(t *testing.T, f *fixture) { f.host.Write(ledger.Path, "") },
+		"binary":    func(t *testing.T, f *fixture) { f.host.Write(ledger.Path, "\x7fELF\x00\x00") },
+		"foreign":   func(t *testing.T, f *fixture) { f.host.Write(ledger.Path, `{"format":2,"boot":"","claims":[]}`) },
 		"absurd": func(t *testing.T, f *fixture) {
-			f.host.Write(ledger, `{"format":1,"boot":"","claims":[{"name":"x","parts":[{"page_kib":2048,"pages":18446744073709551615}]}]}`)
+			f.host.Write(ledger.Path, `{"format":1,"boot":"","claims":[{"name":"x","parts":[{"page_kib":2048,"pages":18446744073709551615}]}]}`)
 		},
-		"gigantic":           func(t *testing.T, f *fixture) { must(t, os.Truncate(f.host.Path(ledger), 1<<40)) },
-		"writable by others": func(t *testing.T, f *fixture) { must(t, os.Chmod(f.host.Path(ledger), 0o666)) },
+		"gigantic":           func(t *testing.T, f *fixture) { must(t, os.Truncate(f.host.Path(ledger.Path), 1<<40)) },
+		"writable by others": func(t *testing.T, f *fixture) { must(t, os.Chmod(f.host.Path(ledger.Path), 0o666)) },
 		"somebody else's": func(t *testing.T, f *fixture) {
-			if err := os.Chown(f.host.Path(ledger), 65534, 65534); err != nil {
-				must(t, os.Chmod(f.host.Path(ledger), 0o622)) // not root here
+			if err := os.Chown(f.host.Path(ledger.Path), 65534, 65534); err != nil {
+				must(t, os.Chmod(f.host.Path(ledger.Path), 0o622)) // not root here
 			}
 		},
 		"a link": func(t *testing.T, f *fixture) {
-			must(t, os.Rename(f.host.Path(ledger), f.host.Path("elsewhere")))
-			must(t, os.Symlink(f.host.Path("elsewhere"), f.host.Path(ledger)))
+			must(t, os.Rename(f.host.Path(ledger.Path), f.host.Path("elsewhere")))
+			must(t, os.Symlink(f.host.Path("elsewhere"), f.host.Path(ledger.Path)))
 		},
 		"a FIFO": func(t *testing.T, f *fixture) {
-			f.host.Remove(ledger)
-			must(t, syscall.Mkfifo(f.host.Path(ledger), 0o600))
+			f.host.Remove(ledger.Path)
+			must(t, syscall.Mkfifo(f.host.Path(ledger.Path), 0o600))
 		},
 		"a directory that is a link": func(t *testing.T, f *fixture) {
-			must(t, os.Rename(f.host.Path(LedgerDir), f.host.Path("elsewhere")))
-			must(t, os.Symlink(f.host.Path("elsewhere"), f.host.Path(LedgerDir)))
+			must(t, os.Rename(f.host.Path(ledger.Dir), f.host.Path("elsewhere")))
+			must(t, os.Symlink(f.host.Path("elsewhere"), f.host.Path(ledger.Dir)))
 		},
 		"a directory that is a file": func(t *testing.T, f *fixture) {
-			f.host.Remove(LedgerDir)
-			f.host.Write(LedgerDir, "")
+			f.host.Remove(ledger.Dir)
+			f.host.Write(ledger.Dir, "")
 		},
-		"a directory that others can write to": func(t *testing.T, f *fixture) { must(t, os.Chmod(f.host.Path(LedgerDir), 0o777)) },
+		"a directory that others can write to": func(t *testing.T, f *fixture) { must(t, os.Chmod(f.host.Path(ledger.Dir), 0o777)) },
 		"no directory":                         func(t *testing.T, f *fixture) { f.host.Remove("run") },
 		"a lock that is never given back": func(t *testing.T, f *fixture) {
-			dir, err := unix.Open(f.host.Path(LedgerDir), unix.O_RDONLY|unix.O_DIRECTORY, 0)
+			dir, err := unix.Open(f.host.Path(ledger.Dir), unix.O_RDONLY|unix.O_DIRECTORY, 0)
 			must(t, err)
 			must(t, unix.Flock(dir, unix.LOCK_EX))
-			// To wait for it is to wait in the call's own time.
-			flock = func(int, int) error { time.Sleep(time.Hour); return unix.EBADF }
-			t.Cleanup(func() { unix.Close(dir); flock = unix.Flock })
+			t.Cleanup(func() { unix.Close(dir) })
+			// The kernel knows no time of the call's own. The deadline counts for the lock alone: a call has half a minute more.
+			f.host.Write(config.Path, "deadline = 100ms\nwait_for_starting = 30s\n")
+			f.ownTime = false
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -451,54 +452,5 @@ func TestLedgerTrouble(t *testing.T) {
 				t.Error("a link was followed")
 			}
 		})
-	}
-}
-
-// TestRemaining: a mapping counts for the part that it is most like, whatever
-// else its QEMU maps beside it.
-func TestRemaining(t *testing.T) {
-	// In the order of numa_maps, in which what was mapped last is first.
-	at := uint64(0)
-	mapping := func(pages uint64, taken map[int]uint64, bound ...int) sysfs.Mapping {
-		at += 1 << 40
-		return sysfs.Mapping{Start: at, End: at + pages<<21, PageKiB: 2048, Pages: taken, Bound: bound}
-	}
-	on := func(node int, pages uint64) map[int]uint64 { return map[int]uint64{node: pages} }
-	strict := func(pages uint64, nodes ...int) claims.Part {
-		return claims.Part{PageKiB: 2048, Pages: pages, Nodes: nodes, Hard: true}
-	}
-	soft := func(pages uint64) claims.Part { return claims.Part{PageKiB: 2048, Pages: pages} }
-	for _, c := range []struct {
-		name     string
-		parts    []claims.Part
-		mappings []sysfs.Mapping
-		want     string // pages, those of them that are mapped, and being cleared, of each part
-	}{
-		{"nothing mapped", []claims.Part{strict(20, 0)}, nil, "[20 0 0]"},
-		{"a device of its own", []claims.Part{strict(15, 0), strict(20, 0)},
-			[]sysfs.Mapping{mapping(100, nil), mapping(20, on(0, 5)), mapping(15, on(0, 15))}, "[0 0 0] [15 15 2]"},
-		{"cells of a size, the first full", []claims.Part{strict(64, 0), strict(64, 1)},
-			[]sysfs.Mapping{mapping(64, nil), mapping(64, on(0, 64))}, "[0 0 0] [64 64 2]"},
-		{"cells of a size, the second full", []claims.Part{strict(64, 0), strict(64, 1)},
-			[]sysfs.Mapping{mapping(64, on(1, 64)), mapping(64, nil)}, "[64 64 2] [0 0 0]"},
-		{"cells of a size on the same nodes", []claims.Part{strict(64, 0, 1), strict(64, 1, 2)},
-			[]sysfs.Mapping{mapping(64, on(1, 64), 1, 2), mapping(64, on(1, 7), 0, 1)}, "[57 57 2] [0 0 0]"},
-		{"RAM of a size with a device that takes its pages later", []claims.Part{strict(64, 0)},
-			[]sysfs.Mapping{mapping(64, nil, 0), mapping(64, on(0, 60), 0)}, "[4 4 2]"},
-		{"a soft cell on the node of a hard one", []claims.Part{strict(64, 0), soft(64)},
-			[]sysfs.Mapping{mapping(64, on(0, 64)), mapping(64, on(0, 64), 0)}, "[0 0 0] [0 0 0]"},
-		{"the same, the hard one first", []claims.Part{strict(64, 0), soft(64)},
-			[]sysfs.Mapping{mapping(64, on(0, 1)), mapping(64, on(0, 64), 0)}, "[0 0 0] [63 63 2]"},
-		{"half mapped", []claims.Part{strict(64, 0), strict(64, 1)},
-			[]sysfs.Mapping{mapping(64, nil, 0)}, "[64 64 2] [64 0 0]"},
-		{"not of that size", []claims.Part{strict(64, 0)}, []sysfs.Mapping{mapping(60, on(0, 10))}, "[54 50 2]"},
-	} {
-		var got []string
-		for _, left := range startingOf(claims.Claim{}, claims.Process{}, remaining(c.parts, c.mappings), 2).Claims {
-			got = append(got, fmt.Sprint([]uint64{left.Pages, left.Mapped, left.Clearing}))
-		}
-		if text := strings.Join(got, " "); text != c.want {
-			t.Errorf("%s: %s, want %s", c.name, text, c.want)
-		}
 	}
 }

@@ -146,6 +146,23 @@ type Mapping struct {
 	Pages   map[int]uint64 // pages that this process has touched, by node
 }
 
+// Touched returns how many pages of the mapping its process has touched.
+func (m Mapping) Touched() uint64 {
+	var pages uint64
+	for _, n := range m.Pages {
+		pages += n
+	}
+	return pages
+}
+
+// Size returns how many pages the mapping has room for; 0 where that is not known.
+func (m Mapping) Size() uint64 {
+	if m.PageKiB == 0 || m.End < m.Start {
+		return 0
+	}
+	return (m.End - m.Start) / 1024 / m.PageKiB
+}
+
 // ErrManyMappings is what reading the mappings of a process ends with that has
 // more of them than its reader keeps.
 var ErrManyMappings = errors.New("it has too many mappings")

@@ -28,7 +28,8 @@ import (
 	"hugeguard/guard"
 	"hugeguard/guard/domain"
 	"hugeguard/guard/ovs"
-	"hugeguard/hook"
+	"hugeguard/hook/config"
+	"hugeguard/hook/survey"
 	"hugeguard/install/place"
 	"hugeguard/sysfs"
 )
@@ -124,12 +125,12 @@ func Take(ctx context.Context, host sysfs.FS, o Options) (*Capture, error) {
 // changes meanwhile comes last, so that all of it is of one moment.
 func (t *taker) survey(ctx context.Context, mounts sysfs.Mounts, o Options) (found guard.Host, domains int, err error) {
 	rec := t.host.Recorded(t.record)
-	config, _ := hook.ReadConfig(rec) // what is wrong with it will be seen again
-	if found, err = hook.SurveyAll(rec); err != nil {
+	conf, _ := config.Read(rec) // what is wrong with it will be seen again
+	if found, err = survey.All(rec); err != nil {
 		return found, 0, err
 	}
-	hook.Emulators(rec)
-	hook.AddReleases(rec, &guard.Host{}, guard.Demand{})
+	survey.Emulators(rec)
+	survey.AddReleases(rec, &guard.Host{}, guard.Demand{})
 	partitions := map[string]bool{}
 	t.groups(mounts.Cgroup, partitions)
 	for _, dir := range []string{"run/libvirt/qemu/", "etc/libvirt/qemu/"} {
@@ -145,7 +146,7 @@ func (t *taker) survey(ctx context.Context, mounts sysfs.Mounts, o Options) (fou
 			demand, err := domain.Parse(t.files[dir+name].data)
 			if err == nil {
 				partitions[demand.Partition] = true
-				hook.AddReleases(rec, &guard.Host{}, demand)
+				survey.AddReleases(rec, &guard.Host{}, demand)
 			}
 		}
 	}
@@ -158,7 +159,7 @@ func (t *taker) survey(ctx context.Context, mounts sysfs.Mounts, o Options) (fou
 			t.fault("control groups", fmt.Errorf("the resource partitions after %s: too many", guard.Printable(p, 80)))
 			break
 		}
-		if _, err := hook.SurveyPartition(rec, p); err != nil {
+		if _, err := survey.Partition(rec, p); err != nil {
 			t.fault("control groups of "+p, err)
 		}
 	}
@@ -166,10 +167,10 @@ func (t *taker) survey(ctx context.Context, mounts sysfs.Mounts, o Options) (fou
 		return found, 0, err
 	}
 	deadline := time.Now().Add(o.Patience)
-	hook.AddHolders(rec, &found, deadline)
-	_ = hook.AddStarting(rec, config, &found, guard.Domain{}) // as with the configuration
-	hook.AddOVS(rec, config, &found, deadline)
-	hook.AddNova(rec, config, &found, deadline)
+	survey.AddHolders(rec, &found, deadline)
+	_ = survey.AddStarting(rec, conf, &found, guard.Domain{}) // as with the configuration
+	survey.AddOVS(rec, conf, &found, deadline)
+	survey.AddNova(rec, conf, &found, deadline)
 	return found, domains, ctx.Err()
 }
 
@@ -433,7 +434,7 @@ func (c *Capture) answers(host sysfs.FS, found guard.Host, o Options) error {
 		if err != nil {
 			return err
 		}
-		c.files[hook.CapturedOVS] = file{data: text}
+		c.files[survey.CapturedOVS] = file{data: text}
 	}
 	text, err := json.Marshal(o.State)
 	c.files[place.CapturedState] = file{data: append(text, '\n')}

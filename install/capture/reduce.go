@@ -13,11 +13,12 @@ import (
 	"strings"
 
 	"hugeguard/guard"
-	"hugeguard/guard/claims"
 	"hugeguard/guard/domain"
 	"hugeguard/guard/nova"
 	"hugeguard/guard/ovs"
-	"hugeguard/hook"
+	"hugeguard/hook/config"
+	"hugeguard/hook/ledger"
+	"hugeguard/hook/survey"
 	"hugeguard/sysfs"
 )
 
@@ -36,7 +37,7 @@ func (t *taker) reduce(name string, e sysfs.Entry) ([]byte, error) {
 	dir, base := path.Split(name)
 	switch {
 	case kernelFile.MatchString(name), t.ofGroup(name), name == "proc/uptime", name == "proc/sys/kernel/random/boot_id",
-		name == hook.ConfigPath:
+		name == config.Path:
 		return data, nil
 	case name == "proc/self/cgroup":
 		return lines(data, ownGroup.MatchString), nil
@@ -71,22 +72,22 @@ func (t *taker) reduce(name string, e sysfs.Entry) ([]byte, error) {
 		}
 		return left, nil
 	case name == "etc/libvirt/qemu.conf":
-		left, err := hook.ReduceQEMUConf(data)
+		left, err := survey.ReduceQEMUConf(data)
 		return append([]byte{}, left...), err
 	case strings.HasPrefix(name, "var/cache/libvirt/qemu/capabilities/"):
 		return reduceCapabilities(data), nil
-	case name == hook.CapturedOVS:
-		config, err := ovs.Read(bytes.NewReader(data))
+	case name == survey.CapturedOVS:
+		conf, err := ovs.Read(bytes.NewReader(data))
 		if err != nil {
 			return nil, err
 		}
-		return ovs.Answer(config)
-	case dir == hook.LedgerDir+"/":
-		var ledger claims.Ledger
-		if err := json.Unmarshal(data, &ledger); err != nil {
+		return ovs.Answer(conf)
+	case dir == ledger.Dir+"/":
+		var kept ledger.Ledger
+		if err := json.Unmarshal(data, &kept); err != nil {
 			return nil, err
 		}
-		return ledger.Text(), nil
+		return kept.Text(), nil
 	}
 	return []byte(nova.Reduce(string(data))), nil
 }

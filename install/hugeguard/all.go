@@ -7,7 +7,7 @@ import (
 
 	"hugeguard/guard"
 	"hugeguard/guard/domain"
-	"hugeguard/hook"
+	"hugeguard/hook/survey"
 )
 
 // An answer is what check --all says of one domain.
@@ -128,7 +128,7 @@ func (c *checker) printOrder(all int, late []answer) error {
 
 // look looks at the host for all domains.
 func (c *checker) look() (*crowd, error) {
-	host, err := hook.SurveyAll(c.host)
+	host, err := survey.All(c.host)
 	if err != nil {
 		return nil, err
 	}
@@ -144,11 +144,11 @@ func (c *crowd) judge(demand guard.Demand, autostart bool) (answer, error) {
 		a.Verdict = guard.Judge(demand, guard.Host{}) // as the hook, without looking
 		return a, nil
 	}
-	host, err := hook.Survey(c.host, demand)
+	host, err := survey.Counters(c.host, demand)
 	if err != nil {
 		return a, err
 	}
-	hook.AddReleases(c.host, &host, demand)
+	survey.AddReleases(c.host, &host, demand)
 	sizes := demand.PageSizes(host)
 	host.Nodes, host.Holders, host.OVS, host.Nova = c.seen.Nodes, c.seen.Holders, c.seen.OVS, c.seen.Nova
 	host.Pools = slices.DeleteFunc(slices.Clone(c.seen.Pools), func(p guard.SizePool) bool { return !slices.Contains(sizes, p.PageKiB) })

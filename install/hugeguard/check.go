@@ -14,6 +14,8 @@ import (
 	"hugeguard/guard"
 	"hugeguard/guard/domain"
 	"hugeguard/hook"
+	"hugeguard/hook/config"
+	"hugeguard/hook/survey"
 	"hugeguard/install/capture"
 	"hugeguard/install/place"
 	"hugeguard/install/status"
@@ -145,7 +147,7 @@ func tellIfHung(stderr io.Writer) (stop func()) {
 // A checker does what the hook does at a start, for one that is not happening.
 type checker struct {
 	host   sysfs.FS
-	config hook.Config
+	config config.Config
 	before []place.OtherHook // that libvirt runs before the hook
 	after  []place.OtherHook
 	json   bool
@@ -159,19 +161,19 @@ func (c *checker) note(format string, args ...any) {
 
 // configure reads the hook's configuration, and says if it keeps the hook from refusing.
 func (c *checker) configure() {
-	config, err := hook.ReadConfig(c.host)
+	conf, err := config.Read(c.host)
 	if err != nil {
 		c.note("%v", err)
 	}
-	c.config = config
+	c.config = conf
 	if c.before, c.after, err = place.OtherHooks(c.host.Root()); err != nil {
 		c.note("the other hooks of this host are not known: %v", err)
 	}
 	if len(c.before) > 0 {
 		c.note("libvirt runs other hooks before hugeguard's, which may make or take pages; this is judged without them: %s", place.Paths(c.before))
 	}
-	if config.Mode != hook.Enforce && !config.ModeUnread {
-		c.note("%s has mode = %s: the hook refuses nothing", c.host.Path(hook.ConfigPath), config.Mode)
+	if conf.Mode != config.Enforce && !conf.ModeUnread {
+		c.note("%s has mode = %s: the hook refuses nothing", c.host.Path(config.Path), conf.Mode)
 	}
 }
 
@@ -205,11 +207,11 @@ func (c *checker) judge(d foundDomain) (guard.Verdict, error) {
 		return guard.Judge(demand, guard.Host{}), nil // as the hook, without looking
 	}
 	defer tellIfHung(c.notes)()
-	host, err := hook.Survey(c.host, demand)
+	host, err := survey.Counters(c.host, demand)
 	if err != nil {
 		return guard.Verdict{}, err
 	}
-	hook.AddReleases(c.host, &host, demand)
+	survey.AddReleases(c.host, &host, demand)
 	c.addOthers(&host, demand.Domain)
 	if d.running {
 		pages := giveBack(&host, demand.Domain.Name)
@@ -229,12 +231,12 @@ func (c *checker) judge(d foundDomain) (guard.Verdict, error) {
 // addOthers adds to a host who else has its pages, or is to have them, and who counts on them.
 func (c *checker) addOthers(host *guard.Host, self guard.Domain) {
 	deadline := time.Now().Add(holdersDeadline)
-	hook.AddHolders(c.host, host, deadline)
-	if err := hook.AddStarting(c.host, c.config, host, self); err != nil {
+	survey.AddHolders(c.host, host, deadline)
+	if err := survey.AddStarting(c.host, c.config, host, self); err != nil {
 		c.note("it is not known which domains are starting: %v", err)
 	}
-	hook.AddOVS(c.host, c.config, host, deadline)
-	hook.AddNova(c.host, c.config, host, deadline)
+	survey.AddOVS(c.host, c.config, host, deadline)
+	survey.AddNova(c.host, c.config, host, deadline)
 }
 
 // giveBack changes the host to what it will be when the guest has ended, and returns how many pages that

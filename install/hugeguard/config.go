@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hugeguard/guard"
-	"hugeguard/hook"
+	"hugeguard/hook/config"
 	"hugeguard/install/status"
 	"hugeguard/sysfs"
 )
@@ -101,29 +101,29 @@ type wrongInFile struct {
 
 // effectiveOn is what the hook obeys on a host. The error is what it does not follow.
 func effectiveOn(host sysfs.FS) (effective, error) {
-	config, lines, err := hook.ReadConfigLines(host)
+	conf, lines, err := config.ReadLines(host)
 	if status.Unseen(host, err) {
 		return effective{}, err
 	}
-	var wrong *hook.ConfigError
+	var wrong *config.Error
 	errors.As(err, &wrong)
-	return newEffective(host.Path(hook.ConfigPath), config, lines, wrong), err
+	return newEffective(host.Path(config.Path), conf, lines, wrong), err
 }
 
 // judgeLines is what lines of a file come to. The error is what is wrong with them.
 func judgeLines(name, text string) (effective, error) {
-	config, lines, wrong := hook.ParseConfig(text)
+	conf, lines, wrong := config.Parse(text)
 	if len(wrong) == 0 {
-		return newEffective(name, config, lines, nil), nil
+		return newEffective(name, conf, lines, nil), nil
 	}
-	err := &hook.ConfigError{Path: guard.Printable(name, 400), Wrong: wrong, ModeUnread: config.ModeUnread}
-	return newEffective(name, config, lines, err), err
+	err := &config.Error{Path: guard.Printable(name, 400), Wrong: wrong, ModeUnread: conf.ModeUnread}
+	return newEffective(name, conf, lines, err), err
 }
 
-func newEffective(name string, config hook.Config, lines map[string]int, wrong *hook.ConfigError) effective {
-	e := effective{File: name, ModeUnread: config.ModeUnread}
-	for _, s := range hook.Settings() {
-		e.Settings = append(e.Settings, inEffect{s.Name, s.Value(config), s.Default, lines[s.Name]})
+func newEffective(name string, conf config.Config, lines map[string]int, wrong *config.Error) effective {
+	e := effective{File: name, ModeUnread: conf.ModeUnread}
+	for _, s := range config.Settings() {
+		e.Settings = append(e.Settings, inEffect{s.Name, s.Value(conf), s.Default, lines[s.Name]})
 	}
 	if wrong != nil {
 		for _, w := range wrong.Wrong[:min(len(wrong.Wrong), 10*mostWrong)] {
@@ -186,12 +186,12 @@ func readCandidate(name string, stdin io.Reader, notes io.Writer) (string, error
 		}
 		from = f
 	}
-	text, err := io.ReadAll(io.LimitReader(from, hook.ConfigLimit+1))
+	text, err := io.ReadAll(io.LimitReader(from, config.Limit+1))
 	if err != nil {
 		return "", err
 	}
-	if len(text) > hook.ConfigLimit {
-		return "", fmt.Errorf("%s: %w: more than %d bytes", name, sysfs.ErrTooLarge, hook.ConfigLimit)
+	if len(text) > config.Limit {
+		return "", fmt.Errorf("%s: %w: more than %d bytes", name, sysfs.ErrTooLarge, config.Limit)
 	}
 	return string(text), nil
 }

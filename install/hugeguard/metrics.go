@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"hugeguard/guard"
-	"hugeguard/hook"
+	"hugeguard/hook/config"
 	"hugeguard/install/atomicfile"
 	"hugeguard/install/counts"
 	"hugeguard/install/status"
@@ -158,7 +158,7 @@ func (e exposition) status(s status.Report, now time.Time) {
 	e.gauge("hugeguard_hook_others_after", "Other qemu hooks that libvirt runs after hugeguard's: where there are any, it warns of a shortage and does not refuse.",
 		number(len(s.Hook.HooksAfter)))
 	e.family("hugeguard_hook_mode", "gauge", "What the hook does about a start that must fail: 1 for the mode that it has.")
-	for _, mode := range []hook.Mode{hook.Enforce, hook.WarnOnly, hook.Off} {
+	for _, mode := range []config.Mode{config.Enforce, config.WarnOnly, config.Off} {
 		e.sample("hugeguard_hook_mode", truth(s.Mode == mode), "mode", string(mode))
 	}
 	e.gauge("hugeguard_config_wrong_lines", "Lines of /etc/hugeguard.conf that make no sense and are not followed.", number(len(s.Settings.Wrong)))

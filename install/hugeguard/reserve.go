@@ -8,7 +8,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"hugeguard/guard"
-	"hugeguard/hook"
+	"hugeguard/hook/config"
+	"hugeguard/hook/survey"
 	"hugeguard/install/status"
 )
 
@@ -46,19 +47,19 @@ Exit status: 0 it is done, 1 an error, 2 wrong usage.`,
 			if status.Hidden(fs) {
 				note("an ordinary user does not see everybody who holds pages: run it as root for lines that are complete")
 			}
-			config, err := hook.ReadConfig(fs)
+			conf, err := config.Read(fs)
 			if err != nil {
 				note("%v", err)
 			}
 			defer tellIfHung(cmd.ErrOrStderr())()
-			host, err := hook.SurveyAll(fs)
+			host, err := survey.All(fs)
 			if err != nil {
 				return err
 			}
 			deadline := time.Now().Add(holdersDeadline)
-			hook.AddHolders(fs, &host, deadline)
-			hook.AddOVS(fs, config, &host, deadline)
-			hook.AddNova(fs, config, &host, deadline)
+			survey.AddHolders(fs, &host, deadline)
+			survey.AddOVS(fs, conf, &host, deadline)
+			survey.AddNova(fs, conf, &host, deadline)
 			for _, line := range lines(host) {
 				if _, err := fmt.Fprintln(cmd.OutOrStdout(), line); err != nil {
 					return err

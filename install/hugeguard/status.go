@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"hugeguard/guard"
-	"hugeguard/hook"
+	"hugeguard/hook/config"
 	"hugeguard/install/journal"
 	"hugeguard/install/place"
 	"hugeguard/install/status"
@@ -154,9 +154,9 @@ func (p *page) hookLines(r status.Report) {
 	}
 	live := fmt.Sprintf("%s (layout %s)", oneLine(h.Path), oneLine(string(h.Layout)))
 	switch {
-	case h.Live && r.Mode == hook.Off:
+	case h.Live && r.Mode == config.Off:
 		p.line(bad, 0, "hook: live, but told to do nothing (mode = %s): %s", r.Mode, live)
-	case h.Live && r.Mode == hook.WarnOnly:
+	case h.Live && r.Mode == config.WarnOnly:
 		p.line(bad, 0, "hook: live, but told to refuse nothing (mode = %s): %s", r.Mode, live)
 	case h.Live:
 		p.line(good, 0, "hook: live: %s", live)

@@ -13,26 +13,26 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/cobra"
 
-	"hugeguard/hook"
+	"hugeguard/hook/config"
 	"hugeguard/sysfs"
 )
 
 // read has the hook read a configuration.
-func read(t *testing.T, text string) hook.Config {
+func read(t *testing.T, text string) config.Config {
 	t.Helper()
 	root := t.TempDir()
-	name := filepath.Join(root, hook.ConfigPath)
+	name := filepath.Join(root, config.Path)
 	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	config, err := hook.ReadConfig(sysfs.New(root))
+	conf, err := config.Read(sysfs.New(root))
 	if err != nil {
 		t.Errorf("%v in\n%s", err, text)
 	}
-	return config
+	return conf
 }
 
 // The configuration that packages bring changes nothing. Each of its lines says the default, or else something.
@@ -42,7 +42,7 @@ func TestConfiguration(t *testing.T) {
 		t.Errorf("the packages' configuration changes:\n%s", diff)
 	}
 	uncommented := regexp.MustCompile(`(?m)^#(\w)`).ReplaceAllString(Configuration(), "$1")
-	for _, s := range hook.Settings() {
+	for _, s := range config.Settings() {
 		line := s.Name + " = " + value(s)
 		if !slices.Contains(strings.Split(uncommented, "\n"), line) {
 			t.Errorf("no line %q in\n%s", line, uncommented)
@@ -65,7 +65,7 @@ func TestReadme(t *testing.T) {
 		t.Fatal(err)
 	}
 	var shown string
-	for _, s := range hook.Settings() {
+	for _, s := range config.Settings() {
 		pattern := `(?m)^    ` + s.Name + ` = .*\n`
 		if s.Default == "" {
 			pattern = `(?m)^    # ` + s.Name + ` = \S`
@@ -86,7 +86,7 @@ func TestReadme(t *testing.T) {
 // Every setting is explained.
 func TestConfigurationPage(t *testing.T) {
 	page := ConfigurationPage(Release{"1", time.Unix(0, 0)})
-	for _, s := range hook.Settings() {
+	for _, s := range config.Settings() {
 		if !strings.Contains(page, "\n"+bold(s.Name)+" = "+italic(value(s))+"\n"+strings.Fields(s.Meaning)[0]+" ") {
 			t.Errorf("nothing of %s in\n%s", s.Name, page)
 		}

@@ -5,7 +5,7 @@ import (
 	"strings"
 
 	"hugeguard/guard"
-	"hugeguard/hook"
+	"hugeguard/hook/config"
 )
 
 // examples are values to show of settings that have no default.
@@ -16,7 +16,7 @@ var examples = map[string]string{
 }
 
 // value is the one to show of a setting.
-func value(s hook.Setting) string {
+func value(s config.Setting) string {
 	if s.Default != "" {
 		return s.Default
 	}
@@ -24,7 +24,7 @@ func value(s hook.Setting) string {
 }
 
 // about is what there is to say of a setting.
-func about(s hook.Setting) string { return s.Meaning + " Takes " + s.Values + "." }
+func about(s config.Setting) string { return s.Meaning + " Takes " + s.Values + "." }
 
 // Configuration is the /etc/hugeguard.conf that packages bring: every setting, commented out, so that it changes
 // nothing.
@@ -34,7 +34,7 @@ func Configuration() string {
 # that is no value. The hook reads this file at every call, so a change needs no restart. It is followed only while root
 # owns it and nobody else can write to it.
 `)
-	for _, s := range hook.Settings() {
+	for _, s := range config.Settings() {
 		fmt.Fprintf(&b, "\n# %s\n#%s = %s\n", strings.Join(fold(strings.Fields(about(s)), 110), "\n# "), s.Name, value(s))
 	}
 	return b.String()
@@ -62,7 +62,7 @@ hugeguard status says it first. The same holds for a file of root's that cannot 
 The file must be owned by root and not writable by others, or be a link to such a file. Otherwise hugeguard ignores it,
 with a warning in the journal: others must not be able to switch the guard off.`)
 	p.section("SETTINGS")
-	for _, s := range hook.Settings() {
+	for _, s := range config.Settings() {
 		text := about(s)
 		if s.Default != "" {
 			text = strings.TrimSuffix(text, ".") + "; the default is " + s.Default + "."

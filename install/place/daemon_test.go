@@ -16,7 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"hugeguard/hook"
+	"hugeguard/hook/ledger"
 	"hugeguard/install/daemon"
 	"hugeguard/install/installtest"
 	"hugeguard/sysfs/sysfstest"
@@ -604,7 +604,7 @@ func TestUninstallWaitsForClaims(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.Expect(t, "hung up")
-	claims := filepath.Join(tr.root, hook.LedgerDir)
+	claims := filepath.Join(tr.root, ledger.Dir)
 	if err := os.MkdirAll(claims, 0o700); err != nil {
 		t.Fatal(err)
 	}

@@ -22,7 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hugeguard/guard"
-	"hugeguard/hook"
+	"hugeguard/hook/ledger"
 	"hugeguard/install/atomicfile"
 	"hugeguard/install/counts"
 	"hugeguard/install/daemon"
@@ -499,7 +499,7 @@ func (j *job) planUninstall(ctx context.Context, s scene) (hooks, rest []step, e
 		}
 	}
 
-	claims, err := j.file(hook.LedgerDir)
+	claims, err := j.file(ledger.Dir)
 	if err != nil {
 		return nil, nil, err
 	}

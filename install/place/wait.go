@@ -6,7 +6,7 @@ import (
 	"io/fs"
 	"time"
 
-	"hugeguard/hook"
+	"hugeguard/hook/config"
 	"hugeguard/sysfs"
 )
 
@@ -16,8 +16,8 @@ var lastCalls = 5 * time.Second
 // longestCall is how long a call of the hook can take at the most, by its settings. What a site's hook takes, which it may
 // be waiting for, nobody knows.
 func (t tree) longestCall() time.Duration {
-	config, _ := hook.ReadConfig(sysfs.New(t.root)) // what cannot be read keeps its default
-	return config.Deadline + config.WaitForStarting + lastCalls
+	conf, _ := config.Read(sysfs.New(t.root)) // what cannot be read keeps its default
+	return conf.Deadline + conf.WaitForStarting + lastCalls
 }
 
 // untilUnused waits until no process runs the program in the file fi, for longestCall at most.

@@ -11,7 +11,8 @@ import (
 
 	"hugeguard/guard"
 	"hugeguard/guard/domain"
-	"hugeguard/hook"
+	"hugeguard/hook/config"
+	"hugeguard/hook/survey"
 	"hugeguard/sysfs"
 )
 
@@ -37,7 +38,7 @@ const mostBytes = 1 << 62
 // disk, no network and no security label, so that libvirt has nothing to make for it and nothing to take away,
 // and no name that anybody else has: nothing of libvirt's or Nova's is touched by it. Pages of one size
 // that the host has a mount for are what it wants, or libvirt would refuse it by itself.
-func newCanary(fs sysfs.FS, config hook.Config, capabilities string) (canary, error) {
+func newCanary(fs sysfs.FS, conf config.Config, capabilities string) (canary, error) {
 	var c canary
 	var caps struct {
 		Path    string `xml:"path"`
@@ -48,7 +49,7 @@ func newCanary(fs sysfs.FS, config hook.Config, capabilities string) (canary, er
 	if err := xml.Unmarshal([]byte(capabilities), &caps); err != nil || caps.Path == "" || caps.Domain == "" || caps.Arch == "" {
 		return c, fmt.Errorf("libvirt names no emulator in its domain capabilities: %w", errors.Join(err, errors.New(guard.Printable(capabilities, 200))))
 	}
-	host, err := hook.SurveyAll(fs)
+	host, err := survey.All(fs)
 	if err != nil {
 		return c, err
 	}
@@ -85,11 +86,11 @@ func newCanary(fs sysfs.FS, config hook.Config, capabilities string) (canary, er
 	if err != nil {
 		return c, err
 	}
-	demand.Exempt = config.Exempts(demand)
-	if host, err = hook.Survey(fs, demand); err != nil {
+	demand.Exempt = conf.Exempts(demand)
+	if host, err = survey.Counters(fs, demand); err != nil {
 		return c, err
 	}
-	hook.AddReleases(fs, &host, demand)
+	survey.AddReleases(fs, &host, demand)
 	if c.verdict = guard.Judge(demand, host); c.verdict.Decision != guard.Refuse {
 		return c, fmt.Errorf("a domain of %s on pages of %s would not be refused for certain on this host: %s", guard.Size(most>>10), guard.Size(page), c.verdict.Summary)
 	}

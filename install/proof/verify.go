@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"hugeguard/guard"
-	"hugeguard/hook"
+	"hugeguard/hook/config"
 	"hugeguard/install/daemon"
 	"hugeguard/install/journal"
 	"hugeguard/install/place"
@@ -98,7 +98,7 @@ type verifier struct {
 	place.Options
 	root   sysfs.FS
 	host   daemon.Host
-	config hook.Config
+	config config.Config
 }
 
 func newVerifier(o place.Options) verifier {
@@ -109,9 +109,9 @@ func newVerifier(o place.Options) verifier {
 // all asks each daemon.
 func (v verifier) all(ctx context.Context, connect func(uri string) (Libvirt, error)) ([]Result, error) {
 	var configErr error
-	v.config, configErr = hook.ReadConfig(v.root)
-	if v.config.Mode == hook.Off {
-		return []Result{{Why: []string{fmt.Sprintf("it is told to do nothing (mode = off in %s): whether libvirt calls it cannot be seen", v.root.Path(hook.ConfigPath))}}}, configErr
+	v.config, configErr = config.Read(v.root)
+	if v.config.Mode == config.Off {
+		return []Result{{Why: []string{fmt.Sprintf("it is told to do nothing (mode = off in %s): whether libvirt calls it cannot be seen", v.root.Path(config.Path))}}}, configErr
 	}
 	running, err := v.host.Running(ctx, v.Units)
 	if err != nil {
@@ -334,7 +334,7 @@ func (a answer) said() (said journal.Refusal, called bool) {
 }
 
 // proves makes of an answer what it proves.
-func (a answer) proves(r Result, c canary, config hook.Config, st place.State, asked daemon.Process) (Result, error) {
+func (a answer) proves(r Result, c canary, conf config.Config, st place.State, asked daemon.Process) (Result, error) {
 	var e *StartError
 	failedHook := errors.As(a.err, &e) && e.Hook
 	if e != nil {
@@ -357,7 +357,7 @@ func (a answer) proves(r Result, c canary, config hook.Config, st place.State, a
 		// Another failed after ours, and libvirt's error is that one's.
 	case said.Would:
 		r.Live = true
-		r.Told = told(c, config)
+		r.Told = told(c, conf)
 	case called && said.Decision == "":
 		r.Why = append(r.Why, "libvirt calls the hook, which could not judge the start: what it says is above, and in journalctl -t hugeguard")
 	case failedHook:
@@ -369,7 +369,7 @@ func (a answer) proves(r Result, c canary, config hook.Config, st place.State, a
 		r.reasons(st, a.denials, asked)
 	case a.err != nil && !a.ranQEMU(c):
 		return r, fmt.Errorf("libvirt did not start %s for a reason of its own, so that whether it calls the hook is not known: %s", c.Name, r.Libvirt)
-	case a.journalErr != nil && (config.Mode != hook.Enforce || c.verdict.Exempt != ""):
+	case a.journalErr != nil && (conf.Mode != config.Enforce || c.verdict.Exempt != ""):
 		return r, fmt.Errorf("the hook is told to refuse nothing, and whether it was called could not be read: %w", a.journalErr)
 	default:
 		r.Why = append(r.Why, "QEMU was run for a domain that cannot fit: libvirt did not call the hook, or did not heed it")
@@ -382,11 +382,11 @@ func (a answer) proves(r Result, c canary, config hook.Config, st place.State, a
 }
 
 // told says what keeps a live hook from refusing the canary.
-func told(c canary, config hook.Config) string {
+func told(c canary, conf config.Config) string {
 	switch {
 	case c.verdict.Exempt != "":
 		return "exempt by " + guard.Printable(c.verdict.Exempt, 200)
-	case config.Mode == hook.WarnOnly:
+	case conf.Mode == config.WarnOnly:
 		return "mode = warn"
 	}
 	return "its configuration has just changed"

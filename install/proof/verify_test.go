@@ -17,7 +17,7 @@ import (
 
 	"hugeguard/guard"
 	"hugeguard/guard/domain"
-	"hugeguard/hook"
+	"hugeguard/hook/config"
 	"hugeguard/install/daemon"
 	"hugeguard/install/installtest"
 	"hugeguard/install/journal"
@@ -70,7 +70,7 @@ func incidentHost(t *testing.T) sysfstest.Host {
 // made or taken away, and is another each time.
 func TestCanary(t *testing.T) {
 	h := incidentHost(t)
-	c, err := newCanary(h.FS(), hook.Config{}, capabilities)
+	c, err := newCanary(h.FS(), config.Config{}, capabilities)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +94,7 @@ func TestCanary(t *testing.T) {
 			t.Errorf("it has %s", part)
 		}
 	}
-	other, err := newCanary(h.FS(), hook.Config{Exempt: []string{"hugeguard-*"}}, strings.ReplaceAll(capabilities, "qemu-system-x86_64", "a&lt;b'"))
+	other, err := newCanary(h.FS(), config.Config{Exempt: []string{"hugeguard-*"}}, strings.ReplaceAll(capabilities, "qemu-system-x86_64", "a&lt;b'"))
 	if err != nil || other.Name == c.Name || other.UUID == c.UUID || other.verdict.Exempt != "pattern hugeguard-*" || other.verdict.Decision != guard.Refuse {
 		t.Errorf("%+v, %v", other, err)
 	}
@@ -134,11 +134,11 @@ func TestCanaryPages(t *testing.T) {
 	for _, size := range []string{"2048", "1048576"} {
 		h.Write("sys/kernel/mm/hugepages/hugepages-"+size+"kB/nr_overcommit_hugepages", "18446744073709551615\n")
 	}
-	if _, err := newCanary(h.FS(), hook.Config{}, capabilities); err == nil || !strings.Contains(err.Error(), "would not be refused for certain on this host") {
+	if _, err := newCanary(h.FS(), config.Config{}, capabilities); err == nil || !strings.Contains(err.Error(), "would not be refused for certain on this host") {
 		t.Errorf("%v", err)
 	}
 	for _, caps := range []string{"", "<domainCapabilities/>", "<a"} {
-		if _, err := newCanary(incidentHost(t).FS(), hook.Config{}, caps); err == nil || !strings.Contains(err.Error(), "libvirt names no emulator") {
+		if _, err := newCanary(incidentHost(t).FS(), config.Config{}, caps); err == nil || !strings.Contains(err.Error(), "libvirt names no emulator") {
 			t.Errorf("%q: %v", caps, err)
 		}
 	}
@@ -161,11 +161,11 @@ func TestProof(t *testing.T) {
 	labelled := confined
 	labelled.Daemons = []place.Daemon{{Name: "virtqemud", PID: 77, Confined: "system_u:system_r:virtqemud_t:s0"}}
 	labelled.Label = "unconfined_u:object_r:user_tmp_t:s0"
-	warn := hook.Config{Mode: hook.WarnOnly}
+	warn := config.Config{Mode: config.WarnOnly}
 	exempt := guard.Verdict{Exempt: "pattern *"}
 	for name, c := range map[string]struct {
 		answer   answer
-		config   hook.Config
+		config   config.Config
 		verdict  guard.Verdict
 		st       place.State
 		live     bool
@@ -200,7 +200,7 @@ func TestProof(t *testing.T) {
 		"exempt without a journal": {answer: answer{err: died, journalErr: journal.ErrHidden}, verdict: exempt, err: "told to refuse nothing, and whether it was called could not be read"},
 	} {
 		if c.config.Mode == "" {
-			c.config.Mode = hook.Enforce
+			c.config.Mode = config.Enforce
 		}
 		p, err := c.answer.proves(Result{}, canary{Domain: guard.Domain{Name: "x"}, emulator: "/usr/bin/qemu-system-x86_64", verdict: c.verdict}, c.config, c.st, asked)
 		if c.err != "" {
@@ -230,7 +230,7 @@ func TestVerifyAsks(t *testing.T) {
 	openJournal = func() (journal.Journal, error) { return journal.Journal{Program: fake, Patience: time.Hour}, nil }
 	t.Cleanup(func() { openJournal = before })
 	v := newVerifier(place.Options{Root: h.Path("")})
-	v.config = hook.Config{Mode: hook.WarnOnly}
+	v.config = config.Config{Mode: config.WarnOnly}
 	ask := func(f *fakeLibvirt) (Result, error) {
 		return v.one(context.Background(), f, daemon.Process{Name: "libvirtd", PID: 7})
 	}
@@ -310,7 +310,7 @@ func (h *hungLibvirt) Close()                     { h.closed = true; h.call(3) }
 
 // Where a guest without a label may not be, the canary is asked for with one, once.
 func TestVerifyConfined(t *testing.T) {
-	c, err := newCanary(incidentHost(t).FS(), hook.Config{}, capabilities)
+	c, err := newCanary(incidentHost(t).FS(), config.Config{}, capabilities)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,14 +5,14 @@ import (
 	"fmt"
 	"io/fs"
 
-	"hugeguard/hook"
+	"hugeguard/hook/config"
 	"hugeguard/sysfs"
 )
 
 // Settings is what /etc/hugeguard.conf makes different from a host without one.
 type Settings struct {
 	// Changed are the settings that are not at their defaults.
-	Changed []hook.Change `json:"changed"`
+	Changed []config.Change `json:"changed"`
 	// Wrong are the lines that are not followed, or why none is, in words.
 	Wrong []string `json:"wrong,omitempty"`
 	// ModeUnread says that the mode is warn only because the one that is wanted cannot be read.
@@ -22,17 +22,17 @@ type Settings struct {
 }
 
 // ReadSettings reads the hook's configuration, for use and for show.
-func ReadSettings(host sysfs.FS) (hook.Config, Settings) {
-	config, err := hook.ReadConfig(host)
+func ReadSettings(host sysfs.FS) (config.Config, Settings) {
+	conf, err := config.Read(host)
 	if Unseen(host, err) {
-		config, _, _ = hook.ParseConfig("")
+		conf, _, _ = config.Parse("")
 		err = fmt.Errorf("only root can read it: %w", err)
 	}
-	s := Settings{Changed: config.Changes(), ModeUnread: config.ModeUnread, Path: host.Path(hook.ConfigPath)}
+	s := Settings{Changed: conf.Changes(), ModeUnread: conf.ModeUnread, Path: host.Path(config.Path)}
 	if s.Changed == nil {
-		s.Changed = []hook.Change{}
+		s.Changed = []config.Change{}
 	}
-	var lines *hook.ConfigError
+	var lines *config.Error
 	switch {
 	case errors.As(err, &lines):
 		for _, w := range lines.Wrong {
@@ -41,7 +41,7 @@ func ReadSettings(host sysfs.FS) (hook.Config, Settings) {
 	case err != nil:
 		s.Wrong = []string{OneLine(err.Error())}
 	}
-	return config, s
+	return conf, s
 }
 
 // Unseen reports whether a configuration could not be read for a reason that the hook does not have: it is not run by

@@ -11,7 +11,8 @@ import (
 	"time"
 
 	"hugeguard/guard"
-	"hugeguard/hook"
+	"hugeguard/hook/config"
+	"hugeguard/hook/survey"
 	"hugeguard/install/daemon"
 	"hugeguard/install/journal"
 	"hugeguard/install/place"
@@ -22,7 +23,7 @@ import (
 type Report struct {
 	Hook place.State `json:"hook"`
 	// Mode is the hook's, from its configuration: enforce, warn or off.
-	Mode     hook.Mode          `json:"mode"`
+	Mode     config.Mode        `json:"mode"`
 	Settings Settings           `json:"settings"`
 	Pools    []guard.PoolReport `json:"pools"`
 	// Starting is what domains that are starting have still to take.
@@ -77,16 +78,16 @@ func Read(ctx context.Context, host sysfs.FS, program string, patience time.Dura
 		r.Hook.Live = false
 		r.fault(hookErr)
 	}
-	var config hook.Config
-	config, r.Settings = ReadSettings(host)
-	r.Mode = config.Mode
-	for _, e := range hook.Emulators(host) {
+	var conf config.Config
+	conf, r.Settings = ReadSettings(host)
+	r.Mode = conf.Mode
+	for _, e := range survey.Emulators(host) {
 		r.Emulators = append(r.Emulators, Emulator{e.Path, e.Releases.Report(), e.Releases})
 	}
 	if Hidden(host) {
 		r.fault(errors.New("what is for root (who holds pages, which domains are starting, the journal): run it as root"))
 	}
-	found, err := hook.SurveyAll(host)
+	found, err := survey.All(host)
 	if err != nil {
 		if hookErr != nil {
 			return r, err
@@ -95,10 +96,10 @@ func Read(ctx context.Context, host sysfs.FS, program string, patience time.Dura
 		return r, nil
 	}
 	deadline := time.Now().Add(patience)
-	hook.AddHolders(host, &found, deadline)
-	r.fault(hook.AddStarting(host, config, &found, guard.Domain{}))
-	hook.AddOVS(host, config, &found, deadline)
-	hook.AddNova(host, config, &found, deadline)
+	survey.AddHolders(host, &found, deadline)
+	r.fault(survey.AddStarting(host, conf, &found, guard.Domain{}))
+	survey.AddOVS(host, conf, &found, deadline)
+	survey.AddNova(host, conf, &found, deadline)
 	r.add(found)
 	return r, nil
 }

@@ -16,7 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"hugeguard/guard/claims"
+	"hugeguard/hook/ledger"
 	"hugeguard/sysfs"
 )
 
@@ -86,7 +86,7 @@ func inFlight(qemus []int, since time.Duration) error {
 	if err != nil {
 		return err
 	}
-	ledger := claims.New(boot)
+	kept := ledger.New(boot)
 	if err := os.MkdirAll("/run/libvirt/qemu", 0o755); err != nil {
 		return err
 	}
@@ -99,14 +99,14 @@ func inFlight(qemus []int, since time.Duration) error {
 		if err != nil {
 			return err
 		}
-		ledger.Put(claims.Claim{UUID: fmt.Sprintf("5eed0000-0000-4000-8000-%012d", i), Name: name, Since: since,
-			QEMU: claims.Process{PID: pid, Started: started}, Progress: since + time.Hour,
-			Parts: []claims.Part{{PageKiB: pageKiB, Pages: 2, Taken: 1, Nodes: []int{0}, Hard: true}}})
+		kept.Put(ledger.Claim{UUID: fmt.Sprintf("5eed0000-0000-4000-8000-%012d", i), Name: name, Since: since,
+			QEMU: ledger.Process{PID: pid, Started: started}, Progress: since + time.Hour,
+			Parts: []ledger.Part{{PageKiB: pageKiB, Pages: 2, Taken: 1, Nodes: []int{0}, Hard: true}}})
 	}
 	if err := os.MkdirAll(filepath.Dir(ledgerFile), 0o700); err != nil {
 		return err
 	}
-	return os.WriteFile(ledgerFile, ledger.Text(), 0o600)
+	return os.WriteFile(ledgerFile, kept.Text(), 0o600)
 }
 
 const ledgerFile = "/run/hugeguard/claims.json"
@@ -117,11 +117,11 @@ func inLedger() (names []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	var ledger claims.Ledger
-	if err := json.Unmarshal(text, &ledger); err != nil {
+	var kept ledger.Ledger
+	if err := json.Unmarshal(text, &kept); err != nil {
 		return nil, err
 	}
-	for _, c := range ledger.Claims {
+	for _, c := range kept.Claims {
 		names = append(names, c.Name)
 	}
 	return names, nil

@@ -13,7 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"hugeguard/guard/claims"
+	"hugeguard/hook/ledger"
 )
 
 // points is at how many system calls of its run, spread evenly from the first to the last, the hook is killed.
@@ -30,7 +30,7 @@ func TestKilledAtEveryStep(t *testing.T) {
 		t.Helper()
 		return s.callProgram(strings.NewReader(d.xml()), hook, d.name, operation, sub, "-")
 	}
-	ledger := func() string {
+	claimed := func() string {
 		t.Helper()
 		text, err := os.ReadFile("/run/hugeguard/claims.json")
 		if os.IsNotExist(err) {
@@ -39,7 +39,7 @@ func TestKilledAtEveryStep(t *testing.T) {
 		s.must(err)
 		boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 		s.must(err)
-		l, err := claims.Parse(text, strings.TrimSpace(string(boot)))
+		l, err := ledger.Parse(text, strings.TrimSpace(string(boot)))
 		s.must(err)
 		var names []string
 		for _, c := range l.Claims {
@@ -58,7 +58,7 @@ func TestKilledAtEveryStep(t *testing.T) {
 		n, ended, err := s.killAt(1<<30, killed, prepare...)
 		s.must(err)
 		all = max(all, n)
-		if got := ledger(); !ended || got != "settled killed" {
+		if got := claimed(); !ended || got != "settled killed" {
 			t.Fatalf("after a whole run the ledger has %q", got)
 		}
 		call(killed, "stopped", "end").lets(t)
@@ -69,7 +69,7 @@ func TestKilledAtEveryStep(t *testing.T) {
 		at := 1 + i*(all-1)/(points-1)
 		_, ended, err := s.killAt(at, killed, prepare...)
 		s.must(err)
-		state := ledger()
+		state := claimed()
 		if ended {
 			state += ", not killed"
 		}
@@ -91,7 +91,7 @@ func TestKilledAtEveryStep(t *testing.T) {
 			}
 		}
 		call(killed, "stopped", "end").lets(t)
-		if got := ledger(); got != "settled" {
+		if got := claimed(); got != "settled" {
 			t.Errorf("killed at %d of %d, and over: the ledger has %q", at, all, got)
 		}
 		call(next, "prepare", "begin").lets(t)

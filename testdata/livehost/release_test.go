@@ -10,7 +10,7 @@ import (
 	"syscall"
 	"testing"
 
-	"hugeguard/hook"
+	"hugeguard/hook/survey"
 	"hugeguard/sysfs"
 )
 
@@ -129,7 +129,7 @@ func TestConfiguredMounts(t *testing.T) {
 		{mounts + " = '/nowhere'", ""},
 	} {
 		err := restart(string(common) + test.lines)
-		host, surveyErr := hook.SurveyAll(sysfs.New(""))
+		host, surveyErr := survey.All(sysfs.New(""))
 		s.must(surveyErr)
 		believed := ""
 		switch {

@@ -15,7 +15,8 @@ import (
 
 	"hugeguard/guard"
 	format "hugeguard/guard/nova"
-	"hugeguard/hook"
+	"hugeguard/hook/config"
+	"hugeguard/hook/survey"
 	"hugeguard/sysfs"
 	"hugeguard/sysfs/sysfstest"
 	"hugeguard/testdata/machine"
@@ -186,7 +187,7 @@ func compare(t *testing.T, g generated, answer string) string {
 		}
 	}
 	var host guard.Host
-	hook.AddNova(sysfs.New(g.root), hook.Config{}, &host, time.Now().Add(time.Minute))
+	survey.AddNova(sysfs.New(g.root), config.Config{}, &host, time.Now().Add(time.Minute))
 	ours := host.Nova
 	if ours == nil {
 		t.Fatalf("no Nova in %s", g.root)

@@ -10,7 +10,7 @@ import (
 
 	"hugeguard/guard"
 	guarddomain "hugeguard/guard/domain"
-	"hugeguard/hook"
+	"hugeguard/hook/survey"
 	"hugeguard/sysfs"
 )
 
@@ -260,7 +260,7 @@ func (m *machine) judge(s scene) (*outcome, error) {
 	if err != nil {
 		return nil, err
 	}
-	host, err := hook.Survey(m.fs, demand)
+	host, err := survey.Counters(m.fs, demand)
 	if err != nil {
 		return nil, err
 	}

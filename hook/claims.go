@@ -1,0 +1,77 @@
+package hook
+
+import (
+	"errors"
+	"time"
+
+	"hugeguard/guard"
+	"hugeguard/hook/ledger"
+)
+
+// endPatience is how long the end of a start waits for the lock. A start waits
+// for a half of its deadline, and an eighth if only to be entered.
+const endPatience = time.Second
+
+// openLedger returns the ledger, locked, or nil: the launch is judged without
+// it then, and never refused for it.
+func (c *call) openLedger(patience time.Duration) *ledger.Locked {
+	if !c.privileged || !c.config.Claims {
+		return nil
+	}
+	l, unread, err := ledger.Open(c.fs, patience)
+	c.ledgerBusy = errors.Is(err, ledger.ErrBusy)
+	switch {
+	case err != nil:
+		c.noteLedger("this start is judged without those in flight: " + oneLine(err))
+	case unread != nil:
+		c.noteLedger("those in flight were forgotten: " + oneLine(unread))
+	}
+	return l
+}
+
+// noteLedger warns once of trouble with the ledger.
+func (c *call) noteLedger(message string) {
+	if !c.ledgerNoted {
+		c.ledgerNoted = true
+		c.note(entry{Message: message, Priority: warning})
+	}
+}
+
+// keepLedger enters a launch that is let go on, and saves what has changed.
+func (c *call) keepLedger(l *ledger.Locked, v guard.Verdict, changed bool) {
+	var err error
+	if c.letsGoOn(v) {
+		var own ledger.Claim
+		own, err = ledger.ClaimOf(c.fs, v)
+		switch {
+		case err != nil:
+			changed = l.Drop(v.Domain.Name) || changed
+		case len(own.Parts) > 0:
+			l.Put(own)
+			changed = true
+		}
+	} else if l.Drop(v.Domain.Name) {
+		changed = true // of an earlier attempt
+	}
+	if changed || l.Stored && len(l.Claims) == 0 {
+		err = errors.Join(err, l.Save())
+	}
+	if err != nil {
+		c.noteLedger("starts that follow will not know of this one: " + oneLine(err))
+	}
+}
+
+// ended ends the claim of the domain whose start is over.
+func (c *call) ended() {
+	if !c.privileged {
+		return
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			c.noteLedger(oneLine(defect(r)))
+		}
+	}()
+	if err := ledger.End(c.fs, c.args[1], endPatience); err != nil {
+		c.noteLedger("the end of this start is not noted: " + oneLine(err))
+	}
+}

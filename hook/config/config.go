@@ -1,0 +1,131 @@
+// Package config is /etc/hugeguard.conf: the settings that an admin can change, what each may be, and which line sets it.
+// Whatever is wrong with the file, there is a configuration that holds.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"hugeguard/sysfs"
+)
+
+// Path is where an admin may change the hook's ways, below the root.
+const Path = "etc/hugeguard.conf"
+
+// Config is what the file can set.
+type Config struct {
+	Mode     Mode
+	Fail     Fail
+	Deadline time.Duration // of a whole call; from 10 ms to a minute
+	// Claims: a start that is let go on counts for those that follow until it
+	// is over.
+	Claims bool
+	// WaitForStarting is how long a start that fits but for others in flight
+	// waits for these; at most 30 s, which the deadline does not count.
+	WaitForStarting time.Duration
+	// StartingLimit is how long after it was let go on a start without a QEMU
+	// is taken for lost; from 1 s to an hour.
+	StartingLimit time.Duration
+	// NovaConf is the files and directories that nova-compute reads its
+	// configuration from, in its order; nil leaves them to be found.
+	NovaConf []string
+	// OVSDB is the sockets at which Open vSwitch's database is asked, the first
+	// that answers; nil are the usual ones, empty is none.
+	OVSDB []string
+	// Exempt is the patterns (path.Match) of the names of domains that are
+	// judged and never refused.
+	Exempt []string
+	// ExemptMetadata: so are domains whose metadata says so.
+	ExemptMetadata bool
+	// ModeUnread says that the mode which the admin wants cannot be read. Mode
+	// is [WarnOnly] then: a slip of the pen must refuse no start.
+	ModeUnread bool
+}
+
+// Mode is what a verdict leads to.
+type Mode string
+
+// The modes.
+const (
+	Enforce  Mode = "enforce" // refuse what must fail; the default
+	WarnOnly Mode = "warn"    // say so in the journal, never refuse
+	Off      Mode = "off"     // do nothing at all
+)
+
+// Fail is what becomes of a launch that could not be judged.
+type Fail string
+
+// The ways to fail.
+const (
+	FailOpen   Fail = "open"   // it goes on; the default
+	FailClosed Fail = "closed" // it is refused
+)
+
+// Default is the configuration without the file.
+func Default() Config {
+	return Config{Mode: Enforce, Fail: FailOpen, Deadline: 2 * time.Second, Claims: true, StartingLimit: time.Minute, ExemptMetadata: true}
+}
+
+// Limit is how many bytes a configuration may have.
+const Limit = 1 << 20
+
+// Read reads the configuration. Without the file it is the defaults. A
+// line that makes no sense is left out and reported, with its number, in the
+// error, a [*Error]; what is returned is of use in any case.
+//
+// A file that others than root can have written counts as absent: they must not
+// be able to switch the guard off. One that is root's and cannot be read hides
+// which mode root wants, so nothing is refused.
+func Read(root sysfs.FS) (Config, error) {
+	config, _, err := ReadLines(root)
+	return config, err
+}
+
+// ReadLines is [Read], and returns with it the number of the line
+// that sets each setting. Those that no line sets are missing.
+func ReadLines(root sysfs.FS) (Config, map[string]int, error) {
+	read := root.ReadOwn
+	if !root.Live() {
+		read = root.ReadFile // whose it was is not captured
+	}
+	text, err := read(Path, Limit)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Default(), nil, nil
+	}
+	if err != nil {
+		config, err := Unread(root, err)
+		return config, nil, err
+	}
+	config, lines, wrong := Parse(string(text))
+	if len(wrong) > 0 {
+		return config, lines, &Error{Path: root.Path(Path), Wrong: wrong, ModeUnread: config.ModeUnread}
+	}
+	return config, lines, nil
+}
+
+// Unread returns the configuration that holds where the file cannot be read for some reason, and what to say of it.
+func Unread(root sysfs.FS, err error) (Config, error) {
+	config := Default()
+	// A link may lead to where others decide what comes of reading.
+	_, notLink := root.Readlink(Path)
+	if errors.Is(err, sysfs.ErrOthers) || notLink == nil {
+		return config, fmt.Errorf("the configuration is not followed, so mode = %s: %w", config.Mode, err)
+	}
+	config.Mode, config.ModeUnread = WarnOnly, true
+	return config, fmt.Errorf("the configuration cannot be read, so hugeguard refuses nothing (mode = %s): %w", config.Mode, err)
+}
+
+// valid says whether all that a Config has is within its bounds.
+func (c Config) Valid() bool {
+	for _, s := range allSettings {
+		// What cannot be set again is no value of its.
+		if value := s.get(c); value != s.Default {
+			if again := c; !s.set(&again, value) {
+				return false
+			}
+		}
+	}
+	return true
+}

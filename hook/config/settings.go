@@ -1,0 +1,369 @@
+package config
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+
+	"hugeguard/guard"
+)
+
+// A Setting is one that the configuration can have, in a line "NAME = VALUE".
+type Setting struct {
+	Name    string
+	Default string // as it would be written; "" where only a line can set it
+	Values  string // what is valid, in words
+	Meaning string // in a sentence or two
+
+	set func(*Config, string) bool // leaves the setting as it is where the value is not valid
+	get func(Config) string
+}
+
+// allSettings is all of them, in the order in which they are best explained.
+var allSettings = []Setting{
+	{
+		Name: "mode", Default: "enforce", Values: "enforce, warn or off",
+		Meaning: "enforce refuses what must fail, warn says so in the journal and refuses nothing, off does nothing at all. A mode that cannot be read means warn.",
+		set:     func(c *Config, v string) bool { return choose(&c.Mode, v, Enforce, WarnOnly, Off) },
+		get:     func(c Config) string { return string(c.Mode) },
+	}, {
+		Name: "fail", Default: "open", Values: "open or closed",
+		Meaning: "A start that could not be judged goes on, with a warning in the journal, or is refused.",
+		set:     func(c *Config, v string) bool { return choose(&c.Fail, v, FailOpen, FailClosed) },
+		get:     func(c Config) string { return string(c.Fail) },
+	}, {
+		Name: "exempt", Values: "patterns of names between blanks: * is any text, ? one character, [a-z] and [^a-z] one that is among these or is not, \\ takes the next as it is",
+		Meaning: "Domains whose whole name matches one of the patterns are judged and never refused.",
+		set:     func(c *Config, v string) bool { return list(&c.Exempt, v, isPattern) },
+		get:     func(c Config) string { return strings.Join(c.Exempt, " ") },
+	}, {
+		Name: "exempt_metadata", Default: "on", Values: "on or off",
+		Meaning: "A domain is exempt as well whose metadata has an element exempt in the namespace " + guard.Namespace + ".",
+		set:     func(c *Config, v string) bool { return toggle(&c.ExemptMetadata, v) },
+		get:     func(c Config) string { return onOff(c.ExemptMetadata) },
+	}, {
+		Name: "deadline", Default: "2s", Values: "a time from 10ms to 1m",
+		Meaning: "How long a whole call may take, but for the wait for starts in flight.",
+		set:     func(c *Config, v string) bool { return between(&c.Deadline, v, 10*time.Millisecond, time.Minute) },
+		get:     func(c Config) string { return duration(c.Deadline) },
+	}, {
+		Name: "claims", Default: "on", Values: "on or off",
+		Meaning: "A start that is let go on counts for those that follow until it is over.",
+		set:     func(c *Config, v string) bool { return toggle(&c.Claims, v) },
+		get:     func(c Config) string { return onOff(c.Claims) },
+	}, {
+		Name: "wait_for_starting", Default: "0s", Values: "a time from 0 to 30s",
+		Meaning: "How long a start waits that would fit but for starts in flight.",
+		set:     func(c *Config, v string) bool { return between(&c.WaitForStarting, v, 0, 30*time.Second) },
+		get:     func(c Config) string { return duration(c.WaitForStarting) },
+	}, {
+		Name: "starting_limit", Default: "1m", Values: "a time from 1s to 1h",
+		Meaning: "How long after it was let go on a start without a QEMU is taken for lost.",
+		set:     func(c *Config, v string) bool { return between(&c.StartingLimit, v, time.Second, time.Hour) },
+		get:     func(c Config) string { return duration(c.StartingLimit) },
+	}, {
+		Name: "nova_conf", Values: "absolute paths between blanks",
+		Meaning: "The files and directories that nova-compute reads its configuration from, in its order; by default they are looked for.",
+		set:     func(c *Config, v string) bool { return list(&c.NovaConf, v, path.IsAbs) },
+		get:     func(c Config) string { return strings.Join(c.NovaConf, " ") },
+	}, {
+		Name: "ovsdb", Values: "absolute paths between blanks, or none",
+		Meaning: "The sockets at which Open vSwitch's database is asked, the first that answers, or none: it is not asked; by default the usual ones.",
+		set: func(c *Config, v string) bool {
+			if v == "none" {
+				c.OVSDB = []string{}
+				return true
+			}
+			return list(&c.OVSDB, v, path.IsAbs)
+		},
+		get: func(c Config) string {
+			if c.OVSDB != nil && len(c.OVSDB) == 0 {
+				return "none"
+			}
+			return strings.Join(c.OVSDB, " ")
+		},
+	},
+}
+
+// Value returns the setting's value as a line would have it; "" where it has no
+// default and no line sets it.
+func (s Setting) Value(c Config) string { return s.get(c) }
+
+// Settings returns all settings that there are.
+func Settings() []Setting { return slices.Clone(allSettings) }
+
+// A Change is a setting that is not at its default.
+type Change struct {
+	Name    string `json:"name"`
+	Value   string `json:"value"`
+	Default string `json:"default,omitempty"` // "" where only a line can set it
+}
+
+// Changes returns the settings that are not at their defaults, in the order of
+// [Settings].
+func (c Config) Changes() []Change {
+	var changes []Change
+	for _, s := range allSettings {
+		if value := s.get(c); value != s.Default {
+			changes = append(changes, Change{s.Name, value, s.Default})
+		}
+	}
+	return changes
+}
+
+// An Error is what of the configuration is not followed.
+type Error struct {
+	Path  string
+	Wrong []WrongLine // in the order of the file
+	// ModeUnread is that of [Config].
+	ModeUnread bool
+}
+
+// A WrongLine is a line of the configuration that is not followed.
+type WrongLine struct {
+	Line int    // from 1
+	Text string // of the line, without its comment
+	Why  string // and what would be right, in words
+}
+
+// mostWrong is how many lines are told one by one.
+const mostWrong = 10
+
+// Error names each line, on one line.
+func (e *Error) Error() string {
+	var b strings.Builder
+	if e.ModeUnread {
+		fmt.Fprintf(&b, "the mode cannot be read, so hugeguard refuses nothing (mode = %s); ", WarnOnly)
+	}
+	fmt.Fprintf(&b, "the configuration is followed only in part: %s: ", e.Path)
+	for i, w := range e.Wrong {
+		if i == mostWrong {
+			fmt.Fprintf(&b, "; and %d more lines", len(e.Wrong)-i)
+			break
+		}
+		if i > 0 {
+			b.WriteString("; ")
+		}
+		b.WriteString(w.String())
+	}
+	return b.String()
+}
+
+// String is the line with its number and what is wrong with it, printable.
+func (w WrongLine) String() string {
+	return fmt.Sprintf("line %d: \"%s\": %s", w.Line, guard.Printable(w.Text, 60), w.Why)
+}
+
+// Parse reads lines of "NAME = VALUE"; # begins a comment, at the start of
+// a line or after white space. Of two valid lines for one setting the last
+// counts, and the first is among the wrong ones. lines has the number of the line
+// that sets each setting, without those that no line sets.
+func Parse(text string) (config Config, lines map[string]int, wrong []WrongLine) {
+	config = Default()
+	lines = map[string]int{}
+	valid := map[string]string{} // the text of these lines
+	for i, line := range strings.Split(strings.TrimPrefix(text, "\ufeff"), "\n") {
+		line, _, _ = strings.Cut(" "+strings.ReplaceAll(line, "\t", " "), " #")
+		if line = strings.TrimSpace(line); line == "" {
+			continue
+		}
+		this := WrongLine{Line: i + 1, Text: line}
+		name, value, ok := strings.Cut(line, "=")
+		name, value = strings.TrimSpace(name), strings.TrimSpace(value)
+		if this.Why = config.set(name, value, ok); this.Why != "" {
+			if meant(firstWord(line)) == modeSetting {
+				config.Mode, config.ModeUnread = WarnOnly, true
+			}
+			wrong = append(wrong, this)
+			continue
+		}
+		if name == modeSetting {
+			config.ModeUnread = false
+		}
+		if before, twice := lines[name]; twice {
+			wrong = append(wrong, WrongLine{before, valid[name], fmt.Sprintf("%s is set again in line %d, which counts", name, this.Line)})
+		}
+		lines[name], valid[name] = this.Line, line
+	}
+	slices.SortStableFunc(wrong, func(a, b WrongLine) int { return a.Line - b.Line })
+	return config, lines, wrong
+}
+
+// modeSetting is the one that decides whether anything is refused.
+const modeSetting = "mode"
+
+// set sets one setting, or says why it does not.
+func (c *Config) set(name, value string, equals bool) (why string) {
+	i := slices.IndexFunc(allSettings, func(s Setting) bool { return s.Name == name })
+	switch {
+	case strings.ContainsRune(name+value, 0):
+		return "a NUL is in it"
+	case i < 0 && !equals:
+		return "it is not NAME = VALUE"
+	case i < 0:
+		return noSetting(name)
+	case !equals:
+		return fmt.Sprintf("it is not %s = VALUE, where VALUE is %s", name, allSettings[i].Values)
+	case !allSettings[i].set(c, value):
+		return fmt.Sprintf("the value of %s is %s", name, allSettings[i].Values)
+	}
+	return ""
+}
+
+// noSetting says that there is no setting of that name, and which is nearest.
+func noSetting(name string) string {
+	if nearest := meant(name); nearest != "" {
+		return fmt.Sprintf("there is no such setting: is %s meant?", nearest)
+	}
+	var names []string
+	for _, s := range allSettings {
+		names = append(names, s.Name)
+	}
+	return "there is no such setting: there are " + strings.Join(names, ", ")
+}
+
+// firstWord is that of a line, without the signs before it and, as UTF-16 has
+// them, the NULs in it.
+func firstWord(line string) string {
+	words := strings.FieldsFunc(strings.ReplaceAll(line, "\x00", ""), func(r rune) bool {
+		return !unicode.IsLetter(r) && r != '_' && r != '-' || r == unicode.ReplacementChar
+	})
+	return append(words, "")[0]
+}
+
+// meant is the setting whose name is nearest; "" where none is near.
+func meant(name string) string {
+	nearest, least := "", 3 // so many slips of the pen are a slip still
+	for _, s := range allSettings {
+		if d := distance(name, s.Name); d < least {
+			nearest, least = s.Name, d
+		}
+	}
+	return nearest
+}
+
+// distance is how many letters have to be put in, left out, replaced or swapped
+// with the next to make b of a, capital letters being as good as small ones.
+func distance(a, b string) int {
+	const most = 40
+	a, b = strings.ToLower(a[:min(len(a), most)]), strings.ToLower(b)
+	a = strings.ReplaceAll(a, "-", "_")
+	var before []int
+	row := make([]int, len(b)+1)
+	for k := range row {
+		row[k] = k
+	}
+	for i := range len(a) {
+		next := make([]int, len(b)+1)
+		next[0] = i + 1
+		for k := range len(b) {
+			cost := 1
+			if a[i] == b[k] {
+				cost = 0
+			}
+			next[k+1] = min(row[k]+cost, row[k+1]+1, next[k]+1)
+			if i > 0 && k > 0 && a[i] == b[k-1] && a[i-1] == b[k] {
+				next[k+1] = min(next[k+1], before[k-1]+1)
+			}
+		}
+		before, row = row, next
+	}
+	return row[len(b)]
+}
+
+// between sets a duration, unless it lies outside of what makes sense.
+func between(setting *time.Duration, text string, least, most time.Duration) (ok bool) {
+	d, err := time.ParseDuration(text)
+	if err != nil || d < least || d > most {
+		return false
+	}
+	*setting = d
+	return true
+}
+
+// duration prints a time as it would be written: 1m rather than 1m0s.
+func duration(d time.Duration) string {
+	text := d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
+}
+
+// choose sets a setting to the one of its values that text names.
+func choose[T ~string](setting *T, text string, values ...T) (ok bool) {
+	for _, value := range values {
+		if string(value) == text {
+			*setting = value
+			return true
+		}
+	}
+	return false
+}
+
+func toggle(setting *bool, text string) (ok bool) {
+	if text != "on" && text != "off" {
+		return false
+	}
+	*setting = text == "on"
+	return true
+}
+
+func onOff(on bool) string {
+	if on {
+		return "on"
+	}
+	return "off"
+}
+
+// list sets a list of at least one value between blanks, all of them valid.
+func list(setting *[]string, text string, valid func(string) bool) (ok bool) {
+	values := strings.Fields(text)
+	if len(values) == 0 || slices.ContainsFunc(values, func(v string) bool { return !valid(v) }) {
+		return false
+	}
+	*setting = values
+	return true
+}
+
+// isPattern says whether path.Match takes a pattern, and as the shell does: to
+// that [!a] is one that is not a.
+func isPattern(pattern string) bool {
+	_, err := path.Match(pattern, "")
+	return err == nil && !strings.Contains(pattern, "[!")
+}
+
+// Exempts says by what a domain is exempt from being refused, as in
+// [guard.Demand]: by a pattern of its name, or by its metadata; "" where it is
+// not.
+func (c Config) Exempts(d guard.Demand) string {
+	if by := c.ExemptsName(d.Domain.Name); by != "" {
+		return by
+	}
+	if d.Exempt == guard.ExemptByMetadata && !c.ExemptMetadata {
+		return ""
+	}
+	return d.Exempt
+}
+
+// longestName is that of a file, in bytes: libvirt has one named after each domain.
+const longestName = 255
+
+// ExemptsName is [Config.Exempts] of a domain of which nothing but the name is known.
+func (c Config) ExemptsName(name string) string {
+	if len(name) > longestName {
+		return "" // none of libvirt's, and long to look at
+	}
+	for _, pattern := range c.Exempt {
+		if is, err := path.Match(pattern, name); err == nil && is {
+			return "pattern " + pattern
+		}
+	}
+	return ""
+}

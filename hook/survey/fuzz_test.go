@@ -1,0 +1,84 @@
+package survey
+
+import (
+	"bytes"
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"hugeguard/guard"
+	"hugeguard/hook/hooktest"
+)
+
+func FuzzParseInstance(f *testing.F) {
+	for _, name := range []string{"nova-two-cells", "nova-mixed-sizes", "page-2m"} {
+		xml, err := os.ReadFile(hooktest.Data("domains/" + name + ".xml"))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(xml)
+		f.Add(append(append([]byte("<domstatus state='running' pid='1'>"), xml...), "</domstatus>"...))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		instance, err := parseInstance(text)
+		if instance == nil {
+			return
+		}
+		if err != nil {
+			t.Errorf("%q: %v", text, err)
+		}
+		for pool := range instance.Pages {
+			if pool.PageKiB == 0 || pool.Node < 0 {
+				t.Errorf("%q: %+v", text, instance)
+			}
+		}
+	})
+}
+
+// Whatever a process shows of itself, who holds pages is found twice the same, and nobody has more than there is in what
+// is said of him.
+func FuzzHolders(f *testing.F) {
+	h := hooktest.Hosts(f)[0]
+	shown := []string{"proc/2974/numa_maps", "proc/2974/maps", "proc/2974/status", "proc/2974/cmdline", "proc/3066/numa_maps", "proc/3066/cmdline", "proc/sysvipc/shm"}
+	for i, name := range shown {
+		text, err := os.ReadFile(h.Path(name))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(uint8(i), text)
+		f.Add(uint8(i), bytes.ReplaceAll(text, []byte("N0="), []byte("N1023=")))
+		f.Add(uint8(i), bytes.Repeat(text, 3))
+		f.Add(uint8(i), text[:len(text)/2])
+		f.Add(uint8(i), []byte{})
+	}
+	f.Fuzz(func(t *testing.T, which uint8, data []byte) {
+		h := h
+		h.Host = h.For(t)
+		name := shown[int(which)%len(shown)]
+		defer h.With(t, h.Number(t, name), data)()
+		look := func() guard.Host {
+			host, err := All(h.FS())
+			if err != nil {
+				t.Fatal(err)
+			}
+			AddHolders(h.FS(), &host, time.Now().Add(time.Hour))
+			return host
+		}
+		host := look()
+		if again := look(); !reflect.DeepEqual(host.Holders, again.Holders) {
+			t.Errorf("%s = %q: %+v, then %+v", name, data, host.Holders, again.Holders)
+		}
+		for _, pool := range host.Report() {
+			if pool.Unaccounted != nil && *pool.Unaccounted > pool.Total {
+				t.Errorf("%s = %q: %d of %d pages are unexplained", name, data, *pool.Unaccounted, pool.Total)
+			}
+			for _, holder := range pool.Holders {
+				if !hooktest.PlainLines(holder.String()) || strings.Contains(holder.String(), "\n") {
+					t.Errorf("%s = %q: %q", name, data, holder)
+				}
+			}
+		}
+	})
+}

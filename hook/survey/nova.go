@@ -1,0 +1,342 @@
+package survey
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"hugeguard/guard"
+	"hugeguard/guard/domain"
+	"hugeguard/guard/nova"
+	"hugeguard/hook/config"
+	"hugeguard/sysfs"
+)
+
+// AddNova finds out what Nova is told of this host's huge pages and which
+// instances it counts, until the deadline at the latest, and adds it to the
+// host. Where there is no sign of Nova, the host's stays nil.
+func AddNova(root sysfs.FS, conf config.Config, host *guard.Host, deadline time.Time) {
+	AddNovaOf(root, conf, host, (&finder{FS: root, deadline: deadline}).processes(), deadline)
+}
+
+// AddNovaOf is AddNova where the processes are known.
+func AddNovaOf(root sysfs.FS, conf config.Config, host *guard.Host, processes []sysfs.Process, deadline time.Time) {
+	var n guard.Nova
+	compute, found := findCompute(root, processes)
+	told := tellNova(root, conf, compute, deadline)
+	n.PID, n.Unit = compute.pid, compute.unit
+	n.Files, n.Stale = told.files, told.stale
+	var err error
+	n.Reserved, err = told.config.Reserved()
+	if err := cmp.Or(told.err, err); err != nil {
+		n.Fault = guard.Printable(err.Error(), 400)
+	}
+	for _, v := range told.config.Values {
+		if !slices.Contains(n.SetIn, v.File) {
+			n.SetIn = append(n.SetIn, v.File)
+		}
+	}
+	n.Instances, n.Unread = instances(root, deadline)
+	if found || len(n.Files) > 0 || n.Fault != "" || len(n.Instances) > 0 {
+		host.Nova = &n
+	}
+}
+
+// compute is the running nova-compute.
+type compute struct {
+	pid, uid  int
+	arguments []string // after the program's name
+	unit      string   // its systemd service or container, "" where that is not known
+}
+
+const computeName = "nova-compute"
+
+// findCompute looks for nova-compute among the processes that are believed, the most
+// the first, then by their pids. It is a Python script: the kernel gives it the script's
+// name, unless somebody runs python with the script as an argument.
+func findCompute(root sysfs.FS, processes []sysfs.Process) (first compute, found bool) {
+	most := untrusted
+	for _, p := range processes {
+		if !strings.HasPrefix(p.Name, computeName) && !strings.HasPrefix(p.Name, "python") {
+			continue
+		}
+		t := trusted(root, p, novaService)
+		if t < most || t == untrusted || t == most && p.PID > first.pid {
+			continue
+		}
+		arguments, err := root.Arguments(p.PID)
+		if err != nil {
+			continue
+		}
+		at := slices.IndexFunc(arguments[:min(len(arguments), 3)], func(a string) bool { return path.Base(a) == computeName })
+		if at < 0 {
+			continue
+		}
+		place, _ := root.Place(p.PID) // only words depend on it
+		most, first, found = t, compute{p.PID, p.UID, arguments[at+1:], place.String()}, true
+	}
+	return first, found
+}
+
+// told is what a configuration of Nova says.
+type told struct {
+	config  nova.Config
+	files   []string // that were read, as nova-compute names them
+	changed string   // the one that was changed last, and when
+	newest  time.Time
+	stale   string // one that was changed after nova-compute had read it
+	err     error
+}
+
+// tellNova reads the configuration: the one that the admin names, else that
+// of the running nova-compute, else the first that lies where one usually
+// does.
+func tellNova(root sysfs.FS, conf config.Config, c compute, deadline time.Time) told {
+	r := novaReader{FS: root, left: novaLimit, deadline: deadline}
+	if len(conf.NovaConf) > 0 {
+		return r.read(named(root, conf.NovaConf)).since(root, c)
+	}
+	usual := told{}
+	for _, d := range nova.Deployments() {
+		if _, err := root.Stat(relative(d.Marker)); d.Marker != "" && err != nil {
+			continue
+		}
+		if usual = r.read(d.Sources); len(usual.files) > 0 || usual.err != nil {
+			break
+		}
+	}
+	if c.pid == 0 {
+		return usual
+	}
+	// What nova-compute itself sees is certain.
+	r.owners = []int{0, c.uid}
+	r.base = fmt.Sprintf("proc/%d/root", c.pid)
+	if _, err := root.Stat(r.base); err != nil {
+		r.base = "" // a captured host, or one that does not let us look
+	}
+	own := r.read(nova.Sources(c.arguments))
+	switch {
+	case len(own.files) == 0 && len(usual.files) > 0:
+		// It is in a container that we cannot see into.
+		return usual.since(root, c)
+	case len(usual.files) > 0 && container(root, c.pid):
+		// An admin edits the host's files, and a container starts with a copy.
+		mine, errMine := own.config.Reserved()
+		theirs, errTheirs := usual.config.Reserved()
+		if errMine == nil && errTheirs == nil && !maps.Equal(mine, theirs) {
+			usual.stale = usual.changed
+		}
+		return usual
+	}
+	return own.since(root, c)
+}
+
+// container says whether a process has other mounts than this one, and than the
+// host's first: a service of systemd's has its own, too, where it is confined.
+func container(root sysfs.FS, pid int) bool {
+	mounts := func(of string) string {
+		namespace, _ := root.Readlink("proc/" + of + "/ns/mnt")
+		return namespace
+	}
+	own, other := mounts("self"), mounts(strconv.Itoa(pid))
+	return own != "" && other != "" && other != own && other != mounts("1")
+}
+
+// since finds out whether a file was changed after nova-compute had read it.
+func (t told) since(root sysfs.FS, c compute) told {
+	if c.pid == 0 {
+		return t
+	}
+	started, ok, err := root.Started(c.pid)
+	// The start is known to about a second, as the boot is.
+	if err == nil && ok && t.newest.After(started.Add(2*time.Second)) {
+		t.stale = t.changed
+	}
+	return t
+}
+
+// Limits of what is read of Nova's configuration.
+const (
+	novaLimit     = 8 << 20 // bytes of all files together; the sample with all comments has 0.4 MiB
+	novaConfFiles = 200     // in a directory
+	novaNames     = 10_000  // in a directory, of whatever
+)
+
+var errNoTime = errors.New("there was no time to read it")
+
+// novaReader reads configurations as nova-compute sees them.
+type novaReader struct {
+	sysfs.FS
+	base     string // where it has its root, "" for the host's own files
+	owners   []int  // whose the files may be; nil for anybody's, where root alone decides what lies there
+	left     int    // bytes that may be read
+	deadline time.Time
+}
+
+// read reads the sources.
+func (r *novaReader) read(sources []nova.Source) told {
+	var t told
+	fail := func(err error) {
+		if t.err == nil {
+			t.err = err
+		}
+	}
+	read := func(name string, must bool) bool {
+		if time.Now().After(r.deadline) {
+			fail(&fs.PathError{Op: "read", Path: name, Err: errNoTime})
+			return true
+		}
+		text, changed, err := r.ReadOf(r.base, name, r.left, r.owners...)
+		r.left -= len(text)
+		if errors.Is(err, sysfs.ErrTooLarge) {
+			r.left = 0
+		}
+		if errors.Is(err, fs.ErrNotExist) && !must {
+			return false
+		}
+		t.files = append(t.files, name)
+		if err != nil {
+			fail(err)
+			return true
+		}
+		if changed.After(t.newest) {
+			t.newest, t.changed = changed, name
+		}
+		if err := t.config.Add(name, string(text)); err != nil {
+			fail(err)
+		}
+		return true
+	}
+	for _, s := range sources {
+		for _, name := range s.Path {
+			if !path.IsAbs(name) {
+				fail(fmt.Errorf("%s: where that is depends on how nova-compute was started", guard.Printable(name, 80)))
+				break
+			}
+			if !s.Dir {
+				if read(name, s.Named) {
+					break
+				}
+				continue
+			}
+			names, err := r.ReadDirOf(r.base, name, novaNames, r.deadline, r.owners...)
+			if err != nil {
+				if s.Named || !errors.Is(err, fs.ErrNotExist) {
+					fail(err)
+				}
+				continue
+			}
+			names = slices.DeleteFunc(names, func(n string) bool { return !strings.HasSuffix(n, ".conf") || n[0] == '.' })
+			if len(names) > novaConfFiles {
+				fail(fmt.Errorf("%s: %d files are too many", name, len(names)))
+				break
+			}
+			slices.Sort(names)
+			for _, n := range names {
+				read(path.Join(name, n), true)
+			}
+			break
+		}
+	}
+	return t
+}
+
+// named makes sources of what /etc/hugeguard.conf names: files and directories.
+func named(root sysfs.FS, paths []string) []nova.Source {
+	var sources []nova.Source
+	for _, p := range paths {
+		info, err := root.Stat(relative(p))
+		sources = append(sources, nova.Source{Path: []string{p}, Dir: err == nil && info.IsDir(), Named: true})
+	}
+	return sources
+}
+
+// relative makes a name below the root of a file's path.
+func relative(name string) string { return strings.TrimPrefix(path.Clean("/"+name), "/") }
+
+// maxXML is more than libvirt's file of a domain has, in bytes.
+const maxXML = 8 << 20
+
+// instances returns Nova's instances among libvirt's domains: those that run,
+// and those that are defined and off, which Nova counts as well. unread is how
+// many files there are that could not be read or understood.
+func instances(root sysfs.FS, deadline time.Time) (found []guard.Instance, unread int) {
+	type file struct {
+		name    string
+		running bool
+	}
+	var files []file
+	seen := map[string]bool{}
+	for _, dir := range []string{"run/libvirt/qemu/", "etc/libvirt/qemu/"} {
+		names, _ := root.ReadDir(dir) // no libvirt, or no guests
+		for _, name := range names {
+			if strings.HasSuffix(name, ".xml") && !seen[name] {
+				seen[name] = true
+				files = append(files, file{dir + name, strings.HasPrefix(dir, "run")})
+			}
+		}
+	}
+	domains := sideBySide(&finder{FS: root, deadline: deadline}, files, func(f file) (i *guard.Instance, ok bool) {
+		text, err := root.ReadFile(f.name, maxXML)
+		if err != nil {
+			return nil, errors.Is(err, fs.ErrNotExist) // it has ended
+		}
+		if i, err = parseInstance(text); i != nil {
+			i.Running = f.running
+		}
+		return i, err == nil
+	})
+	for _, i := range domains {
+		if i != nil {
+			found = append(found, *i)
+		}
+	}
+	slices.SortFunc(found, func(a, b guard.Instance) int { return cmp.Compare(a.Name, b.Name) })
+	return found, len(files) - len(domains)
+}
+
+// parseInstance reads what Nova counts for a domain: each guest cell's pages
+// on the one node that Nova binds it to. It is nil where Nova did not make the
+// domain. text is a domain or libvirt's status of one.
+func parseInstance(text []byte) (*guard.Instance, error) {
+	if !bytes.Contains(text, []byte(domain.NovaNamespace)) {
+		return nil, nil
+	}
+	demand, err := domain.Parse(domainOnly(text))
+	if err != nil {
+		return nil, err
+	}
+	instance := &guard.Instance{Name: demand.Domain.Name, UUID: demand.Domain.UUID, Pages: map[nova.Pool]uint64{}}
+	for _, b := range demand.Backends {
+		if b.Device == "" && b.PageKiB > 0 && len(b.HostNodes) == 1 {
+			instance.Pages[nova.Pool{Node: b.HostNodes[0], PageKiB: b.PageKiB}] += b.Bytes / 1024 / b.PageKiB
+		}
+	}
+	return instance, nil
+}
+
+// domainOnly cuts the domain out of libvirt's status of one, and the devices
+// out of the domain: they are most of it, and Nova gives no guest memory as a
+// device. libvirt writes these files, so that its elements look like this and
+// nothing else does behind the last of them.
+func domainOnly(text []byte) []byte {
+	if at := bytes.Index(text, []byte("<domain type=")); at >= 0 {
+		text = text[at:]
+	}
+	if end := bytes.LastIndex(text, []byte("</domain>")); end >= 0 {
+		text = text[:end+len("</domain>")]
+	}
+	begin, end := bytes.LastIndex(text, []byte("<devices>")), bytes.LastIndex(text, []byte("</devices>"))
+	if begin < 0 || end < begin {
+		return text
+	}
+	return slices.Concat(text[:begin], text[end+len("</devices>"):])
+}

@@ -1,0 +1,206 @@
+package survey
+
+import (
+	"fmt"
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"hugeguard/guard"
+	"hugeguard/guard/domain"
+	"hugeguard/guard/nova"
+	"hugeguard/hook/config"
+	"hugeguard/hook/hooktest"
+)
+
+// TestNovaFound: where the configuration is looked for, and what comes first.
+func TestNovaFound(t *testing.T) {
+	reserving := func(n int) string {
+		return fmt.Sprintf("[DEFAULT]\nreserved_huge_pages=node:0,size:2048,count:%d\n", n)
+	}
+	for _, test := range []struct {
+		name  string
+		files map[string]string
+		run   []string // the arguments of nova-compute, nil where it does not run
+		named string   // in hugeguard.conf
+		read  string   // that were read
+		count int64
+	}{
+		{"packages", map[string]string{"usr/share/nova/nova-dist.conf": reserving(1), "etc/nova/nova.conf": reserving(2), "etc/nova/nova-compute.conf": "", "etc/nova/nova.conf.d/b.conf": reserving(3),
+			"etc/nova/nova.conf.d/a.conf": reserving(4), "etc/nova/nova.conf.d/.c.conf": reserving(5), "etc/nova/nova.conf.d/d.conf~": reserving(6), "etc/nova.conf": reserving(7)}, nil, "",
+			"/usr/share/nova/nova-dist.conf /etc/nova/nova.conf /etc/nova/nova-compute.conf /etc/nova/nova.conf.d/a.conf /etc/nova/nova.conf.d/b.conf", 3},
+		{"Debian's packages", map[string]string{"etc/init.d/nova-compute": "", "etc/nova/nova.conf": reserving(2), "etc/nova/nova-compute.conf": "", "etc/nova/nova.conf.d/b.conf": reserving(3)}, nil, "",
+			"/etc/nova/nova.conf.d/b.conf /etc/nova/nova.conf /etc/nova/nova-compute.conf", 2},
+		{"TripleO", map[string]string{"var/lib/config-data/puppet-generated/nova_libvirt/etc/nova/nova.conf": reserving(2), "etc/nova/nova.conf": reserving(1)}, nil, "",
+			"/var/lib/config-data/puppet-generated/nova_libvirt/etc/nova/nova.conf", 2},
+		{"kolla", map[string]string{"etc/kolla/nova-compute/nova.conf": reserving(2), "etc/kolla/nova-compute/auth.conf": "x"}, nil, "", "/etc/kolla/nova-compute/nova.conf", 2},
+		{"RHOSO", map[string]string{"var/lib/openstack/config/nova/01-nova.conf": reserving(2), "var/lib/openstack/config/nova/25-nova-extra.conf": reserving(3)}, nil, "",
+			"/var/lib/openstack/config/nova/01-nova.conf /var/lib/openstack/config/nova/25-nova-extra.conf", 3},
+		{"as it runs", map[string]string{"srv/a.conf": reserving(2), "srv/d/b.conf": reserving(3), "etc/nova/nova.conf": reserving(1)}, []string{"--config-file", "/srv/a.conf", "--config-dir=/srv/d"}, "",
+			"/srv/a.conf /srv/d/b.conf", 3},
+		{"in a container that is shut", map[string]string{"etc/kolla/nova-compute/nova.conf": reserving(2)}, []string{}, "", "/etc/kolla/nova-compute/nova.conf", 2},
+		{"named", map[string]string{"srv/a.conf": reserving(2), "srv/d/b.conf": reserving(3), "etc/nova/nova.conf": reserving(1)}, []string{"--config-file", "/etc/nova/nova.conf"}, "/srv/d /srv/a.conf",
+			"/srv/d/b.conf /srv/a.conf", 2},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			h := hooktest.Incident(t)
+			for name, text := range test.files {
+				h.Write(name, text)
+			}
+			if test.run != nil {
+				hooktest.NovaRuns(h, 1000, test.run...)
+			}
+			config := config.Config{NovaConf: strings.Fields(test.named)}
+			var host guard.Host
+			AddNova(h.FS(), config, &host, time.Now().Add(time.Hour))
+			n := host.Nova
+			if n == nil || n.Fault != "" {
+				t.Fatalf("%+v", n)
+			}
+			if got := strings.Join(n.Files, " "); got != test.read {
+				t.Errorf("read %s\nwant %s", got, test.read)
+			}
+			if got := n.Reserved[nova.Pool{Node: 0, PageKiB: 2048}]; got != test.count {
+				t.Errorf("%d reserved, want %d", got, test.count)
+			}
+			if pid := n.PID; (pid == 812) != (test.run != nil) || pid > 0 && n.Unit != "nova-compute.service" {
+				t.Errorf("nova-compute is %d, %s", pid, n.Unit)
+			}
+		})
+	}
+}
+
+// TestNovaFaults: what keeps the configuration from being known.
+func TestNovaFaults(t *testing.T) {
+	for _, test := range []struct {
+		run   []string
+		named string
+		want  string
+	}{
+		{[]string{"--config-file=/srv/gone.conf"}, "", "srv/gone.conf: no such file or directory"},
+		{[]string{"--config-dir=/srv/gone.d"}, "", "srv/gone.d: no such file or directory"},
+		{[]string{"--config-file=nova.conf"}, "", "nova.conf: where that is depends on how nova-compute was started"},
+		{nil, "/srv/gone.conf", "srv/gone.conf: no such file or directory"},
+	} {
+		h := hooktest.Incident(t)
+		if test.run != nil {
+			hooktest.NovaRuns(h, 1000, test.run...)
+		}
+		var host guard.Host
+		AddNova(h.FS(), config.Config{NovaConf: strings.Fields(test.named)}, &host, time.Now().Add(time.Hour))
+		if host.Nova == nil || !strings.HasSuffix(host.Nova.Fault, test.want) {
+			t.Errorf("%+v: %+v", test, host.Nova)
+		}
+	}
+	h := hooktest.Incident(t)
+	var host guard.Host
+	if AddNova(h.FS(), config.Config{}, &host, time.Now().Add(time.Hour)); host.Nova != nil {
+		t.Errorf("%+v without a sign of Nova", host.Nova)
+	}
+}
+
+// TestNovaInContainer: nova-compute reads its own files, which are a copy of
+// the host's from when its container was started.
+func TestNovaInContainer(t *testing.T) {
+	h := hooktest.Incident(t)
+	h.Write("etc/kolla/nova-compute/nova.conf", hooktest.ReservesAll)
+	hooktest.NovaRuns(h, 1000)
+	h.Write("proc/812/root/etc/nova/nova.conf", hooktest.ReservesAll)
+	for pid, namespace := range map[string]string{"self": "mnt:[1]", "812": "mnt:[2]"} {
+		h.Write("proc/"+pid+"/ns/keep", "")
+		if err := os.Symlink(namespace, h.Path("proc/"+pid+"/ns/mnt")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	read := func() *guard.Nova {
+		var host guard.Host
+		AddNova(h.FS(), config.Config{}, &host, time.Now().Add(time.Hour))
+		if host.Nova == nil || host.Nova.Fault != "" || len(host.Nova.Reserved) != 2 {
+			t.Fatalf("%+v", host.Nova)
+		}
+		return host.Nova
+	}
+	if n := read(); n.Stale != "" || n.Files[0] != "/etc/kolla/nova-compute/nova.conf" {
+		t.Errorf("%+v", n)
+	}
+	h.Write("proc/812/root/etc/nova/nova.conf", "[DEFAULT]\n")
+	if n := read(); n.Stale != "/etc/kolla/nova-compute/nova.conf" {
+		t.Errorf("%+v", n)
+	}
+	// It is the one who asks that is confined.
+	h.Write("proc/1/ns/keep", "")
+	if err := os.Symlink("mnt:[2]", h.Path("proc/1/ns/mnt")); err != nil {
+		t.Fatal(err)
+	}
+	var host guard.Host
+	if AddNova(h.FS(), config.Config{}, &host, time.Now().Add(time.Hour)); host.Nova == nil || host.Nova.Files[0] != "/etc/nova/nova.conf" || len(host.Nova.Reserved) > 0 {
+		t.Errorf("%+v of a nova-compute that sees what the host sees", host.Nova)
+	}
+	h.Remove("proc/1")
+	h.Remove("etc/kolla")
+	h.Write("proc/812/root/etc/nova/nova.conf", hooktest.ReservesAll)
+	hooktest.ChangedAt(t, h, "proc/812/root/etc/nova/nova.conf", 900)
+	if n := read(); n.Stale != "" || n.Files[0] != "/etc/nova/nova.conf" {
+		t.Errorf("%+v", n)
+	}
+}
+
+// TestNovaLinks: links among the files of a nova-compute stay in its root.
+func TestNovaLinks(t *testing.T) {
+	h := hooktest.Incident(t)
+	hooktest.NovaRuns(h, 1000)
+	h.Write("srv/nova.conf", hooktest.ReservesAll)
+	h.Write("proc/812/root/etc/nova/keep", "")
+	if err := os.Symlink("/srv/nova.conf", h.Path("proc/812/root/etc/nova/nova.conf")); err != nil {
+		t.Fatal(err)
+	}
+	for _, inside := range []bool{false, true} {
+		if inside {
+			h.Write("proc/812/root/srv/nova.conf", "[DEFAULT]\nreserved_huge_pages=node:0,size:2048,count:7\n")
+		}
+		var host guard.Host
+		AddNova(h.FS(), config.Config{}, &host, time.Now().Add(time.Hour))
+		n := host.Nova
+		if n == nil || (len(n.Files) == 1) != inside || (n.Reserved[nova.Pool{Node: 0, PageKiB: 2048}] == 7) != inside || len(n.Reserved) > 1 {
+			t.Errorf("inside %v: %+v", inside, host.Nova)
+		}
+	}
+}
+
+// TestInstances: Nova's own domains, running or off, with what Nova counts.
+func TestInstances(t *testing.T) {
+	h := hooktest.Incident(t)
+	hooktest.MadeByNova(t, h)
+	two, err := os.ReadFile(hooktest.Data("domains/nova-two-cells.xml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.Write("etc/libvirt/qemu/instance-00000006.xml", string(two))
+	h.Write("etc/libvirt/qemu/instance-00000001.xml", string(two)) // runs, as something else meanwhile
+	h.Write("etc/libvirt/qemu/other.xml", "<domain type='kvm'><name>other</name></domain>")
+	at := func(node int) nova.Pool { return nova.Pool{Node: node, PageKiB: 2048} }
+	want := []guard.Instance{
+		{Name: "instance-00000001", Running: true, Pages: map[nova.Pool]uint64{at(0): 256}},
+		{Name: "instance-00000002", Running: true, Pages: map[nova.Pool]uint64{at(0): 256}},
+		{Name: "instance-00000006", UUID: "6d0f1a52-4a5e-4c5e-9b1d-70a5e000005e", Pages: map[nova.Pool]uint64{at(0): 256, at(1): 256}},
+	}
+	got, unread := instances(h.FS(), time.Now().Add(time.Hour))
+	for i := range min(2, len(got)) {
+		want[i].UUID = got[i].UUID // the machine's own
+		if len(got[i].UUID) != 36 {
+			t.Errorf("%+v", got[i])
+		}
+	}
+	if unread != 0 || !reflect.DeepEqual(got, want) {
+		t.Errorf("%d unread, %+v\nwant %+v", unread, got, want)
+	}
+	h.Write("etc/libvirt/qemu/broken.xml", domain.NovaNamespace+"<domain type='kvm'>")
+	if _, unread := instances(h.FS(), time.Now().Add(time.Hour)); unread != 1 {
+		t.Errorf("%d unread", unread)
+	}
+	if got, unread := instances(h.FS(), time.Now().Add(-time.Second)); len(got) > 0 || unread != 5 {
+		t.Errorf("%d unread, %+v, without any time", unread, got)
+	}
+}

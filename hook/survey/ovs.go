@@ -1,0 +1,285 @@
+package survey
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"net"
+	"os"
+	"path"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"hugeguard/guard"
+	"hugeguard/guard/ovs"
+	"hugeguard/hook/config"
+	"hugeguard/sysfs"
+)
+
+// databases are the sockets at which Open vSwitch's database usually listens:
+// of packages, of the same from source, of the snap of MicroOVN. TripleO, Kolla
+// and RHOSO share /run/openvswitch with their containers.
+var databases = []string{
+	"/run/openvswitch/db.sock",
+	"/usr/local/var/run/openvswitch/db.sock",
+	"/var/snap/microovn/common/run/switch/db.sock",
+}
+
+// CapturedOVS is where a captured host has the database's answer to
+// [ovs.Request], which has no socket.
+const CapturedOVS = "run/openvswitch/db.json"
+
+// ovsPatience is how long the database may take to answer. Tests have their own.
+var ovsPatience = 50 * time.Millisecond
+
+// AddOVS asks what Open vSwitch was told about huge pages, until the deadline
+// at the latest, and adds it to the host. Without an answer the host's stays
+// nil, and what /proc shows stands alone.
+func AddOVS(root sysfs.FS, conf config.Config, host *guard.Host, deadline time.Time) {
+	told, ok := askOVS(root, conf, host, deadline)
+	if !ok {
+		return
+	}
+	host.OVS = &guard.OVS{Config: told, HeldKiB: heldByOVS(root, host)}
+	if !told.Init {
+		return
+	}
+	if held := host.OVS.HeldKiB; host.Holders == nil && held != nil && *held == 0 {
+		// Before that is said of it: its pid file may lie elsewhere, or hold
+		// the pid that it has in a container.
+		host.OVS.HeldKiB = seenWithOVS(root, deadline)
+	}
+	host.OVS.Sizes = sizesWithPages(root, host)
+}
+
+// ConcernsOVS says whether it is worth asking what Open vSwitch was told,
+// although a start need not be refused: it does not hold any pages yet, or
+// little is left for the interfaces of the domain that it is to serve. To find
+// out costs two small files.
+func ConcernsOVS(root sysfs.FS, demand guard.Demand, host guard.Host) bool {
+	held := heldByOVS(root, &host)
+	return held != nil && *held == 0 || guard.LeavesNoMempool(demand, host)
+}
+
+// MayConcernOVS is ConcernsOVS for who looks at what is near alone. Where Open vSwitch
+// keeps no pid file beside its database's socket, or the pid is that of its container,
+// nobody can tell cheaply that it holds nothing yet: it is asked where little is left.
+func MayConcernOVS(near sysfs.FS, conf config.Config, demand guard.Demand, host guard.Host) bool {
+	sockets := conf.OVSDB
+	if sockets == nil {
+		sockets = databases
+	}
+	if !near.Live() {
+		sockets = []string{"/" + CapturedOVS}
+	}
+	there := false
+	for _, socket := range sockets {
+		var stat syscall.Stat_t
+		err := near.Status(relative(socket), &stat)
+		if err == nil && holdsNothingYet(near, path.Dir(relative(socket))) {
+			return true
+		}
+		there = there || err == nil || errors.Is(err, sysfs.ErrFar)
+	}
+	return there && guard.LeavesNoMempool(demand, host)
+}
+
+// holdsNothingYet says whether Open vSwitch, of which that is the directory for what
+// runs, does not run, or has no huge pages.
+func holdsNothingYet(near sysfs.FS, dir string) bool {
+	switch p, err := processByPidFile(near, dir+"/ovs-vswitchd.pid"); {
+	case err == nil:
+		return isOVS(p.Name) && p.HugetlbKiB == 0
+	case !errors.Is(err, fs.ErrNotExist):
+		return false
+	}
+	// Who keeps no pid files at all tells nothing by that.
+	return near.Exists(dir+"/ovs-vswitchd.pid") || near.Exists(dir+"/ovsdb-server.pid")
+}
+
+// ovsByPidFile returns the process that Open vSwitch's pid file names, whatever that is
+// now; none, with fs.ErrNotExist, where it does not run.
+func ovsByPidFile(root sysfs.FS) (sysfs.Process, error) {
+	return processByPidFile(root, "run/openvswitch/ovs-vswitchd.pid")
+}
+
+// processByPidFile is that for any pid file.
+func processByPidFile(root sysfs.FS, name string) (sysfs.Process, error) {
+	pid, err := root.ReadPID(name)
+	if err != nil {
+		return sysfs.Process{}, err
+	}
+	return root.Process(pid)
+}
+
+func askOVS(root sysfs.FS, conf config.Config, host *guard.Host, deadline time.Time) (told ovs.Config, ok bool) {
+	if !root.Live() {
+		text, err := root.ReadFile(CapturedOVS, ovs.ReplyLimit)
+		if err == nil {
+			told, err = ovs.Read(bytes.NewReader(text))
+		}
+		return told, err == nil
+	}
+	if patience := time.Now().Add(ovsPatience); patience.Before(deadline) {
+		deadline = patience
+	}
+	names, contained := conf.OVSDB, []socket(nil)
+	if names == nil {
+		names, contained = databases, containedDatabases(root, host)
+	}
+	var sockets []socket
+	for _, name := range names {
+		sockets = append(sockets, socket{path: name})
+	}
+	for _, s := range append(sockets, contained...) {
+		if told, err := askSocket(root, s, deadline); err == nil {
+			return told, true
+		}
+	}
+	return told, false
+}
+
+// socket is where a database may listen.
+type socket struct {
+	root string // in which the path is, such as proc/812/root; "" for this program's own
+	path string
+}
+
+// askSocket asks the database at a socket, whose peer has to be one that is believed.
+func askSocket(root sysfs.FS, at socket, deadline time.Time) (ovs.Config, error) {
+	socket := at.root + at.path // for messages
+	// To see that there is none costs a tenth of trying to connect.
+	fd, err := root.OpenPath(at.root, at.path)
+	if err != nil {
+		return ovs.Config{}, err
+	}
+	defer unix.Close(fd)
+	var stat unix.Stat_t
+	if err := unix.Fstat(fd, &stat); err != nil {
+		return ovs.Config{}, &fs.PathError{Op: "stat", Path: socket, Err: err}
+	}
+	if stat.Mode&unix.S_IFMT != unix.S_IFSOCK {
+		return ovs.Config{}, &fs.PathError{Op: "connect", Path: socket, Err: unix.ENOTSOCK}
+	}
+	// net.Dial would link all of name resolution. Connecting to a UNIX socket
+	// never waits: a full queue is an error.
+	connection, err := net.DialUnix("unix", nil, &net.UnixAddr{Net: "unix", Name: "/proc/self/fd/" + strconv.Itoa(fd)})
+	if err != nil {
+		return ovs.Config{}, err
+	}
+	defer connection.Close()
+	if !believedPeer(root, connection) {
+		return ovs.Config{}, &fs.PathError{Op: "connect", Path: socket, Err: errPeer}
+	}
+	if err := connection.SetDeadline(deadline); err != nil {
+		return ovs.Config{}, err
+	}
+	return ovs.Ask(connection)
+}
+
+var errPeer = errors.New("whoever listens there is not Open vSwitch's database")
+
+// believedPeer says whether who listens at a socket is root, who runs this program,
+// or Open vSwitch's own user.
+func believedPeer(root sysfs.FS, connection *net.UnixConn) bool {
+	raw, err := connection.SyscallConn()
+	if err != nil {
+		return false
+	}
+	var peer *unix.Ucred
+	if raw.Control(func(fd uintptr) { peer, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) }) != nil || err != nil {
+		return false
+	}
+	if peer.Uid == 0 || int(peer.Uid) == os.Geteuid() {
+		return true
+	}
+	p, err := root.Process(int(peer.Pid))
+	return err == nil && p.UID == int(peer.Uid) && believed(root, p, ovsService)
+}
+
+// containedDatabases are the sockets that running daemons of Open vSwitch were
+// told to use, as their own mount namespaces have them.
+func containedDatabases(root sysfs.FS, host *guard.Host) []socket {
+	if host.Holders == nil {
+		return nil
+	}
+	var sockets []socket
+	for _, h := range host.Holders.List {
+		if h.Kind != guard.HolderOVS {
+			continue
+		}
+		inside := databases[0]
+		arguments, _ := root.Arguments(h.PID)
+		for _, argument := range arguments {
+			if socket, ok := strings.CutPrefix(argument, "unix:"); ok && path.IsAbs(socket) {
+				inside = socket
+			}
+		}
+		sockets = append(sockets, socket{"proc/" + strconv.Itoa(h.PID) + "/root", path.Clean(inside)})
+	}
+	return sockets
+}
+
+// heldByOVS is how much huge memory ovs-vswitchd maps, guests' among it, by the
+// holders if they were looked for, else by its pid file; 0 where it does not
+// run, nil where that cannot be told: a container has pids of its own.
+func heldByOVS(root sysfs.FS, host *guard.Host) *uint64 {
+	held := uint64(0)
+	if host.Holders != nil {
+		for _, h := range host.Holders.List {
+			if h.Kind == guard.HolderOVS {
+				for _, pages := range h.Pages {
+					held += pages * h.PageKiB
+				}
+			}
+		}
+		if held == 0 && (host.Holders.Cut || len(host.Holders.Unreadable) > 0) {
+			return nil
+		}
+		return &held
+	}
+	p, err := ovsByPidFile(root)
+	if errors.Is(err, fs.ErrNotExist) {
+		return &held
+	}
+	if err != nil || identify(root, p, nil).kind != guard.HolderOVS {
+		return nil
+	}
+	return &p.HugetlbKiB
+}
+
+// seenWithOVS is how much huge memory those processes map that are
+// ovs-vswitchd, guests' among it; nil where there is no time for all processes.
+func seenWithOVS(root sysfs.FS, deadline time.Time) *uint64 {
+	f := finder{FS: root, deadline: deadline}
+	held := uint64(0)
+	for _, p := range f.processes() {
+		if p.HugetlbKiB > 0 && identify(root, p, nil).kind == guard.HolderOVS {
+			held += p.HugetlbKiB
+		}
+	}
+	if f.found.Cut || len(f.found.Unreadable) > 0 {
+		return nil
+	}
+	return &held
+}
+
+// sizesWithPages are the page sizes of which the host has any pages; nil where
+// not all of them can be asked.
+func sizesWithPages(root sysfs.FS, host *guard.Host) []uint64 {
+	sizes := []uint64{}
+	for _, kib := range host.Sizes {
+		pool, ok, err := root.Pool(kib, nil)
+		if err != nil {
+			return nil
+		}
+		if ok && pool.Total > 0 {
+			sizes = append(sizes, kib)
+		}
+	}
+	return sizes
+}

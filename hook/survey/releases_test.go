@@ -1,0 +1,155 @@
+package survey
+
+import (
+	"strings"
+	"syscall"
+	"testing"
+
+	"hugeguard/guard"
+	"hugeguard/hook/hooktest"
+	"hugeguard/sysfs/sysfstest"
+)
+
+func TestParseCapabilities(t *testing.T) {
+	real := hooktest.Debian12(t)
+	want := capabilities{emulator: hooktest.Emulator, ctime: 1795489049, libvirt: 9_000_000, qemu: 7_002_022}
+	if got, err := parseCapabilities([]byte(real)); got != want || err != nil {
+		t.Errorf("%+v, %v", got, err)
+	}
+	patched := want
+	patched.patched = true
+	development := want
+	development.qemu = 0
+	replace := func(old, new string) string { return strings.Replace(real, old, new, 1) }
+	for name, test := range map[string]struct {
+		text string
+		want capabilities
+		ok   bool
+	}{
+		"another distribution":      {replace("Debian 1:7.2+dfsg-7+deb12u18+b3", "qemu-kvm-7.2.0-14.el9_2"), patched, true},
+		"no distribution":           {replace("Debian 1:7.2+dfsg-7+deb12u18+b3", ""), patched, true},
+		"on the way to a release":   {replace("<version>7002022<", "<version>8002091<"), development, true},
+		"a version that is deeper":  {replace("  <version>7002022</version>", "    <version>7002022</version>"), capabilities{}, false},
+		"a version behind the arch": {replace("  <version>7002022</version>\n", "") + "  <version>7002022</version>\n", capabilities{}, false},
+		"no version of libvirt":     {replace("  <selfvers>9000000</selfvers>", ""), capabilities{}, false},
+		"too large a number":        {replace("9000000", "9000000000000000000000"), capabilities{}, false},
+		"no number":                 {replace("<selfvers>9000000", "<selfvers>nine"), capabilities{}, false},
+		"no emulator":               {replace(hooktest.Emulator, ""), capabilities{}, false},
+		"another document":          {"<domain>\n" + real, capabilities{}, false},
+		"cut short":                 {real[:6000], capabilities{}, false},
+		"empty":                     {"", capabilities{}, false},
+	} {
+		got, err := parseCapabilities([]byte(test.text))
+		if (err == nil) != test.ok || test.ok && got != test.want {
+			t.Errorf("%s: %+v, %v", name, got, err)
+		}
+	}
+}
+
+func FuzzParseCapabilities(f *testing.F) {
+	f.Add([]byte(hooktest.Debian12(f)))
+	f.Add([]byte("<qemuCaps>\n  <emulator>/x</emulator>\n  <qemuctime>1</qemuctime>\n  <selfvers>9000000</selfvers>\n  <version>1</version>\n  <package></package>"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		c, err := parseCapabilities(text)
+		if err == nil && (c.emulator == "" || strings.Contains(c.emulator, "\n") || c.ctime <= 0 || c.libvirt == 0) {
+			t.Errorf("%+v", c)
+		}
+	})
+}
+
+// TestReadCapabilities: a file that is about another hooktest.Emulator is not believed.
+func TestReadCapabilities(t *testing.T) {
+	host := hooktest.Incident(t)
+	host.Write(hooktest.EmulatorFile, hooktest.Debian12(t)+strings.Repeat(" ", 200<<10))
+	caps, err := readCapabilities(host.FS(), hooktest.Emulator)
+	if err != nil || caps.qemu != 7_002_022 {
+		t.Errorf("%+v, %v", caps, err)
+	}
+	host.Write(hooktest.EmulatorFile, strings.Replace(hooktest.Debian12(t), hooktest.Emulator, "/opt/qemu", 1))
+	for _, path := range []string{hooktest.Emulator, "/opt/qemu", "", "qemu"} {
+		if caps, err := readCapabilities(host.FS(), path); err == nil {
+			t.Errorf("%q: %+v", path, caps)
+		}
+	}
+}
+
+// TestOtherCapabilities: what is no regular file is not opened, whatever it has to say.
+func TestOtherCapabilities(t *testing.T) {
+	host := hooktest.Incident(t)
+	host.Write(hooktest.EmulatorFile, "")
+	host.Remove(hooktest.EmulatorFile)
+	if err := syscall.Mkfifo(host.Path(hooktest.EmulatorFile), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	fifo, err := syscall.Open(host.Path(hooktest.EmulatorFile), syscall.O_RDWR|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Close(fifo)
+	text := hooktest.Debian12(t)[:4<<10] // less than the FIFO holds
+	if _, err := syscall.Write(fifo, []byte(text)); err != nil {
+		t.Fatal(err)
+	}
+	if caps, err := readCapabilities(host.FS(), hooktest.Emulator); err == nil {
+		t.Errorf("%+v", caps)
+	}
+	if all := Emulators(host.FS()); len(all) > 0 {
+		t.Errorf("%+v", all)
+	}
+	left := make([]byte, len(text))
+	if n, err := syscall.Read(fifo, left); err != nil || string(left[:n]) != text {
+		t.Errorf("%d bytes are left, %v", n, err)
+	}
+}
+
+// TestVerify: on the running host the hooktest.Emulator must be the one that is there, and a
+// program.
+func TestVerify(t *testing.T) {
+	host := sysfstest.New(t)
+	ctime := func(name string) int64 {
+		var s syscall.Stat_t
+		if err := syscall.Stat(host.Path(name), &s); err != nil {
+			t.Fatal(err)
+		}
+		return s.Ctim.Sec
+	}
+	host.Write("program", "\x7fELF...")
+	host.Write("script", "#!/bin/sh\n")
+	good := capabilities{emulator: host.Path("program"), ctime: ctime("program")}
+	if err := good.verify(); err != nil {
+		t.Error(err)
+	}
+	for name, wrong := range map[string]capabilities{
+		"older emulator": {emulator: good.emulator, ctime: good.ctime - 1},
+		"script":         {emulator: host.Path("script"), ctime: ctime("script")},
+		"no emulator":    {emulator: host.Path("gone")},
+	} {
+		if wrong.verify() == nil {
+			t.Errorf("%s: believed", name)
+		}
+	}
+}
+
+// TestAddReleases: libvirt's version says nothing of thread-context where the
+// admin has libvirt not see it.
+func TestAddReleases(t *testing.T) {
+	host := hooktest.Incident(t)
+	host.Write(hooktest.EmulatorFile, hooktest.Debian12(t))
+	demand := guard.Demand{Emulator: hooktest.Emulator}
+	for _, test := range []struct {
+		conf    string
+		libvirt guard.Version
+	}{
+		{"", 9_000_000},
+		{"capability_filters = [ \"vnc\" ]\n", 9_000_000},
+		{"capability_filters = [ \"vnc\", 'thread-context' ]\n", 0},
+		{"capability_filters = [ \n", 0},
+	} {
+		host.Write(qemuConfPath, test.conf)
+		var h guard.Host
+		AddReleases(host.FS(), &h, demand)
+		if h.Releases.Libvirt.Version != test.libvirt || h.Releases.QEMU.Version != 7_002_022 {
+			t.Errorf("%q: %+v", test.conf, h.Releases)
+		}
+	}
+}

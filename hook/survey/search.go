@@ -1,0 +1,400 @@
+package survey
+
+import (
+	"cmp"
+	"errors"
+	"io/fs"
+	"runtime"
+	"slices"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"hugeguard/guard"
+	"hugeguard/sysfs"
+)
+
+// finder is one look for those who hold huge pages.
+type finder struct {
+	sysfs.FS
+	host     *guard.Host
+	deadline time.Time
+	guests   map[int]string
+	known    map[int]holderKey // by pid, those who were identified
+	kept     atomic.Int64      // mappings
+	tally    tally
+	found    guard.Holders
+}
+
+// searches is how often it is looked again while the pools change.
+const searches = 8
+
+// search finds the holders of the pools that host has, and has done with each
+// finding what is to be of the same moment. It reads the pools again, and looks
+// again where they have changed. What it leaves after the last look is older
+// than that: pages that nobody is seen with would be worse than pages that are
+// seen twice. It returns the processes that it saw.
+func search(root sysfs.FS, host *guard.Host, deadline time.Time, beside func()) (processes []sysfs.Process) {
+	for again := searches - 1; ; again-- {
+		f := finder{FS: root, host: host, deadline: deadline, known: map[int]holderKey{}}
+		processes = f.processes()
+		f.run(processes)
+		host.Holders = &f.found
+		beside()
+		if again == 0 || f.late() || !refreshPools(root, host) {
+			return processes
+		}
+	}
+}
+
+// refreshPools reads a host's pools again and says whether pages came or went.
+func refreshPools(root sysfs.FS, host *guard.Host) (changed bool) {
+	nodes := nodesOf(*host)
+	pools := slices.Clone(host.Pools)
+	for i, old := range pools {
+		now, ok, err := root.Pool(old.PageKiB, nodes)
+		if err != nil || !ok {
+			continue
+		}
+		pools[i] = sizePool(now)
+		changed = changed || !slices.Equal(old.Nodes, pools[i].Nodes) || old.Reserved != pools[i].Reserved
+	}
+	host.Pools = pools
+	return changed
+}
+
+// nodesOf are the host's nodes as pools are asked for.
+func nodesOf(host guard.Host) []sysfs.Node {
+	nodes := make([]sysfs.Node, len(host.Nodes))
+	for i, n := range host.Nodes {
+		nodes[i].ID = n.ID
+	}
+	return nodes
+}
+
+func (f *finder) late() bool { return time.Now().After(f.deadline) }
+
+const (
+	// mostMappings is how many are kept of all processes together: one can have
+	// nearly all but fewMappings of it by default (vm.max_map_count).
+	mostMappings = 1<<16 + fewMappings
+	// fewMappings is how many a process can have that is read at once; Open vSwitch
+	// has some thousands. Who has more comes after all others, so that it costs
+	// nobody else a place.
+	fewMappings = 1 << 13
+)
+
+// mappings returns what a process maps, most of it at the most.
+func (f *finder) mappings(pid, most int) ([]sysfs.Mapping, error) {
+	left := mostMappings - int(f.kept.Load())
+	mappings, err := f.Mappings(pid, max(0, min(most, left)))
+	f.kept.Add(int64(len(mappings)))
+	return mappings, err
+}
+
+// view is what one process shows.
+type view struct {
+	sysfs.Process
+	mappings []sysfs.Mapping
+	files    []sysfs.File // that it maps or has open
+	partly   bool         // not all of it could be seen
+	many     bool         // it has more mappings than fewMappings
+}
+
+func (f *finder) run(processes []sysfs.Process) {
+	f.guests = guestNames(f.FS)
+	views := make([]view, len(processes))
+	for _, most := range []int{fewMappings, mostMappings} {
+		for i, p := range processes {
+			v := &views[i]
+			v.Process = p
+			if p.HugetlbKiB == 0 || most > fewMappings && !v.many {
+				continue
+			}
+			if f.late() {
+				f.found.Cut = true
+				break
+			}
+			var err error
+			if v.mappings, err = f.mappings(p.PID, most); most == fewMappings && errors.Is(err, sysfs.ErrManyMappings) {
+				v.many = true
+			} else if err != nil {
+				f.unreadable(p)
+			}
+		}
+	}
+	f.enter(views)
+	// Nearly always that is all. Where pages are missing still, they are in
+	// files that nobody maps, or whose pages none of those who use them has
+	// touched; where some are reserved, somebody may have touched none yet.
+	missing, reserved := f.missing(), f.reserved()
+	if missing || reserved {
+		f.lookCloser(views, missing, reserved)
+	}
+	f.found.List = append(f.tally.holders(), f.tally.leftover()...)
+	if missing {
+		f.addSegments()
+	}
+	for i := range f.found.List {
+		if h := &f.found.List[i]; h.Kind == guard.HolderProcess || h.Kind == guard.HolderOVS {
+			place, _ := f.Place(h.PID) // only words depend on it
+			h.Unit = place.String()
+		}
+	}
+}
+
+// lookCloser fills the tally anew with what takes more time to see: who maps
+// or opens huge pages without having touched them, and the files on the mounts.
+func (f *finder) lookCloser(views []view, missing, reserved bool) {
+	all, err := f.Mounts()
+	if err != nil {
+		f.found.Cut = true
+	}
+	mounts := all.Hugetlb
+	views = sideBySide(f, views, func(v view) (view, bool) {
+		if v.HugetlbKiB > 0 {
+			v.many = false // it was read
+		}
+		f.look(&v, mounts, missing, reserved, fewMappings)
+		return v, len(v.mappings) > 0 || len(v.files) > 0 || v.partly || v.many
+	})
+	// The answers come in no order, and owners are chosen by their pids.
+	slices.SortFunc(views, func(a, b view) int { return cmp.Compare(a.PID, b.PID) })
+	for i := range views {
+		if v := &views[i]; v.many {
+			v.many = false
+			f.look(v, mounts, missing, reserved, mostMappings)
+			v.partly = v.partly || v.many
+		}
+	}
+	f.tally = tally{}
+	f.enter(views)
+	for _, v := range views {
+		if v.partly {
+			f.unreadable(v.Process)
+		}
+	}
+	if !missing {
+		return
+	}
+	for _, m := range mounts {
+		files, err := f.Files(m.Path, f.deadline)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			f.found.Cut = true
+		}
+		for _, file := range files {
+			// Another file system may be mounted over it.
+			if file.PageKiB == cmp.Or(m.PageKiB, f.host.DefaultPageKiB) {
+				f.tally.measure(file, nil)
+			}
+		}
+	}
+}
+
+// look sees what a process has without having touched it. What is not there
+// is no loss: the process has ended, or the host was captured without it.
+func (f *finder) look(v *view, mounts []sysfs.Mount, missing, reserved bool, most int) {
+	note := func(err error) { v.partly = v.partly || err != nil && !errors.Is(err, fs.ErrNotExist) }
+	if container(f.FS, v.PID) {
+		own, err := f.MountsOf(v.PID)
+		note(err)
+		mounts = slices.Concat(mounts, own.Hugetlb)
+	}
+	if v.HugetlbKiB == 0 {
+		huge, err := f.MapsHuge(v.PID, mounts)
+		if err == nil && huge {
+			v.mappings, err = f.mappings(v.PID, most)
+		}
+		if errors.Is(err, sysfs.ErrManyMappings) {
+			v.many = true
+			return
+		}
+		note(err)
+	}
+	if reserved && slices.ContainsFunc(v.mappings, hasRoom) {
+		note(f.Reservations(v.PID, v.mappings))
+	}
+	shared := func(m sysfs.Mapping) bool { return hasRoom(m) && !m.Private }
+	if !missing && !slices.ContainsFunc(v.mappings, shared) {
+		return
+	}
+	var err error
+	v.files, err = f.OpenFiles(v.PID, mounts)
+	note(err)
+	for _, m := range v.mappings {
+		// One that has it open was seen. What was closed is told by the mapping
+		// alone, for which AppArmor may note a right that was not given, and
+		// that is not needed.
+		open := slices.ContainsFunc(v.files, func(file sysfs.File) bool { return file.Device == m.Device && file.Inode == m.Inode })
+		if shared(m) && !open {
+			if file, ok, err := f.MappedFile(v.PID, m); err == nil && ok {
+				v.files = append(v.files, file)
+			}
+		}
+	}
+}
+
+// hasRoom says whether a process has touched less than it maps.
+func hasRoom(m sysfs.Mapping) bool {
+	n := m.Touched()
+	return n == 0 || n < m.Size()
+}
+
+// processes returns the processes that have memory, those with the most huge
+// pages first, should there be no time for all. The kernel takes its time for
+// each, so they are read side by side.
+func (f *finder) processes() []sysfs.Process {
+	pids, err := f.Processes()
+	if err != nil {
+		f.found.Unreadable = []guard.Process{{}}
+		return nil
+	}
+	processes := sideBySide(f, pids, func(pid int) (sysfs.Process, bool) {
+		// A process that has ended meanwhile holds nothing any more.
+		p, err := f.Process(pid)
+		return p, err == nil && p.Memory
+	})
+	slices.SortFunc(processes, func(a, b sysfs.Process) int {
+		return cmp.Or(cmp.Compare(b.HugetlbKiB, a.HugetlbKiB), cmp.Compare(a.PID, b.PID))
+	})
+	return processes
+}
+
+// sideBySide asks about each of a list until the deadline, and returns the
+// answers that are any, in no order.
+func sideBySide[In, Out any](f *finder, list []In, ask func(In) (Out, bool)) []Out {
+	type part struct {
+		answers []Out
+		cut     bool
+	}
+	parts := make(chan part)
+	workers := min(runtime.GOMAXPROCS(0), 8)
+	for w := range workers {
+		go func() {
+			p := part{cut: true}
+			defer func() {
+				// A panic here would end the hook, and with it the launch.
+				recover()
+				parts <- p
+			}()
+			for i := w; i < len(list); i += workers {
+				if f.late() {
+					return
+				}
+				if answer, ok := ask(list[i]); ok {
+					p.answers = append(p.answers, answer)
+				}
+			}
+			p.cut = false
+		}()
+	}
+	var answers []Out
+	for range workers {
+		p := <-parts
+		answers = append(answers, p.answers...)
+		f.found.Cut = f.found.Cut || p.cut
+	}
+	return answers
+}
+
+// unreadable notes a process that would not show what it holds, unless it has
+// ended.
+func (f *finder) unreadable(p sysfs.Process) {
+	if now, err := f.Process(p.PID); err != nil || !now.Memory {
+		return
+	}
+	if !slices.ContainsFunc(f.found.Unreadable, func(known guard.Process) bool { return known.PID == p.PID }) {
+		f.found.Unreadable = append(f.found.Unreadable, guard.Process{Name: p.Name, PID: p.PID, HugetlbKiB: p.HugetlbKiB})
+	}
+}
+
+// who identifies a process.
+func (f *finder) who(p sysfs.Process) holderKey {
+	who, ok := f.known[p.PID]
+	if !ok {
+		who = identify(f.FS, p, f.guests)
+		f.known[p.PID] = who
+	}
+	return who
+}
+
+// enter enters what processes show into the tally.
+func (f *finder) enter(views []view) {
+	for _, v := range views {
+		if len(v.mappings) == 0 && len(v.files) == 0 {
+			continue
+		}
+		who := f.who(v.Process)
+		f.tally.add(who, v.mappings)
+		for _, file := range v.files {
+			f.tally.measure(file, &who)
+		}
+	}
+}
+
+// unaccounted is how many pages of a size in KiB are taken and not seen with
+// any of some holders, on whichever node.
+func (f *finder) unaccounted(pageKiB uint64, holders []guard.Holder) uint64 {
+	var left uint64
+	for _, p := range f.host.Pools {
+		if p.PageKiB != pageKiB {
+			continue
+		}
+		for _, n := range p.Nodes {
+			left += n.Total - min(n.Total, n.Free)
+		}
+	}
+	for _, h := range holders {
+		if h.PageKiB != pageKiB {
+			continue
+		}
+		left -= min(left, h.Unplaced)
+		for _, n := range h.Pages {
+			left -= min(left, n)
+		}
+	}
+	return left
+}
+
+// missing says whether pages are taken that were not yet seen with anybody.
+func (f *finder) missing() bool {
+	holders := f.tally.holders()
+	return slices.ContainsFunc(f.host.Pools, func(p guard.SizePool) bool { return f.unaccounted(p.PageKiB, holders) > 0 })
+}
+
+// addSegments adds the System V segments that nobody has attached. The kernel
+// does not say which of them are of huge pages, and a command that deletes one
+// goes with it: where its size does not show it either, those that can be are
+// taken for such only if together they are just what is missing.
+func (f *finder) addSegments() {
+	segments, err := f.Segments()
+	if err != nil {
+		f.found.Cut = true
+	}
+	for _, p := range f.host.Pools {
+		var possible []guard.Holder
+		var sum uint64
+		for _, s := range segments {
+			pages, ok := s.Pages(p.PageKiB, f.host.BasePageKiB)
+			if !ok || s.Attached > 0 {
+				continue
+			}
+			id := strconv.FormatUint(s.ID, 10)
+			holder := guard.Holder{Kind: guard.HolderFile, Name: "System V segment " + id, Segment: id, PageKiB: p.PageKiB, Unplaced: pages}
+			if !s.Huge(p.PageKiB) {
+				possible = append(possible, holder)
+				sum += pages
+			} else if pages <= f.unaccounted(p.PageKiB, f.found.List) {
+				f.found.List = append(f.found.List, holder)
+			}
+		}
+		if sum > 0 && sum == f.unaccounted(p.PageKiB, f.found.List) {
+			f.found.List = append(f.found.List, possible...)
+		}
+	}
+}
+
+// reserved says whether pages are promised to somebody.
+func (f *finder) reserved() bool {
+	return slices.ContainsFunc(f.host.Pools, func(p guard.SizePool) bool { return p.Reserved > 0 })
+}
