@@ -59,8 +59,13 @@ func findSite(program string) site {
 	if err != nil || !info.Mode().IsRegular() {
 		return ""
 	}
-	// A link to ourselves would go round for ever.
-	if own, err := os.Stat(program); err == nil && os.SameFile(own, info) {
+	// A link to ourselves would go round for ever. At our own path the site's hook may lie again by now, as an
+	// install has moved us.
+	own, err := os.Stat("/proc/self/exe")
+	if err != nil {
+		own, err = os.Stat(program)
+	}
+	if err == nil && os.SameFile(own, info) {
 		return ""
 	}
 	return site(path)

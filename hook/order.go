@@ -38,7 +38,7 @@ func Executables(dir string, stat func(name string) (fs.FileInfo, error)) ([]str
 
 // later returns the paths of the hooks that libvirt 6.5 and later runs after
 // the program: those of qemu.d with a name after its own, or all of them where
-// it is the hook beside that.
+// it is the hook beside that. Our own is none of them.
 func later(program string) (paths []string) {
 	dir, own := filepath.Split(program)
 	if filepath.Base(dir) != DropInDir {
@@ -46,7 +46,8 @@ func later(program string) (paths []string) {
 	}
 	names, _ := Executables(dir, os.Stat) // of a directory that cannot be read, libvirt runs none, and fails
 	for _, name := range names {
-		if name > own {
+		// While it is moved we lie there, too, and whichever of us is called last may be gone by then: each judges.
+		if name > own && name != DropInName {
 			paths = append(paths, filepath.Join(dir, name))
 		}
 	}

@@ -239,7 +239,7 @@ func (h Host) catchesHangUp(pid int) (bool, error) {
 }
 
 // RunsHooks reports whether a child of a libvirt daemon is a qemu hook: a program, or an interpreter of a script, that
-// was called by a name that begins with prefix.
+// was called by a name that begins with prefix, or is about to be one.
 func (h Host) RunsHooks(prefix string) bool {
 	pids, _ := h.Proc.Processes() // without it nothing is seen to wait for
 	return slices.ContainsFunc(pids, func(pid int) bool { return h.isHook(pid, prefix) })
@@ -257,9 +257,18 @@ func (h Host) isHook(pid int, prefix string) bool {
 	if !of {
 		return false
 	}
+	if program := h.program(pid); program != "" && program == h.program(parent) {
+		return true // forked, and about to run what the daemon has found: a hook, perhaps
+	}
 	command, _ := h.Proc.ReadStart(proc(pid, "cmdline"), largest) // one that has ended has none
 	args := strings.SplitN(string(command), "\x00", 4)            // "#!" adds an interpreter and at most one argument before the name
 	return slices.ContainsFunc(args[:min(len(args), 3)], func(arg string) bool { return strings.HasPrefix(arg, prefix) })
+}
+
+// program returns the path of the program that a process runs, "" where that cannot be read.
+func (h Host) program(pid int) string {
+	path, _ := h.Proc.Readlink(proc(pid, "exe"))
+	return path
 }
 
 // parent returns the process that started pid: field 4 of /proc/PID/stat. The name in field 2 may hold anything, so

@@ -595,6 +595,30 @@ func TestStoppedBeforeHooks(t *testing.T) {
 	}
 }
 
+// A child that runs the daemon's own program is about to run another: a hook, perhaps.
+func TestForkedIsWaitedFor(t *testing.T) {
+	tr := makeSite(t, map[string]string{
+		"/proc/7/comm":    "libvirtd\n",
+		"/proc/7/stat":    "7 (libvirtd) S 1 7",
+		"/proc/8/stat":    "8 (prio-rpc-libvir) S 7 8",
+		"/proc/8/cmdline": "/usr/sbin/libvirtd\x00",
+	})
+	for pid, program := range map[string]string{"7": "/usr/sbin/libvirtd", "8": "/usr/bin/qemu-img"} {
+		if err := os.Symlink(program, tr.root+"/proc/"+pid+"/exe"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if tr.runsHooks() {
+		t.Error("another program of the daemon's is taken for a hook")
+	}
+	if err := errors.Join(os.Remove(tr.root+"/proc/8/exe"), os.Symlink("/usr/sbin/libvirtd", tr.root+"/proc/8/exe")); err != nil {
+		t.Fatal(err)
+	}
+	if !tr.runsHooks() {
+		t.Error("a child that has not run anything yet is not waited for")
+	}
+}
+
 // A call that is not over may still write its claim: what is left of it is removed when it has ended. The daemon is told
 // before that.
 func TestUninstallWaitsForClaims(t *testing.T) {

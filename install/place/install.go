@@ -280,7 +280,15 @@ func (j *job) planInstall(ctx context.Context, s scene, layout Layout, prog *pro
 		if err != nil {
 			return nil, err
 		}
-		add(says, func() error { return place(to.path, dir, prog.data, 0o755) })
+		add(says, func() error {
+			if j.live && to.kind == theirs {
+				// An interpreter that has been started for it opens it by its name.
+				if err := j.untilNoHooks(ctx); err != nil {
+					return err
+				}
+			}
+			return place(to.path, dir, prog.data, 0o755)
+		})
 		var made []string
 		for _, name := range newHook {
 			real, err := j.dir(name)
@@ -374,6 +382,9 @@ func (j *job) unchain(ctx context.Context, s scene) []step {
 		}},
 		{fmt.Sprintf("remove %s, a second name of %s", s.site.path, s.main.path), func() error {
 			if j.live {
+				if err := j.untilNoHooks(ctx); err != nil {
+					return err
+				}
 				j.untilUnused(ctx, s.main.info)
 			}
 			return remove(s.site.path)

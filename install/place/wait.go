@@ -38,9 +38,11 @@ func (j *job) untilNoHooks(ctx context.Context) error {
 	const looks = 3
 	end := time.Now().Add(lastHooks)
 	waits := false
-	for idle := 0; idle < looks; time.Sleep(5 * time.Millisecond) {
-		idle++
+	for idle := 0; ; time.Sleep(5 * time.Millisecond) {
 		if !j.runsHooks() {
+			if idle++; idle == looks {
+				return nil
+			}
 			continue
 		}
 		if !waits {
@@ -52,7 +54,6 @@ func (j *job) untilNoHooks(ctx context.Context) error {
 		}
 		idle = 0
 	}
-	return nil
 }
 
 // runsHooks reports whether a daemon runs what libvirt finds in the tree: qemu, qemu.site, or what lies in qemu.d.
