@@ -28,6 +28,12 @@ func TestMain(m *testing.M) {
 		measure(root, strings.Split(argv, "\n"))
 		os.Exit(0)
 	}
+	if os.Getenv(denyEnv) != "" {
+		if err := denyMemfd(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(exitAccept)
+		}
+	}
 	if root := os.Getenv(rootEnv); root != "" {
 		status, err := judgeAt(root)
 		if err != nil {
