@@ -67,8 +67,8 @@ func FuzzStatus(f *testing.F) {
 	f.Add("4711 (a) b) S 1 1 1 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 123456 0 0\n")
 	f.Add("key shmid perms size cpid lpid nattch uid gid cuid cgid atime dtime ctime rss swap\n0 5 600 2097152 12 12 1 0 0 0 0 0 0 0 2097152 0\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		if name, _, _, err := parseStatus(text); err == nil && !strings.HasPrefix(text, "Name:\t"+name[:min(len(name), 1)]) && !strings.Contains(text, `\`) {
-			t.Errorf("%q is the status of %q", text, name)
+		if p, err := ParseStatus([]byte(text)); err == nil && !strings.HasPrefix(text, "Name:\t"+p.Name[:min(len(p.Name), 1)]) && !strings.Contains(text, `\`) {
+			t.Errorf("%q is the status of %q", text, p.Name)
 		}
 		if ticks, err := parseStart(text); err == nil && ticks < 0 {
 			t.Errorf("%q began at %d", text, ticks)
@@ -112,6 +112,6 @@ func FuzzNumbers(f *testing.F) {
 		if kib, ok := parsePoolName(text); ok && !strings.HasPrefix(text, "hugepages-") {
 			t.Errorf("%q is a pool of %d", text, kib)
 		}
-		_, _ = parsePageSize([]byte(text))
+		_, _, _ = parsePageSize([]byte(text))
 	})
 }

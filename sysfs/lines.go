@@ -11,40 +11,33 @@ import (
 	"syscall"
 )
 
-// lineLimit is more than a line of a file has that is read line by line, in
-// bytes: the path of a mapped file is most of it.
+// lineLimit is more than a line of a file has that is read line by line, in bytes: the path of a mapped file is most of
+// it.
 const lineLimit = 64 << 10
 
-// recordedLimit is how much is recorded of such a file, in bytes: more than 65,530
-// mappings have in smaps, the most by default (vm.max_map_count). Of a longer one
-// the recorder is told that it is.
+// recordedLimit is how much is recorded of such a file, in bytes: more than 65,530 mappings have in smaps, the most by
+// default (vm.max_map_count). Of a longer file the recorder is told that it is.
 const recordedLimit = 64 << 20
 
-// parseLines reads the lines of /name one by one with parse, so that it takes
-// no more memory than a line and what parse keeps of it. Errors of reading are
-// *fs.PathError.
+// parseLines reads the lines of /name one by one with parse, so that it takes no more memory than a line and what parse
+// keeps of it. Errors of reading are *fs.PathError.
 func parseLines[T any](f FS, name string, parse func(io.Reader) (T, error)) (all T, err error) {
+	var none T
 	path := f.Path(name)
 	fd, err := f.open(name)
 	if err != nil {
-		f.record(name, Entry{}, err)
-		return all, err
+		f.record(name, Entry{File: true}, err)
+		return none, err
 	}
 	defer syscall.Close(fd)
 	var in io.Reader = openFile{fd, path}
 	if f.recorder != nil {
-		var text []byte
-		text, err = io.ReadAll(io.LimitReader(in, recordedLimit+1))
-		e := Entry{Data: text, Cut: len(text) > recordedLimit}
-		if e.Cut {
-			e.Data = text[:bytes.LastIndexByte(text[:recordedLimit], '\n')+1]
+		in, err = f.recordLines(name, in)
+		if err != nil {
+			return none, err
 		}
-		f.record(name, e, err)
-		in = io.MultiReader(bytes.NewReader(text), in)
 	}
-	if err == nil {
-		all, err = parse(in)
-	}
+	all, err = parse(in)
 	if err == nil {
 		return all, nil
 	}
@@ -55,8 +48,18 @@ func parseLines[T any](f FS, name string, parse func(io.Reader) (T, error)) (all
 	case !errors.As(err, &reading):
 		err = fmt.Errorf("%s: %w", path, err)
 	}
-	var none T
 	return none, err
+}
+
+// recordLines records what a file holds, or the beginning of a long one, and returns a reader of the whole.
+func (f FS) recordLines(name string, in io.Reader) (io.Reader, error) {
+	text, err := io.ReadAll(io.LimitReader(in, recordedLimit+1))
+	e := Entry{Data: text, File: true, Cut: len(text) > recordedLimit}
+	if e.Cut {
+		e.Data = text[:bytes.LastIndexByte(text[:recordedLimit], '\n')+1]
+	}
+	f.record(name, e, err)
+	return io.MultiReader(bytes.NewReader(text), in), err
 }
 
 // newScanner yields the lines of a file.

@@ -26,26 +26,7 @@ type near struct {
 	folders map[string]int // of the root, open; they stay so
 }
 
-// Near returns the same tree, which opens nothing that may never answer, as a
-// network file system does whose server is gone: who waits for such an answer
-// cannot even be killed. That leaves the kernel's own files, in proc and sys, and
-// what lies in one of nearFolders with no mount on the way from there:
-// without these a system does not run. All else is [ErrFar]; so is all but
-// the kernel's before Linux 5.6, which cannot look for a mount.
-//
-// Of a captured host everything is near.
-func (f FS) Near() FS {
-	if f.Live() {
-		f.near = &near{folders: map[string]int{}}
-	}
-	return f
-}
-
-// Far says whether a tree that is Near was asked for what is not: the answers
-// of another may be different.
-func (f FS) Far() bool { return f.near != nil && f.near.far.Load() }
-
-// beyond is the error of what is not near.
+// beyond returns the error for a file that is not near.
 func (n *near) beyond(name string) error {
 	n.far.Store(true)
 	return &fs.PathError{Op: "open", Path: name, Err: ErrFar}
@@ -61,12 +42,7 @@ func (n *near) open(name string, flags int) (fd int, err error) {
 	case !below || !slices.Contains(nearFolders, folder):
 		return -1, n.beyond(name)
 	default:
-		var dir int
-		if dir, err = n.folder(folder); err != nil {
-			break
-		}
-		how := unix.OpenHow{Flags: uint64(flags), Resolve: unix.RESOLVE_NO_XDEV | unix.RESOLVE_NO_MAGICLINKS}
-		fd, err = retry(func() (int, error) { return unix.Openat2(dir, rest, &how) })
+		fd, err = n.openBelow(folder, rest, flags)
 		switch err {
 		case nil, syscall.ENOENT, syscall.ENOTDIR, syscall.EACCES, syscall.ELOOP:
 		default: // EXDEV; ENOSYS or EPERM where there is no such call; EAGAIN where something was renamed meanwhile
@@ -79,38 +55,27 @@ func (n *near) open(name string, flags int) (fd int, err error) {
 	return fd, nil
 }
 
+// openBelow opens a file in a folder of the root that is on the same mount.
+func (n *near) openBelow(folder, name string, flags int) (fd int, err error) {
+	dir, err := n.folder(folder)
+	if err != nil {
+		return -1, err
+	}
+	how := unix.OpenHow{Flags: uint64(flags), Resolve: unix.RESOLVE_NO_XDEV | unix.RESOLVE_NO_MAGICLINKS}
+	return retry(func() (int, error) { return unix.Openat2(dir, name, &how) })
+}
+
 // folder returns a folder of the root, open.
 func (n *near) folder(name string) (fd int, err error) {
 	n.lock.Lock()
 	defer n.lock.Unlock()
 	fd, ok := n.folders[name]
-	if !ok {
-		if fd, err = syscall.Open("/"+name, unix.O_PATH|syscall.O_DIRECTORY|syscall.O_CLOEXEC, 0); err == nil {
-			n.folders[name] = fd
-		}
+	if ok {
+		return fd, nil
+	}
+	fd, err = syscall.Open("/"+name, unix.O_PATH|syscall.O_DIRECTORY|syscall.O_CLOEXEC, 0)
+	if err == nil {
+		n.folders[name] = fd
 	}
 	return fd, err
-}
-
-// Status is stat(2) of /name.
-func (f FS) Status(name string, stat *syscall.Stat_t) error {
-	if f.near == nil {
-		path, err := f.at(name)
-		if err != nil {
-			return err
-		}
-		if _, err := retry(func() (int, error) { return 0, syscall.Stat(path, stat) }); err != nil {
-			return &fs.PathError{Op: "stat", Path: path, Err: err}
-		}
-		return nil
-	}
-	fd, err := f.near.open(f.Path(name), unix.O_PATH|syscall.O_CLOEXEC)
-	if err != nil {
-		return err
-	}
-	defer syscall.Close(fd)
-	if err := syscall.Fstat(fd, stat); err != nil {
-		return &fs.PathError{Op: "stat", Path: f.Path(name), Err: err}
-	}
-	return nil
 }

@@ -15,8 +15,38 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What others than root may have put somewhere is looked at before it is opened: a FIFO
-// loses what is read, a device may do anything, and so do some of the kernel's files.
+// ErrOthers is that others than root, and the user who runs this program, can have written a file.
+var ErrOthers = errors.New("not a file of root's that nobody else can write to")
+
+// ReadOwn is [FS.ReadFile] of a regular file that nobody but root and the user who runs this program can have written.
+// A link is followed: what it leads to counts.
+func (f FS) ReadOwn(name string, limit int) ([]byte, error) {
+	data, err := f.readOwn(name, limit)
+	f.record(name, Entry{Data: data, File: true}, err)
+	return data, err
+}
+
+func (f FS) readOwn(name string, limit int) ([]byte, error) {
+	path := f.Path(name)
+	fd, err := f.open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer syscall.Close(fd)
+	var stat syscall.Stat_t
+	err = syscall.Fstat(fd, &stat)
+	if err != nil {
+		return nil, &fs.PathError{Op: "stat", Path: path, Err: err}
+	}
+	if stat.Mode&syscall.S_IFMT != syscall.S_IFREG || stat.Mode&0o022 != 0 || stat.Uid != 0 && int(stat.Uid) != os.Geteuid() {
+		return nil, &fs.PathError{Op: "read", Path: path, Err: ErrOthers}
+	}
+	data, err := readStart(fd, path, limit+1)
+	return f.within(limit, name, data, err)
+}
+
+// What others than root may have put somewhere is looked at before it is opened: a FIFO loses what is read, a device
+// may do anything, and so do some of the kernel's files.
 var (
 	errNotRegular = errors.New("not a regular file")
 	errForeign    = errors.New("owned by another user than it must be")
@@ -33,7 +63,7 @@ var kernels = []int64{
 	unix.TRACEFS_MAGIC, unix.XENFS_SUPER_MAGIC,
 }
 
-// Of fs/configfs/mount.c and fs/fuse/control.c.
+// From fs/configfs/mount.c and fs/fuse/control.c.
 const (
 	configFS = 0x62656570
 	fuseCtl  = 0x65735543
@@ -41,8 +71,8 @@ const (
 
 var openat2 = unix.Openat2 // tests have that of an older kernel
 
-// OpenPath opens /base/name with O_PATH, which does nothing to what is there. Where base
-// is not empty it is another root, such as proc/812/root, and no link leads out of it.
+// OpenPath opens /base/name with O_PATH, which does nothing to what is there. A base that is not empty is another root,
+// such as proc/812/root, and no link leads out of it.
 func (f FS) OpenPath(base, name string) (fd int, err error) {
 	const flags = unix.O_PATH | syscall.O_CLOEXEC
 	if base == "" {
@@ -55,7 +85,7 @@ func (f FS) OpenPath(base, name string) (fd int, err error) {
 	defer syscall.Close(root)
 	how := unix.OpenHow{Flags: flags, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
 	fd, err = retry(func() (int, error) { return openat2(root, path.Clean("/"+name), &how) })
-	if err == syscall.ENOSYS || err == syscall.EPERM { // the latter is an older container's
+	if err == syscall.ENOSYS || err == syscall.EPERM { // an older container says the latter
 		if !f.Live() || isRoot(root) {
 			return f.openAs(below(base, name), flags)
 		}
@@ -72,17 +102,18 @@ func below(base, name string) string {
 	return strings.TrimPrefix(base+path.Clean("/"+name), "/")
 }
 
-// isRoot says whether an open directory is this program's own root.
+// isRoot reports whether an open directory is this program's own root.
 func isRoot(fd int) bool {
 	var it, own syscall.Stat_t
 	return syscall.Fstat(fd, &it) == nil && syscall.Stat("/", &own) == nil && it.Dev == own.Dev && it.Ino == own.Ino
 }
 
-// reopen opens what is open with O_PATH to read, if it is a file of that kind of root's
-// or of another of the owners; without any, of anybody's.
+// reopen opens for reading what is open with O_PATH, if it is a file of that kind that belongs to root or another of
+// the owners; without owners, to anybody.
 func (f FS) reopen(there int, path string, kind uint32, owners []int) (fd int, stat syscall.Stat_t, err error) {
 	var on syscall.Statfs_t
-	if err = syscall.Fstat(there, &stat); err == nil {
+	err = syscall.Fstat(there, &stat)
+	if err == nil {
 		err = syscall.Fstatfs(there, &on)
 	}
 	if err != nil {
@@ -111,18 +142,23 @@ func (f FS) reopen(there int, path string, kind uint32, owners []int) (fd int, s
 	return fd, stat, nil
 }
 
-// ReadOf is [FS.ReadFile] of /base/name, as [FS.OpenPath] finds it, and when it was last
-// modified. It must be a regular file of root's or of another of the owners, by their
-// user ids; without any, of anybody's. What else there is is not opened. Of a captured
-// host it is not known whose a file was.
+// ReadOf is [FS.ReadFile] of /base/name, as [FS.OpenPath] finds it, and when it was last modified. It must be a regular
+// file that belongs to root or another of the owners, by their user ids; without owners, to anybody. Nothing else is
+// opened. Of a captured host it is not known whose a file was.
+//
+// It is for files that lie where somebody chose: a recorder is told so.
 func (f FS) ReadOf(base, name string, limit int, owners ...int) (data []byte, changed time.Time, err error) {
 	full := below(base, name)
-	defer func() {
-		f.record(full, Entry{Data: data}, err)
-		if err == nil {
-			f.record(full, Entry{Changed: changed}, nil)
-		}
-	}()
+	data, changed, err = f.readOf(base, name, limit, owners)
+	f.record(full, Entry{Data: data, File: true, Chosen: true}, err)
+	if err == nil {
+		f.record(full, Entry{Changed: changed}, nil)
+	}
+	return data, changed, err
+}
+
+func (f FS) readOf(base, name string, limit int, owners []int) (data []byte, changed time.Time, err error) {
+	full := below(base, name)
 	path := f.Path(full)
 	there, err := f.OpenPath(base, name)
 	if err != nil {
@@ -135,19 +171,23 @@ func (f FS) ReadOf(base, name string, limit int, owners ...int) (data []byte, ch
 	}
 	defer syscall.Close(fd)
 	data, err = readStart(fd, path, limit+1)
-	if err == nil && len(data) > limit {
-		return nil, changed, &fs.PathError{Op: "read", Path: path, Err: ErrTooLarge}
+	data, err = f.within(limit, full, data, err)
+	if err != nil {
+		return nil, changed, err
 	}
-	return data, time.Unix(stat.Mtim.Unix()), err
+	return data, time.Unix(stat.Mtim.Unix()), nil
 }
 
-// ReadDirOf returns the names in the directory /base/name, which must be one of the
-// owners', as with [FS.ReadOf]: most of them at the most, until the deadline at the
-// latest. Otherwise it is [ErrCut].
-func (f FS) ReadDirOf(base, name string, most int, deadline time.Time, owners ...int) (names []string, err error) {
-	full := below(base, name)
-	defer func() { f.record(full, Entry{Dir: true}, err) }()
-	path := f.Path(full)
+// ReadDirOf returns the names in the directory /base/name, which must belong to one of the owners as for [FS.ReadOf].
+// If it has more names than most, or reading goes on after the deadline, that is [ErrCut].
+func (f FS) ReadDirOf(base, name string, most int, deadline time.Time, owners ...int) ([]string, error) {
+	names, err := f.readDirOf(base, name, most, deadline, owners)
+	f.record(below(base, name), Entry{Dir: true}, err)
+	return names, err
+}
+
+func (f FS) readDirOf(base, name string, most int, deadline time.Time, owners []int) (names []string, err error) {
+	path := f.Path(below(base, name))
 	there, err := f.OpenPath(base, name)
 	if err != nil {
 		return nil, err
@@ -174,11 +214,15 @@ func (f FS) ReadDirOf(base, name string, most int, deadline time.Time, owners ..
 	}
 }
 
-// ReadStartOfRoots is [FS.ReadStart] of a regular file, no link to one, that is root's
-// and that nobody else can write to. What else there is is not opened. Of a captured
-// host it is not known whose a file was.
-func (f FS) ReadStartOfRoots(name string, limit int) (data []byte, err error) {
-	defer func() { f.record(name, Entry{Data: data}, err) }()
+// ReadStartOfRoots is [FS.ReadStart] of a regular file, no link to one, that belongs to root and that nobody else can
+// write to. Nothing else is opened. Of a captured host it is not known whose a file was.
+func (f FS) ReadStartOfRoots(name string, limit int) ([]byte, error) {
+	data, err := f.readStartOfRoots(name, limit)
+	f.record(name, Entry{Data: data, File: true}, err)
+	return data, err
+}
+
+func (f FS) readStartOfRoots(name string, limit int) ([]byte, error) {
 	path := f.Path(name)
 	there, err := f.openAs(name, unix.O_PATH|syscall.O_NOFOLLOW|syscall.O_CLOEXEC)
 	if err != nil {

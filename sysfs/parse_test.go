@@ -260,23 +260,22 @@ func TestParseUID(t *testing.T) {
 		"Name:\tUid:\t0\t0\t0\t0\n":                        -1,
 		"Name:\tx\n":                                       -1,
 	} {
-		if got := parseUID(text); got != want {
-			t.Errorf("%q: %d, want %d", text, got, want)
+		if got, err := ParseStatus([]byte(text)); err != nil || got.UID != want {
+			t.Errorf("%q: %d, %v, want %d", text, got.UID, err, want)
 		}
 	}
 }
 
 func TestParseStatus(t *testing.T) {
-	name, kib, _, err := parseStatus("Name:\tovs-vswitchd\nUmask:\t0022\nHugetlbPages:\t  524288 kB\n")
-	if name != "ovs-vswitchd" || kib != 524288 || err != nil {
-		t.Errorf("%q, %d, %v", name, kib, err)
-	}
-	if name, kib, _, err = parseStatus("Name:\tkthreadd\nState:\tS\n"); name != "kthreadd" || kib != 0 || err != nil {
-		t.Errorf("kernel thread: %q, %d, %v", name, kib, err)
-	}
-	// The kernel prints a newline in a name as \n, so no name is a second line.
-	if name, kib, _, err = parseStatus("Name:\tx\\n\\\\nHuge:\t9\nHugetlbPages:\t 0 kB\n"); name != "x\n\\nHuge:\t9" || kib != 0 || err != nil {
-		t.Errorf("forged: %q, %d, %v", name, kib, err)
+	for text, want := range map[string]Process{
+		"Name:\tovs-vswitchd\nUmask:\t0022\nHugetlbPages:\t  524288 kB\n": {Name: "ovs-vswitchd", Memory: true, HugetlbKiB: 524288, UID: -1},
+		"Name:\tkthreadd\nState:\tS\n":                                    {Name: "kthreadd", UID: -1},
+		// The kernel prints a newline in a name as \n, so no name is a second line.
+		"Name:\tx\\n\\\\nHuge:\t9\nHugetlbPages:\t 0 kB\n": {Name: "x\n\\nHuge:\t9", Memory: true, UID: -1},
+	} {
+		if got, err := ParseStatus([]byte(text)); err != nil || got != want {
+			t.Errorf("%q: %+v, %v, want %+v", text, got, err, want)
+		}
 	}
 }
 

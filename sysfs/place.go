@@ -2,23 +2,22 @@ package sysfs
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
 // Place is where a process belongs, by its control group.
 type Place struct {
-	// Unit is the systemd unit, "vpp.service": the outermost, as what it calls
-	// the groups below its own is its own choice. "" where there is none.
+	// Unit is the systemd unit, "vpp.service": the outermost, as a unit chooses the names of the groups below its own.
+	// "" where there is none.
 	Unit string
-	// Container is the first digits of the id of the container that it is in,
-	// "3f2a9c1b2d4e"; "" where there is none.
+	// Container is the first digits of the id of the container that it is in, "3f2a9c1b2d4e"; "" where there is none.
 	Container string
 	// User says that it is in a user's session, or was started by a user's systemd.
 	User bool
 }
 
-// String is the container ("container 3f2a9c1b2d4e"), else the unit; "" where
-// neither can be told.
+// String returns the container ("container 3f2a9c1b2d4e"), else the unit; "" where neither can be told.
 func (p Place) String() string {
 	if p.Container != "" {
 		return "container " + p.Container
@@ -26,7 +25,7 @@ func (p Place) String() string {
 	return p.Unit
 }
 
-// Place returns where a process belongs.
+// Place returns where a process belongs, by /proc/PID/cgroup (cgroups(7)).
 func (f FS) Place(pid int) (Place, error) {
 	text, err := f.ReadFile(fmt.Sprintf("proc/%d/cgroup", pid), tableLimit)
 	if err != nil {
@@ -35,41 +34,49 @@ func (f FS) Place(pid int) (Place, error) {
 	return parsePlace(string(text)), nil
 }
 
-// parsePlace looks in the control group of version 2 (0::PATH) or, with version 1,
-// in systemd's own hierarchy, which has the path where both are mounted.
 func parsePlace(text string) Place {
 	var p Place
 	for line := range lines(text) {
-		// hierarchy:controllers:path
-		parts := strings.SplitN(line, ":", 3)
-		if len(parts) < 3 || parts[0] != "0" && parts[1] != "name=systemd" {
-			continue
-		}
-		slices := true // so far: nobody but systemd has made any of these groups
-		for _, name := range strings.Split(strings.Trim(parts[2], "/"), "/") {
-			p.User = p.User || name == "user.slice" || strings.HasPrefix(name, "user-") && strings.HasSuffix(name, ".slice")
-			if id := containerID(name); id != "" && p.Container == "" {
-				p.Container = id[:12]
-			}
-			if unit := strings.TrimPrefix(name, "_"); slices && isUnit(unit) { // systemd puts a _ before what would be a file of the kernel's
-				p.Unit = unit
-			}
-			slices = slices && strings.HasSuffix(name, ".slice")
+		group, ok := parseCgroupLine(line)
+		if ok && group.tellsPlace() {
+			p.add(group.path)
 		}
 	}
 	return p
 }
 
-// isUnit says whether a name can be that of a unit with processes (unit_name_is_valid
-// in systemd's unit-name.c).
+// tellsPlace reports whether a hierarchy is version 2 (0::PATH) or systemd's own of version 1, which has the path where
+// both are mounted.
+func (g cgroupLine) tellsPlace() bool {
+	return g.hierarchy == "0" || slices.Contains(g.controllers, "name=systemd")
+}
+
+// add takes in the path of a control group.
+func (p *Place) add(path string) {
+	systemds := true // so far: only systemd has made any of these groups
+	for name := range strings.SplitSeq(strings.Trim(path, "/"), "/") {
+		slice := strings.HasSuffix(name, ".slice")
+		p.User = p.User || name == "user.slice" || slice && strings.HasPrefix(name, "user-")
+		id := containerID(name)
+		if id != "" && p.Container == "" {
+			p.Container = id[:12]
+		}
+		unit := strings.TrimPrefix(name, "_") // systemd puts a _ before what would be a file of the kernel's
+		if systemds && isUnit(unit) {
+			p.Unit = unit
+		}
+		systemds = systemds && slice
+	}
+}
+
+// isUnit reports whether a name can be that of a unit with processes (unit_name_is_valid in systemd's unit-name.c).
 func isUnit(name string) bool {
 	const valid = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ:-_.\\@"
 	return (strings.HasSuffix(name, ".service") || strings.HasSuffix(name, ".scope")) && len(name) < 256 && strings.Trim(name, valid) == ""
 }
 
-// containerID returns the 64 hexadecimal digits by which container engines name
-// their control groups: docker-ID.scope, libpod-ID.scope, crio-ID.scope,
-// cri-containerd-ID.scope, libpod_parent/libpod-ID, or the ID alone.
+// containerID returns the 64 hexadecimal digits by which container engines name their control groups: docker-ID.scope,
+// libpod-ID.scope, crio-ID.scope, cri-containerd-ID.scope, libpod_parent/libpod-ID, or the ID alone.
 func containerID(name string) string {
 	name = strings.TrimSuffix(name, ".scope")
 	name = name[strings.LastIndexByte(name, '-')+1:]
@@ -77,4 +84,16 @@ func containerID(name string) string {
 		return ""
 	}
 	return name
+}
+
+// reducePlace keeps the control groups that tell the place.
+func reducePlace(text []byte) ([]byte, error) {
+	kept := []byte{}
+	for line := range lines(string(text)) {
+		group, ok := parseCgroupLine(line)
+		if ok && group.tellsPlace() {
+			kept = appendLine(kept, line)
+		}
+	}
+	return kept, nil
 }

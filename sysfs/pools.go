@@ -10,9 +10,6 @@ import (
 	"strings"
 )
 
-// poolDir is described in Documentation/admin-guide/mm/hugetlbpage.rst.
-const poolDir = "sys/kernel/mm/hugepages"
-
 // Pool is the huge pages of one size. All counts are in pages of that size.
 type Pool struct {
 	PageKiB    uint64 // the size of a page in KiB
@@ -24,8 +21,7 @@ type Pool struct {
 	Nodes      []NodePool
 }
 
-// NodePool is one node's share of a [Pool]. The kernel keeps no reservation
-// and no overcommit per node.
+// NodePool is one node's share of a [Pool]. The kernel keeps no reservation and no overcommit per node.
 type NodePool struct {
 	Node    int
 	Total   uint64
@@ -33,8 +29,7 @@ type NodePool struct {
 	Surplus uint64
 }
 
-// PageSizes returns the huge page sizes of this kernel in KiB, ascending;
-// none on a kernel without huge pages.
+// PageSizes returns the huge page sizes of this kernel in KiB, ascending; none on a kernel without huge pages.
 func (f FS) PageSizes() ([]uint64, error) {
 	names, err := f.ReadDir(poolDir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -59,26 +54,23 @@ func parsePoolName(name string) (kib uint64, ok bool) {
 	if !ok {
 		return 0, false
 	}
-	if digits, ok = strings.CutSuffix(digits, "kB"); !ok {
+	digits, ok = strings.CutSuffix(digits, "kB")
+	if !ok {
 		return 0, false
 	}
 	kib, err := strconv.ParseUint(digits, 10, 64)
 	return kib, err == nil && kib > 0
 }
 
-// poolReads bounds how often [FS.Pool] starts over on a pool that changes
-// while it reads.
+// poolReads bounds how often [FS.Pool] starts over on a pool that changes while it reads.
 const poolReads = 5
 
-// Pool returns the huge pages of one size in KiB; ok is false where the kernel
-// has no such size. Nodes without memory have an empty pool or, with
-// Linux 5.10, none and are left out.
+// Pool returns the huge pages of one size in KiB; ok is false where the kernel has no such size. Nodes without memory
+// have an empty pool or, with Linux 5.10, none and are left out.
 //
-// The kernel gives each counter in a file of its own, so a process that takes
-// pages in between would make the counts contradict each other. The global
-// ones are therefore read before and after the nodes', and all again when they
-// changed or are not the nodes' sum, a few times at the most; on a pool that
-// never rests the last reading counts.
+// The kernel gives each counter in a file of its own, so a process that takes pages in between would make the counts
+// contradict each other. The global ones are therefore read before and after the nodes', and all again when they
+// changed or are not the nodes' sum, a few times at the most; on a pool that never rests the last reading counts.
 func (f FS) Pool(kib uint64, nodes []Node) (pool Pool, ok bool, err error) {
 	return steady(
 		func() (Pool, bool, error) { return f.globalPool(kib) },
@@ -96,7 +88,8 @@ func steady(global func() (Pool, bool, error), perNode func(Pool) ([]NodePool, e
 		if err != nil {
 			return Pool{}, false, err
 		}
-		if pool, ok, err = global(); err != nil || !ok {
+		pool, ok, err = global()
+		if err != nil || !ok {
 			return Pool{}, ok, err
 		}
 		pool.Nodes = nodes
@@ -108,8 +101,8 @@ func steady(global func() (Pool, bool, error), perNode func(Pool) ([]NodePool, e
 	return pool, true, nil
 }
 
-// addsUp says whether the nodes have as many pages together as the whole: not
-// if one gave pages back and another took as many while they were read.
+// addsUp reports whether the nodes have as many pages together as the whole: not if one gave pages back and another
+// took as many while they were read.
 func (p Pool) addsUp() bool {
 	var total, free uint64
 	for _, n := range p.Nodes {
@@ -129,16 +122,15 @@ func (f FS) globalPool(kib uint64) (pool Pool, ok bool, err error) {
 		{"nr_overcommit_hugepages", &pool.Overcommit},
 	})
 	if pool.Reserved > math.MaxInt64 {
-		// Below zero: kernels before 6.15 lose count when a mount with
-		// min_size= cannot give all that is asked of it
+		// Below zero: kernels before 6.15 lose count when a mount with min_size= cannot give all that is asked of it
 		// (hugepage_subpool_put_pages). They reckon with a signed number.
 		pool.Reserved = 0
 	}
 	return pool, ok, err
 }
 
-// nodePools reads the nodes' shares. A node without memory may have none; a kernel
-// without NUMA has the global counters alone, which are then node 0's.
+// nodePools reads the nodes' shares. A node without memory may have none; a kernel without NUMA has the global counters
+// alone, which are then node 0's.
 func (f FS) nodePools(kib uint64, nodes []Node, global Pool) ([]NodePool, error) {
 	pools := make([]NodePool, 0, len(nodes))
 	for _, node := range nodes {
@@ -167,8 +159,7 @@ type counter struct {
 	into *uint64
 }
 
-// readCounters reads the files of a pool's folder; ok is false where there is no
-// such folder, and so no such pool.
+// readCounters reads the files of a pool's folder; ok is false where there is no such folder, and so no such pool.
 func (f FS) readCounters(dir string, counters []counter) (ok bool, err error) {
 	for i, c := range counters {
 		n, err := f.readNumber(dir + "/" + c.file)
@@ -181,40 +172,4 @@ func (f FS) readCounters(dir string, counters []counter) (ok bool, err error) {
 		*c.into = n
 	}
 	return true, nil
-}
-
-// DefaultPageKiB returns the kernel's default huge page size in KiB, which
-// mounts and mappings get that name none (Hugepagesize in /proc/meminfo); ok
-// is false on a kernel without huge pages.
-func (f FS) DefaultPageKiB() (kib uint64, ok bool, err error) {
-	const name = "proc/meminfo"
-	text, err := f.ReadFile(name, tableLimit)
-	if err != nil {
-		return 0, false, err
-	}
-	kib, ok, err = parseKiBField(string(text), "Hugepagesize")
-	if err != nil {
-		return 0, false, fmt.Errorf("%s: %w", f.Path(name), err)
-	}
-	return kib, ok, nil
-}
-
-// parseKiBField finds "Key:   123 kB" among the lines of text.
-func parseKiBField(text, key string) (kib uint64, ok bool, err error) {
-	for line := range lines(text) {
-		name, value, found := strings.Cut(line, ":")
-		if !found || name != key {
-			continue
-		}
-		digits, unit := strings.CutSuffix(strings.TrimSpace(value), " kB")
-		if !unit {
-			return 0, false, fmt.Errorf("%s: %s is not a size in kB", key, quote(value))
-		}
-		kib, err := parseNumber(digits)
-		if err != nil {
-			return 0, false, fmt.Errorf("%s: %w", key, err)
-		}
-		return kib, true, nil
-	}
-	return 0, false, nil
 }

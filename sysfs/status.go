@@ -1,0 +1,101 @@
+package sysfs
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Process is one process as /proc shows it.
+type Process struct {
+	PID        int
+	Name       string // its comm: 15 bytes at the most, and its own choice
+	Memory     bool   // it has memory of its own: kernel threads and zombies have none
+	HugetlbKiB uint64 // huge pages of all sizes that it has touched and maps, in KiB
+	// UID is the user whose process it is: -1 where it has the rights of several, such as one that runs a set-user-ID
+	// program, or where a captured host does not say.
+	UID int
+}
+
+// Processes returns the numbers of all processes.
+func (f FS) Processes() ([]int, error) {
+	names, err := f.ReadDir("proc")
+	if err != nil {
+		return nil, err
+	}
+	pids := make([]int, 0, len(names))
+	for _, name := range names {
+		pid, err := strconv.Atoi(name)
+		if err == nil && pid > 0 {
+			pids = append(pids, pid)
+		}
+	}
+	return pids, nil
+}
+
+// Process returns what /proc/PID/status (Documentation/filesystems/proc.rst, table 1-2) says of a process, which the
+// kernel tells anyone and without walking the process's memory. HugetlbKiB is 0 for one that has only reserved pages.
+func (f FS) Process(pid int) (Process, error) {
+	name := fmt.Sprintf("proc/%d/status", pid)
+	text, err := f.ReadFile(name, tableLimit)
+	if err != nil {
+		return Process{}, err
+	}
+	p, err := ParseStatus(text)
+	if err != nil {
+		return Process{}, fmt.Errorf("%s: %w", f.Path(name), err)
+	}
+	p.PID = pid
+	return p, nil
+}
+
+// ParseStatus parses /proc/PID/status.
+func ParseStatus(status []byte) (Process, error) {
+	text := string(status)
+	first, _, _ := strings.Cut(text, "\n")
+	name, ok := strings.CutPrefix(first, "Name:\t")
+	if !ok {
+		return Process{}, fmt.Errorf("%s is not a process's name", quote(first))
+	}
+	if strings.Contains(name, `\`) {
+		// The kernel escapes newlines and backslashes (proc_task_name).
+		name = strings.NewReplacer(`\\`, `\`, `\n`, "\n").Replace(name)
+	}
+	p := Process{Name: name, UID: -1}
+	users, ok := parseField(text, "Uid")
+	if ok {
+		p.UID = parseUID(users)
+	}
+	size, ok := parseField(text, "HugetlbPages")
+	if !ok {
+		return p, nil
+	}
+	kib, err := parseKiB("HugetlbPages", size)
+	if err != nil {
+		return Process{}, err
+	}
+	p.HugetlbKiB, p.Memory = kib, true
+	return p, nil
+}
+
+// parseUID parses the real, effective, saved and file system user of a process.
+func parseUID(text string) int {
+	users := strings.Fields(text)
+	if len(users) != 4 || users[0] != users[1] || users[0] != users[2] || users[0] != users[3] {
+		return -1
+	}
+	uid, err := strconv.Atoi(users[0])
+	if err != nil || uid < 0 {
+		return -1
+	}
+	return uid
+}
+
+// reduceStatus keeps the name, the users and the huge pages.
+func reduceStatus(text []byte) ([]byte, error) {
+	_, err := ParseStatus(text)
+	if err != nil {
+		return nil, err
+	}
+	return keepFields(string(text), "Name", "Uid", "HugetlbPages"), nil
+}
