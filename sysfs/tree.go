@@ -72,9 +72,9 @@ func (f FS) record(name string, found Entry, err error) {
 	switch {
 	case err == nil:
 	case gone(err) || errors.Is(err, syscall.ESRCH):
-		found = Entry{Gone: true, File: found.File}
+		found = Entry{Gone: true, File: found.File, Chosen: found.Chosen}
 	default:
-		found = Entry{Err: err, File: found.File}
+		found = Entry{Err: err, File: found.File, Chosen: found.Chosen}
 	}
 	f.recorder(strings.TrimPrefix(path.Clean("/"+name), "/"), found)
 }

@@ -23,8 +23,8 @@ import (
 	"hugeguard/guard"
 )
 
-// Pack writes the capture as a tar archive: regular files, directories that are
-// empty, and symbolic links that lead no further than to a name beside them.
+// Pack writes the capture as a tar archive: regular files, directories that are empty, and symbolic links that lead no
+// further than to a name beside them.
 func (c *Capture) Pack(w io.Writer) error {
 	archive := tar.NewWriter(w)
 	parents := map[string]bool{}
@@ -72,10 +72,9 @@ const (
 	maxDepth    = 32 // elements of a name
 )
 
-// Unpack unpacks an archive, which gzip may have compressed, into a new directory
-// that nobody else can read. What is none of a capture's, such as a name or a link
-// that leads out of it, is an error, and so is that the context is done. The caller
-// has to remove the directory; after an error there is none.
+// Unpack unpacks an archive, which gzip may have compressed, into a new directory that nobody else can read. What is
+// none of a capture's, such as a name or a link that leads out of it, is an error, and so is that the context is done.
+// The caller has to remove the directory; after an error there is none.
 func Unpack(ctx context.Context, name string) (dir string, err error) {
 	in, err := os.Open(name)
 	if err != nil {
@@ -200,8 +199,7 @@ func (u *unpacker) place(h *tar.Header, data io.Reader) error {
 	return errors.New("neither a file, a directory nor a symbolic link")
 }
 
-// directory makes a directory, and those above it, that is not made yet. No link
-// takes the place of one.
+// directory makes a directory, and those above it, that is not made yet. No link takes the place of one.
 func (u *unpacker) directory(name string) error {
 	if u.made[name] {
 		return nil
@@ -216,15 +214,14 @@ func (u *unpacker) directory(name string) error {
 	return os.Mkdir(filepath.Join(u.dir, name), 0o700)
 }
 
-// plain says whether a name is that of something in the same directory.
+// plain reports whether a name is that of something in the same directory.
 func plain(element string) bool {
 	return element != "" && element != "." && element != ".." && len(element) <= maxElement && !strings.ContainsAny(element, "/\x00")
 }
 
-// Create writes the capture to a new file that only its owner can read, compressed
-// where the name ends in .gz or .tgz. With force it takes the place of a file that
-// is there; without, that is [fs.ErrExist]. After an error, such as that the context
-// is done before the file is, nothing has changed.
+// Create writes the capture to a new file that only its owner can read, compressed where the name ends in .gz or .tgz.
+// With force it takes the place of a file that is there; without, that is [fs.ErrExist]. After an error, such as that
+// the context is done before the file is, nothing has changed.
 func (c *Capture) Create(ctx context.Context, name string, force bool) (err error) {
 	temporary := name
 	var file *os.File
@@ -268,7 +265,7 @@ func (c *Capture) pack(w io.Writer, name string) error {
 	return errors.Join(c.Pack(zip), zip.Close())
 }
 
-// Exists says whether there is a file that [Capture.Create] would not replace.
+// Exists returns an error where there is a file that [Capture.Create] would not replace.
 func Exists(name string) error {
 	if _, err := os.Lstat(name); err == nil {
 		return &fs.PathError{Op: "create", Path: name, Err: fs.ErrExist}

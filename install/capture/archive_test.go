@@ -304,8 +304,8 @@ func TestBounds(t *testing.T) {
 			c.files[fmt.Sprintf("proc/%d/status", i)] = file{data: fmt.Appendf(nil, "Name:\tx\nHugetlbPages:\t%d kB\n", 2048*i)}
 			c.files[fmt.Sprintf("proc/%d/numa_maps", i)] = file{data: test.data}
 		}
-		var notes []string
-		seen := c.prune(func(format string, args ...any) { notes = append(notes, fmt.Sprintf(format, args...)) })
+		seen := c.prune()
+		notes := c.Notes
 		if seen != test.count || len(notes) != 1 || !strings.HasPrefix(notes[0], fmt.Sprintf("%d of %d processes were left out", test.count-test.kept, test.count)) {
 			t.Errorf("%s: %d seen, said is %q", test.name, seen, notes)
 		}
@@ -345,8 +345,8 @@ func TestOthersBound(t *testing.T) {
 			"proc/9/status":      {data: []byte("Name:\tz\n")},
 			"etc/nova/nova.conf": {data: []byte("\n"), changed: time.Unix(1, 0)},
 		}}
-		var notes []string
-		c.prune(func(format string, args ...any) { notes = append(notes, fmt.Sprintf(format, args...)) })
+		c.prune()
+		notes := c.Notes
 		for _, name := range []string{off, on, list, counter, "etc/nova/nova.conf", "proc/7/status", "proc/8/numa_maps"} {
 			f, ok := c.files[name]
 			if !ok || slices.Contains(test.gone, name) != (f.link == filepath.Base(name)) || f.link == "" && f.data == nil {
