@@ -356,22 +356,3 @@ func TestTheSameTwice(t *testing.T) {
 	})
 	tried.check(t, all, traits...)
 }
-
-// TestRulesThatMatter: leaving out a rule that does not matter changes nothing.
-func TestRulesThatMatter(t *testing.T) {
-	cases.AtLeast(t, 500)
-	rapid.Check(t, func(t *rapid.T) {
-		d, host := drawLaunch(t)
-		backends, _ := resolve(d, host)
-		l := launch{backends, d.Cpuset}
-		host.Cgroups = host.Cgroups[:min(len(host.Cgroups), 1)] // as play does
-		matters := l.rulesThatMatter(host)
-		for _, r := range (Releases{}).rules() {
-			all, allRisks := simulate(r, backends, d.Cpuset, host)
-			few, fewRisks := simulate(r&matters, backends, d.Cpuset, host)
-			if !reflect.DeepEqual(all, few) || !reflect.DeepEqual(allRisks, fewRisks) {
-				t.Fatalf("%+v: %v %v\nwithout what does not matter (%+v): %v %v", r, all, allRisks, matters, few, fewRisks)
-			}
-		}
-	})
-}

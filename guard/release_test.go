@@ -233,11 +233,18 @@ func TestConfiguredMounts(t *testing.T) {
 	}
 }
 
-// drawReleases draws what may be known.
+// drawReleases draws what may be known: nothing of a release, or that it is one that changed a rule, or the last before.
 func drawReleases(t *rapid.T) Releases {
+	draw := func(history []epoch, label string) Version {
+		from := rapid.SampledFrom(history).Draw(t, label).from
+		if from != 0 && rapid.Bool().Draw(t, "the last before") {
+			from--
+		}
+		return from
+	}
 	var k Releases
-	k.Libvirt.Version = rapid.SampledFrom([]Version{0, 7_002_000, 8_009_000, 8_010_000, 9_000_000, 9_002_000, 9_004_000, 9_005_000, 11_003_000}).Draw(t, "libvirt")
-	k.QEMU.Version = rapid.SampledFrom([]Version{0, 7_001_000, 7_002_022, 9_000_001, 9_001_000, 10_000_013}).Draw(t, "QEMU")
+	k.Libvirt.Version = draw(histories().libvirt, "libvirt")
+	k.QEMU.Version = draw(histories().qemu, "QEMU")
 	k.Libvirt.Patched = rapid.Bool().Draw(t, "patched libvirt")
 	k.QEMU.Patched = rapid.Bool().Draw(t, "patched QEMU")
 	if rapid.Bool().Draw(t, "cpuset known") {

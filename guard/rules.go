@@ -158,8 +158,8 @@ func (h Host) confining() rules {
 // rules returns the sets of rules that may hold, the oldest first: one for each combination of what libvirt, QEMU and
 // the control groups may be like.
 func (k Releases) rules() []rules {
-	histories := histories()
-	libvirts, qemus := k.Libvirt.may(histories.libvirt), k.QEMU.may(histories.qemu)
+	known := histories()
+	libvirts, qemus := k.Libvirt.may(known.libvirt), k.QEMU.may(known.qemu)
 	all := make([]rules, 0, 2*len(libvirts)*len(qemus))
 	for _, cpuset := range []rules{0, ruleCpuset} {
 		if k.Cpuset != nil && *k.Cpuset != (cpuset != 0) {

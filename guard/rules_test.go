@@ -1,0 +1,250 @@
+package guard
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"hugeguard/testdata/cases"
+)
+
+// ruleNames are what the tests call the rules.
+var ruleNames = map[rules]string{
+	ruleCpuset:             "cpuset",
+	ruleRestrictive:        "restrictive",
+	ruleUnion:              "union",
+	ruleExactFiles:         "exact files",
+	ruleParallel:           "parallel",
+	ruleRestrictiveThreads: "restrictive threads",
+	ruleThreads:            "threads",
+}
+
+// TestTable: every rule has one row, and every row is whole.
+func TestTable(t *testing.T) {
+	var all rules
+	words := map[string]string{}
+	for i := range table {
+		row := &table[i]
+		name := ruleNames[row.rule]
+		if row.rule != 1<<i || row.rule.row() != row || name == "" {
+			t.Fatalf("row %d is of rule %b, %q: rows and names are to be in the order of the constants", i, row.rule, name)
+		}
+		all |= row.rule
+		for _, s := range []span{row.libvirt, row.qemu} {
+			if s.perhaps > s.surely || s.perhaps == 0 && s.surely != 0 {
+				t.Errorf("%s: perhaps since %s, surely since %s", name, s.perhaps, s.surely)
+			}
+		}
+		if byRelease := row.libvirt != (span{}) || row.qemu != (span{}); byRelease == (row.yes != "") || byRelease == (row.no != "") {
+			t.Errorf("%s: either releases decide, or it says in words when it holds (%q) and when it does not (%q)", name, row.yes, row.no)
+		}
+		if row.confines == nil && row.matters == nil {
+			t.Errorf("%s: it never matters", name)
+		}
+		if !row.needs.has(row.ends) || row.needs.has(row.rule) || row.needs.consistent() != row.needs {
+			t.Errorf("%s: it needs %b without what these need, or ends %b without needing that", name, row.needs, row.ends)
+		}
+	}
+	if all != allRules {
+		t.Errorf("there are rules %b, and rows of %b", allRules, all)
+	}
+	for _, c := range conditions() {
+		says := Releases{}.words(c)
+		if known := words[says]; known != "" || !strings.ContainsAny(says, "0123456789") && !strings.Contains(says, "libvirt") {
+			t.Errorf("%+v is %q in words, as %s", c, says, known)
+		}
+		words[says] = fmt.Sprintf("%+v", c)
+	}
+	for _, set := range (Releases{}).rules() {
+		if set.consistent() != set {
+			t.Errorf("%b may hold, which lack what they need", set)
+		}
+	}
+}
+
+// ruled is a launch whose fate a rule decides.
+type ruled struct {
+	demand        Demand
+	host          Host
+	without, with Decision
+}
+
+// TestEveryRuleDecides plays each rule: there is a launch that it decides, in the releases of its row and in no others,
+// and where the release is not known, the warning says in words which decide.
+func TestEveryRuleDecides(t *testing.T) {
+	noCPU := pages(100, 100)
+	noCPU.Nodes[1].HasCPU = false
+	decided := map[rules]ruled{
+		ruleCpuset:             {plain(t, 202, "restrictive:0", twoMiB), pages(100, 100).serving(9_000_000, 0), Allow, Refuse},
+		ruleRestrictive:        {plain(t, 202, "restrictive:0", twoMiB), pages(100, 100), Allow, Refuse},
+		ruleUnion:              {guest(t, "strict:0", cell{10, "strict:1"}), pages(100, 100).usingCpuset(true), Refuse, Allow},
+		ruleExactFiles:         {plain(t, 21, "", twoMiB), pages(100, 100), Allow, Refuse},
+		ruleParallel:           {guest(t, "", cell{100, "strict:0"}, cell{90, "strict:0-1"}), pages(100, 100), Allow, Warn},
+		ruleRestrictiveThreads: {plain(t, 20, "restrictive:1", twoMiB), noCPU, Allow, Refuse},
+		ruleThreads:            {plain(t, 20, "strict:1", twoMiB), noCPU, Allow, Refuse},
+	}
+	// With the rule that another ends, until that one comes.
+	ended := map[rules]ruled{
+		ruleRestrictiveThreads: {parse(t, pinnedXML("<cputune><emulatorpin cpuset='0-1'/></cputune>")), twoCPUs(100, 100).usingCpuset(true), Refuse, Allow},
+	}
+	for i := range table {
+		row := &table[i]
+		t.Run(ruleNames[row.rule], func(t *testing.T) {
+			launch, ok := decided[row.rule]
+			if !ok {
+				t.Fatal("no launch that it decides")
+			}
+			launch.play(t, row, condition{yes: row.rule}, condition{no: row.rule})
+			if row.ends == 0 {
+				return
+			}
+			launch, ok = ended[row.rule]
+			if !ok {
+				t.Fatal("no launch that fails until it comes")
+			}
+			launch.play(t, row, condition{}, condition{yes: row.ends, no: row.rule})
+		})
+	}
+}
+
+// play judges the launch without the rule, with it, and where it is open whether there is one, as far as the row says
+// which releases these are. The conditions are those under which a launch fails that the rule breaks, or mends.
+func (l ruled) play(t *testing.T, row *row, breaks, mends condition) {
+	t.Helper()
+	judge := func(what string, k Releases, want Decision) Verdict {
+		t.Helper()
+		host := l.host
+		host.Releases = k
+		v := Judge(l.demand, host)
+		if v.Decision != want {
+			t.Errorf("%s, %s: %s: %s\nwant %s", what, k, v.Decision, v.Summary, want)
+		}
+		return v
+	}
+	open := Warn
+	if l.without != Refuse && l.with != Refuse {
+		open = max(l.without, l.with) // allow and warn: their texts are in that order
+	}
+	// All else that it takes is there.
+	with := l.host.Releases
+	if libvirt, qemu := row.since(); row.libvirt != (span{}) || row.qemu != (span{}) {
+		with.Libvirt.Version, with.QEMU.Version = libvirt, qemu
+	}
+	if using := true; row.rule == ruleCpuset || row.needs.has(ruleCpuset) {
+		with.Cpuset = &using
+	}
+	judge("with the rule", with, l.with)
+	for _, project := range []struct {
+		span
+		of func(*Releases) *Release
+	}{
+		{row.libvirt, func(k *Releases) *Release { return &k.Libvirt }},
+		{row.qemu, func(k *Releases) *Release { return &k.QEMU }},
+	} {
+		if project.span == (span{}) {
+			continue
+		}
+		k := with
+		release := project.of(&k)
+		release.Version = project.perhaps - 1
+		judge("before it", k, l.without)
+		release.Patched = true
+		judge("before it, patched", k, open)
+		if project.perhaps != project.surely {
+			*release = Release{Version: project.perhaps}
+			judge("perhaps with it", k, open)
+		}
+		*release = Release{}
+		l.says(t, k, judge("nothing known", k, open), breaks, mends)
+	}
+	if row.rule == ruleCpuset {
+		k, using := with, false
+		k.Cpuset = &using
+		judge("without the rule", k, l.without)
+		k.Cpuset = nil
+		l.says(t, k, judge("nothing known", k, open), breaks, mends)
+	}
+}
+
+// says wants the condition in a warning of a launch that may fail.
+func (l ruled) says(t *testing.T, k Releases, v Verdict, breaks, mends condition) {
+	t.Helper()
+	fails := breaks
+	switch Refuse {
+	case l.with:
+	case l.without:
+		fails = mends
+	default:
+		return
+	}
+	if want := "it fails " + k.condition([]condition{fails}) + ":"; !strings.HasPrefix(v.Summary, want) {
+		t.Errorf("%q does not say %q", v.Summary, want)
+	}
+}
+
+// drawStarting draws guests that are starting, confined or not.
+func drawStarting(t *rapid.T, host Host) Host {
+	nodes := func(label string) NodeSet {
+		set := NodeSet{}
+		for n := range host.Nodes {
+			if rapid.Bool().Draw(t, label) {
+				set = append(set, n)
+			}
+		}
+		return set
+	}
+	for i := range rapid.SampledFrom([]int{0, 0, 1, 2}).Draw(t, "starting guests") {
+		host = host.started(fmt.Sprint("s", i), "", rapid.Uint64Range(1, 9).Draw(t, "still to take"), 0)
+		claim := &host.Starting[i].Claims[0]
+		if claim.Hard = rapid.Bool().Draw(t, "hard"); claim.Hard {
+			claim.Nodes = nodes("of")
+		}
+		if confined := nodes("confined to"); len(confined) > 0 {
+			claim.Cpuset = Cpuset{Nodes: confined, Union: confined.Or(nodes("and")), Restrictive: rapid.Bool().Draw(t, "restrictive")}
+		}
+	}
+	return host
+}
+
+// TestRulesThatMatter: a rule that is said not to matter changes nothing, whatever other rules hold; and every rule is
+// seen to change something.
+func TestRulesThatMatter(t *testing.T) {
+	all := cases.AtLeast(t, 1000)
+	changed := map[rules]int{}
+	rapid.Check(t, func(t *rapid.T) {
+		d, host := drawLaunch(t)
+		host = drawStarting(t, host)
+		backends, _ := resolve(d, host)
+		host.Cgroups = host.Cgroups[:min(len(host.Cgroups), 1)] // as play does
+		matter := launch{backends, d.Cpuset}.rulesThatMatter(host)
+		same := func(r, other rules) (bool, string) {
+			must, risks := simulate(r, backends, d.Cpuset, host)
+			mustNot, otherRisks := simulate(other, backends, d.Cpuset, host)
+			return reflect.DeepEqual(must, mustNot) && reflect.DeepEqual(risks, otherRisks),
+				fmt.Sprintf("rules %b of which %b matter: %v %v\nrules %b: %v %v", r, matter, must, risks, other, mustNot, otherRisks)
+		}
+		for range 4 {
+			r := rapid.SampledFrom(rules(allRules).subsets()).Draw(t, "rules")
+			for i := range table {
+				rule := table[i].rule
+				if same, how := same(r, r^rule); !same && matter.has(rule) {
+					changed[rule]++
+				} else if !same {
+					t.Fatalf("%s is said not to matter; %s", ruleNames[rule], how)
+				}
+			}
+			if same, how := same(r, r&matter); !same {
+				t.Fatal(how)
+			}
+		}
+	})
+	for i := range table {
+		if rule := table[i].rule; all && changed[rule] == 0 {
+			t.Errorf("%s changed no launch that was drawn: drawLaunch is to draw what it is about", ruleNames[rule])
+		}
+	}
+	t.Logf("changed %v", changed)
+}
