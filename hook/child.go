@@ -272,21 +272,18 @@ func (c *call) judge(deadline time.Time, answer func(outcome)) {
 		}
 		if verdict.Decision != guard.Refuse {
 			if survey.ConcernsOVS(c.fs, demand, host) {
-				if survey.AddOVS(c.fs, c.config, &host, deadline); host.OVS != nil {
+				if host.OVS = survey.OVS(c.fs, c.config, host, deadline); host.OVS != nil {
 					answer(outcome{verdict: guard.Judge(demand, host)})
 				}
 			}
 			return
 		}
-		processes := survey.FindHolders(c.fs, &host, looking, func() {
-			c.addStarting(&host, demand.Domain, looking)
-		})
-		survey.AddOVS(c.fs, c.config, &host, looking)
+		processes, _ := survey.Holders(c.fs, c.config, &host, demand.Domain, looking, 0) // decide has told who is not seen
 		if verdict = guard.Judge(demand, host); verdict.Decision != guard.Refuse {
 			continue // pages have come back meanwhile
 		}
 		answer(outcome{verdict: verdict})
-		if survey.AddNovaOf(c.fs, c.config, &host, processes, looking); host.Nova != nil {
+		if host.Nova = survey.Nova(c.fs, c.config, processes, looking); host.Nova != nil {
 			answer(outcome{verdict: guard.Judge(demand, host)})
 		}
 		return

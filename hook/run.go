@@ -24,7 +24,6 @@ import (
 	"hugeguard/guard"
 	"hugeguard/guard/domain"
 	"hugeguard/hook/config"
-	"hugeguard/hook/ledger"
 	"hugeguard/hook/survey"
 	"hugeguard/sysfs"
 )
@@ -296,7 +295,7 @@ func (c *call) decideNow(demand guard.Demand) (verdict guard.Verdict, host guard
 	around := survey.LookAround(c.fs)
 	var releases guard.Releases
 	if c.complete && c.privileged {
-		releases = around.Releases(c.fs, demand)
+		releases = around.Releases(demand)
 	}
 	patience := c.config.Deadline / 2
 	if c.ledgerBusy {
@@ -306,7 +305,7 @@ func (c *call) decideNow(demand guard.Demand) (verdict guard.Verdict, host guard
 	if claims != nil {
 		defer claims.Close()
 	}
-	if host, err = around.Counters(c.fs, demand); err != nil {
+	if host, err = around.Counters(survey.For(demand)); err != nil {
 		return verdict, host, err
 	}
 	host.Releases = releases
@@ -332,7 +331,7 @@ func (c *call) decideNow(demand guard.Demand) (verdict guard.Verdict, host guard
 		}
 		var blind error
 		end := time.Now().Add(c.config.Deadline / 8)
-		if changed, blind = survey.AddClaims(c.fs, &host, &claims.Ledger, demand.Domain, c.config.StartingLimit, end); blind != nil {
+		if changed, blind = survey.Starting(c.fs, &host, &claims.Ledger, demand.Domain, c.config.StartingLimit, end); blind != nil {
 			c.noteLedger("this start is judged without some of those in flight: " + oneLine(blind))
 		}
 	}
@@ -353,21 +352,6 @@ func (c *call) decideNow(demand guard.Demand) (verdict guard.Verdict, host guard
 func (c *call) letsGoOn(v guard.Verdict) bool {
 	v = c.unlessLater(v)
 	return v.Decision != guard.Refuse || v.Exempt != "" || c.config.Mode == config.WarnOnly
-}
-
-// addStarting adds those who are starting to what is found of the holders, in
-// an eighth of the deadline and before the time is up. What is wrong with them
-// decide has said.
-func (c *call) addStarting(host *guard.Host, self guard.Domain, last time.Time) {
-	if !c.config.Claims {
-		return
-	}
-	end := time.Now().Add(c.config.Deadline / 8)
-	if last.Before(end) {
-		end = last
-	}
-	claims, _ := ledger.Read(c.fs)
-	survey.AddClaims(c.fs, host, &claims, self, c.config.StartingLimit, end)
 }
 
 // answer is what is to be said of a launch.

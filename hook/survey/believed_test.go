@@ -58,9 +58,8 @@ func TestBelieved(t *testing.T) {
 				h.Write("proc/812/exe.unsure", "") // the program is some user's
 				want = false
 			}
-			var host guard.Host
-			AddNova(h.FS(), config.Config{}, &host, time.Now().Add(time.Hour))
-			if got := host.Nova != nil && host.Nova.PID == 812; got != want {
+			found := Nova(h.FS(), config.Config{}, nil, time.Now().Add(time.Hour))
+			if got := found != nil && found.PID == 812; got != want {
 				t.Errorf("%s, the program unsure %v: %v, want %v", test.what, unsure, got, want)
 			}
 		}
@@ -81,10 +80,9 @@ func TestBelievedMost(t *testing.T) {
 			h.Write(dir+"cgroup", "0::"+p.cgroup+"\n")
 			h.Write(dir+"cmdline", "python3\x00nova-compute\x00")
 		}
-		var host guard.Host
-		AddNova(h.FS(), config.Config{}, &host, time.Now().Add(time.Hour))
-		if believed := first < len(all)-1; (host.Nova != nil) != believed || believed && host.Nova.PID != 900 {
-			t.Errorf("of %+v it is %+v", all[first:], host.Nova)
+		found := Nova(h.FS(), config.Config{}, nil, time.Now().Add(time.Hour))
+		if believed := first < len(all)-1; (found != nil) != believed || believed && found.PID != 900 {
+			t.Errorf("of %+v it is %+v", all[first:], found)
 		}
 	}
 }
@@ -120,11 +118,7 @@ func TestNameIsNoService(t *testing.T) {
 	}
 	h.Write("proc/2974/status", strings.Replace(string(status), "Uid:\t0\t0\t0\t0", "Uid:\t1000\t1000\t1000\t1000", 1))
 	h.Write("proc/2974/cgroup", "0::/user.slice/user-1000.slice/user@1000.service/app.slice/ovs-vswitchd.service\n")
-	host, err := All(h.FS())
-	if err != nil {
-		t.Fatal(err)
-	}
-	AddHolders(h.FS(), &host, time.Now().Add(time.Hour))
+	host := holders(t, h.FS(), time.Now().Add(time.Hour))
 	i := slices.IndexFunc(host.Holders.List, func(h guard.Holder) bool { return h.PID == 2974 })
 	if i < 0 {
 		t.Fatalf("%+v", host.Holders)
@@ -132,7 +126,7 @@ func TestNameIsNoService(t *testing.T) {
 	if got := host.Holders.List[i]; got.Kind != guard.HolderProcess || got.Name != "ovs-vswitchd" || got.Unit != "user@1000.service" {
 		t.Errorf("%+v", got)
 	}
-	if sockets := containedDatabases(h.FS(), &host); len(sockets) > 0 {
+	if sockets := containedDatabases(h.FS(), host); len(sockets) > 0 {
 		t.Errorf("it would be asked at %q", sockets)
 	}
 }
@@ -161,11 +155,7 @@ func TestManyMappings(t *testing.T) {
 		}
 	}
 	h.Write("sys/kernel/mm/hugepages/hugepages-2048kB/resv_hugepages", "7\n")
-	host, err := All(h.FS())
-	if err != nil {
-		t.Fatal(err)
-	}
-	AddHolders(h.FS(), &host, time.Now().Add(time.Hour))
+	host := holders(t, h.FS(), time.Now().Add(time.Hour))
 	found := map[int]uint64{}
 	for _, holder := range host.Holders.List {
 		found[holder.PID] += holder.Pages[0]

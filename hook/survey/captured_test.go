@@ -11,6 +11,7 @@ import (
 
 	"hugeguard/guard"
 	"hugeguard/guard/domain"
+	"hugeguard/hook/config"
 	"hugeguard/hook/hooktest"
 	"hugeguard/sysfs/sysfstest"
 )
@@ -49,14 +50,13 @@ func TestCaptured(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			host, err := Counters(tree.FS(), demand)
+			host, _, err := Full(tree.FS(), For(demand), config.Config{}, time.Now().Add(time.Hour))
 			if err != nil {
 				t.Fatal(err)
 			}
-			AddHolders(tree.FS(), &host, time.Now().Add(time.Hour))
-			unknowing := guard.Judge(demand, host)
-			AddReleases(tree.FS(), &host, demand)
 			v := guard.Judge(demand, host)
+			host.Releases = guard.Releases{}
+			unknowing := guard.Judge(demand, host)
 			if _, err := os.Stat(tree.Path(capabilitiesDir)); err == nil && (v.Releases == nil || v.Releases.Libvirt == "" || v.Releases.QEMU == "" || v.Releases.Cpuset == nil) {
 				t.Errorf("the releases are known only in part: %+v", v.Releases)
 			}

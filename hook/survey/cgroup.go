@@ -23,8 +23,8 @@ const machined = "usr/share/dbus-1/system-services/org.freedesktop.machine1.serv
 // otherwise a directory of the partition's name (virCgroupNewMachineManual).
 // Where both can be, both are returned; and where libvirt may use no controller
 // at all, that of its daemon, which runs the hook.
-func cgroups(fs sysfs.FS, around Surroundings, partition string, ungoverned bool, sizes []uint64) ([]guard.Cgroup, error) {
-	mounts := around.mounts.Cgroup
+func (s Surroundings) cgroups(partition string, sizes []uint64) ([]guard.Cgroup, error) {
+	mounts := s.mounts.Cgroup
 	top := mounts.Cpuset
 	if top == "" {
 		top = mounts.Unified
@@ -37,15 +37,15 @@ func cgroups(fs sysfs.FS, around Surroundings, partition string, ungoverned bool
 	}
 	slice, dir := sliceOf(partition), dirOf(partition)
 	places := []string{slice, dir}
-	if around.machined && fs.Exists(path.Join(top, slice)) {
+	if s.machined && s.fs.Exists(path.Join(top, slice)) {
 		places = places[:1]
 	}
-	if ungoverned {
+	if none := s.libvirt.conf.controllers; s.libvirt.sure() && none != nil && len(none) == 0 {
 		controller := "" // version 2 names none
 		if mounts.Cpuset != "" {
 			controller = "cpuset"
 		}
-		own, err := fs.OwnCgroup(controller)
+		own, err := s.fs.OwnCgroup(controller)
 		if err != nil {
 			return nil, err
 		}
@@ -53,7 +53,7 @@ func cgroups(fs sysfs.FS, around Surroundings, partition string, ungoverned bool
 	}
 	var all []guard.Cgroup
 	for _, place := range places {
-		c, err := readCgroup(fs, mounts, place, sizes)
+		c, err := readCgroup(s.fs, mounts, place, sizes)
 		if err != nil {
 			return nil, err
 		}

@@ -111,7 +111,7 @@ func TestCgroups(t *testing.T) {
 			for name, text := range test.files {
 				host.Write(name, text)
 			}
-			got, err := Counters(host.FS(), guard.Demand{Partition: test.partition, Backends: []guard.Backend{{PageKiB: page}}})
+			got, err := Counters(host.FS(), For(guard.Demand{Partition: test.partition, Backends: []guard.Backend{{PageKiB: page}}}))
 			if err != nil || !reflect.DeepEqual(got.Cgroups, test.want) {
 				t.Errorf("%v (-want +got):\n%s", err, cmp.Diff(test.want, got.Cgroups))
 			}
@@ -123,7 +123,7 @@ func TestCgroups(t *testing.T) {
 func TestSurveyCPUs(t *testing.T) {
 	host := hooktest.Incident(t)
 	for _, want := range []guard.CPUSet{{2, 3}, nil} {
-		got, err := Counters(host.FS(), guard.Demand{})
+		got, err := Counters(host.FS(), For(guard.Demand{}))
 		if err != nil || len(got.Nodes) != 2 || !reflect.DeepEqual(got.Nodes[1].CPUs, want) {
 			t.Errorf("%+v, %v, want %v", got.Nodes, err, want)
 		}
@@ -137,7 +137,7 @@ func TestMountLimit(t *testing.T) {
 	host.Write("proc/mounts", hugetlb+"over /dev/hugepages hugetlbfs rw,pagesize=2M,size=41943040 0 0\nnone /big hugetlbfs rw,pagesize=1024M,size=2147483648 0 0\n")
 	limit := func() *guard.PageLimit {
 		t.Helper()
-		got, err := Counters(host.FS(), guard.Demand{Backends: []guard.Backend{{PageKiB: 2048}}})
+		got, err := Counters(host.FS(), For(guard.Demand{Backends: []guard.Backend{{PageKiB: 2048}}}))
 		if err != nil || len(got.Mounts) != 2 || got.Mounts[1].Limit != nil {
 			t.Fatalf("%+v, %v", got.Mounts, err)
 		}

@@ -59,11 +59,7 @@ func FuzzHolders(f *testing.F) {
 		name := shown[int(which)%len(shown)]
 		defer h.With(t, h.Number(t, name), data)()
 		look := func() guard.Host {
-			host, err := All(h.FS())
-			if err != nil {
-				t.Fatal(err)
-			}
-			AddHolders(h.FS(), &host, time.Now().Add(time.Hour))
+			host := holders(t, h.FS(), time.Now().Add(time.Hour))
 			return host
 		}
 		host := look()

@@ -35,7 +35,7 @@ func TestHidingMount(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		seen, err := Counters(host.FS(), demand)
+		seen, err := Counters(host.FS(), For(demand))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"hugeguard/guard"
+	"hugeguard/hook/config"
 	"hugeguard/hook/hooktest"
 	"hugeguard/sysfs"
 	"hugeguard/sysfs/sysfstest"
@@ -37,6 +38,16 @@ func golden(t *testing.T, path, got string) {
 	}
 }
 
+// holders returns a host with those who hold its pages.
+func holders(t testing.TB, root sysfs.FS, deadline time.Time) guard.Host {
+	t.Helper()
+	host, _, err := Full(root, All, config.Config{}, deadline)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return host
+}
+
 // TestKernels keeps what is said of every captured kernel, and checks that it
 // adds up: total is free, held and unaccounted.
 func TestKernels(t *testing.T) {
@@ -48,11 +59,7 @@ func TestKernels(t *testing.T) {
 		name := strings.TrimSuffix(filepath.Base(file), ".txtar")
 		t.Run(name, func(t *testing.T) {
 			fs := sysfstest.Archive(t, file).FS()
-			host, err := All(fs)
-			if err != nil {
-				t.Fatal(err)
-			}
-			AddHolders(fs, &host, time.Now().Add(time.Hour))
+			host := holders(t, fs, time.Now().Add(time.Hour))
 			var got strings.Builder
 			for _, report := range host.Report() {
 				got.WriteString(report.String() + "\n")
@@ -214,11 +221,7 @@ func TestSearch(t *testing.T) {
 		"0 7 600 4194304 1 1 1 0 0 0 0 0 0 0 4194304 0\n"+
 		"0 8 600 4096 1 1 0 0 0 0 0 0 0 0 4096 0\n")
 	fs := h.FS()
-	host, err := All(fs)
-	if err != nil {
-		t.Fatal(err)
-	}
-	AddHolders(fs, &host, time.Now().Add(time.Hour))
+	host := holders(t, fs, time.Now().Add(time.Hour))
 	var got []guard.Holder
 	for _, holder := range host.Holders.List {
 		if holder.PID == 0 || holder.PID == 77 {
@@ -234,8 +237,7 @@ func TestSearch(t *testing.T) {
 	}
 	// With it, they are just what is missing.
 	h.Write("proc/sysvipc/shm", header+"0 5 600 83886080 1 1 0 0 0 0 0 0 0 0 79691776 0\n0 6 600 4194304 1 1 0 0 0 0 0 0 0 0 4194304 0\n")
-	again := host
-	AddHolders(fs, &again, time.Now().Add(time.Hour))
+	again := holders(t, fs, time.Now().Add(time.Hour))
 	var segments []string
 	for _, holder := range again.Holders.List {
 		if holder.Segment != "" {
@@ -286,11 +288,7 @@ func TestGuestName(t *testing.T) {
 // TestCutSurvey: what there was no time to read is said to be so.
 func TestCutSurvey(t *testing.T) {
 	fs := hooktest.Incident(t).FS()
-	host, err := All(fs)
-	if err != nil {
-		t.Fatal(err)
-	}
-	AddHolders(fs, &host, time.Now().Add(-time.Second))
+	host := holders(t, fs, time.Now().Add(-time.Second))
 	if !host.Holders.Cut || len(host.Holders.List) > 0 {
 		t.Errorf("%+v", host.Holders)
 	}

@@ -20,15 +20,13 @@ import (
 	"hugeguard/sysfs"
 )
 
-// AddNova finds out what Nova is told of this host's huge pages and which
-// instances it counts, until the deadline at the latest, and adds it to the
-// host. Where there is no sign of Nova, the host's stays nil.
-func AddNova(root sysfs.FS, conf config.Config, host *guard.Host, deadline time.Time) {
-	AddNovaOf(root, conf, host, (&finder{FS: root, deadline: deadline}).processes(), deadline)
-}
-
-// AddNovaOf is AddNova where the processes are known.
-func AddNovaOf(root sysfs.FS, conf config.Config, host *guard.Host, processes []sysfs.Process, deadline time.Time) {
+// Nova finds out what Nova is told of this host's huge pages and which
+// instances it counts, until the deadline at the latest. Where there is no sign of Nova, it is nil. processes are
+// those of the host, nil where they are still to be looked for.
+func Nova(root sysfs.FS, conf config.Config, processes []sysfs.Process, deadline time.Time) *guard.Nova {
+	if processes == nil {
+		processes = (&finder{FS: root, deadline: deadline}).processes()
+	}
 	var n guard.Nova
 	compute, found := findCompute(root, processes)
 	told := tellNova(root, conf, compute, deadline)
@@ -46,8 +44,9 @@ func AddNovaOf(root sysfs.FS, conf config.Config, host *guard.Host, processes []
 	}
 	n.Instances, n.Unread = instances(root, deadline)
 	if found || len(n.Files) > 0 || n.Fault != "" || len(n.Instances) > 0 {
-		host.Nova = &n
+		return &n
 	}
+	return nil
 }
 
 // compute is the running nova-compute.

@@ -53,9 +53,7 @@ func TestNovaFound(t *testing.T) {
 				hooktest.NovaRuns(h, 1000, test.run...)
 			}
 			config := config.Config{NovaConf: strings.Fields(test.named)}
-			var host guard.Host
-			AddNova(h.FS(), config, &host, time.Now().Add(time.Hour))
-			n := host.Nova
+			n := Nova(h.FS(), config, nil, time.Now().Add(time.Hour))
 			if n == nil || n.Fault != "" {
 				t.Fatalf("%+v", n)
 			}
@@ -88,16 +86,15 @@ func TestNovaFaults(t *testing.T) {
 		if test.run != nil {
 			hooktest.NovaRuns(h, 1000, test.run...)
 		}
-		var host guard.Host
-		AddNova(h.FS(), config.Config{NovaConf: strings.Fields(test.named)}, &host, time.Now().Add(time.Hour))
-		if host.Nova == nil || !strings.HasSuffix(host.Nova.Fault, test.want) {
-			t.Errorf("%+v: %+v", test, host.Nova)
+		found := Nova(h.FS(), config.Config{NovaConf: strings.Fields(test.named)}, nil, time.Now().Add(time.Hour))
+		if found == nil || !strings.HasSuffix(found.Fault, test.want) {
+			t.Errorf("%+v: %+v", test, found)
 		}
 	}
 	h := hooktest.Incident(t)
-	var host guard.Host
-	if AddNova(h.FS(), config.Config{}, &host, time.Now().Add(time.Hour)); host.Nova != nil {
-		t.Errorf("%+v without a sign of Nova", host.Nova)
+	found := Nova(h.FS(), config.Config{}, nil, time.Now().Add(time.Hour))
+	if found != nil {
+		t.Errorf("%+v without a sign of Nova", found)
 	}
 }
 
@@ -115,12 +112,11 @@ func TestNovaInContainer(t *testing.T) {
 		}
 	}
 	read := func() *guard.Nova {
-		var host guard.Host
-		AddNova(h.FS(), config.Config{}, &host, time.Now().Add(time.Hour))
-		if host.Nova == nil || host.Nova.Fault != "" || len(host.Nova.Reserved) != 2 {
-			t.Fatalf("%+v", host.Nova)
+		found := Nova(h.FS(), config.Config{}, nil, time.Now().Add(time.Hour))
+		if found == nil || found.Fault != "" || len(found.Reserved) != 2 {
+			t.Fatalf("%+v", found)
 		}
-		return host.Nova
+		return found
 	}
 	if n := read(); n.Stale != "" || n.Files[0] != "/etc/kolla/nova-compute/nova.conf" {
 		t.Errorf("%+v", n)
@@ -134,9 +130,9 @@ func TestNovaInContainer(t *testing.T) {
 	if err := os.Symlink("mnt:[2]", h.Path("proc/1/ns/mnt")); err != nil {
 		t.Fatal(err)
 	}
-	var host guard.Host
-	if AddNova(h.FS(), config.Config{}, &host, time.Now().Add(time.Hour)); host.Nova == nil || host.Nova.Files[0] != "/etc/nova/nova.conf" || len(host.Nova.Reserved) > 0 {
-		t.Errorf("%+v of a nova-compute that sees what the host sees", host.Nova)
+	found := Nova(h.FS(), config.Config{}, nil, time.Now().Add(time.Hour))
+	if found == nil || found.Files[0] != "/etc/nova/nova.conf" || len(found.Reserved) > 0 {
+		t.Errorf("%+v of a nova-compute that sees what the host sees", found)
 	}
 	h.Remove("proc/1")
 	h.Remove("etc/kolla")
@@ -160,11 +156,9 @@ func TestNovaLinks(t *testing.T) {
 		if inside {
 			h.Write("proc/812/root/srv/nova.conf", "[DEFAULT]\nreserved_huge_pages=node:0,size:2048,count:7\n")
 		}
-		var host guard.Host
-		AddNova(h.FS(), config.Config{}, &host, time.Now().Add(time.Hour))
-		n := host.Nova
+		n := Nova(h.FS(), config.Config{}, nil, time.Now().Add(time.Hour))
 		if n == nil || (len(n.Files) == 1) != inside || (n.Reserved[nova.Pool{Node: 0, PageKiB: 2048}] == 7) != inside || len(n.Reserved) > 1 {
-			t.Errorf("inside %v: %+v", inside, host.Nova)
+			t.Errorf("inside %v: %+v", inside, n)
 		}
 	}
 }

@@ -36,24 +36,24 @@ const CapturedOVS = "run/openvswitch/db.json"
 // ovsPatience is how long the database may take to answer. Tests have their own.
 var ovsPatience = 50 * time.Millisecond
 
-// AddOVS asks what Open vSwitch was told about huge pages, until the deadline
-// at the latest, and adds it to the host. Without an answer the host's stays
-// nil, and what /proc shows stands alone.
-func AddOVS(root sysfs.FS, conf config.Config, host *guard.Host, deadline time.Time) {
+// OVS asks what Open vSwitch was told about huge pages, until the deadline
+// at the latest. Without an answer it is nil, and what /proc shows stands alone.
+func OVS(root sysfs.FS, conf config.Config, host guard.Host, deadline time.Time) *guard.OVS {
 	told, ok := askOVS(root, conf, host, deadline)
 	if !ok {
-		return
+		return nil
 	}
-	host.OVS = &guard.OVS{Config: told, HeldKiB: heldByOVS(root, host)}
+	o := guard.OVS{Config: told, HeldKiB: heldByOVS(root, host)}
 	if !told.Init {
-		return
+		return &o
 	}
-	if held := host.OVS.HeldKiB; host.Holders == nil && held != nil && *held == 0 {
+	if host.Holders == nil && o.HeldKiB != nil && *o.HeldKiB == 0 {
 		// Before that is said of it: its pid file may lie elsewhere, or hold
 		// the pid that it has in a container.
-		host.OVS.HeldKiB = seenWithOVS(root, deadline)
+		o.HeldKiB = seenWithOVS(root, deadline)
 	}
-	host.OVS.Sizes = sizesWithPages(root, host)
+	o.Sizes = sizesWithPages(root, host)
+	return &o
 }
 
 // ConcernsOVS says whether it is worth asking what Open vSwitch was told,
@@ -61,7 +61,7 @@ func AddOVS(root sysfs.FS, conf config.Config, host *guard.Host, deadline time.T
 // little is left for the interfaces of the domain that it is to serve. To find
 // out costs two small files.
 func ConcernsOVS(root sysfs.FS, demand guard.Demand, host guard.Host) bool {
-	held := heldByOVS(root, &host)
+	held := heldByOVS(root, host)
 	return held != nil && *held == 0 || guard.LeavesNoMempool(demand, host)
 }
 
@@ -116,7 +116,7 @@ func processByPidFile(root sysfs.FS, name string) (sysfs.Process, error) {
 	return root.Process(pid)
 }
 
-func askOVS(root sysfs.FS, conf config.Config, host *guard.Host, deadline time.Time) (told ovs.Config, ok bool) {
+func askOVS(root sysfs.FS, conf config.Config, host guard.Host, deadline time.Time) (told ovs.Config, ok bool) {
 	if !root.Live() {
 		text, err := root.ReadFile(CapturedOVS, ovs.ReplyLimit)
 		if err == nil {
@@ -203,7 +203,7 @@ func believedPeer(root sysfs.FS, connection *net.UnixConn) bool {
 
 // containedDatabases are the sockets that running daemons of Open vSwitch were
 // told to use, as their own mount namespaces have them.
-func containedDatabases(root sysfs.FS, host *guard.Host) []socket {
+func containedDatabases(root sysfs.FS, host guard.Host) []socket {
 	if host.Holders == nil {
 		return nil
 	}
@@ -227,7 +227,7 @@ func containedDatabases(root sysfs.FS, host *guard.Host) []socket {
 // heldByOVS is how much huge memory ovs-vswitchd maps, guests' among it, by the
 // holders if they were looked for, else by its pid file; 0 where it does not
 // run, nil where that cannot be told: a container has pids of its own.
-func heldByOVS(root sysfs.FS, host *guard.Host) *uint64 {
+func heldByOVS(root sysfs.FS, host guard.Host) *uint64 {
 	held := uint64(0)
 	if host.Holders != nil {
 		for _, h := range host.Holders.List {
@@ -270,7 +270,7 @@ func seenWithOVS(root sysfs.FS, deadline time.Time) *uint64 {
 
 // sizesWithPages are the page sizes of which the host has any pages; nil where
 // not all of them can be asked.
-func sizesWithPages(root sysfs.FS, host *guard.Host) []uint64 {
+func sizesWithPages(root sysfs.FS, host guard.Host) []uint64 {
 	sizes := []uint64{}
 	for _, kib := range host.Sizes {
 		pool, ok, err := root.Pool(kib, nil)

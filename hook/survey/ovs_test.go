@@ -47,7 +47,7 @@ func TestDatabaseIsNotAsked(t *testing.T) {
 		host.Write("sys/devices/system/node/node1/hugepages/hugepages-2048kB/free_hugepages", test.free+"\n")
 		host.Write("run/openvswitch/ovs-vswitchd.pid", test.pid+"\n")
 		d := demand(test.xml)
-		seen, err := Counters(host.FS(), d)
+		seen, err := Counters(host.FS(), For(d))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -90,7 +90,7 @@ func TestOnlyThePidFileBesideCounts(t *testing.T) {
 		}
 		host.Write("proc/3066/status", "Name:\tkworker/0:0\nUid:\t0\t0\t0\t0\n")
 		host.Write("proc/2980/status", "Name:\tovs-vswitchd-dp\nUid:\t0\t0\t0\t0\nVmRSS:\t4 kB\nHugetlbPages:\t0 kB\n")
-		seen, err := Counters(host.FS(), d)
+		seen, err := Counters(host.FS(), For(d))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -141,13 +141,13 @@ func TestAskSocket(t *testing.T) {
 				}
 			}()
 			ovsPatience = test.patience
-			told, ok := askOVS(sysfs.New(""), config.Config{OVSDB: []string{socket + ".absent", socket}}, &guard.Host{}, time.Now().Add(time.Hour))
+			told, ok := askOVS(sysfs.New(""), config.Config{OVSDB: []string{socket + ".absent", socket}}, guard.Host{}, time.Now().Add(time.Hour))
 			if ok != test.ok || ok && told.SocketMiB[0] != 64 {
 				t.Errorf("%+v, %v", told, ok)
 			}
 		})
 	}
-	if _, ok := askOVS(sysfs.New(""), config.Config{OVSDB: []string{}}, &guard.Host{}, time.Now().Add(time.Second)); ok {
+	if _, ok := askOVS(sysfs.New(""), config.Config{OVSDB: []string{}}, guard.Host{}, time.Now().Add(time.Second)); ok {
 		t.Error("somebody answered, and nobody was to be asked")
 	}
 }
@@ -160,7 +160,7 @@ func TestContainedDatabases(t *testing.T) {
 	h.Write("proc/6/cmdline", "ovs-vswitchd\x00tcp:127.0.0.1:6640\x00")
 	host := guard.Host{Holders: &guard.Holders{List: []guard.Holder{
 		{Kind: guard.HolderGuest, PID: 4}, {Kind: guard.HolderOVS, PID: 5}, {Kind: guard.HolderOVS, PID: 6}}}}
-	got := containedDatabases(h.FS(), &host)
+	got := containedDatabases(h.FS(), host)
 	want := []socket{{"proc/5/root", "/var/ovs/db.sock"}, {"proc/6/root", "/run/openvswitch/db.sock"}}
 	if !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)

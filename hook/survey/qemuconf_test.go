@@ -132,20 +132,20 @@ func TestConfiguredMounts(t *testing.T) {
 // libvirt was told to use.
 func TestSurveyConfiguredMounts(t *testing.T) {
 	host := hooktest.Incident(t)
-	all, err := All(host.FS())
+	all, err := Counters(host.FS(), All)
 	if err != nil || len(all.Mounts) == 0 || all.Configured {
 		t.Fatalf("%+v, %v", all.Mounts, err)
 	}
 	first := all.Mounts[0].Path
 	for conf, want := range map[string]int{"hugetlbfs_mount = '" + first + "'": 1, "hugetlbfs_mount = []": 0} {
 		host.Write(qemuConfPath, conf)
-		if h, err := All(host.FS()); err != nil || !h.Configured || len(h.Mounts) != want {
+		if h, err := Counters(host.FS(), All); err != nil || !h.Configured || len(h.Mounts) != want {
 			t.Errorf("%s: %+v, %v", conf, h.Mounts, err)
 		}
 	}
 	for _, conf := range []string{"", "hugetlbfs_mount = '/nowhere'", "rubbish"} {
 		host.Write(qemuConfPath, conf)
-		if h, err := All(host.FS()); err != nil || h.Configured || !reflect.DeepEqual(h.Mounts, all.Mounts) {
+		if h, err := Counters(host.FS(), All); err != nil || h.Configured || !reflect.DeepEqual(h.Mounts, all.Mounts) {
 			t.Errorf("%s: %+v, %v", conf, h.Mounts, err)
 		}
 	}
@@ -183,10 +183,8 @@ func TestUseCpuset(t *testing.T) {
 		if test.controllers != "-" {
 			host.Write("sys/fs/cgroup/cgroup.controllers", test.controllers)
 		}
-		var h guard.Host
-		AddReleases(host.FS(), &h, guard.Demand{})
 		var got any
-		if may := h.Releases.Cpuset; may != nil {
+		if may := Releases(host.FS(), guard.Demand{}).Cpuset; may != nil {
 			got = *may
 		}
 		if got != test.want {

@@ -16,30 +16,31 @@ import (
 	"hugeguard/sysfs"
 )
 
-// AddReleases finds out which libvirt and QEMU are to serve a demand, without
-// running anything, and adds it to the host. What is not certain stays
-// unknown.
+// Releases returns which libvirt and QEMU are to serve a demand, without
+// running anything. What is not certain stays unknown.
 //
 // libvirt keeps what it found out about each emulator in a file, and has
 // looked just before it calls the hook whether that still holds
 // (qemuProcessPrepareQEMUCaps, virFileCacheLookup).
-func AddReleases(fs sysfs.FS, host *guard.Host, demand guard.Demand) {
-	var s Surroundings
-	s.conf, s.certain, s.confErr = readQEMUConf(fs)
-	host.Releases = s.Releases(fs, demand)
+func Releases(root sysfs.FS, demand guard.Demand) guard.Releases {
+	return readLibvirt(root).releases(root, demand.Emulator)
 }
 
-// Releases returns which libvirt and QEMU are to serve a demand, as [AddReleases] adds them.
-func (s Surroundings) Releases(fs sysfs.FS, demand guard.Demand) (r guard.Releases) {
-	if s.certain {
-		r.Cpuset = s.conf.useCpuset(fs)
+// Releases is [Releases] by what was read before.
+func (s Surroundings) Releases(demand guard.Demand) guard.Releases {
+	return s.libvirt.releases(s.fs, demand.Emulator)
+}
+
+func (l libvirt) releases(root sysfs.FS, emulator string) (r guard.Releases) {
+	if l.certain {
+		r.Cpuset = l.conf.useCpuset(root)
 	}
-	caps, err := readCapabilities(fs, demand.Emulator)
+	caps, err := readCapabilities(root, emulator)
 	if err != nil {
 		return r
 	}
 	// Only a QEMU that libvirt believes to have thread-context gets to use it.
-	if s.confErr == nil && !slices.Contains(s.conf.filters, "thread-context") {
+	if l.err == nil && !slices.Contains(l.conf.filters, "thread-context") {
 		r.Libvirt = guard.Release{Version: caps.libvirt, Patched: caps.patched}
 	}
 	r.QEMU = guard.Release{Version: caps.qemu, Patched: caps.patched}
@@ -55,6 +56,7 @@ type Emulator struct {
 // Emulators returns what is known of each emulator that libvirt has looked at,
 // in the order of their paths.
 func Emulators(fs sysfs.FS) []Emulator {
+	libvirt := readLibvirt(fs)
 	names, _ := fs.ReadDir(capabilitiesDir) // none where they cannot be read
 	var all []Emulator
 	for _, name := range names {
@@ -63,11 +65,9 @@ func Emulators(fs sysfs.FS) []Emulator {
 			continue
 		}
 		// What is believed of it is asked as for a domain.
-		var host guard.Host
 		caps, _ := parseCapabilities(text)
-		AddReleases(fs, &host, guard.Demand{Emulator: caps.emulator})
-		if host.Releases.QEMU.Version != 0 {
-			all = append(all, Emulator{caps.emulator, host.Releases})
+		if releases := libvirt.releases(fs, caps.emulator); releases.QEMU.Version != 0 {
+			all = append(all, Emulator{caps.emulator, releases})
 		}
 	}
 	slices.SortFunc(all, func(a, b Emulator) int { return strings.Compare(a.Path, b.Path) })

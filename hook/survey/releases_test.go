@@ -130,9 +130,9 @@ func TestVerify(t *testing.T) {
 	}
 }
 
-// TestAddReleases: libvirt's version says nothing of thread-context where the
+// TestReleases: libvirt's version says nothing of thread-context where the
 // admin has libvirt not see it.
-func TestAddReleases(t *testing.T) {
+func TestReleases(t *testing.T) {
 	host := hooktest.Incident(t)
 	host.Write(hooktest.EmulatorFile, hooktest.Debian12(t))
 	demand := guard.Demand{Emulator: hooktest.Emulator}
@@ -146,10 +146,9 @@ func TestAddReleases(t *testing.T) {
 		{"capability_filters = [ \n", 0},
 	} {
 		host.Write(qemuConfPath, test.conf)
-		var h guard.Host
-		AddReleases(host.FS(), &h, demand)
-		if h.Releases.Libvirt.Version != test.libvirt || h.Releases.QEMU.Version != 7_002_022 {
-			t.Errorf("%q: %+v", test.conf, h.Releases)
+		got := Releases(host.FS(), demand)
+		if got.Libvirt.Version != test.libvirt || got.QEMU.Version != 7_002_022 {
+			t.Errorf("%q: %+v", test.conf, got)
 		}
 	}
 }

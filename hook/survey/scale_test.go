@@ -71,13 +71,9 @@ func TestScale(t *testing.T) {
 		}
 		h.Write("sys/devices/system/node/node1/"+dir+"free_hugepages", "1024\n")
 		fs := h.FS()
-		host, err := All(fs)
-		if err != nil {
-			t.Fatal(err)
-		}
 		// What it costs is what it reads, whatever the machine.
 		var reads atomic.Int64
-		AddHolders(fs.Recorded(func(string, sysfs.Entry) { reads.Add(1) }), &host, time.Now().Add(time.Hour))
+		host := holders(t, fs.Recorded(func(string, sysfs.Entry) { reads.Add(1) }), time.Now().Add(time.Hour))
 		if got := reads.Load(); got > most {
 			t.Errorf("%d missing: %d reads, want %d at most", missing, got, most)
 		}

@@ -26,27 +26,6 @@ type finder struct {
 	found    guard.Holders
 }
 
-// searches is how often it is looked again while the pools change.
-const searches = 8
-
-// search finds the holders of the pools that host has, and has done with each
-// finding what is to be of the same moment. It reads the pools again, and looks
-// again where they have changed. What it leaves after the last look is older
-// than that: pages that nobody is seen with would be worse than pages that are
-// seen twice. It returns the processes that it saw.
-func search(root sysfs.FS, host *guard.Host, deadline time.Time, beside func()) (processes []sysfs.Process) {
-	for again := searches - 1; ; again-- {
-		f := finder{FS: root, host: host, deadline: deadline, known: map[int]holderKey{}}
-		processes = f.processes()
-		f.run(processes)
-		host.Holders = &f.found
-		beside()
-		if again == 0 || f.late() || !refreshPools(root, host) {
-			return processes
-		}
-	}
-}
-
 // refreshPools reads a host's pools again and says whether pages came or went.
 func refreshPools(root sysfs.FS, host *guard.Host) (changed bool) {
 	nodes := nodesOf(*host)

@@ -1,214 +1,154 @@
 // Package survey reads a host: it is the only place where a root becomes a [guard.Host].
+//
+// [Counters] is the quick look, at what the kernel counts; [Full] looks besides who has the pages, who is to have them,
+// and who counts on them. The hook takes the same steps one by one, since it answers between them, and counts under the
+// ledger's lock.
 package survey
 
 import (
 	"cmp"
-	"path"
-	"slices"
-	"strings"
 	"time"
 
 	"hugeguard/guard"
+	"hugeguard/hook/config"
+	"hugeguard/hook/ledger"
 	"hugeguard/sysfs"
 )
 
-// Counters reads what a host has to give for a demand: its nodes, its hugetlbfs
-// mounts, the pools of the page sizes that the demand can mean, and the limits
-// of the mounts and control groups on these. It reads no other pools and does
-// not look for holders.
-func Counters(fs sysfs.FS, demand guard.Demand) (guard.Host, error) {
-	return LookAround(fs).Counters(fs, demand)
+// A Scope is what of a host is asked for. The zero Scope is [All].
+type Scope struct {
+	partition string
+	demand    *guard.Demand
 }
 
-// All reads what a host has to give, with the pools of all page sizes.
-func All(fs sysfs.FS) (guard.Host, error) { return Partition(fs, "") }
+// All is the pools of all page sizes, for domains of the default resource partition.
+var All = Scope{}
 
-// Partition is [All] for the domains of a resource partition, "" being
-// the default one.
-func Partition(fs sysfs.FS, partition string) (guard.Host, error) {
-	return LookAround(fs).counters(fs, partition, "", func(host guard.Host) []uint64 { return host.Sizes })
-}
+// In is [All] for the domains of a resource partition.
+func In(partition string) Scope { return Scope{partition: partition} }
 
-// Surroundings is what a survey needs beside the kernel's own files: all that it may
-// have to wait for.
-type Surroundings struct {
-	mounts   sysfs.Mounts
-	noMounts error             // mounts could not be read
-	free     map[string]uint64 // what limited mounts have left, by their paths, of those that say it
-	conf     qemuConf
-	certain  bool  // conf is what libvirt goes by
-	confErr  error // conf could not be read
-	machined bool  // libvirt can have systemd-machined place domains
-}
+// For is what a demand can mean: the pools of its page sizes and no others, and the releases that are to serve it.
+func For(demand guard.Demand) Scope { return Scope{demand.Partition, &demand} }
 
-// LookAround reads what is around the kernel's counters.
-func LookAround(fs sysfs.FS) (s Surroundings) {
-	s.mounts, s.noMounts = fs.Mounts()
-	for _, m := range s.mounts.Hugetlb {
-		if !m.Limited {
-			continue
-		}
-		if free, ok, err := fs.HugetlbFree(m.Path); err == nil && ok {
-			if s.free == nil {
-				s.free = map[string]uint64{}
-			}
-			s.free[m.Path] = free
-		}
+// sizes returns the page sizes in KiB of the pools.
+func (s Scope) sizes(host guard.Host) []uint64 {
+	if s.demand == nil {
+		return host.Sizes
 	}
-	s.conf, s.certain, s.confErr = readQEMUConf(fs)
-	s.machined = fs.Exists(machined)
-	return s
+	return s.demand.PageSizes(host)
 }
 
-// Counters is that of the package, by what was read before.
-func (s Surroundings) Counters(fs sysfs.FS, demand guard.Demand) (guard.Host, error) {
-	return s.counters(fs, demand.Partition, demand.Domain.Name, demand.PageSizes)
+// domain returns the domain that is to start; none where that is any.
+func (s Scope) domain() guard.Domain {
+	if s.demand == nil {
+		return guard.Domain{}
+	}
+	return s.demand.Domain
 }
 
-func (s Surroundings) counters(fs sysfs.FS, partition, domain string, wanted func(guard.Host) []uint64) (guard.Host, error) {
-	var host guard.Host
-	nodes, err := fs.Nodes()
+// Counters reads what a host has to give: its nodes, its hugetlbfs mounts, the
+// pools, and the limits of the mounts and control groups on these; and for a demand which
+// releases are to serve it. It does not look for holders.
+func Counters(root sysfs.FS, of Scope) (guard.Host, error) {
+	around := LookAround(root)
+	host, err := around.Counters(of)
+	if err == nil && of.demand != nil {
+		host.Releases = around.Releases(*of.demand)
+	}
+	return host, err
+}
+
+// leisure is how long at the least who asks beforehand looks which domains are starting: no start waits for that.
+const leisure = 2 * time.Second
+
+// Full reads all that is to be known of a host, until the deadline: [Counters], who holds its pages, which domains are
+// starting, what Open vSwitch was told and what Nova believes. Whatever cannot be read is named as unreadable; blind is
+// why it is not known, or only in part, which domains are starting.
+func Full(root sysfs.FS, of Scope, conf config.Config, deadline time.Time) (host guard.Host, blind, err error) {
+	host, err = Counters(root, of)
 	if err != nil {
-		return host, err
+		return host, nil, err
 	}
-	for _, n := range nodes {
-		cpus, _, err := fs.CPUs(n.ID)
-		if err != nil {
-			return host, err
+	processes, blind := Holders(root, conf, &host, of.domain(), deadline, leisure)
+	host.Nova = Nova(root, conf, processes, deadline)
+	return host, blind, nil
+}
+
+// searches is how often it is looked again while the pools change.
+const searches = 8
+
+// Holders adds to a host of which the counters are known who holds its pages, until the deadline at the latest, and, of
+// the same moment, which domains but self are starting: for each look at these an eighth of the configuration's deadline
+// is given, and atLeast whatever the deadline. Then it adds what Open vSwitch was told. It returns the processes that it
+// saw, and why it is not known which domains are starting.
+//
+// Looking takes a while, in which pages come and go: the pools are read again, and
+// it is looked again where they have changed. What is left after the last look is older
+// than that: pages that nobody is seen with would be worse than pages that are
+// seen twice.
+func Holders(root sysfs.FS, conf config.Config, host *guard.Host, self guard.Domain, deadline time.Time, atLeast time.Duration) (processes []sysfs.Process, blind error) {
+	addDistances(root, host)
+	for again := searches - 1; ; again-- {
+		f := finder{FS: root, host: host, deadline: deadline, known: map[int]holderKey{}}
+		processes = f.processes()
+		f.run(processes)
+		host.Holders = &f.found
+		if conf.Claims {
+			patience := max(atLeast, min(conf.Deadline/8, time.Until(deadline)))
+			host.Starting, blind = starting(root, self, conf.StartingLimit, time.Now().Add(patience))
 		}
-		host.Nodes = append(host.Nodes, guard.Node{ID: n.ID, HasMemory: n.HasMemory, HasCPU: n.HasCPU, CPUs: cpus})
-	}
-	if host.Sizes, err = fs.PageSizes(); err != nil {
-		return host, err
-	}
-	base, ok, err := fs.BasePageKiB()
-	if err != nil {
-		return host, err
-	}
-	if !ok {
-		// Captured without it. All that can be confused is a page size that
-		// the kernel does not list as a huge one.
-		base = smallestPageKiB
-	}
-	host.BasePageKiB = base
-	if host.DefaultPageKiB, _, err = fs.DefaultPageKiB(); err != nil {
-		return host, err
-	}
-	if s.noMounts != nil {
-		return host, s.noMounts
-	}
-	for _, m := range s.mounts.Hugetlb {
-		host.Mounts = append(host.Mounts, guard.Mount{Path: m.Path, PageKiB: cmp.Or(m.PageKiB, host.DefaultPageKiB), Minimum: m.Minimum})
-	}
-	var paths []string // where libvirt looks, if not at the mounts themselves
-	ungoverned := false
-	if s.confErr == nil && s.certain {
-		if chosen, ok := configuredMounts(s.conf.mounts, host.Mounts); ok && s.conf.mounts != nil {
-			host.Mounts, host.Configured, paths = chosen, true, s.conf.mounts
-		}
-		ungoverned = s.conf.controllers != nil && len(s.conf.controllers) == 0
-	}
-	sizes := wanted(host)
-	for i, m := range host.Mounts {
-		path := m.Path
-		if paths != nil {
-			path = paths[i]
-		}
-		host.Mounts[i].Over = hiding(m.Path, path, domain, s.mounts.Hugetlb)
-		if slices.Contains(sizes, m.PageKiB) {
-			host.Mounts[i].Limit = s.limit(m)
+		if again == 0 || f.late() || !refreshPools(root, host) {
+			break
 		}
 	}
-	if host.Cgroups, err = cgroups(fs, s, partition, ungoverned, sizes); err != nil {
-		return host, err
-	}
-	for _, kib := range sizes {
-		pool, ok, err := fs.Pool(kib, nodes)
-		if err != nil {
-			return host, err
-		}
-		if !ok {
+	host.OVS = OVS(root, conf, *host, deadline)
+	return processes, blind
+}
+
+// addDistances adds how far the nodes lie apart, on which the order of hints depends.
+func addDistances(root sysfs.FS, host *guard.Host) {
+	for i, n := range host.Nodes {
+		distances, err := root.Distances(n.ID)
+		if err != nil || len(distances) != len(host.Nodes) {
 			continue
-		}
-		host.Pools = append(host.Pools, sizePool(pool))
-	}
-	return host, nil
-}
-
-// hiding returns what lies over the directory that libvirt makes for the files of the domain's QEMU below the path on a
-// mount: PATH/libvirt/qemu/ID-NAME (qemuGetDomainHugepagePath); nil where these lie on that mount. Without a domain it
-// is of all of them.
-func hiding(mount, at, domain string, all []sysfs.Mount) (over *guard.OverMount) {
-	i := slices.IndexFunc(all, func(m sysfs.Mount) bool { return m.Path == mount })
-	of := path.Join(at, "libvirt/qemu")
-	for _, o := range all[i].Over {
-		switch _, name, _ := strings.Cut(path.Base(o.Path), "-"); {
-		case !within(of, o.Path) && (path.Dir(o.Path) != of || domain == "" || name != shortName(domain)):
-		case o.Type == "hugetlbfs" && o.PageKiB == all[i].PageKiB:
-			over = nil
-		default:
-			over = &guard.OverMount{Path: o.Path, Type: o.Type}
-		}
-	}
-	return over
-}
-
-// shortName is a domain's name as libvirt has it in the names of directories (virDomainDefGetShortName).
-func shortName(domain string) string {
-	const most = 20 // VIR_DOMAIN_SHORT_NAME_MAX
-	runes := []rune(domain)
-	return string(runes[:min(len(runes), most)])
-}
-
-// limit returns the limit of one of the mounts, nil where it has none. Where it
-// is not known how much of it is left, all is.
-func (s Surroundings) limit(mount guard.Mount) *guard.PageLimit {
-	i := slices.IndexFunc(s.mounts.Hugetlb, func(m sysfs.Mount) bool { return m.Path == mount.Path })
-	if !s.mounts.Hugetlb[i].Limited {
-		return nil
-	}
-	limit := guard.PageLimit{PageKiB: mount.PageKiB, Reserved: true, Pages: s.mounts.Hugetlb[i].Size / (mount.PageKiB * 1024)}
-	if free, ok := s.free[mount.Path]; ok {
-		limit.Used = limit.Pages - min(limit.Pages, free)
-	}
-	return &limit
-}
-
-func sizePool(pool sysfs.Pool) guard.SizePool {
-	size := guard.SizePool{PageKiB: pool.PageKiB, Reserved: pool.Reserved, Surplus: pool.Surplus, Overcommit: pool.Overcommit}
-	for _, n := range pool.Nodes {
-		size.Nodes = append(size.Nodes, guard.NodePool(n))
-	}
-	return size
-}
-
-// smallestPageKiB is the ordinary page size of most kernels.
-const smallestPageKiB = 4
-
-// AddHolders looks for those who hold huge pages and how far the nodes lie
-// apart, until the deadline at the latest, and adds it to the host. It finds
-// what it can: whatever cannot be read is named as unreadable. Looking takes a
-// while, in which pages come and go, so the host's pools are read again.
-func AddHolders(fs sysfs.FS, host *guard.Host, deadline time.Time) {
-	FindHolders(fs, host, deadline, func() {})
-}
-
-// FindHolders is [AddHolders], which has done beside it with every look what is to
-// be of the same moment; it returns the processes that it saw.
-func FindHolders(fs sysfs.FS, host *guard.Host, deadline time.Time, beside func()) []sysfs.Process {
-	nodes := make([]int, len(host.Nodes))
-	for i, n := range host.Nodes {
-		nodes[i] = n.ID
-	}
-	for i, n := range host.Nodes {
-		distances, err := fs.Distances(n.ID)
-		if err != nil || len(distances) != len(nodes) {
-			continue // only the order of hints depends on it
 		}
 		host.Nodes[i].Distances = map[int]int{}
 		for k, d := range distances {
-			host.Nodes[i].Distances[nodes[k]] = d
+			host.Nodes[i].Distances[host.Nodes[k].ID] = d
 		}
 	}
-	return search(fs, host, deadline, beside)
+}
+
+// starting returns the domains that are starting, but for self, as the ledger has them, with what they have still to
+// take.
+func starting(root sysfs.FS, self guard.Domain, limit time.Duration, end time.Time) ([]guard.Starting, error) {
+	claims, err := ledger.Read(root)
+	seen := claims.Look(root, self, limit, end)
+	return seen.Starting, cmp.Or(err, seen.Blind)
+}
+
+// readings is how often pools and processes are read until both are of one
+// moment.
+const readings = 6
+
+// Starting adds to a host of which the counters are known which domains but self are starting, as a ledger has them that
+// this keeps up: see [ledger.Ledger.Look]. It reports whether it changed the ledger, and why not all could be seen.
+//
+// A starting QEMU takes its pages while it is looked at. Where the pools change
+// under its eyes they are read again. What is read last is the processes, so
+// that a page is rather counted as free than as gone twice. Where the last look comes too late, the one before it counts.
+func Starting(root sysfs.FS, host *guard.Host, claims *ledger.Ledger, self guard.Domain, limit time.Duration, end time.Time) (changed bool, blind error) {
+	pools := host.Pools // of the last look
+	for again := readings - 1; ; again-- {
+		seen := claims.Look(root, self, limit, end)
+		changed = changed || seen.Changed
+		if seen.Blind != nil && again < readings-1 {
+			host.Pools = pools
+			return changed, nil
+		}
+		host.Starting, pools = seen.Starting, host.Pools
+		if again == 0 || !seen.Taking || seen.Blind != nil || !refreshPools(root, host) {
+			return changed, seen.Blind
+		}
+	}
 }

@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,12 +39,8 @@ func (t *taker) survey(ctx context.Context, o Options) (found guard.Host, domain
 		return found, 0, err
 	}
 	conf, _ := config.Read(rec) // what is wrong with it will be seen again
-	found, err = survey.All(rec)
-	if err != nil {
-		return found, 0, err
-	}
 	survey.Emulators(rec)
-	survey.AddReleases(rec, &guard.Host{}, guard.Demand{})
+	survey.Releases(rec, guard.Demand{})
 	partitions := partitionsOf(t.host, mounts.Cgroup)
 	domains = t.domains(rec, partitions)
 	t.limits(ctx, rec, partitions)
@@ -51,12 +48,8 @@ func (t *taker) survey(ctx context.Context, o Options) (found guard.Host, domain
 	if err != nil {
 		return found, 0, err
 	}
-	deadline := time.Now().Add(o.Patience)
-	survey.AddHolders(rec, &found, deadline)
-	_ = survey.AddStarting(rec, conf, &found, guard.Domain{}) // as with the configuration
-	survey.AddOVS(rec, conf, &found, deadline)
-	survey.AddNova(rec, conf, &found, deadline)
-	return found, domains, ctx.Err()
+	found, _, err = survey.Full(rec, survey.All, conf, time.Now().Add(o.Patience))
+	return found, domains, cmp.Or(err, ctx.Err())
 }
 
 // domains reads the domains that run and those that are defined, adds their resource partitions, and returns how many
@@ -76,7 +69,7 @@ func (t *taker) domains(rec sysfs.FS, partitions map[string]bool) (n int) {
 			demand, err := domain.Parse(t.files[dir+name].data)
 			if err == nil {
 				partitions[demand.Partition] = true
-				survey.AddReleases(rec, &guard.Host{}, demand)
+				survey.Releases(rec, demand)
 			}
 		}
 	}
@@ -94,7 +87,7 @@ func (t *taker) limits(ctx context.Context, rec sysfs.FS, partitions map[string]
 			t.fault("control groups", fmt.Errorf("the resource partitions after %s: too many", guard.Printable(p, 80)))
 			return
 		}
-		_, err := survey.Partition(rec, p)
+		_, err := survey.Counters(rec, survey.In(p))
 		if err != nil {
 			t.fault("control groups of "+p, err)
 		}

@@ -128,11 +128,10 @@ func (c *checker) printOrder(all int, late []answer) error {
 
 // look looks at the host for all domains.
 func (c *checker) look() (*crowd, error) {
-	host, err := survey.All(c.host)
+	host, err := c.survey(survey.All)
 	if err != nil {
 		return nil, err
 	}
-	c.addOthers(&host, guard.Domain{})
 	return &crowd{checker: c, seen: host}, nil
 }
 
@@ -144,11 +143,10 @@ func (c *crowd) judge(demand guard.Demand, autostart bool) (answer, error) {
 		a.Verdict = guard.Judge(demand, guard.Host{}) // as the hook, without looking
 		return a, nil
 	}
-	host, err := survey.Counters(c.host, demand)
+	host, err := survey.Counters(c.host, survey.For(demand))
 	if err != nil {
 		return a, err
 	}
-	survey.AddReleases(c.host, &host, demand)
 	sizes := demand.PageSizes(host)
 	host.Nodes, host.Holders, host.OVS, host.Nova = c.seen.Nodes, c.seen.Holders, c.seen.OVS, c.seen.Nova
 	host.Pools = slices.DeleteFunc(slices.Clone(c.seen.Pools), func(p guard.SizePool) bool { return !slices.Contains(sizes, p.PageKiB) })

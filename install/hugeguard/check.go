@@ -207,12 +207,10 @@ func (c *checker) judge(d foundDomain) (guard.Verdict, error) {
 		return guard.Judge(demand, guard.Host{}), nil // as the hook, without looking
 	}
 	defer tellIfHung(c.notes)()
-	host, err := survey.Counters(c.host, demand)
+	host, err := c.survey(survey.For(demand))
 	if err != nil {
 		return guard.Verdict{}, err
 	}
-	survey.AddReleases(c.host, &host, demand)
-	c.addOthers(&host, demand.Domain)
 	if d.running {
 		pages := giveBack(&host, demand.Domain.Name)
 		c.note("%s runs: this is about starting it anew, when it has given back the %d huge pages that it holds", demand.Domain.Name, pages)
@@ -228,15 +226,13 @@ func (c *checker) judge(d foundDomain) (guard.Verdict, error) {
 	return v, nil
 }
 
-// addOthers adds to a host who else has its pages, or is to have them, and who counts on them.
-func (c *checker) addOthers(host *guard.Host, self guard.Domain) {
-	deadline := time.Now().Add(holdersDeadline)
-	survey.AddHolders(c.host, host, deadline)
-	if err := survey.AddStarting(c.host, c.config, host, self); err != nil {
-		c.note("it is not known which domains are starting: %v", err)
+// survey reads all that is to be known of the host.
+func (c *checker) survey(of survey.Scope) (guard.Host, error) {
+	host, blind, err := survey.Full(c.host, of, c.config, time.Now().Add(holdersDeadline))
+	if blind != nil {
+		c.note("it is not known which domains are starting: %v", blind)
 	}
-	survey.AddOVS(c.host, c.config, host, deadline)
-	survey.AddNova(c.host, c.config, host, deadline)
+	return host, err
 }
 
 // giveBack changes the host to what it will be when the guest has ended, and returns how many pages that

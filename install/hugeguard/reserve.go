@@ -52,14 +52,10 @@ Exit status: 0 it is done, 1 an error, 2 wrong usage.`,
 				note("%v", err)
 			}
 			defer tellIfHung(cmd.ErrOrStderr())()
-			host, err := survey.All(fs)
+			host, _, err := survey.Full(fs, survey.All, conf, time.Now().Add(holdersDeadline))
 			if err != nil {
 				return err
 			}
-			deadline := time.Now().Add(holdersDeadline)
-			survey.AddHolders(fs, &host, deadline)
-			survey.AddOVS(fs, conf, &host, deadline)
-			survey.AddNova(fs, conf, &host, deadline)
 			for _, line := range lines(host) {
 				if _, err := fmt.Fprintln(cmd.OutOrStdout(), line); err != nil {
 					return err

@@ -49,7 +49,7 @@ func newCanary(fs sysfs.FS, conf config.Config, capabilities string) (canary, er
 	if err := xml.Unmarshal([]byte(capabilities), &caps); err != nil || caps.Path == "" || caps.Domain == "" || caps.Arch == "" {
 		return c, fmt.Errorf("libvirt names no emulator in its domain capabilities: %w", errors.Join(err, errors.New(guard.Printable(capabilities, 200))))
 	}
-	host, err := survey.All(fs)
+	host, err := survey.Counters(fs, survey.All)
 	if err != nil {
 		return c, err
 	}
@@ -87,10 +87,9 @@ func newCanary(fs sysfs.FS, conf config.Config, capabilities string) (canary, er
 		return c, err
 	}
 	demand.Exempt = conf.Exempts(demand)
-	if host, err = survey.Counters(fs, demand); err != nil {
+	if host, err = survey.Counters(fs, survey.For(demand)); err != nil {
 		return c, err
 	}
-	survey.AddReleases(fs, &host, demand)
 	if c.verdict = guard.Judge(demand, host); c.verdict.Decision != guard.Refuse {
 		return c, fmt.Errorf("a domain of %s on pages of %s would not be refused for certain on this host: %s", guard.Size(most>>10), guard.Size(page), c.verdict.Summary)
 	}

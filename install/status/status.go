@@ -87,7 +87,7 @@ func Read(ctx context.Context, host sysfs.FS, program string, patience time.Dura
 	if Hidden(host) {
 		r.fault(errors.New("what is for root (who holds pages, which domains are starting, the journal): run it as root"))
 	}
-	found, err := survey.All(host)
+	found, blind, err := survey.Full(host, survey.All, conf, time.Now().Add(patience))
 	if err != nil {
 		if hookErr != nil {
 			return r, err
@@ -95,11 +95,7 @@ func Read(ctx context.Context, host sysfs.FS, program string, patience time.Dura
 		r.fault(err)
 		return r, nil
 	}
-	deadline := time.Now().Add(patience)
-	survey.AddHolders(host, &found, deadline)
-	r.fault(survey.AddStarting(host, conf, &found, guard.Domain{}))
-	survey.AddOVS(host, conf, &found, deadline)
-	survey.AddNova(host, conf, &found, deadline)
+	r.fault(blind)
 	r.add(found)
 	return r, nil
 }

@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"hugeguard/guard"
 	format "hugeguard/guard/nova"
 	"hugeguard/hook/config"
 	"hugeguard/hook/survey"
@@ -186,9 +185,7 @@ func compare(t *testing.T, g generated, answer string) string {
 			want[format.Pool{Node: int(node), PageKiB: uint64(size)}] = int64(count)
 		}
 	}
-	var host guard.Host
-	survey.AddNova(sysfs.New(g.root), config.Config{}, &host, time.Now().Add(time.Minute))
-	ours := host.Nova
+	ours := survey.Nova(sysfs.New(g.root), config.Config{}, nil, time.Now().Add(time.Minute))
 	if ours == nil {
 		t.Fatalf("no Nova in %s", g.root)
 	}

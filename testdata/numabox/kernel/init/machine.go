@@ -260,7 +260,7 @@ func (m *machine) judge(s scene) (*outcome, error) {
 	if err != nil {
 		return nil, err
 	}
-	host, err := survey.Counters(m.fs, demand)
+	host, err := survey.Counters(m.fs, survey.For(demand))
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,184 @@
+package survey
+
+import (
+	"cmp"
+	"path"
+	"slices"
+	"strings"
+
+	"hugeguard/guard"
+	"hugeguard/sysfs"
+)
+
+// Surroundings is what a survey needs beside the kernel's own files: all that it may
+// have to wait for.
+type Surroundings struct {
+	fs       sysfs.FS
+	mounts   sysfs.Mounts
+	noMounts error             // mounts could not be read
+	free     map[string]uint64 // what limited mounts have left, by their paths, of those that say it
+	libvirt  libvirt
+	machined bool // libvirt can have systemd-machined place domains
+}
+
+// libvirt is what is known of its configuration.
+type libvirt struct {
+	conf    qemuConf
+	certain bool  // it goes by that
+	err     error // that could not be read
+}
+
+func readLibvirt(fs sysfs.FS) (l libvirt) {
+	l.conf, l.certain, l.err = readQEMUConf(fs)
+	return l
+}
+
+// LookAround reads what is around the kernel's counters.
+func LookAround(fs sysfs.FS) Surroundings {
+	s := Surroundings{fs: fs, libvirt: readLibvirt(fs), machined: fs.Exists(machined)}
+	s.mounts, s.noMounts = fs.Mounts()
+	for _, m := range s.mounts.Hugetlb {
+		if !m.Limited {
+			continue
+		}
+		if free, ok, err := fs.HugetlbFree(m.Path); err == nil && ok {
+			if s.free == nil {
+				s.free = map[string]uint64{}
+			}
+			s.free[m.Path] = free
+		}
+	}
+	return s
+}
+
+// Counters is [Counters] by what was read before, without the releases.
+func (s Surroundings) Counters(of Scope) (guard.Host, error) {
+	host, nodes, err := s.kernel()
+	if err != nil {
+		return host, err
+	}
+	if s.noMounts != nil {
+		return host, s.noMounts
+	}
+	paths := s.place(&host)
+	sizes := of.sizes(host)
+	for i, m := range host.Mounts {
+		host.Mounts[i].Over = hiding(m.Path, paths[i], of.domain().Name, s.mounts.Hugetlb)
+		if slices.Contains(sizes, m.PageKiB) {
+			host.Mounts[i].Limit = s.limit(m)
+		}
+	}
+	if host.Cgroups, err = s.cgroups(of.partition, sizes); err != nil {
+		return host, err
+	}
+	for _, kib := range sizes {
+		pool, ok, err := s.fs.Pool(kib, nodes)
+		if err != nil {
+			return host, err
+		}
+		if ok {
+			host.Pools = append(host.Pools, sizePool(pool))
+		}
+	}
+	return host, nil
+}
+
+// kernel reads the nodes and the page sizes.
+func (s Surroundings) kernel() (host guard.Host, nodes []sysfs.Node, err error) {
+	if nodes, err = s.fs.Nodes(); err != nil {
+		return host, nil, err
+	}
+	for _, n := range nodes {
+		cpus, _, err := s.fs.CPUs(n.ID)
+		if err != nil {
+			return host, nil, err
+		}
+		host.Nodes = append(host.Nodes, guard.Node{ID: n.ID, HasMemory: n.HasMemory, HasCPU: n.HasCPU, CPUs: cpus})
+	}
+	if host.Sizes, err = s.fs.PageSizes(); err != nil {
+		return host, nil, err
+	}
+	base, ok, err := s.fs.BasePageKiB()
+	if err != nil {
+		return host, nil, err
+	}
+	if !ok {
+		// Captured without it. All that can be confused is a page size that
+		// the kernel does not list as a huge one.
+		base = smallestPageKiB
+	}
+	host.BasePageKiB = base
+	host.DefaultPageKiB, _, err = s.fs.DefaultPageKiB()
+	return host, nodes, err
+}
+
+// place adds the mounts, and returns for each of them where libvirt looks, which may be below it.
+func (s Surroundings) place(host *guard.Host) (paths []string) {
+	for _, m := range s.mounts.Hugetlb {
+		host.Mounts = append(host.Mounts, guard.Mount{Path: m.Path, PageKiB: cmp.Or(m.PageKiB, host.DefaultPageKiB), Minimum: m.Minimum})
+		paths = append(paths, m.Path)
+	}
+	configured := s.libvirt.conf.mounts
+	if !s.libvirt.sure() || configured == nil {
+		return paths
+	}
+	chosen, ok := configuredMounts(configured, host.Mounts)
+	if !ok {
+		return paths
+	}
+	host.Mounts, host.Configured = chosen, true
+	return configured
+}
+
+// sure reports whether it is known what libvirt goes by.
+func (l libvirt) sure() bool { return l.err == nil && l.certain }
+
+// hiding returns what lies over the directory that libvirt makes for the files of the domain's QEMU below the path on a
+// mount: PATH/libvirt/qemu/ID-NAME (qemuGetDomainHugepagePath); nil where these lie on that mount. Without a domain it
+// is of all of them.
+func hiding(mount, at, domain string, all []sysfs.Mount) (over *guard.OverMount) {
+	i := slices.IndexFunc(all, func(m sysfs.Mount) bool { return m.Path == mount })
+	of := path.Join(at, "libvirt/qemu")
+	for _, o := range all[i].Over {
+		switch _, name, _ := strings.Cut(path.Base(o.Path), "-"); {
+		case !within(of, o.Path) && (path.Dir(o.Path) != of || domain == "" || name != shortName(domain)):
+		case o.Type == "hugetlbfs" && o.PageKiB == all[i].PageKiB:
+			over = nil
+		default:
+			over = &guard.OverMount{Path: o.Path, Type: o.Type}
+		}
+	}
+	return over
+}
+
+// shortName is a domain's name as libvirt has it in the names of directories (virDomainDefGetShortName).
+func shortName(domain string) string {
+	const most = 20 // VIR_DOMAIN_SHORT_NAME_MAX
+	runes := []rune(domain)
+	return string(runes[:min(len(runes), most)])
+}
+
+// limit returns the limit of one of the mounts, nil where it has none. Where it
+// is not known how much of it is left, all is.
+func (s Surroundings) limit(mount guard.Mount) *guard.PageLimit {
+	i := slices.IndexFunc(s.mounts.Hugetlb, func(m sysfs.Mount) bool { return m.Path == mount.Path })
+	if !s.mounts.Hugetlb[i].Limited {
+		return nil
+	}
+	limit := guard.PageLimit{PageKiB: mount.PageKiB, Reserved: true, Pages: s.mounts.Hugetlb[i].Size / (mount.PageKiB * 1024)}
+	if free, ok := s.free[mount.Path]; ok {
+		limit.Used = limit.Pages - min(limit.Pages, free)
+	}
+	return &limit
+}
+
+func sizePool(pool sysfs.Pool) guard.SizePool {
+	size := guard.SizePool{PageKiB: pool.PageKiB, Reserved: pool.Reserved, Surplus: pool.Surplus, Overcommit: pool.Overcommit}
+	for _, n := range pool.Nodes {
+		size.Nodes = append(size.Nodes, guard.NodePool(n))
+	}
+	return size
+}
+
+// smallestPageKiB is the ordinary page size of most kernels.
+const smallestPageKiB = 4
