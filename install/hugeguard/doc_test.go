@@ -261,7 +261,8 @@ func TestDocLinks(t *testing.T) {
 	}
 }
 
-// TestDocCauses: the page of a cause shows a launch that is refused for that cause, and the index leads to it.
+// TestDocCauses: every cause has a page that shows a launch refused for it, and warnings have one; the index and the
+// README lead to each.
 func TestDocCauses(t *testing.T) {
 	const folder = "install/doc/causes/"
 	read := func(name string) string {
@@ -272,19 +273,28 @@ func TestDocCauses(t *testing.T) {
 		return string(text)
 	}
 	index, readme := read("install/doc/README.md"), read("README.md")
-	some := false
+	pages := map[string]*shown.Doc{}
 	for _, d := range documents(t) {
-		page, ok := strings.CutPrefix(d.Name, folder)
-		if !ok {
-			continue
+		if page, ok := strings.CutPrefix(d.Name, folder); ok {
+			pages[strings.TrimSuffix(page, ".md")] = d
 		}
-		some = true
-		page = strings.TrimSuffix(page, ".md")
-		if !strings.Contains(index, "(causes/"+page+".md)") {
-			t.Errorf("install/doc/README.md does not lead to %s", d.Name)
+	}
+	for _, cause := range append(guard.Causes(), "warning") {
+		page := string(cause)
+		if !strings.Contains(index, "\n| ["+page+"](causes/"+page+".md) | ") {
+			t.Errorf("install/doc/README.md does not lead to causes/%s.md", page)
 		}
 		if !strings.Contains(readme, "("+folder+page+".md)") {
-			t.Errorf("README.md does not lead to %s", d.Name)
+			t.Errorf("README.md does not lead to %s%s.md", folder, page)
+		}
+		if cause != "warning" && !strings.Contains(readme, "\n| [`"+page+"`]("+folder+page+".md) | ") {
+			t.Errorf("README.md has no row of %s", page)
+		}
+		d, ok := pages[page]
+		delete(pages, page)
+		if !ok {
+			t.Errorf("there is no %s%s.md", folder, page)
+			continue
 		}
 		if !strings.HasPrefix(read(d.Name), "# `"+page+"`: ") {
 			t.Errorf("%s has another title", d.Name)
@@ -299,8 +309,8 @@ func TestDocCauses(t *testing.T) {
 			t.Errorf("%s explains %q", d.Name, explained)
 		}
 	}
-	if !some {
-		t.Error("there are no pages")
+	for page := range pages {
+		t.Errorf("%s%s.md is of no cause", folder, page)
 	}
 }
 
