@@ -222,7 +222,7 @@ func TestKnowsThisFile(t *testing.T) {
 		t.Helper()
 		now := time.Now().Unix()
 		tr := makeSite(t, map[string]string{
-			"/proc/stat":                      fmt.Sprintf("btime x\ncpu 1\nbtime %d\n", now-1000),
+			"/proc/stat":                      fmt.Sprintf("cpu 1\nbtime %d\n", now-1000),
 			"/proc/7/comm":                    "libvirtd\n",
 			"/proc/7/status":                  "SigCgt:\t0000000000000001\n",
 			"/proc/uptime":                    "1000.00 1.00\n", // now
@@ -260,7 +260,7 @@ func TestKnowsThisFile(t *testing.T) {
 			t.Errorf("%v\n%s", err, out)
 		}
 	}
-	future := fmt.Sprintf("btime x\ncpu 1\nbtime %d\n", time.Now().Unix()-5000) // as if the file were of long after the start
+	future := fmt.Sprintf("cpu 1\nbtime %d\n", time.Now().Unix()-5000) // as if the file were of long after the start
 	installtest.Write(t, tr.root+"/proc/stat", future)
 	if st := inspect(t, tr, Options{Hook: v2}); !st.Live {
 		t.Errorf("another version: %+v", st)

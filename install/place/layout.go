@@ -142,6 +142,9 @@ func (s scene) lies(l Layout) file {
 	}
 }
 
+// hookFiles are the places of ours, in any layout.
+func (s scene) hookFiles() []file { return []file{s.main, s.dropIn, s.oldDropIn} }
+
 // runsDropIns reports whether libvirt runs what lies in qemu.d, as far as is known.
 func (s scene) runsDropIns() bool { return s.libvirt == 0 || s.libvirt >= hook.DropInSince }
 

@@ -99,9 +99,10 @@ func (t tree) dispatchesPages() (found bool) {
 		if err != nil || d.IsDir() || filepath.Dir(path) == dir {
 			return nil // what lies in qemu.d itself is libvirt's to run
 		}
-		if left--; left < 0 || found {
+		if left == 0 || found {
 			return filepath.SkipAll
 		}
+		left--
 		found = t.speaksOfPages(strings.TrimPrefix(path, t.root))
 		return nil
 	})

@@ -136,9 +136,21 @@ func rmdir(name string) error {
 	}
 }
 
-// missing lists which of the directories names do not exist, in their order.
-func (t tree) missing(names []string) ([]string, error) {
-	var gone []string
+// there returns where the file called name is, and whether anything is.
+func (t tree) there(name string) (path string, there bool, err error) {
+	path, err = t.file(name)
+	if err != nil {
+		return "", false, err
+	}
+	_, err = os.Lstat(path)
+	return path, err == nil, nil
+}
+
+// A directory is one in a tree: its name there, and where it really is.
+type directory struct{ name, path string }
+
+// missing lists which of the directories do not exist, in their order.
+func (t tree) missing(names []string) (gone []directory, err error) {
 	for _, name := range names {
 		real, err := t.dir(name)
 		if err != nil {
@@ -147,12 +159,14 @@ func (t tree) missing(names []string) ([]string, error) {
 		fi, err := os.Stat(real)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			if link, err := t.file(name); err != nil {
+			link, there, err := t.there(name)
+			if err != nil {
 				return nil, err
-			} else if _, err := os.Lstat(link); err == nil {
+			}
+			if there {
 				return nil, fmt.Errorf("%s is a symbolic link to nothing", link)
 			}
-			gone = append(gone, name)
+			gone = append(gone, directory{name, real})
 		case err != nil:
 			return nil, err
 		case !fi.IsDir():

@@ -40,7 +40,8 @@ func (j *job) untilNoHooks(ctx context.Context) error {
 	waits := false
 	for idle := 0; ; time.Sleep(5 * time.Millisecond) {
 		if !j.runsHooks() {
-			if idle++; idle == looks {
+			idle++
+			if idle == looks {
 				return nil
 			}
 			continue

@@ -1,0 +1,393 @@
+package place
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"hugeguard/guard"
+	"hugeguard/hook/ledger"
+	"hugeguard/install/atomicfile"
+	"hugeguard/install/counts"
+)
+
+// A step is one change to the host: a plan is made whole before the first is done, so a dry
+// run says exactly what a run would do.
+type step struct {
+	says string
+	do   func() error
+}
+
+// planInstall lists the changes from the scene to the layout. rec is what will be recorded.
+func (j *job) planInstall(ctx context.Context, s scene, layout Layout, prog *program, rec *record) ([]step, error) {
+	same, err := j.at(s, layout).same(prog)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range s.moved(layout, same) {
+		if err := f.movable(); err != nil {
+			return nil, err
+		}
+	}
+	dirs := hookDirs
+	if layout != DropIn {
+		dirs = dirs[:len(dirs)-1]
+	}
+	newState, err := j.missing(stateDirs)
+	if err != nil {
+		return nil, err
+	}
+	newHook, err := j.missing(dirs)
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range slices.Concat(newState, newHook) {
+		if !slices.Contains(rec.Created, d.name) {
+			rec.Created = append(rec.Created, d.name)
+		}
+	}
+	// The record goes first: what it lists and does not exist yet is harmless, what exists and it
+	// does not list would stay for ever.
+	steps := makeDirs(newState)
+	if s.record == nil || s.record.Layout != rec.Layout || len(s.record.Created) != len(rec.Created) {
+		name, err := j.file(recordFile)
+		if err != nil {
+			return nil, err
+		}
+		steps = append(steps, step{"record in " + name + " what uninstall needs", func() error { return j.writeRecord(rec) }})
+	}
+	steps = append(steps, makeDirs(newHook)...)
+	if !same {
+		more, err := j.put(ctx, s, layout, prog, newHook)
+		if err != nil {
+			return nil, err
+		}
+		steps = append(steps, more...)
+	}
+	more, err := j.clear(ctx, s, layout, rec)
+	return append(steps, more...), err
+}
+
+// makeDirs are the steps that make directories.
+func makeDirs(dirs []directory) (steps []step) {
+	for _, d := range dirs {
+		steps = append(steps, step{"create directory " + d.path, func() error { return mkdir(d.path) }})
+	}
+	return steps
+}
+
+// put are the steps that put the program where the hook is in a layout. made are the directories that are made before.
+func (j *job) put(ctx context.Context, s scene, layout Layout, prog *program, made []directory) (steps []step, err error) {
+	to := j.at(s, layout)
+	dir, err := j.dir(HookDir)
+	if err != nil {
+		return nil, err
+	}
+	// A second name first, then ours over the first one: there is no moment without the site's hook.
+	if layout == Chain && s.main.kind == theirs && s.site.kind == absent {
+		steps = append(steps, step{fmt.Sprintf("rename the site's hook %s to %s", s.main.path, s.site.path), func() error {
+			if err := os.Link(s.main.path, s.site.path); err != nil {
+				return err
+			}
+			return atomicfile.SyncDir(filepath.Dir(s.site.path))
+		}})
+	}
+	verb := "place"
+	if to.kind == ours {
+		verb = "replace"
+	}
+	steps = append(steps, step{fmt.Sprintf("%s %s (layout %s)", verb, to.path, layout), func() error {
+		if j.live && to.kind == theirs {
+			// An interpreter that has been started for it opens it by its name.
+			if err := j.untilNoHooks(ctx); err != nil {
+				return err
+			}
+		}
+		return place(to.path, dir, prog.data, 0o755)
+	}})
+	var paths []string
+	for _, d := range made {
+		paths = append(paths, d.path)
+	}
+	return append(steps, j.relabel(ctx, append(paths, to.path))...), nil
+}
+
+// clear are the steps that take away what another layout left. Until then the guard is asked twice, never not at all.
+func (j *job) clear(ctx context.Context, s scene, layout Layout, rec *record) (steps []step, err error) {
+	if layout != DropIn {
+		if slices.Contains(s.layouts(), DropIn) {
+			return j.removeDropIn(ctx, s, rec)
+		}
+		return nil, nil
+	}
+	switch {
+	case s.main.kind == ours && s.site.kind != absent:
+		steps = j.unchain(ctx, s)
+	case s.main.kind == ours:
+		steps = append(steps, j.takeAway(ctx, s.main.path))
+	case s.halfChained():
+		steps = append(steps, s.removeSecondName())
+	case s.waiting():
+		steps = append(steps, s.renameBack())
+	}
+	if s.oldDropIn.kind == ours {
+		steps = append(steps, j.takeAway(ctx, s.oldDropIn.path))
+	}
+	return steps, nil
+}
+
+// moved lists the files that an install to the layout renames, removes or replaces.
+func (s scene) moved(layout Layout, same bool) (files []file) {
+	add := func(f file, moved bool) {
+		if moved {
+			files = append(files, f)
+		}
+	}
+	add(s.dropIn, s.dropIn.kind == ours && (layout != DropIn || !same))
+	add(s.oldDropIn, s.oldDropIn.kind == ours)
+	add(s.main, s.main.kind == ours && (layout == DropIn || !same))
+	add(s.main, s.main.kind == theirs && layout == Chain)
+	add(s.site, layout == DropIn && (s.main.kind == ours && s.site.kind != absent || s.halfChained() || s.waiting()))
+	return files
+}
+
+// at returns where the hook is put in a layout.
+func (j *job) at(s scene, l Layout) file {
+	if l == DropIn {
+		return s.dropIn
+	}
+	return s.main
+}
+
+// restorecon are the places of the program that gives files their SELinux labels by the policy of the host.
+var restorecon = []string{"/usr/sbin/restorecon", "/sbin/restorecon"}
+
+// relabel is the step that gives what install made its SELinux label, before a daemon is told to run it: with the one of
+// its directory the daemon may not be allowed to. It touches nothing of the site's. Below another root the label is the
+// business of whoever makes the image.
+func (j *job) relabel(ctx context.Context, made []string) []step {
+	i := slices.IndexFunc(restorecon, func(name string) bool { return unix.Access(name, unix.X_OK) == nil })
+	if j.root != "" && !j.live || i < 0 {
+		return nil
+	}
+	return []step{{"label for SELinux " + strings.Join(made, ", "), func() error {
+		ctx, cancel := context.WithTimeout(ctx, tellTimeout)
+		defer cancel()
+		if out, err := exec.CommandContext(ctx, restorecon[i], made...).CombinedOutput(); err != nil {
+			fmt.Fprintf(j.Out, "%s: %v: %s\n", restorecon[i], err, guard.Printable(strings.TrimSpace(string(out)), 400)) // hugeguard verify shows whether it matters
+		}
+		return nil
+	}}}
+}
+
+// renameBack gives the site's hook its own name again where nothing of ours has it.
+func (s scene) renameBack() step {
+	return step{fmt.Sprintf("rename the site's hook %s back to %s", s.site.path, s.main.path), func() error { return atomicfile.Rename(s.site.path, s.main.path) }}
+}
+
+// removeSecondName is the step that removes the name by which ours would call the site's hook.
+func (s scene) removeSecondName() step {
+	return step{"remove " + s.site.path + ", a second name of " + s.main.path, func() error { return remove(s.site.path) }}
+}
+
+// unchain gives the site's hook its own name back. It keeps the other one until no run of our program is
+// left that is about to run it by that name: such a run would fail, and with it the start of a guest.
+func (j *job) unchain(ctx context.Context, s scene) []step {
+	return []step{
+		{fmt.Sprintf("rename the site's hook %s back to %s", s.site.path, s.main.path), func() error {
+			tmp := filepath.Join(filepath.Dir(s.main.path), tempName)
+			if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+			if err := os.Link(s.site.path, tmp); err != nil {
+				return err
+			}
+			return atomicfile.Rename(tmp, s.main.path)
+		}},
+		{fmt.Sprintf("remove %s, a second name of %s", s.site.path, s.main.path), func() error {
+			if j.live {
+				if err := j.untilNoHooks(ctx); err != nil {
+					return err
+				}
+				j.untilUnused(ctx, s.main.info)
+			}
+			return remove(s.site.path)
+		}},
+	}
+}
+
+// takeAway is the step that removes the file at path, which libvirt may run, once no daemon runs hooks: one that has
+// listed them for a start and then finds one of them gone refuses the start.
+func (j *job) takeAway(ctx context.Context, path string) step {
+	return step{"remove " + path, func() error {
+		if j.live {
+			if err := j.untilNoHooks(ctx); err != nil {
+				return err
+			}
+		}
+		return remove(path)
+	}}
+}
+
+// dropInsGo are the steps that remove the drop-in, under each of its names.
+func (j *job) dropInsGo(ctx context.Context, s scene) (steps []step) {
+	for _, f := range []file{s.dropIn, s.oldDropIn} {
+		if f.kind == ours {
+			steps = append(steps, j.takeAway(ctx, f.path))
+		}
+	}
+	return steps
+}
+
+// removeDropIn removes the drop-in, and its directory if install made it.
+func (j *job) removeDropIn(ctx context.Context, s scene, rec *record) ([]step, error) {
+	steps := j.dropInsGo(ctx, s)
+	if !slices.Contains(rec.Created, dropInDir) {
+		return steps, nil
+	}
+	dir, err := j.dir(dropInDir)
+	if err != nil {
+		return nil, err
+	}
+	return append(steps, step{"remove directory " + dir + " if it is empty", func() error {
+		if err := rmdir(dir); err != nil {
+			return err
+		}
+		if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) { // another that is made there later is not ours
+			rec.Created = slices.DeleteFunc(rec.Created, func(name string) bool { return name == dropInDir })
+		}
+		return j.writeRecord(rec)
+	}}), nil
+}
+
+// planUninstall lists the steps that take the hook away from libvirt, and those that remove the rest after the daemons
+// were told.
+func (j *job) planUninstall(ctx context.Context, s scene) (hooks, rest []step, err error) {
+	for _, f := range s.hookFiles() {
+		if f.kind == ours {
+			if err := f.movable(); err != nil {
+				return nil, nil, err
+			}
+		}
+	}
+	switch {
+	case s.main.kind == ours && s.site.kind == theirs:
+		hooks = j.unchain(ctx, s)
+	case s.main.kind == ours:
+		hooks = append(hooks, j.takeAway(ctx, s.main.path))
+	case s.halfChained():
+		rest = append(rest, s.removeSecondName())
+	case s.waiting():
+		hooks = append(hooks, s.renameBack())
+	case s.site.kind != absent && s.chained():
+		fmt.Fprintf(j.Out, "%s is not hugeguard's any more and is left alone; %s, which was there before, is left too\n", s.main.path, s.site.path)
+	}
+	hooks = append(hooks, j.dropInsGo(ctx, s)...)
+	for _, part := range []func(context.Context, scene) ([]step, error){j.removeTemporary, j.removeLedger, j.removeState} {
+		steps, err := part(ctx, s)
+		if err != nil {
+			return nil, nil, err
+		}
+		rest = append(rest, steps...)
+	}
+	return hooks, rest, nil
+}
+
+// removeTemporary are the steps that remove what a run that was interrupted may have left.
+func (j *job) removeTemporary(context.Context, scene) (steps []step, err error) {
+	for _, name := range []string{HookDir, dropInDir, stateDir} {
+		tmp, there, err := j.there(name + "/" + tempName)
+		if err != nil {
+			return nil, err
+		}
+		if there {
+			steps = append(steps, step{"remove " + tmp, func() error { return os.RemoveAll(tmp) }})
+		}
+	}
+	return steps, nil
+}
+
+// removeLedger is the step that removes the ledger of the starts in flight.
+func (j *job) removeLedger(ctx context.Context, s scene) ([]step, error) {
+	claims, there, err := j.there(ledger.Dir)
+	// The /run that a chroot sees ("--root /") may be that of the host around it.
+	if err != nil || !there || !j.live && j.root == "" {
+		return nil, err
+	}
+	return []step{{"remove " + claims, func() error {
+		for _, f := range s.hookFiles() {
+			if f.kind == ours && j.live { // a call that is not over writes there
+				j.untilUnused(ctx, f.info)
+			}
+		}
+		return os.RemoveAll(claims)
+	}}}, nil
+}
+
+// removeState are the steps that remove the counts, the record and the directories that install made. The record goes
+// after what it lists.
+func (j *job) removeState(_ context.Context, s scene) (steps []step, err error) {
+	counted, there, err := j.there(counts.File)
+	if err != nil {
+		return nil, err
+	}
+	if there {
+		steps = append(steps, step{"remove " + counted, func() error { return remove(counted) }})
+	}
+	dirs, err := j.rmdirs(s, hookDirs)
+	if err != nil {
+		return nil, err
+	}
+	steps = append(steps, dirs...)
+	if s.record != nil || s.recordErr != nil {
+		name, err := j.file(recordFile)
+		if err != nil {
+			return nil, err
+		}
+		steps = append(steps, step{"remove " + name, func() error { return remove(name) }})
+	}
+	if s.recordErr != nil {
+		fmt.Fprintf(j.Out, "%v: directories that install may have made are left\n", s.recordErr)
+	}
+	dirs, err = j.rmdirs(s, stateDirs)
+	return append(steps, dirs...), err
+}
+
+// rmdirs are the steps that remove those of the directories that install made, the innermost first.
+func (j *job) rmdirs(s scene, names []string) (steps []step, err error) {
+	for _, name := range slices.Backward(names) {
+		// That of the record is made before there is a record to say so, and nobody else's by its name.
+		made := name == stateDir || s.record != nil && slices.Contains(s.record.Created, name)
+		dir, err := j.dir(name)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := os.Lstat(dir); !made || errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if name == HookDir && slices.Contains(s.record.Created, libvirtDir) {
+			// A libvirt that was installed since has made this its own.
+			above, err := j.dir(libvirtDir)
+			if err != nil {
+				return nil, err
+			}
+			in, err := os.ReadDir(above)
+			if err != nil {
+				return nil, err
+			}
+			if len(in) > 1 {
+				continue
+			}
+		}
+		steps = append(steps, step{"remove directory " + dir + " if it is empty", func() error { return rmdir(dir) }})
+	}
+	return steps, nil
+}
