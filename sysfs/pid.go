@@ -19,9 +19,26 @@ func (f FS) ReadPID(name string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
-	if err != nil || pid <= 0 {
-		return 0, fmt.Errorf("%s: %w", f.Path(name), ErrNoPID)
+	pid, err := parsePID(text)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", f.Path(name), err)
 	}
 	return pid, nil
+}
+
+func parsePID(text []byte) (int, error) {
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil || pid <= 0 {
+		return 0, ErrNoPID
+	}
+	return pid, nil
+}
+
+// reducePID keeps the number.
+func reducePID(text []byte) ([]byte, error) {
+	pid, err := parsePID(text)
+	if err != nil {
+		return nil, err
+	}
+	return fmt.Appendln(nil, pid), nil
 }

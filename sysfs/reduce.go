@@ -34,6 +34,7 @@ var reductions = []Reduction{
 	{Files: "cgroup.controllers", Keep: whatItIs},
 	{Files: "cpuset.*", Keep: whatItIs},
 	{Files: "hugetlb.[0-9]*[KMG]B.*", Keep: whatItIs},
+	{Files: "*.pid", Keep: reducePID},
 	{Files: "proc/meminfo", Keep: reduceMeminfo},
 	{Files: "proc/mounts", keep: (*Reducer).mounts},
 	{Files: "proc/self/auxv", Keep: reducePageSize},

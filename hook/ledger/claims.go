@@ -110,6 +110,16 @@ func Parse(text []byte, boot string) (Ledger, error) {
 	return l, nil
 }
 
+// Reduce returns what a capture keeps of a ledger: what [Parse] reads.
+func Reduce(text []byte) ([]byte, error) {
+	var l Ledger
+	err := json.Unmarshal(text, &l)
+	if err != nil {
+		return nil, err
+	}
+	return l.Text(), nil
+}
+
 // New returns an empty ledger of a boot.
 func New(boot string) Ledger { return Ledger{Format: format, Boot: boot} }
 

@@ -351,10 +351,13 @@ func isOVS(program string) bool { return strings.HasPrefix(program, "ovs-vswitch
 // runsAsOVS recognises it under any name by its arguments: of all programs
 // that talk to Open vSwitch's database it is the one that has huge pages.
 func runsAsOVS(arguments []string) bool {
-	return len(arguments) > 0 && isOVS(path.Base(arguments[0])) || slices.ContainsFunc(arguments, func(argument string) bool {
-		socket, ok := strings.CutPrefix(argument, "unix:")
-		return ok && path.Base(socket) == "db.sock"
-	})
+	return len(arguments) > 0 && isOVS(path.Base(arguments[0])) || slices.ContainsFunc(arguments, isDatabase)
+}
+
+// isDatabase reports whether an argument names the socket of Open vSwitch's database.
+func isDatabase(argument string) bool {
+	socket, ok := strings.CutPrefix(argument, "unix:")
+	return ok && path.Base(socket) == "db.sock"
 }
 
 // guestNames returns the names of libvirt's running guests by pid, from the

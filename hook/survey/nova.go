@@ -75,7 +75,7 @@ func findCompute(root sysfs.FS, processes []sysfs.Process) (first compute, found
 		if err != nil {
 			continue
 		}
-		at := slices.IndexFunc(arguments[:min(len(arguments), 3)], func(a string) bool { return path.Base(a) == computeName })
+		at := computeAt(arguments)
 		if at < 0 {
 			continue
 		}
@@ -83,6 +83,11 @@ func findCompute(root sysfs.FS, processes []sysfs.Process) (first compute, found
 		most, first, found = t, compute{p.PID, p.UID, arguments[at+1:], place.String()}, true
 	}
 	return first, found
+}
+
+// computeAt returns which of a process's arguments is nova-compute, a program that Python runs; -1 for none.
+func computeAt(arguments []string) int {
+	return slices.IndexFunc(arguments[:min(len(arguments), 3)], func(a string) bool { return path.Base(a) == computeName })
 }
 
 // told is what a configuration of Nova says.

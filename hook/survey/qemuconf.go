@@ -347,13 +347,11 @@ func (s qemuConf) useCpuset(fs sysfs.FS) *bool {
 	return &yes
 }
 
-// ReduceQEMUConf returns what is left of a qemu.conf without anything but the
-// settings that decide about huge pages: the others have passwords among them. An
-// error is of a file with which the daemon would not have started, or of a
-// setting that cannot be written anew.
-func ReduceQEMUConf(text []byte) ([]byte, error) {
+// reduceQEMUConf keeps the settings that decide about huge pages: the others have passwords among them. An error is of a
+// file with which the daemon would not have started, or of a setting that cannot be written again.
+func reduceQEMUConf(text []byte) ([]byte, error) {
 	if !mayDecide(text) {
-		return nil, nil
+		return []byte{}, nil
 	}
 	s, err := parseQEMUConf(string(text))
 	if err != nil {
@@ -377,8 +375,9 @@ func ReduceQEMUConf(text []byte) ([]byte, error) {
 		}
 		fmt.Fprintf(&b, "%s = [%s]\n", deciding[i], strings.Join(quoted, ", "))
 	}
-	if again, err := parseQEMUConf(b.String()); err != nil || !reflect.DeepEqual(again, s) {
-		return nil, fmt.Errorf("%q cannot be written anew", guard.Printable(b.String(), 40))
+	again, err := parseQEMUConf(b.String())
+	if err != nil || !reflect.DeepEqual(again, s) {
+		return nil, fmt.Errorf("%q cannot be written again", guard.Printable(b.String(), 40))
 	}
-	return b.Bytes(), nil
+	return append([]byte{}, b.Bytes()...), nil
 }

@@ -75,7 +75,7 @@ func FuzzParseQEMUConf(f *testing.F) {
 		if !blank && ((err == nil) != (errAgain == nil) || !reflect.DeepEqual(got, again)) {
 			t.Errorf("%+v, %v; behind a comment %+v, %v", got, err, again, errAgain)
 		}
-		left, errLeft := ReduceQEMUConf([]byte(text))
+		left, errLeft := reduceQEMUConf([]byte(text))
 		if err != nil && mayDecide([]byte(text)) != (errLeft != nil) {
 			t.Errorf("%q: %v, reduced %v", text, err, errLeft)
 		}

@@ -189,3 +189,29 @@ func parseCapabilities(text []byte) (capabilities, error) {
 	}
 	return c, nil
 }
+
+// capabilityElements are those of the file that are read.
+var capabilityElements = []string{"emulator", "qemuctime", "selfvers", "version", "package"}
+
+// reduceCapabilities keeps which releases an emulator and libvirt are.
+func reduceCapabilities(text []byte) ([]byte, error) {
+	_, err := parseCapabilities(text)
+	if err != nil {
+		return nil, err
+	}
+	kept := []byte("<qemuCaps>\n")
+	for line := range bytes.Lines(text) {
+		rest, ok := bytes.CutPrefix(line, []byte("  <"))
+		element, _, _ := strings.Cut(string(rest), ">")
+		if !ok {
+			continue
+		}
+		if element == "arch" {
+			break
+		}
+		if slices.Contains(capabilityElements, element) {
+			kept = append(kept, line...)
+		}
+	}
+	return kept, nil
+}

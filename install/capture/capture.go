@@ -48,7 +48,7 @@ type file struct {
 // judge by.
 func Take(ctx context.Context, host sysfs.FS, o Options) (*Capture, error) {
 	began := time.Now()
-	t := taker{host: host, reducer: sysfs.NewReducer(reductions), files: map[string]file{}, faults: map[string]error{}}
+	t := taker{host: host, reducer: sysfs.NewReducer(survey.Reductions), files: map[string]file{}, faults: map[string]error{}}
 	found, domains, err := t.survey(ctx, o)
 	if err != nil {
 		return nil, err

@@ -142,7 +142,7 @@ func (t *taker) record(name string, e sysfs.Entry) {
 
 // keep takes what is kept of a file that was read.
 func (t *taker) keep(name string, e sysfs.Entry, changed time.Time) {
-	data, err := t.reduce(name, e)
+	data, err := survey.Reduce(t.reducer, name, e)
 	if err != nil {
 		// The error may quote what is not to be taken.
 		t.unreadable(name, fmt.Errorf("%s: %w", guard.Printable(name, 200), errOdd))

@@ -1,0 +1,130 @@
+package survey
+
+import (
+	"bytes"
+	"encoding/xml"
+	"io"
+	"os"
+	"path"
+	"reflect"
+	"strings"
+	"testing"
+
+	"hugeguard/guard/domain"
+	"hugeguard/guard/nova"
+	"hugeguard/guard/ovs"
+	"hugeguard/hook/config"
+	"hugeguard/hook/hooktest"
+	"hugeguard/hook/ledger"
+)
+
+const bootOfLedger = "4ea7b5a5-8d6f-4d3f-8c59-1f0f7a0f7a0f"
+
+// reads are what is read of the files in [Reductions], by their patterns, with an example of each.
+var reads = []struct {
+	files, example string
+	read           func(text []byte) (any, error)
+}{
+	{config.Path, "mode = warn\nclaims = of\n", func(text []byte) (any, error) { return string(text), nil }},
+	{ledger.Dir + "/*.json", `{"format":1,"boot":"` + bootOfLedger + `","x":"y","claims":[{"uuid":"u","name":"early","since_ns":999,"parts":[{"page_kib":2048,"pages":5,"nodes":[1],"hard":true}]}]}`,
+		func(text []byte) (any, error) { return ledger.Parse(text, bootOfLedger) }},
+	{CapturedOVS, `{"id":0,"result":[{"rows":[{"other_config":["map",[["dpdk-init","true"],["dpdk-socket-mem","1024,1024"],["x","y"]]]}]}],"error":null}`,
+		func(text []byte) (any, error) { return ovs.Read(bytes.NewReader(text)) }},
+	{"run/libvirt/qemu/*.xml", "", readDomain},
+	{"etc/libvirt/qemu/*.xml", "", readDomain},
+	{qemuConfPath, "hugetlbfs_mount = \"/dev/hugepages\"\nvnc_password = \"x\"\ncgroup_controllers = [ 'cpuset' ]\n", func(text []byte) (any, error) {
+		if !mayDecide(text) {
+			return qemuConf{}, nil
+		}
+		return parseQEMUConf(string(text))
+	}},
+	{capabilitiesDir + "/*", "", func(text []byte) (any, error) { return parseCapabilities(text) }},
+	{"proc/[0-9]*/cmdline", "/usr/bin/python3\x00/usr/bin/nova-compute\x00--x\x00--config-file\x00/a\x00--config-dir=/b\x00", readArguments},
+}
+
+func readDomain(text []byte) (any, error) {
+	demand, err := domain.Parse(text)
+	instance, _ := parseInstance(text)
+	return []any{demand, instance}, err
+}
+
+func readArguments(text []byte) (any, error) {
+	if len(text) == 0 {
+		return nil, nil
+	}
+	arguments := strings.Split(strings.TrimSuffix(string(text), "\x00"), "\x00")
+	guest, ok := guestName(arguments)
+	var sources []nova.Source
+	at := computeAt(arguments)
+	if at >= 0 {
+		sources = nova.Sources(arguments[at+1:])
+	}
+	return []any{guest, ok, runsAsOVS(arguments), at >= 0, sources}, nil
+}
+
+// wellFormed reports whether libvirt can have written the XML.
+func wellFormed(text []byte) bool {
+	decoder := xml.NewDecoder(bytes.NewReader(text))
+	for {
+		_, err := decoder.Token()
+		if err != nil {
+			return err == io.EOF
+		}
+	}
+}
+
+// Of what is kept of a file, the same is read as of the file, whatever it holds; of what is kept of that, all is kept.
+func FuzzReductions(f *testing.F) {
+	if len(reads) != len(Reductions) {
+		f.Fatalf("%d reductions, and what is read of %d", len(Reductions), len(reads))
+	}
+	examples := map[string]string{"*.xml": "domains/nova-two-cells.xml", "*": "capabilities/debian12-x86_64.xml"}
+	for i, r := range reads {
+		if r.files != Reductions[i].Files {
+			f.Errorf("of %s it is not known what is read", Reductions[i].Files)
+		}
+		example := []byte(r.example)
+		if name := examples[path.Base(r.files)]; r.example == "" {
+			text, err := os.ReadFile(hooktest.Data(name))
+			if err != nil {
+				f.Fatal(err)
+			}
+			example = text
+		}
+		if got, err := r.read(example); err != nil {
+			f.Errorf("%s: %v, %v", r.files, got, err)
+		}
+		f.Add(uint8(i), example)
+		f.Add(uint8(i), example[:len(example)/2])
+		f.Add(uint8(i), bytes.ReplaceAll(example, []byte("e"), []byte(",")))
+		f.Add(uint8(i), []byte{})
+	}
+	for _, arguments := range []string{
+		"ovs-vswitchd-dpdk unix:/run/openvswitch/db.sock --pidfile", "unix:db.sock", "x -name guest=a,,b,debug-threads=on -name guest=c",
+		"-name guest=x/nova-compute", "qemu -name guest=,", "qemu -name", "nova-compute --config-file", "ovs-vswitchd nova-compute --config-dir /x/nova-compute", "a b c nova-compute",
+	} {
+		f.Add(uint8(len(reads)-1), []byte(strings.ReplaceAll(arguments, " ", "\x00")+"\x00"))
+	}
+	f.Fuzz(func(t *testing.T, which uint8, text []byte) {
+		i := int(which) % len(reads)
+		if strings.HasSuffix(reads[i].files, ".xml") && !wellFormed(text) {
+			return
+		}
+		want, wantErr := reads[i].read(text)
+		kept, err := Reductions[i].Keep(text)
+		if err != nil {
+			if wantErr == nil && reads[i].files != qemuConfPath {
+				t.Errorf("%s: nothing is kept of %q, which is %+v: %v", reads[i].files, text, want, err)
+			}
+			return
+		}
+		got, gotErr := reads[i].read(kept)
+		if (gotErr == nil) != (wantErr == nil) || gotErr == nil && !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %q is %+v, %v; what is kept, %q, is %+v, %v", reads[i].files, text, want, wantErr, kept, got, gotErr)
+		}
+		again, err := Reductions[i].Keep(kept)
+		if err != nil || !bytes.Equal(again, kept) {
+			t.Errorf("%s: of %q, which is kept, is kept %q, %v", reads[i].files, kept, again, err)
+		}
+	})
+}
