@@ -17,7 +17,7 @@ func BenchmarkJudge(b *testing.B) {
 	host := pages(1000, 1000)
 	for range b.N {
 		if v := Judge(d, host); v.Decision != Allow {
-			b.Fatal(v.Summary)
+			b.Fatal(Summary(v))
 		}
 	}
 }

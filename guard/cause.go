@@ -6,45 +6,47 @@ import (
 	"slices"
 )
 
-// blame is the cause of a refusal, and who holds the pages that are missing.
-type blame struct {
-	cause   Cause
-	holders []Holder // those the cause is about, the largest on the short nodes first
-	// also are other things without which the launch would not have to fail.
-	also []blame
+// Blame is the cause of a refusal, and who holds the pages that are missing.
+type Blame struct {
+	Cause   Cause
+	Holders []Holder // those the cause is about, the largest on the short nodes first
+	Also    []Blame  // other things without which the launch would not have to fail
 }
+
+// outsiders reports whether the cause is about pages that Nova could reserve.
+func (b Blame) outsiders() bool { return b.Cause == CauseOVS || b.Cause == CauseOtherHolder }
 
 // blame finds the cause of failures by asking of each possible one: but for
 // this, would the guest fit? The judge itself answers, on a host without it.
 // What an admin can act on first is asked first; the others that hold too go
 // with it. Where nothing answers for the whole launch, it is asked of the first
 // failure alone.
-func (l launch) blame(host Host, must []failure) blame {
+func (l launch) blame(host Host, must []failure) Blame {
 	b := l.butFor(host, must)
 	if host.Holders == nil {
 		return b
 	}
-	b.holders = host.settle(b.holders)
-	for i := range b.also {
-		b.also[i].holders = host.settle(b.also[i].holders)
+	b.Holders = host.settle(b.Holders)
+	for i := range b.Also {
+		b.Also[i].Holders = host.settle(b.Also[i].Holders)
 	}
 	return b
 }
 
-func (l launch) butFor(host Host, must []failure) blame {
+func (l launch) butFor(host Host, must []failure) Blame {
 	f := must[0]
 	if f.cause != "" {
-		return blame{cause: f.cause}
+		return Blame{Cause: f.cause}
 	}
 	if idle := host.idle(); l.isShort(idle, f) {
 		pool, _ := idle.pool(f.pageKiB)
 		if pool.on(f.nodes).Total == 0 {
-			return blame{cause: CausePoolMissing}
+			return Blame{Cause: CausePoolMissing}
 		}
-		return blame{cause: CausePoolTooSmall}
+		return Blame{Cause: CausePoolTooSmall}
 	}
 	if found := l.suspects(host, f, l.mustFail); len(found) > 0 {
-		found[0].also = found[1:]
+		found[0].Also = found[1:]
 		return found[0]
 	}
 	// Something else may be short then: of the first failure alone.
@@ -53,22 +55,16 @@ func (l launch) butFor(host Host, must []failure) blame {
 		return found[0]
 	}
 	if host.Holders == nil {
-		return blame{cause: CauseUnaccounted}
+		return Blame{Cause: CauseUnaccounted}
 	}
 	return l.together(host, f, isShort)
 }
 
-// isShort says whether a launch must fail on a host for want of the same pages,
+// isShort reports whether a launch must fail on a host for want of the same pages,
 // or some of them.
 func (l launch) isShort(host Host, f failure) bool {
 	must, _ := l.play(host)
 	return slices.ContainsFunc(must, f.has)
-}
-
-// has says whether a shortage is the same as another, or what is left of it.
-func (f failure) has(g failure) bool {
-	return f.cause == "" && g.cause == "" && f.pageKiB == g.pageKiB && len(g.nodes.without(f.nodes)) == 0 &&
-		(f.code == g.code || f.code == codeReserved)
 }
 
 // inOrder returns failures with those first that are so even on an idle host, as
@@ -113,17 +109,17 @@ func (l launch) inOrder(host Host, must []failure) []failure {
 
 // suspects returns what a failure would not be but for, each by itself, what an
 // admin can act on first.
-func (l launch) suspects(host Host, f failure, fails func(Host) bool) (found []blame) {
+func (l launch) suspects(host Host, f failure, fails func(Host) bool) (found []Blame) {
 	reserved := !fails(host.unreserved())
 	started := len(host.Starting) > 0 && !fails(host.settled())
 	addStarting := func() {
 		if started {
-			found = append(found, blame{cause: CauseStartingGuests, holders: asHolders(f.pageKiB, host.rivals(f.pageKiB, f.nodes))})
+			found = append(found, Blame{Cause: CauseStartingGuests, Holders: asHolders(f.pageKiB, host.rivals(f.pageKiB, f.nodes))})
 		}
 	}
 	if host.Holders == nil {
 		if reserved {
-			return []blame{{cause: CauseKernelReserved}}
+			return []Blame{{Cause: CauseKernelReserved}}
 		}
 		addStarting()
 		return found
@@ -132,13 +128,13 @@ func (l launch) suspects(host Host, f failure, fails func(Host) bool) (found []b
 	ask := func(cause Cause, holders []Holder) bool {
 		fits := len(holders) > 0 && !fails(h.without(holders))
 		if fits {
-			found = append(found, blame{cause: cause, holders: holders})
+			found = append(found, Blame{Cause: cause, Holders: holders})
 		}
 		return fits
 	}
 	ask(CauseLeftoverFiles, h.of(HolderFile))
 	if reserved {
-		found = append(found, blame{cause: CauseKernelReserved, holders: h.promised})
+		found = append(found, Blame{Cause: CauseKernelReserved, Holders: h.promised})
 	}
 	ask(CauseOVS, h.of(HolderOVS))
 	// Many have as much, of which one answers for all.
@@ -159,20 +155,20 @@ func (l launch) suspects(host Host, f failure, fails func(Host) bool) (found []b
 }
 
 // together returns what a failure is for where no one thing is enough.
-func (l launch) together(host Host, f failure, fails func(Host) bool) blame {
+func (l launch) together(host Host, f failure, fails func(Host) bool) Blame {
 	h := host.holding(f)
 	fitsWithout := func(holders []Holder) bool { return len(holders) > 0 && !fails(h.without(holders)) }
 	others := h.of(HolderOVS, HolderProcess)
 	if fitsWithout(others) {
-		return blame{cause: CauseOtherHolder, holders: others}
+		return Blame{Cause: CauseOtherHolder, Holders: others}
 	}
 	others = h.of(HolderOVS, HolderProcess, HolderFile)
 	if fitsWithout(others) {
-		return blame{cause: CauseOtherHolder, holders: others}
+		return Blame{Cause: CauseOtherHolder, Holders: others}
 	}
 	// Guests use the pages as they should, pages that nobody shows are gone.
 	if fitsWithout([]Holder{{PageKiB: f.pageKiB, Pages: host.unaccounted(h.pool)}}) {
-		return blame{cause: CauseUnaccounted, holders: h.list}
+		return Blame{Cause: CauseUnaccounted, Holders: h.list}
 	}
 	// What a QEMU that is starting was promised goes with its claim.
 	running := slices.Clone(h.list)
@@ -185,13 +181,13 @@ func (l launch) together(host Host, f failure, fails func(Host) bool) blame {
 	guests := h.of(HolderGuest)
 	switch {
 	case len(host.Starting) > 0 && len(others) > 0 && !fails(h.without(others).settled()):
-		return blame{cause: causeOf(others), holders: others}
+		return Blame{Cause: causeOf(others), Holders: others}
 	case len(guests) > 0 && !fails(without):
-		return blame{cause: CauseGuests, holders: append(guests, others...)}
+		return Blame{Cause: CauseGuests, Holders: append(guests, others...)}
 	case h.pool.Reserved > 0 && !fails(without.unreserved()):
-		return blame{cause: CauseKernelReserved, holders: h.promised}
+		return Blame{Cause: CauseKernelReserved, Holders: h.promised}
 	}
-	return blame{cause: CauseUnaccounted, holders: h.list}
+	return Blame{Cause: CauseUnaccounted, Holders: h.list}
 }
 
 // causeOf is the cause that is about such holders, none of them a guest.
@@ -227,7 +223,7 @@ func (h Host) holding(f failure) holding {
 			continue
 		}
 		// Those who hold nothing on the short nodes are nobody's trouble.
-		if there[i] = (Holder{Pages: all.unseen.certain(one)}).on(f.nodes); there[i] > 0 || one.Unplaced > 0 {
+		if there[i] = (Holder{Pages: all.unseen.certain(one)}).On(f.nodes); there[i] > 0 || one.Unplaced > 0 {
 			at = append(at, i)
 		}
 		if one.Reserved > 0 {
@@ -283,8 +279,8 @@ func (h Host) settle(holders []Holder) []Holder {
 	return settled
 }
 
-// on is how many pages a holder is seen to have on some nodes.
-func (h Holder) on(nodes NodeSet) uint64 {
+// On is how many pages a holder is seen to have on some nodes.
+func (h Holder) On(nodes NodeSet) uint64 {
 	var pages uint64
 	for node, n := range h.Pages {
 		if nodes.Has(node) {
@@ -307,6 +303,14 @@ func (h Host) unaccounted(pool SizePool) map[int]uint64 {
 		}
 	}
 	return left
+}
+
+func sumReserved(holders []Holder) uint64 {
+	var sum uint64
+	for _, h := range holders {
+		sum += h.Reserved
+	}
+	return sum
 }
 
 // change returns the host with each pool changed by f, which may write to its

@@ -103,15 +103,15 @@ func TestCauses(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			v := Judge(guest(t, "strict:0", cell{64, "strict:0"}), test.host)
 			if v.Cause != test.cause {
-				t.Errorf("the cause is %q, want %q: %s", v.Cause, test.cause, v.Text())
+				t.Errorf("the cause is %q, want %q: %s", v.Cause, test.cause, Text(v))
 			}
 			for _, says := range test.says {
-				if !strings.Contains(v.Text(), says) {
-					t.Errorf("%q is not in\n%s", says, v.Text())
+				if !strings.Contains(Text(v), says) {
+					t.Errorf("%q is not in\n%s", says, Text(v))
 				}
 			}
 			var lines []string
-			for _, r := range v.Remedy {
+			for _, r := range Remedies(v) {
 				if r.For != "nova" && !strings.HasPrefix(r.Lines[0], mend) {
 					lines = append(lines, r.Lines...)
 				}
@@ -173,8 +173,8 @@ func TestCauseOfTheFirst(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			v := Judge(test.demand, test.host)
-			if v.Decision != Refuse || v.Cause != test.cause || !strings.Contains(v.Summary, test.says) || strings.Contains(v.Text(), "it would also fit") {
-				t.Errorf("%s: %s", v.Cause, v.Text())
+			if v.Decision != Refuse || v.Cause != test.cause || !strings.Contains(Summary(v), test.says) || strings.Contains(Text(v), "it would also fit") {
+				t.Errorf("%s: %s", v.Cause, Text(v))
 			}
 		})
 	}
@@ -226,8 +226,8 @@ func TestNoCauseOfNothing(t *testing.T) {
 		}
 		found[v.Cause]++
 		for _, nothing := range []string{": 0 of ", ": of ", ": 0 pages", "promised to processes that have not touched them yet;"} {
-			if strings.Contains(v.Summary, nothing) {
-				t.Fatalf("%s", v.Text())
+			if strings.Contains(Summary(v), nothing) {
+				t.Fatalf("%s", Text(v))
 			}
 		}
 	})
@@ -266,7 +266,7 @@ func TestReportAddsUp(t *testing.T) {
 				given[fmt.Sprint(h.Name, h.PID)] += h.Pages
 			}
 			if p.Free+held != p.Total {
-				t.Fatalf("%s does not add up", p)
+				t.Fatalf("%+v does not add up", p)
 			}
 		}
 		for _, s := range host.SizeReport() {

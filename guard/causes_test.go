@@ -96,15 +96,15 @@ func TestEveryCauseHasItsMend(t *testing.T) {
 		has[test.cause] = true
 		v := Judge(test.is.demand, test.is.host)
 		var mend []string
-		for _, r := range v.Remedy {
+		for _, r := range Remedies(v) {
 			mend = append(mend, r.For+": "+strings.Join(r.Lines, ", "))
 		}
 		_, words, _ := strings.Cut(test.mend, ": ")
-		if v.Cause != test.cause || strings.Join(mend, "\n") != test.mend || !strings.Contains(v.Summary, "; "+cmp.Or(test.short, words)) {
-			t.Errorf("%s: %s, %q, want %q: %s", test.name, v.Cause, mend, test.mend, v.Summary)
+		if v.Cause != test.cause || strings.Join(mend, "\n") != test.mend || !strings.Contains(Summary(v), "; "+cmp.Or(test.short, words)) {
+			t.Errorf("%s: %s, %q, want %q: %s", test.name, v.Cause, mend, test.mend, Summary(v))
 		}
 		if v := Judge(test.allBut.demand, test.allBut.host); v.Cause == test.cause {
-			t.Errorf("%s: one that is all but the same is refused for it, too: %s", test.name, v.Summary)
+			t.Errorf("%s: one that is all but the same is refused for it, too: %s", test.name, Summary(v))
 		}
 	}
 	for _, cause := range Causes() {

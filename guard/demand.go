@@ -12,10 +12,10 @@ type Demand struct {
 	// the domain names none: what a virtual switch that has its own memory on
 	// huge pages is to serve.
 	VhostMTUs []uint64
-	// TooMany says what the guest has more of than QEMU takes, in words, "" for
+	// TooMany is what the guest has more of than QEMU takes, the zero value for
 	// no such thing. QEMU refuses it, so that its pages are not judged, and
 	// Backends has only the first.
-	TooMany string
+	TooMany TooMany
 	// Emulator is the path of the QEMU that libvirt will run, whose release
 	// decides; "" where the domain does not say, or tells libvirt to believe
 	// other things of that QEMU than it found out.
@@ -109,7 +109,7 @@ const (
 	PolicyInterleave Policy = "interleave"
 )
 
-// Strength says whether a backend's pages must lie on certain nodes.
+// Strength reports whether a backend's pages must lie on certain nodes.
 type Strength string
 
 const (

@@ -12,6 +12,7 @@ import (
 	"hugeguard/guard"
 	"hugeguard/guard/domain"
 	"hugeguard/guard/guardtest"
+	"hugeguard/guard/words"
 )
 
 // Whatever a domain asks for and a host has, a verdict is whole: a refusal has a cause, its line is one, all of it is
@@ -66,13 +67,13 @@ func FuzzJudge(f *testing.F) {
 			host.Starting = []guard.Starting{{Domain: guard.Domain{Name: "other"}, Claims: []guard.Claim{{PageKiB: 2048, Pages: uint64(how), Nodes: guard.NodeSet{0}}}}}
 		}
 		v := guard.Judge(demand, host)
-		text := v.Text()
-		if strings.ContainsFunc(text, func(r rune) bool { return r != '\n' && !strconv.IsPrint(r) }) || strings.Contains(v.Summary, "\n") {
+		text := words.Text(v)
+		if strings.ContainsFunc(text, func(r rune) bool { return r != '\n' && !strconv.IsPrint(r) }) || strings.Contains(words.Summary(v), "\n") {
 			t.Errorf("%q", text)
 		}
 		switch v.Decision {
 		case guard.Refuse:
-			if v.Cause == "" || v.Summary == "" || len(v.Findings) == 0 {
+			if v.Cause == "" || words.Summary(v) == "" || len(v.Findings) == 0 {
 				t.Errorf("a refusal without a reason: %+v", v)
 			}
 		case guard.Allow, guard.Warn:
@@ -82,15 +83,15 @@ func FuzzJudge(f *testing.F) {
 		default:
 			t.Errorf("the decision %q", v.Decision)
 		}
-		for name, value := range v.Fields() {
+		for name, value := range words.Fields(v) {
 			if name == "" || strings.ContainsAny(value, "\x00\x1b") {
 				t.Errorf("the field %q is %q", name, value)
 			}
 		}
-		if _, err := json.Marshal(v); err != nil {
+		if _, err := json.Marshal(words.NewReport(v)); err != nil {
 			t.Error(err)
 		}
-		for _, line := range append(host.Reserve(), host.ReserveTripleO()...) {
+		for _, line := range append(words.Reserve(host.Reservations()), words.ReserveTripleO(host.Reservations())...) {
 			if strings.ContainsAny(line, "\n\x1b") {
 				t.Errorf("%q", line)
 			}
@@ -100,7 +101,7 @@ func FuzzJudge(f *testing.F) {
 		case guard.CausePoolTooSmall:
 			// More than the 2 EiB that there are.
 		default:
-			t.Errorf("with all the pages in the world it is refused for %s: %s", v.Cause, v.Summary)
+			t.Errorf("with all the pages in the world it is refused for %s: %s", v.Cause, words.Summary(v))
 		}
 	})
 }

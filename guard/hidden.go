@@ -1,9 +1,6 @@
 package guard
 
-import (
-	"fmt"
-	"slices"
-)
+import "slices"
 
 // hidden returns the first mount of a page size over which another file system
 // lies where QEMU's files will be; nil where there is none.
@@ -25,14 +22,10 @@ func onHugePages(backends []Backend, host Host) (left []Backend, risks []Finding
 			left = append(left, b)
 			continue
 		}
-		will := "will lie"
-		if slices.ContainsFunc(host.Mounts, func(m Mount) bool { return m.PageKiB == b.PageKiB && m.Over == nil }) {
-			will = "may lie" // by the mount that libvirt takes
-		}
+		// By the mount that libvirt takes, if there is another.
+		certain := !slices.ContainsFunc(host.Mounts, func(m Mount) bool { return m.PageKiB == b.PageKiB && m.Over == nil })
 		pool, _ := host.pool(b.PageKiB)
-		risks = append(risks, newFinding(codeHidden, SeverityWarn, pool, nil, b.Pages,
-			fmt.Sprintf("%s is mounted over the huge pages at %s: %s %s there, on ordinary memory, until it is unmounted",
-				shown(mount.Over.Type), shown(mount.Over.Path), b.ID, will)))
+		risks = append(risks, newFinding(codeHidden, SeverityWarn, pool, nil, b.Pages, Hidden{*mount.Over, certain}).of(b))
 	}
 	return left, risks
 }

@@ -262,12 +262,12 @@ func (h Host) inheritedCPUs(r rules) CPUSet {
 	return c.CPUs
 }
 
-// hasCPU says whether one of the CPUs may belong to any of the nodes.
+// hasCPU reports whether one of the CPUs may belong to any of the nodes.
 func (h Host) hasCPU(nodes NodeSet, cpus CPUSet) bool {
 	return slices.ContainsFunc(h.Nodes, func(n Node) bool { return nodes.Has(n.ID) && n.runsOn(cpus) })
 }
 
-// runsOn says whether one of the CPUs may belong to the node.
+// runsOn reports whether one of the CPUs may belong to the node.
 func (n Node) runsOn(cpus CPUSet) bool {
 	return n.HasCPU && (n.CPUs == nil || cpus == nil || len(n.CPUs.and(cpus)) > 0)
 }

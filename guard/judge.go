@@ -1,7 +1,6 @@
 package guard
 
 import (
-	"fmt"
 	"reflect"
 	"slices"
 )
@@ -18,20 +17,17 @@ import (
 // Host must have the pools of the page sizes that [Demand.PageSizes] returns
 // for it. Without [Host.Holders] the cause of a shortage stays open.
 func Judge(demand Demand, host Host) Verdict {
-	v := Verdict{Domain: demand.Domain, Exempt: demand.Exempt, canary: demand.Canary, Decision: Allow, Demand: []Backend{}, Findings: []Finding{}, Remedy: []Remedy{}, holders: host.Holders}
-	if demand.TooMany != "" {
-		f := newFinding(codeTooMany, SeverityWarn, SizePool{}, nil, 0, "its huge pages are not judged: "+demand.TooMany)
-		v.Decision, v.Findings, v.Summary = Warn, append(v.Findings, f), f.Message
+	v := Verdict{Domain: demand.Domain, Exempt: demand.Exempt, Canary: demand.Canary, Decision: Allow, Holders: host.Holders}
+	if demand.TooMany.Count > 0 {
+		v.Decision, v.Findings = Warn, []Finding{newFinding(codeTooMany, SeverityWarn, SizePool{}, nil, 0, demand.TooMany)}
 		return v
 	}
 	backends, left := resolve(demand, host)
 	backends, hidden := onHugePages(backends, host)
-	v.Demand = append(v.Demand, backends...)
+	v.Demand, v.Releases = backends, host.Releases
 	v.Pools, v.Sizes, v.OVS = host.Report(), host.SizeReport(), host.OVSReport()
-	v.Releases, v.releases = host.Releases.Report(), host.Releases
 	if left != nil {
-		v.Findings = append(v.Findings, *left)
-		v.Summary = left.Message
+		v.Findings = []Finding{*left}
 		return v
 	}
 	l := launch{backends, demand.Cpuset}
@@ -40,53 +36,57 @@ func Judge(demand Demand, host Host) Verdict {
 	host, doomed := host.serious()
 	v.doomed = len(doomed) > 0
 	must, risks := l.play(host)
-	if must != nil && l.fitsOtherDefault(demand, host) {
-		f := must[0].finding(host, SeverityWarn, fmt.Sprintf("it fails if libvirt takes pages of %s, the domain naming none: %s", Size(must[0].pageKiB), must[0].text(host)))
-		f.Code = codeDefault
-		must, risks = nil, []Finding{f}
-	}
 	if must != nil {
-		if asSaved, differs := l.asSaved(); differs && !asSaved.mustFail(host) {
-			f := must[0].finding(host, SeverityWarn, "it fails unless it is restored or comes in by migration, where sizes are not rounded up: "+must[0].text(host))
-			f.Code = codeRestore
-			must, risks = nil, []Finding{f}
+		if doubt := l.doubt(demand, host, must[0]); doubt != nil {
+			must, risks = nil, []Finding{*doubt}
 		}
 	}
 	if must == nil {
-		v.Findings = append(v.Findings, hidden...)
-		v.Findings = append(v.Findings, risks...)
-		v.Findings = append(v.Findings, plugging(host, backends)...)
-		v.Findings = append(v.Findings, l.vswitch(demand, host)...)
-		v.Findings = append(v.Findings, l.beside(host, doomed)...)
+		v.Findings = slices.Concat(hidden, risks, plugging(host, backends), l.vswitch(demand, host), l.beside(host, doomed))
 		if len(v.Findings) > 0 {
 			v.Decision = Warn
 		}
-		v.Summary = v.outlook()
 		return v
 	}
-	must = l.inOrder(host, must)
-	l.saysReleases(host, must)
-	v.Decision = Refuse
-	v.blame = l.blame(host, must)
-	v.Cause = v.blame.cause
-	v.waits = l.fitsAfter(host)
-	for _, f := range must {
-		v.Findings = append(v.Findings, f.finding(host, SeverityRefuse, f.text(host)))
-	}
+	l.refuse(&v, host, must)
 	v.Findings = append(v.Findings, hidden...)
 	v.Findings = append(v.Findings, host.drifts(demand.Domain.UUID)...)
-	if demand.Canary {
-		// Nobody should do anything about it.
-		v.Summary = "hugeguard verify asked for more than there can be: " + v.refusal(host, must[0])
-		return v
-	}
-	v.Nova = host.NovaReport(demand.Domain.UUID)
-	v.Remedy = append(v.Remedy, remedies(host, must, v.blame)...)
-	v.Summary = v.refusal(host, must[0])
 	return v
 }
 
-// fitsOtherDefault says whether a launch of pages without a size could succeed
+// refuse makes a verdict of why a launch must fail: what is missing, who is to blame, and what helps.
+func (l launch) refuse(v *Verdict, host Host, must []failure) {
+	must = l.inOrder(host, must)
+	l.setReleases(host, must)
+	v.Decision = Refuse
+	v.Blame = l.blame(host, must)
+	v.Cause = v.Blame.Cause
+	v.Lack = host.lack(must[0], v.Blame, v.Domain.UUID)
+	v.waits = l.fitsAfter(host)
+	for _, f := range must {
+		v.Findings = append(v.Findings, f.finding(host, SeverityRefuse))
+	}
+	if !v.Canary { // else nobody should do anything about it
+		v.Nova = host.NovaReport(v.Domain.UUID)
+		v.Fixes = fixes(host, must, v.Blame)
+	}
+}
+
+// doubt returns why a launch that must fail might not: libvirt may take other pages than it is thought to, or the
+// sizes that it has saved. It is nil if neither helps.
+func (l launch) doubt(demand Demand, host Host, f failure) *Finding {
+	if l.fitsOtherDefault(demand, host) {
+		finding := f.perhaps(host, codeDefault, IfDefaultSize, "")
+		return &finding
+	}
+	if asSaved, differs := l.asSaved(); differs && !asSaved.mustFail(host) {
+		finding := f.perhaps(host, codeRestore, IfColdStart, "")
+		return &finding
+	}
+	return nil
+}
+
+// fitsOtherDefault reports whether a launch of pages without a size could succeed
 // with another size than the one that libvirt is thought to take: what was
 // mounted when the daemon started and hugetlbfs_mount in qemu.conf decide.
 func (l launch) fitsOtherDefault(demand Demand, host Host) bool {
@@ -155,7 +155,7 @@ func (l launch) play(host Host) (must []failure, risks []Finding) {
 	fails := make([]bool, len(all))
 	failing := 0
 	for i, r := range all {
-		r &= matters
+		r := r & matters
 		f := played[r]
 		if f == nil {
 			f = &fate{}
@@ -184,21 +184,20 @@ func (l launch) play(host Host) (must []failure, risks []Finding) {
 	if failing > 0 {
 		f := commonest(fates)[0]
 		f.code = codeSome
-		message := fmt.Sprintf("it fails %s: %s", host.Releases.condition(decisive(all, fails)), f.text(host))
-		risks = append([]Finding{f.finding(host, SeverityWarn, message)}, risks...)
+		risks = append([]Finding{f.perhaps(host, codeSome, IfReleases, host.Releases.condition(decisive(all, fails)))}, risks...)
 	}
 	return nil, risks
 }
 
-// saysReleases notes with each failure what had to be known of the releases
+// setReleases notes with each failure what had to be known of the releases
 // for it to be certain.
-func (l launch) saysReleases(host Host, must []failure) {
+func (l launch) setReleases(host Host, must []failure) {
 	for _, known := range host.Releases.parts() {
 		less := host
 		less.Releases = known
 		if l.mustFail(less) {
 			for i := range must {
-				must[i].releases = known.String()
+				must[i].releases = known
 			}
 			return
 		}
@@ -216,9 +215,7 @@ func (l launch) playEach(host Host) (must []failure, risks []Finding) {
 		must, found := l.play(under)
 		if must != nil {
 			fails++
-			f := must[0]
-			f.code = codeCgroup
-			found = []Finding{f.finding(host, SeverityWarn, fmt.Sprintf("it fails if libvirt puts QEMU below %s: %s", shown(c.Path), must[0].text(host)))}
+			found = []Finding{must[0].perhaps(host, codeCgroup, IfBelowGroup, c.Path)}
 		}
 		if likeliest == nil {
 			likeliest = must
@@ -253,7 +250,7 @@ func commonest(fates []*fate) []failure {
 	return best.must
 }
 
-// mustFail says whether the launch fails on that host whatever happens.
+// mustFail reports whether the launch fails on that host whatever happens.
 func (l launch) mustFail(host Host) bool {
 	must, _ := l.play(host)
 	return must != nil
@@ -300,16 +297,16 @@ func (h Host) mounted(kib uint64) bool {
 // resolve settles page sizes and page counts, and drops backends whose pages
 // are no huge ones here. left is what libvirt will refuse by itself.
 func resolve(demand Demand, host Host) (backends []Backend, left *Finding) {
-	leave := func(kib uint64, format string, args ...any) {
+	leave := func(kib uint64, why Reason) {
 		if left == nil {
-			f := newFinding(codeLeftToOthers, SeverityInfo, SizePool{PageKiB: kib}, nil, 0, fmt.Sprintf(format, args...))
+			f := newFinding(codeLeftToOthers, SeverityInfo, SizePool{PageKiB: kib}, nil, 0, why)
 			left = &f
 		}
 	}
 	for _, b := range demand.Backends {
 		if b.PageKiB == 0 {
 			if b.PageKiB = host.defaultMountKiB(); b.PageKiB == 0 {
-				leave(0, "libvirt will refuse it: hugetlbfs is not mounted, so there is no default huge page size")
+				leave(0, NoMount{})
 				continue
 			}
 		}
@@ -317,11 +314,11 @@ func resolve(demand Demand, host Host) (backends []Backend, left *Finding) {
 			continue
 		}
 		if !b.Memfd && !host.mounted(b.PageKiB) {
-			leave(b.PageKiB, "libvirt will refuse it: there is no hugetlbfs mount for %s pages", Size(b.PageKiB))
+			leave(b.PageKiB, NoMount{})
 		}
 		for _, node := range b.HostNodes.Or(b.Cpuset) {
 			if !slices.ContainsFunc(host.Nodes, func(n Node) bool { return n.ID == node }) {
-				leave(b.PageKiB, "libvirt will refuse it: this host has no NUMA node %d", node)
+				leave(b.PageKiB, NoNode{node})
 			}
 		}
 		if b.Device != VirtioMem {
@@ -336,7 +333,11 @@ func resolve(demand Demand, host Host) (backends []Backend, left *Finding) {
 // and refuses the guest's plug requests later.
 func plugging(host Host, backends []Backend) []Finding {
 	var found []Finding
-	known := map[string]uint64{} // what is left, by page size and nodes
+	type poolOn struct {
+		kib   uint64
+		nodes string
+	}
+	known := map[poolOn]uint64{} // what is left
 	for _, b := range backends {
 		pool, ok := host.pool(b.PageKiB)
 		if b.Device != VirtioMem || !ok {
@@ -346,7 +347,7 @@ func plugging(host Host, backends []Backend) []Finding {
 		if b.Policy == PolicyBind && !b.Auto {
 			nodes = b.HostNodes.And(nodes)
 		}
-		key := Size(b.PageKiB) + nodes.key()
+		key := poolOn{b.PageKiB, nodes.key()}
 		left, ok := known[key]
 		if !ok {
 			left = minus(pool.on(nodes).Free, pool.Reserved)
@@ -358,8 +359,7 @@ func plugging(host Host, backends []Backend) []Finding {
 			known[key] = left
 		}
 		if wanted := (b.Requested + b.PageKiB - 1) / b.PageKiB; wanted > left {
-			found = append(found, newFinding(codeGrow, SeverityWarn, pool, nodes, wanted,
-				fmt.Sprintf("%s is to plug %d pages of %s after the start, and %d will be left", b.ID, wanted, Size(b.PageKiB), left)))
+			found = append(found, newFinding(codeGrow, SeverityWarn, pool, nodes, wanted, CannotPlug{left}).of(b))
 		}
 	}
 	return found

@@ -228,11 +228,11 @@ func TestJudge(t *testing.T) {
 			if v.Decision != test.want || v.Cause != test.cause || code != test.code {
 				t.Errorf("got %s %q %q, want %s %q %q", v.Decision, v.Cause, code, test.want, test.cause, test.code)
 			}
-			if !strings.Contains(v.Summary, test.says) {
-				t.Errorf("summary is %q, want in it %q", v.Summary, test.says)
+			if !strings.Contains(Summary(v), test.says) {
+				t.Errorf("summary is %q, want in it %q", Summary(v), test.says)
 			}
-			if strings.Contains(v.Summary, "\n") || len(v.Summary) > 600 {
-				t.Errorf("the summary does not fit libvirt's error: %q", v.Summary)
+			if strings.Contains(Summary(v), "\n") || len(Summary(v)) > 600 {
+				t.Errorf("the summary does not fit libvirt's error: %q", Summary(v))
 			}
 		})
 	}
@@ -275,7 +275,7 @@ func TestJudgeRestored(t *testing.T) {
 			code = v.Findings[0].Code
 		}
 		if v.Decision != test.want || code != test.code {
-			t.Errorf("%s: %s %q %s, want %s %q", test.name, v.Decision, code, v.Summary, test.want, test.code)
+			t.Errorf("%s: %s %q %s, want %s %q", test.name, v.Decision, code, Summary(v), test.want, test.code)
 		}
 	}
 }
@@ -301,7 +301,7 @@ func TestJudgeAuto(t *testing.T) {
 			{pages(50, 49), Refuse},
 		} {
 			if v := Judge(d, test.host); v.Decision != test.want {
-				t.Errorf("%s, free %v: %s (%s), want %s", name, test.host.Pools[0].Nodes, v.Decision, v.Summary, test.want)
+				t.Errorf("%s, free %v: %s (%s), want %s", name, test.host.Pools[0].Nodes, v.Decision, Summary(v), test.want)
 			}
 		}
 	}
@@ -315,7 +315,7 @@ func TestJudgeAutoCells(t *testing.T) {
 		want Decision
 	}{{pages(2, 2), Allow}, {pages(1, 1), Warn}, {pages(1, 0), Refuse}} {
 		if v := Judge(d, test.host); v.Decision != test.want {
-			t.Errorf("free %v: %s (%s), want %s", test.host.Pools[0].Nodes, v.Decision, v.Summary, test.want)
+			t.Errorf("free %v: %s (%s), want %s", test.host.Pools[0].Nodes, v.Decision, Summary(v), test.want)
 		}
 	}
 }
@@ -340,8 +340,8 @@ func TestJudgeAutoCPUs(t *testing.T) {
 		{"strict", below(twoCPUs(10, 10), runningOn(0, 2)), Allow},
 	} {
 		v := Judge(auto(t, test.mode, 2, 1), test.host)
-		if v.Decision != test.want || test.want == Warn && !strings.Contains(v.Summary, "cannot prepare memory from the CPUs of node 1") {
-			t.Errorf("%s, %+v, %s: %s, %s", test.mode, test.host.Nodes, test.host.Releases, v.Decision, v.Summary)
+		if v.Decision != test.want || test.want == Warn && !strings.Contains(Summary(v), "cannot prepare memory from the CPUs of node 1") {
+			t.Errorf("%s, %+v, %s: %s, %s", test.mode, test.host.Nodes, test.host.Releases, v.Decision, Summary(v))
 		}
 	}
 }
@@ -366,7 +366,7 @@ func TestJudgeAutoStrays(t *testing.T) {
 			<devices><memory model='dimm'><source><nodemask>%s</nodemask><pagesize unit='MiB'>2</pagesize></source>
 			<target><size unit='MiB'>2</size><node>0</node></target></memory></devices></domain>`, twoMiB, test.mode, test.nodes)), test.host)
 		if v.Decision != test.want {
-			t.Errorf("%+v: %s", test, v.Text())
+			t.Errorf("%+v: %s", test, Text(v))
 		}
 	}
 }
@@ -379,7 +379,7 @@ func TestJudgeVirtioMem(t *testing.T) {
 		<block unit='MiB'>2</block><requested unit='MiB'>80</requested></target></memory></devices></domain>`)
 	for free, want := range map[uint64]Decision{50: Allow, 49: Warn, 10: Warn, 9: Refuse} {
 		if v := Judge(d, pages(free)); v.Decision != want {
-			t.Errorf("%d free: %s (%s), want %s", free, v.Decision, v.Summary, want)
+			t.Errorf("%d free: %s (%s), want %s", free, v.Decision, Summary(v), want)
 		}
 	}
 }
@@ -403,8 +403,8 @@ func TestJudgeVirtioMemBlocks(t *testing.T) {
 			<devices><memory model='virtio-mem'><source><pagesize unit='MiB'>%d</pagesize></source><target><size unit='MiB'>%d</size><node>0</node>
 			<block unit='MiB'>%d</block><requested unit='MiB'>0</requested></target></memory></devices></domain>`, test.page, test.size, test.block))
 		v := Judge(d, withGiB(pages(1000), 2))
-		if v.Decision != test.want || !strings.Contains(v.Summary, test.says) || v.Decision == Refuse && v.Cause != CauseSizeMismatch {
-			t.Errorf("%+v: %s %s (%s)", test, v.Decision, v.Cause, v.Summary)
+		if v.Decision != test.want || !strings.Contains(Summary(v), test.says) || v.Decision == Refuse && v.Cause != CauseSizeMismatch {
+			t.Errorf("%+v: %s %s (%s)", test, v.Decision, v.Cause, Summary(v))
 		}
 	}
 }
@@ -417,10 +417,10 @@ func TestSummaryIsBounded(t *testing.T) {
 		host = host.heldBy(HolderGuest, strings.Repeat("\x1b[31m\n", 300), pid, 0, 1)
 	}
 	v := Judge(guest(t, "", cell{64, "strict:0"}), host)
-	if v.Cause != CauseGuests || len(v.Summary) > 600 || strings.ContainsAny(v.Summary, "\n\x1b") {
-		t.Errorf("%s, %d bytes: %q", v.Cause, len(v.Summary), v.Summary)
+	if v.Cause != CauseGuests || len(Summary(v)) > 600 || strings.ContainsAny(Summary(v), "\n\x1b") {
+		t.Errorf("%s, %d bytes: %q", v.Cause, len(Summary(v)), Summary(v))
 	}
-	if text := v.Text(); strings.ContainsRune(text, 0x1b) || len(text) > 20000 {
+	if text := Text(v); strings.ContainsRune(text, 0x1b) || len(text) > 20000 {
 		t.Errorf("%d bytes of text: %.300q", len(text), text)
 	}
 }
@@ -453,14 +453,14 @@ func TestEveryShortage(t *testing.T) {
 	v := Judge(guest(t, "", cell{10, "strict:0"}, cell{30, "strict:1"}, cell{5, "strict:0"}), pages(4, 0))
 	want := []string{"node 0 has 4 free 2 MiB huge pages, 15 needed", "node 1 has 0 free 2 MiB huge pages, 30 needed"}
 	for i, f := range v.Findings {
-		if len(v.Findings) != len(want) || f.Message != want[i] || f.Severity != SeverityRefuse {
+		if len(v.Findings) != len(want) || Message(f) != want[i] || f.Severity != SeverityRefuse {
 			t.Errorf("finding %d: %+v", i, f)
 		}
 	}
 	mend := []string{"echo 15 > /sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages",
 		"echo 30 > /sys/devices/system/node/node1/hugepages/hugepages-2048kB/nr_hugepages"}
-	if len(v.Remedy) != 1 || !slices.Equal(v.Remedy[0].Lines, mend) {
-		t.Errorf("remedy %+v", v.Remedy)
+	if len(Remedies(v)) != 1 || !slices.Equal(Remedies(v)[0].Lines, mend) {
+		t.Errorf("remedy %+v", Remedies(v))
 	}
 }
 
@@ -495,8 +495,8 @@ func TestHiddenMount(t *testing.T) {
 		"of other pages": {d, other, Refuse, "100 needed", 1},
 	} {
 		v := Judge(test.demand, test.host)
-		if v.Decision != test.decision || !strings.Contains(v.Summary, test.says) || len(v.Demand) != test.backends {
-			t.Errorf("%s: %s, %d backends: %s", name, v.Decision, len(v.Demand), v.Summary)
+		if v.Decision != test.decision || !strings.Contains(Summary(v), test.says) || len(v.Demand) != test.backends {
+			t.Errorf("%s: %s, %d backends: %s", name, v.Decision, len(v.Demand), Summary(v))
 		}
 	}
 }
@@ -505,10 +505,10 @@ func TestHiddenMount(t *testing.T) {
 func TestShortage(t *testing.T) {
 	v := Judge(guest(t, "strict:0", cell{100, ""}), pages(10, 10))
 	if !v.Shortage() {
-		t.Errorf("no shortage: %s", v.Summary)
+		t.Errorf("no shortage: %s", Summary(v))
 	}
 	w := v.Unless("somebody may make some")
-	if w.Decision != Warn || w.Cause != "" || w.Waits() || w.Shortage() || !strings.HasSuffix(w.Summary, "; somebody may make some") ||
+	if w.Decision != Warn || w.Cause != "" || w.Waits() || w.Shortage() || !strings.HasSuffix(Summary(w), "; somebody may make some") ||
 		slices.ContainsFunc(w.Findings, func(f Finding) bool { return f.Severity == SeverityRefuse }) {
 		t.Errorf("unless somebody does: %+v", w)
 	}
@@ -523,7 +523,7 @@ func TestShortage(t *testing.T) {
 		"no such pages": Judge(guest(t, "strict:0", cell{100, ""}), func() Host { h := pages(10); h.Sizes, h.Pools = []uint64{1 << 20}, nil; return h }()),
 	} {
 		if v.Shortage() {
-			t.Errorf("%s is taken for a shortage: %s: %s", name, v.Decision, v.Summary)
+			t.Errorf("%s is taken for a shortage: %s: %s", name, v.Decision, Summary(v))
 		}
 	}
 }

@@ -117,8 +117,8 @@ func TestLimits(t *testing.T) {
 			if v.Decision != test.want || v.Cause != test.cause || code != test.code {
 				t.Errorf("got %s %q %q, want %s %q %q", v.Decision, v.Cause, code, test.want, test.cause, test.code)
 			}
-			if !strings.Contains(v.Summary, test.says) {
-				t.Errorf("summary is %q, want in it %q", v.Summary, test.says)
+			if !strings.Contains(Summary(v), test.says) {
+				t.Errorf("summary is %q, want in it %q", Summary(v), test.says)
 			}
 		})
 	}
@@ -141,25 +141,8 @@ func TestEveryLimit(t *testing.T) {
 	if f := v.Findings[1]; f.Needed != 21 || f.Free != 18 || f.Total != 18 || f.Nodes != nil {
 		t.Errorf("%+v", f)
 	}
-	if len(v.Remedy) != 1 || v.Remedy[0].For != "host" || len(v.Remedy[0].Lines) != 3 || v.Fields()["HUGEGUARD_TOTAL"] != "20" {
-		t.Errorf("%+v, %v", v.Remedy, v.Fields())
-	}
-}
-
-// TestPathsInCommands: a path is for a shell, and other people's input.
-func TestPathsInCommands(t *testing.T) {
-	for path, want := range map[string]string{
-		"/dev/hugepages1G":     "x /dev/hugepages1G",
-		`/m/machine-a\x2db`:    `x '/m/machine-a\x2db'`,
-		"/it's here; rm -r /":  `x '/it'\''s here; rm -r /'`,
-		"/a\nb":                "",
-		"/\u202egepaguh":       "",
-		"/größe":               "x '/größe'",
-		"/m/prod.partition/$(": "x '/m/prod.partition/$('",
-	} {
-		if got := onPath("x %s", path); got != want {
-			t.Errorf("%q: %s, want %s", path, got, want)
-		}
+	if len(Remedies(v)) != 1 || Remedies(v)[0].For != "host" || len(Remedies(v)[0].Lines) != 3 || Fields(v)["HUGEGUARD_TOTAL"] != "20" {
+		t.Errorf("%+v, %v", Remedies(v), Fields(v))
 	}
 }
 
@@ -168,7 +151,7 @@ func TestOvercommitWithoutBounds(t *testing.T) {
 	for _, overcommit := range []uint64{0, 1, 1<<64 - 2, 1<<64 - 1} {
 		host := pages(2).pooled(func(p *SizePool) { p.Overcommit = overcommit })
 		if v := Judge(guest(t, "", cell{2, ""}), host); v.Decision != Allow {
-			t.Errorf("overcommit %d: %s: %s", overcommit, v.Decision, v.Summary)
+			t.Errorf("overcommit %d: %s: %s", overcommit, v.Decision, Summary(v))
 		}
 	}
 }

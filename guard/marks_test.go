@@ -18,21 +18,21 @@ func TestMarksInVerdict(t *testing.T) {
 		return Judge(d, host)
 	}
 	plain, marked := judged(""), judged("<metadata><exempt xmlns='urn:hugeguard:1'/><canary xmlns='urn:hugeguard:1'/></metadata>")
-	if plain.Decision != Refuse || marked.Decision != Refuse || plain.Cause != marked.Cause || len(plain.Remedy) == 0 || len(marked.Remedy) > 0 ||
-		!strings.HasPrefix(marked.Summary, "hugeguard verify asked for more than there can be: node 0 has 1 free") || strings.Contains(marked.Text(), "nr_hugepages") {
-		t.Errorf("%s\n%s", plain.Text(), marked.Text())
+	if plain.Decision != Refuse || marked.Decision != Refuse || plain.Cause != marked.Cause || len(Remedies(plain)) == 0 || len(Remedies(marked)) > 0 ||
+		!strings.HasPrefix(Summary(marked), "hugeguard verify asked for more than there can be: node 0 has 1 free") || strings.Contains(Text(marked), "nr_hugepages") {
+		t.Errorf("%s\n%s", Text(plain), Text(marked))
 	}
 	if len(plain.Claims()) != 1 || len(marked.Claims()) != 0 {
 		t.Errorf("%+v, %+v", plain.Claims(), marked.Claims())
 	}
 	exempt := judged("<metadata><exempt xmlns='urn:hugeguard:1'/></metadata>")
-	if exempt.Text() != plain.Text() || exempt.Exempt != "metadata" || exempt.Decision != Refuse {
-		t.Errorf("%s\n%s", plain.Text(), exempt.Text())
+	if Text(exempt) != Text(plain) || exempt.Exempt != "metadata" || exempt.Decision != Refuse {
+		t.Errorf("%s\n%s", Text(plain), Text(exempt))
 	}
 	if plain.Exempt != "" || marked.Exempt != "metadata" {
 		t.Errorf("%q, %q", plain.Exempt, marked.Exempt)
 	}
-	p, m := plain.Fields(), marked.Fields()
+	p, m := Fields(plain), Fields(marked)
 	if p["HUGEGUARD_CANARY"] != "" || p["HUGEGUARD_EXEMPT"] != "" || m["HUGEGUARD_CANARY"] != "1" || m["HUGEGUARD_EXEMPT"] != "metadata" {
 		t.Errorf("%q\n%q", p, m)
 	}

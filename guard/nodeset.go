@@ -10,7 +10,7 @@ import (
 // which is something else than an empty one.
 type NodeSet []int
 
-// Has says whether node is in the set.
+// Has reports whether node is in the set.
 func (s NodeSet) Has(node int) bool {
 	_, ok := slices.BinarySearch(s, node)
 	return ok
@@ -32,7 +32,7 @@ func (s NodeSet) without(t NodeSet) NodeSet {
 	return slices.DeleteFunc(append(NodeSet{}, s...), t.Has)
 }
 
-// within says whether all of the nodes are in t.
+// within reports whether all of the nodes are in t.
 func (s NodeSet) within(t NodeSet) bool {
 	return !slices.ContainsFunc(s, func(node int) bool { return !t.Has(node) })
 }
@@ -76,20 +76,4 @@ func (s CPUSet) and(t CPUSet) CPUSet {
 		return s
 	}
 	return CPUSet(NodeSet(s).And(NodeSet(t)))
-}
-
-// in prints the set as words: "CPU 0", "CPUs 0-1", cut where it is long.
-func (s CPUSet) in() string {
-	if len(s) == 1 {
-		return "CPU " + NodeSet(s).String()
-	}
-	return "CPUs " + Printable(NodeSet(s).String(), 60)
-}
-
-// in prints the set as words: "node 0", "nodes 0-1".
-func (s NodeSet) in() string {
-	if len(s) == 1 {
-		return "node " + s.String()
-	}
-	return "nodes " + s.String()
 }

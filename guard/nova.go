@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"hugeguard/guard/nova"
 )
@@ -41,7 +40,7 @@ type Instance struct {
 	Pages      map[nova.Pool]uint64 // what Nova counts for it
 }
 
-// known says whether it is known what Nova reserves.
+// known reports whether it is known what Nova reserves.
 func (n *Nova) known() bool { return n != nil && len(n.Files) > 0 && n.Fault == "" }
 
 // reserves is how many pages of a size Nova keeps back on some nodes.
@@ -86,7 +85,7 @@ type NovaPool struct {
 	// Drift is how many pages more than Nova allows for are taken by others
 	// than its instances. Below 0 fewer are taken than it allows for.
 	Drift int64 `json:"drift"`
-	// Unreserved is what [Host.Reserve] has more than Reserved: what Open vSwitch
+	// Unreserved is what [Host.Reservations] has more than Reserved: what Open vSwitch
 	// and other processes hold, or Open vSwitch was told to take, and Nova does
 	// not keep back.
 	Unreserved uint64 `json:"unreserved"`
@@ -128,20 +127,20 @@ func (h Host) NovaReport(uuid string) *NovaReport {
 		return nil
 	}
 	for _, s := range h.strangers() {
-		report.Strangers = append(report.Strangers, Stranger{s.Name, s.PageKiB, s.on(h.nodeIDs())})
+		report.Strangers = append(report.Strangers, Stranger{s.Name, s.PageKiB, s.On(h.nodeIDs())})
 	}
 	if !n.known() {
 		return report
 	}
 	for at, count := range n.Reserved {
 		if !h.nodeIDs().Has(at.Node) || !slices.Contains(h.Sizes, at.PageKiB) {
-			report.Ignored = append(report.Ignored, reservation{at, uint64(max(count, 0))}.String())
+			report.Ignored = append(report.Ignored, Reservation{Pool: at, Count: uint64(max(count, 0))}.String())
 		}
 	}
 	slices.Sort(report.Ignored)
 	wanted := map[nova.Pool]int64{}
-	for _, r := range h.reservations() {
-		wanted[r.Pool] = int64(r.count)
+	for _, r := range h.Reservations() {
+		wanted[r.Pool] = int64(r.Count)
 	}
 	for _, pool := range h.Pools {
 		for _, node := range pool.Nodes {
@@ -159,49 +158,6 @@ func (h Host) NovaReport(uuid string) *NovaReport {
 	return report
 }
 
-// String is what Nova believes of a pool, on one line.
-func (p NovaPool) String() string {
-	text := fmt.Sprintf("node %d, %s: Nova reserves %d, counts %d for its instances and believes %d free",
-		p.Node, Size(p.PageKiB), p.Reserved, p.Instances, p.Free)
-	switch {
-	case p.Drift > 0:
-		text += fmt.Sprintf("; others than its instances hold %d more than it reserves", p.Drift)
-	case p.Drift < 0:
-		text += fmt.Sprintf("; %d fewer are taken than it allows for", -p.Drift)
-	}
-	return text
-}
-
-// Lines says in words what Nova believes.
-func (r *NovaReport) Lines() []string {
-	if r == nil {
-		return nil
-	}
-	var lines []string
-	switch {
-	case r.Fault != "":
-		lines = append(lines, "what Nova reserves is not known: "+Printable(r.Fault, 400))
-	case len(r.Files) == 0:
-		lines = append(lines, "Nova is here, but no configuration of nova-compute was found (nova_conf in /etc/hugeguard.conf can name it)")
-	}
-	for _, p := range r.Pools {
-		lines = append(lines, p.String())
-	}
-	for _, s := range r.Strangers {
-		lines = append(lines, fmt.Sprintf("guest %s is none of Nova's instances: Nova does not count its %d pages of %s", Printable(s.Name, maxName), s.Pages, Size(s.PageKiB)))
-	}
-	for _, text := range r.Ignored {
-		lines = append(lines, fmt.Sprintf("Nova ignores %s%s: this host has no such pages", reserveKey, text))
-	}
-	if r.Stale != "" {
-		lines = append(lines, fmt.Sprintf("nova-compute (pid %d) runs since before %s was changed, and reserves what it read then", r.PID, Printable(r.Stale, 200)))
-	}
-	if r.Unread > 0 {
-		lines = append(lines, fmt.Sprintf("%d domains could not be read: Nova may count more", r.Unread))
-	}
-	return lines
-}
-
 // drifts are findings of what Nova believes and is not so.
 func (h Host) drifts(uuid string) []Finding {
 	report := h.NovaReport(uuid)
@@ -209,35 +165,35 @@ func (h Host) drifts(uuid string) []Finding {
 		return nil
 	}
 	var found []Finding
-	add := func(code string, pool SizePool, nodes NodeSet, message string) {
-		found = append(found, newFinding(code, SeverityInfo, pool, nodes, 0, message))
-	}
 	if report.Stale != "" {
-		add(codeNovaStale, SizePool{}, nil, fmt.Sprintf("nova-compute (pid %d) runs since before %s was changed", report.PID, Printable(report.Stale, 200)))
+		found = append(found, newFinding(codeNovaStale, SeverityInfo, SizePool{}, nil, 0, NovaStale{report.PID, report.Stale}))
 	}
 	for _, p := range report.Pools {
 		if pool, ok := h.pool(p.PageKiB); ok && p.Drift != 0 {
-			add(codeNovaDrift, pool, NodeSet{p.Node}, p.String())
+			found = append(found, newFinding(codeNovaDrift, SeverityInfo, pool, NodeSet{p.Node}, 0, p))
 		}
 	}
 	return found
 }
 
-// reservation is a line of reserved_huge_pages.
-type reservation struct {
+// Reservation is what Nova is to keep back of one pool.
+type Reservation struct {
 	nova.Pool
-	count uint64
+	Count   uint64
+	Lacking bool // Nova does not keep back as many now, or it is not known whether it does
 }
 
-func (r reservation) String() string {
-	return fmt.Sprintf("node:%d,size:%d,count:%d", r.Node, r.PageKiB, r.count)
+// String returns the value of a setting of reserved_huge_pages, the size in KiB,
+// which Nova takes without a unit.
+func (r Reservation) String() string {
+	return fmt.Sprintf("node:%d,size:%d,count:%d", r.Node, r.PageKiB, r.Count)
 }
 
-// reservations is the whole of what Nova is to reserve on this host: what
+// Reservations is the whole of what Nova is to reserve on this host: what
 // others than guests hold, for Open vSwitch at least what it was told to take,
 // and in all at least what Nova reserves now. Guests without Nova's metadata
 // are not in it: they are to go, or to become instances.
-func (h Host) reservations() []reservation {
+func (h Host) Reservations() []Reservation {
 	counts := map[nova.Pool]uint64{}
 	own := h.share(HolderOVS)
 	for _, pools := range []map[nova.Pool]uint64{own, h.share(HolderProcess)} {
@@ -253,13 +209,13 @@ func (h Host) reservations() []reservation {
 			counts[pool] = max(counts[pool], uint64(max(count, 0)))
 		}
 	}
-	var all []reservation
+	var all []Reservation
 	for pool, count := range counts {
 		if count > 0 {
-			all = append(all, reservation{pool, count})
+			all = append(all, Reservation{pool, count, !h.Nova.known() || h.Nova.Reserved[pool] != int64(count)})
 		}
 	}
-	slices.SortFunc(all, func(a, b reservation) int {
+	slices.SortFunc(all, func(a, b Reservation) int {
 		return cmp.Or(cmp.Compare(a.PageKiB, b.PageKiB), cmp.Compare(a.Node, b.Node))
 	})
 	return all
@@ -281,54 +237,22 @@ func (h Host) share(kind HolderKind) map[nova.Pool]uint64 {
 	return held
 }
 
-// Reserve returns the lines that make Nova agree with this host, for
-// nova.conf: the complete setting of reserved_huge_pages, one line for each
-// node and page size, the size in KiB, which Nova takes without a unit. It is
-// nil where there is nothing to reserve.
-func (h Host) Reserve() []string {
-	all := h.reservations()
-	if all == nil {
-		return nil
-	}
-	lines := []string{"[DEFAULT]"}
-	for _, r := range all {
-		lines = append(lines, reserveKey+r.String())
-	}
-	return lines
-}
-
-const reserveKey = "reserved_huge_pages="
-
-// ReserveTripleO is [Host.Reserve] as TripleO takes it: the parameter
-// NovaReservedHugePages of an environment file.
-func (h Host) ReserveTripleO() []string {
-	all := h.reservations()
-	if all == nil {
-		return nil
-	}
-	var items []string
-	for _, r := range all {
-		items = append(items, fmt.Sprintf("%q", r))
-	}
-	return []string{"parameter_defaults:", "  NovaReservedHugePages: [" + strings.Join(items, ", ") + "]"}
-}
-
-// Agrees says whether Nova's configuration reserves what [Host.Reserve] returns.
+// Agrees reports whether Nova's configuration reserves what [Host.Reservations] returns.
 func (h Host) Agrees() bool {
 	if !h.Nova.known() {
 		return false
 	}
 	wanted := nova.Reserved{}
-	for _, r := range h.reservations() {
-		wanted[r.Pool] = int64(r.count)
+	for _, r := range h.Reservations() {
+		wanted[r.Pool] = int64(r.Count)
 	}
 	return maps.Equal(wanted, h.Nova.Reserved)
 }
 
 // agreesOn is Agrees for the pages of one size on some nodes.
 func (h Host) agreesOn(kib uint64, nodes NodeSet) bool {
-	return h.Nova.known() && !slices.ContainsFunc(h.reservations(), func(r reservation) bool {
-		return r.PageKiB == kib && nodes.Has(r.Node) && h.Nova.Reserved[r.Pool] != int64(r.count)
+	return h.Nova.known() && !slices.ContainsFunc(h.Reservations(), func(r Reservation) bool {
+		return r.PageKiB == kib && nodes.Has(r.Node) && r.Lacking
 	})
 }
 
@@ -355,32 +279,4 @@ func (h Host) nodeIDs() NodeSet {
 		nodes = append(nodes, n.ID)
 	}
 	return nodes
-}
-
-// aftermath says why Nova came here although its configuration reserves enough
-// on the nodes that are short.
-func (h Host) aftermath(uuid string, f failure) string {
-	n := h.Nova
-	if n.Stale != "" {
-		return fmt.Sprintf("restart nova-compute (pid %d), which runs since before %s was changed", n.PID, Printable(n.Stale, maxName))
-	}
-	var each []string
-	for _, s := range h.strangers() {
-		if pages := s.on(f.nodes); s.PageKiB == f.pageKiB && pages > 0 {
-			each = append(each, fmt.Sprintf("%s (%d pages)", s.name(), pages))
-		}
-	}
-	if len(each) > 0 {
-		return "Nova does not count " + enumerate(each, 2) + ", not being its instances"
-	}
-	var free int64
-	for _, p := range h.NovaReport(uuid).Pools {
-		if p.PageKiB == f.pageKiB && f.nodes.Has(p.Node) {
-			free += p.Free
-		}
-	}
-	if free < int64(f.needed) {
-		return fmt.Sprintf("Nova itself believes only %d free there: this start was placed before that, or not by its scheduler", max(free, 0))
-	}
-	return ""
 }

@@ -55,13 +55,13 @@ func TestReservations(t *testing.T) {
 		if want != nil {
 			want = append([]string{"[DEFAULT]"}, want...)
 		}
-		if got := test.host.Reserve(); !reflect.DeepEqual(got, want) {
+		if got := Reserve(test.host.Reservations()); !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: %q, want %q", test.name, got, want)
 		}
 	}
 	notUsing := pages(9).heldBy(HolderOVS, "ovs-vswitchd", 1, 0, 5).toldOVS("", 1024)
 	notUsing.OVS.Init = false
-	if got := notUsing.Reserve(); len(got) != 2 || got[1] != "reserved_huge_pages=node:0,size:2048,count:5" {
+	if got := Reserve(notUsing.Reservations()); len(got) != 2 || got[1] != "reserved_huge_pages=node:0,size:2048,count:5" {
 		t.Errorf("%q for an Open vSwitch that is not to use DPDK", got)
 	}
 }
@@ -83,7 +83,7 @@ func TestReserveSettles(t *testing.T) {
 			reserved[nova.Pool{Node: rapid.IntRange(0, 2).Draw(t, "on"), PageKiB: 2048}] = rapid.Int64Range(-2, 9).Draw(t, "count")
 		}
 		host = host.reserving(reserved)
-		lines := host.Reserve()
+		lines := Reserve(host.Reservations())
 		var config nova.Config
 		if err := config.Add("nova.conf", strings.Join(lines, "\n")); err != nil {
 			t.Fatal(err)
@@ -98,7 +98,7 @@ func TestReserveSettles(t *testing.T) {
 			}
 		}
 		host = host.reserving(settled)
-		if again := host.Reserve(); !host.Agrees() || !reflect.DeepEqual(again, lines) {
+		if again := Reserve(host.Reservations()); !host.Agrees() || !reflect.DeepEqual(again, lines) {
 			t.Fatalf("%q, and then %q", lines, again)
 		}
 		for _, p := range host.NovaReport("").Pools {
@@ -167,12 +167,12 @@ func TestWhatNovaIsAsked(t *testing.T) {
 			" and nova.conf reserves 512; Nova itself believes only 0 free there: this start was placed before that, or not by its scheduler (node 1 has 512 free)", "[DEFAULT]"},
 	} {
 		v := Judge(guest(t, "strict:0", cell{256, "strict:0"}), test.host)
-		_, got, _ := strings.Cut(v.Summary, ": Open vSwitch DPDK (ovs-vswitchd, pid 702) holds 512 of ")
+		_, got, _ := strings.Cut(Summary(v), ": Open vSwitch DPDK (ovs-vswitchd, pid 702) holds 512 of ")
 		if got = strings.TrimLeft(got, "0123456789"); got != test.want+"; see: journalctl -t hugeguard" {
-			t.Errorf("%s: %s\nwant %s", test.name, v.Summary, test.want)
+			t.Errorf("%s: %s\nwant %s", test.name, Summary(v), test.want)
 		}
-		if len(v.Remedy) != 1 || v.Remedy[0].Lines[0] != test.mend {
-			t.Errorf("%s: %+v, want %s", test.name, v.Remedy, test.mend)
+		if len(Remedies(v)) != 1 || Remedies(v)[0].Lines[0] != test.mend {
+			t.Errorf("%s: %+v, want %s", test.name, Remedies(v), test.mend)
 		}
 	}
 }

@@ -204,7 +204,7 @@ func TestEveryOrder(t *testing.T) {
 		v := Judge(d, host)
 		if p.started && v.Decision == Refuse || p.failed && v.Decision == Allow {
 			t.Fatalf("memory %s, cells %v, free %v, %d reserved, parallel %v, %s: starts in some order: %v, fails in some: %v\n%s: %s",
-				memory, cells, free, p.promised, p.parallel, host.Releases, p.started, p.failed, v.Decision, v.Summary)
+				memory, cells, free, p.promised, p.parallel, host.Releases, p.started, p.failed, v.Decision, Summary(v))
 		}
 		tried[fmt.Sprintf("starts %v, fails %v, parallel %v", p.started, p.failed, p.parallel)]++
 	})

@@ -191,7 +191,7 @@ func TestMorePagesNeverHurt(t *testing.T) {
 			}
 		}))
 		if before.Decision != Refuse && after.Decision == Refuse {
-			t.Fatalf("%s, and with a page more on node %d: %s", before.Summary, node, after.Summary)
+			t.Fatalf("%s, and with a page more on node %d: %s", Summary(before), node, Summary(after))
 		}
 		if before.Decision == Refuse && after.Decision != Refuse {
 			rescued++
@@ -226,7 +226,7 @@ func TestMoreRoomNeverHurts(t *testing.T) {
 			}
 		}
 		if after := Judge(d, wider); before.Decision != Refuse && after.Decision == Refuse {
-			t.Fatalf("%s, and with more room: %s", before.Summary, after.Summary)
+			t.Fatalf("%s, and with more room: %s", Summary(before), Summary(after))
 		}
 	})
 	tried.check(t, all, append(traits, "overcommit")...)
@@ -250,7 +250,7 @@ func TestLargerGuestsNeverHelp(t *testing.T) {
 		larger.Backends[i].ExactBytes += page
 		after := Judge(larger, host)
 		if before.Decision == Refuse && after.Decision != Refuse {
-			t.Fatalf("%s, and with a page more for %s: %s", before.Summary, d.Backends[i].ID, after.Decision)
+			t.Fatalf("%s, and with a page more for %s: %s", Summary(before), d.Backends[i].ID, after.Decision)
 		}
 		if before.Decision != Refuse && after.Decision == Refuse {
 			tooLarge++
@@ -314,7 +314,7 @@ func TestNumbersOfNodesDoNotMatter(t *testing.T) {
 		a, b := Judge(d, host), Judge(moved, other)
 		tried.add(d, host, a)
 		if better(a.Decision) != better(b.Decision) || a.Cause != b.Cause {
-			t.Fatalf("%s %s: %s\nrenumbered %s %s: %s", a.Decision, a.Cause, a.Summary, b.Decision, b.Cause, b.Summary)
+			t.Fatalf("%s %s: %s\nrenumbered %s %s: %s", a.Decision, a.Cause, Summary(a), b.Decision, b.Cause, Summary(b))
 		}
 	})
 	tried.check(t, all, append(traits, "overcommit")...)
@@ -349,7 +349,7 @@ func TestTheSameTwice(t *testing.T) {
 		tried.add(d, host, first)
 		for range 3 {
 			again := Judge(d, host)
-			if !reflect.DeepEqual(first, again) || first.Text() != again.Text() || !reflect.DeepEqual(first.Fields(), again.Fields()) {
+			if !reflect.DeepEqual(first, again) || Text(first) != Text(again) || !reflect.DeepEqual(Fields(first), Fields(again)) {
 				t.Fatalf("%+v\nand again\n%+v", first, again)
 			}
 		}

@@ -175,10 +175,10 @@ func TestRulesByRelease(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			v := Judge(test.demand, test.host)
-			if v.Decision != test.want || !strings.Contains(v.Summary, test.says) {
-				t.Errorf("%s: %q\nwant %s, with %q", v.Decision, v.Summary, test.want, test.says)
+			if v.Decision != test.want || !strings.Contains(Summary(v), test.says) {
+				t.Errorf("%s: %q\nwant %s, with %q", v.Decision, Summary(v), test.want, test.says)
 			}
-			if v.Decision == Refuse && v.Findings[0].Message == "" || len(v.Summary) > 600 {
+			if v.Decision == Refuse && Message(v.Findings[0]) == "" || len(Summary(v)) > 600 {
 				t.Errorf("%+v", v)
 			}
 		})
@@ -190,18 +190,18 @@ func TestRulesByRelease(t *testing.T) {
 func TestReleasesShown(t *testing.T) {
 	d := plain(t, 21, "", twoMiB)
 	v := Judge(d, pages(100).serving(9_000_000, 10_000_013).usingCpuset(false))
-	if text := v.Text(); !strings.Contains(text, "\njudged for libvirt 9.0.0 and QEMU 10.0.13, libvirt not using the cpuset controller\n") {
+	if text := Text(v); !strings.Contains(text, "\njudged for libvirt 9.0.0 and QEMU 10.0.13, libvirt not using the cpuset controller\n") {
 		t.Error(text)
 	}
-	if f := v.Fields(); f["HUGEGUARD_LIBVIRT"] != "9.0.0" || f["HUGEGUARD_QEMU"] != "10.0.13" {
+	if f := Fields(v); f["HUGEGUARD_LIBVIRT"] != "9.0.0" || f["HUGEGUARD_QEMU"] != "10.0.13" {
 		t.Error(f)
 	}
-	if r := v.Releases; r == nil || r.Libvirt != "9.0.0" || r.QEMU != "10.0.13" || *r.Cpuset {
+	if r := v.Releases.Report(); r == nil || r.Libvirt != "9.0.0" || r.QEMU != "10.0.13" || *r.Cpuset {
 		t.Errorf("%+v", r)
 	}
 	v = Judge(d, pages(100))
-	if f := v.Fields(); strings.Contains(v.Text(), "judged for") || f["HUGEGUARD_LIBVIRT"] != "" || v.Releases != nil {
-		t.Error(v.Text(), f, v.Releases)
+	if f := Fields(v); strings.Contains(Text(v), "judged for") || f["HUGEGUARD_LIBVIRT"] != "" || v.Releases != (Releases{}) {
+		t.Error(Text(v), f, v.Releases)
 	}
 }
 
@@ -228,7 +228,7 @@ func TestConfiguredMounts(t *testing.T) {
 			kib = v.Demand[0].PageKiB
 		}
 		if kib != test.kib || v.Decision != test.want {
-			t.Errorf("%v: %s with pages of %d KiB: %s", test.mounts, v.Decision, kib, v.Summary)
+			t.Errorf("%v: %s with pages of %d KiB: %s", test.mounts, v.Decision, kib, Summary(v))
 		}
 	}
 }
@@ -269,7 +269,7 @@ func TestKnowledgeOnlyDecides(t *testing.T) {
 			host.Releases = drawReleases(t)
 			after := Judge(d, host)
 			if before.Decision != Warn && after.Decision != before.Decision {
-				t.Fatalf("%s: %s\nknowing %s, %s: %s", before.Decision, before.Summary, host.Releases, after.Decision, after.Summary)
+				t.Fatalf("%s: %s\nknowing %s, %s: %s", before.Decision, Summary(before), host.Releases, after.Decision, Summary(after))
 			}
 		}
 	})

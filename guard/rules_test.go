@@ -120,7 +120,7 @@ func (l ruled) play(t *testing.T, row *row, breaks, mends condition) {
 		host.Releases = k
 		v := Judge(l.demand, host)
 		if v.Decision != want {
-			t.Errorf("%s, %s: %s: %s\nwant %s", what, k, v.Decision, v.Summary, want)
+			t.Errorf("%s, %s: %s: %s\nwant %s", what, k, v.Decision, Summary(v), want)
 		}
 		return v
 	}
@@ -180,8 +180,8 @@ func (l ruled) says(t *testing.T, k Releases, v Verdict, breaks, mends condition
 	default:
 		return
 	}
-	if want := "it fails " + k.condition([]condition{fails}) + ":"; !strings.HasPrefix(v.Summary, want) {
-		t.Errorf("%q does not say %q", v.Summary, want)
+	if want := "it fails " + k.condition([]condition{fails}) + ":"; !strings.HasPrefix(Summary(v), want) {
+		t.Errorf("%q does not say %q", Summary(v), want)
 	}
 }
 

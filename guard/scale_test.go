@@ -49,8 +49,8 @@ func TestLargeGuests(t *testing.T) {
 			for _, mode := range []string{"strict", "interleave", "preferred", "restrictive"} {
 				work := func(part int) uint64 {
 					d := parse(t, large(maxCells/part, maxDevices/2/part, maxDevices/2/part, mode, fmt.Sprintf("0-%d", nodes-1)))
-					if len(d.Backends) != (maxCells+maxDevices)/part || d.TooMany != "" {
-						t.Fatalf("%d backends, %q", len(d.Backends), d.TooMany)
+					if len(d.Backends) != (maxCells+maxDevices)/part || d.TooMany.Count != 0 {
+						t.Fatalf("%d backends, %+v", len(d.Backends), d.TooMany)
 					}
 					var before, after runtime.MemStats
 					runtime.ReadMemStats(&before)
@@ -81,13 +81,13 @@ func TestTooMany(t *testing.T) {
 		v := Judge(d, pages(0))
 		if c.want == "" {
 			if v.Decision != Refuse {
-				t.Errorf("%+v: %s: %s", c, v.Decision, v.Summary)
+				t.Errorf("%+v: %s: %s", c, v.Decision, Summary(v))
 			}
 			continue
 		}
-		if v.Decision != Warn || v.Summary != c.want || len(v.Findings) != 1 || v.Findings[0].Severity != SeverityWarn || len(v.Claims()) > 0 ||
-			!strings.HasPrefix(v.Text(), c.want) || len(d.Backends) > maxCells+maxDevices {
-			t.Errorf("%+v: %s: %s", c, v.Decision, v.Text())
+		if v.Decision != Warn || Summary(v) != c.want || len(v.Findings) != 1 || v.Findings[0].Severity != SeverityWarn || len(v.Claims()) > 0 ||
+			!strings.HasPrefix(Text(v), c.want) || len(d.Backends) > maxCells+maxDevices {
+			t.Errorf("%+v: %s: %s", c, v.Decision, Text(v))
 		}
 	}
 }

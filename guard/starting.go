@@ -1,7 +1,6 @@
 package guard
 
 import (
-	"fmt"
 	"math"
 	"slices"
 )
@@ -43,7 +42,7 @@ type StartingReport struct {
 // Claims is what a domain will take: what other starts are judged with until
 // its own is over. Memory that numad places may come from any node.
 func (v Verdict) Claims() []Claim {
-	if v.canary {
+	if v.Canary {
 		return nil // it is to have none
 	}
 	var claims []Claim
@@ -183,14 +182,13 @@ func (l launch) beside(host Host, doomed []Starting) []Finding {
 			}
 		}
 		if rivals := host.rivals(pool.PageKiB, nodes); needed > 0 && len(rivals) > 0 {
-			found = append(found, newFinding(codeStarting, SeverityWarn, pool, nodes, needed,
-				fmt.Sprintf("other guests that are starting (%s) want more %s pages than there are, and may take this guest's before they fail", named(rivals), Size(pool.PageKiB))))
+			found = append(found, newFinding(codeStarting, SeverityWarn, pool, nodes, needed, Doomed{names(rivals)}))
 		}
 	}
 	return found
 }
 
-// canServe says whether the pools have the pages of all who are starting,
+// canServe reports whether the pools have the pages of all who are starting,
 // whatever rules hold.
 func (h Host) canServe() bool {
 	for _, r := range h.confinements() {
@@ -218,7 +216,7 @@ func (h Host) settled() Host {
 	return settled
 }
 
-// fitsAfter says whether a launch would fit but for the domains that are
+// fitsAfter reports whether a launch would fit but for the domains that are
 // starting.
 func (l launch) fitsAfter(host Host) bool {
 	return len(host.Starting) > 0 && !l.mustFail(host.settled())
@@ -301,20 +299,11 @@ func (h Host) StartingReport() []StartingReport {
 	return reports
 }
 
-// String is a claim on one line.
-func (r StartingReport) String() string {
-	where := "any node"
-	if r.Nodes != nil {
-		where = r.Nodes.in()
-	}
-	return fmt.Sprintf("guest %s is starting and has still to take %d pages of %s on %s", Printable(r.Name, maxName), r.Pages, Size(r.PageKiB), where)
-}
-
-// named names starting domains.
-func named(starting []Starting) string {
-	var each []string
+// names returns the names of starting domains.
+func names(starting []Starting) []string {
+	var all []string
 	for _, s := range starting {
-		each = append(each, Printable(s.Domain.Name, maxName))
+		all = append(all, s.Domain.Name)
 	}
-	return enumerate(each, 3)
+	return all
 }

@@ -80,8 +80,8 @@ func TestJudgeBesideStarting(t *testing.T) {
 				c.host.Holders = &Holders{}
 			}
 			v := Judge(c.demand, c.host)
-			if v.Decision != c.decision || v.Cause != c.cause || !strings.Contains(v.Summary, c.says) {
-				t.Errorf("%s %q: %s", v.Decision, v.Cause, v.Text())
+			if v.Decision != c.decision || v.Cause != c.cause || !strings.Contains(Summary(v), c.says) {
+				t.Errorf("%s %q: %s", v.Decision, v.Cause, Text(v))
 			}
 		})
 	}
@@ -93,7 +93,7 @@ func TestStartingIsReported(t *testing.T) {
 	host := pages(40, 20).started("a\x1b", "0", 20, 0).started("b", "", 5, 0)
 	host.Holders = &Holders{}
 	v := Judge(guest(t, "strict:0", cell{21, "strict:0"}), host)
-	text, err := json.Marshal(v)
+	text, err := JSON(v)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,10 +102,10 @@ func TestStartingIsReported(t *testing.T) {
 			t.Errorf("no %s in %s", want, text)
 		}
 	}
-	if want := `guest a\x1b is starting and has still to take 20 pages of 2 MiB on node 0`; !strings.Contains(v.Text(), want) {
-		t.Errorf("no %q in %s", want, v.Text())
+	if want := `guest a\x1b is starting and has still to take 20 pages of 2 MiB on node 0`; !strings.Contains(Text(v), want) {
+		t.Errorf("no %q in %s", want, Text(v))
 	}
-	fields := v.Fields()
+	fields := Fields(v)
 	if fields["HUGEGUARD_HOLDER"] != `a\x1b` || fields["HUGEGUARD_HOLDER_PAGES"] != "20" || fields["HUGEGUARD_CAUSE"] != "starting-guests" {
 		t.Errorf("%v", fields)
 	}
@@ -149,7 +149,7 @@ func TestStartingNeverHelps(t *testing.T) {
 		}
 		beside := Judge(d, host)
 		if better(beside.Decision) > better(alone.Decision) {
-			t.Fatalf("%s beside %v, %s alone: %s", beside.Decision, host.Starting, alone.Decision, beside.Text())
+			t.Fatalf("%s beside %v, %s alone: %s", beside.Decision, host.Starting, alone.Decision, Text(beside))
 		}
 		if beside.Decision != alone.Decision {
 			worse++
@@ -187,7 +187,7 @@ func TestWhoseClaims(t *testing.T) {
 		}
 		a, b := Judge(d, one), Judge(d, several)
 		if a.Decision != b.Decision || a.Cause != b.Cause || len(a.Findings) != len(b.Findings) {
-			t.Fatalf("%s\n%s", a.Text(), b.Text())
+			t.Fatalf("%s\n%s", Text(a), Text(b))
 		}
 		if len(several.Starting) > 0 {
 			beside[a.Decision]++
@@ -221,8 +221,8 @@ func TestConfinedStarts(t *testing.T) {
 			host := pages(c.free, 20)
 			host.Releases, host.Holders = c.releases, &Holders{}
 			host.Starting = []Starting{{Domain: Domain{Name: "first", UUID: "1"}, Claims: first.Claims()}}
-			if v := Judge(d, host); v.Decision != c.decision || !strings.Contains(v.Summary, c.says) {
-				t.Errorf("%s: %s", v.Decision, v.Text())
+			if v := Judge(d, host); v.Decision != c.decision || !strings.Contains(Summary(v), c.says) {
+				t.Errorf("%s: %s", v.Decision, Text(v))
 			}
 		})
 	}
@@ -250,10 +250,10 @@ func TestClearing(t *testing.T) {
 			host.Holders = &Holders{}
 			v := Judge(guest(t, "strict:0", cell{20, "strict:0"}), host)
 			if v.Decision != c.decision {
-				t.Errorf("%s: %s", v.Decision, v.Text())
+				t.Errorf("%s: %s", v.Decision, Text(v))
 			}
-			if c.decision == Warn && !strings.Contains(v.Summary, "which the kernel is clearing") {
-				t.Errorf("%s", v.Summary)
+			if c.decision == Warn && !strings.Contains(Summary(v), "which the kernel is clearing") {
+				t.Errorf("%s", Summary(v))
 			}
 		})
 	}
@@ -274,7 +274,7 @@ func TestTooManyConfined(t *testing.T) {
 				want = Warn // the second may fail
 			}
 			if v := Judge(plain(t, int(2*need), "", twoMiB), host); v.Decision != want {
-				t.Errorf("%+v, %d: %s", known, need, v.Text())
+				t.Errorf("%+v, %d: %s", known, need, Text(v))
 			}
 		}
 	}

@@ -1,38 +1,35 @@
 package guard
 
-// Verdict is what will become of a launch. It marshals to the JSON object of
-// "hugeguard check --json".
+// Verdict is what will become of a launch.
 type Verdict struct {
-	Domain   Domain   `json:"domain"`
-	Decision Decision `json:"decision"`
+	Domain Domain
+	Canary bool // of the demand
 	// Exempt is by what the domain is exempt from being refused, as in [Demand]:
 	// whatever the decision, it is let go on.
-	Exempt string `json:"exempt,omitempty"`
-	Cause  Cause  `json:"cause"` // of a refusal, else ""
-	// Summary is one line for libvirt's error and the terminal.
-	Summary  string       `json:"summary"`
-	Demand   []Backend    `json:"demand"`
-	Findings []Finding    `json:"findings"`
-	Pools    []PoolReport `json:"pools"`
-	Remedy   []Remedy     `json:"remedy"`
+	Exempt   string
+	Decision Decision
+	Cause    Cause     // of a refusal, else ""
+	Findings []Finding // what decided first
+	Blame    Blame     // of a refusal
+	Lack     Lack      // of a refusal
+	Fixes    []Fix     // of a refusal, the best first
+
+	Demand []Backend
+	Pools  []PoolReport
 	// Starting is what domains that were let start before have still to take.
-	Starting []StartingReport `json:"starting,omitempty"`
+	Starting []StartingReport
 	// Sizes is what is known of pools without saying on which node.
-	Sizes []SizeReport `json:"sizes,omitempty"`
+	Sizes []SizeReport
 	// OVS is what Open vSwitch was told and what it holds; nil where it was
 	// not asked.
-	OVS *OVSReport `json:"ovs,omitempty"`
-	// Releases is what was known of libvirt and QEMU; nil where nothing was.
-	Releases *ReleaseReport `json:"releases,omitempty"`
+	OVS *OVSReport
 	// Nova is what Nova believes, of a refusal; nil where there is no sign of it.
-	Nova *NovaReport `json:"nova,omitempty"`
+	Nova     *NovaReport
+	Releases Releases // for which it was judged
+	Holders  *Holders // nil where nobody looked
 
-	canary   bool  // of the demand
-	blame    blame // of a refusal
-	waits    bool  // it would fit but for those who are starting
-	doomed   bool  // some of these were left out, who are too many in any case
-	holders  *Holders
-	releases Releases
+	waits    bool   // it would fit but for those who are starting
+	doomed   bool   // some of these were left out, who are too many in any case
 	confined Cpuset // the domain's, as far as it takes effect
 }
 
@@ -105,56 +102,3 @@ func (v Verdict) Waits() bool { return v.waits }
 // Doomed says that some of the domains that are starting did not count, since
 // their pages cannot be had.
 func (v Verdict) Doomed() bool { return v.doomed }
-
-// Severity is what a finding means for the launch.
-type Severity string
-
-// The severities.
-const (
-	SeverityRefuse Severity = "refuse"
-	SeverityWarn   Severity = "warn"
-	SeverityInfo   Severity = "info"
-)
-
-// Finding is one thing that Judge found out. Counts are pages of PageKiB.
-type Finding struct {
-	Code     string   `json:"code"`
-	Severity Severity `json:"severity"`
-	Node     *int     `json:"node"`  // the node it is about, nil when there are several or none
-	Nodes    NodeSet  `json:"nodes"` // all nodes it is about
-	PageKiB  uint64   `json:"page_kib"`
-	Needed   uint64   `json:"needed"`
-	Free     uint64   `json:"free"`
-	Total    uint64   `json:"total"`
-	Message  string   `json:"message"`
-}
-
-func newFinding(code string, severity Severity, pool SizePool, nodes NodeSet, needed uint64, message string) Finding {
-	sum := pool.on(nodes)
-	f := Finding{Code: code, Severity: severity, Nodes: nodes, PageKiB: pool.PageKiB,
-		Needed: needed, Free: sum.Free, Total: sum.Total, Message: message}
-	if len(nodes) == 1 {
-		f.Node = &nodes[0]
-	}
-	return f
-}
-
-// finding makes a finding of a failure.
-func (f failure) finding(host Host, severity Severity, message string) Finding {
-	pool, ok := host.pool(f.pageKiB)
-	if !ok {
-		pool.PageKiB = f.pageKiB
-	}
-	finding := newFinding(f.code, severity, pool, f.nodes, f.needed, message)
-	if f.cause == CauseMountLimit || f.cause == CauseCgroupLimit {
-		finding.Free, finding.Total = f.free, f.total
-	}
-	return finding
-}
-
-// Remedy is what mends a cause: lines for a file or a shell, or words.
-type Remedy struct {
-	For   string   `json:"for"` // "nova": lines for nova.conf; "host": commands for root's shell; "domain": what to change in it, in words
-	How   string   `json:"how"` // where they go and what to do then, in words
-	Lines []string `json:"lines"`
-}

@@ -1,10 +1,8 @@
 package guard
 
 import (
-	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"hugeguard/guard/nova"
 	"hugeguard/guard/ovs"
@@ -118,41 +116,6 @@ func (h Host) ovsPageKiB() uint64 {
 	return sizes[0]
 }
 
-// String says on one line what Open vSwitch was told and what it holds.
-func (r OVSReport) String() string {
-	var told []string
-	for _, key := range r.Told {
-		told = append(told, Printable(key, 2*maxName))
-	}
-	text := "Open vSwitch was told " + strings.Join(told, " ")
-	for _, n := range r.Nodes {
-		text += fmt.Sprintf("; node %d: %d MiB told", n.Node, n.ToldMiB)
-		if pages := ovs.Pages(n.ToldMiB, r.PageKiB); pages > 0 {
-			text += fmt.Sprintf(" (%d pages of %s)", pages, Size(r.PageKiB))
-		}
-		if n.HeldMiB == nil {
-			continue
-		}
-		text += fmt.Sprintf(", %d MiB held", *n.HeldMiB)
-		if r.AnyMiB == 0 && *n.HeldMiB > n.ToldMiB {
-			text += fmt.Sprintf(", %d MiB more than told (memory for ports' packets comes on top)", *n.HeldMiB-n.ToldMiB)
-		}
-	}
-	if r.AnyMiB > 0 {
-		text += fmt.Sprintf("; %d MiB told on any node", r.AnyMiB)
-	}
-	if r.Pending {
-		text += "; it has not taken its pages yet"
-	}
-	return text
-}
-
-// Codes of findings about Open vSwitch.
-const (
-	codeOVSPending = "ovs-pending" // it has not taken its own pages yet
-	codeOVSMempool = "ovs-mempool" // there is no room for one more mempool
-)
-
 // remains is how many pages each node that a launch is bound to has left after
 // it, by page size, at the worst.
 func (l launch) remains(host Host) map[uint64]map[int]uint64 {
@@ -175,7 +138,7 @@ func (l launch) remains(host Host) map[uint64]map[int]uint64 {
 	return left
 }
 
-// LeavesNoMempool says whether the start of a domain with vhost-user
+// LeavesNoMempool reports whether the start of a domain with vhost-user
 // interfaces leaves less on a node than one more mempool for them takes.
 func LeavesNoMempool(demand Demand, host Host) bool {
 	if len(demand.VhostMTUs) == 0 {
@@ -211,7 +174,7 @@ func (l launch) vswitch(demand Demand, host Host) []Finding {
 		mtu = slices.Max(demand.VhostMTUs)
 		least = ovs.PagesOf(ovs.Mempool(mtu), kib)
 	}
-	page, pending := Size(kib), host.OVS.pending()
+	pending := host.OVS.pending()
 	remains := l.remains(host)[kib]
 	var found []Finding
 	for _, node := range slices.Sorted(maps.Keys(remains)) {
@@ -219,14 +182,11 @@ func (l launch) vswitch(demand Demand, host Host) []Finding {
 		told := ovs.Pages(host.OVS.SocketMiB[node], kib)
 		switch {
 		case pending && left < told:
-			found = append(found, newFinding(codeOVSPending, SeverityWarn, pool, on, told, fmt.Sprintf(
-				"Open vSwitch was told to take %d pages of %s on %s and has not taken them yet: this start leaves it %d", told, page, on.in(), left)))
+			found = append(found, newFinding(codeOVSPending, SeverityWarn, pool, on, told, OVSPending{left}))
 		case pending:
 			// It will make its mempools of these.
 		case left < least && (host.OVS.PerPort || host.OVS.SocketMiB[node]*1024 < ovs.FullMempool(mtu)):
-			found = append(found, newFinding(codeOVSMempool, SeverityWarn, pool, on, least, fmt.Sprintf(
-				"this start leaves %d free %s huge pages on %s, fewer than the %d that Open vSwitch needs at least should it have to make one more mempool for vhost-user ports of MTU %d",
-				left, page, on.in(), least, mtu)))
+			found = append(found, newFinding(codeOVSMempool, SeverityWarn, pool, on, least, NoMempool{left, mtu}))
 		}
 	}
 	return found

@@ -56,6 +56,7 @@ func TestImports(t *testing.T) {
 		"./sysfs":        {"golang.org/x/sys"},
 		"./guard":        {"hugeguard/guard/nova", "hugeguard/guard/ovs"},
 		"./guard/domain": {"hugeguard/guard", "libvirt.org/go/libvirtxml"},
+		"./guard/words":  {"hugeguard/guard", "hugeguard/guard/ovs"},
 		"./guard/nova":   {},
 		"./guard/ovs":    {},
 		"./hook/config":  {"hugeguard/guard", "hugeguard/sysfs"},

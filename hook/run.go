@@ -23,6 +23,7 @@ import (
 
 	"hugeguard/guard"
 	"hugeguard/guard/domain"
+	"hugeguard/guard/words"
 	"hugeguard/hook/config"
 	"hugeguard/hook/survey"
 	"hugeguard/sysfs"
@@ -363,7 +364,7 @@ func (c *call) answer(o outcome) answer {
 	if v.Decision == guard.Allow {
 		return answer{}
 	}
-	e := entry{Message: v.Text(), Priority: warning, Fields: v.Fields()}
+	e := entry{Message: words.Text(v), Priority: warning, Fields: words.Fields(v)}
 	if v.Decision == guard.Warn {
 		return answer{Entry: &e}
 	}
@@ -378,7 +379,7 @@ func (c *call) answer(o outcome) answer {
 		return answer{Entry: &e}
 	}
 	e.Priority = failure
-	return answer{Status: exitRefuse, Line: v.Summary, Entry: &e}
+	return answer{Status: exitRefuse, Line: words.Summary(v), Entry: &e}
 }
 
 // fault is what is to be said of a launch that could not be judged.

@@ -10,6 +10,7 @@ import (
 	"hugeguard/guard"
 	"hugeguard/guard/domain"
 	"hugeguard/guard/guardtest"
+	"hugeguard/guard/words"
 	"hugeguard/testdata/golden"
 )
 
@@ -45,12 +46,12 @@ func TestDemands(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			verdict := guard.Judge(demand, hostOf(name))
+			report := words.NewReport(guard.Judge(demand, hostOf(name)))
 			got, err := json.MarshalIndent(struct {
 				Decision guard.Decision  `json:"decision"`
 				Summary  string          `json:"summary"`
 				Demand   []guard.Backend `json:"demand"`
-			}{verdict.Decision, verdict.Summary, verdict.Demand}, "", " ")
+			}{report.Decision, report.Summary, report.Demand}, "", " ")
 			if err != nil {
 				t.Fatal(err)
 			}

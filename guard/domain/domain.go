@@ -145,11 +145,11 @@ const (
 
 func (b *builder) build() error {
 	if n := len(b.Cells); n > maxCells {
-		b.demand.TooMany = fmt.Sprintf("%d guest cells are more than QEMU takes (%d)", n, maxCells)
+		b.demand.TooMany = guard.TooMany{Count: n, Most: maxCells}
 		b.Cells = b.Cells[:maxCells]
 	}
 	if n := len(b.Devices); n > maxDevices {
-		b.demand.TooMany = fmt.Sprintf("%d memory devices are more than QEMU has slots for (%d)", n, maxDevices)
+		b.demand.TooMany = guard.TooMany{Devices: true, Count: n, Most: maxDevices}
 		b.Devices = b.Devices[:maxDevices]
 	}
 	if err := b.readPages(); err != nil {

@@ -9,6 +9,7 @@ import (
 	"hugeguard/guard"
 	"hugeguard/guard/domain"
 	"hugeguard/guard/guardtest"
+	"hugeguard/guard/words"
 )
 
 // FuzzParse: whatever the XML, a demand has sane numbers, and judging
@@ -37,10 +38,10 @@ func FuzzParse(f *testing.F) {
 		}
 		for _, host := range []guard.Host{guardtest.Idle(4, 2048, 2048), {}} {
 			v := guard.Judge(d, host)
-			if text := v.Text(); slices.Contains([]byte(text), 0x1b) || slices.Contains([]byte(v.Summary), '\n') {
+			if text := words.Text(v); slices.Contains([]byte(text), 0x1b) || slices.Contains([]byte(words.Summary(v)), '\n') {
 				t.Errorf("rendered: %q", text)
 			}
-			v.Fields()
+			words.Fields(v)
 		}
 	})
 }

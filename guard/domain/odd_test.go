@@ -6,6 +6,7 @@ import (
 	"hugeguard/guard"
 	"hugeguard/guard/domain"
 	"hugeguard/guard/guardtest"
+	"hugeguard/guard/words"
 	"hugeguard/testdata/grammar"
 )
 
@@ -34,7 +35,7 @@ func TestOddDomains(t *testing.T) {
 		}
 		v := guard.Judge(demand, host)
 		if v.Decision == guard.Refuse || odd.Refused == "" && (len(v.Demand) == 0 || len(v.Findings) > 0 && v.Decision == guard.Allow) {
-			t.Errorf("%s: %s %s", odd.Name, v.Decision, v.Summary)
+			t.Errorf("%s: %s %s", odd.Name, v.Decision, words.Summary(v))
 		}
 	}
 }

@@ -79,12 +79,12 @@ func trusted(root sysfs.FS, p sysfs.Process, s service) (t trust) {
 func (s service) runsIn(unit string) bool {
 	name, ok := strings.CutSuffix(unit, ".service")
 	return ok && slices.ContainsFunc(s.units, func(part string) bool {
-		return strings.Contains(words(name), words(part))
+		return strings.Contains(wordsOf(name), wordsOf(part))
 	})
 }
 
-// words returns the words of a name, each with a blank before and behind.
-func words(name string) string {
+// wordsOf returns the words of a name, each with a blank before and behind.
+func wordsOf(name string) string {
 	return " " + strings.Join(strings.FieldsFunc(name, func(r rune) bool {
 		return !unicode.IsLetter(r) && !unicode.IsDigit(r)
 	}), " ") + " "

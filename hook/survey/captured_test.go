@@ -11,6 +11,7 @@ import (
 
 	"hugeguard/guard"
 	"hugeguard/guard/domain"
+	"hugeguard/guard/words"
 	"hugeguard/hook/config"
 	"hugeguard/hook/hooktest"
 	"hugeguard/sysfs/sysfstest"
@@ -57,21 +58,21 @@ func TestCaptured(t *testing.T) {
 			v := guard.Judge(demand, host)
 			host.Releases = guard.Releases{}
 			unknowing := guard.Judge(demand, host)
-			if _, err := os.Stat(tree.Path(capabilitiesDir)); err == nil && (v.Releases == nil || v.Releases.Libvirt == "" || v.Releases.QEMU == "" || v.Releases.Cpuset == nil) {
+			if _, err := os.Stat(tree.Path(capabilitiesDir)); err == nil && (v.Releases.Libvirt.Version == 0 || v.Releases.QEMU.Version == 0 || v.Releases.Cpuset == nil) {
 				t.Errorf("the releases are known only in part: %+v", v.Releases)
 			}
 			if unknowing.Decision != guard.Warn && v.Decision != unknowing.Decision {
 				t.Errorf("%s without knowing the releases, %s with", unknowing.Decision, v.Decision)
 			}
 			if truth.Started && v.Decision == guard.Refuse {
-				t.Errorf("it started, and is refused: %s", v.Summary)
+				t.Errorf("it started, and is refused: %s", words.Summary(v))
 			}
 			if truth.HugePageFailure && v.Decision == guard.Allow {
 				t.Errorf("it failed (%s), and is allowed", truth.Error)
 			}
-			fmt.Fprintf(&got, "%s/%s: %s: %s %s: %s\n", suite, name, truth.Outcome, v.Decision, v.Cause, v.Summary)
-			if v.Summary != unknowing.Summary {
-				fmt.Fprintf(&got, "  without knowing the releases: %s %s: %s\n", unknowing.Decision, unknowing.Cause, unknowing.Summary)
+			fmt.Fprintf(&got, "%s/%s: %s: %s %s: %s\n", suite, name, truth.Outcome, v.Decision, v.Cause, words.Summary(v))
+			if words.Summary(v) != words.Summary(unknowing) {
+				fmt.Fprintf(&got, "  without knowing the releases: %s %s: %s\n", unknowing.Decision, unknowing.Cause, words.Summary(unknowing))
 			}
 		})
 	}

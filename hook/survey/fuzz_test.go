@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"hugeguard/guard"
+	"hugeguard/guard/words"
 	"hugeguard/hook/hooktest"
 )
 
@@ -71,8 +72,8 @@ func FuzzHolders(f *testing.F) {
 				t.Errorf("%s = %q: %d of %d pages are unexplained", name, data, *pool.Unaccounted, pool.Total)
 			}
 			for _, holder := range pool.Holders {
-				if !hooktest.PlainLines(holder.String()) || strings.Contains(holder.String(), "\n") {
-					t.Errorf("%s = %q: %q", name, data, holder)
+				if !hooktest.PlainLines(words.Holder(holder)) || strings.Contains(words.Holder(holder), "\n") {
+					t.Errorf("%s = %q: %+v", name, data, holder)
 				}
 			}
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"hugeguard/guard"
+	"hugeguard/guard/words"
 	"hugeguard/hook/config"
 	"hugeguard/hook/hooktest"
 	"hugeguard/sysfs"
@@ -62,17 +63,17 @@ func TestKernels(t *testing.T) {
 			host := holders(t, fs, time.Now().Add(time.Hour))
 			var got strings.Builder
 			for _, report := range host.Report() {
-				got.WriteString(report.String() + "\n")
+				got.WriteString(words.Pool(report) + "\n")
 				held := *report.Unaccounted
 				for _, h := range report.Holders {
 					held += h.Pages
 				}
 				if report.Free+held != report.Total {
-					t.Errorf("%s does not add up", report)
+					t.Errorf("%+v does not add up", report)
 				}
 			}
 			for _, report := range host.SizeReport() {
-				got.WriteString(report.String() + "\n")
+				got.WriteString(words.PageSize(report) + "\n")
 			}
 			golden(t, hooktest.Data("golden/kernels/"+name+".txt"), got.String())
 		})
@@ -253,11 +254,11 @@ func TestSearch(t *testing.T) {
 	var text strings.Builder
 	for _, report := range host.Report() {
 		if report.PageKiB == 2048 {
-			fmt.Fprintln(&text, report)
+			fmt.Fprintln(&text, words.Pool(report))
 		}
 	}
 	for _, report := range host.SizeReport() {
-		fmt.Fprintln(&text, report)
+		fmt.Fprintln(&text, words.PageSize(report))
 	}
 	const says = `node 0, 2 MiB: 0 of 1024 free; held: Open vSwitch ovs-vswitchd (pid 2974) 512, guest instance-00000001 (pid 3066) 256, guest instance-00000002 (pid 3085) 256
 node 1, 2 MiB: 472 of 1024 free; held: Open vSwitch ovs-vswitchd (pid 2974) 512, leftover System V segment 5 38; unaccounted: 2

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"hugeguard/guard"
+	"hugeguard/guard/words"
 	"hugeguard/hook/hooktest"
 	"hugeguard/sysfs"
 )
@@ -78,7 +79,7 @@ func TestScale(t *testing.T) {
 			t.Errorf("%d missing: %d reads, want %d at most", missing, got, most)
 		}
 		if host.Holders.Cut || len(host.Holders.Unreadable) > 0 {
-			t.Errorf("%d missing: not all was seen: %v", missing, host.Holders.Notes())
+			t.Errorf("%d missing: not all was seen: %v", missing, words.Unseen(host.Holders))
 		}
 		for _, p := range host.Report() {
 			if p.Node != 0 || p.PageKiB != 2048 {

@@ -7,12 +7,13 @@ import (
 
 	"hugeguard/guard"
 	"hugeguard/guard/domain"
+	"hugeguard/guard/words"
 	"hugeguard/hook/survey"
 )
 
 // An answer is what check --all says of one domain.
 type answer struct {
-	guard.Verdict
+	words.Report
 	// Autostart says that libvirt starts the domain by itself.
 	Autostart bool `json:"autostart"`
 	// InOrder is what becomes of it after those with autostart that come before it; nil without autostart, or
@@ -76,7 +77,7 @@ func (c *checker) all() error {
 		if c.json {
 			err = printJSON(c.out, a)
 		} else {
-			_, err = fmt.Fprintf(c.out, "%s: %s%s: %s\n", guard.Printable(l.name, 200), a.Decision, exempt(a.Verdict), a.Summary)
+			_, err = fmt.Fprintf(c.out, "%s: %s%s: %s\n", guard.Printable(l.name, 200), a.Decision, exempt(a), a.Summary)
 		}
 		if err != nil {
 			return err
@@ -102,8 +103,8 @@ func (c *checker) all() error {
 }
 
 // exempt says in words that a domain is exempt.
-func exempt(v guard.Verdict) string {
-	if v.Exempt != "" {
+func exempt(a answer) string {
+	if a.Exempt != "" {
 		return " (exempt)"
 	}
 	return ""
@@ -119,7 +120,7 @@ func (c *checker) printOrder(all int, late []answer) error {
 		return err
 	}
 	for _, a := range late {
-		if _, err := fmt.Fprintf(c.out, "  %d. %s%s: %s\n", a.InOrder.Position, guard.Printable(a.Domain.Name, 200), exempt(a.Verdict), a.InOrder.Summary); err != nil {
+		if _, err := fmt.Fprintf(c.out, "  %d. %s%s: %s\n", a.InOrder.Position, guard.Printable(a.Domain.Name, 200), exempt(a), a.InOrder.Summary); err != nil {
 			return err
 		}
 	}
@@ -140,7 +141,7 @@ func (c *checker) look() (*crowd, error) {
 func (c *crowd) judge(demand guard.Demand, autostart bool) (answer, error) {
 	a := answer{Autostart: autostart}
 	if len(demand.Backends) == 0 {
-		a.Verdict = guard.Judge(demand, guard.Host{}) // as the hook, without looking
+		a.Report = words.NewReport(guard.Judge(demand, guard.Host{})) // as the hook, without looking
 		return a, nil
 	}
 	host, err := survey.Counters(c.host, survey.For(demand))
@@ -153,19 +154,19 @@ func (c *crowd) judge(demand guard.Demand, autostart bool) (answer, error) {
 	host.Starting = slices.DeleteFunc(slices.Clone(c.seen.Starting), func(s guard.Starting) bool {
 		return s.Domain.Name == demand.Domain.Name || s.Domain.UUID == demand.Domain.UUID
 	})
-	a.Verdict = c.unlessHooks(guard.Judge(demand, host))
+	a.Report = words.NewReport(c.unlessHooks(guard.Judge(demand, host)))
 	if !autostart {
 		return a, nil
 	}
 	c.order++
 	host.Starting = append(host.Starting, c.started...)
 	then := c.unlessHooks(guard.Judge(demand, host))
-	a.InOrder = &inOrder{Position: c.order, Decision: then.Decision, Cause: then.Cause, Summary: then.Summary}
+	a.InOrder = &inOrder{Position: c.order, Decision: then.Decision, Cause: then.Cause, Summary: words.Summary(then)}
 	if then.Decision != guard.Refuse || then.Exempt != "" {
 		c.started = append(c.started, then.AsStarting())
 	}
 	if then.Cause == guard.CauseStartingGuests {
-		a.InOrder.Summary = then.Findings[0].Message // the rest is about trying again, which would be of no use
+		a.InOrder.Summary = words.Finding(then.Findings[0]) // the rest is about trying again, which would be of no use
 	}
 	return a, nil
 }

@@ -13,6 +13,7 @@ import (
 
 	"hugeguard/guard"
 	"hugeguard/guard/domain"
+	"hugeguard/guard/words"
 	"hugeguard/hook"
 	"hugeguard/hook/config"
 	"hugeguard/hook/survey"
@@ -74,7 +75,7 @@ that is exempt (see /etc/hugeguard.conf) would not: what is wanting is said, and
 			if err != nil {
 				return err
 			}
-			return c.print(verdict, verdict.Text())
+			return c.print(verdict, words.Text(verdict))
 		},
 	}
 	f := cmd.Flags()
@@ -268,7 +269,7 @@ func giveBack(host *guard.Host, guest string) (pages uint64) {
 func (c *checker) print(v guard.Verdict, text string) error {
 	var err error
 	if c.json {
-		err = printJSON(c.out, v)
+		err = printJSON(c.out, words.NewReport(v))
 	} else {
 		_, err = fmt.Fprintln(c.out, text)
 	}

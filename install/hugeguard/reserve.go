@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"hugeguard/guard"
+	"hugeguard/guard/words"
 	"hugeguard/hook/config"
 	"hugeguard/hook/survey"
 	"hugeguard/install/status"
@@ -33,7 +34,7 @@ Exit status: 0 it is done, 1 an error, 2 wrong usage.`,
 		DisableFlagsInUseLine: true,
 		Args:                  takes(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			lines := map[string]func(guard.Host) []string{"nova": guard.Host.Reserve, "tripleo": guard.Host.ReserveTripleO}[format]
+			lines := map[string]func([]guard.Reservation) []string{"nova": words.Reserve, "tripleo": words.ReserveTripleO}[format]
 			if lines == nil {
 				return usageError{fmt.Errorf("no format %q: there are nova and tripleo", format)}
 			}
@@ -56,7 +57,7 @@ Exit status: 0 it is done, 1 an error, 2 wrong usage.`,
 			if err != nil {
 				return err
 			}
-			for _, line := range lines(host) {
+			for _, line := range lines(host.Reservations()) {
 				if _, err := fmt.Fprintln(cmd.OutOrStdout(), line); err != nil {
 					return err
 				}
@@ -79,14 +80,14 @@ func reserveNotes(host guard.Host, format string) []string {
 	add := func(format string, args ...any) { notes = append(notes, fmt.Sprintf(format, args...)) }
 	n := host.Nova
 	switch {
-	case host.Reserve() == nil:
+	case host.Reservations() == nil:
 		add("nobody but guests holds huge pages here: there is nothing to reserve")
 	case host.Agrees():
 		add("%s reserves this already", strings.Join(n.SetIn, ", "))
 	case format == "tripleo":
 		add("put it under the parameters of this host's role, deploy, and see that nova_compute was restarted")
 	default:
-		add("put the lines %s", n.Edit())
+		add("put the lines %s", words.NovaEdit(n))
 	}
 	if n != nil && n.Fault != "" {
 		add("what is reserved now is not known, and not in the lines: %s", n.Fault)
@@ -95,9 +96,9 @@ func reserveNotes(host guard.Host, format string) []string {
 		add("nova-compute (pid %d) runs since before %s was changed: it must be restarted in any case", n.PID, n.Stale)
 	}
 	if o := host.OVSReport(); o != nil && (o.PageKiB == 0 || o.AnyMiB > 0) && o.Pending {
-		add("%s: nobody knows yet of which pages, or where, so that the lines lack it: ask again once it runs", o)
+		add("%s: nobody knows yet of which pages, or where, so that the lines lack it: ask again once it runs", words.OVS(*o))
 	}
-	for _, note := range host.Holders.Notes() {
+	for _, note := range words.Unseen(host.Holders) {
 		add("%s: more may be held", note)
 	}
 	return notes

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"hugeguard/guard"
+	"hugeguard/guard/words"
 	"hugeguard/hook/config"
 	"hugeguard/install/journal"
 	"hugeguard/install/place"
@@ -226,14 +227,14 @@ func (p *page) poolLines(r status.Report) {
 	}
 	var starting []string
 	for _, guest := range r.Starting {
-		starting = append(starting, guest.String())
+		starting = append(starting, words.Starting(guest))
 	}
 	p.details(2, starting...)
 	for _, size := range r.Sizes {
-		p.line(plainStyle, 2, "%s", size)
+		p.line(plainStyle, 2, "%s", words.PageSize(size))
 	}
 	if r.OVS != nil {
-		p.details(2, r.OVS.String())
+		p.details(2, words.OVS(*r.OVS))
 	}
 	for _, note := range r.Unseen {
 		p.line(bad, 2, "%s", note)
@@ -348,7 +349,7 @@ func (p *page) holders(pool guard.PoolReport) {
 func holderWords(pool guard.PoolReport, named int) []string {
 	var each []string
 	for _, h := range pool.Holders[:named] {
-		each = append(each, h.String())
+		each = append(each, words.Holder(h))
 	}
 	if rest := pool.Holders[named:]; len(rest) > 0 {
 		var pages uint64
@@ -371,7 +372,7 @@ func holderWords(pool guard.PoolReport, named int) []string {
 
 // novaLines say what Nova believes of each pool, and how far that is from what is.
 func (p *page) novaLines(nova *guard.NovaReport) {
-	if len(nova.Lines()) == 0 {
+	if len(words.Nova(nova)) == 0 {
 		return
 	}
 	p.line(heading, 0, "what Nova believes:")
@@ -388,7 +389,7 @@ func (p *page) novaLines(nova *guard.NovaReport) {
 	}
 	others := *nova
 	others.Pools = nil
-	p.details(2, others.Lines()...)
+	p.details(2, words.Nova(&others)...)
 }
 
 // refusalLines show the last refusals, each on a line, as many as the screen has room for.

@@ -11,6 +11,7 @@ import (
 
 	"hugeguard/guard"
 	"hugeguard/guard/domain"
+	"hugeguard/guard/words"
 	"hugeguard/hook/config"
 	"hugeguard/hook/survey"
 	"hugeguard/sysfs"
@@ -91,7 +92,7 @@ func newCanary(fs sysfs.FS, conf config.Config, capabilities string) (canary, er
 		return c, err
 	}
 	if c.verdict = guard.Judge(demand, host); c.verdict.Decision != guard.Refuse {
-		return c, fmt.Errorf("a domain of %s on pages of %s would not be refused for certain on this host: %s", guard.Size(most>>10), guard.Size(page), c.verdict.Summary)
+		return c, fmt.Errorf("a domain of %s on pages of %s would not be refused for certain on this host: %s", guard.Size(most>>10), guard.Size(page), words.Summary(c.verdict))
 	}
 	return c, nil
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"hugeguard/guard"
+	"hugeguard/guard/words"
 	"hugeguard/hook/config"
 	"hugeguard/install/daemon"
 	"hugeguard/install/journal"
@@ -347,7 +348,7 @@ func (a answer) proves(r Result, c canary, conf config.Config, st place.State, a
 	switch {
 	case a.refusal(), failedHook && called && said.Decision == string(guard.Refuse) && !said.Would:
 		r.Called, r.Refused, r.Live = true, true, true
-		r.Summary = cmp.Or(r.Summary, c.verdict.Summary)
+		r.Summary = cmp.Or(r.Summary, words.Summary(c.verdict))
 		if st.NotLast != "" {
 			r.Why = append(r.Why, st.NotLast)
 		}

@@ -17,6 +17,7 @@ import (
 
 	"hugeguard/guard"
 	"hugeguard/guard/domain"
+	"hugeguard/guard/words"
 	"hugeguard/hook/config"
 	"hugeguard/install/daemon"
 	"hugeguard/install/installtest"
@@ -82,7 +83,7 @@ func TestCanary(t *testing.T) {
 		len(demand.Backends) != 1 || demand.Backends[0].Bytes != 4<<50 || demand.Backends[0].PageKiB != 2048 || demand.Emulator != "/usr/bin/qemu-system-x86_64" {
 		t.Errorf("%+v", demand)
 	}
-	if c.verdict.Decision != guard.Refuse || len(c.verdict.Remedy) > 0 || c.verdict.Fields()["HUGEGUARD_CANARY"] != "1" {
+	if c.verdict.Decision != guard.Refuse || len(c.verdict.Fixes) > 0 || words.Fields(c.verdict)["HUGEGUARD_CANARY"] != "1" {
 		t.Errorf("%+v", c.verdict)
 	}
 	var groups [5]string

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"hugeguard/guard"
+	"hugeguard/guard/words"
 	"hugeguard/hook/config"
 	"hugeguard/hook/survey"
 	"hugeguard/install/daemon"
@@ -109,7 +110,7 @@ func (r *Report) add(found guard.Host) {
 			r.UnreadablePIDs = append(r.UnreadablePIDs, p.PID)
 		}
 	}
-	r.Unseen = found.Holders.Notes()
+	r.Unseen = words.Unseen(found.Holders)
 	r.Starting, r.Sizes, r.OVS = found.StartingReport(), found.SizeReport(), found.OVSReport()
 	r.Nova = found.NovaReport("")
 }

@@ -24,6 +24,7 @@ import (
 
 	"hugeguard/guard"
 	guarddomain "hugeguard/guard/domain"
+	"hugeguard/guard/words"
 	"hugeguard/testdata/grammar"
 )
 
@@ -165,7 +166,7 @@ func (m memory) traits() []string {
 // backends reads the backends on huge pages out of a QEMU command line, in the order in which QEMU makes
 // them: those of objects, and after them RAM by -mem-path, which the board makes (qmp_x_exit_preconfig).
 func backends(command string) ([]memory, error) {
-	argv, err := words(command)
+	argv, err := shellWords(command)
 	if err != nil {
 		return nil, err
 	}
@@ -250,8 +251,8 @@ func mountedPage(path string) uint64 {
 	return 0
 }
 
-// words splits a command line as a shell would; libvirt quotes by ' and \ alone (virBufferEscapeShell).
-func words(command string) ([]string, error) {
+// shellWords splits a command line as a shell would; libvirt quotes by ' and \ alone (virBufferEscapeShell).
+func shellWords(command string) ([]string, error) {
 	var list []string
 	var word strings.Builder
 	inside, quoted := false, false
@@ -310,7 +311,7 @@ func demanded(xml string) (list []memory, left string, err error) {
 	verdict := guard.Judge(demand, pretendedHost())
 	for _, f := range verdict.Findings {
 		if f.Code == "left-to-libvirt" {
-			left = f.Message
+			left = words.Finding(f)
 		}
 	}
 	for _, b := range verdict.Demand {

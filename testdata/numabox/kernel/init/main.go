@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hugeguard/guard"
+	"hugeguard/guard/words"
 	"hugeguard/testdata/numabox/kernel/wire"
 )
 
@@ -316,11 +317,11 @@ func (s *session) describe(o *outcome) string {
 		for _, a := range p.answers {
 			fmt.Fprintf(&b, " %s;", a)
 		}
-		fmt.Fprintf(&b, "\n        knowing that, Judge: %s: %s\n", p.known.Decision, p.known.Summary)
+		fmt.Fprintf(&b, "\n        knowing that, Judge: %s: %s\n", p.known.Decision, words.Summary(p.known))
 	}
-	fmt.Fprintf(&b, "Judge: %s: %s\n", o.verdict.Decision, o.verdict.Summary)
+	fmt.Fprintf(&b, "Judge: %s: %s\n", o.verdict.Decision, words.Summary(o.verdict))
 	for _, f := range o.verdict.Findings {
-		fmt.Fprintf(&b, "       %s (%s): %s\n", f.Severity, f.Code, f.Message)
+		fmt.Fprintf(&b, "       %s (%s): %s\n", f.Severity, f.Code, words.Finding(f))
 	}
 	if text, err := json.Marshal(sc); err == nil {
 		fmt.Fprintf(&b, "scene: %s\n", text)

@@ -1,4 +1,4 @@
-package guard_test
+package words_test
 
 import (
 	"encoding/json"
@@ -8,6 +8,7 @@ import (
 	"hugeguard/guard"
 	"hugeguard/guard/domain"
 	"hugeguard/guard/guardtest"
+	"hugeguard/guard/words"
 	"hugeguard/testdata/golden"
 )
 
@@ -41,10 +42,10 @@ func TestLimitTexts(t *testing.T) {
 			t.Fatal(err)
 		}
 		v := guard.Judge(demand, test.host)
-		fields, err := json.MarshalIndent(v.Fields(), "", " ")
+		fields, err := json.MarshalIndent(words.Fields(v), "", " ")
 		if err != nil {
 			t.Fatal(err)
 		}
-		golden.Compare(t, "../testdata/golden/limits/"+test.name+".txt", v.Text()+"\n\n"+string(fields)+"\n")
+		golden.Compare(t, "../../testdata/golden/limits/"+test.name+".txt", words.Text(v)+"\n\n"+string(fields)+"\n")
 	}
 }

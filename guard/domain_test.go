@@ -1,8 +1,0 @@
-package guard_test
-
-import (
-	"hugeguard/guard"
-	"hugeguard/guard/domain"
-)
-
-func init() { guard.ParseDomain = domain.Parse }

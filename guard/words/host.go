@@ -1,0 +1,158 @@
+package words
+
+import (
+	"fmt"
+	"strings"
+
+	"hugeguard/guard"
+	"hugeguard/guard/ovs"
+)
+
+// Pool says a pool and who holds it, on one line.
+func Pool(p guard.PoolReport) string {
+	text := fmt.Sprintf("node %d, %s: %d of %d free", p.Node, guard.Size(p.PageKiB), p.Free, p.Total)
+	if p.Surplus > 0 {
+		text += fmt.Sprintf(", %d surplus", p.Surplus)
+	}
+	if len(p.Holders) > 0 {
+		text += "; held: " + holders(p.Holders, 20)
+	}
+	if p.Unaccounted != nil && *p.Unaccounted > 0 {
+		text += fmt.Sprintf("; unaccounted: %d", *p.Unaccounted)
+	}
+	return text
+}
+
+// PageSize says what is known of the pools of a page size, on one line.
+func PageSize(s guard.SizeReport) string {
+	var parts []string
+	if s.Reserved > 0 {
+		text := fmt.Sprintf("%d of the free pages are reserved", s.Reserved)
+		if len(s.ReservedBy) > 0 {
+			text += ", not yet touched by: " + holders(s.ReservedBy, 10)
+		}
+		parts = append(parts, text)
+	}
+	if len(s.Unplaced) > 0 {
+		parts = append(parts, "unaccounted on some node: "+holders(s.Unplaced, 10))
+	}
+	return fmt.Sprintf("%s: %s", guard.Size(s.PageKiB), strings.Join(parts, "; "))
+}
+
+// holders lists holders with their pages.
+func holders(reports []guard.HolderReport, most int) string {
+	var each []string
+	for _, h := range reports {
+		each = append(each, Holder(h))
+	}
+	return enumerate(each, most)
+}
+
+// Holder says who a holder is, and how many pages are its.
+func Holder(h guard.HolderReport) string {
+	who := name(h.Name)
+	switch h.Kind {
+	case guard.HolderFile:
+		return fmt.Sprintf("leftover %s %d", who, h.Pages)
+	case guard.HolderGuest:
+		return fmt.Sprintf("guest %s (pid %d) %d", who, h.PID, h.Pages)
+	case guard.HolderOVS:
+		return fmt.Sprintf("Open vSwitch %s (pid %d%s) %d", who, h.PID, container(h.Unit), h.Pages)
+	}
+	return fmt.Sprintf("%s (pid %d%s) %d", who, h.PID, unit(h.Unit), h.Pages)
+}
+
+// unit is what comes after a process's id: its unit or container, if known.
+func unit(u string) string {
+	if u == "" {
+		return ""
+	}
+	return ", " + name(u)
+}
+
+// container is the unit of Open vSwitch's daemon where it is worth a word:
+// on the host it is its own.
+func container(u string) string {
+	if !strings.HasPrefix(u, "container ") {
+		return ""
+	}
+	return unit(u)
+}
+
+// Starting says what a starting guest has still to take, on one line.
+func Starting(r guard.StartingReport) string {
+	where := "any node"
+	if r.Nodes != nil {
+		where = nodes(r.Nodes)
+	}
+	return fmt.Sprintf("guest %s is starting and has still to take %d pages of %s on %s", name(r.Name), r.Pages, guard.Size(r.PageKiB), where)
+}
+
+// OVS says what Open vSwitch was told and what it holds, on one line.
+func OVS(r guard.OVSReport) string {
+	var told []string
+	for _, key := range r.Told {
+		told = append(told, guard.Printable(key, 2*maxName))
+	}
+	text := "Open vSwitch was told " + strings.Join(told, " ")
+	for _, n := range r.Nodes {
+		text += "; " + ovsNode(r, n)
+	}
+	if r.AnyMiB > 0 {
+		text += fmt.Sprintf("; %d MiB told on any node", r.AnyMiB)
+	}
+	if r.Pending {
+		text += "; it has not taken its pages yet"
+	}
+	return text
+}
+
+func ovsNode(r guard.OVSReport, n guard.OVSNodeReport) string {
+	text := fmt.Sprintf("node %d: %d MiB told", n.Node, n.ToldMiB)
+	if pages := ovs.Pages(n.ToldMiB, r.PageKiB); pages > 0 {
+		text += fmt.Sprintf(" (%d pages of %s)", pages, guard.Size(r.PageKiB))
+	}
+	if n.HeldMiB == nil {
+		return text
+	}
+	text += fmt.Sprintf(", %d MiB held", *n.HeldMiB)
+	if r.AnyMiB == 0 && *n.HeldMiB > n.ToldMiB {
+		text += fmt.Sprintf(", %d MiB more than told (memory for ports' packets comes on top)", *n.HeldMiB-n.ToldMiB)
+	}
+	return text
+}
+
+// Unseen says what was not seen of who holds pages, in lines.
+func Unseen(h *guard.Holders) []string {
+	if h == nil {
+		return nil
+	}
+	var lines []string
+	if len(h.Unreadable) > 0 {
+		lines = append(lines, unreadable(h.Unreadable, 10))
+	}
+	if h.Cut {
+		lines = append(lines, "not everything was looked at")
+	}
+	return lines
+}
+
+// unreadable names the first few of the processes that could not be read.
+func unreadable(processes []guard.Process, most int) string {
+	var each []string
+	for _, p := range processes {
+		switch {
+		case p.PID == 0:
+			each = append(each, "the list of processes")
+		case p.HugetlbKiB > 0:
+			each = append(each, fmt.Sprintf("%s, pid %d, with %s", name(p.Name), p.PID, guard.Size(p.HugetlbKiB)))
+		default:
+			each = append(each, fmt.Sprintf("%s, pid %d", name(p.Name), p.PID))
+		}
+	}
+	what := "processes"
+	if len(each) == 1 {
+		what = "process"
+	}
+	return fmt.Sprintf("%d %s could not be read: %s", len(each), what, enumerate(each, most))
+}

@@ -1,0 +1,99 @@
+package words
+
+import (
+	"fmt"
+	"strings"
+
+	"hugeguard/guard"
+)
+
+const reserveKey = "reserved_huge_pages="
+
+// Reserve returns the lines for nova.conf that make Nova keep pages back: the
+// complete setting of reserved_huge_pages, one line for each node and page size. It
+// is nil where there is nothing to reserve.
+func Reserve(reservations []guard.Reservation) []string {
+	if reservations == nil {
+		return nil
+	}
+	lines := []string{"[DEFAULT]"}
+	for _, r := range reservations {
+		lines = append(lines, reserveKey+r.String())
+	}
+	return lines
+}
+
+// ReserveTripleO is [Reserve] as TripleO takes it: the parameter
+// NovaReservedHugePages of an environment file.
+func ReserveTripleO(reservations []guard.Reservation) []string {
+	if reservations == nil {
+		return nil
+	}
+	var items []string
+	for _, r := range reservations {
+		items = append(items, fmt.Sprintf("%q", r))
+	}
+	return []string{"parameter_defaults:", "  NovaReservedHugePages: [" + strings.Join(items, ", ") + "]"}
+}
+
+// NovaEdit says where the lines of [Reserve] go, and what to do then; n is nil
+// where nobody looked.
+func NovaEdit(n *guard.Nova) string {
+	where, restart := "in nova.conf of this host", "restart nova-compute"
+	if n != nil && len(n.SetIn) > 0 {
+		var files []string
+		for _, file := range n.SetIn {
+			files = append(files, guard.Printable(file, 200))
+		}
+		where = "in place of reserved_huge_pages in " + strings.Join(files, ", ")
+	}
+	if n != nil && strings.HasSuffix(n.Unit, ".service") {
+		restart = "run systemctl restart " + name(n.Unit)
+	} else if n != nil && n.Unit != "" {
+		restart += " (" + name(n.Unit) + ")"
+	}
+	return where + ", then " + restart
+}
+
+// NovaPool says what Nova believes of a pool, on one line.
+func NovaPool(p guard.NovaPool) string {
+	text := fmt.Sprintf("node %d, %s: Nova reserves %d, counts %d for its instances and believes %d free",
+		p.Node, guard.Size(p.PageKiB), p.Reserved, p.Instances, p.Free)
+	switch {
+	case p.Drift > 0:
+		text += fmt.Sprintf("; others than its instances hold %d more than it reserves", p.Drift)
+	case p.Drift < 0:
+		text += fmt.Sprintf("; %d fewer are taken than it allows for", -p.Drift)
+	}
+	return text
+}
+
+// Nova says what Nova believes, in lines; none of nil.
+func Nova(r *guard.NovaReport) []string {
+	if r == nil {
+		return nil
+	}
+	var lines []string
+	switch {
+	case r.Fault != "":
+		lines = append(lines, "what Nova reserves is not known: "+guard.Printable(r.Fault, 400))
+	case len(r.Files) == 0:
+		lines = append(lines, "Nova is here, but no configuration of nova-compute was found (nova_conf in /etc/hugeguard.conf can name it)")
+	}
+	for _, p := range r.Pools {
+		lines = append(lines, NovaPool(p))
+	}
+	for _, s := range r.Strangers {
+		lines = append(lines, fmt.Sprintf("guest %s is none of Nova's instances: Nova does not count its %d pages of %s", name(s.Name), s.Pages, guard.Size(s.PageKiB)))
+	}
+	for _, text := range r.Ignored {
+		lines = append(lines, fmt.Sprintf("Nova ignores %s%s: this host has no such pages", reserveKey, text))
+	}
+	if r.Stale != "" {
+		lines = append(lines, stale(guard.NovaStale{PID: r.PID, File: r.Stale})+", and reserves what it read then")
+	}
+	if r.Unread > 0 {
+		lines = append(lines, fmt.Sprintf("%d domains could not be read: Nova may count more", r.Unread))
+	}
+	return lines
+}

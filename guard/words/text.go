@@ -1,0 +1,107 @@
+package words
+
+import (
+	"fmt"
+	"strings"
+
+	"hugeguard/guard"
+)
+
+// Text says a verdict in full, for the journal and the terminal: the summary,
+// what the domain asks for, who holds what, and what helps. It ends without a
+// newline.
+func Text(v guard.Verdict) string {
+	lines := []string{Summary(v)}
+	line := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
+	indent := func(texts []string) {
+		for _, t := range texts {
+			lines = append(lines, "  "+t)
+		}
+	}
+	if listed := listed(v); len(listed) > 1 {
+		lines = append(lines, listed...)
+	}
+	if len(v.Demand) > 0 {
+		line("domain %s (%s) asks for:", guard.Printable(v.Domain.Name, 4*maxName), name(v.Domain.UUID))
+	}
+	for _, b := range v.Demand {
+		line("  %s: %d huge pages of %s %s, decided by %s", b.ID, b.Pages, guard.Size(b.PageKiB), placement(b), b.From)
+	}
+	if v.Releases != (guard.Releases{}) {
+		line("judged for %s", v.Releases)
+	}
+	if len(v.Pools) > 0 {
+		line("huge pages of this host:")
+	}
+	for _, p := range v.Pools {
+		line("  %s", Pool(p))
+	}
+	indent(notes(v))
+	for _, other := range v.Blame.Also {
+		line("it would also fit without %s", without(other))
+	}
+	if believed := Nova(v.Nova); len(believed) > 0 {
+		line("what Nova believes:")
+		indent(believed)
+	}
+	for _, r := range Remedies(v) {
+		line("mend, %s:", r.How)
+		indent(r.Lines)
+	}
+	return strings.Join(lines, "\n")
+}
+
+// listed says a verdict's findings but for information, which has its place below.
+func listed(v guard.Verdict) (lines []string) {
+	for _, f := range v.Findings {
+		if f.Severity != guard.SeverityInfo {
+			lines = append(lines, fmt.Sprintf("%s: %s", f.Severity, Finding(f)))
+		}
+	}
+	return lines
+}
+
+// notes are what is known of the pools beside who holds how much where.
+func notes(v guard.Verdict) []string {
+	var notes []string
+	for _, s := range v.Starting {
+		notes = append(notes, Starting(s))
+	}
+	for _, s := range v.Sizes {
+		notes = append(notes, PageSize(s))
+	}
+	if v.OVS != nil {
+		notes = append(notes, OVS(*v.OVS))
+	}
+	return append(notes, Unseen(v.Holders)...)
+}
+
+// without says what a launch would fit without.
+func without(b guard.Blame) string {
+	switch b.Cause {
+	case guard.CauseKernelReserved:
+		return "the reserved pages"
+	case guard.CauseStartingGuests:
+		return "the guests that are starting"
+	}
+	var each []string
+	for _, h := range b.Holders {
+		each = append(each, strings.TrimSuffix(holder(h), ","))
+	}
+	return enumerate(each, 3)
+}
+
+// placement says which nodes a backend's pages may come from.
+func placement(b guard.Backend) string {
+	switch {
+	case b.Auto:
+		return "on nodes that numad will choose"
+	case b.Cpuset != nil:
+		return "on " + nodes(b.Cpuset) + " (restrictive)"
+	case b.Policy == guard.PolicyBind:
+		return "on " + nodes(b.HostNodes) + " and nowhere else"
+	case b.HostNodes != nil:
+		return fmt.Sprintf("on %s if they can (%s)", nodes(b.HostNodes), b.Policy)
+	}
+	return "on any node"
+}
