@@ -27,8 +27,11 @@ type machine struct {
 	installed []string          // what of the product, and of a site's hooks, lies on the machine
 }
 
-// needKiB is the memory that the two-node machine takes, in KiB.
-const needKiB = 11 << 20
+// The memory that tiers take, in KiB: the two-node machine, and the others, of which one runs beside it.
+const (
+	boxKiB    = 11 << 20
+	othersKiB = 2 << 20
+)
 
 // lookAtMachine reads what there is to know.
 func lookAtMachine() (machine, error) {
@@ -126,15 +129,20 @@ func (m machine) describe(w io.Writer) {
 const without1GiB = "the live host proves the same with the sizes that there are, the two-node machine has both"
 
 // enough returns an error if the machine surely lacks what a tier needs, before half an hour is spent on the others.
-func (m machine) enough(tiers []string) error {
+func (m machine) enough(lanes [][]string) error {
+	tiers := slices.Concat(lanes...)
 	for _, tier := range tiers {
+		need := uint64(boxKiB)
+		if len(lanes) > 1 {
+			need += othersKiB
+		}
 		switch {
 		case slices.Contains([]string{"packagetest", "livehost", "numabox"}, tier) && os.Geteuid() != 0:
 			return fmt.Errorf("make %s needs root", tier)
 		case tier == "livehost" && m.pools[2048] == "":
 			return fmt.Errorf("make livehost needs huge pages of 2 MiB, which this kernel does not have")
-		case tier == "numabox" && m.available < needKiB:
-			return fmt.Errorf("make numabox needs %s of memory, %s are available", gib(needKiB), gib(m.available))
+		case tier == "numabox" && m.available < need:
+			return fmt.Errorf("make %s needs %s of memory, %s are available", strings.Join(tiers, " "), gib(need), gib(m.available))
 		}
 	}
 	return nil

@@ -25,10 +25,10 @@ func TestDifferences(t *testing.T) {
 	}
 }
 
-// What a tier leaves is seen: a file among the temporary ones, and a process whose parent has ended, which is ended.
-func TestLeftBehind(t *testing.T) {
-	dir := t.TempDir()
-	rules := "leave:\n\ttouch $$TMPDIR/forgotten\n\tsleep 600 >/dev/null 2>&1 & mkdir -p bin; echo $$! >bin/pid; date >forgotten-too\n"
+// tiers runs tiers of a Makefile with these rules and returns what is said.
+func tiers(t *testing.T, rules string, args ...string) (said, dir string, err error) {
+	t.Helper()
+	dir = t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "Makefile"), []byte(rules), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -36,15 +36,21 @@ func TestLeftBehind(t *testing.T) {
 	if out, err := exec.Command("go", "build", "-o", program, ".").CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v: %s", err, out)
 	}
-	cmd := exec.Command(program, "-grace", "1s", "leave")
+	cmd := exec.Command(program, append([]string{"-grace", "1s"}, args...)...)
 	cmd.Dir = dir
 	out, err := cmd.CombinedOutput()
+	return string(out), dir, err
+}
+
+// What a tier leaves is seen: a file among the temporary ones, and a process whose parent has ended, which is ended.
+func TestLeftBehind(t *testing.T) {
+	said, dir, err := tiers(t, "leave:\n\ttouch $$TMPDIR/forgotten\n\tsleep 600 >/dev/null 2>&1 & mkdir -p bin; echo $$! >bin/pid; date >forgotten-too\n", "leave")
 	if err == nil {
-		t.Errorf("it passed:\n%s", out)
+		t.Errorf("it passed:\n%s", said)
 	}
-	for _, want := range []string{"/forgotten was left", "(sleep)", "forgotten-too is new"} {
-		if !strings.Contains(string(out), want) {
-			t.Errorf("no %q in:\n%s", want, out)
+	for _, want := range []string{"/forgotten was left", "(sleep)", "forgotten-too is new", "make leave: processes"} {
+		if !strings.Contains(said, want) {
+			t.Errorf("no %q in:\n%s", want, said)
 		}
 	}
 	pid, err := os.ReadFile(filepath.Join(dir, "bin/pid"))
@@ -53,5 +59,38 @@ func TestLeftBehind(t *testing.T) {
 	}
 	if name, err := os.ReadFile("/proc/" + strings.TrimSpace(string(pid)) + "/comm"); err == nil && string(name) == "sleep\n" {
 		t.Errorf("process %s still runs", pid)
+	}
+}
+
+// Tiers that run at the same time wait here for each other. Each line is whole and says which of them it is from, and so
+// does what one of them leaves.
+func TestBeside(t *testing.T) {
+	said, _, err := tiers(t, `first:
+	@mkdir -p bin; mkfifo bin/a bin/b; printf 'a part'; echo >bin/a; read x <bin/b; echo ' and the rest'
+second:
+	@echo alone
+box:
+	@until test -p bin/b; do sleep .01; done; read x <bin/a; echo meanwhile; echo >bin/b; sleep 600 >/dev/null 2>&1 &
+`, "-beside", "box", "first", "second")
+	if err == nil || !strings.Contains(said, "the tests passed and left ") {
+		t.Errorf("%v:\n%s", err, said)
+	}
+	for _, want := range []string{"first       | a part and the rest\n", "second      | alone\n", "box         | meanwhile\n",
+		"box         | left behind: process ", "\n  make box: processes"} {
+		if !strings.Contains(said, want) {
+			t.Errorf("no %q in:\n%s", want, said)
+		}
+	}
+}
+
+// One that fails ends the other.
+func TestBesideFails(t *testing.T) {
+	said, _, err := tiers(t, `fails:
+	@until test -e bin/up; do sleep .01; done; exit 7
+box:
+	@mkdir -p bin; touch bin/up; exec sleep 600
+`, "-beside", "box", "fails")
+	if err == nil || !strings.Contains(said, "tests: make fails: exit status 1\n") {
+		t.Errorf("%v:\n%s", err, said)
 	}
 }
