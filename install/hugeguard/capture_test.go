@@ -1,14 +1,11 @@
 package main
 
 import (
-	"archive/tar"
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -19,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"hugeguard/install/capture"
+	"hugeguard/install/installtest"
 	"hugeguard/sysfs/sysfstest"
 )
 
@@ -28,19 +26,6 @@ func command(t *testing.T, args ...string) (status int, stdout, stderr string) {
 	var out, errs bytes.Buffer
 	status = Run(context.Background(), args, strings.NewReader(""), &out, &errs)
 	return status, out.String(), errs.String()
-}
-
-// program runs the command as a program, without the race detector, which takes its time for the largest inputs and finds
-// there what it finds in small ones.
-func program(t *testing.T, args ...string) (stdout, stderr string) {
-	t.Helper()
-	var out, errs strings.Builder
-	cmd := exec.Command("hugeguard", args...)
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	if err := cmd.Run(); err != nil && !errors.As(err, new(*exec.ExitError)) {
-		t.Fatal(err)
-	}
-	return out.String(), errs.String()
 }
 
 // must runs the command, which has to do what it is asked.
@@ -53,17 +38,17 @@ func must(t *testing.T, args ...string) (stdout, stderr string) {
 	return stdout, stderr
 }
 
-// answers is what the command says of a host: of the domains in the files, of those that it has, and of the whole.
-func answers(t *testing.T, root string, files ...string) string {
+// answers is what the command says of a host, of the domains in the files first.
+func answers(t *testing.T, root string, files ...string) (domains, status string) {
 	t.Helper()
 	var all strings.Builder
 	for _, file := range files {
 		status, out, stderr := command(t, "check", "--json", "--root", root, file)
 		fmt.Fprintf(&all, "%s: %d %s %t\n", file, status, out, stderr != "")
 	}
-	status, out, stderr := command(t, "status", "--json", "--root", root)
-	fmt.Fprintf(&all, "status: %d %s %t\n", status, out, stderr != "")
-	return temporary().ReplaceAllString(all.String(), "/")
+	code, out, stderr := command(t, "status", "--json", "--root", root)
+	status = fmt.Sprintf("status: %d %s %t\n", code, out, stderr != "")
+	return temporary().ReplaceAllString(all.String(), "/"), temporary().ReplaceAllString(status, "/")
 }
 
 // unpacked is a capture unpacked by hand.
@@ -85,16 +70,18 @@ func sameCaptured(t *testing.T, root string, files ...string) (archive string) {
 	archive = filepath.Join(dir, "host.tar")
 	must(t, "capture", "--root", root, archive)
 	tree := unpacked(t, archive)
-	if diff := cmp.Diff(answers(t, root, files...), answers(t, tree, files...)); diff != "" {
+	domains, status := answers(t, root, files...)
+	again, statusAgain := answers(t, tree, files...)
+	if diff := cmp.Diff(domains+status, again+statusAgain); diff != "" {
 		t.Errorf("of the capture (+) is said\n%s", diff)
 	}
-	if diff := cmp.Diff(answers(t, root), answers(t, archive)); diff != "" {
-		t.Errorf("of the packed capture (+) is said\n%s", diff)
+	if _, packed := answers(t, archive); packed != status {
+		t.Errorf("of the packed capture (+) is said\n%s", cmp.Diff(status, packed))
 	}
-	again := filepath.Join(dir, "again.tar")
-	must(t, "capture", "--root", tree, again)
-	if a, b := readFile(t, archive), readFile(t, again); !bytes.Equal(a, b) {
-		t.Errorf("captured again it is\n%s", cmp.Diff(names(t, a), names(t, b)))
+	second := filepath.Join(dir, "again.tar")
+	must(t, "capture", "--root", tree, second)
+	if a, b := readFile(t, archive), readFile(t, second); !bytes.Equal(a, b) {
+		t.Errorf("captured again it is\n%s", cmp.Diff(installtest.Entries(t, a), installtest.Entries(t, b)))
 	}
 	return archive
 }
@@ -106,25 +93,6 @@ func readFile(t *testing.T, name string) []byte {
 		t.Fatal(err)
 	}
 	return data
-}
-
-// names lists an archive.
-func names(t *testing.T, archive []byte) (list []string) {
-	t.Helper()
-	for in := tar.NewReader(bytes.NewReader(archive)); ; {
-		h, err := in.Next()
-		if err == io.EOF {
-			return list
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		data, err := io.ReadAll(in)
-		if err != nil {
-			t.Fatal(err)
-		}
-		list = append(list, fmt.Sprintf("%s %c %s %v %q", h.Name, h.Typeflag, h.Linkname, h.ModTime, data))
-	}
 }
 
 // Of every captured host the same is said after it was captured again: of the domain that was started there, and of
@@ -236,17 +204,17 @@ func secretHost(t *testing.T) sysfstest.Host {
 func TestCaptureHasNoSecrets(t *testing.T) {
 	h := secretHost(t)
 	archive := sameCaptured(t, h.Path(""), "../../testdata/hosts/incident/prepare.xml", "../../testdata/domains/cells-two-strict.xml", "defined", "odd", "instance-00000001", "no such domain")
-	list := names(t, readFile(t, archive))
+	list := installtest.Entries(t, readFile(t, archive))
 	for _, entry := range list {
 		if strings.Contains(entry, "hunter2") || strings.Contains(entry, "71077345") || strings.Contains(entry, "proc/4001") || strings.Contains(entry, "/environ") {
 			t.Errorf("in it is %s", entry)
 		}
 	}
-	if diff := cmp.Diff(answersOfAll(t, h.Path("")), answersOfAll(t, archive)); diff != "" {
+	out := answersOfAll(t, archive)
+	if diff := cmp.Diff(answersOfAll(t, h.Path("")), out); diff != "" {
 		t.Errorf("of the capture (+) is said\n%s", diff)
 	}
 	// All that was put there had its say, or nothing was proved.
-	out := answersOfAll(t, archive)
 	for _, said := range []string{
 		"/dev/hugepages/rtemap_0", "packetmover", `"unit":"packetmover.service"`, "System V segment 5", "early", "dpdk-socket-mem", "opaque", `"autostart":true`,
 		`"mode":"warn"`, "/etc/nova/broken.conf: line 2", `"libvirt":"9.0.0"`, `"cpuset":true`,
@@ -290,110 +258,6 @@ func TestCaptureOfOddFiles(t *testing.T) {
 	h.Write("var/cache/libvirt/qemu/capabilities/926803a9278e445ec919c2b6cbd8c1c449c75b26dcb1686b774314180376c725.xml", "<hunter2>\n")
 	archive := sameCaptured(t, h.Path(""), "../../testdata/hosts/incident/prepare.xml", "defined", "instance-00000001")
 	if text := string(readFile(t, archive)); strings.Contains(text, "hunter2") {
-		t.Errorf("in it is\n%s", strings.Join(names(t, []byte(text)), "\n"))
-	}
-}
-
-// Nova's configuration may lie anywhere, and be called like any file that is taken as it is.
-func TestCaptureOfNovaByAnyName(t *testing.T) {
-	const conf = "[DEFAULT]\nreserved_huge_pages = node:0,size:2048,count:64\n[database]\nconnection = mysql://nova:hunter2@host\n"
-	bases := []string{
-		"cpuset.mems", "cpuset.mems.effective", "cpuset.cpus", "cpuset.", "hugetlb.2MB.max", "hugetlb.", "cgroup.controllers", "cgroup", "x.unsure", "x.statfs",
-		"x.files", "fd.files", "mounts", "meminfo", "stat", "auxv", "shm", "uptime", "boot_id", "hugeguard.conf", "qemu.conf", "domain.xml", "x.pid", "db.json",
-		"claims.json", "state.json", "nr_hugepages", "status", "cmdline", "comm", "numa_maps", "smaps", "maps", "1000-2000",
-	}
-	var named []string
-	for _, base := range bases {
-		for _, dir := range []string{"etc/nova", "proc/x", "proc/self", "sys/x", "run", "run/libvirt/qemu", "etc/libvirt/qemu", "run/hugeguard", "run/openvswitch", "dev", "dev/hugepages", "sys/fs/cgroupx", "proc/4000/map_files", "proc/4000", "var/cache/libvirt/qemu/capabilities"} {
-			named = append(named, dir+"/"+base)
-		}
-	}
-	named = append(named, "dev/hugepages.files", "dev/hugepages.statfs", "etc/libvirt/qemu.conf.unsure")
-	for by, belows := range map[string][]string{"nova-compute": {"", "proc/5000/root/"}, "hugeguard.conf": {""}} {
-		for _, below := range belows {
-			t.Run(by+" "+below, func(t *testing.T) {
-				h := sysfstest.Copy(t, "../../testdata/hosts/incident/host")
-				arguments := "/usr/bin/python3\x00/usr/bin/nova-compute\x00--config-dir\x00/srv/conf\x00--config-dir=/etc/nova/nova.conf.d\x00"
-				settings := "nova_conf = /etc/nova/nova.conf.d /srv/conf"
-				for _, base := range bases {
-					h.Write(below+"etc/nova/nova.conf.d/"+base+".conf", conf)
-					h.Write(below+"srv/conf/"+base+".conf", conf)
-				}
-				for _, name := range named {
-					if below == "" && (exists(h.Path(name)) || name == "proc/self/auxv") {
-						continue // what a host needs
-					}
-					h.Write(below+name, conf)
-					arguments += "--config-file\x00/" + name + "\x00"
-					settings += " /" + name
-				}
-				h.Write("proc/5000/status", "Name:\tnova-compute\nHugetlbPages:\t       0 kB\n")
-				h.Write("proc/5000/stat", "5000 (nova-compute) S 1"+strings.Repeat(" 7", 17)+" 500 7\n")
-				h.Write("proc/5000/cmdline", arguments)
-				h.Write("proc/5000/cgroup", "0::/system.slice/nova-compute.service\n")
-				if by == "hugeguard.conf" {
-					h.Write("etc/hugeguard.conf", settings+"\n")
-				}
-				archive := filepath.Join(t.TempDir(), "host.tar")
-				_, stderr := must(t, "capture", "--root", h.Path(""), archive)
-				if strings.Contains(stderr, "hunter2") {
-					t.Errorf("said is %s", stderr)
-				}
-				read := 0
-				for _, entry := range names(t, readFile(t, archive)) {
-					if strings.Contains(entry, "hunter2") || strings.Contains(entry, "connection") {
-						t.Errorf("in it is %s", entry)
-					}
-					if strings.Contains(entry, "node:0,size:2048,count:64") {
-						read++
-					}
-				}
-				if read < len(bases) {
-					t.Errorf("%d files of Nova's are in it", read)
-				}
-			})
-		}
-	}
-}
-
-// A long file of a process's is taken in part, and that is said.
-func TestCaptureOfLongMaps(t *testing.T) {
-	h := secretHost(t)
-	line := "7f0000000000 default huge dirty=1 N0=1 kernelpagesize_kB=2048\n"
-	// The names are as long as the kernel has any, to be done with it soon.
-	other := "00400000 default file=/" + strings.Repeat("x", 4094) + " mapped=1 N0=1 kernelpagesize_kB=4\n"
-	h.Write("proc/4000/numa_maps", line+strings.Repeat(other, (64<<20)/len(other)+1)+line)
-	archive := filepath.Join(t.TempDir(), "host.tar")
-	_, stderr := program(t, "capture", "--root", h.Path(""), archive)
-	const said = "proc/4000/numa_maps: it is longer than can be taken"
-	list := strings.Join(names(t, readFile(t, archive)), "\n")
-	if !strings.Contains(stderr, said) || strings.Count(stderr, said) != 1 || !strings.Contains(list, said) || !strings.Contains(list, fmt.Sprintf("%q", line)) {
-		t.Errorf("said is %s", stderr)
-	}
-}
-
-// A capture from a stranger can have any number of mappings. What is kept of them is bounded, what is not looked at is
-// said, and nobody else loses a place by it.
-func TestCaptureOfManyMappings(t *testing.T) {
-	h := sysfstest.Copy(t, "../../testdata/hosts/incident/host")
-	const processes, each = 14, 8000
-	var numa, maps strings.Builder
-	for i := range each {
-		at := 0x700000000000 + i<<22
-		fmt.Fprintf(&numa, "%x default file=/memfd:x huge dirty=1 N0=1 kernelpagesize_kB=2048\n", at)
-		fmt.Fprintf(&maps, "%x-%x rw-s 00000000 00:01 %d /memfd:x\n", at, at+2<<20, 1+i)
-	}
-	for pid := 50_000; pid < 50_000+processes; pid++ {
-		dir := fmt.Sprintf("proc/%d/", pid)
-		h.Write(dir+"status", fmt.Sprintf("Name:\tholder\nVmRSS:\t1 kB\nHugetlbPages:\t%d kB\n", each*2048))
-		h.Write(dir+"cmdline", "holder\x00")
-		h.Write(dir+"numa_maps", numa.String())
-		// Each has files of its own.
-		h.Write(dir+"maps", strings.ReplaceAll(maps.String(), " 00:01 ", fmt.Sprintf(" 00:%02x ", pid-49_990)))
-	}
-	out, stderr := program(t, "status", "--root", h.Path(""))
-	if stderr != "" || !strings.Contains(out, "Open vSwitch ovs-vswitchd (pid 2974) 512") || !strings.Contains(out, "holder (pid 50000) 8000") ||
-		!regexp.MustCompile(`\n  \d+ process(es)? could not be read: holder, pid 500\d\d, with 16000 MiB`).MatchString(out) {
-		t.Errorf("%q, %q", out, stderr)
+		t.Errorf("in it is\n%s", strings.Join(installtest.Entries(t, []byte(text)), "\n"))
 	}
 }

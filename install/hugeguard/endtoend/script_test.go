@@ -1,4 +1,4 @@
-package main
+package endtoend
 
 import (
 	"errors"
@@ -8,50 +8,11 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"hugeguard/install/daemon"
 	"hugeguard/install/installtest"
-	"hugeguard/sysfs/sysfstest"
-)
-
-// The command that the tests run is the one that is installed, not the test with its race detector: built once, and the
-// first in PATH.
-func TestMain(m *testing.M) {
-	// No test depends on how fast the machine is.
-	for _, limit := range []*time.Duration{&holdersDeadline, &countPatience, &daemon.DialPatience} {
-		*limit = time.Hour
-	}
-	os.Exit(sysfstest.InMemory(func() int { return withCommand(m.Run) }))
-}
-
-func withCommand(run func() int) int {
-	dir, err := os.MkdirTemp("", "hugeguard-command-test")
-	if err != nil {
-		panic(err)
-	}
-	defer os.RemoveAll(dir)
-	testDir = dir
-	if text, err := exec.Command("go", "build", "-buildvcs=false", "-ldflags=-s -w", "-o", filepath.Join(dir, "bin/hugeguard"), ".").CombinedOutput(); err != nil {
-		panic(fmt.Sprintf("%v\n%s", err, text))
-	}
-	os.Setenv("PATH", filepath.Join(dir, "bin")+":"+os.Getenv("PATH"))
-	return run()
-}
-
-var (
-	testDir      string
-	hookPrograms = sync.OnceValue(func() (p struct {
-		v1, v2, other string
-		err           error
-	}) {
-		p.v1, p.v2, p.other, p.err = installtest.Programs(filepath.Join(testDir, "hooks"))
-		return p
-	})
 )
 
 // raceDetector is whether these tests are built with the race detector.
@@ -64,7 +25,7 @@ func TestScripts(t *testing.T) {
 	if hooks.err != nil {
 		t.Fatal(hooks.err)
 	}
-	testdata, err := filepath.Abs("../../testdata")
+	testdata, err := filepath.Abs("../../../testdata")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package main
+package endtoend
 
 import (
 	"bytes"
@@ -17,8 +17,6 @@ import (
 	"github.com/mattn/go-runewidth"
 	"golang.org/x/sys/unix"
 )
-
-const incident = "../../testdata/hosts/incident/host"
 
 // A terminal is a pseudo-terminal on which hugeguard runs in the foreground.
 type terminal struct {
@@ -113,6 +111,14 @@ func (x *terminal) exit(status int) string {
 	x.until("the end", func(seen string) bool { return strings.HasSuffix(seen, last) })
 	return strings.TrimSuffix(x.seen(), last)
 }
+
+// What a terminal is told (xterm's control sequences): to show another screen, and what was there before.
+const (
+	enterScreen = "\x1b[?1049h\x1b[?25l"
+	leaveScreen = "\x1b[?25h\x1b[?1049l"
+	toTop       = "\x1b[H"
+	clearBelow  = "\x1b[J"
+)
 
 var (
 	sgr      = regexp.MustCompile("\x1b\\[[0-9;]*m")
