@@ -6,16 +6,6 @@ import (
 	"slices"
 )
 
-// Blame is the cause of a refusal, and who holds the pages that are missing.
-type Blame struct {
-	Cause   Cause
-	Holders []Holder // those the cause is about, the largest on the short nodes first
-	Also    []Blame  // other things without which the launch would not have to fail
-}
-
-// outsiders reports whether the cause is about pages that Nova could reserve.
-func (b Blame) outsiders() bool { return b.Cause == CauseOVS || b.Cause == CauseOtherHolder }
-
 // blame finds the cause of failures by asking of each possible one: but for
 // this, would the guest fit? The judge itself answers, on a host without it.
 // What an admin can act on first is asked first; the others that hold too go
@@ -204,6 +194,22 @@ func causeOf(holders []Holder) Cause {
 	return CauseOtherHolder
 }
 
+// asHolders returns starting domains as holders of the pages of a size that
+// they have still to take, as far as these are of one node alone.
+func asHolders(kib uint64, starting []Starting) []Holder {
+	var list []Holder
+	for _, s := range starting {
+		holder := Holder{Kind: HolderGuest, Name: s.Domain.Name, PID: s.PID, PageKiB: kib, Pages: map[int]uint64{}}
+		for _, c := range s.Claims {
+			if c.PageKiB == kib && c.Hard && len(c.Nodes) == 1 {
+				holder.Pages[c.Nodes[0]] += c.Pages
+			}
+		}
+		list = append(list, holder)
+	}
+	return list
+}
+
 // holding is those who may be to blame for a shortage.
 type holding struct {
 	host           Host
@@ -259,92 +265,5 @@ func (h holding) without(holders []Holder) Host {
 			p.Nodes[i].Free = min(n.Total, n.Free+back[n.Node])
 		}
 		p.Reserved = minus(p.Reserved, sumReserved(holders))
-	})
-}
-
-// settle returns holders with those of their unplaced pages on the nodes where
-// they must lie.
-func (h Host) settle(holders []Holder) []Holder {
-	settled := slices.Clone(holders)
-	known := map[uint64]unseen{} // by page size
-	for i, holder := range settled {
-		if known[holder.PageKiB] == nil {
-			pool, _ := h.pool(holder.PageKiB)
-			known[holder.PageKiB] = h.unseen(pool)
-		}
-		pages := known[holder.PageKiB].certain(holder)
-		settled[i].Unplaced -= sumPages(pages) - sumPages(holder.Pages)
-		settled[i].Pages = pages
-	}
-	return settled
-}
-
-// On is how many pages a holder is seen to have on some nodes.
-func (h Holder) On(nodes NodeSet) uint64 {
-	var pages uint64
-	for node, n := range h.Pages {
-		if nodes.Has(node) {
-			pages += n
-		}
-	}
-	return pages
-}
-
-// unaccounted is what is taken of each node of a pool and, for all that is
-// certain, held by no holder.
-func (h Host) unaccounted(pool SizePool) map[int]uint64 {
-	left := map[int]uint64{}
-	for _, n := range pool.Nodes {
-		left[n.Node] = minus(n.Total, n.Free)
-	}
-	for _, pages := range h.held(pool) {
-		for node, n := range pages {
-			left[node] = minus(left[node], n)
-		}
-	}
-	return left
-}
-
-func sumReserved(holders []Holder) uint64 {
-	var sum uint64
-	for _, h := range holders {
-		sum += h.Reserved
-	}
-	return sum
-}
-
-// change returns the host with each pool changed by f, which may write to its
-// Nodes.
-func (h Host) change(f func(*SizePool)) Host {
-	h.Pools = slices.Clone(h.Pools)
-	for i := range h.Pools {
-		h.Pools[i].Nodes = slices.Clone(h.Pools[i].Nodes)
-		f(&h.Pools[i])
-	}
-	return h
-}
-
-// idle returns the host as it would be with all pages given back: surplus
-// pages go away when they are freed.
-func (h Host) idle() Host {
-	h.Starting = nil
-	return h.change(func(p *SizePool) {
-		p.Reserved, p.Surplus = 0, 0
-		for i, n := range p.Nodes {
-			total := minus(n.Total, n.Surplus)
-			p.Nodes[i] = NodePool{Node: n.Node, Total: total, Free: total}
-		}
-	})
-}
-
-// unreserved returns the host without pages that are promised to others than
-// the domains that are starting.
-func (h Host) unreserved() Host {
-	return h.change(func(p *SizePool) {
-		var mapped uint64
-		for _, c := range h.claims(*p, 0) {
-			mapped += c.mapped
-		}
-		p.Reserved = min(p.Reserved, mapped)
 	})
 }

@@ -31,6 +31,12 @@ type Demand struct {
 	Canary bool
 }
 
+// TooMany is more cells, or memory devices, than QEMU takes.
+type TooMany struct {
+	Devices     bool
+	Count, Most int // Count 0: there is no excess
+}
+
 // A canary is told by its mark in the metadata, by its name and by what it asks
 // for: no guest has all three, so that nobody's own start passes for one.
 const (
@@ -138,33 +144,4 @@ type Cpuset struct {
 	Restrictive bool
 	// Auto says that numad will choose the nodes, when the hook has answered.
 	Auto bool
-}
-
-// within returns the cpuset if every control group that QEMU may be put below
-// leaves it a node of each of its sets: without one it would not take effect.
-func (c Cpuset) within(host Host) Cpuset {
-	groups := host.Cgroups
-	if len(groups) == 0 {
-		groups = []Cgroup{{}}
-	}
-	for _, group := range groups {
-		host.Cgroups = []Cgroup{group}
-		inherited := host.inherited(ruleCpuset)
-		if len(c.Nodes.And(inherited)) == 0 || len(c.Union.And(inherited)) == 0 {
-			return Cpuset{}
-		}
-	}
-	return c
-}
-
-// of returns the nodes that libvirt confines QEMU to under some rules, by
-// whatever means; nil where it does not.
-func (c Cpuset) of(r rules) NodeSet {
-	switch {
-	case c.Restrictive && !r.has(ruleRestrictive):
-		return nil
-	case r.has(ruleUnion | ruleCpuset):
-		return c.Union
-	}
-	return c.Nodes
 }

@@ -208,12 +208,6 @@ type Hidden struct {
 	Certain bool
 }
 
-// TooMany is more cells, or memory devices, than QEMU takes.
-type TooMany struct {
-	Devices     bool
-	Count, Most int // Count 0: there is no excess
-}
-
 // NoMount: libvirt refuses, as no hugetlbfs of that page size is mounted; 0 is of any.
 type NoMount struct{}
 

@@ -1,8 +1,9 @@
 package guard
 
 import (
-	"slices"
-	"strings"
+	"fmt"
+
+	"hugeguard/guard/nova"
 )
 
 // Fix is something that an admin can do about a refusal: one of the types below.
@@ -13,6 +14,19 @@ type Fix any
 type ReserveInNova struct {
 	Reservations []Reservation
 	Nova         *Nova // nil where nobody looked
+}
+
+// Reservation is what Nova is to keep back of one pool.
+type Reservation struct {
+	nova.Pool
+	Count   uint64
+	Lacking bool // Nova does not keep back as many now, or it is not known whether it does
+}
+
+// String returns the value of a setting of reserved_huge_pages, the size in KiB,
+// which Nova takes without a unit.
+func (r Reservation) String() string {
+	return fmt.Sprintf("node:%d,size:%d,count:%d", r.Node, r.PageKiB, r.Count)
 }
 
 // RestartNova has nova-compute, which is this systemd unit, read its configuration again.
@@ -69,71 +83,4 @@ type LookUnconfined struct{}
 type DeleteFiles struct {
 	Holders []Holder // each a HolderFile
 	Certain bool     // all processes were asked whether they use them
-}
-
-// fixes returns what an admin can do about failures of one cause.
-func fixes(host Host, must []failure, b Blame) (found []Fix) {
-	switch b.Cause {
-	case CauseOVS, CauseOtherHolder:
-		if !host.Agrees() {
-			if reservations := host.Reservations(); reservations != nil {
-				found = append(found, ReserveInNova{reservations, host.Nova})
-			}
-		} else if host.Nova.Stale != "" && strings.HasSuffix(host.Nova.Unit, ".service") {
-			found = append(found, RestartNova{host.Nova.Unit})
-		} // else what keeps Nova from knowing is in the summary
-	case CausePoolMissing, CausePoolTooSmall, CauseGuests, CauseKernelReserved:
-		found = append(found, growth(host, must))
-	case CauseMountLimit, CauseCgroupLimit:
-		found = append(found, RaiseLimits{own[Limit](must)})
-	case CauseSizeMismatch, CausePageSizeUnsupported, CauseBindingImpossible:
-		found = append(found, ChangeDomain{own[Change](must)})
-	case CauseUnaccounted:
-		found = append(found, LookUnconfined{})
-	}
-	files := slices.DeleteFunc(slices.Clone(b.Holders), func(h Holder) bool { return h.Kind != HolderFile })
-	if len(files) > 0 {
-		found = append(found, DeleteFiles{files, len(host.Holders.Unreadable) == 0 && !host.Holders.Cut})
-	}
-	return found
-}
-
-// own returns the fixes that failures have each for itself.
-func own[T any](must []failure) (fixes []T) {
-	for _, f := range must {
-		if fix, ok := f.fix.(T); ok {
-			fixes = append(fixes, fix)
-		}
-	}
-	return fixes
-}
-
-// growth returns the pools with as many more pages as are missing now. Where
-// several nodes would do, the first gets them.
-func growth(host Host, must []failure) GrowPools {
-	type place struct {
-		kib  uint64
-		node int
-	}
-	var places []place
-	missing := map[place]uint64{}
-	for _, f := range must {
-		pool, _ := host.pool(f.pageKiB)
-		at := place{f.pageKiB, f.nodes[0]}
-		if missing[at] == 0 {
-			places = append(places, at)
-		}
-		have := f.free
-		if f.code == codeReserved {
-			have = minus(have, pool.Reserved)
-		}
-		missing[at] += minus(f.needed+f.claimed, have)
-	}
-	var grown GrowPools
-	for _, at := range places {
-		pool, _ := host.pool(at.kib)
-		n := pool.node(at.node)
-		grown.Pools = append(grown.Pools, PoolSize{at.node, at.kib, minus(n.Total, n.Surplus) + missing[at]})
-	}
-	return grown
 }

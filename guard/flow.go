@@ -1,9 +1,6 @@
 package guard
 
-import (
-	"encoding/binary"
-	"slices"
-)
+import "slices"
 
 // request is pages that one backend wants from any of some nodes.
 type request struct {
@@ -95,15 +92,6 @@ func (f *flow) group(nodes NodeSet) int {
 		f.known[key] = i
 	}
 	return i
-}
-
-// key is equal for equal sets.
-func (s NodeSet) key() string {
-	key := make([]byte, 0, 4*len(s))
-	for _, node := range s {
-		key = binary.AppendUvarint(key, uint64(node))
-	}
-	return string(key)
 }
 
 // add serves a request. If it cannot be served in full it returns the groups,

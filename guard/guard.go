@@ -1,13 +1,3 @@
-// Package guard judges whether a libvirt domain's huge pages can be had.
-//
-// A [Demand] is the memory backends that QEMU will create, in order; package
-// domain makes it of the domain's XML. A [Host] is what the kernel has to give.
-// [Judge] puts the two together and returns a [Verdict], which says what will
-// happen, why, who holds the pages and what mends it, and renders itself for
-// the journal, the terminal and libvirt's error.
-//
-// Everything here is pure: no files, no clock, no environment. A verdict can
-// be replayed from a captured host.
 package guard
 
 import (

@@ -2,6 +2,9 @@ package guard
 
 import (
 	"slices"
+
+	"hugeguard/guard/nova"
+	"hugeguard/guard/ovs"
 )
 
 // Host is what a host has to give, and who holds the rest.
@@ -163,6 +166,73 @@ const (
 	HolderFile    HolderKind = "file"    // files, or a System V segment, that nobody maps or has open
 )
 
+// Starting is a domain that was let start and whose QEMU may not have taken
+// all of its pages yet.
+type Starting struct {
+	Domain Domain
+	PID    int // of its QEMU; 0 while there is none
+	Claims []Claim
+}
+
+// Claim is pages of one size that a domain is to take and has not touched yet.
+type Claim struct {
+	PageKiB uint64
+	Pages   uint64
+	// Mapped are those of Pages that QEMU has mapped: they are part of the
+	// pool's Reserved already.
+	Mapped uint64
+	// Clearing are those of Mapped that may be neither free nor in Reserved any
+	// more: the kernel takes a page before it clears it, which it does before it
+	// shows whose the page is (hugetlb_no_page).
+	Clearing uint64
+	Nodes    NodeSet // that they are to come from, nil for any
+	Hard     bool    // they can come from no others
+	// Cpuset is what confines them besides, where libvirt's rules have it so.
+	Cpuset Cpuset
+}
+
+// Nova is what a host's nova-compute is told of huge pages, and which
+// instances it counts.
+type Nova struct {
+	// Files is the configuration that was found, in the order in which
+	// nova-compute reads it, and SetIn those of it that set
+	// reserved_huge_pages.
+	Files, SetIn []string
+	// Reserved is what the configuration keeps back from instances.
+	Reserved nova.Reserved
+	// Fault says why Reserved is not known, on one line; "" where it is.
+	Fault string
+	// PID is the running nova-compute, 0 where none is seen, and Unit its
+	// systemd unit or its container, "" where that is not known.
+	PID  int
+	Unit string
+	// Stale is a file of the configuration that was changed after nova-compute
+	// had read it; "" where none is known to be.
+	Stale string
+	// Instances are the domains that Nova made.
+	Instances []Instance
+	// Unread is how many domains could not be read.
+	Unread int
+}
+
+// Instance is a domain that Nova made, as its metadata says.
+type Instance struct {
+	Name, UUID string
+	Running    bool                 // else it is defined and off, which Nova counts as well
+	Pages      map[nova.Pool]uint64 // what Nova counts for it
+}
+
+// OVS is what Open vSwitch was told about huge pages, and how far it followed.
+type OVS struct {
+	ovs.Config
+	// HeldKiB is how much huge memory of all sizes ovs-vswitchd maps, guests'
+	// among it; 0 where it does not run, nil where that is not known.
+	HeldKiB *uint64
+	// Sizes are the page sizes in KiB of which the host has any pages; nil where
+	// that is not known.
+	Sizes []uint64
+}
+
 // pool returns the pool of one page size in KiB.
 func (h Host) pool(kib uint64) (SizePool, bool) {
 	for _, p := range h.Pools {
@@ -212,6 +282,9 @@ func (p SizePool) freeByNode() map[int]uint64 {
 // that it can be added to.
 func (p SizePool) headroom() uint64 { return min(minus(p.Overcommit, p.Surplus), 1<<50) }
 
+// left is how many pages more fit under a limit.
+func (l PageLimit) left() uint64 { return minus(l.Pages, l.Used) }
+
 // memoryNodes returns the nodes that have memory. What the kernel promises it
 // counts over all of them (hugetlb_acct_memory).
 func (h Host) memoryNodes() NodeSet {
@@ -239,29 +312,6 @@ func (h Host) setAside(pool SizePool) bool {
 	return slices.ContainsFunc(h.Mounts, func(m Mount) bool { return m.Minimum && m.PageKiB == pool.PageKiB })
 }
 
-// inherited returns the nodes that QEMU's memory may lie on before libvirt
-// confines it to fewer.
-func (h Host) inherited(r rules) NodeSet {
-	all, c := h.memoryNodes(), h.cgroup()
-	if c.Nodes == nil || c.Legacy && !r.has(ruleCpuset) {
-		return all
-	}
-	if nodes := c.Nodes.And(all); len(nodes) > 0 {
-		return nodes
-	}
-	return all
-}
-
-// inheritedCPUs returns the CPUs that QEMU may run on before libvirt confines
-// it to fewer; nil for all.
-func (h Host) inheritedCPUs(r rules) CPUSet {
-	c := h.cgroup()
-	if c.Legacy && !r.has(ruleCpuset) {
-		return nil
-	}
-	return c.CPUs
-}
-
 // hasCPU reports whether one of the CPUs may belong to any of the nodes.
 func (h Host) hasCPU(nodes NodeSet, cpus CPUSet) bool {
 	return slices.ContainsFunc(h.Nodes, func(n Node) bool { return nodes.Has(n.ID) && n.runsOn(cpus) })
@@ -282,6 +332,3 @@ func (h Host) nodesOf(cpus CPUSet) NodeSet {
 	}
 	return nodes
 }
-
-// minus is a - b, or 0 where b is larger.
-func minus(a, b uint64) uint64 { return a - min(a, b) }

@@ -2,9 +2,6 @@ package guard
 
 import "slices"
 
-// left is how many pages more fit under a limit.
-func (l PageLimit) left() uint64 { return minus(l.Pages, l.Used) }
-
 // limits returns the limits on a pool's pages that backends exceed, and what
 // may be one. All are met whatever is free: those on a mapping before the pool
 // itself is looked at (hugetlb_reserve_pages), that on touched pages when QEMU

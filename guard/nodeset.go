@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"encoding/binary"
 	"slices"
 	"strconv"
 	"strings"
@@ -27,6 +28,13 @@ func (s NodeSet) And(t NodeSet) NodeSet {
 	return both
 }
 
+// Or returns the nodes that are in either set; never nil.
+func (s NodeSet) Or(t NodeSet) NodeSet {
+	either := append(append(NodeSet{}, s...), t...)
+	slices.Sort(either)
+	return slices.Compact(either)
+}
+
 // without returns the nodes that are not in t; never nil.
 func (s NodeSet) without(t NodeSet) NodeSet {
 	return slices.DeleteFunc(append(NodeSet{}, s...), t.Has)
@@ -37,11 +45,13 @@ func (s NodeSet) within(t NodeSet) bool {
 	return !slices.ContainsFunc(s, func(node int) bool { return !t.Has(node) })
 }
 
-// Or returns the nodes that are in either set; never nil.
-func (s NodeSet) Or(t NodeSet) NodeSet {
-	either := append(append(NodeSet{}, s...), t...)
-	slices.Sort(either)
-	return slices.Compact(either)
+// key is equal for equal sets.
+func (s NodeSet) key() string {
+	key := make([]byte, 0, 4*len(s))
+	for _, node := range s {
+		key = binary.AppendUvarint(key, uint64(node))
+	}
+	return string(key)
 }
 
 // String prints the set with ranges: "0-1,8".
@@ -77,3 +87,6 @@ func (s CPUSet) and(t CPUSet) CPUSet {
 	}
 	return CPUSet(NodeSet(s).And(NodeSet(t)))
 }
+
+// minus is a - b, or 0 where b is larger.
+func minus(a, b uint64) uint64 { return a - min(a, b) }

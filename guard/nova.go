@@ -2,43 +2,11 @@ package guard
 
 import (
 	"cmp"
-	"fmt"
 	"maps"
 	"slices"
 
 	"hugeguard/guard/nova"
 )
-
-// Nova is what a host's nova-compute is told of huge pages, and which
-// instances it counts.
-type Nova struct {
-	// Files is the configuration that was found, in the order in which
-	// nova-compute reads it, and SetIn those of it that set
-	// reserved_huge_pages.
-	Files, SetIn []string
-	// Reserved is what the configuration keeps back from instances.
-	Reserved nova.Reserved
-	// Fault says why Reserved is not known, on one line; "" where it is.
-	Fault string
-	// PID is the running nova-compute, 0 where none is seen, and Unit its
-	// systemd unit or its container, "" where that is not known.
-	PID  int
-	Unit string
-	// Stale is a file of the configuration that was changed after nova-compute
-	// had read it; "" where none is known to be.
-	Stale string
-	// Instances are the domains that Nova made.
-	Instances []Instance
-	// Unread is how many domains could not be read.
-	Unread int
-}
-
-// Instance is a domain that Nova made, as its metadata says.
-type Instance struct {
-	Name, UUID string
-	Running    bool                 // else it is defined and off, which Nova counts as well
-	Pages      map[nova.Pool]uint64 // what Nova counts for it
-}
 
 // known reports whether it is known what Nova reserves.
 func (n *Nova) known() bool { return n != nil && len(n.Files) > 0 && n.Fault == "" }
@@ -50,52 +18,6 @@ func (n *Nova) reserves(kib uint64, nodes NodeSet) int64 {
 		count += n.Reserved[nova.Pool{Node: node, PageKiB: kib}]
 	}
 	return count
-}
-
-// NovaReport is what Nova believes against what is. It is part of the JSON
-// output.
-type NovaReport struct {
-	Files []string `json:"files"`
-	Fault string   `json:"fault,omitempty"`
-	PID   int      `json:"pid,omitempty"`
-	Stale string   `json:"changed_since_start,omitempty"`
-	// Instances is how many domains of this host Nova made, but for the one
-	// that is about to start.
-	Instances int `json:"instances"`
-	Unread    int `json:"unread,omitempty"`
-	// Strangers are guests that hold pages and that Nova did not make, so that
-	// it does not count them.
-	Strangers []Stranger `json:"strangers,omitempty"`
-	// Ignored are the pages that are reserved on nodes, or of sizes, that this
-	// host does not have.
-	Ignored []string `json:"ignored,omitempty"`
-	// Pools is empty where it is not known what Nova reserves.
-	Pools []NovaPool `json:"pools"`
-}
-
-// NovaPool is what Nova believes of one node's pool of one size. Counts are pages.
-type NovaPool struct {
-	Node      int    `json:"node"`
-	PageKiB   uint64 `json:"page_kib"`
-	Reserved  int64  `json:"reserved"`
-	Instances uint64 `json:"instances"`
-	// Free is what Nova takes to be free: the total without Reserved and
-	// Instances.
-	Free int64 `json:"free"`
-	// Drift is how many pages more than Nova allows for are taken by others
-	// than its instances. Below 0 fewer are taken than it allows for.
-	Drift int64 `json:"drift"`
-	// Unreserved is what [Host.Reservations] has more than Reserved: what Open vSwitch
-	// and other processes hold, or Open vSwitch was told to take, and Nova does
-	// not keep back.
-	Unreserved uint64 `json:"unreserved"`
-}
-
-// Stranger is a guest's pages of one size that Nova does not know of.
-type Stranger struct {
-	Name    string `json:"name"`
-	PageKiB uint64 `json:"page_kib"`
-	Pages   uint64 `json:"pages"`
 }
 
 // NovaReport compares what Nova believes with the pools; uuid is a domain that
@@ -176,19 +98,6 @@ func (h Host) drifts(uuid string) []Finding {
 	return found
 }
 
-// Reservation is what Nova is to keep back of one pool.
-type Reservation struct {
-	nova.Pool
-	Count   uint64
-	Lacking bool // Nova does not keep back as many now, or it is not known whether it does
-}
-
-// String returns the value of a setting of reserved_huge_pages, the size in KiB,
-// which Nova takes without a unit.
-func (r Reservation) String() string {
-	return fmt.Sprintf("node:%d,size:%d,count:%d", r.Node, r.PageKiB, r.Count)
-}
-
 // Reservations is the whole of what Nova is to reserve on this host: what
 // others than guests hold, for Open vSwitch at least what it was told to take,
 // and in all at least what Nova reserves now. Guests without Nova's metadata
@@ -219,22 +128,6 @@ func (h Host) Reservations() []Reservation {
 		return cmp.Or(cmp.Compare(a.PageKiB, b.PageKiB), cmp.Compare(a.Node, b.Node))
 	})
 	return all
-}
-
-// share is what holders of one kind have, all of them together.
-func (h Host) share(kind HolderKind) map[nova.Pool]uint64 {
-	held := map[nova.Pool]uint64{}
-	if h.Holders == nil {
-		return held
-	}
-	for _, holder := range h.settle(h.Holders.List) {
-		if holder.Kind == kind {
-			for node, pages := range holder.Pages {
-				held[nova.Pool{Node: node, PageKiB: holder.PageKiB}] += pages
-			}
-		}
-	}
-	return held
 }
 
 // Agrees reports whether Nova's configuration reserves what [Host.Reservations] returns.

@@ -2,16 +2,6 @@ package guard
 
 import "slices"
 
-// placed is a backend with the nodes that the kernel will let it use.
-type placed struct {
-	Backend
-	// wanted are the nodes that its policy names, as far as they have memory
-	// and the cpuset allows them; nil where it names none.
-	wanted NodeSet
-	// allowed are the nodes that its pages may lie on.
-	allowed NodeSet
-}
-
 // place returns where a backend's pages may lie, or why QEMU's mbind() or its
 // thread-context refuses its nodes.
 func (s simulation) place(b Backend) (placed, *failure) {

@@ -1,10 +1,5 @@
 package guard
 
-import (
-	"cmp"
-	"slices"
-)
-
 // PoolReport is one node's pool of one size and who holds it, in pages. Total
 // is Free, what Holders have, and Unaccounted.
 type PoolReport struct {
@@ -40,139 +35,78 @@ type SizeReport struct {
 	Unplaced []HolderReport `json:"unplaced"`
 }
 
-// Report lists the host's pools by size and node, with who holds them.
-func (h Host) Report() []PoolReport {
-	reports := []PoolReport{}
-	for _, pool := range h.Pools {
-		held := h.held(pool)
-		for _, n := range pool.Nodes {
-			report := PoolReport{Node: n.Node, PageKiB: pool.PageKiB, Total: n.Total, Free: n.Free, Surplus: n.Surplus, Claimed: h.claimedOn(pool, n.Node), Holders: []HolderReport{}}
-			if h.Holders != nil {
-				unaccounted := minus(n.Total, n.Free)
-				for i, holder := range h.Holders.List {
-					if pages := held[i][n.Node]; pages > 0 {
-						report.Holders = append(report.Holders, holder.report(pages))
-						unaccounted = minus(unaccounted, pages)
-					}
-				}
-				largestFirst(report.Holders)
-				report.Unaccounted = &unaccounted
-			}
-			reports = append(reports, report)
-		}
-	}
-	return reports
+// StartingReport is what a starting domain has still to take of one size.
+type StartingReport struct {
+	Name    string  `json:"name"`
+	UUID    string  `json:"uuid"`
+	PageKiB uint64  `json:"page_kib"`
+	Pages   uint64  `json:"pages"`
+	Nodes   NodeSet `json:"nodes"` // null is any
 }
 
-// SizeReport lists the sizes of which more is known than where the pages lie.
-func (h Host) SizeReport() []SizeReport {
-	if h.Holders == nil {
-		return nil
-	}
-	var reports []SizeReport
-	for _, pool := range h.Pools {
-		report := SizeReport{PageKiB: pool.PageKiB, Reserved: pool.Reserved, ReservedBy: []HolderReport{}, Unplaced: []HolderReport{}}
-		held := h.held(pool)
-		for i, holder := range h.Holders.List {
-			if holder.PageKiB != pool.PageKiB {
-				continue
-			}
-			if holder.Reserved > 0 && pool.Reserved > 0 {
-				report.ReservedBy = append(report.ReservedBy, holder.report(holder.Reserved))
-			}
-			placed := sumPages(held[i]) - sumPages(holder.Pages)
-			if left := minus(holder.Unplaced, placed); left > 0 {
-				report.Unplaced = append(report.Unplaced, holder.report(left))
-			}
-		}
-		if report.Reserved > 0 || len(report.Unplaced) > 0 {
-			largestFirst(report.ReservedBy)
-			largestFirst(report.Unplaced)
-			reports = append(reports, report)
-		}
-	}
-	return reports
+// OVSReport is what Open vSwitch was told about huge pages, beside what it
+// holds.
+type OVSReport struct {
+	Told []string `json:"told"` // its keys, as "key=value"
+	// PageKiB is the size of its pages; 0 where that is not certain.
+	PageKiB uint64          `json:"page_kib"`
+	Nodes   []OVSNodeReport `json:"nodes"`
+	// AnyMiB is what it was told to take on no node in particular.
+	AnyMiB uint64 `json:"any_mib"`
+	// Pending says that it is known to hold less than it was told to take.
+	Pending bool `json:"pending"`
 }
 
-func (h Holder) report(pages uint64) HolderReport {
-	return HolderReport{Kind: h.Kind, Name: h.Name, PID: h.PID, Unit: h.Unit, Pages: pages}
+// OVSNodeReport is one node of an [OVSReport], all page sizes together.
+type OVSNodeReport struct {
+	Node    int    `json:"node"`
+	ToldMiB uint64 `json:"told_mib"`
+	// HeldMiB is nil where nobody looked.
+	HeldMiB *uint64 `json:"held_mib"`
 }
 
-func largestFirst(reports []HolderReport) {
-	slices.SortStableFunc(reports, func(a, b HolderReport) int {
-		return cmp.Or(cmp.Compare(b.Pages, a.Pages), cmp.Compare(a.PID, b.PID))
-	})
+// NovaReport is what Nova believes against what is. It is part of the JSON
+// output.
+type NovaReport struct {
+	Files []string `json:"files"`
+	Fault string   `json:"fault,omitempty"`
+	PID   int      `json:"pid,omitempty"`
+	Stale string   `json:"changed_since_start,omitempty"`
+	// Instances is how many domains of this host Nova made, but for the one
+	// that is about to start.
+	Instances int `json:"instances"`
+	Unread    int `json:"unread,omitempty"`
+	// Strangers are guests that hold pages and that Nova did not make, so that
+	// it does not count them.
+	Strangers []Stranger `json:"strangers,omitempty"`
+	// Ignored are the pages that are reserved on nodes, or of sizes, that this
+	// host does not have.
+	Ignored []string `json:"ignored,omitempty"`
+	// Pools is empty where it is not known what Nova reserves.
+	Pools []NovaPool `json:"pools"`
 }
 
-// held is what each of the host's holders has of a pool, by node.
-func (h Host) held(pool SizePool) []map[int]uint64 {
-	if h.Holders == nil {
-		return nil
-	}
-	unseen := h.unseen(pool)
-	held := make([]map[int]uint64, len(h.Holders.List))
-	for i, holder := range h.Holders.List {
-		if holder.PageKiB == pool.PageKiB {
-			held[i] = unseen.certain(holder)
-		}
-	}
-	return held
+// NovaPool is what Nova believes of one node's pool of one size. Counts are pages.
+type NovaPool struct {
+	Node      int    `json:"node"`
+	PageKiB   uint64 `json:"page_kib"`
+	Reserved  int64  `json:"reserved"`
+	Instances uint64 `json:"instances"`
+	// Free is what Nova takes to be free: the total without Reserved and
+	// Instances.
+	Free int64 `json:"free"`
+	// Drift is how many pages more than Nova allows for are taken by others
+	// than its instances. Below 0 fewer are taken than it allows for.
+	Drift int64 `json:"drift"`
+	// Unreserved is what [Host.Reservations] has more than Reserved: what Open vSwitch
+	// and other processes hold, or Open vSwitch was told to take, and Nova does
+	// not keep back.
+	Unreserved uint64 `json:"unreserved"`
 }
 
-// unseen is how many pages of each node are taken and seen with nobody. The
-// unplaced pages of all holders are among them.
-type unseen map[int]uint64
-
-func (h Host) unseen(pool SizePool) unseen {
-	left := unseen{}
-	for _, n := range pool.Nodes {
-		left[n.Node] = minus(n.Total, n.Free)
-	}
-	var unplaced uint64
-	for _, holder := range h.Holders.List {
-		if holder.PageKiB != pool.PageKiB {
-			continue
-		}
-		unplaced += holder.Unplaced
-		for node, pages := range holder.Pages {
-			left[node] = minus(left[node], pages)
-		}
-	}
-	if unplaced > sumPages(left) {
-		// The counters and the holders are not of one moment: of what could
-		// not be seen nothing is certain then.
-		for node := range left {
-			left[node] = 0
-		}
-	}
-	return left
-}
-
-// certain is what some holders of one size have on each node at the least:
-// the pages seen there, and those of their unplaced ones for which the unseen
-// pages of the other nodes leave no room.
-func (u unseen) certain(holders ...Holder) map[int]uint64 {
-	pages := map[int]uint64{}
-	var unplaced uint64
-	for _, holder := range holders {
-		unplaced += holder.Unplaced
-		for node, n := range holder.Pages {
-			pages[node] += n
-		}
-	}
-	all := sumPages(u)
-	for node, n := range u {
-		if must := min(n, minus(unplaced, all-n)); must > 0 {
-			pages[node] += must
-		}
-	}
-	return pages
-}
-
-func sumPages[M ~map[int]uint64](pages M) uint64 {
-	var sum uint64
-	for _, n := range pages {
-		sum += n
-	}
-	return sum
+// Stranger is a guest's pages of one size that Nova does not know of.
+type Stranger struct {
+	Name    string `json:"name"`
+	PageKiB uint64 `json:"page_kib"`
+	Pages   uint64 `json:"pages"`
 }

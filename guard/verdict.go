@@ -1,5 +1,7 @@
 package guard
 
+import "slices"
+
 // Verdict is what will become of a launch.
 type Verdict struct {
 	Domain Domain
@@ -95,6 +97,65 @@ var messageIDs = map[Cause]string{
 // MessageID returns the journal's MESSAGE_ID for the verdict's cause.
 func (v Verdict) MessageID() string { return messageIDs[v.Cause] }
 
+// Blame is the cause of a refusal, and who holds the pages that are missing.
+type Blame struct {
+	Cause   Cause
+	Holders []Holder // those the cause is about, the largest on the short nodes first
+	Also    []Blame  // other things without which the launch would not have to fail
+}
+
+// outsiders reports whether the cause is about pages that Nova could reserve.
+func (b Blame) outsiders() bool { return b.Cause == CauseOVS || b.Cause == CauseOtherHolder }
+
+// Lack is what is known of what a refused launch is short of: the pages of one
+// size on the nodes of its first finding.
+type Lack struct {
+	SetUp       uint64 // pages that the nodes have in all, without surplus ones
+	Reserved    uint64 // pages that are promised to others, on all nodes
+	Surplus     uint64 // surplus pages on all nodes
+	Overcommit  uint64 // how many of these there may be
+	Unaccounted uint64 // pages of the nodes that nobody is seen to hold; 0 where nobody looked
+	// NovaReserves is how many pages Nova keeps back there, if those who hold them
+	// are such that it could; nil where that is not so, or not known.
+	NovaReserves *int64
+	// Misplaced is why Nova came here although it keeps back what it is to; nil
+	// where it does not.
+	Misplaced *Misplaced
+	Others    []NodePool // nodes that have as many free pages as are needed, the nearest first
+}
+
+// Misplaced is why Nova placed a guest where its pages are taken. One thing of
+// these is so, or none.
+type Misplaced struct {
+	Stale     *NovaStale // it has not read its configuration
+	Strangers []Holder   // guests with pages there that are none of its instances
+	Believed  *int64     // so few pages it believes free itself
+}
+
+// Claims is what a domain will take: what other starts are judged with until
+// its own is over. Memory that numad places may come from any node.
+func (v Verdict) Claims() []Claim {
+	if v.Canary {
+		return nil // it is to have none
+	}
+	var claims []Claim
+	for _, b := range v.Demand {
+		if b.Pages == 0 {
+			continue
+		}
+		c := Claim{PageKiB: b.PageKiB, Pages: b.Pages, Nodes: b.Cpuset, Cpuset: v.confined}
+		if b.Policy == PolicyBind && !b.Auto {
+			c.Nodes, c.Hard = b.HostNodes, true
+		}
+		claims = append(claims, c)
+	}
+	return claims
+}
+
+// AsStarting is the domain as those who are judged after it have to reckon
+// with it: let start, without a QEMU yet, and all of its pages still to take.
+func (v Verdict) AsStarting() Starting { return Starting{Domain: v.Domain, Claims: v.Claims()} }
+
 // Waits says that a refused launch would fit but for the domains that are
 // starting: when these are done it may be another.
 func (v Verdict) Waits() bool { return v.waits }
@@ -102,3 +163,32 @@ func (v Verdict) Waits() bool { return v.waits }
 // Doomed says that some of the domains that are starting did not count, since
 // their pages cannot be had.
 func (v Verdict) Doomed() bool { return v.doomed }
+
+// Shortage reports whether a launch is refused for want of pages alone: it would
+// fit if somebody made enough of them, or gave them back, before QEMU takes its
+// own. Nobody can make what a canary asks for.
+func (v Verdict) Shortage() bool {
+	return v.Decision == Refuse && !v.Canary && !slices.ContainsFunc(v.Findings, func(f Finding) bool {
+		return f.Severity == SeverityRefuse && (f.Code == codePageSize || f.Code == codeSize || f.Code == codeBinding)
+	})
+}
+
+// Unless returns a refusal as a warning, for a reason in words: what the verdict
+// knows of the host is not yet what QEMU will find.
+func (v Verdict) Unless(reason string) Verdict {
+	v.Decision, v.Cause, v.waits = Warn, "", false
+	v.Findings = slices.Clone(v.Findings)
+	for i := range v.Findings {
+		if v.Findings[i].Severity == SeverityRefuse {
+			v.Findings[i].Severity = SeverityWarn
+		}
+	}
+	v.Findings = append(v.Findings, newFinding(codeHooks, SeverityWarn, SizePool{}, nil, 0, OtherHooks{reason}))
+	return v
+}
+
+// LibvirtBefore reports whether libvirt is known to be older than a release.
+func (v Verdict) LibvirtBefore(release Version) bool {
+	known := v.Releases.Libvirt.Version
+	return known != 0 && known < release
+}

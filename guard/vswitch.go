@@ -8,40 +8,8 @@ import (
 	"hugeguard/guard/ovs"
 )
 
-// OVS is what Open vSwitch was told about huge pages, and how far it followed.
-type OVS struct {
-	ovs.Config
-	// HeldKiB is how much huge memory of all sizes ovs-vswitchd maps, guests'
-	// among it; 0 where it does not run, nil where that is not known.
-	HeldKiB *uint64
-	// Sizes are the page sizes in KiB of which the host has any pages; nil where
-	// that is not known.
-	Sizes []uint64
-}
-
 // pending says that it is known to hold less than it was told to take.
 func (o OVS) pending() bool { return o.HeldKiB != nil && *o.HeldKiB < o.TotalMiB()*1024 }
-
-// OVSReport is what Open vSwitch was told about huge pages, beside what it
-// holds.
-type OVSReport struct {
-	Told []string `json:"told"` // its keys, as "key=value"
-	// PageKiB is the size of its pages; 0 where that is not certain.
-	PageKiB uint64          `json:"page_kib"`
-	Nodes   []OVSNodeReport `json:"nodes"`
-	// AnyMiB is what it was told to take on no node in particular.
-	AnyMiB uint64 `json:"any_mib"`
-	// Pending says that it is known to hold less than it was told to take.
-	Pending bool `json:"pending"`
-}
-
-// OVSNodeReport is one node of an [OVSReport], all page sizes together.
-type OVSNodeReport struct {
-	Node    int    `json:"node"`
-	ToldMiB uint64 `json:"told_mib"`
-	// HeldMiB is nil where nobody looked.
-	HeldMiB *uint64 `json:"held_mib"`
-}
 
 // OVSReport puts what Open vSwitch was told beside what it holds; nil where it
 // was not asked, or not told to use DPDK.

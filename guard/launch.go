@@ -1,0 +1,134 @@
+package guard
+
+import "slices"
+
+// launch is what a domain asks for, with the host's part settled.
+type launch struct {
+	backends []Backend
+	cpuset   Cpuset
+}
+
+// asSaved is the launch with the sizes that the XML has, as a restore and an
+// incoming migration take them; differs says whether that is fewer pages.
+func (l launch) asSaved() (saved launch, differs bool) {
+	saved = launch{slices.Clone(l.backends), l.cpuset}
+	for i := range saved.backends {
+		b := &saved.backends[i]
+		b.Bytes = b.ExactBytes
+		if pages := b.pages(); pages < b.Pages {
+			b.Pages, differs = pages, true
+		}
+	}
+	return saved, differs
+}
+
+// pages is how many pages a backend's bytes take, the last one in part.
+func (b Backend) pages() uint64 {
+	page := b.PageKiB * 1024
+	pages := b.Bytes / page
+	if b.Bytes%page != 0 {
+		pages++
+	}
+	return pages
+}
+
+// resolve settles page sizes and page counts, and drops backends whose pages
+// are no huge ones here. left is what libvirt will refuse by itself.
+func resolve(demand Demand, host Host) (backends []Backend, left *Finding) {
+	leave := func(kib uint64, why Reason) {
+		if left == nil {
+			f := newFinding(codeLeftToOthers, SeverityInfo, SizePool{PageKiB: kib}, nil, 0, why)
+			left = &f
+		}
+	}
+	for _, b := range demand.Backends {
+		if b.PageKiB == 0 {
+			if b.PageKiB = host.defaultMountKiB(); b.PageKiB == 0 {
+				leave(0, NoMount{})
+				continue
+			}
+		}
+		if b.PageKiB == host.BasePageKiB {
+			continue
+		}
+		if !b.Memfd && !host.mounted(b.PageKiB) {
+			leave(b.PageKiB, NoMount{})
+		}
+		for _, node := range b.HostNodes.Or(b.Cpuset) {
+			if !slices.ContainsFunc(host.Nodes, func(n Node) bool { return n.ID == node }) {
+				leave(b.PageKiB, NoNode{node})
+			}
+		}
+		if b.Device != VirtioMem {
+			b.Pages = b.pages()
+		}
+		backends = append(backends, b)
+	}
+	return backends, left
+}
+
+// PageSizes returns the page sizes in KiB that a demand can mean on a host,
+// ascending, each once: those whose pools Judge needs.
+func (d Demand) PageSizes(host Host) []uint64 {
+	var sizes []uint64
+	for _, b := range d.Backends {
+		if b.PageKiB == 0 {
+			for _, mount := range host.Mounts {
+				sizes = append(sizes, mount.PageKiB)
+			}
+		} else if b.PageKiB != host.BasePageKiB {
+			sizes = append(sizes, b.PageKiB)
+		}
+	}
+	slices.Sort(sizes)
+	return slices.Compact(sizes)
+}
+
+// defaultMountKiB is the page size that libvirt takes where the domain names
+// none, in KiB: the kernel's default if it is mounted, else that of the first
+// mount, 0 without any (virFileGetDefaultHugepage). Of several in qemu.conf it
+// is the second (virQEMUDriverConfigLoadProcessEntry).
+func (h Host) defaultMountKiB() uint64 {
+	if h.Configured && len(h.Mounts) > 1 {
+		return h.Mounts[1].PageKiB
+	}
+	if !h.Configured && h.mounted(h.DefaultPageKiB) {
+		return h.DefaultPageKiB
+	}
+	if len(h.Mounts) > 0 {
+		return h.Mounts[0].PageKiB
+	}
+	return 0
+}
+
+func (h Host) mounted(kib uint64) bool {
+	return slices.ContainsFunc(h.Mounts, func(m Mount) bool { return m.PageKiB == kib })
+}
+
+// onHugePages returns the backends whose pages will be huge ones for all that is
+// known, and a warning of each of the others: QEMU maps files on whatever lies over
+// the mount, and starts.
+func onHugePages(backends []Backend, host Host) (left []Backend, risks []Finding) {
+	for _, b := range backends {
+		mount := host.hidden(b.PageKiB)
+		if b.Memfd || mount == nil {
+			left = append(left, b)
+			continue
+		}
+		// By the mount that libvirt takes, if there is another.
+		certain := !slices.ContainsFunc(host.Mounts, func(m Mount) bool { return m.PageKiB == b.PageKiB && m.Over == nil })
+		pool, _ := host.pool(b.PageKiB)
+		risks = append(risks, newFinding(codeHidden, SeverityWarn, pool, nil, b.Pages, Hidden{*mount.Over, certain}).of(b))
+	}
+	return left, risks
+}
+
+// hidden returns the first mount of a page size over which another file system
+// lies where QEMU's files will be; nil where there is none.
+func (h Host) hidden(pageKiB uint64) *Mount {
+	i := slices.IndexFunc(h.Mounts, func(m Mount) bool { return m.PageKiB == pageKiB && m.Over != nil })
+	if i < 0 {
+		return nil
+	}
+	return &h.Mounts[i]
+}

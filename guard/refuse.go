@@ -1,0 +1,185 @@
+package guard
+
+import (
+	"slices"
+	"strings"
+)
+
+// refuse makes a verdict of why a launch must fail: what is missing, who is to blame, and what helps.
+func (l launch) refuse(v *Verdict, host Host, must []failure) {
+	must = l.inOrder(host, must)
+	l.setReleases(host, must)
+	v.Decision = Refuse
+	v.Blame = l.blame(host, must)
+	v.Cause = v.Blame.Cause
+	v.Lack = host.lack(must[0], v.Blame, v.Domain.UUID)
+	v.waits = l.fitsAfter(host)
+	for _, f := range must {
+		v.Findings = append(v.Findings, f.finding(host, SeverityRefuse))
+	}
+	if !v.Canary { // else nobody should do anything about it
+		v.Nova = host.NovaReport(v.Domain.UUID)
+		v.Fixes = fixes(host, must, v.Blame)
+	}
+}
+
+// setReleases notes with each failure what had to be known of the releases
+// for it to be certain.
+func (l launch) setReleases(host Host, must []failure) {
+	for _, known := range host.Releases.parts() {
+		less := host
+		less.Releases = known
+		if l.mustFail(less) {
+			for i := range must {
+				must[i].releases = known
+			}
+			return
+		}
+	}
+}
+
+// fitsAfter reports whether a launch would fit but for the domains that are
+// starting.
+func (l launch) fitsAfter(host Host) bool {
+	return len(host.Starting) > 0 && !l.mustFail(host.settled())
+}
+
+// lack returns what is known of what a failure is short of.
+func (h Host) lack(f failure, b Blame, uuid string) Lack {
+	pool, _ := h.pool(f.pageKiB)
+	there := pool.on(f.nodes)
+	l := Lack{SetUp: minus(there.Total, there.Surplus), Reserved: pool.Reserved, Surplus: pool.Surplus, Overcommit: pool.Overcommit}
+	if h.Holders != nil {
+		l.Unaccounted = Holder{Pages: h.unaccounted(pool)}.On(f.nodes)
+	}
+	if b.outsiders() && h.Nova.known() {
+		reserves := h.Nova.reserves(f.pageKiB, f.nodes)
+		l.NovaReserves = &reserves
+		if h.agreesOn(f.pageKiB, f.nodes) {
+			misplaced := h.misplaced(f, uuid)
+			l.Misplaced = &misplaced
+		}
+	}
+	if f.cause == "" {
+		l.Others = alternatives(h, f)
+	}
+	return l
+}
+
+// misplaced returns why Nova came here although its configuration reserves enough
+// on the nodes that are short; uuid is the domain that is about to start.
+func (h Host) misplaced(f failure, uuid string) (m Misplaced) {
+	if n := h.Nova; n.Stale != "" {
+		m.Stale = &NovaStale{n.PID, n.Stale}
+		return m
+	}
+	for _, s := range h.strangers() {
+		if s.PageKiB == f.pageKiB && s.On(f.nodes) > 0 {
+			m.Strangers = append(m.Strangers, s)
+		}
+	}
+	if m.Strangers != nil {
+		return m
+	}
+	var free int64
+	for _, p := range h.NovaReport(uuid).Pools {
+		if p.PageKiB == f.pageKiB && f.nodes.Has(p.Node) {
+			free += p.Free
+		}
+	}
+	if free < int64(f.needed) {
+		m.Believed = &free
+	}
+	return m
+}
+
+// alternatives returns the nodes that have as many free pages as a shortage
+// on other nodes wants, the nearest first.
+func alternatives(host Host, f failure) []NodePool {
+	pool, _ := host.pool(f.pageKiB)
+	open := host.inherited(ruleCpuset)
+	var found []NodePool
+	for _, n := range pool.Nodes {
+		n.Free = minus(n.Free, host.claimedOn(pool, n.Node))
+		if !f.nodes.Has(n.Node) && open.Has(n.Node) && n.Free >= f.needed {
+			found = append(found, n)
+		}
+	}
+	distance := func(to int) int {
+		for _, n := range host.Nodes {
+			if n.ID == f.nodes[0] {
+				return n.Distances[to]
+			}
+		}
+		return 0
+	}
+	slices.SortStableFunc(found, func(a, b NodePool) int { return distance(a.Node) - distance(b.Node) })
+	return found
+}
+
+// fixes returns what an admin can do about failures of one cause.
+func fixes(host Host, must []failure, b Blame) (found []Fix) {
+	switch b.Cause {
+	case CauseOVS, CauseOtherHolder:
+		if !host.Agrees() {
+			if reservations := host.Reservations(); reservations != nil {
+				found = append(found, ReserveInNova{reservations, host.Nova})
+			}
+		} else if host.Nova.Stale != "" && strings.HasSuffix(host.Nova.Unit, ".service") {
+			found = append(found, RestartNova{host.Nova.Unit})
+		} // else what keeps Nova from knowing is in the summary
+	case CausePoolMissing, CausePoolTooSmall, CauseGuests, CauseKernelReserved:
+		found = append(found, growth(host, must))
+	case CauseMountLimit, CauseCgroupLimit:
+		found = append(found, RaiseLimits{own[Limit](must)})
+	case CauseSizeMismatch, CausePageSizeUnsupported, CauseBindingImpossible:
+		found = append(found, ChangeDomain{own[Change](must)})
+	case CauseUnaccounted:
+		found = append(found, LookUnconfined{})
+	}
+	files := slices.DeleteFunc(slices.Clone(b.Holders), func(h Holder) bool { return h.Kind != HolderFile })
+	if len(files) > 0 {
+		found = append(found, DeleteFiles{files, len(host.Holders.Unreadable) == 0 && !host.Holders.Cut})
+	}
+	return found
+}
+
+// own returns the fixes that failures have each for itself.
+func own[T any](must []failure) (fixes []T) {
+	for _, f := range must {
+		if fix, ok := f.fix.(T); ok {
+			fixes = append(fixes, fix)
+		}
+	}
+	return fixes
+}
+
+// growth returns the pools with as many more pages as are missing now. Where
+// several nodes would do, the first gets them.
+func growth(host Host, must []failure) GrowPools {
+	type place struct {
+		kib  uint64
+		node int
+	}
+	var places []place
+	missing := map[place]uint64{}
+	for _, f := range must {
+		pool, _ := host.pool(f.pageKiB)
+		at := place{f.pageKiB, f.nodes[0]}
+		if missing[at] == 0 {
+			places = append(places, at)
+		}
+		have := f.free
+		if f.code == codeReserved {
+			have = minus(have, pool.Reserved)
+		}
+		missing[at] += minus(f.needed+f.claimed, have)
+	}
+	var grown GrowPools
+	for _, at := range places {
+		pool, _ := host.pool(at.kib)
+		n := pool.node(at.node)
+		grown.Pools = append(grown.Pools, PoolSize{at.node, at.kib, minus(n.Total, n.Surplus) + missing[at]})
+	}
+	return grown
+}
