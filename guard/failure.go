@@ -38,10 +38,10 @@ func (f failure) finding(host Host, severity Severity) Finding {
 }
 
 // perhaps returns the failure as a warning: it comes about on a condition.
-func (f failure) perhaps(host Host, code string, when Condition, detail string) Finding {
+func (f failure) perhaps(host Host, code string, when Condition) Finding {
 	finding := f.finding(host, SeverityWarn)
 	finding.Code = code
-	finding.Reason = Perhaps{when, detail, finding.Reason}
+	finding.Reason = Perhaps{when, finding.Reason}
 	return finding
 }
 

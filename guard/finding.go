@@ -142,22 +142,30 @@ type GroupFull struct {
 
 // Perhaps is what a launch fails of under a condition alone.
 type Perhaps struct {
-	When   Condition
-	Detail string // the control group's path; the condition of releases, in words
-	Of     Reason
+	When Condition
+	Of   Reason
 }
 
-// Condition is when a launch fails.
-type Condition int
+// Condition is when a launch fails: one of the types that begin with If.
+type Condition any
 
-// The conditions.
-const (
-	IfDefaultSize Condition = iota // libvirt takes the pages of this size by default
-	IfColdStart                    // it is no restore and no incoming migration
-	IfThisMount                    // libvirt takes no other mount of that size
-	IfBelowGroup                   // libvirt puts QEMU below a control group
-	IfReleases                     // with some releases of libvirt and QEMU
-)
+// IfDefaultSize: libvirt takes the pages of this size by default.
+type IfDefaultSize struct{}
+
+// IfColdStart: it is no restore and no incoming migration.
+type IfColdStart struct{}
+
+// IfThisMount: libvirt takes no other mount of that size.
+type IfThisMount struct{}
+
+// IfBelowGroup: libvirt puts QEMU below a control group.
+type IfBelowGroup struct{ Path string }
+
+// IfReleases: libvirt and QEMU are in All of some combinations; with none given, in such as cannot be said shortly.
+type IfReleases struct {
+	Known Releases
+	All   []Combinations
+}
 
 // Numad chooses the nodes when the hook has answered, and may choose wrong ones.
 type Numad struct {

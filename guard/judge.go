@@ -55,11 +55,11 @@ func Judge(demand Demand, host Host) Verdict {
 // sizes that it has saved. It is nil if neither helps.
 func (l launch) doubt(demand Demand, host Host, f failure) *Finding {
 	if l.fitsOtherDefault(demand, host) {
-		finding := f.perhaps(host, codeDefault, IfDefaultSize, "")
+		finding := f.perhaps(host, codeDefault, IfDefaultSize{})
 		return &finding
 	}
 	if asSaved, differs := l.asSaved(); differs && !asSaved.mustFail(host) {
-		finding := f.perhaps(host, codeRestore, IfColdStart, "")
+		finding := f.perhaps(host, codeRestore, IfColdStart{})
 		return &finding
 	}
 	return nil

@@ -14,7 +14,7 @@ func (s simulation) limits(pool SizePool, backends []placed) (met []failure, ris
 			f.fix = Limit{limited.Path, pool.PageKiB, limited.Limit.Used + f.needed, true}
 			met = append(met, f)
 		} else {
-			risks = append(risks, f.perhaps(s.host, f.code, IfThisMount, ""))
+			risks = append(risks, f.perhaps(s.host, f.code, IfThisMount{}))
 		}
 	}
 	needed := sum(backends)

@@ -53,7 +53,7 @@ func (l launch) play(host Host) (must []failure, risks []Finding) {
 	if failing > 0 {
 		f := commonest(fates)[0]
 		f.code = codeSome
-		risks = append([]Finding{f.perhaps(host, codeSome, IfReleases, host.Releases.condition(decisive(all, fails)))}, risks...)
+		risks = append([]Finding{f.perhaps(host, codeSome, IfReleases{host.Releases, decisive(all, fails)})}, risks...)
 	}
 	return nil, risks
 }
@@ -69,7 +69,7 @@ func (l launch) playEach(host Host) (must []failure, risks []Finding) {
 		must, found := l.play(under)
 		if must != nil {
 			fails++
-			found = []Finding{must[0].perhaps(host, codeCgroup, IfBelowGroup, c.Path)}
+			found = []Finding{must[0].perhaps(host, codeCgroup, IfBelowGroup{c.Path})}
 		}
 		if likeliest == nil {
 			likeliest = must

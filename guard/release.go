@@ -33,9 +33,6 @@ func (v Version) String() string {
 	return fmt.Sprintf("%d.%d.%d", v/1_000_000, v/1_000%1_000, v%1_000)
 }
 
-// short prints the first two numbers of a version.
-func (v Version) short() string { return fmt.Sprintf("%d.%d", v/1_000_000, v/1_000%1_000) }
-
 // String names what is known, "" where that is nothing.
 func (k Releases) String() string {
 	var parts []string
@@ -58,6 +55,16 @@ func (k Releases) String() string {
 	}
 	return text
 }
+
+// Combinations are combinations of libvirt and QEMU that have something in common.
+type Combinations struct {
+	Libvirt, QEMU Changes
+	Cpuset        bool // libvirt may use the cpuset controller, besides
+	Others        bool // meant are all other combinations
+}
+
+// Changes is what a release has of later ones: what came with Since, and not what came with Until; 0 is of nothing.
+type Changes struct{ Since, Until Version }
 
 // Report is what the JSON output says of releases, nil where nothing is known.
 func (k Releases) Report() *ReleaseReport {

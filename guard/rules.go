@@ -1,10 +1,8 @@
 package guard
 
 import (
-	"fmt"
 	"math/bits"
 	"slices"
-	"strings"
 	"sync"
 )
 
@@ -40,8 +38,6 @@ type row struct {
 	needs rules
 	// ends is a rule of which some launches fail only until this one comes; 0 for none.
 	ends rules
-	// yes and no say in words when the rule holds and when it does not, where no release decides that.
-	yes, no string
 	// confines reports whether the rule can change where a domain may have its pages, by its cpuset; nil for never.
 	confines func(Cpuset) bool
 	// matters reports whether it can change the fate of a launch on a host otherwise; nil for never.
@@ -58,8 +54,6 @@ var table = [...]row{
 	// and restrictive by nothing.
 	{
 		rule:     ruleCpuset,
-		yes:      "where libvirt may use the cpuset controller",
-		no:       "where libvirt may not use the cpuset controller",
 		confines: func(c Cpuset) bool { return c.Nodes != nil },
 		matters: func(l launch, host Host) bool {
 			return host.cgroup().Legacy || slices.ContainsFunc(l.backends, func(b Backend) bool { return b.PinnedTo != nil && b.keptOff(host) })
@@ -281,8 +275,8 @@ func conditions() []condition {
 }
 
 // decisive returns the conditions, one or two, that are met where a launch fails and nowhere else, given its fate under
-// each of the rules that may hold; none where that takes more.
-func decisive(all []rules, fails []bool) []condition {
+// each of the rules that may hold, as combinations of releases; none where that takes more.
+func decisive(all []rules, fails []bool) []Combinations {
 	decide := func(a, b condition) bool {
 		for i, r := range all {
 			if fails[i] != (a.met(r) && b.met(r)) {
@@ -294,44 +288,33 @@ func decisive(all []rules, fails []bool) []condition {
 	conditions := conditions()
 	for _, a := range conditions {
 		if decide(a, a) {
-			return []condition{a}
+			return []Combinations{a.combinations()}
 		}
 	}
 	for i, a := range conditions {
 		for _, b := range conditions[i+1:] {
 			if decide(a, b) {
-				return []condition{b, a}
+				return []Combinations{b.combinations(), a.combinations()}
 			}
 		}
 	}
 	return nil
 }
 
-// condition says in words under which conditions a launch fails, as far as that is open.
-func (k Releases) condition(conditions []condition) string {
-	if conditions == nil {
-		return "with some releases of libvirt and QEMU"
+// combinations returns those in which a condition of at most one rule of each kind is met.
+func (c condition) combinations() Combinations {
+	rule := c.yes | c.no
+	if c.yes != 0 {
+		rule = c.yes
 	}
-	words := make([]string, len(conditions))
-	for i, c := range conditions {
-		words[i] = k.words(c)
+	row := rule.row()
+	of := Combinations{Cpuset: (rule | row.needs).has(ruleCpuset), Others: c.yes == 0}
+	of.Libvirt.Since, of.QEMU.Since = row.since()
+	if c.yes != 0 && c.no != 0 {
+		until := c.no.row()
+		of.Libvirt.Until, of.QEMU.Until = until.libvirt.surely, until.qemu.surely
 	}
-	return strings.Join(words, " ")
-}
-
-// words says in words when one condition is met.
-func (k Releases) words(c condition) string {
-	switch {
-	case c.yes == 0:
-		_, no := k.when(c.no.row())
-		return no
-	case c.no == 0:
-		yes, _ := k.when(c.yes.row())
-		return yes
-	}
-	libvirt, qemu := c.yes.row().since()
-	until := c.no.row()
-	return with(" and ", k.Libvirt.between("libvirt", libvirt, until.libvirt.surely), k.QEMU.between("QEMU", qemu, until.qemu.surely))
+	return of
 }
 
 // row returns the row of one rule.
@@ -346,57 +329,6 @@ func (r *row) since() (libvirt, qemu Version) {
 		}
 	}
 	return libvirt, qemu
-}
-
-// when says in words when a rule holds, and when it does not.
-func (k Releases) when(r *row) (yes, no string) {
-	if r.yes != "" {
-		return r.yes, r.no
-	}
-	libvirt, qemu := r.since()
-	has, hasNot := k.Libvirt.from("libvirt", libvirt)
-	runs, runsNot := k.QEMU.from("QEMU", qemu)
-	yes, no = with(" and ", has, runs), with(" or ", hasNot, runsNot)
-	if r.needs.has(ruleCpuset) && k.Cpuset == nil {
-		cpuset := ruleCpuset.row()
-		yes, no = yes+" "+cpuset.yes, no+" or "+cpuset.no
-	}
-	return yes, no
-}
-
-// with joins those of some conditions that are any.
-func with(by string, parts ...string) string {
-	return "with " + strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), by)
-}
-
-// from says in words when a release has what came with a version, and when it does not; "" where it has it for certain.
-func (r Release) from(name string, since Version) (yes, no string) {
-	switch {
-	case since == 0 || r.Version >= since:
-		return "", ""
-	case r.Version == 0:
-		return fmt.Sprintf("%s %s or later", name, since.short()), fmt.Sprintf("%s before %s", name, since.short())
-	}
-	return fmt.Sprintf("%s %s if it has what %s changed", name, r.Version, since.short()),
-		fmt.Sprintf("%s %s if it lacks what %s changed", name, r.Version, since.short())
-}
-
-// between says in words when a release has what came with one version, and lacks what came with a later one, where
-// there is one.
-func (r Release) between(name string, since, until Version) string {
-	has, _ := r.from(name, since)
-	_, lacks := r.from(name, until)
-	switch {
-	case until == 0:
-		return has
-	case r.Version == 0:
-		return fmt.Sprintf("%s %s to %s", name, since.short(), (until - 1).short())
-	case has == "" && r.Patched:
-		return lacks
-	case r.Patched:
-		return fmt.Sprintf("%s and lacks what %s did", has, until.short())
-	}
-	return has
 }
 
 // parts returns every part of what is known, the smallest first.

@@ -127,7 +127,7 @@ func obstacle(u guard.Unbindable) string {
 
 // condition says when a launch fails.
 func condition(f guard.Finding, p guard.Perhaps) string {
-	switch p.When {
+	switch when := p.When.(type) {
 	case guard.IfDefaultSize:
 		return fmt.Sprintf("if libvirt takes pages of %s, the domain naming none", guard.Size(f.PageKiB))
 	case guard.IfColdStart:
@@ -135,9 +135,11 @@ func condition(f guard.Finding, p guard.Perhaps) string {
 	case guard.IfThisMount:
 		return fmt.Sprintf("unless libvirt takes another mount of %s pages", guard.Size(f.PageKiB))
 	case guard.IfBelowGroup:
-		return "if libvirt puts QEMU below " + path(p.Detail)
+		return "if libvirt puts QEMU below " + path(when.Path)
+	case guard.IfReleases:
+		return releases(when)
 	}
-	return p.Detail
+	return ""
 }
 
 // tooMany says what a guest has more of than QEMU takes.
