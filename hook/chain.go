@@ -26,21 +26,25 @@ const SiteSuffix = ".site"
 // hooks by their whole path (virHookCall), unless that leads to another file by now. A
 // link may lead to us from where the other hooks are.
 func program(args []string) string {
-	self, err := os.Executable()
-	if len(args) == 0 || !filepath.IsAbs(args[0]) {
-		return self
+	absolute := len(args) > 0 && filepath.IsAbs(args[0])
+	if absolute && isSelf(args[0]) {
+		return args[0]
 	}
-	if err != nil {
+	self, err := os.Executable()
+	if err != nil && absolute {
 		return args[0] // there is no /proc to tell
 	}
-	called, err := os.Stat(args[0])
+	return self
+}
+
+// isSelf reports whether a file is this program.
+func isSelf(name string) bool {
+	called, err := os.Stat(name)
 	if err != nil {
-		return self
+		return false
 	}
-	if own, err := os.Stat("/proc/self/exe"); err != nil || !os.SameFile(own, called) {
-		return self
-	}
-	return args[0]
+	own, err := os.Stat("/proc/self/exe")
+	return err == nil && os.SameFile(own, called)
 }
 
 // site is the hook of the site's own that ours stands in front of; "" where

@@ -63,9 +63,10 @@ func (c *call) keepLedger(l *ledger.Locked, v guard.Verdict, changed bool) {
 
 // ended ends the claim of the domain whose start is over.
 func (c *call) ended() {
-	if !c.privileged {
-		return
+	if !c.privileged || !c.fs.Exists(ledger.Path) {
+		return // as at most calls
 	}
+	startPoller()
 	defer func() {
 		if r := recover(); r != nil {
 			c.noteLedger(oneLine(defect(r)))

@@ -72,7 +72,6 @@ func Run(args []string, stdin io.Reader, stderr io.Writer) int {
 		}
 		return c.guarded()
 	case slices.Contains(endsStart, args[2]+" "+args[3]):
-		startPoller()
 		c.ended()
 	}
 	if behind == "" {
