@@ -277,7 +277,7 @@ func (b *bench) worker(program string, w int, call string) (*series, error) {
 		s.exit = 1
 	}
 	name := fmt.Sprintf("worker-%d", w)
-	s.args[0] = name
+	s.calls[0][0] = name
 	if call == over {
 		s.stdin = os.DevNull
 		return s, nil

@@ -143,6 +143,13 @@ func run(ctx context.Context, rounds, crowd int) (ok bool, err error) {
 	if err := report(quiet); err != nil {
 		return false, err
 	}
+	lives := b.lives()
+	if err := measure(ctx, lives, (rounds+1)/2); err != nil {
+		return false, err
+	}
+	if err := report(lives); err != nil {
+		return false, err
+	}
 	disperse, err := gather(crowd)
 	if err != nil {
 		return false, err
@@ -224,12 +231,22 @@ func (b *bench) prepares() []*series {
 	return all
 }
 
+// lives is every program at the five calls that libvirt makes for a guest from its start to its end.
+func (b *bench) lives() []*series {
+	var all []*series
+	for _, program := range []string{empty, hook, awk, python} {
+		all = append(all, b.series(program, whole, 0))
+	}
+	return all
+}
+
 // The calls.
 const (
 	other = "started begin"
 	small = "prepare begin, no huge pages"
 	fits  = "prepare begin, accepted"
 	lacks = "prepare begin, refused"
+	whole = "the five of a whole life" // its start and its end
 )
 
 // judge compares the ratios with the budgets and prints them.

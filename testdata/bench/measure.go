@@ -11,13 +11,14 @@ import (
 	"time"
 )
 
-// series is one program at one call, and how long it took each time.
+// series is one program at one call, or at some in a row, and how long it took each
+// time.
 type series struct {
 	program, call string
 	path          string
-	args          []string
-	stdin         string // a file
-	exit          int    // the status that it has to end with
+	calls         [][]string // arguments
+	stdin         string     // a file
+	exit          int        // the status that it has to end with
 	took          []time.Duration
 	busy          time.Duration // CPU time of all its calls
 }
@@ -31,8 +32,19 @@ var libvirtEnv = []string{
 	"LOGNAME=root",
 }
 
-// once runs the program once, with stderr as its standard error.
-func (s *series) once(stderr *os.File) (time.Duration, error) {
+// once runs the program once for each call, with stderr as its standard error.
+func (s *series) once(stderr *os.File) (took time.Duration, err error) {
+	for _, args := range s.calls {
+		one, err := s.run(args, stderr)
+		if err != nil {
+			return 0, err
+		}
+		took += one
+	}
+	return took, nil
+}
+
+func (s *series) run(args []string, stderr *os.File) (time.Duration, error) {
 	stdin, err := os.Open(s.stdin)
 	if err != nil {
 		return 0, err
@@ -50,7 +62,7 @@ func (s *series) once(stderr *os.File) (time.Duration, error) {
 		// The terminal's interrupt is for the bench alone.
 		Sys: &syscall.SysProcAttr{Setpgid: true},
 	}
-	argv := append([]string{s.path}, s.args...)
+	argv := append([]string{s.path}, args...)
 
 	began := time.Now()
 	pid, err := syscall.ForkExec(s.path, argv, attr)

@@ -51,6 +51,7 @@ func (b *bench) writeDomains(free int) error {
 		other: {Huge: true, Cell: fitting * pageKiB, RAM: 2 * fitting * pageKiB},
 		small: {Cell: fitting * pageKiB, RAM: 2 * fitting * pageKiB},
 		fits:  {Huge: true, Cell: fitting * pageKiB, RAM: 2 * fitting * pageKiB},
+		whole: {Huge: true, Cell: fitting * pageKiB, RAM: 2 * fitting * pageKiB},
 		lacks: {Huge: true, Cell: short * pageKiB, RAM: 2 * short * pageKiB},
 	} {
 		var text strings.Builder
@@ -70,12 +71,20 @@ func (b *bench) domain(call string) string {
 }
 
 func (b *bench) series(program, call string, exit int) *series {
-	operation := strings.Fields(strings.ReplaceAll(call, ",", ""))
+	operations := []string{call}
+	if call == whole {
+		operations = []string{"prepare begin", "start begin", "started begin", "stopped end", "release end"}
+	}
+	var calls [][]string
+	for _, operation := range operations {
+		words := strings.Fields(strings.ReplaceAll(operation, ",", ""))
+		calls = append(calls, []string{"instance-00000006", words[0], words[1], "-"})
+	}
 	return &series{
 		program: program,
 		call:    call,
 		path:    b.programs[program],
-		args:    []string{"instance-00000006", operation[0], operation[1], "-"},
+		calls:   calls,
 		stdin:   b.domain(call),
 		exit:    exit,
 	}
