@@ -74,7 +74,7 @@ func TestImports(t *testing.T) {
 
 // TestPackageComments: every package has one comment, in one file.
 func TestPackageComments(t *testing.T) {
-	cmd := exec.Command("go", "list", "-json=ImportPath,Doc", "./...")
+	cmd := exec.Command("go", "list", "-json=ImportPath,Doc,GoFiles", "./...")
 	cmd.Dir = ".."
 	out, err := cmd.Output()
 	if err != nil {
@@ -82,11 +82,14 @@ func TestPackageComments(t *testing.T) {
 	}
 	packages := 0
 	for decoder := json.NewDecoder(strings.NewReader(string(out))); decoder.More(); packages++ {
-		var pkg struct{ ImportPath, Doc string }
+		var pkg struct {
+			ImportPath, Doc string
+			GoFiles         []string
+		}
 		if err := decoder.Decode(&pkg); err != nil {
 			t.Fatal(err)
 		}
-		if pkg.Doc == "" {
+		if pkg.Doc == "" && len(pkg.GoFiles) > 0 { // one of tests alone needs none
 			t.Errorf("%s has no package comment", pkg.ImportPath)
 		}
 	}
