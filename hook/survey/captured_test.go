@@ -15,6 +15,7 @@ import (
 	"hugeguard/hook/config"
 	"hugeguard/hook/hooktest"
 	"hugeguard/sysfs/sysfstest"
+	"hugeguard/testdata/golden"
 )
 
 // TestCaptured judges launches that were really made on a machine with two
@@ -76,5 +77,5 @@ func TestCaptured(t *testing.T) {
 			}
 		})
 	}
-	golden(t, hooktest.Data("golden/captured.txt"), got.String())
+	golden.Compare(t, hooktest.Data("golden/captured.txt"), got.String())
 }

@@ -1,7 +1,6 @@
 package survey
 
 import (
-	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -18,26 +17,8 @@ import (
 	"hugeguard/hook/hooktest"
 	"hugeguard/sysfs"
 	"hugeguard/sysfs/sysfstest"
+	"hugeguard/testdata/golden"
 )
-
-var update = flag.Bool("update", false, "write the golden files anew")
-
-// golden compares what was got with what a file keeps.
-func golden(t *testing.T, path, got string) {
-	t.Helper()
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s (-want +got):\n%s", path, diff)
-	}
-}
 
 // holders returns a host with those who hold its pages.
 func holders(t testing.TB, root sysfs.FS, deadline time.Time) guard.Host {
@@ -75,7 +56,7 @@ func TestKernels(t *testing.T) {
 			for _, report := range host.SizeReport() {
 				got.WriteString(words.PageSize(report) + "\n")
 			}
-			golden(t, hooktest.Data("golden/kernels/"+name+".txt"), got.String())
+			golden.Compare(t, hooktest.Data("golden/kernels/"+name+".txt"), got.String())
 		})
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -21,10 +20,9 @@ import (
 	"hugeguard/guard"
 	"hugeguard/guard/domain"
 	"hugeguard/sysfs/sysfstest"
+	"hugeguard/testdata/golden"
 	"hugeguard/testdata/shown"
 )
-
-var update = flag.Bool("update", false, "write what the documentation shows anew")
 
 const repository = "../.."
 
@@ -82,7 +80,7 @@ func TestDocShown(t *testing.T) {
 				t.Fatal(err)
 			}
 			text := d.With(anew)
-			if *update && !t.Failed() {
+			if golden.Updating() && !t.Failed() {
 				err = os.WriteFile(path, []byte(text), 0o644)
 				if err != nil {
 					t.Fatal(err)

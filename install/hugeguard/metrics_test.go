@@ -11,10 +11,15 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"hugeguard/guard"
+	"hugeguard/hook/config"
 	"hugeguard/install/counts"
+	"hugeguard/install/place"
+	"hugeguard/install/status"
 	"hugeguard/sysfs/sysfstest"
+	"hugeguard/testdata/golden"
 )
 
 // allMetrics is what the command prints of the incident's host, with Nova and with what a journal has.
@@ -32,6 +37,48 @@ func allMetrics(t *testing.T) string {
 
 // metric parses a sample: its name, its labels and its value.
 var metric = regexp.MustCompile(`^([a-z_]+)(\{.*\})? ([0-9.-]+)$`)
+
+// TestMetricsKept keeps what is exposed of a host on which no number is 0, and hardly two are the same.
+func TestMetricsKept(t *testing.T) {
+	unaccounted := uint64(4)
+	holders := func(first uint64) (list []guard.HolderReport) {
+		for i, kind := range []guard.HolderKind{guard.HolderOVS, guard.HolderGuest, guard.HolderProcess, guard.HolderFile} {
+			list = append(list, guard.HolderReport{Kind: kind, Pages: first + uint64(i)})
+		}
+		return list
+	}
+	report := status.Report{
+		Hook:       place.State{Live: true, HooksAfter: make([]place.OtherHook, 2)},
+		Mode:       config.WarnOnly,
+		Settings:   status.Settings{Wrong: make([]string, 3)},
+		Pools:      []guard.PoolReport{{Node: 1, PageKiB: 2048, Total: 100, Free: 36, Surplus: 5, Claimed: 6, Holders: holders(13), Unaccounted: &unaccounted}},
+		Sizes:      []guard.SizeReport{{PageKiB: 2048, Reserved: 7, Unplaced: []guard.HolderReport{{Pages: 3}, {Pages: 1}}}},
+		Unreadable: 8,
+		Cut:        true,
+		Nova: &guard.NovaReport{Files: []string{"/etc/nova/nova.conf"}, Stale: "/etc/nova/nova.conf",
+			Pools: []guard.NovaPool{{Node: 1, PageKiB: 2048, Reserved: 21, Instances: 22, Free: 23, Drift: -24, Unreserved: 25}}},
+		Faults: make([]string, 9),
+	}
+	counted := counts.Counts{Refused: map[guard.Cause]uint64{}, Would: map[guard.Cause]uint64{}, Warned: 31, Faults: 32}
+	for i, cause := range append(guard.Causes(), counts.Other) {
+		counted.Refused[cause], counted.Would[cause] = 100+uint64(i), 200+uint64(i)
+	}
+	var out bytes.Buffer
+	exposition{&out}.status(report, time.UnixMilli(1_234_567))
+	exposition{&out}.counts(counted)
+	golden.Compare(t, "../../testdata/golden/metrics.txt", strings.Replace(out.String(), fmt.Sprintf("version=%q", version()), `version="VERSION"`, 1))
+	says := map[string]bool{}
+	for _, line := range strings.Split(out.String(), "\n") {
+		if m := metric.FindStringSubmatch(line); m != nil {
+			says[m[1]] = says[m[1]] || m[3] != "0"
+		}
+	}
+	for name, something := range says {
+		if !something {
+			t.Errorf("%s is 0: the host here is to have some", name)
+		}
+	}
+}
 
 // The pages of each node add up, and every name is explained before its samples.
 func TestMetricsAddUp(t *testing.T) {
@@ -81,7 +128,11 @@ func TestMetricsAddUp(t *testing.T) {
 // that there are the page about them leaves none out, and little is for readers alone.
 func TestMetricsAreUsed(t *testing.T) {
 	printed := map[string]string{} // the labels of each name
-	for _, line := range strings.Split(allMetrics(t), "\n") {
+	kept, err := os.ReadFile("../../testdata/golden/metrics.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range strings.Split(allMetrics(t)+string(kept), "\n") {
 		if m := metric.FindStringSubmatch(line); m != nil {
 			printed[m[1]] += m[2]
 		}

@@ -12,6 +12,9 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
+// Updating reports whether golden files are written anew.
+func Updating() bool { return *update }
+
 // Compare fails the test if a file has other text than it got.
 func Compare(t *testing.T, path, got string) {
 	t.Helper()
