@@ -70,17 +70,21 @@ func parseMapsLine(line string) (m Mapping, err error) {
 // MapsHuge reports whether a process may map huge pages, touched or not, by its /proc/PID/maps, for which the kernel
 // walks no page tables.
 func (f FS) MapsHuge(pid int, mounts []Mount) (bool, error) {
-	return parseLines(f, fmt.Sprintf("proc/%d/maps", pid), func(in io.Reader) (huge bool, err error) {
-		scanner := newScanner(in)
-		for scanner.Scan() {
-			m, err := parseMapsLine(scanner.Text())
-			if err != nil {
-				return false, err
-			}
-			huge = huge || mayMapHuge(m.File, mounts)
-		}
-		return huge, scanner.Err()
+	return parseLines(f, fmt.Sprintf("proc/%d/maps", pid), func(in io.Reader) (bool, error) {
+		return mapsHuge(in, mounts)
 	})
+}
+
+func mapsHuge(in io.Reader, mounts []Mount) (huge bool, err error) {
+	scanner := newScanner(in)
+	for scanner.Scan() {
+		m, err := parseMapsLine(scanner.Text())
+		if err != nil {
+			return false, err
+		}
+		huge = huge || mayMapHuge(m.File, mounts)
+	}
+	return huge, scanner.Err()
 }
 
 // mayMapHuge reports whether a mapping whose file /proc/PID/maps names so may be of huge pages.

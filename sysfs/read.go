@@ -24,8 +24,10 @@ const (
 // ReadFile returns the content of /name, at most limit bytes of it: a longer file is [ErrTooLarge]. Errors are
 // *fs.PathError.
 func (f FS) ReadFile(name string, limit int) ([]byte, error) {
-	data, err := f.ReadStart(name, limit+1)
-	return f.within(limit, name, data, err)
+	data, err := f.start(name, limit+1)
+	data, err = f.within(limit, name, data, err)
+	f.record(name, Entry{Data: data, File: true}, err)
+	return data, err
 }
 
 // within returns data, or [ErrTooLarge] where it is longer than the limit.
@@ -39,14 +41,19 @@ func (f FS) within(limit int, name string, data []byte, err error) ([]byte, erro
 // ReadStart returns the first limit bytes of /name, or all of a shorter file. Errors are *fs.PathError.
 //
 // It keeps the Go runtime's poller out of it: kernel files are always ready.
-func (f FS) ReadStart(name string, limit int) (data []byte, err error) {
-	fd, err := f.open(name)
-	if err == nil {
-		data, err = readStart(fd, f.Path(name), limit)
-		syscall.Close(fd)
-	}
+func (f FS) ReadStart(name string, limit int) ([]byte, error) {
+	data, err := f.start(name, limit)
 	f.record(name, Entry{Data: data, File: true}, err)
 	return data, err
+}
+
+func (f FS) start(name string, limit int) ([]byte, error) {
+	fd, err := f.open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer syscall.Close(fd)
+	return readStart(fd, f.Path(name), limit)
 }
 
 func readStart(fd int, path string, limit int) ([]byte, error) {

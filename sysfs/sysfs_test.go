@@ -19,6 +19,9 @@ import (
 	"hugeguard/sysfs/sysfstest"
 )
 
+// TestMain keeps the hosts of the tests, which are trees of many small files, in memory.
+func TestMain(m *testing.M) { os.Exit(sysfstest.InMemory(m.Run)) }
+
 const incident = "../testdata/hosts/incident/host"
 
 func root(t *testing.T, dir string) sysfs.FS {
