@@ -59,7 +59,8 @@ func Read(ctx context.Context) (*Counts, error) {
 	if journalErr == nil {
 		journalErr = counts.update(ctx, j)
 	}
-	if err = errors.Join(err, journalErr); journalErr != nil && !kept && counts.Cursor == "" {
+	err = errors.Join(err, journalErr)
+	if journalErr != nil && !kept && counts.Cursor == "" {
 		return nil, err
 	}
 	return &counts, err
@@ -93,11 +94,13 @@ func read(name string) (counts Counts, kept bool, err error) {
 	if err != nil {
 		return newCounts(), false, fmt.Errorf("%w: %w", errUnread, err)
 	}
-	if err = json.Unmarshal(data, &counts); err != nil {
+	err = json.Unmarshal(data, &counts)
+	switch {
+	case err != nil:
 		err = fmt.Errorf("%s: %w", name, err)
-	} else if counts.Refused == nil || counts.Would == nil {
+	case counts.Refused == nil || counts.Would == nil:
 		err = fmt.Errorf("%s: it has no counts", name)
-	} else if !isCursor(counts.Cursor) {
+	case !isCursor(counts.Cursor):
 		err = fmt.Errorf("%s: %q is no cursor of the journal", name, counts.Cursor[:min(len(counts.Cursor), 400)])
 	}
 	if err != nil {

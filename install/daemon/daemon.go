@@ -96,7 +96,8 @@ func (h Host) Running(ctx context.Context, units Units) (found []Process, err er
 			}
 		}
 		if p.PID == 0 {
-			if p.PID, err = h.pidFile(name); err != nil {
+			p.PID, err = h.pidFile(name)
+			if err != nil {
 				return found, err
 			}
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -32,9 +33,11 @@ type inOrder struct {
 // A crowd judges many domains on one host, which is looked at once for all of them.
 type crowd struct {
 	*checker
-	seen    guard.Host       // with the pools of all sizes
+	seen    *guard.Host      // with the pools of all sizes; nil until a domain asks for huge pages
 	started []guard.Starting // those with autostart that fitted, in order
 	order   int              // how many had autostart and huge pages
+	late    []answer         // those that are left without pages in order
+	refused error            // errRefused once a domain is refused
 }
 
 // all asks about every domain that does not run. One that cannot be judged does not hide the others.
@@ -48,58 +51,63 @@ func (c *checker) all() error {
 	if len(off) == 0 {
 		c.note("no domain is defined that does not run")
 	}
-	var all *crowd // once a domain asks for huge pages
-	var failed, refused error
-	var late []answer // in order only
+	all := crowd{checker: c}
+	var failed error
 	for _, l := range off {
-		a, err := func() (a answer, err error) {
-			d, err := known.get(l.name)
-			if err != nil {
-				return a, err
-			}
-			demand, err := domain.Parse(d.xml)
-			demand.Exempt = c.config.Exempts(demand)
-			if err == nil && all == nil && len(demand.Backends) > 0 {
-				all, err = c.look()
-			}
-			if err == nil {
-				a, err = all.judge(demand, l.autostart)
-			}
-			if err != nil {
-				return a, fmt.Errorf("domain %s: %w", l.name, err)
-			}
-			return a, nil
-		}()
+		a, err := all.ask(known, l)
 		if err != nil {
 			failed = errors.Join(failed, err)
 			continue
 		}
-		if c.json {
-			err = printJSON(c.out, a)
-		} else {
-			_, err = fmt.Fprintf(c.out, "%s: %s%s: %s\n", guard.Printable(l.name, 200), a.Decision, exempt(a), a.Summary)
-		}
-		if err != nil {
+		if err := c.printAnswer(l.name, a); err != nil {
 			return err
 		}
-		short := a.Decision == guard.Refuse
-		if a.InOrder != nil && a.InOrder.Decision == guard.Refuse {
-			short = true
-			late = append(late, a)
-		}
-		if short && a.Exempt == "" {
-			refused = errRefused
-		}
+		all.count(a)
 	}
-	if all != nil && all.order > 0 && !c.json {
-		if err := c.printOrder(all.order, late); err != nil {
+	if all.order > 0 && !c.json {
+		if err := c.printOrder(all.order, all.late); err != nil {
 			return err
 		}
 	}
-	if failed != nil {
-		return failed
+	return cmp.Or(failed, all.refused)
+}
+
+// ask judges a domain that libvirt knows.
+func (c *crowd) ask(known domains, l listed) (answer, error) {
+	d, err := known.get(l.name)
+	if err != nil {
+		return answer{}, err
 	}
-	return refused
+	demand, err := domain.Parse(d.xml)
+	if err != nil {
+		return answer{}, fmt.Errorf("domain %s: %w", l.name, err)
+	}
+	demand.Exempt = c.config.Exempts(demand)
+	a, err := c.judge(demand, l.autostart)
+	if err != nil {
+		return answer{}, fmt.Errorf("domain %s: %w", l.name, err)
+	}
+	return a, nil
+}
+
+// count counts an answer for what comes of all of them.
+func (c *crowd) count(a answer) {
+	late := a.InOrder != nil && a.InOrder.Decision == guard.Refuse
+	if late {
+		c.late = append(c.late, a)
+	}
+	if (late || a.Decision == guard.Refuse) && a.Exempt == "" {
+		c.refused = errRefused
+	}
+}
+
+// printAnswer prints what becomes of a domain alone.
+func (c *checker) printAnswer(name string, a answer) error {
+	if c.json {
+		return printJSON(c.out, a)
+	}
+	_, err := fmt.Fprintf(c.out, "%s: %s%s: %s\n", guard.Printable(name, 200), a.Decision, exempt(a), a.Summary)
+	return err
 }
 
 // exempt says in words that a domain is exempt.
@@ -127,22 +135,20 @@ func (c *checker) printOrder(all int, late []answer) error {
 	return nil
 }
 
-// look looks at the host for all domains.
-func (c *checker) look() (*crowd, error) {
-	host, err := c.survey(survey.All)
-	if err != nil {
-		return nil, err
-	}
-	return &crowd{checker: c, seen: host}, nil
-}
-
-// judge judges a domain alone, and one with autostart after those before it. Without huge pages all that
-// does not matter, and there may be no crowd.
+// judge judges a domain alone, and one with autostart after those before it as well. Without huge pages all that does
+// not matter.
 func (c *crowd) judge(demand guard.Demand, autostart bool) (answer, error) {
 	a := answer{Autostart: autostart}
 	if len(demand.Backends) == 0 {
 		a.Report = words.NewReport(guard.Judge(demand, guard.Host{})) // as the hook, without looking
 		return a, nil
+	}
+	if c.seen == nil {
+		seen, err := c.survey(survey.All)
+		if err != nil {
+			return a, err
+		}
+		c.seen = &seen
 	}
 	host, err := survey.Counters(c.host, survey.For(demand))
 	if err != nil {

@@ -17,6 +17,9 @@ import (
 	"hugeguard/sysfs"
 )
 
+// mostWrong is how many wrong lines a screen shows.
+const mostWrong = 10
+
 func newConfig() *cobra.Command {
 	var root string
 	var asJSON bool

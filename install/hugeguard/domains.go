@@ -161,28 +161,31 @@ func readXML(r io.Reader) ([]byte, error) {
 
 // readDomain reads the domain that an argument of check means.
 func readDomain(arg string, stdin io.Reader, host sysfs.FS) (foundDomain, error) {
-	var text []byte
-	var err error
-	switch {
-	case arg == "-":
-		arg = "standard input"
-		text, err = readXML(stdin)
-	case isFile(arg):
-		var file *os.File
-		if file, err = os.Open(arg); err == nil {
-			text, err = readXML(file)
-			file.Close()
-		}
-	default:
-		all := openDomains(host)
-		defer all.close()
-		return all.get(arg)
+	if arg == "-" {
+		return parseDomain("standard input", stdin)
 	}
+	if isFile(arg) {
+		file, err := os.Open(arg)
+		if err != nil {
+			return foundDomain{}, err
+		}
+		defer file.Close()
+		return parseDomain(arg, file)
+	}
+	all := openDomains(host)
+	defer all.close()
+	return all.get(arg)
+}
+
+// parseDomain reads the domain in a file.
+func parseDomain(name string, file io.Reader) (foundDomain, error) {
+	text, err := readXML(file)
 	if err != nil {
 		return foundDomain{}, err
 	}
-	if text, err = domain.Find(text); err != nil {
-		return foundDomain{}, fmt.Errorf("%s: %w", arg, err)
+	text, err = domain.Find(text)
+	if err != nil {
+		return foundDomain{}, fmt.Errorf("%s: %w", name, err)
 	}
 	return foundDomain{xml: text}, nil
 }

@@ -15,7 +15,7 @@ import (
 )
 
 func newReserve() *cobra.Command {
-	var root, format string
+	var o reserveOptions
 	cmd := &cobra.Command{
 		Use:   "reserve [--root DIR|FILE.tar] [--format nova|tripleo]",
 		Short: "Print the lines that make Nova agree with this host",
@@ -33,45 +33,48 @@ Exit status: 0 it is done, 1 an error, 2 wrong usage.`,
   hugeguard reserve --root DIR           # for a captured host`,
 		DisableFlagsInUseLine: true,
 		Args:                  takes(0),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			lines := map[string]func([]guard.Reservation) []string{"nova": words.Reserve, "tripleo": words.ReserveTripleO}[format]
-			if lines == nil {
-				return usageError{fmt.Errorf("no format %q: there are nova and tripleo", format)}
-			}
-			fs, err := hostAt(cmd, root)
-			if err != nil {
-				return err
-			}
-			note := func(format string, args ...any) {
-				fmt.Fprintf(cmd.ErrOrStderr(), "hugeguard: %s\n", oneLine(fmt.Sprintf(format, args...)))
-			}
-			if status.Hidden(fs) {
-				note("an ordinary user does not see everybody who holds pages: run it as root for lines that are complete")
-			}
-			conf, err := config.Read(fs)
-			if err != nil {
-				note("%v", err)
-			}
-			defer tellIfHung(cmd.ErrOrStderr())()
-			host, _, err := survey.Full(fs, survey.All, conf, time.Now().Add(holdersDeadline))
-			if err != nil {
-				return err
-			}
-			for _, line := range lines(host.Reservations()) {
-				if _, err := fmt.Fprintln(cmd.OutOrStdout(), line); err != nil {
-					return err
-				}
-			}
-			for _, text := range reserveNotes(host, format) {
-				note("%s", text)
-			}
-			return nil
-		},
+		RunE:                  func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
 	}
-	cmd.Flags().StringVar(&format, "format", "nova", "what the lines are for: nova or tripleo")
+	cmd.Flags().StringVar(&o.format, "format", "nova", "what the lines are for: nova or tripleo")
 	cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{"nova", "tripleo"}, cobra.ShellCompDirectiveNoFileComp))
-	rootFlag(cmd, &root)
+	rootFlag(cmd, &o.root)
 	return cmd
+}
+
+// reserveOptions are the flags of reserve.
+type reserveOptions struct{ root, format string }
+
+func (o reserveOptions) run(cmd *cobra.Command) error {
+	lines := map[string]func([]guard.Reservation) []string{"nova": words.Reserve, "tripleo": words.ReserveTripleO}[o.format]
+	if lines == nil {
+		return usageError{fmt.Errorf("no format %q: there are nova and tripleo", o.format)}
+	}
+	fs, err := hostAt(cmd, o.root)
+	if err != nil {
+		return err
+	}
+	stderr := cmd.ErrOrStderr()
+	if status.Hidden(fs) {
+		note(stderr, "an ordinary user does not see everybody who holds pages: run it as root for lines that are complete")
+	}
+	conf, err := config.Read(fs)
+	if err != nil {
+		note(stderr, "%v", err)
+	}
+	defer tellIfHung(stderr)()
+	host, _, err := survey.Full(fs, survey.All, conf, time.Now().Add(holdersDeadline))
+	if err != nil {
+		return err
+	}
+	for _, line := range lines(host.Reservations()) {
+		if _, err := fmt.Fprintln(cmd.OutOrStdout(), line); err != nil {
+			return err
+		}
+	}
+	for _, text := range reserveNotes(host, o.format) {
+		note(stderr, "%s", text)
+	}
+	return nil
 }
 
 // reserveNotes says what to do with the lines, and what they may lack.

@@ -1,26 +1,16 @@
 package main
 
 import (
-	"cmp"
 	"context"
-	"fmt"
 	"io"
-	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
-	"hugeguard/guard"
-	"hugeguard/guard/words"
-	"hugeguard/hook/config"
-	"hugeguard/install/journal"
-	"hugeguard/install/place"
 	"hugeguard/install/status"
 )
 
 func newStatus() *cobra.Command {
-	var root, program, colour, every string
-	var asJSON bool
+	var o statusOptions
 	cmd := &cobra.Command{
 		Use:   "status [--root DIR|FILE.tar] [--json] [--watch[=SECONDS]] [--color WHEN]",
 		Short: "Show the huge pages of this host, who holds them, what Nova believes, and whether the hook is live",
@@ -39,374 +29,61 @@ Exit status: 0 the hook is live, 1 an error, 2 wrong usage, 4 the hook is not li
   hugeguard status --root host.tar    # of a captured host`,
 		DisableFlagsInUseLine: true,
 		Args:                  takes(0),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			host, err := hostAt(cmd, root)
-			if err != nil {
-				return err
-			}
-			if _, err := lookOf(io.Discard, colour); err != nil {
-				return err
-			}
-			view := statusView{out: cmd.OutOrStdout(), colour: colour, json: asJSON}
-			read := func(ctx context.Context) (status.Report, error) {
-				defer tellIfHung(cmd.ErrOrStderr())()
-				r, err := status.Read(ctx, host, program, holdersDeadline)
-				if err == nil {
-					r.ReadRefusals(ctx, host)
-				}
-				return r, err
-			}
-			if cmd.Flags().Changed("watch") {
-				interval, err := parseInterval(every)
-				if err != nil {
-					return err
-				}
-				interruptOf(cmd).hold() // the terminal is to be as it was
-				return watch(cmd.Context(), view, interval, read)
-			}
-			r, err := read(cmd.Context())
-			if err != nil {
-				return err
-			}
-			text, err := view.text(r)
-			if err != nil {
-				return err
-			}
-			if _, err := io.WriteString(view.out, text); err != nil {
-				return err
-			}
-			return liveness(r)
-		},
+		RunE:                  func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
 	}
 	f := cmd.Flags()
-	f.BoolVar(&asJSON, "json", false, "print one JSON object")
-	f.StringVar(&program, "hook", "", "the hook program that should be in place (default: as for install)")
-	f.StringVar(&colour, "color", "auto", "`WHEN` to use colour: auto, always or never")
-	f.StringVar(&every, "watch", "", "show it again every `SECONDS` (2 if none are given), until Ctrl-C")
+	f.BoolVar(&o.json, "json", false, "print one JSON object")
+	f.StringVar(&o.colour, "color", "auto", "`WHEN` to use colour: auto, always or never")
+	f.StringVar(&o.every, "watch", "", "show it again every `SECONDS` (2 if none are given), until Ctrl-C")
 	f.Lookup("watch").NoOptDefVal = "2"
-	cmd.MarkFlagFilename("hook")
 	cmd.RegisterFlagCompletionFunc("color", cobra.FixedCompletions([]string{"auto", "always", "never"}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.RegisterFlagCompletionFunc("watch", cobra.NoFileCompletions)
-	rootFlag(cmd, &root)
+	rootFlag(cmd, &o.root)
+	programFlag(cmd, &o.program)
 	return cmd
 }
 
-// liveness returns errNotLive unless the hook is live.
-func liveness(r status.Report) error {
-	if r.Hook.Live {
-		return nil
-	}
-	return errNotLive
+// statusOptions are the flags of status.
+type statusOptions struct {
+	root, program, colour, every string
+	json                         bool
 }
 
-// A statusView is how a status is shown.
-type statusView struct {
-	out    io.Writer
-	colour string // auto, always or never
-	json   bool
-}
-
-// text returns the status as it is shown.
-func (v statusView) text(r status.Report) (string, error) {
-	if v.json {
-		var b strings.Builder
-		err := printJSON(&b, r)
-		return b.String(), err
+func (o statusOptions) run(cmd *cobra.Command) error {
+	host, err := hostAt(cmd, o.root)
+	if err != nil {
+		return err
 	}
-	l, err := lookOf(v.out, v.colour)
-	return statusPage(r, l).text(), err
-}
-
-// fewestRefusals is how many refusals are shown where there is no room.
-const fewestRefusals = 3
-
-// statusPage lays a status out, on one screen if it can be, with a row to spare for the prompt.
-func statusPage(r status.Report, l look) *page {
-	p := &page{look: l}
-	p.status(r)
-	if l.rows > 0 && len(p.lines) >= l.rows {
-		p = &page{look: l, brief: true}
-		p.status(r)
+	if _, err := lookOf(io.Discard, o.colour); err != nil {
+		return err
 	}
-	return p
-}
-
-func (p *page) status(r status.Report) {
-	p.hookLines(r)
-	p.settingsLines(r.Settings)
-	p.poolLines(r)
-	p.novaLines(r.Nova)
-	var emulators []string
-	for _, e := range r.Emulators {
-		emulators = append(emulators, fmt.Sprintf("launches with %s are judged for %s", oneLine(e.Path), e.Releases))
-	}
-	p.details(0, emulators...)
-	for _, f := range r.Faults {
-		p.line(bad, 0, "could not be read: %s", f)
-	}
-	p.refusalLines(r.Refusals)
-}
-
-// hookLines say whether the hook is live, and why not.
-func (p *page) hookLines(r status.Report) {
-	h := r.Hook
-	if r.Settings.ModeUnread {
-		p.line(bad, 0, "mode: cannot be read in %s, so hugeguard refuses nothing: hugeguard config", oneLine(r.Settings.Path))
-	}
-	live := fmt.Sprintf("%s (layout %s)", oneLine(h.Path), oneLine(string(h.Layout)))
-	switch {
-	case h.Live && r.Mode == config.Off:
-		p.line(bad, 0, "hook: live, but told to do nothing (mode = %s): %s", r.Mode, live)
-	case h.Live && r.Mode == config.WarnOnly:
-		p.line(bad, 0, "hook: live, but told to refuse nothing (mode = %s): %s", r.Mode, live)
-	case h.Live:
-		p.line(good, 0, "hook: live: %s", live)
-	default:
-		p.line(bad, 0, "hook: NOT LIVE")
-	}
-	for _, why := range h.Why {
-		p.line(plainStyle, 2, "%s", oneLine(why))
-	}
-	if len(h.HooksBefore) > 0 {
-		p.line(plainStyle, 2, "other hooks run before it: %s", place.Paths(h.HooksBefore))
-	}
-	switch {
-	case h.Installed && len(h.Daemons) == 0:
-		p.line(plainStyle, 2, "no libvirt daemon runs now")
-	case h.Live:
-		for _, d := range h.Daemons {
-			p.line(plainStyle, 2, "called by %s (pid %d)", oneLine(d.Name), d.PID)
+	view := statusView{cmd.OutOrStdout(), o.colour, o.json}
+	read := func(ctx context.Context) (status.Report, error) {
+		defer tellIfHung(cmd.ErrOrStderr())()
+		r, err := status.Read(ctx, host, o.program, holdersDeadline)
+		if err == nil {
+			r.ReadRefusals(ctx, host)
 		}
+		return r, err
 	}
-}
-
-// A poolRow is a pool with the texts of its line.
-type poolRow struct {
-	guard.PoolReport
-	label, count string
-}
-
-// poolRows returns the pools of those sizes of which there are pages, and the names of the others.
-func poolRows(pools []guard.PoolReport) (rows []poolRow, empty []string) {
-	total := map[uint64]uint64{}
-	for _, pool := range pools {
-		total[pool.PageKiB] += pool.Total
-	}
-	for _, pool := range pools {
-		size := guard.Size(pool.PageKiB)
-		if total[pool.PageKiB] == 0 {
-			if !slices.Contains(empty, size) {
-				empty = append(empty, size)
-			}
-			continue
+	if cmd.Flags().Changed("watch") {
+		interval, err := parseInterval(o.every)
+		if err != nil {
+			return err
 		}
-		row := poolRow{pool, fmt.Sprintf("node %d, %s:", pool.Node, size), fmt.Sprintf("%d of %d free", pool.Free, pool.Total)}
-		if pool.Surplus > 0 {
-			row.count += fmt.Sprintf(", %d surplus", pool.Surplus)
-		}
-		rows = append(rows, row)
+		interruptOf(cmd).hold() // the terminal is to be as it was
+		return watch(cmd.Context(), view, interval, read)
 	}
-	return rows, empty
-}
-
-// poolLines draw the pools, and say who holds them.
-func (p *page) poolLines(r status.Report) {
-	rows, empty := poolRows(r.Pools)
-	if len(empty) > 0 && len(rows) > 0 {
-		p.line(heading, 0, "huge pages of this host (none of %s):", strings.Join(empty, ", "))
-	} else {
-		p.line(heading, 0, "huge pages of this host:")
+	r, err := read(cmd.Context())
+	if err != nil {
+		return err
 	}
-	switch {
-	case !r.Surveyed:
-		p.line(bad, 2, "not known")
-	case len(rows) == 0:
-		p.line(plainStyle, 2, "none are set up")
-	default:
-		p.bars(r, rows)
+	text, err := view.text(r)
+	if err != nil {
+		return err
 	}
-	var starting []string
-	for _, guest := range r.Starting {
-		starting = append(starting, words.Starting(guest))
+	if _, err := io.WriteString(view.out, text); err != nil {
+		return err
 	}
-	p.details(2, starting...)
-	for _, size := range r.Sizes {
-		p.line(plainStyle, 2, "%s", words.PageSize(size))
-	}
-	if r.OVS != nil {
-		p.details(2, words.OVS(*r.OVS))
-	}
-	for _, note := range r.Unseen {
-		p.line(bad, 2, "%s", note)
-	}
-}
-
-// bars draws each pool, in a line beside its label and its count if it can be, and what the marks mean.
-func (p *page) bars(r status.Report, rows []poolRow) {
-	label, count := 0, 0
-	for _, row := range rows {
-		label, count = max(label, len(row.label)), max(count, len(row.count))
-	}
-	bar, beside := plainBar, true
-	if p.columns > 0 {
-		bar = p.columns - (2 + label + 1 + 2 + 1 + count) // "  LABEL [BAR] COUNT"
-		if bar < 10 {
-			beside, bar = false, p.columns-(4+2)
-		}
-		bar = min(bar, 60)
-	}
-	used := make([]bool, len(fills))
-	for _, row := range rows {
-		shares := sharesOf(r, row.PoolReport)
-		for k, n := range shares {
-			used[k] = used[k] || n > 0
-		}
-		switch picture := p.bar(shares, bar); {
-		case row.Total == 0:
-			p.line(plainStyle, 2, "%-*s none", label, row.label)
-		case beside:
-			p.lines = append(p.lines, fmt.Sprintf("  %-*s %s %*s", label, row.label, picture, count, row.count))
-		default:
-			p.words(plainStyle, 2, []string{row.label, row.count})
-			p.lines = append(p.lines, "    "+picture)
-		}
-		p.holders(row.PoolReport)
-	}
-	var legend []string
-	for i, f := range fills {
-		if used[i] {
-			legend = append(legend, p.mark(f)+" "+f.name+" ")
-		}
-	}
-	p.words(faint, 2, legend)
-}
-
-// sharesOf divides a pool as its bar does, into what fills are for. Of the free pages those are drawn as
-// reserved that must lie on the node: for which the other nodes have no room. A page that is claimed and
-// reserved is drawn as claimed.
-func sharesOf(r status.Report, pool guard.PoolReport) []uint64 {
-	by := map[fill]uint64{}
-	for _, h := range pool.Holders {
-		by[holderFill(h.Kind)] += h.Pages
-	}
-	if pool.Unaccounted != nil {
-		by[fillUnaccounted] = *pool.Unaccounted
-	}
-	reserved := uint64(0)
-	for _, size := range r.Sizes {
-		if size.PageKiB == pool.PageKiB {
-			reserved = size.Reserved
-		}
-	}
-	for _, other := range r.Pools {
-		if other.PageKiB == pool.PageKiB && other.Node != pool.Node {
-			reserved -= min(reserved, other.Free)
-		}
-	}
-	by[fillClaimed] = min(pool.Claimed, pool.Free)
-	by[fillReserved] = min(reserved, pool.Free) - min(reserved, pool.Free, by[fillClaimed])
-	by[fillFree] = pool.Free - by[fillClaimed] - by[fillReserved]
-	shares := make([]uint64, len(fills))
-	for i, f := range fills {
-		shares[i] = by[f]
-	}
-	return shares
-}
-
-func holderFill(kind guard.HolderKind) fill {
-	switch kind {
-	case guard.HolderOVS:
-		return fillOVS
-	case guard.HolderGuest:
-		return fillGuests
-	case guard.HolderFile:
-		return fillFiles
-	}
-	return fillOthers
-}
-
-// holders says who holds a pool: on a terminal in a few lines at the most, with the rest as a number.
-func (p *page) holders(pool guard.PoolReport) {
-	most := 3
-	switch {
-	case p.brief:
-		most = 1
-	case p.columns < 60:
-		most = 5
-	}
-	named := len(pool.Holders)
-	if p.columns > 0 {
-		for named = min(named, most*p.columns); named > 0 && len(p.wrap(holderWords(pool, named), 4)) > most; {
-			named--
-		}
-	}
-	if all := holderWords(pool, named); len(all) > 0 {
-		p.words(plainStyle, 4, all)
-	}
-}
-
-// holderWords says who holds a pool: the first few by name.
-func holderWords(pool guard.PoolReport, named int) []string {
-	var each []string
-	for _, h := range pool.Holders[:named] {
-		each = append(each, words.Holder(h))
-	}
-	if rest := pool.Holders[named:]; len(rest) > 0 {
-		var pages uint64
-		for _, h := range rest {
-			pages += h.Pages
-		}
-		each = append(each, fmt.Sprintf("%d more with %d", len(rest), pages))
-	}
-	if len(each) > 0 {
-		each[0] = "held: " + each[0]
-	}
-	if pool.Unaccounted != nil && *pool.Unaccounted > 0 {
-		each = append(each, fmt.Sprintf("unaccounted: %d", *pool.Unaccounted))
-	}
-	for i := range max(len(each), 1) - 1 {
-		each[i] += ","
-	}
-	return each
-}
-
-// novaLines say what Nova believes of each pool, and how far that is from what is.
-func (p *page) novaLines(nova *guard.NovaReport) {
-	if len(words.Nova(nova)) == 0 {
-		return
-	}
-	p.line(heading, 0, "what Nova believes:")
-	for _, pool := range nova.Pools {
-		text := fmt.Sprintf("node %d, %s: reserves %d, counts %d, believes %d free; ", pool.Node, guard.Size(pool.PageKiB), pool.Reserved, pool.Instances, pool.Free)
-		switch {
-		case pool.Drift > 0:
-			p.line(bad, 2, "%sdrift %d", text, pool.Drift)
-		case pool.Drift < 0:
-			p.line(plainStyle, 2, "%sno drift, %d to spare", text, -pool.Drift)
-		default:
-			p.line(plainStyle, 2, "%sno drift", text)
-		}
-	}
-	others := *nova
-	others.Pools = nil
-	p.details(2, words.Nova(&others)...)
-}
-
-// refusalLines show the last refusals, each on a line, as many as the screen has room for.
-func (p *page) refusalLines(shown []journal.Refusal) {
-	if p.rows > 0 {
-		most := max(fewestRefusals, p.rows-len(p.lines)-2) // the heading, and the prompt below it all
-		shown = shown[:min(len(shown), most)]
-	}
-	if len(shown) == 0 {
-		return
-	}
-	p.line(heading, 0, "last refusals:")
-	for _, r := range shown {
-		what := cmp.Or(r.Cause, r.Decision)
-		if r.Would {
-			what += " (it went on)"
-		}
-		p.short(plainStyle, 2, "%s %s: %s: %s", r.Time.Local().Format("Jan _2 15:04:05"), r.Domain, what, r.Summary)
-	}
+	return liveness(r)
 }

@@ -61,8 +61,7 @@ or the hook does not judge.`,
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON array, with an object for each daemon")
-	cmd.Flags().StringVar(&program, "hook", "", "the hook program that should be in place (default: as for install)")
-	cmd.MarkFlagFilename("hook")
+	programFlag(cmd, &program)
 	return cmd
 }
 

@@ -3,6 +3,7 @@
 package manual
 
 import (
+	"cmp"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -28,35 +29,7 @@ func CommandPage(root *cobra.Command, r Release) string {
 	p.section("COMMANDS")
 	for _, c := range commands {
 		p.line(".SS " + escape(strings.TrimPrefix(c.CommandPath(), root.Name()+" ")))
-		p.line(synopsis(c))
-		p.line(".PP")
-		if c.Long != "" {
-			p.text(c.Long)
-		} else {
-			p.text(c.Short + ".")
-		}
-		c.NonInheritedFlags().VisitAll(func(f *pflag.Flag) {
-			if f.Hidden || f.Name == "help" {
-				return
-			}
-			value, usage := pflag.UnquoteUsage(f)
-			tag := bold("--" + f.Name)
-			if f.Shorthand != "" {
-				tag = bold("-"+f.Shorthand) + ", " + tag
-			}
-			switch {
-			case value != "" && f.NoOptDefVal != "":
-				tag += "[=" + italic(value) + "]"
-			case value != "":
-				tag += " " + italic(value)
-			}
-			p.item(tag, upperFirst(usage)+".")
-		})
-		if c.Example != "" {
-			p.line(".PP")
-			p.line("Examples:")
-			p.text(verbatim(c.Example))
-		}
+		p.command(c)
 	}
 	if status != "" {
 		p.section("EXIT STATUS")
@@ -76,6 +49,38 @@ func CommandPage(root *cobra.Command, r Release) string {
 	p.line(".PP")
 	p.line("https://libvirt.org/hooks.html")
 	return p.String()
+}
+
+// command says what a command does.
+func (p *page) command(c *cobra.Command) {
+	p.line(synopsis(c))
+	p.line(".PP")
+	p.text(cmp.Or(c.Long, c.Short+"."))
+	c.NonInheritedFlags().VisitAll(p.flag)
+	if c.Example != "" {
+		p.line(".PP")
+		p.line("Examples:")
+		p.text(verbatim(c.Example))
+	}
+}
+
+// flag says what a flag is for, unless it is hidden or help itself.
+func (p *page) flag(f *pflag.Flag) {
+	if f.Hidden || f.Name == "help" {
+		return
+	}
+	value, usage := pflag.UnquoteUsage(f)
+	tag := bold("--" + f.Name)
+	if f.Shorthand != "" {
+		tag = bold("-"+f.Shorthand) + ", " + tag
+	}
+	switch {
+	case value != "" && f.NoOptDefVal != "":
+		tag += "[=" + italic(value) + "]"
+	case value != "":
+		tag += " " + italic(value)
+	}
+	p.item(tag, upperFirst(usage)+".")
 }
 
 // files are those that an admin meets.

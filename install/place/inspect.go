@@ -86,7 +86,8 @@ func (t tree) captured() (st State, captured bool, err error) {
 	if err != nil {
 		return st, false, nil
 	}
-	if err = json.Unmarshal(text, &st); err != nil {
+	err = json.Unmarshal(text, &st)
+	if err != nil {
 		err = fmt.Errorf("%s/%s: %w", t.root, CapturedState, err)
 	}
 	return st, true, err

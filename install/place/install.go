@@ -80,7 +80,8 @@ func begin(o Options) (j *job, done func(), err error) {
 	if j.live && os.Geteuid() != 0 && !o.DryRun {
 		return nil, nil, errRoot
 	}
-	if j.tree, err = treeAt(o.Root); err != nil {
+	j.tree, err = treeAt(o.Root)
+	if err != nil {
 		return nil, nil, err
 	}
 	done = func() {}

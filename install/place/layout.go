@@ -72,7 +72,8 @@ type scene struct {
 }
 
 func (t tree) scene() (s scene, err error) {
-	if s.libvirt = t.libvirt(); s.libvirt == 0 {
+	s.libvirt = t.libvirt()
+	if s.libvirt == 0 {
 		s.libvirt = t.cachedLibvirt()
 	}
 	s.record, s.recordErr = t.readRecord()
@@ -80,7 +81,8 @@ func (t tree) scene() (s scene, err error) {
 		to   *file
 		name string
 	}{{&s.main, mainHook}, {&s.site, siteHook}, {&s.dropIn, dropInHook}, {&s.dropInSite, dropInHook + hook.SiteSuffix}, {&s.oldDropIn, oldDropIn}} {
-		if *f.to, err = t.look(f.name); err != nil {
+		*f.to, err = t.look(f.name)
+		if err != nil {
 			return s, err
 		}
 	}

@@ -89,7 +89,8 @@ func findProgram(named string) (*program, error) {
 	if err != nil {
 		return nil, err
 	}
-	if exe, err = filepath.EvalSymlinks(exe); err != nil {
+	exe, err = filepath.EvalSymlinks(exe)
+	if err != nil {
 		return nil, err
 	}
 	places := []string{

@@ -88,10 +88,12 @@ func newCanary(fs sysfs.FS, conf config.Config, capabilities string) (canary, er
 		return c, err
 	}
 	demand.Exempt = conf.Exempts(demand)
-	if host, err = survey.Counters(fs, survey.For(demand)); err != nil {
+	host, err = survey.Counters(fs, survey.For(demand))
+	if err != nil {
 		return c, err
 	}
-	if c.verdict = guard.Judge(demand, host); c.verdict.Decision != guard.Refuse {
+	c.verdict = guard.Judge(demand, host)
+	if c.verdict.Decision != guard.Refuse {
 		return c, fmt.Errorf("a domain of %s on pages of %s would not be refused for certain on this host: %s", guard.Size(most>>10), guard.Size(page), words.Summary(c.verdict))
 	}
 	return c, nil

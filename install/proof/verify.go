@@ -242,7 +242,8 @@ func (v verifier) one(ctx context.Context, conn Libvirt, asked daemon.Process) (
 		st.Why = append(st.Why, err.Error())
 	}
 	if !a.refusal() && len(a.entries) == 0 {
-		if a.denials, err = v.denials(ctx, began); err != nil {
+		a.denials, err = v.denials(ctx, began)
+		if err != nil {
 			st.Why = append(st.Why, err.Error())
 		}
 	}

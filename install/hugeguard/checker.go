@@ -1,0 +1,173 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"hugeguard/guard"
+	"hugeguard/guard/domain"
+	"hugeguard/guard/words"
+	"hugeguard/hook"
+	"hugeguard/hook/config"
+	"hugeguard/hook/survey"
+	"hugeguard/install/place"
+	"hugeguard/install/status"
+	"hugeguard/sysfs"
+)
+
+// A checker does what the hook does at a start, for one that is not happening.
+type checker struct {
+	host   sysfs.FS
+	config config.Config
+	before []place.OtherHook // that libvirt runs before the hook
+	after  []place.OtherHook
+	json   bool
+	out    io.Writer
+	notes  io.Writer // what a verdict does not say
+}
+
+func (c *checker) note(format string, args ...any) { note(c.notes, format, args...) }
+
+// configure reads what the hook obeys, and says what keeps it from refusing, or us from seeing what it sees.
+func (c *checker) configure() {
+	conf, err := config.Read(c.host)
+	if err != nil {
+		c.note("%v", err)
+	}
+	c.config = conf
+	c.before, c.after, err = place.OtherHooks(c.host.Root())
+	if err != nil {
+		c.note("the other hooks of this host are not known: %v", err)
+	}
+	if len(c.before) > 0 {
+		c.note("libvirt runs other hooks before hugeguard's, which may make or take pages; this is judged without them: %s", place.Paths(c.before))
+	}
+	if conf.Mode != config.Enforce && !conf.ModeUnread {
+		c.note("%s has mode = %s: the hook refuses nothing", c.host.Path(config.Path), conf.Mode)
+	}
+	if status.Hidden(c.host) {
+		c.note("an ordinary user does not see everybody who holds pages or is starting: run it as root to hear what the hook would say")
+	}
+}
+
+// one asks about the domain that an argument means.
+func (c *checker) one(arg string, stdin io.Reader) error {
+	d, err := readDomain(arg, stdin, c.host)
+	if err != nil {
+		return err
+	}
+	verdict, err := c.judge(d)
+	if err != nil {
+		return err
+	}
+	return c.print(verdict, words.Text(verdict))
+}
+
+// unlessHooks returns a refusal for want of pages as a warning if another hook may still make them: any that runs after
+// hugeguard's, as there, or one before it that speaks of huge pages.
+func (c *checker) unlessHooks(v guard.Verdict) guard.Verdict {
+	if !v.Shortage() {
+		return v
+	}
+	if len(c.after) > 0 {
+		var paths []string
+		for _, h := range c.after {
+			paths = append(paths, h.Path)
+		}
+		return v.Unless(hook.LaterMayMake(paths))
+	}
+	makers := slices.DeleteFunc(slices.Clone(c.before), func(h place.OtherHook) bool { return !h.HugePages })
+	if len(makers) > 0 {
+		return v.Unless("another hook may make the pages before hugeguard judges: " + place.Paths(makers))
+	}
+	return v
+}
+
+func (c *checker) judge(d foundDomain) (guard.Verdict, error) {
+	demand, err := domain.Parse(d.xml)
+	if err != nil {
+		return guard.Verdict{}, err
+	}
+	demand.Exempt = c.config.Exempts(demand)
+	if len(demand.Backends) == 0 {
+		return guard.Judge(demand, guard.Host{}), nil // as the hook, without looking
+	}
+	defer tellIfHung(c.notes)()
+	host, err := c.survey(survey.For(demand))
+	if err != nil {
+		return guard.Verdict{}, err
+	}
+	if d.running {
+		pages := giveBack(&host, demand.Domain.Name)
+		c.note("%s runs: this is about starting it anew, when it has given back the %d huge pages that it holds", demand.Domain.Name, pages)
+	}
+	v := c.unlessHooks(guard.Judge(demand, host))
+	if v.Exempt != "" {
+		would := "is not refused in any case"
+		if v.Decision == guard.Refuse {
+			would = "would be refused, and goes on"
+		}
+		c.note("%s %s: it is exempt by %s", demand.Domain.Name, would, v.Exempt)
+	}
+	return v, nil
+}
+
+// survey reads all that is to be known of the host.
+func (c *checker) survey(of survey.Scope) (guard.Host, error) {
+	host, blind, err := survey.Full(c.host, of, c.config, time.Now().Add(holdersDeadline))
+	if blind != nil {
+		c.note("it is not known which domains are starting: %v", blind)
+	}
+	return host, err
+}
+
+// giveBack changes the host to what it will be when the guest has ended, and returns how many pages that
+// guest holds. The kernel keeps no surplus page that becomes free (mm/hugetlb.c, free_huge_folio).
+func giveBack(host *guard.Host, guest string) (pages uint64) {
+	var others []guard.Holder
+	for _, h := range host.Holders.List {
+		if h.Kind != guard.HolderGuest || h.Name != guest {
+			others = append(others, h)
+			continue
+		}
+		for i := range host.Pools {
+			if pool := &host.Pools[i]; pool.PageKiB == h.PageKiB {
+				pages += takeBack(pool, h)
+			}
+		}
+	}
+	host.Holders.List = others
+	return pages
+}
+
+// takeBack gives a pool the pages that a holder has of it, and returns how many.
+func takeBack(pool *guard.SizePool, h guard.Holder) (pages uint64) {
+	pool.Reserved -= min(h.Reserved, pool.Reserved)
+	for k := range pool.Nodes {
+		node := &pool.Nodes[k]
+		held := h.Pages[node.Node]
+		gone := min(held, node.Surplus)
+		node.Total -= gone
+		node.Surplus -= gone
+		pool.Surplus -= min(gone, pool.Surplus)
+		node.Free += held - gone
+		pages += held
+	}
+	return pages
+}
+
+// print prints a verdict, as JSON or as the text, and returns what it means for the exit status.
+func (c *checker) print(v guard.Verdict, text string) error {
+	var err error
+	if c.json {
+		err = printJSON(c.out, words.NewReport(v))
+	} else {
+		_, err = fmt.Fprintln(c.out, text)
+	}
+	if err == nil && v.Decision == guard.Refuse && v.Exempt == "" {
+		err = errRefused
+	}
+	return err
+}

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"hugeguard/install/capture"
+	"hugeguard/sysfs"
+)
+
+// rootFlag adds --root of a command that reads.
+func rootFlag(cmd *cobra.Command, root *string) {
+	cmd.Flags().StringVar(root, "root", "", "read `DIR`/sys, proc, etc, run, var, or a capture, in place of this host's")
+	cmd.MarkFlagFilename("root")
+}
+
+// hostAt returns the host below the root, or this one where the flag is not given.
+// A capture in a file is unpacked until the command ends.
+func hostAt(cmd *cobra.Command, root string) (sysfs.FS, error) {
+	if !cmd.Flags().Changed("root") {
+		return sysfs.New(""), nil
+	}
+	if root == "" {
+		return sysfs.FS{}, usageError{errors.New("--root is empty: name a directory, or a file that capture wrote")}
+	}
+	info, err := os.Stat(root)
+	if err != nil {
+		return sysfs.FS{}, err
+	}
+	if info.Mode().IsRegular() {
+		root, err = unpack(cmd, root)
+		return sysfs.New(root), err
+	}
+	if _, err := os.ReadDir(root); err != nil {
+		return sysfs.FS{}, err // or all of it would look like a host without huge pages
+	}
+	root, err = filepath.Abs(root)
+	return sysfs.New(root), err
+}
+
+// unpack returns where a capture is unpacked until the command ends.
+func unpack(cmd *cobra.Command, name string) (dir string, err error) {
+	i := interruptOf(cmd)
+	defer i.hold()() // it alone knows of a directory that is half unpacked
+	dir, err = capture.Unpack(cmd.Context(), name)
+	if err != nil {
+		return "", err
+	}
+	dir, err = filepath.Abs(dir)
+	i.removes(dir)
+	return dir, err
+}
+
+// holdersDeadline bounds the search for those who hold pages; nobody waits for libvirt here.
+var holdersDeadline = 10 * time.Second
+
+// tellIfHung says on stderr that something does not answer, unless stop is called in good time.
+func tellIfHung(stderr io.Writer) (stop func()) {
+	timer := time.AfterFunc(2*holdersDeadline, func() {
+		fmt.Fprintln(stderr, "hugeguard: still waiting: a file system or a process that hugeguard reads does not answer; "+
+			"this command cannot be ended before it does")
+	})
+	return func() { timer.Stop() }
+}
+
+// programFlag adds --hook of a command that looks at the hook.
+func programFlag(cmd *cobra.Command, program *string) {
+	cmd.Flags().StringVar(program, "hook", "", "the hook program that should be in place (default: as for install)")
+	cmd.MarkFlagFilename("hook")
+}

@@ -1,0 +1,18 @@
+package main
+
+import (
+	"runtime/debug"
+)
+
+// built is set by the build to the released version.
+var built string
+
+func version() string {
+	if built != "" {
+		return built
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "unknown"
+}
