@@ -154,15 +154,15 @@ func replay(whole io.Reader) error {
 // runs, in bytes: far more than any domain has.
 const mostXML = 4 << 20
 
-// keep reads what libvirt writes: xml is ours to read, and whole the same with
+// keep reads what libvirt writes, most bytes of it at the most: xml is ours to read, and whole the same with
 // what was too much to keep, for the site's hook.
-func keep(stdin io.Reader) (xml, whole io.Reader) {
-	kept, err := io.ReadAll(io.LimitReader(stdin, mostXML))
+func keep(stdin io.Reader, most int) (xml, whole io.Reader) {
+	kept, err := io.ReadAll(io.LimitReader(stdin, int64(most)))
 	xml = bytes.NewReader(kept)
 	if err != nil {
 		xml = io.MultiReader(xml, failing{err})
-	} else if len(kept) == mostXML {
-		xml = io.MultiReader(xml, failing{fmt.Errorf("larger than %d MiB", mostXML>>20)})
+	} else if len(kept) == most {
+		xml = io.MultiReader(xml, failing{fmt.Errorf("larger than %s", guard.Size(uint64(most)>>10))})
 	}
 	return xml, io.MultiReader(bytes.NewReader(kept), stdin)
 }

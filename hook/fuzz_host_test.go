@@ -80,7 +80,7 @@ func FuzzPrepare(f *testing.F) {
 // A ledger of any content costs no start anything but what it says of others: the start is judged, and leaves a ledger
 // that can be read.
 func FuzzLedger(f *testing.F) {
-	h := hooktest.Hosts(f)[0]
+	h := hooktest.Spoilable(f)
 	boot, err := h.FS().BootID()
 	if err != nil {
 		boot = ""
@@ -146,20 +146,22 @@ func FuzzChain(f *testing.F) {
 	f.Add(xml, uint32(0), false)
 	f.Add(xml, uint32(100), true)
 	f.Add([]byte{}, uint32(0), true)
-	f.Add(xml, uint32(mostXML), false)
-	f.Add(xml, uint32(mostXML-1), true)
+	const most = 8 << 10
+	f.Add(xml, uint32(most), false)
+	f.Add(xml, uint32(most-len(xml)), true)
+	f.Add(xml, uint32(most-len(xml)-1), false)
 	f.Fuzz(func(t *testing.T, text []byte, more uint32, fails bool) {
-		written := append(slices.Clone(text), make([]byte, more%(mostXML+4096))...)
+		written := append(slices.Clone(text), make([]byte, more%(2*most))...)
 		stdin := io.Reader(bytes.NewReader(written))
-		if len(written) < 1<<16 {
+		if len(written) < 4<<10 {
 			stdin = iotest.OneByteReader(stdin)
 		}
 		if fails {
 			stdin = io.MultiReader(stdin, failing{io.ErrUnexpectedEOF})
 		}
-		ours, its := keep(stdin)
+		ours, its := keep(stdin, most)
 		kept, err := io.ReadAll(ours)
-		if !bytes.HasPrefix(written, kept) || len(kept) > mostXML || (err == nil) != (!fails && len(written) < mostXML) || err == nil && len(kept) < len(written) {
+		if !bytes.HasPrefix(written, kept) || len(kept) > most || (err == nil) != (!fails && len(written) < most) || err == nil && len(kept) < len(written) {
 			t.Errorf("of %d bytes %d are kept, %v", len(written), len(kept), err)
 		}
 		// The reader that failed has nothing more to say.

@@ -1,32 +1,20 @@
 package hook
 
 import (
-	"errors"
 	"fmt"
 	"os"
-	"os/exec"
-	"strings"
-	"syscall"
 	"testing"
-)
 
-const apartEnv = "HUGEGUARD_APART"
+	"hugeguard/hook/hooktest"
+)
 
 // raceDetector is whether these tests are built with the race detector.
 var raceDetector bool
 
-// TestMain hides the machine from the tests of root: some run the program as libvirt
-// does, whose settings, ledger and journal are those of the host, as are the
-// processes and files that it reads.
+// TestMain is the children, too, that these tests start.
 func TestMain(m *testing.M) {
 	if os.Args[0] == childName {
 		os.Exit(testChild(os.Args)) // what a call of these tests has started
-	}
-	if argv, ok := os.LookupEnv(measureEnv); ok {
-		os.Unsetenv(measureEnv)
-		root, argv, _ := strings.Cut(argv, "\n")
-		measure(root, strings.Split(argv, "\n"))
-		os.Exit(0)
 	}
 	if os.Getenv(denyEnv) != "" {
 		if err := denyMemfd(); err != nil {
@@ -41,54 +29,5 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(status)
 	}
-	if os.Geteuid() != 0 || os.Getenv(apartEnv) != "" {
-		os.Exit(run(m))
-	}
-	status, err := apart()
-	if errors.Is(err, syscall.EPERM) {
-		status = run(m) // root in a container, which has nothing of a host's
-	} else if err != nil {
-		fmt.Fprintf(os.Stderr, "namespaces for the tests: %v\n", err)
-	}
-	os.Exit(status)
-}
-
-// programs is where the tests build what they run.
-var programs string
-
-func run(m *testing.M) (status int) {
-	var err error
-	if programs, err = os.MkdirTemp("", "hugeguard"); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer os.RemoveAll(programs)
-	return m.Run()
-}
-
-// hide leaves of the machine no process, and no file of which the program knows the
-// place, then runs a command. Hosts for tests are trees of many small files, which
-// are kept in memory.
-const hide = `mount -t proc none /proc && mount -t tmpfs -o mode=755 none /run && mkdir -m 1777 /run/tmp && export TMPDIR=/run/tmp || exit
-mkdir /run/etc && for name in alternatives group hosts ld.so.cache nsswitch.conf passwd; do
-	! test -e /etc/$name || cp -a /etc/$name /run/etc || exit
-done
-echo deadline = 1m >/run/etc/hugeguard.conf && mount --bind /run/etc /etc || exit
-for dir in /usr/local/var /var/cache/libvirt /var/lib/hugeguard /var/lib/libvirt /var/lib/nova /var/snap; do
-	! test -d $dir || mount -t tmpfs none $dir || exit
-done
-exec "$0" "$@"`
-
-// apart runs the tests where the machine is hidden, and returns their exit status.
-func apart() (status int, err error) {
-	cmd := exec.Command("/bin/sh", append([]string{"-c", hide, os.Args[0]}, os.Args[1:]...)...)
-	cmd.Env = append(os.Environ(), apartEnv+"=yes")
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID, Unshareflags: syscall.CLONE_NEWNS}
-	err = cmd.Run()
-	var ended *exec.ExitError
-	if err == nil || errors.As(err, &ended) {
-		return cmd.ProcessState.ExitCode(), nil
-	}
-	return 1, err
+	os.Exit(hooktest.Main(m))
 }

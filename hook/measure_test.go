@@ -1,11 +1,8 @@
 package hook
 
 import (
-	"fmt"
 	"io"
 	"os"
-	"os/exec"
-	"syscall"
 
 	"hugeguard/hook/hooktest"
 	"hugeguard/sysfs"
@@ -25,19 +22,4 @@ func judgeAt(root string) (status int, err error) {
 	c := call{args: []string{"qemu", "x"}, stdin: xml, stderr: io.Discard, fs: sysfs.New(root), privileged: true,
 		journal: func(e entry) error { return os.WriteFile(root+"/entry", []byte(e.Message), 0o600) }}
 	return c.prepare(), nil
-}
-
-const measureEnv = "HUGEGUARD_MEASURE"
-
-// measure runs a program and prints its exit status, and how much of it was
-// resident at its peak, in KiB.
-func measure(root string, argv []string) {
-	cmd := exec.Command(argv[0], argv[1:]...)
-	if root != "" {
-		cmd.SysProcAttr, cmd.Dir = &syscall.SysProcAttr{Chroot: root}, "/"
-	}
-	cmd.Stdin = os.Stdin
-	cmd.Run()
-	usage := cmd.ProcessState.SysUsage().(*syscall.Rusage)
-	fmt.Println(cmd.ProcessState.ExitCode(), usage.Maxrss)
 }

@@ -57,7 +57,7 @@ func Run(args []string, stdin io.Reader, stderr io.Writer) int {
 		limitMemory()
 		if behind != "" {
 			// It may make pages, or take them: what counts is what it leaves.
-			xml, whole := keep(stdin)
+			xml, whole := keep(stdin, mostXML)
 			c.stdin = xml
 			status, err := behind.call(args, whole, stderr)
 			if lacksMeans(err) {

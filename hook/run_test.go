@@ -2,19 +2,14 @@ package hook
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"testing/iotest"
 	"testing/synctest"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"hugeguard/hook/config"
 	"hugeguard/hook/hooktest"
@@ -35,7 +30,7 @@ type fixture struct {
 }
 
 func newFixture(t *testing.T, stdin io.Reader) *fixture {
-	host := hooktest.Incident(t)
+	host := hooktest.Summary(t)
 	host.Write("proc/uptime", "5000.00 9000.00\n") // it was captured without it
 	return newCall(t, host, stdin)
 }
@@ -80,7 +75,7 @@ func inOwnTime(t *testing.T, call func() int) (status int) {
 }
 
 func TestPrepareRefuses(t *testing.T) {
-	f := newFixture(t, strings.NewReader(hooktest.Domain(t, "prepare.xml")))
+	f := newCall(t, hooktest.Incident(t), strings.NewReader(hooktest.Domain(t, "prepare.xml")))
 	if status := f.prepare(); status != exitRefuse {
 		t.Errorf("status %d", status)
 	}
@@ -285,159 +280,6 @@ func TestWrongConfig(t *testing.T) {
 	}
 }
 
-// built is the hook program, built once and without the race detector, as it is
-// installed.
-var built = sync.OnceValues(func() (string, error) {
-	program := filepath.Join(programs, "qemu")
-	cmd := exec.Command("go", "build", "-buildvcs=false", "-o", program, "./qemu")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("%w\n%s", err, out)
-	}
-	return program, nil
-})
-
-// build returns the hook program in a folder of the test's own.
-func build(t *testing.T) string {
-	t.Helper()
-	program, err := built()
-	if err != nil {
-		t.Fatal(err)
-	}
-	own := filepath.Join(t.TempDir(), "qemu")
-	if err := os.Link(program, own); err != nil {
-		t.Fatal(err)
-	}
-	return own
-}
-
-// TestOtherOperations: the program answers every call but prepare with 0 and
-// without reading, whatever it is given.
-func TestOtherOperations(t *testing.T) {
-	t.Parallel()
-	program := build(t)
-	for _, args := range [][]string{
-		{}, {"x"}, {"x", "start", "begin", "-"}, {"x", "started", "begin", "-"}, {"x", "stopped", "end", "-"},
-		{"x", "release", "end", "failed"}, {"x", "reconnect", "begin", "-"}, {"x", "migrate", "begin", "-"},
-		{"x", "restore", "begin", "-"}, {"x", "attach", "begin", "-"}, {"x", "prepare"}, {"x", "prepare", "end", "-"},
-		{"\x1b\n%s", "no such thing", "begin", "-"},
-	} {
-		cmd := exec.Command(program, args...)
-		reader, writer, err := os.Pipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		cmd.Stdin = reader // held open: a program that reads it would hang
-		out, err := cmd.CombinedOutput()
-		writer.Close()
-		reader.Close()
-		if err != nil || len(out) > 0 {
-			t.Errorf("%q: %v, output %q", args, err, out)
-		}
-	}
-}
-
-// TestSiteHook: a site's hook behind ours gets the same arguments, standard
-// input and environment, and its output and exit status are what libvirt sees.
-func TestSiteHook(t *testing.T) {
-	t.Parallel()
-	program := build(t)
-	record := filepath.Join(t.TempDir(), "record")
-	script := "#!/bin/sh\n{ echo \"$0\"; for a; do echo \"$a\"; done; echo \"$SITE\"; cat; } > " + record + "\necho out; echo err >&2; exit 7\n"
-	site := program + SiteSuffix
-	write := func(mode os.FileMode, text string) {
-		t.Helper()
-		os.Remove(site)
-		if err := os.WriteFile(site, []byte(text), mode); err != nil {
-			t.Fatal(err)
-		}
-	}
-	run := func(stdin string, args ...string) (stdout, stderr string, status int) {
-		t.Helper()
-		var out, errs strings.Builder
-		cmd := exec.Command(program, args...)
-		cmd.Env = []string{"SITE=here", "PATH=" + os.Getenv("PATH")}
-		cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &out, &errs
-		if err := cmd.Run(); err != nil && cmd.ProcessState == nil {
-			t.Fatal(err)
-		}
-		return out.String(), errs.String(), cmd.ProcessState.ExitCode()
-	}
-	// More than a pipe holds, and no XML at all: the site gets what libvirt sent.
-	for _, stdin := range []string{"", "<domain><name>x</name></domain>", strings.Repeat("large ", 200_000)} {
-		for _, operation := range []string{"prepare", "started", "reconnect"} {
-			write(0o755, script)
-			stdout, stderr, status := run(stdin, "a name\nof two lines", operation, "begin", "-")
-			if stdout != "out\n" || stderr != "err\n" || status != 7 {
-				t.Errorf("%s: stdout %q, stderr %q, status %d", operation, stdout, stderr, status)
-			}
-			got, err := os.ReadFile(record)
-			want := site + "\na name\nof two lines\n" + operation + "\nbegin\n-\nhere\n" + stdin
-			if err != nil || string(got) != want {
-				t.Errorf("%s: the site's hook saw %.200q, want %.200q (%v)", operation, got, want, err)
-			}
-		}
-	}
-	// A missing interpreter is no missing hook.
-	write(0o755, "#!/no/such/interpreter\n")
-	if _, stderr, status := run("", "x", "started", "begin", "-"); status == 0 || stderr == "" {
-		t.Errorf("no interpreter: %q, %d", stderr, status)
-	}
-	// One that a signal ends has failed, and libvirt is told how.
-	write(0o755, "#!/bin/sh\nkill -9 $$\n")
-	if _, stderr, status := run("", "x", "prepare", "begin", "-"); status != 128+9 || !strings.Contains(stderr, "ended by a signal: killed") {
-		t.Errorf("killed: %q, %d", stderr, status)
-	}
-	// Nobody has to read its input.
-	write(0o755, "#!/bin/sh\nexit 5\n")
-	if _, _, status := run(strings.Repeat("large ", 2_000_000), "x", "prepare", "begin", "-"); status != 5 {
-		t.Errorf("without reading: status %d", status)
-	}
-	// A link to ourselves is not run for ever.
-	os.Remove(site)
-	if err := os.Symlink(program, site); err != nil {
-		t.Fatal(err)
-	}
-	if stdout, stderr, status := run("", "x", "started", "begin", "-"); stdout+stderr != "" || status != 0 {
-		t.Errorf("a link to ourselves: %q, %q, %d", stdout, stderr, status)
-	}
-	// As with libvirt: not executable is not there, not runnable is a failure.
-	write(0o644, script)
-	if stdout, stderr, status := run("", "x", "started", "begin", "-"); stdout+stderr != "" || status != 0 {
-		t.Errorf("not executable: %q, %q, %d", stdout, stderr, status)
-	}
-	write(0o755, "no program")
-	if stdout, stderr, status := run("", "x", "reconnect", "begin", "-"); stdout+stderr != "" || status != 0 {
-		t.Errorf("not runnable, and a running guest is at stake: %q, %q, %d", stdout, stderr, status)
-	}
-	if stdout, stderr, status := run("", "x", "started", "begin", "-"); stdout != "" || status == 0 || !strings.Contains(stderr, SiteSuffix) {
-		t.Errorf("not runnable: %q, %q, %d", stdout, stderr, status)
-	}
-}
-
-// TestSiteHookWithFewDescriptors: where there are too few to wait for the site's hook, it
-// takes our place with all of its input, and nothing is refused for it.
-func TestSiteHookWithFewDescriptors(t *testing.T) {
-	t.Parallel()
-	program := build(t)
-	// Seven are what Go itself wants.
-	if err := os.WriteFile(program+SiteSuffix, []byte("#!/bin/cat -\n"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	for _, size := range []int{10, 1_000_000} {
-		input := "<domain>" + strings.Repeat("x", size)
-		for limit := 7; limit <= 16; limit++ {
-			cmd := exec.Command("sh", "-c", fmt.Sprintf(`ulimit -n %d && exec "$0" x prepare begin -`, limit), program)
-			cmd.Stdin = strings.NewReader(input)
-			var stderr strings.Builder
-			cmd.Stderr = &stderr
-			if out, _ := cmd.Output(); string(out) != input+"#!/bin/cat -\n" || strings.Contains(stderr.String(), "too many open files") {
-				t.Errorf("%d descriptors: %d bytes of %d, %.300s", limit, len(out), len(input), &stderr)
-			}
-		}
-	}
-}
-
 // TestProgram: who is called by a link is where the link is.
 func TestProgram(t *testing.T) {
 	self, err := os.Executable()
@@ -458,79 +300,17 @@ func TestProgram(t *testing.T) {
 	}
 }
 
-// TestSiteHookWaits: XML that comes after our deadline reaches the site's hook
-// in full.
-func TestSiteHookWaits(t *testing.T) {
-	t.Parallel()
-	hurried := func(program string) (cmd *exec.Cmd, stdin *os.File, output *strings.Builder) {
-		cmd = exec.Command("unshare", "-rm", "/bin/sh", "-c", `mount -t tmpfs none /etc && echo deadline = 10ms >/etc/hugeguard.conf && exec "$0" x prepare begin -`, program)
-		read, stdin, err := os.Pipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer read.Close()
-		output = new(strings.Builder)
-		cmd.Stdin, cmd.Stdout, cmd.Stderr = read, output, output
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		return cmd, stdin, output
-	}
-	program := build(t)
-	if err := os.WriteFile(program+SiteSuffix, []byte("#!/bin/sh\ncat\n"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	cmd, stdin, output := hurried(program)
-	if _, err := stdin.WriteString("<domain>"); err != nil {
-		t.Fatal(err)
-	}
-	for left := 1; left > 0; time.Sleep(time.Millisecond) { // until it is read
-		var err error
-		if left, err = unix.IoctlGetInt(int(stdin.Fd()), unix.TIOCINQ); err != nil {
-			t.Fatal(err)
-		}
-	}
-	// A call that begins now, without a site's hook, ends after the deadline of that one.
-	later, open, _ := hurried(build(t))
-	if err := later.Wait(); err != nil {
-		t.Error(err)
-	}
-	open.Close()
-	if _, err := stdin.WriteString("</domain>"); err != nil {
-		t.Error(err)
-	}
-	stdin.Close()
-	if err := cmd.Wait(); err != nil || output.String() != "<domain></domain>" {
-		t.Errorf("the site's hook saw %q, %v", output, err)
-	}
-}
-
-// TestSiteHookWithoutProc: where there is no /proc the site's hook is found by
-// what libvirt called.
-func TestSiteHookWithoutProc(t *testing.T) {
-	t.Parallel()
-	program := build(t)
-	if err := os.WriteFile(program+SiteSuffix, []byte("#!/bin/sh\necho called $2\n"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	for _, operation := range []string{"prepare", "started"} {
-		cmd := exec.Command("unshare", "-rm", "/bin/sh", "-c", `mount -t tmpfs none /proc && exec "$0" "$@"`, program, "x", operation, "begin", "-")
-		if out, err := cmd.Output(); err != nil || string(out) != "called "+operation+"\n" {
-			t.Errorf("%s: %q, %v", operation, out, err)
-		}
-	}
-}
-
 // TestKeep: what is kept of the XML is all of it, or says what is not; the
 // site's hook gets all in any case.
 func TestKeep(t *testing.T) {
+	const most = 4 << 10
 	for _, test := range []struct {
 		size int
 		says string // of what is ours
 	}{
-		{0, ""}, {1000, ""}, {mostXML - 1, ""}, {mostXML, "larger than 4 MiB"}, {mostXML + 1000, "larger than 4 MiB"},
+		{0, ""}, {1000, ""}, {most - 1, ""}, {most, "larger than 4 KiB"}, {most + 1000, "larger than 4 KiB"},
 	} {
-		ours, whole := keep(strings.NewReader(strings.Repeat("x", test.size)))
+		ours, whole := keep(strings.NewReader(strings.Repeat("x", test.size)), most)
 		got, err := io.ReadAll(ours)
 		if test.says == "" && (err != nil || len(got) != test.size) || test.says != "" && (err == nil || err.Error() != test.says) {
 			t.Errorf("%d bytes: %d are ours, %v", test.size, len(got), err)
@@ -540,7 +320,7 @@ func TestKeep(t *testing.T) {
 		}
 	}
 	broken := errors.New("broken")
-	ours, _ := keep(io.MultiReader(strings.NewReader("<domain>"), iotest.ErrReader(broken)))
+	ours, _ := keep(io.MultiReader(strings.NewReader("<domain>"), iotest.ErrReader(broken)), most)
 	if _, err := io.ReadAll(ours); !errors.Is(err, broken) {
 		t.Errorf("a pipe that breaks: %v", err)
 	}

@@ -98,7 +98,6 @@ func TestSpoiledFiles(t *testing.T) {
 // may read.
 func spoilable(t *testing.T, xml string) *fixture {
 	f := newFixture(t, strings.NewReader(xml))
-	hooktest.Summarize(t, f.host)
 	f.host.Write(config.Path, "deadline = 500ms\n")
 	f.host.Write("proc/sys/kernel/random/boot_id", "4a8e9c1e-5f0b-4c55-9d5b-7f1f0a1c0b11\n")
 	f.host.Write("proc/self/auxv", "\x06\x00\x00\x00\x00\x00\x00\x00\x00\x10\x00\x00\x00\x00\x00\x00")

@@ -8,15 +8,46 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"hugeguard/sysfs/sysfstest"
 )
 
-// Summarize leaves of what the processes map what is of huge pages and a little
-// more, Open vSwitch's thousand files being one for each node: thousands of calls
-// need not read it all.
-func Summarize(t testing.TB, host sysfstest.Host) {
+// summary has the files of a summary once it was made.
+var summary struct {
+	sync.Mutex
+	files map[string]string
+}
+
+// Summary makes the host of the incident anew, with less of what its processes map, which hundreds of calls need not
+// read.
+func Summary(t testing.TB) sysfstest.Host {
+	t.Helper()
+	summary.Lock()
+	defer summary.Unlock()
+	if summary.files == nil {
+		host := Incident(t)
+		summarize(t, host)
+		summary.files = map[string]string{}
+		for _, name := range filesOf(t, host) {
+			text, err := os.ReadFile(host.Path(name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			summary.files[name] = string(text)
+		}
+	}
+	host := sysfstest.New(t)
+	for name, text := range summary.files {
+		host.Write(name, text)
+	}
+	return host
+}
+
+// summarize leaves of what the processes map what is of huge pages and a little
+// more, Open vSwitch's thousand files being one for each node.
+func summarize(t testing.TB, host sysfstest.Host) {
 	const pages = 512
 	var mapped, numa strings.Builder
 	for node := range 2 {
@@ -66,19 +97,24 @@ type Host struct {
 // newHost prepares a host for changes. Each change is undone by the next.
 func newHost(t testing.TB, host sysfstest.Host, xml []byte) Host {
 	t.Helper()
-	h := Host{Host: host, XML: xml}
+	return Host{Host: host, XML: xml, Files: filesOf(t, host)}
+}
+
+// filesOf returns the names of a host's files, in their order.
+func filesOf(t testing.TB, host sysfstest.Host) (names []string) {
+	t.Helper()
 	root := host.Path("")
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err == nil && d.Type().IsRegular() {
-			h.Files = append(h.Files, strings.TrimPrefix(path, root+"/"))
+			names = append(names, strings.TrimPrefix(path, root+"/"))
 		}
 		return err
 	})
-	if err != nil || len(h.Files) == 0 {
-		t.Fatal(len(h.Files), err)
+	if err != nil || len(names) == 0 {
+		t.Fatal(len(names), err)
 	}
-	slices.Sort(h.Files)
-	return h
+	slices.Sort(names)
+	return names
 }
 
 // With has a file, by its number, hold something until what is returned is called; a number too large is no file.
@@ -96,17 +132,20 @@ func (h Host) With(t testing.TB, file uint16, data []byte) (restore func()) {
 	return func() { h.Write(h.Files[file], string(old)) }
 }
 
-// Hosts are captured hosts of each sort.
-func Hosts(t testing.TB) []Host {
-	xml := []byte(Domain(t, "prepare.xml"))
-	host := Incident(t)
-	Summarize(t, host)
+// Spoilable is the host of the incident with files of each sort.
+func Spoilable(t testing.TB) Host {
+	host := Summary(t)
 	host.Write("proc/uptime", "5000.00 9000.00\n")
 	host.Write("etc/nova/nova.conf", "[DEFAULT]\nreserved_huge_pages = node:0,size:2048,count:64\n")
 	host.Write("etc/hugeguard.conf", "exempt = test-*\nnova_conf = /etc/nova/nova.conf\n")
 	host.Write("run/openvswitch/db.json", OVSAnswer(`,["dpdk-socket-mem","1024,1024"]`))
 	host.Write("proc/sysvipc/shm", "key shmid perms size cpid lpid nattch uid gid cuid cgid atime dtime ctime rss swap\n0 5 600 4194304 1 1 0 0 0 0 0 0 0 0 4194304 0\n")
-	all := []Host{newHost(t, host, xml)}
+	return newHost(t, host, []byte(Domain(t, "prepare.xml")))
+}
+
+// Hosts are captured hosts of each sort, [Spoilable] the first of them.
+func Hosts(t testing.TB) []Host {
+	all := []Host{Spoilable(t)}
 	files, err := filepath.Glob(Data("numabox/captured/*/*.txtar"))
 	if err != nil || len(files) == 0 {
 		t.Fatal(len(files), err)

@@ -41,7 +41,7 @@ func FuzzParseInstance(f *testing.F) {
 // Whatever a process shows of itself, who holds pages is found twice the same, and nobody has more than there is in what
 // is said of him.
 func FuzzHolders(f *testing.F) {
-	h := hooktest.Hosts(f)[0]
+	h := hooktest.Spoilable(f)
 	shown := []string{"proc/2974/numa_maps", "proc/2974/maps", "proc/2974/status", "proc/2974/cmdline", "proc/3066/numa_maps", "proc/3066/cmdline", "proc/sysvipc/shm"}
 	for i, name := range shown {
 		text, err := os.ReadFile(h.Path(name))

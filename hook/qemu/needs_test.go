@@ -1,17 +1,19 @@
-package hook
+package main
 
 import (
 	"debug/elf"
 	"os/exec"
 	"strings"
 	"testing"
+
+	"hugeguard/hook/hooktest"
 )
 
 // TestNeeds: the program runs within what install/limits.go wants of a daemon's limits (in KiB, and descriptors), at
 // reconnect above all, where its end would kill a running guest.
 func TestNeeds(t *testing.T) {
 	t.Parallel()
-	program := build(t)
+	program := hooktest.Program(t)
 	for _, args := range []string{"x reconnect begin -", "x started begin -", "x stopped end -", "x release end -", "x prepare begin -"} {
 		cmd := exec.Command("sh", "-c", "ulimit -v 1310720 && ulimit -d 65536 && ulimit -n 16 && exec "+program+" "+args)
 		cmd.Stdin = strings.NewReader("<domain type='kvm'><name>x</name><memory>2048</memory></domain>")
