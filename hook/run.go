@@ -246,7 +246,6 @@ func (c *call) judgeNear(xml io.Reader) (o outcome) {
 			o = outcome{err: defect(r), sure: true}
 		}
 	}()
-	growStack()
 	demand, err := domain.Read(xml)
 	if err != nil {
 		return outcome{err: err, sure: true}
@@ -262,15 +261,6 @@ func (c *call) judgeNear(xml io.Reader) (o outcome) {
 	// What Open vSwitch may have on another file system leaves the verdict as it is.
 	o.sure = !c.fs.Far() && (!c.privileged || err != nil || verdict.Decision == guard.Allow && !survey.MayConcernOVS(c.fs, c.config, demand, host))
 	return o
-}
-
-// growStack has a goroutine's stack grow once to what judging takes. By itself it
-// would be copied at each doubling, which costs a start the thirtieth part.
-//
-//go:noinline
-func growStack() byte {
-	var room [24 << 10]byte
-	return room[len(os.Args)%len(room)]
 }
 
 // decide judges by the counters, for the releases at hand if it is complete, and
