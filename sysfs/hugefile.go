@@ -19,6 +19,9 @@ type File struct {
 	Pages   uint64 // how many it has (st_blocks); private copies are not among them
 }
 
+// maxFiles bounds the files of a hugetlbfs mount. DPDK makes one for each page where it makes files at all.
+const maxFiles = 20000
+
 // huge makes a File of what stat says of a file on a hugetlbfs; ok is false for what is no regular file.
 func huge(path string, stat *syscall.Stat_t) (file File, ok bool) {
 	if stat.Mode&syscall.S_IFMT != syscall.S_IFREG || stat.Blksize < 1024 || stat.Blocks < 0 {

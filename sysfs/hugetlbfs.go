@@ -14,12 +14,8 @@ import (
 // ErrCut is that there was no time or no patience to look at everything; what comes with it is what was seen.
 var ErrCut = errors.New("not all of it was looked at")
 
-// Bounds of a walk through a hugetlbfs mount. libvirt's files lie three folders deep; DPDK makes a file for each page
-// where it makes files at all.
-const (
-	maxDepth = 8
-	maxFiles = 20000
-)
+// maxDepth bounds a walk through a hugetlbfs mount: libvirt's files lie three folders deep.
+const maxDepth = 8
 
 // Files returns the files with pages below a hugetlbfs mount point, until the deadline at the latest. No copy of a file
 // has its pages: a captured host has them in MOUNT.files, as [File.String] writes them, one a line.

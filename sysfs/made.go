@@ -3,7 +3,6 @@ package sysfs
 import (
 	"bytes"
 	"fmt"
-	"strings"
 )
 
 // What no copy of a host's files can tell is in files that this package makes: FILE.unsure, MOUNT.statfs, and the files
@@ -32,27 +31,6 @@ func (f FS) readMade(name string, limit int) ([]byte, error) {
 	data, err := unrecorded.ReadFile(name, limit)
 	f.record(name, Entry{Data: data, Made: true}, err)
 	return data, err
-}
-
-// reduceMade checks a file that this package made, as a captured host can have anything in its place.
-func reduceMade(name string, text []byte) ([]byte, error) {
-	switch {
-	case strings.HasSuffix(name, ".unsure"):
-		return []byte{}, nil
-	case strings.HasSuffix(name, ".statfs"):
-		_, err := parseStatfs(string(text))
-		return text, err
-	}
-	for line := range lines(string(text)) {
-		if strings.HasPrefix(line, others) {
-			continue
-		}
-		_, err := parseFile(line)
-		if err != nil {
-			return nil, err
-		}
-	}
-	return text, nil
 }
 
 // others begins the last line of a list of files that is not complete, and the reason follows.

@@ -113,16 +113,6 @@ func (f FS) openAs(name string, flags int) (fd int, err error) {
 	return fd, nil
 }
 
-// retry repeats a system call that a signal interrupted, as the Go runtime's own preemption signals do.
-func retry(call func() (int, error)) (int, error) {
-	for {
-		n, err := call()
-		if err != syscall.EINTR {
-			return n, err
-		}
-	}
-}
-
 // ReadDir returns the names in the directory /name, in no particular order.
 func (f FS) ReadDir(name string) ([]string, error) {
 	names, err := f.list(name)
@@ -220,22 +210,4 @@ func (f FS) Readlink(name string) (string, error) {
 	target, err := os.Readlink(path)
 	f.record(name, Entry{Link: target}, err)
 	return target, err
-}
-
-// statPath is stat(2).
-func statPath(path string, stat *syscall.Stat_t) error {
-	_, err := retry(func() (int, error) { return 0, syscall.Stat(path, stat) })
-	if err != nil {
-		return &fs.PathError{Op: "stat", Path: path, Err: err}
-	}
-	return nil
-}
-
-// lstatPath is lstat(2).
-func lstatPath(path string, stat *syscall.Stat_t) error {
-	_, err := retry(func() (int, error) { return 0, syscall.Lstat(path, stat) })
-	if err != nil {
-		return &fs.PathError{Op: "lstat", Path: path, Err: err}
-	}
-	return nil
 }

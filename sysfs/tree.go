@@ -26,8 +26,9 @@ type FS struct {
 
 // New returns the tree below root; "" and "/" are the running host.
 func New(root string) FS {
-	if root = filepath.Clean("/" + root); root == "/" {
-		root = ""
+	root = filepath.Clean("/" + root)
+	if root == "/" {
+		return FS{}
 	}
 	return FS{root: root}
 }

@@ -11,10 +11,7 @@ import (
 	"hugeguard/sysfs"
 )
 
-// About is the file of a capture that says what it is, for people.
-const About = "hugeguard-capture.txt"
-
-// about adds it. A captured host has it already.
+// about adds the file that says what the capture is. A captured host has it already.
 func (c *Capture) about(host sysfs.FS, o Options, began time.Time, domains, seen int) {
 	if text, err := host.ReadFile(About, maxXML); err == nil && !host.Live() {
 		c.files[About] = file{data: text}

@@ -8,7 +8,6 @@ package capture
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"maps"
 	"os"
 	"slices"
@@ -20,29 +19,6 @@ import (
 	"hugeguard/install/place"
 	"hugeguard/sysfs"
 )
-
-// Options are what a capture has besides what is read below the root.
-type Options struct {
-	Version string      // of hugeguard
-	State   place.State // of the hook
-	// Patience is how long to look for the holders of pages.
-	Patience time.Duration
-}
-
-// Capture is what was taken of a host.
-type Capture struct {
-	files map[string]file
-	// Notes say what is not as complete as it should be.
-	Notes []string
-}
-
-// file is one entry of the archive.
-type file struct {
-	dir     bool
-	link    string // where a symbolic link leads: a name without a slash
-	data    []byte
-	changed time.Time // the zero time where it does not matter
-}
 
 // Take captures a host, or a captured one again, which makes no difference. An error means that there is nothing to
 // judge by.
@@ -68,10 +44,6 @@ func Take(ctx context.Context, host sysfs.FS, o Options) (*Capture, error) {
 	}
 	c.about(host, o, began, domains, seen)
 	return &c, nil
-}
-
-func (c *Capture) note(format string, args ...any) {
-	c.Notes = append(c.Notes, fmt.Sprintf(format, args...))
 }
 
 // noteAll notes what is wrong with files, up to a bound.

@@ -94,9 +94,6 @@ func (t *taker) limits(ctx context.Context, rec sysfs.FS, partitions map[string]
 	}
 }
 
-// maxXML is more than libvirt's file of a domain has, in bytes.
-const maxXML = 32 << 20
-
 func (t *taker) fault(name string, err error) {
 	t.Lock()
 	defer t.Unlock()
