@@ -45,8 +45,9 @@ type CgroupMounts struct {
 
 // Mounts reads /proc/mounts, in which there is at least the root.
 //
-// It is this file, and not mountinfo, for which there are libraries, because libvirt goes by it: the order, and which
-// of two mounts of a path counts, are libvirt's.
+// It is this file, and not mountinfo, for which there are libraries, because libvirt goes by it, as do captured hosts:
+// the order, and which of two mounts of a path counts, are libvirt's. The library would also cost a tenth of the hook's
+// start.
 func (f FS) Mounts() (Mounts, error) {
 	mounts, err := f.mounts("proc/mounts")
 	if err == nil && !mounts.any {
