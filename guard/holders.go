@@ -98,21 +98,21 @@ func (h Host) held(pool SizePool) []map[int]uint64 {
 	return held
 }
 
-// settle returns holders with those of their unplaced pages on the nodes where
+// locate returns holders with those of their unplaced pages on the nodes where
 // they must lie.
-func (h Host) settle(holders []Holder) []Holder {
-	settled := slices.Clone(holders)
+func (h Host) locate(holders []Holder) []Holder {
+	located := slices.Clone(holders)
 	known := map[uint64]unseen{} // by page size
-	for i, holder := range settled {
+	for i, holder := range located {
 		if known[holder.PageKiB] == nil {
 			pool, _ := h.pool(holder.PageKiB)
 			known[holder.PageKiB] = h.unseen(pool)
 		}
 		pages := known[holder.PageKiB].certain(holder)
-		settled[i].Unplaced -= sumPages(pages) - sumPages(holder.Pages)
-		settled[i].Pages = pages
+		located[i].Unplaced -= sumPages(pages) - sumPages(holder.Pages)
+		located[i].Pages = pages
 	}
-	return settled
+	return located
 }
 
 // share is what holders of one kind have, all of them together.
@@ -121,7 +121,7 @@ func (h Host) share(kind HolderKind) map[nova.Pool]uint64 {
 	if h.Holders == nil {
 		return held
 	}
-	for _, holder := range h.settle(h.Holders.List) {
+	for _, holder := range h.locate(h.Holders.List) {
 		if holder.Kind == kind {
 			for node, pages := range holder.Pages {
 				held[nova.Pool{Node: node, PageKiB: holder.PageKiB}] += pages
@@ -133,12 +133,12 @@ func (h Host) share(kind HolderKind) map[nova.Pool]uint64 {
 
 // unaccounted is what is taken of each node of a pool and, for all that is
 // certain, held by no holder.
-func (h Host) unaccounted(pool SizePool) map[int]uint64 {
+func unaccounted(pool SizePool, held []map[int]uint64) map[int]uint64 {
 	left := map[int]uint64{}
 	for _, n := range pool.Nodes {
 		left[n.Node] = minus(n.Total, n.Free)
 	}
-	for _, pages := range h.held(pool) {
+	for _, pages := range held {
 		for node, n := range pages {
 			left[node] = minus(left[node], n)
 		}

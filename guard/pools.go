@@ -10,17 +10,20 @@ func (h Host) Report() []PoolReport {
 	reports := []PoolReport{}
 	for _, pool := range h.Pools {
 		held := h.held(pool)
+		var left map[int]uint64 // what nobody is seen to hold
+		if h.Holders != nil {
+			left = unaccounted(pool, held)
+		}
 		for _, n := range pool.Nodes {
 			report := PoolReport{Node: n.Node, PageKiB: pool.PageKiB, Total: n.Total, Free: n.Free, Surplus: n.Surplus, Claimed: h.claimedOn(pool, n.Node), Holders: []HolderReport{}}
 			if h.Holders != nil {
-				unaccounted := minus(n.Total, n.Free)
 				for i, holder := range h.Holders.List {
 					if pages := held[i][n.Node]; pages > 0 {
 						report.Holders = append(report.Holders, holder.report(pages))
-						unaccounted = minus(unaccounted, pages)
 					}
 				}
 				largestFirst(report.Holders)
+				unaccounted := left[n.Node]
 				report.Unaccounted = &unaccounted
 			}
 			reports = append(reports, report)

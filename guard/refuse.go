@@ -41,7 +41,7 @@ func (l launch) setReleases(host Host, must []failure) {
 // fitsAfter reports whether a launch would fit but for the domains that are
 // starting.
 func (l launch) fitsAfter(host Host) bool {
-	return len(host.Starting) > 0 && !l.mustFail(host.settled())
+	return len(host.Starting) > 0 && !l.mustFail(withoutStarting(host))
 }
 
 // lack returns what is known of what a failure is short of.
@@ -50,7 +50,7 @@ func (h Host) lack(f failure, b Blame, uuid string) Lack {
 	there := pool.on(f.nodes)
 	l := Lack{SetUp: minus(there.Total, there.Surplus), Reserved: pool.Reserved, Surplus: pool.Surplus, Overcommit: pool.Overcommit}
 	if h.Holders != nil {
-		l.Unaccounted = Holder{Pages: h.unaccounted(pool)}.On(f.nodes)
+		l.Unaccounted = Holder{Pages: unaccounted(pool, h.held(pool))}.On(f.nodes)
 	}
 	if b.outsiders() && h.Nova.known() {
 		reserves := h.Nova.reserves(f.pageKiB, f.nodes)

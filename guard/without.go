@@ -15,7 +15,7 @@ func (h Host) change(f func(*SizePool)) Host {
 
 // idle returns the host as it would be with all pages given back: surplus
 // pages go away when they are freed.
-func (h Host) idle() Host {
+func idle(h Host) Host {
 	h.Starting = nil
 	return h.change(func(p *SizePool) {
 		p.Reserved, p.Surplus = 0, 0
@@ -28,7 +28,7 @@ func (h Host) idle() Host {
 
 // unreserved returns the host without pages that are promised to others than
 // the domains that are starting.
-func (h Host) unreserved() Host {
+func unreserved(h Host) Host {
 	return h.change(func(p *SizePool) {
 		var mapped uint64
 		for _, c := range h.claims(*p, 0) {
@@ -38,14 +38,14 @@ func (h Host) unreserved() Host {
 	})
 }
 
-// settled returns the host as it would be without the domains that are
+// withoutStarting returns the host as it would be without the domains that are
 // starting.
-func (h Host) settled() Host {
-	settled := h.change(func(p *SizePool) {
+func withoutStarting(h Host) Host {
+	alone := h.change(func(p *SizePool) {
 		for _, c := range h.claims(*p, 0) {
 			p.Reserved = minus(p.Reserved, c.mapped)
 		}
 	})
-	settled.Starting = nil
-	return settled
+	alone.Starting = nil
+	return alone
 }

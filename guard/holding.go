@@ -1,0 +1,65 @@
+package guard
+
+import (
+	"cmp"
+	"slices"
+)
+
+// holding is those who may be to blame for a shortage.
+type holding struct {
+	host           Host
+	pool           SizePool
+	unseen         unseen
+	list, promised []Holder // those with most pages there first, and with most promises
+}
+
+// holdersOf returns those who have pages on the nodes of a shortage, or may have.
+func holdersOf(host Host, f failure) holding {
+	pool, _ := host.pool(f.pageKiB)
+	all := holding{host: host, pool: pool, unseen: host.unseen(pool)}
+	there := map[int]uint64{} // by where it is in the host's list, at the least
+	var at []int
+	for i, one := range host.Holders.List {
+		if one.PageKiB != pool.PageKiB {
+			continue
+		}
+		// Those who hold nothing on the short nodes are nobody's trouble.
+		there[i] = Holder{Pages: all.unseen.certain(one)}.On(f.nodes)
+		if there[i] > 0 || one.Unplaced > 0 {
+			at = append(at, i)
+		}
+		if one.Reserved > 0 {
+			all.promised = append(all.promised, one)
+		}
+	}
+	slices.SortStableFunc(at, func(a, b int) int {
+		return cmp.Or(cmp.Compare(there[b], there[a]), cmp.Compare(host.Holders.List[a].PID, host.Holders.List[b].PID))
+	})
+	for _, i := range at {
+		all.list = append(all.list, host.Holders.List[i])
+	}
+	slices.SortStableFunc(all.promised, func(a, b Holder) int {
+		return cmp.Or(cmp.Compare(b.Reserved, a.Reserved), cmp.Compare(a.PID, b.PID))
+	})
+	return all
+}
+
+// of returns those of some kinds.
+func (h holding) of(kinds ...HolderKind) []Holder {
+	return slices.DeleteFunc(slices.Clone(h.list), func(one Holder) bool { return !slices.Contains(kinds, one.Kind) })
+}
+
+// without returns the host as it would be had some holders of the size taken
+// nothing, and been promised nothing.
+func (h holding) without(holders []Holder) Host {
+	back := h.unseen.certain(holders...)
+	return h.host.change(func(p *SizePool) {
+		if p.PageKiB != h.pool.PageKiB {
+			return
+		}
+		for i, n := range p.Nodes {
+			p.Nodes[i].Free = min(n.Total, n.Free+back[n.Node])
+		}
+		p.Reserved = minus(p.Reserved, sumReserved(holders))
+	})
+}
