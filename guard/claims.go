@@ -69,7 +69,7 @@ func unmapped(claims []claimed) uint64 {
 }
 
 // confinements are the rules that may hold, as far as these matter there.
-func (h Host) confinements() []rules {
+func confinements(h Host) []rules {
 	matters := h.confining()
 	if matters == 0 {
 		return []rules{0}
@@ -97,7 +97,7 @@ func claimable(pool SizePool, claims []claimed, nodes NodeSet) uint64 {
 // can take them nowhere else, whatever rules hold.
 func (h Host) claimedOn(pool SizePool, node int) uint64 {
 	least := uint64(math.MaxUint64)
-	for _, r := range h.confinements() {
+	for _, r := range confinements(h) {
 		var pages uint64
 		for _, c := range sure(h.claims(pool, r)) {
 			if slices.Equal(c.allowed, NodeSet{node}) {
@@ -112,8 +112,8 @@ func (h Host) claimedOn(pool SizePool, node int) uint64 {
 // serious returns the host with those starting domains alone whose pages can
 // be had, the earliest first, and those who are too many: these will fail, and
 // give back what they took meanwhile.
-func (h Host) serious() (host Host, doomed []Starting) {
-	if len(h.Starting) == 0 || h.canServe() {
+func serious(h Host) (host Host, doomed []Starting) {
+	if len(h.Starting) == 0 || canServe(h) {
 		return h, nil
 	}
 	all := h.Starting
@@ -121,7 +121,7 @@ func (h Host) serious() (host Host, doomed []Starting) {
 	for i, s := range all {
 		with := h
 		with.Starting = append(slices.Clone(h.Starting), all[i])
-		if with.canServe() {
+		if canServe(with) {
 			h = with
 		} else {
 			doomed = append(doomed, s)
@@ -132,8 +132,8 @@ func (h Host) serious() (host Host, doomed []Starting) {
 
 // canServe reports whether the pools have the pages of all who are starting,
 // whatever rules hold.
-func (h Host) canServe() bool {
-	for _, r := range h.confinements() {
+func canServe(h Host) bool {
+	for _, r := range confinements(h) {
 		for _, pool := range h.Pools {
 			claims := sure(h.claims(pool, r))
 			all := pool.on(h.memoryNodes())
@@ -150,7 +150,7 @@ func (h Host) canServe() bool {
 // may.
 func (h Host) rivals(kib uint64, nodes NodeSet) []Starting {
 	pool, _ := h.pool(kib)
-	confinements := h.confinements()
+	confinements := confinements(h)
 	return slices.DeleteFunc(slices.Clone(h.Starting), func(s Starting) bool {
 		only := h
 		only.Starting = []Starting{s}
@@ -162,7 +162,7 @@ func (h Host) rivals(kib uint64, nodes NodeSet) []Starting {
 
 // clearing returns the starting domains that may have taken pages of a size
 // which nobody shows yet.
-func (h Host) clearing(kib uint64) []Starting {
+func clearing(h Host, kib uint64) []Starting {
 	return slices.DeleteFunc(slices.Clone(h.Starting), func(s Starting) bool {
 		return !slices.ContainsFunc(s.Claims, func(c Claim) bool { return c.PageKiB == kib && c.Clearing > 0 })
 	})

@@ -116,7 +116,7 @@ func (h Host) locate(holders []Holder) []Holder {
 }
 
 // share is what holders of one kind have, all of them together.
-func (h Host) share(kind HolderKind) map[nova.Pool]uint64 {
+func share(h Host, kind HolderKind) map[nova.Pool]uint64 {
 	held := map[nova.Pool]uint64{}
 	if h.Holders == nil {
 		return held

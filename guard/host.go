@@ -323,7 +323,7 @@ func (n Node) runsOn(cpus CPUSet) bool {
 }
 
 // nodesOf returns the nodes that have some of the CPUs for certain.
-func (h Host) nodesOf(cpus CPUSet) NodeSet {
+func nodesOf(h Host, cpus CPUSet) NodeSet {
 	nodes := NodeSet{}
 	for _, n := range h.Nodes {
 		if cpus != nil && n.CPUs != nil && len(n.CPUs.and(cpus)) > 0 {

@@ -30,7 +30,7 @@ func Judge(demand Demand, host Host) Verdict {
 	l := launch{backends, demand.Cpuset}
 	v.confined = demand.Cpuset.within(host)
 	v.Starting = host.StartingReport()
-	host, doomed := host.serious()
+	host, doomed := serious(host)
 	v.doomed = len(doomed) > 0
 	must, risks := l.play(host)
 	if must != nil {
@@ -47,7 +47,7 @@ func Judge(demand Demand, host Host) Verdict {
 	}
 	l.refuse(&v, host, must)
 	v.Findings = append(v.Findings, hidden...)
-	v.Findings = append(v.Findings, host.drifts(demand.Domain.UUID)...)
+	v.Findings = append(v.Findings, drifts(host, demand.Domain.UUID)...)
 	return v
 }
 

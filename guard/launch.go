@@ -43,7 +43,7 @@ func resolve(demand Demand, host Host) (backends []Backend, left *Finding) {
 	}
 	for _, b := range demand.Backends {
 		if b.PageKiB == 0 {
-			if b.PageKiB = host.defaultMountKiB(); b.PageKiB == 0 {
+			if b.PageKiB = defaultMountKiB(host); b.PageKiB == 0 {
 				leave(0, NoMount{})
 				continue
 			}
@@ -88,7 +88,7 @@ func (d Demand) PageSizes(host Host) []uint64 {
 // none, in KiB: the kernel's default if it is mounted, else that of the first
 // mount, 0 without any (virFileGetDefaultHugepage). Of several in qemu.conf it
 // is the second (virQEMUDriverConfigLoadProcessEntry).
-func (h Host) defaultMountKiB() uint64 {
+func defaultMountKiB(h Host) uint64 {
 	if h.Configured && len(h.Mounts) > 1 {
 		return h.Mounts[1].PageKiB
 	}
@@ -110,7 +110,7 @@ func (h Host) mounted(kib uint64) bool {
 // the mount, and starts.
 func onHugePages(backends []Backend, host Host) (left []Backend, risks []Finding) {
 	for _, b := range backends {
-		mount := host.hidden(b.PageKiB)
+		mount := hidden(host, b.PageKiB)
 		if b.Memfd || mount == nil {
 			left = append(left, b)
 			continue
@@ -125,7 +125,7 @@ func onHugePages(backends []Backend, host Host) (left []Backend, risks []Finding
 
 // hidden returns the first mount of a page size over which another file system
 // lies where QEMU's files will be; nil where there is none.
-func (h Host) hidden(pageKiB uint64) *Mount {
+func hidden(h Host, pageKiB uint64) *Mount {
 	i := slices.IndexFunc(h.Mounts, func(m Mount) bool { return m.PageKiB == pageKiB && m.Over != nil })
 	if i < 0 {
 		return nil

@@ -48,14 +48,14 @@ func (h Host) NovaReport(uuid string) *NovaReport {
 	if len(n.Files) == 0 && n.Fault == "" && n.PID == 0 && report.Instances == 0 {
 		return nil
 	}
-	for _, s := range h.strangers() {
-		report.Strangers = append(report.Strangers, Stranger{s.Name, s.PageKiB, s.On(h.nodeIDs())})
+	for _, s := range strangers(h) {
+		report.Strangers = append(report.Strangers, Stranger{s.Name, s.PageKiB, s.On(nodeIDs(h))})
 	}
 	if !n.known() {
 		return report
 	}
 	for at, count := range n.Reserved {
-		if !h.nodeIDs().Has(at.Node) || !slices.Contains(h.Sizes, at.PageKiB) {
+		if !nodeIDs(h).Has(at.Node) || !slices.Contains(h.Sizes, at.PageKiB) {
 			report.Ignored = append(report.Ignored, Reservation{Pool: at, Count: uint64(max(count, 0))}.String())
 		}
 	}
@@ -81,7 +81,7 @@ func (h Host) NovaReport(uuid string) *NovaReport {
 }
 
 // drifts are findings of what Nova believes and is not so.
-func (h Host) drifts(uuid string) []Finding {
+func drifts(h Host, uuid string) []Finding {
 	report := h.NovaReport(uuid)
 	if report == nil {
 		return nil
@@ -104,13 +104,13 @@ func (h Host) drifts(uuid string) []Finding {
 // are not in it: they are to go, or to become instances.
 func (h Host) Reservations() []Reservation {
 	counts := map[nova.Pool]uint64{}
-	own := h.share(HolderOVS)
-	for _, pools := range []map[nova.Pool]uint64{own, h.share(HolderProcess)} {
+	own := share(h, HolderOVS)
+	for _, pools := range []map[nova.Pool]uint64{own, share(h, HolderProcess)} {
 		for pool, pages := range pools {
 			counts[pool] += pages
 		}
 	}
-	for pool, pages := range h.told() {
+	for pool, pages := range told(h) {
 		counts[pool] += minus(pages, own[pool])
 	}
 	if h.Nova.known() {
@@ -143,7 +143,7 @@ func (h Host) Agrees() bool {
 }
 
 // agreesOn is Agrees for the pages of one size on some nodes.
-func (h Host) agreesOn(kib uint64, nodes NodeSet) bool {
+func agreesOn(h Host, kib uint64, nodes NodeSet) bool {
 	return h.Nova.known() && !slices.ContainsFunc(h.Reservations(), func(r Reservation) bool {
 		return r.PageKiB == kib && nodes.Has(r.Node) && r.Lacking
 	})
@@ -151,7 +151,7 @@ func (h Host) agreesOn(kib uint64, nodes NodeSet) bool {
 
 // strangers are the guests that Nova did not make; none where not all domains
 // could be read.
-func (h Host) strangers() []Holder {
+func strangers(h Host) []Holder {
 	if h.Nova == nil || h.Nova.Unread > 0 || h.Holders == nil {
 		return nil
 	}
@@ -166,7 +166,7 @@ func (h Host) strangers() []Holder {
 }
 
 // nodeIDs are the host's nodes.
-func (h Host) nodeIDs() NodeSet {
+func nodeIDs(h Host) NodeSet {
 	nodes := NodeSet{}
 	for _, n := range h.Nodes {
 		nodes = append(nodes, n.ID)

@@ -102,7 +102,7 @@ func TestReserveSettles(t *testing.T) {
 			t.Fatalf("%q, and then %q", lines, again)
 		}
 		for _, p := range host.NovaReport("").Pools {
-			outside := host.share(HolderOVS)[nova.Pool{Node: p.Node, PageKiB: p.PageKiB}] + host.share(HolderProcess)[nova.Pool{Node: p.Node, PageKiB: p.PageKiB}]
+			outside := share(host, HolderOVS)[nova.Pool{Node: p.Node, PageKiB: p.PageKiB}] + share(host, HolderProcess)[nova.Pool{Node: p.Node, PageKiB: p.PageKiB}]
 			if uint64(p.Reserved) < outside || p.Unreserved > 0 {
 				t.Fatalf("%d reserved of the %d that others hold: %+v", p.Reserved, outside, p)
 			}

@@ -79,7 +79,7 @@ func (s simulation) preparedFrom(b Backend) NodeSet {
 			nodes = b.Threads
 		}
 		if b.Pinned {
-			nodes = nodes.And(s.host.nodesOf(b.PinnedTo))
+			nodes = nodes.And(nodesOf(s.host, b.PinnedTo))
 		}
 	}
 	return nodes

@@ -12,7 +12,7 @@ func (l launch) refuse(v *Verdict, host Host, must []failure) {
 	v.Decision = Refuse
 	v.Blame = l.blame(host, must)
 	v.Cause = v.Blame.Cause
-	v.Lack = host.lack(must[0], v.Blame, v.Domain.UUID)
+	v.Lack = lackOf(host, must[0], v.Blame, v.Domain.UUID)
 	v.waits = l.fitsAfter(host)
 	for _, f := range must {
 		v.Findings = append(v.Findings, f.finding(host, SeverityRefuse))
@@ -44,8 +44,8 @@ func (l launch) fitsAfter(host Host) bool {
 	return len(host.Starting) > 0 && !l.mustFail(withoutStarting(host))
 }
 
-// lack returns what is known of what a failure is short of.
-func (h Host) lack(f failure, b Blame, uuid string) Lack {
+// lackOf returns what is known of what a failure is short of.
+func lackOf(h Host, f failure, b Blame, uuid string) Lack {
 	pool, _ := h.pool(f.pageKiB)
 	there := pool.on(f.nodes)
 	l := Lack{SetUp: minus(there.Total, there.Surplus), Reserved: pool.Reserved, Surplus: pool.Surplus, Overcommit: pool.Overcommit}
@@ -55,8 +55,8 @@ func (h Host) lack(f failure, b Blame, uuid string) Lack {
 	if b.outsiders() && h.Nova.known() {
 		reserves := h.Nova.reserves(f.pageKiB, f.nodes)
 		l.NovaReserves = &reserves
-		if h.agreesOn(f.pageKiB, f.nodes) {
-			misplaced := h.misplaced(f, uuid)
+		if agreesOn(h, f.pageKiB, f.nodes) {
+			misplaced := misplaced(h, f, uuid)
 			l.Misplaced = &misplaced
 		}
 	}
@@ -68,12 +68,12 @@ func (h Host) lack(f failure, b Blame, uuid string) Lack {
 
 // misplaced returns why Nova came here although its configuration reserves enough
 // on the nodes that are short; uuid is the domain that is about to start.
-func (h Host) misplaced(f failure, uuid string) (m Misplaced) {
+func misplaced(h Host, f failure, uuid string) (m Misplaced) {
 	if n := h.Nova; n.Stale != "" {
 		m.Stale = &NovaStale{n.PID, n.Stale}
 		return m
 	}
-	for _, s := range h.strangers() {
+	for _, s := range strangers(h) {
 		if s.PageKiB == f.pageKiB && s.On(f.nodes) > 0 {
 			m.Strangers = append(m.Strangers, s)
 		}

@@ -39,7 +39,7 @@ func (s simulation) luck(pool SizePool, backends []placed, starting []claimed) *
 	case needed > minus(free+extra, promised):
 		f = newFinding(codeReserved, SeverityWarn, pool, memory, needed, SetAside{pool.Reserved})
 	case !fits(starting, extra) && fits(sure(starting), extra):
-		f = newFinding(codeStarting, SeverityWarn, pool, memory, needed, OnlyCleared{names(s.host.clearing(pool.PageKiB))})
+		f = newFinding(codeStarting, SeverityWarn, pool, memory, needed, OnlyCleared{names(clearing(s.host, pool.PageKiB))})
 	case needed > minus(free, promised) || !fits(starting, 0):
 		f = newFinding(codeOvercommit, SeverityWarn, pool, memory, needed, OnlySurplus{})
 	default:

@@ -131,7 +131,7 @@ func (s simulation) keeper(b placed, nodes NodeSet) string {
 	return s.host.cgroup().NodesFile
 }
 
-// lack is nodes that have too little for backends that can use no others.
+// lackOf is nodes that have too little for backends that can use no others.
 type lack struct {
 	nodes   NodeSet
 	first   int      // the first backend that cannot be served

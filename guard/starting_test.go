@@ -182,7 +182,7 @@ func TestWhoseClaims(t *testing.T) {
 			}
 		}
 		// Those that cannot all be served go by their order, whole.
-		if !several.canServe() {
+		if !canServe(several) {
 			return
 		}
 		a, b := Judge(d, one), Judge(d, several)

@@ -17,7 +17,7 @@ func (h Host) OVSReport() *OVSReport {
 	if h.OVS == nil || !h.OVS.Init {
 		return nil
 	}
-	report := OVSReport{Told: h.OVS.Told, PageKiB: h.ovsPageKiB(), AnyMiB: h.OVS.AllocMiB, Pending: h.OVS.pending(), Nodes: []OVSNodeReport{}}
+	report := OVSReport{Told: h.OVS.Told, PageKiB: ovsPageKiB(h), AnyMiB: h.OVS.AllocMiB, Pending: h.OVS.pending(), Nodes: []OVSNodeReport{}}
 	heldKiB := map[int]uint64{}
 	if h.Holders != nil {
 		for _, holder := range h.Holders.List {
@@ -44,8 +44,8 @@ func (h Host) OVSReport() *OVSReport {
 
 // told is what Open vSwitch was told to take on each node, in pages; nil where
 // it is not certain in which.
-func (h Host) told() map[nova.Pool]uint64 {
-	kib := h.ovsPageKiB()
+func told(h Host) map[nova.Pool]uint64 {
+	kib := ovsPageKiB(h)
 	if kib == 0 {
 		return nil
 	}
@@ -59,7 +59,7 @@ func (h Host) told() map[nova.Pool]uint64 {
 // ovsPageKiB is the page size of Open vSwitch's memory: that of its hugetlbfs
 // mount, or of what it holds, or the only one that is mounted and of which
 // there are pages; 0 where that is not certain, or it is not to have any.
-func (h Host) ovsPageKiB() uint64 {
+func ovsPageKiB(h Host) uint64 {
 	if h.OVS == nil || !h.OVS.Init {
 		return 0
 	}
@@ -71,7 +71,7 @@ func (h Host) ovsPageKiB() uint64 {
 			sizes = append(sizes, mount.PageKiB)
 		}
 	}
-	if held := h.share(HolderOVS); len(held) > 0 && h.OVS.HugeDir == "" {
+	if held := share(h, HolderOVS); len(held) > 0 && h.OVS.HugeDir == "" {
 		sizes = nil
 		for pool := range held {
 			sizes = append(sizes, pool.PageKiB)
@@ -132,7 +132,7 @@ func (l launch) vswitch(demand Demand, host Host) []Finding {
 	if host.OVS == nil || !host.OVS.Init {
 		return nil
 	}
-	kib := host.ovsPageKiB()
+	kib := ovsPageKiB(host)
 	pool, ok := host.pool(kib)
 	if !ok {
 		return nil

@@ -112,63 +112,76 @@ func Reduce(text []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	stream := newDomainStream(bytes.NewReader(text))
-	decoder := xml.NewTokenDecoder(stream)
-	var b bytes.Buffer
-	var at []string // the names of the open elements
-	var of element  // the innermost
-	skip := 0       // so many of them are left out
+	r := reduction{stream: newDomainStream(bytes.NewReader(text)), nova: nova}
+	decoder := xml.NewTokenDecoder(r.stream)
 	for {
 		token, err := decoder.Token()
 		if err == io.EOF {
-			break
+			r.left.WriteByte('\n')
+			return r.left.Bytes(), nil
 		}
 		if err != nil {
 			return nil, err
 		}
 		switch t := token.(type) {
 		case xml.StartElement:
-			name := t.Name.Local
-			next, known := elementAt(path.Join(path.Join(at...), name))
-			capabilities := len(at) == 1 && name == "capabilities" && t.Name.Space == qemuNamespace
-			if skip > 0 || !known && !capabilities {
-				skip++
-				continue
-			}
-			of = next
-			b.WriteByte('<')
-			b.WriteString(name)
-			if capabilities {
-				b.WriteString(` xmlns="` + qemuNamespace + `"`)
-			}
-			for _, a := range t.Attr {
-				if a.Name.Space == "" && (slices.Contains(of.attributes, a.Name.Local) || slices.Contains(of.attributes, "*")) {
-					b.WriteString(" " + a.Name.Local + `="`)
-					xml.EscapeText(&b, []byte(a.Value)) // a buffer takes all
-					b.WriteByte('"')
-				}
-			}
-			b.WriteByte('>')
-			at = append(at, name)
+			r.start(t)
 		case xml.CharData:
-			if skip == 0 && len(at) > 0 && of.text {
-				xml.EscapeText(&b, t)
+			if r.skip == 0 && len(r.at) > 0 && r.of.text {
+				xml.EscapeText(&r.left, t) // a buffer takes all
 			}
 		case xml.EndElement:
-			switch {
-			case skip > 0:
-				skip--
-			default:
-				if at = at[:len(at)-1]; len(at) == 0 {
-					b.WriteString(stream.marks.metadata(nova))
-				}
-				b.WriteString("</" + t.Name.Local + ">")
-				of, _ = elementAt(path.Join(at...))
-			}
+			r.end(t)
 		}
 	}
-	b.WriteByte('\n')
-	return b.Bytes(), nil
+}
+
+// reduction is a domain's XML on its way to what is left of it.
+type reduction struct {
+	stream *domainStream
+	nova   bool // Nova wrote some of the metadata
+	left   bytes.Buffer
+	at     []string // the names of the open elements
+	of     element  // the innermost
+	skip   int      // so many of them are left out
+}
+
+// start takes the start of an element.
+func (r *reduction) start(t xml.StartElement) {
+	name := t.Name.Local
+	of, known := elementAt(path.Join(path.Join(r.at...), name))
+	capabilities := len(r.at) == 1 && name == "capabilities" && t.Name.Space == qemuNamespace
+	if r.skip > 0 || !known && !capabilities {
+		r.skip++
+		return
+	}
+	r.left.WriteString("<" + name)
+	if capabilities {
+		r.left.WriteString(` xmlns="` + qemuNamespace + `"`)
+	}
+	for _, a := range t.Attr {
+		if a.Name.Space == "" && (slices.Contains(of.attributes, a.Name.Local) || slices.Contains(of.attributes, "*")) {
+			r.left.WriteString(" " + a.Name.Local + `="`)
+			xml.EscapeText(&r.left, []byte(a.Value))
+			r.left.WriteByte('"')
+		}
+	}
+	r.left.WriteByte('>')
+	r.at, r.of = append(r.at, name), of
+}
+
+// end takes the end of an element.
+func (r *reduction) end(t xml.EndElement) {
+	if r.skip > 0 {
+		r.skip--
+		return
+	}
+	r.at = r.at[:len(r.at)-1]
+	if len(r.at) == 0 {
+		r.left.WriteString(r.stream.marks.metadata(r.nova))
+	}
+	r.left.WriteString("</" + t.Name.Local + ">")
+	r.of, _ = elementAt(path.Join(r.at...))
 }
 
 // metadata is what is left of a domain's.

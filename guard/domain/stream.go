@@ -75,28 +75,15 @@ func (s *domainStream) Token() (xml.Token, error) {
 		within := from > 0
 		switch t := token.(type) {
 		case xml.StartElement:
-			s.depth++
-			if s.depth == 2 {
-				if s.section = t.Name.Local; s.section == "metadata" {
-					s.metas++
-				}
-			}
-			if !within && !s.useful(t.Name.Local) {
+			if s.start(t, within) && !within {
 				from, within = s.depth, true
 			}
-			inMetadata := within && s.section == "metadata"
-			s.look(t, inMetadata)
-			if s.depth > maxDepth {
-				return nil, errXMLTooDeep
-			}
-			if !inMetadata {
-				s.elements++
-			}
-			if s.elements > maxElements {
-				return nil, errXMLTooLarge
+			if err := s.bound(); err != nil {
+				return nil, err
 			}
 		case xml.EndElement:
-			if s.depth--; s.depth < from {
+			s.depth--
+			if s.depth < from {
 				from = 0
 			}
 		}
@@ -104,6 +91,36 @@ func (s *domainStream) Token() (xml.Token, error) {
 			return token, nil
 		}
 	}
+}
+
+// start takes notice of the start of an element, and reports whether it is to be
+// left out; within says that it is in one that is.
+func (s *domainStream) start(t xml.StartElement, within bool) (out bool) {
+	s.depth++
+	if s.depth == 2 {
+		s.section = t.Name.Local
+		if s.section == "metadata" {
+			s.metas++
+		}
+	}
+	out = within || !s.useful(t.Name.Local)
+	inMetadata := out && s.section == "metadata"
+	s.look(t, inMetadata)
+	if !inMetadata {
+		s.elements++
+	}
+	return out
+}
+
+// bound returns an error if the XML is deeper or larger than libvirt's can be.
+func (s *domainStream) bound() error {
+	switch {
+	case s.depth > maxDepth:
+		return errXMLTooDeep
+	case s.elements > maxElements:
+		return errXMLTooLarge
+	}
+	return nil
 }
 
 // marks are what metadata says to us.

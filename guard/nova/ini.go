@@ -34,60 +34,87 @@ func (e *SyntaxError) Error() string {
 // lines that begin with a space or a tab continue the one before, # and ;
 // begin a comment in the first column, and quotes around a value go away.
 func (c *Config) Add(file, text string) error {
-	var values []Value
-	var current string // the section, "" before the first
-	var value *Value   // where a continuation line belongs if it is our option's
-	open := false      // whether an assignment can be continued
-	line := 0
-	wrong := func(problem string) error { return &SyntaxError{file, line, problem} }
-	for i, text := range strings.Split(newlines.Replace(text), "\n") {
-		line = i + 1
-		text = strings.TrimRightFunc(text, isSpace)
-		switch {
-		case text == "":
-			open = false
-			continue
-		case text[0] == ' ' || text[0] == '\t':
-			if !open {
-				return wrong("a continuation line without anything before it")
-			}
-			if value != nil {
-				value.Text += "\n" + strings.TrimLeftFunc(text, isSpace)
-			}
-			continue
-		}
-		open = false
-		switch text[0] {
-		case '#', ';':
-			continue
-		case '[':
-			if !strings.HasSuffix(text, "]") {
-				return wrong("a section that does not end with ]")
-			}
-			if current = text[1 : len(text)-1]; current == "" {
-				return wrong("a section without a name")
-			}
-			continue
-		}
-		at := strings.IndexAny(text, ":=")
-		if at < 0 {
-			return wrong("neither a colon nor an equals sign")
-		}
-		key := trim(text[:at])
-		if key == "" {
-			return wrong("no name before the equals sign or colon")
-		}
-		if current == "" {
-			return wrong("an assignment before the first section")
-		}
-		open, value = true, nil
-		if key == option && current == section {
-			values = append(values, Value{unquote(trim(text[at+1:])), file, line})
-			value = &values[len(values)-1]
+	r := reader{file: file}
+	for i, line := range strings.Split(newlines.Replace(text), "\n") {
+		r.line = i + 1
+		if problem := r.read(strings.TrimRightFunc(line, isSpace)); problem != "" {
+			return &SyntaxError{file, r.line, problem}
 		}
 	}
-	c.Values = append(c.Values, values...)
+	c.Values = append(c.Values, r.values...)
 	return nil
+}
+
+// reader reads a file line by line.
+type reader struct {
+	file    string
+	line    int
+	section string // "" before the first
+	values  []Value
+	open    bool // an assignment can be continued
+	ours    bool // namely that of the last value
+}
+
+// read reads a line and returns what is wrong with it, "" if nothing.
+func (r *reader) read(text string) (problem string) {
+	if text == "" {
+		r.open = false
+		return ""
+	}
+	if text[0] == ' ' || text[0] == '\t' {
+		return r.next(text)
+	}
+	r.open = false
+	switch text[0] {
+	case '#', ';':
+		return ""
+	case '[':
+		return r.begin(text)
+	}
+	return r.assign(text)
+}
+
+// next reads a line that continues the one before.
+func (r *reader) next(text string) (problem string) {
+	if !r.open {
+		return "a continuation line without anything before it"
+	}
+	if r.ours {
+		r.values[len(r.values)-1].Text += "\n" + strings.TrimLeftFunc(text, isSpace)
+	}
+	return ""
+}
+
+// begin reads the beginning of a section.
+func (r *reader) begin(text string) (problem string) {
+	if !strings.HasSuffix(text, "]") {
+		return "a section that does not end with ]"
+	}
+	r.section = text[1 : len(text)-1]
+	if r.section == "" {
+		return "a section without a name"
+	}
+	return ""
+}
+
+// assign reads an assignment.
+func (r *reader) assign(text string) (problem string) {
+	at := strings.IndexAny(text, ":=")
+	if at < 0 {
+		return "neither a colon nor an equals sign"
+	}
+	key := trim(text[:at])
+	if key == "" {
+		return "no name before the equals sign or colon"
+	}
+	if r.section == "" {
+		return "an assignment before the first section"
+	}
+	r.open, r.ours = true, key == option && r.section == section
+	if r.ours {
+		r.values = append(r.values, Value{unquote(trim(text[at+1:])), r.file, r.line})
+	}
+	return ""
 }
 
 // newlines makes one of the line ends that Python's text files may have.
