@@ -43,7 +43,8 @@ func resolve(demand Demand, host Host) (backends []Backend, left *Finding) {
 	}
 	for _, b := range demand.Backends {
 		if b.PageKiB == 0 {
-			if b.PageKiB = defaultMountKiB(host); b.PageKiB == 0 {
+			b.PageKiB = defaultMountKiB(host)
+			if b.PageKiB == 0 {
 				leave(0, NoMount{})
 				continue
 			}

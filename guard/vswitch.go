@@ -78,7 +78,8 @@ func ovsPageKiB(h Host) uint64 {
 		}
 	}
 	slices.Sort(sizes)
-	if sizes = slices.Compact(sizes); len(sizes) != 1 {
+	sizes = slices.Compact(sizes)
+	if len(sizes) != 1 {
 		return 0
 	}
 	return sizes[0]

@@ -205,7 +205,8 @@ const maxNamed = 2 * 128 * 1024
 // nodeSet reads a set of nodes or cells of the domain's.
 func (b *builder) nodeSet(text string) (guard.NodeSet, error) {
 	set, err := parseNodeSet(text)
-	if b.named += len(set); err == nil && b.named > maxNamed {
+	b.named += len(set)
+	if err == nil && b.named > maxNamed {
 		err = errors.New("all sets together have more nodes than a host can have")
 	}
 	return set, err
@@ -227,11 +228,13 @@ func (b *builder) readPages() error {
 	for i, element := range elements {
 		page := pageElement{from: fmt.Sprintf("memoryBacking/hugepages/page[%d]", i+1)}
 		var err error
-		if page.kib, err = scale(uint64(element.Size), element.Unit); err != nil {
+		page.kib, err = scale(uint64(element.Size), element.Unit)
+		if err != nil {
 			return fmt.Errorf("%s: %w", page.from, err)
 		}
 		if element.Nodeset != "" {
-			if page.cells, err = b.nodeSet(element.Nodeset); err != nil {
+			page.cells, err = b.nodeSet(element.Nodeset)
+			if err != nil {
 				return fmt.Errorf("%s: %w", page.from, err)
 			}
 			// Without cells libvirt takes nodeset 0 for the whole guest
@@ -250,7 +253,8 @@ func (b *builder) readTuning() error {
 	for _, element := range b.NUMATune.MemNodes {
 		t := tune{mode: element.Mode, from: fmt.Sprintf("numatune/memnode[@cellid='%d']", element.CellID)}
 		var err error
-		if t.nodes, err = b.nodeSet(element.Nodeset); err != nil {
+		t.nodes, err = b.nodeSet(element.Nodeset)
+		if err != nil {
 			return fmt.Errorf("%s: %w", t.from, err)
 		}
 		b.memnodes[int(element.CellID)] = t
@@ -265,7 +269,8 @@ func (b *builder) readTuning() error {
 		t.auto = element.Placement == "auto" || element.Placement == "" && element.Nodeset == "" && autoCPU
 		if element.Nodeset != "" && !t.auto {
 			var err error
-			if t.nodes, err = b.nodeSet(element.Nodeset); err != nil {
+			t.nodes, err = b.nodeSet(element.Nodeset)
+			if err != nil {
 				return fmt.Errorf("%s: %w", t.from, err)
 			}
 		}
@@ -387,7 +392,8 @@ func (b *builder) sortedCells() ([]guestCell, error) {
 			c.id = int(*element.ID)
 		}
 		var err error
-		if c.kib, err = scale(uint64(element.Memory), element.Unit); err != nil {
+		c.kib, err = scale(uint64(element.Memory), element.Unit)
+		if err != nil {
 			return nil, fmt.Errorf("cpu/numa/cell[@id='%d']: %w", c.id, err)
 		}
 		cells[i] = c
@@ -468,7 +474,8 @@ func (b *builder) addPathRAM(cells []guestCell) error {
 	var kib, aligned uint64
 	for _, c := range cells {
 		kib += c.kib
-		if aligned += roundUp(c.kib, b.ramAlignment()); aligned > maxKiB {
+		aligned += roundUp(c.kib, b.ramAlignment())
+		if aligned > maxKiB {
 			return errors.New("cpu/numa: the cells are more memory than libvirt can count")
 		}
 	}
@@ -576,7 +583,8 @@ func (b *builder) addDevice(dev libvirtxml.DomainMemorydev, index int, name stri
 	element := fmt.Sprintf("devices/memory[%d]", index+1)
 	if ownPageSize(dev) {
 		page, huge = pageElement{from: element + "/source/pagesize"}, true
-		if page.kib, err = scale(dev.Source.PageSize.Value, dev.Source.PageSize.Unit); err != nil {
+		page.kib, err = scale(dev.Source.PageSize.Value, dev.Source.PageSize.Unit)
+		if err != nil {
 			return fmt.Errorf("source/pagesize: %w", err)
 		}
 	}
@@ -585,19 +593,22 @@ func (b *builder) addDevice(dev libvirtxml.DomainMemorydev, index int, name stri
 	}
 	var own guard.NodeSet
 	if dev.Source != nil && dev.Source.NodeMask != "" {
-		if own, err = b.nodeSet(dev.Source.NodeMask); err != nil {
+		own, err = b.nodeSet(dev.Source.NodeMask)
+		if err != nil {
 			return fmt.Errorf("source/nodemask: %w", err)
 		}
 	}
 	backend.ID = "mem" + name
 	if dev.Model == guard.VirtioMem && dev.Target != nil {
 		if requested := dev.Target.Requested; requested != nil {
-			if backend.Requested, err = scale(uint64(requested.Value), requested.Unit); err != nil {
+			backend.Requested, err = scale(uint64(requested.Value), requested.Unit)
+			if err != nil {
 				return fmt.Errorf("target/requested: %w", err)
 			}
 		}
 		if block := dev.Target.Block; block != nil {
-			if backend.Block, err = scale(uint64(block.Value), block.Unit); err != nil {
+			backend.Block, err = scale(uint64(block.Value), block.Unit)
+			if err != nil {
 				return fmt.Errorf("target/block: %w", err)
 			}
 		}
@@ -628,7 +639,8 @@ func deviceSize(dev libvirtxml.DomainMemorydev) (kib uint64, err error) {
 	if dev.Target == nil || dev.Target.Size == nil {
 		return 0, nil
 	}
-	if kib, err = scale(uint64(dev.Target.Size.Value), dev.Target.Size.Unit); err != nil {
+	kib, err = scale(uint64(dev.Target.Size.Value), dev.Target.Size.Unit)
+	if err != nil {
 		return 0, fmt.Errorf("target/size: %w", err)
 	}
 	return kib, nil

@@ -88,7 +88,8 @@ func (v Value) reservation() (pool Pool, count int64, err error) {
 	if err != nil {
 		return pool, 0, fmt.Errorf("node: %w", err)
 	}
-	if count, err = parseInt(pairs["count"]); err != nil {
+	count, err = parseInt(pairs["count"])
+	if err != nil {
 		return pool, 0, fmt.Errorf("count: %w", err)
 	}
 	pool.Node = -1
@@ -143,7 +144,8 @@ func nameLength(s string) int {
 // after it.
 func parseDict(text string) (map[string]string, error) {
 	pairs := map[string]string{}
-	if text = trim(text); text == "" {
+	text = trim(text)
+	if text == "" {
 		return pairs, nil
 	}
 	key := ""
@@ -154,7 +156,8 @@ func parseDict(text string) (map[string]string, error) {
 			key += ","
 			continue
 		}
-		if name = trim(name); name == "" {
+		name = trim(name)
+		if name == "" {
 			return nil, fmt.Errorf("a key is empty")
 		}
 		if _, twice := pairs[name]; twice {

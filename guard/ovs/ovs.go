@@ -216,7 +216,8 @@ func perNode(list string) map[int]uint64 {
 	}
 	sizes := map[int]uint64{}
 	for node, size := range strings.Split(list, ",") {
-		if size = strings.TrimSpace(size); size == "" {
+		size = strings.TrimSpace(size)
+		if size == "" {
 			continue
 		}
 		mib, err := strconv.ParseUint(size, 10, maxBits)
