@@ -81,7 +81,8 @@ func (v Value) reservation() (pool Pool, count int64, err error) {
 			return pool, 0, fmt.Errorf("there is no %s in it", key)
 		}
 	}
-	if pool.PageKiB, err = parseSize(pairs["size"]); err != nil {
+	pool.PageKiB, err = parseSize(pairs["size"])
+	if err != nil {
 		return pool, 0, fmt.Errorf("size: %w", err)
 	}
 	node, err := parseInt(pairs["node"])
