@@ -272,18 +272,21 @@ func (c *call) judge(deadline time.Time, answer func(outcome)) {
 		}
 		if verdict.Decision != guard.Refuse {
 			if survey.ConcernsOVS(c.fs, demand, host) {
-				if host.OVS = survey.OVS(c.fs, c.config, host, deadline); host.OVS != nil {
+				host.OVS = survey.OVS(c.fs, c.config, host, deadline)
+				if host.OVS != nil {
 					answer(outcome{verdict: guard.Judge(demand, host)})
 				}
 			}
 			return
 		}
 		processes, _ := survey.Holders(c.fs, c.config, &host, demand.Domain, looking, 0) // decide has told who is not seen
-		if verdict = guard.Judge(demand, host); verdict.Decision != guard.Refuse {
+		verdict = guard.Judge(demand, host)
+		if verdict.Decision != guard.Refuse {
 			continue // pages have come back meanwhile
 		}
 		answer(outcome{verdict: verdict})
-		if host.Nova = survey.Nova(c.fs, c.config, processes, looking); host.Nova != nil {
+		host.Nova = survey.Nova(c.fs, c.config, processes, looking)
+		if host.Nova != nil {
 			answer(outcome{verdict: guard.Judge(demand, host)})
 		}
 		return
@@ -313,7 +316,8 @@ func (m *memory) Read(p []byte) (int, error) {
 	case m.file != nil:
 		_, m.err = m.file.Write(p[:n])
 	default:
-		if m.start = append(m.start, p[:n]...); len(m.start) > shortXML {
+		m.start = append(m.start, p[:n]...)
+		if len(m.start) > shortXML {
 			m.open()
 		}
 	}

@@ -25,6 +25,7 @@ import (
 	"hugeguard/guard/domain"
 	"hugeguard/guard/words"
 	"hugeguard/hook/config"
+	"hugeguard/hook/ledger"
 	"hugeguard/hook/survey"
 	"hugeguard/sysfs"
 )
@@ -56,18 +57,9 @@ func Run(args []string, stdin io.Reader, stderr io.Writer) int {
 		startPoller()
 		limitMemory()
 		if behind != "" {
-			// It may make pages, or take them: what counts is what it leaves.
-			xml, whole := keep(stdin, mostXML)
-			c.stdin = xml
-			status, err := behind.call(args, whole, stderr)
-			if lacksMeans(err) {
-				c.note(entry{Message: "this start is not judged: " + oneLine(err), Priority: warning})
-				if err = replay(whole); err == nil {
-					err = behind.become(args)
-				}
-			}
-			if err != nil && !c.passOver(behind, err) || status != exitAccept {
-				return cmp.Or(status, exitRefuse)
+			status := c.siteFirst(behind)
+			if status != exitAccept {
+				return status
 			}
 		}
 		return c.guarded()
@@ -81,6 +73,25 @@ func Run(args []string, stdin io.Reader, stderr io.Writer) int {
 		return exitAccept
 	}
 	return exitRefuse
+}
+
+// siteFirst runs the site's hook before a launch is judged: it may make pages, or take them, and what counts is what it
+// leaves. It returns the exit status of one that refuses.
+func (c *call) siteFirst(behind site) (status int) {
+	xml, whole := keep(c.stdin, mostXML)
+	c.stdin = xml
+	status, err := behind.call(c.args, whole, c.stderr)
+	if lacksMeans(err) {
+		c.note(entry{Message: "this start is not judged: " + oneLine(err), Priority: warning})
+		err = replay(whole)
+		if err == nil {
+			err = behind.become(c.args)
+		}
+	}
+	if err != nil && !c.passOver(behind, err) {
+		return cmp.Or(status, exitRefuse)
+	}
+	return status
 }
 
 // startPoller has the runtime's poller take its two file descriptors, which it does with
@@ -295,7 +306,8 @@ func (c *call) decideNow(demand guard.Demand) (verdict guard.Verdict, host guard
 	if claims != nil {
 		defer claims.Close()
 	}
-	if host, err = around.Counters(survey.For(demand)); err != nil {
+	host, err = around.Counters(survey.For(demand))
+	if err != nil {
 		return verdict, host, err
 	}
 	host.Releases = releases
@@ -305,30 +317,14 @@ func (c *call) decideNow(demand guard.Demand) (verdict guard.Verdict, host guard
 	}
 	changed := false
 	if claims != nil && len(claims.Claims) > 0 {
-		// Where there is room for all that they may still take, nobody needs to
-		// look at their QEMUs.
-		host.Starting = claims.AtMost(demand.Domain)
-		if verdict = guard.Judge(demand, host); verdict.Decision == guard.Allow && !verdict.Doomed() {
-			c.keepLedger(claims, verdict, false)
-			return verdict, host, nil
-		}
-		// What fails whoever is starting is so without a look at them, but for
-		// whether it is worth to wait.
-		host.Starting = nil
-		if verdict = guard.Judge(demand, host); verdict.Decision == guard.Refuse && c.config.WaitForStarting == 0 {
-			c.keepLedger(claims, verdict, false)
-			return verdict, host, nil
-		}
-		var blind error
-		end := time.Now().Add(c.config.Deadline / 8)
-		if changed, blind = survey.Starting(c.fs, &host, &claims.Ledger, demand.Domain, c.config.StartingLimit, end); blind != nil {
-			c.noteLedger("this start is judged without some of those in flight: " + oneLine(blind))
-		}
+		verdict, changed = c.judgeBeside(demand, &host, &claims.Ledger)
+	} else {
+		verdict = guard.Judge(demand, host)
 	}
-	verdict = guard.Judge(demand, host)
 	if claims == nil && c.ledgerBusy {
 		// Those that follow are to know of it all the same.
-		if claims = c.openLedger(c.config.Deadline / 8); claims != nil {
+		claims = c.openLedger(c.config.Deadline / 8)
+		if claims != nil {
 			defer claims.Close()
 		}
 	}
@@ -336,6 +332,31 @@ func (c *call) decideNow(demand guard.Demand) (verdict guard.Verdict, host guard
 		c.keepLedger(claims, verdict, changed)
 	}
 	return verdict, host, nil
+}
+
+// judgeBeside judges a launch beside those that are starting, which it adds to the host as far as they matter, and
+// reports whether it changed the ledger.
+func (c *call) judgeBeside(demand guard.Demand, host *guard.Host, claims *ledger.Ledger) (verdict guard.Verdict, changed bool) {
+	// Where there is room for all that they may still take, nobody needs to
+	// look at their QEMUs.
+	host.Starting = claims.AtMost(demand.Domain)
+	verdict = guard.Judge(demand, *host)
+	if verdict.Decision == guard.Allow && !verdict.Doomed() {
+		return verdict, false
+	}
+	// What fails whoever is starting is so without a look at them, but for
+	// whether it is worth to wait.
+	host.Starting = nil
+	verdict = guard.Judge(demand, *host)
+	if verdict.Decision == guard.Refuse && c.config.WaitForStarting == 0 {
+		return verdict, false
+	}
+	end := time.Now().Add(c.config.Deadline / 8)
+	changed, blind := survey.Starting(c.fs, host, claims, demand.Domain, c.config.StartingLimit, end)
+	if blind != nil {
+		c.noteLedger("this start is judged without some of those in flight: " + oneLine(blind))
+	}
+	return guard.Judge(demand, *host), changed
 }
 
 // letsGoOn says whether a start goes on, whatever becomes of it.
@@ -362,7 +383,8 @@ func (c *call) answer(o outcome) answer {
 		if v.Exempt != "" {
 			first += "; it goes on: exempt by " + guard.Printable(v.Exempt, 200)
 		}
-		if e.Message = first; more {
+		e.Message = first
+		if more {
 			e.Message += "\n" + rest
 		}
 		return answer{Entry: &e}

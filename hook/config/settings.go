@@ -167,13 +167,15 @@ func Parse(text string) (config Config, lines map[string]int, wrong []WrongLine)
 	valid := map[string]string{} // the text of these lines
 	for i, line := range strings.Split(strings.TrimPrefix(text, "\ufeff"), "\n") {
 		line, _, _ = strings.Cut(" "+strings.ReplaceAll(line, "\t", " "), " #")
-		if line = strings.TrimSpace(line); line == "" {
+		line = strings.TrimSpace(line)
+		if line == "" {
 			continue
 		}
 		this := WrongLine{Line: i + 1, Text: line}
 		name, value, ok := strings.Cut(line, "=")
 		name, value = strings.TrimSpace(name), strings.TrimSpace(value)
-		if this.Why = config.set(name, value, ok); this.Why != "" {
+		this.Why = config.set(name, value, ok)
+		if this.Why != "" {
 			if meant(firstWord(line)) == modeSetting {
 				config.Mode, config.ModeUnread = WarnOnly, true
 			}

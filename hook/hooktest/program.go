@@ -42,7 +42,8 @@ var programs string
 
 func run(m *testing.M) (status int) {
 	var err error
-	if programs, err = os.MkdirTemp("", "hugeguard"); err != nil {
+	programs, err = os.MkdirTemp("", "hugeguard")
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}

@@ -65,7 +65,8 @@ func lockFile(root sysfs.FS, patience time.Duration) (l *Locked, text []byte, un
 	if err := lock(dir, patience); err != nil {
 		return l, nil, nil, &fs.PathError{Op: "lock", Path: path, Err: err}
 	}
-	if l.boot, err = root.BootID(); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	l.boot, err = root.BootID()
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return l, nil, nil, err
 	}
 	text, unread = readAt(dir, fileName)
@@ -140,7 +141,8 @@ func (l *Locked) replace(text []byte) error {
 	}
 	file := os.NewFile(uintptr(fd), newName)
 	_, err = file.Write(text)
-	if err = errors.Join(err, file.Close()); err == nil {
+	err = errors.Join(err, file.Close())
+	if err == nil {
 		err = unix.Renameat(l.dir, newName, l.dir, fileName)
 	}
 	if err != nil {

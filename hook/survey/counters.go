@@ -68,7 +68,8 @@ func (s Surroundings) Counters(of Scope) (guard.Host, error) {
 			host.Mounts[i].Limit = s.limit(m)
 		}
 	}
-	if host.Cgroups, err = s.cgroups(of.partition, sizes); err != nil {
+	host.Cgroups, err = s.cgroups(of.partition, sizes)
+	if err != nil {
 		return host, err
 	}
 	for _, kib := range sizes {
@@ -85,7 +86,8 @@ func (s Surroundings) Counters(of Scope) (guard.Host, error) {
 
 // kernel reads the nodes and the page sizes.
 func (s Surroundings) kernel() (host guard.Host, nodes []sysfs.Node, err error) {
-	if nodes, err = s.fs.Nodes(); err != nil {
+	nodes, err = s.fs.Nodes()
+	if err != nil {
 		return host, nil, err
 	}
 	for _, n := range nodes {
@@ -95,7 +97,8 @@ func (s Surroundings) kernel() (host guard.Host, nodes []sysfs.Node, err error) 
 		}
 		host.Nodes = append(host.Nodes, guard.Node{ID: n.ID, HasMemory: n.HasMemory, HasCPU: n.HasCPU, CPUs: cpus})
 	}
-	if host.Sizes, err = s.fs.PageSizes(); err != nil {
+	host.Sizes, err = s.fs.PageSizes()
+	if err != nil {
 		return host, nil, err
 	}
 	base, ok, err := s.fs.BasePageKiB()

@@ -255,7 +255,8 @@ func (t *tally) leftover() []guard.Holder {
 	var list []guard.Holder
 	for g, holder := range groups {
 		slices.Sort(holder.Files)
-		if holder.Name = g.name + "*"; len(holder.Files) == 1 {
+		holder.Name = g.name + "*"
+		if len(holder.Files) == 1 {
 			holder.Name = holder.Files[0]
 		}
 		list = append(list, *holder)

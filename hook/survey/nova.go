@@ -97,7 +97,7 @@ type told struct {
 	changed string   // the one that was changed last, and when
 	newest  time.Time
 	stale   string // one that was changed after nova-compute had read it
-	err     error
+	err     error  // the first
 }
 
 // tellNova reads the configuration: the one that the admin names, else that
@@ -113,7 +113,8 @@ func tellNova(root sysfs.FS, conf config.Config, c compute, deadline time.Time) 
 		if _, err := root.Stat(relative(d.Marker)); d.Marker != "" && err != nil {
 			continue
 		}
-		if usual = r.read(d.Sources); len(usual.files) > 0 || usual.err != nil {
+		usual = r.read(d.Sources)
+		if len(usual.files) > 0 || usual.err != nil {
 			break
 		}
 	}
@@ -186,72 +187,76 @@ type novaReader struct {
 }
 
 // read reads the sources.
-func (r *novaReader) read(sources []nova.Source) told {
-	var t told
-	fail := func(err error) {
-		if t.err == nil {
-			t.err = err
-		}
-	}
-	read := func(name string, must bool) bool {
-		if time.Now().After(r.deadline) {
-			fail(&fs.PathError{Op: "read", Path: name, Err: errNoTime})
-			return true
-		}
-		text, changed, err := r.ReadOf(r.base, name, r.left, r.owners...)
-		r.left -= len(text)
-		if errors.Is(err, sysfs.ErrTooLarge) {
-			r.left = 0
-		}
-		if errors.Is(err, fs.ErrNotExist) && !must {
-			return false
-		}
-		t.files = append(t.files, name)
-		if err != nil {
-			fail(err)
-			return true
-		}
-		if changed.After(t.newest) {
-			t.newest, t.changed = changed, name
-		}
-		if err := t.config.Add(name, string(text)); err != nil {
-			fail(err)
-		}
-		return true
-	}
+func (r *novaReader) read(sources []nova.Source) (t told) {
 	for _, s := range sources {
 		for _, name := range s.Path {
-			if !path.IsAbs(name) {
-				fail(fmt.Errorf("%s: where that is depends on how nova-compute was started", guard.Printable(name, 80)))
+			if r.readSource(&t, s, name) {
 				break
 			}
-			if !s.Dir {
-				if read(name, s.Named) {
-					break
-				}
-				continue
-			}
-			names, err := r.ReadDirOf(r.base, name, novaNames, r.deadline, r.owners...)
-			if err != nil {
-				if s.Named || !errors.Is(err, fs.ErrNotExist) {
-					fail(err)
-				}
-				continue
-			}
-			names = slices.DeleteFunc(names, func(n string) bool { return !strings.HasSuffix(n, ".conf") || n[0] == '.' })
-			if len(names) > novaConfFiles {
-				fail(fmt.Errorf("%s: %d files are too many", name, len(names)))
-				break
-			}
-			slices.Sort(names)
-			for _, n := range names {
-				read(path.Join(name, n), true)
-			}
-			break
 		}
 	}
 	return t
 }
+
+// readSource reads a source where it may lie, and reports whether it lies there.
+func (r *novaReader) readSource(t *told, s nova.Source, name string) bool {
+	if !path.IsAbs(name) {
+		t.fail(fmt.Errorf("%s: where that is depends on how nova-compute was started", guard.Printable(name, 80)))
+		return true
+	}
+	if !s.Dir {
+		return r.readFile(t, name, s.Named)
+	}
+	names, err := r.ReadDirOf(r.base, name, novaNames, r.deadline, r.owners...)
+	if err != nil {
+		if s.Named || !errors.Is(err, fs.ErrNotExist) {
+			t.fail(err)
+		}
+		return false
+	}
+	names = slices.DeleteFunc(names, func(n string) bool { return !strings.HasSuffix(n, ".conf") || n[0] == '.' })
+	if len(names) > novaConfFiles {
+		t.fail(fmt.Errorf("%s: %d files are too many", name, len(names)))
+		return true
+	}
+	slices.Sort(names)
+	for _, n := range names {
+		r.readFile(t, path.Join(name, n), true)
+	}
+	return true
+}
+
+// readFile reads a file, which must be there or need not, and reports whether it is.
+func (r *novaReader) readFile(t *told, name string, must bool) bool {
+	if time.Now().After(r.deadline) {
+		t.fail(&fs.PathError{Op: "read", Path: name, Err: errNoTime})
+		return true
+	}
+	text, changed, err := r.ReadOf(r.base, name, r.left, r.owners...)
+	r.left -= len(text)
+	if errors.Is(err, sysfs.ErrTooLarge) {
+		r.left = 0
+	}
+	if errors.Is(err, fs.ErrNotExist) && !must {
+		return false
+	}
+	t.files = append(t.files, name)
+	if err != nil {
+		t.fail(err)
+		return true
+	}
+	if changed.After(t.newest) {
+		t.newest, t.changed = changed, name
+	}
+	err = t.config.Add(name, string(text))
+	if err != nil {
+		t.fail(err)
+	}
+	return true
+}
+
+// fail keeps the first error.
+func (t *told) fail(err error) { t.err = cmp.Or(t.err, err) }
 
 // named makes sources of what /etc/hugeguard.conf names: files and directories.
 func named(root sysfs.FS, paths []string) []nova.Source {
@@ -293,7 +298,8 @@ func instances(root sysfs.FS, deadline time.Time) (found []guard.Instance, unrea
 		if err != nil {
 			return nil, errors.Is(err, fs.ErrNotExist) // it has ended
 		}
-		if i, err = parseInstance(text); i != nil {
+		i, err = parseInstance(text)
+		if i != nil {
 			i.Running = f.running
 		}
 		return i, err == nil

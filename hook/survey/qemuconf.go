@@ -46,7 +46,8 @@ func readQEMUConf(fs sysfs.FS) (s qemuConf, certain bool, err error) {
 	if !mayDecide(text) {
 		return qemuConf{}, readByDaemon(fs), nil
 	}
-	if s, err = parseQEMUConf(string(text)); err != nil {
+	s, err = parseQEMUConf(string(text))
+	if err != nil {
 		return qemuConf{}, false, fmt.Errorf("%s: %w", fs.Path(qemuConfPath), err)
 	}
 	return s, readByDaemon(fs), nil
@@ -185,7 +186,8 @@ func (p *confParser) line() string {
 func (p *confParser) statement() (name string, value confValue, err error) {
 	p.skip(blanks + lineEnds)
 	if p.next() != '#' {
-		if name = p.name(); name == "" {
+		name = p.name()
+		if name == "" {
 			return "", value, p.wants("a name")
 		}
 		p.skip(blanks)
@@ -193,7 +195,8 @@ func (p *confParser) statement() (name string, value confValue, err error) {
 			return "", value, p.wants("an assignment")
 		}
 		p.at++
-		if value, err = p.value(false); err != nil {
+		value, err = p.value(false)
+		if err != nil {
 			return "", value, err
 		}
 		p.skip(blanks)

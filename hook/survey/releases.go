@@ -157,7 +157,8 @@ func parseCapabilities(text []byte) (capabilities, error) {
 	}
 	for len(rest) > 0 {
 		var line []byte
-		if line, rest, _ = bytes.Cut(rest, []byte("\n")); bytes.HasPrefix(line, []byte("  <arch>")) {
+		line, rest, _ = bytes.Cut(rest, []byte("\n"))
+		if bytes.HasPrefix(line, []byte("  <arch>")) {
 			break
 		}
 		for _, field := range []struct {
@@ -174,7 +175,8 @@ func parseCapabilities(text []byte) (capabilities, error) {
 			{"package", func(v string) { c.patched = !strings.HasPrefix(v, "Debian ") }},
 		} {
 			if value, ok := bytes.CutPrefix(line, []byte("  <"+field.name+">")); ok {
-				if value, ok = bytes.CutSuffix(value, []byte("</"+field.name+">")); ok {
+				value, ok = bytes.CutSuffix(value, []byte("</"+field.name+">"))
+				if ok {
 					field.set(string(value))
 				}
 			}

@@ -95,7 +95,8 @@ func (f *finder) run(processes []sysfs.Process) {
 				break
 			}
 			var err error
-			if v.mappings, err = f.mappings(p.PID, most); most == fewMappings && errors.Is(err, sysfs.ErrManyMappings) {
+			v.mappings, err = f.mappings(p.PID, most)
+			if most == fewMappings && errors.Is(err, sysfs.ErrManyMappings) {
 				v.many = true
 			} else if err != nil {
 				f.unreadable(p)
