@@ -235,7 +235,7 @@ func TestNoCauseOfNothing(t *testing.T) {
 	other := []Cause{CausePageSizeUnsupported, CauseMountLimit, CauseCgroupLimit, CauseSizeMismatch, CauseBindingImpossible}
 	for _, cause := range Causes() {
 		if all && found[cause] < 10 && !slices.Contains(other, cause) {
-			t.Errorf("%s: %d cases", cause, found[cause])
+			t.Errorf("%s: %d launches. This test is to draw some, or to have it among the others if it is no shortage", cause, found[cause])
 		}
 	}
 }
