@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -71,6 +72,11 @@ func TestCounts(t *testing.T) {
 	const want = "faults=1, refused guests=2, refused other=1, refused ovs-reservation=1, warned=1, would guests=1"
 	if got := c.nonzero(); got != want || c.Cursor != cursorOf("aa", 8) {
 		t.Errorf("%s, up to %s\nwant %s", got, c.Cursor, want)
+	}
+	for i := range reflect.TypeFor[Counts]().NumField() {
+		if reflect.ValueOf(c).Field(i).IsZero() {
+			t.Errorf("nothing here counts as %s", reflect.TypeFor[Counts]().Field(i).Name)
+		}
 	}
 	args, err := os.ReadFile(seen)
 	if err != nil {
