@@ -1,4 +1,4 @@
-// Package counts keeps how often the hook had something to say.
+// Package counts counts what the hook wrote to the journal, for metrics that never fall.
 package counts
 
 import (
@@ -21,22 +21,22 @@ import (
 // File keeps [Counts] from one run to the next.
 const File = "/var/lib/hugeguard/metrics.json"
 
-// Other is what Counts has for a cause that this version does not know.
+// Other stands for a cause that this version does not know.
 const Other guard.Cause = "other"
 
-// Counts is how often the hook had something to say, by what it wrote to the journal. The journal forgets, so
-// the counts are kept, with the entry that was counted last: they never fall, whatever becomes of the journal,
-// and no entry counts twice. Starts that were made to see whether the hook is called do not count.
+// Counts are how often the hook wrote to the journal, by subject. The journal forgets, so the counts are kept in a file
+// with the entry that was counted last: they never fall, and no entry counts twice. Starts of hugeguard verify do not
+// count.
 type Counts struct {
-	// Refused is the starts that were refused, and Would those that would have been, but for mode = warn or
-	// an exemption. Both have all of guard's causes, and Other.
+	// Refused are the starts that were refused, and Would those that mode = warn or an exemption allowed. Both have all
+	// of guard's causes, and Other.
 	Refused map[guard.Cause]uint64 `json:"refused"`
 	Would   map[guard.Cause]uint64 `json:"would_refuse"`
-	// Warned is the starts that went on with a warning.
+	// Warned are the starts that were allowed with a warning.
 	Warned uint64 `json:"warned"`
-	// Faults is what the hook said of itself: that it could not judge a start, or follow its configuration.
+	// Faults are the hook's messages about itself: that it could not judge a start, or follow its configuration.
 	Faults uint64 `json:"faults"`
-	// Cursor is the journal's name for the last entry that is counted, "" for none.
+	// Cursor is the journal's name of the last entry that was counted; "" for none.
 	Cursor string `json:"cursor"`
 }
 
@@ -48,8 +48,8 @@ func newCounts() Counts {
 	return c
 }
 
-// Read returns the counts of this host as they were kept, brought up to date by the journal. They are nil
-// where neither can be read. An error is about what could not be read; the counts beside it are what could.
+// Read returns the counts of this host as they were kept, brought up to date from the journal. They are nil if neither
+// can be read. If one cannot, it returns an error and the counts from the other.
 func Read(ctx context.Context) (*Counts, error) {
 	counts, kept, err := read(File)
 	if errors.Is(err, errUnread) {
@@ -81,10 +81,11 @@ func (c *Counts) Keep() error {
 	return atomicfile.Write(File, append(data, '\n'), 0o644)
 }
 
-// errUnread is that there may be counts which could not be read this time: they must not be begun anew for it.
+// errUnread is wrapped by the error of counts that may exist but could not be read this time: they must not start again
+// from nothing.
 var errUnread = errors.New("the counts could not be read")
 
-// read reads what is kept; a file that does not say what it should is as good as none.
+// read reads the counts that were kept; kept is false if there are none, or the file makes no sense.
 func read(name string) (counts Counts, kept bool, err error) {
 	counts = newCounts()
 	data, err := os.ReadFile(name)
@@ -109,8 +110,8 @@ func read(name string) (counts Counts, kept bool, err error) {
 	return counts, true, nil
 }
 
-// isCursor says whether text looks like a cursor, so that journalctl will take it (journal_cursor in systemd's
-// sd-journal.c: KEY=VALUE; and so on).
+// isCursor reports whether text looks like a cursor that journalctl will accept (sd_journal_get_cursor in systemd's
+// sd-journal.c: KEY=VALUE;...).
 func isCursor(text string) bool {
 	return !strings.ContainsFunc(text, func(r rune) bool {
 		return (r < '0' || r > '9') && (r < 'a' || r > 'z') && r != '=' && r != ';'
@@ -120,13 +121,13 @@ func isCursor(text string) bool {
 // fields are the fields by which an entry counts.
 var fields = []string{"PRIORITY", "HUGEGUARD_DECISION", "HUGEGUARD_CAUSE", "HUGEGUARD_CANARY"}
 
-// update counts what the journal has after the cursor. Where the entry of the cursor is gone, journalctl goes to
-// the one that followed it: by its number, else by its time.
+// update counts the entries of the journal after the cursor. If the cursor's entry is gone, journalctl begins with the
+// one that followed it, by its number or else by its time.
 func (c *Counts) update(ctx context.Context, j journal.Journal) error {
 	last := c.Cursor
-	args := []string{"_TRANSPORT=journal"} // nothing that a service of that name printed
+	args := []string{"_TRANSPORT=journal"} // not what a service of that name printed
 	if last != "" {
-		// --after-cursor passes over an entry even if it is another (systemd before 253).
+		// --after-cursor skips an entry even if it is another one (systemd before 253).
 		args = append(args, "--cursor="+last)
 	}
 	return j.Read(ctx, fields, args, func(e journal.Entry) error {
@@ -142,13 +143,13 @@ func (c *Counts) update(ctx context.Context, j journal.Journal) error {
 	})
 }
 
-// sameEntry says whether two cursors are of one entry, be it in two files: an entry keeps its boot, times and
-// hash where journald moves it from /run to /var/log.
+// sameEntry reports whether two cursors are of the same entry, even in two files: an entry keeps its boot, times and
+// hash when journald moves it from /run to /var/log.
 func sameEntry(a, b string) bool {
 	return b != "" && slices.Equal(entryOf(a), entryOf(b))
 }
 
-// entryOf is a cursor without the file (s) and the entry's number in it (i).
+// entryOf returns a cursor without the file (s) and the entry's number in it (i).
 func entryOf(cursor string) []string {
 	return slices.DeleteFunc(strings.Split(cursor, ";"), func(part string) bool {
 		return strings.HasPrefix(part, "s=") || strings.HasPrefix(part, "i=")
@@ -166,7 +167,7 @@ func (c *Counts) add(e journal.Entry) {
 		if _, known := c.Refused[cause]; !known {
 			cause = Other
 		}
-		// journal.PriErr is 3: an entry of less weight is of a start that went on.
+		// journal.PriErr is 3: an entry of lower priority is about a start that was allowed.
 		if priority, err := strconv.Atoi(e.Text("PRIORITY")); err == nil && priority <= 3 {
 			c.Refused[cause]++
 		} else {

@@ -1,5 +1,5 @@
-// Package daemon knows the libvirt daemons of a host: which of them run, how one is told to look for hooks again, which
-// hooks it runs at the moment, and what may keep these from running.
+// Package daemon finds the libvirt daemons of a host, tells them to look for hooks again, and reports whether they run
+// hooks at the moment and what may keep these from running.
 package daemon
 
 import (
@@ -19,19 +19,19 @@ import (
 	"hugeguard/sysfs"
 )
 
-// Names are those of the daemons that start QEMU and so call the hook: the modular one and the one for everything. Each
-// is a unit NAME.service and writes its pid to /run/NAME.pid.
+// Names are the daemons that start QEMU and so call the hook: the modular one and the monolithic one. Each is a unit
+// NAME.service and writes its pid to /run/NAME.pid.
 var Names = []string{"virtqemud", "libvirtd"}
 
-// Units is a host's service manager. A nil Units is a host without one.
+// Units is a host's service manager; nil if it has none.
 type Units interface {
-	// MainPID returns the main process of a unit that is active, 0 when it is not.
+	// MainPID returns the main process of a unit, 0 if the unit is not active.
 	MainPID(ctx context.Context, unit string) (int, error)
-	// Reload has the unit read its configuration again and waits until it was asked to.
+	// Reload makes the unit reload its configuration, and waits until it was told to.
 	Reload(ctx context.Context, unit string) error
 }
 
-// A Host is where daemons run.
+// A Host is a host on which daemons run.
 type Host struct {
 	Files sysfs.FS // with their pid files and control groups
 	Proc  sysfs.FS // with their processes in its proc
@@ -40,34 +40,34 @@ type Host struct {
 // On returns the host below a root.
 func On(root sysfs.FS) Host { return Host{root, root} }
 
-// largest is more than the files that are read here have, in bytes.
+// largest is larger than any file that is read here, in bytes.
 const largest = 1 << 20
 
 // A Process is one run of a libvirt daemon.
 type Process struct {
 	Name string `json:"name"` // virtqemud or libvirtd
 	PID  int    `json:"pid"`
-	// Boot and Start say which run of it: the boot's id and the ticks of 10 ms from boot to start
-	// (proc(5), /proc/PID/stat, field 22). A pid alone may be another's by now.
+	// Boot and Start identify the run, since a pid may be reused: the boot's id, and the ticks of 10 ms from boot to
+	// start (proc(5), /proc/PID/stat, field 22).
 	Boot  string `json:"boot_id"`
 	Start int64  `json:"start_ticks"`
 
 	unit string // NAME.service where the service manager runs it
 }
 
-// Same reports whether p and o are one run of one process.
+// Same reports whether p and o are the same run of the same process.
 func (p Process) Same(o Process) bool {
 	return p.PID == o.PID && p.Boot == o.Boot && p.Start == o.Start
 }
 
-// A Moment is a time on the kernel's own clock, which nobody sets: ticks of 10 ms since the
-// boot that the id names (/proc/uptime, /proc/sys/kernel/random/boot_id).
+// A Moment is a time on the kernel's own clock, which nobody can set: ticks of 10 ms since the boot with that id
+// (/proc/uptime, /proc/sys/kernel/random/boot_id).
 type Moment struct {
 	Boot  string `json:"boot_id"`
 	Ticks int64  `json:"ticks"`
 }
 
-// Before reports whether m is certainly earlier than o: a later boot is, an earlier cannot be met.
+// Before reports whether m is earlier than o, which is of the present boot.
 func (m Moment) Before(o Moment) bool { return m.Boot != o.Boot || m.Ticks < o.Ticks }
 
 // Started returns the moment at which the process started.
@@ -75,7 +75,7 @@ func (p Process) Started() Moment { return Moment{p.Boot, p.Start} }
 
 const tick = 10 * time.Millisecond
 
-// Now returns the moment that it is on the host.
+// Now returns the present moment on the host.
 func (h Host) Now() (Moment, error) {
 	boot, err := h.Proc.BootID()
 	if err != nil {
@@ -90,7 +90,7 @@ func (h Host) Running(ctx context.Context, units Units) (found []Process, err er
 	for _, name := range Names {
 		p := Process{Name: name}
 		if units != nil {
-			// Without an answer the pid file still has one.
+			// If it does not answer, the pid file does.
 			if pid, err := units.MainPID(ctx, name+".service"); err == nil && pid > 0 {
 				p.PID, p.unit = pid, name+".service"
 			}
@@ -111,7 +111,7 @@ func (h Host) Running(ctx context.Context, units Units) (found []Process, err er
 		if err != nil {
 			return found, err
 		}
-		p.Boot, _ = h.Proc.BootID() // without it no record knows the process
+		p.Boot, _ = h.Proc.BootID() // without it no record matches the process
 		found = append(found, p)
 	}
 	return found, nil
@@ -123,8 +123,7 @@ func (h Host) started(pid int) (int64, error) {
 	return int64(after / tick), err
 }
 
-// pidFile returns the pid in /run/NAME.pid, 0 where there is none or where the process is not
-// that daemon any more.
+// pidFile returns the pid in /run/NAME.pid, 0 if there is none or the process is no longer that daemon.
 func (h Host) pidFile(name string) (int, error) {
 	file := "run/" + name + ".pid"
 	data, err := h.Files.ReadFile(file, largest)
@@ -144,8 +143,8 @@ func (h Host) pidFile(name string) (int, error) {
 	return pid, nil
 }
 
-// isDaemon reports whether the process pid runs the program name, by /proc/PID/comm: the first 15
-// characters of the program's file name (proc(5)).
+// isDaemon reports whether the process pid runs the program name, by /proc/PID/comm: the first 15 characters of the
+// program's file name (proc(5)).
 func (h Host) isDaemon(pid int, name string) (bool, error) {
 	comm, err := h.Proc.ReadFile(proc(pid, "comm"), largest)
 	if gone(err) {
@@ -154,7 +153,7 @@ func (h Host) isDaemon(pid int, name string) (bool, error) {
 	return strings.TrimSuffix(string(comm), "\n") == name[:min(len(name), 15)], err
 }
 
-// proc is the name of a file of a process, as sysfs names files.
+// proc returns the name of a file of a process, as sysfs names files.
 func proc(pid int, name string) string { return "proc/" + strconv.Itoa(pid) + "/" + name }
 
 // gone reports whether err says that a process has ended.
@@ -162,7 +161,7 @@ func gone(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH)
 }
 
-// Says says what [Host.Tell] will do.
+// Says returns what [Host.Tell] does.
 func (p Process) Says() string {
 	if p.unit != "" {
 		return fmt.Sprintf("reload %s (pid %d)", p.unit, p.PID)
@@ -170,7 +169,7 @@ func (p Process) Says() string {
 	return fmt.Sprintf("send SIGHUP to %s (pid %d)", p.Name, p.PID)
 }
 
-// Command returns what an admin would type to the same end.
+// Command returns the shell command that does the same.
 func (p Process) Command() string {
 	if p.unit != "" {
 		return "systemctl reload " + p.unit
@@ -178,8 +177,8 @@ func (p Process) Command() string {
 	return "kill -HUP " + strconv.Itoa(p.PID)
 }
 
-// Tell makes the daemon look for hooks again. It is never restarted: at a restart the hook is called
-// with reconnect for each guest.
+// Tell makes the daemon look for hooks again. It never restarts it: that would call the hook with reconnect for each
+// guest.
 func (h Host) Tell(ctx context.Context, units Units, p Process) error {
 	var err error
 	if p.unit != "" {
@@ -193,8 +192,8 @@ func (h Host) Tell(ctx context.Context, units Units, p Process) error {
 	return nil
 }
 
-// hangUp sends SIGHUP to exactly that process, once it catches the signal: a daemon that has
-// only just written its pid file would be ended by it.
+// hangUp sends SIGHUP to exactly that process, once it catches the signal: it would kill a daemon that has only just
+// written its pid file.
 func (h Host) hangUp(ctx context.Context, p Process) error {
 	process, err := os.FindProcess(p.PID) // holds the process by a pidfd where the kernel has them
 	if err != nil {
@@ -242,7 +241,7 @@ func (h Host) catchesHangUp(pid int) (bool, error) {
 // RunsHooks reports whether a child of a libvirt daemon is a qemu hook: a program, or an interpreter of a script, that
 // was called by a name that begins with prefix, or is about to be one.
 func (h Host) RunsHooks(prefix string) bool {
-	pids, _ := h.Proc.Processes() // without it nothing is seen to wait for
+	pids, _ := h.Proc.Processes() // without a list there is nothing to wait for
 	return slices.ContainsFunc(pids, func(pid int) bool { return h.isHook(pid, prefix) })
 }
 
@@ -261,7 +260,7 @@ func (h Host) isHook(pid int, prefix string) bool {
 	if program := h.program(pid); program != "" && program == h.program(parent) {
 		return true // forked, and about to run what the daemon has found: a hook, perhaps
 	}
-	command, _ := h.Proc.ReadStart(proc(pid, "cmdline"), largest) // one that has ended has none
+	command, _ := h.Proc.ReadStart(proc(pid, "cmdline"), largest) // a process that has ended has none
 	args := strings.SplitN(string(command), "\x00", 4)            // "#!" adds an interpreter and at most one argument before the name
 	return slices.ContainsFunc(args[:min(len(args), 3)], func(arg string) bool { return strings.HasPrefix(arg, prefix) })
 }
@@ -286,8 +285,7 @@ func (h Host) parent(pid int) (int, error) {
 	return strconv.Atoi(string(fields[1]))
 }
 
-// Runs reports whether a process runs the program in the file fi, whatever the name of the file by now
-// (/proc/PID/exe).
+// Runs reports whether a process runs the program in the file fi, whatever the name of the file by now (/proc/PID/exe).
 func (h Host) Runs(fi fs.FileInfo) bool {
 	pids, _ := h.Proc.Processes()
 	return slices.ContainsFunc(pids, func(pid int) bool {
@@ -296,8 +294,8 @@ func (h Host) Runs(fi fs.FileInfo) bool {
 	})
 }
 
-// Confinement returns the profile or context of a process, "" where nothing confines it
-// (proc_pid_attr(5)): "libvirtd (enforce)" by AppArmor, "system_u:system_r:virtqemud_t:s0" by SELinux.
+// Confinement returns the profile or context that confines a process (proc_pid_attr(5)), such as "libvirtd (enforce)"
+// of AppArmor or "system_u:system_r:virtqemud_t:s0" of SELinux; "" if nothing does.
 func (h Host) Confinement(pid int) string {
 	text, err := h.Proc.ReadFile(proc(pid, "attr/current"), largest)
 	is := strings.TrimRight(string(text), "\x00\n")

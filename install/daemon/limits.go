@@ -11,9 +11,9 @@ import (
 	"hugeguard/guard"
 )
 
-// What a call of the hook may need: a Go program asks for most of it before it runs a line of its own, and ends with
-// status 2 without. libvirt takes that for a hook that failed: no guest starts, and at reconnect a running guest is
-// killed. A daemon's limits are those of the programs that it runs.
+// What a call of the hook needs. A Go program asks for most of it before its first line runs, and otherwise exits with
+// status 2. libvirt takes that for a failed hook: no guest starts, and at reconnect a running guest is killed. A
+// daemon's limits apply to the programs that it runs.
 //
 // Measured with Go 1.26 on amd64, and the same for a Go program that does nothing: 1.2 GiB of addresses, nearly all of
 // which is never used; 40 MiB of data; 5 threads; 2 MiB of memory. The hook wants 7 descriptors more at prepare.
@@ -22,16 +22,16 @@ const (
 	needAddresses = 1280 << 20
 	needData      = 64 << 20
 	needFiles     = 16
-	needTasks     = 16       // beside those that there are
-	needMemory    = 64 << 20 // what hostile XML makes of it, too
+	needTasks     = 16       // beside those that run already
+	needMemory    = 64 << 20 // even with hostile XML
 )
 
-// Limits says in words which limits of a daemon are so tight that the hook which it calls may be unable to run, each
-// with what sets it.
+// Limits returns which limits of a daemon are so tight that its hooks may be unable to run, each with the setting that
+// raises it.
 func (h Host) Limits(p Process) (tight []string) {
 	text, err := h.Proc.ReadFile(proc(p.PID, "limits"), largest)
 	if err != nil {
-		return nil // it has ended, or is not ours to see
+		return nil // it has ended, or may not be seen
 	}
 	for _, l := range []struct {
 		name, what, setting string
@@ -65,7 +65,7 @@ func (h Host) Limits(p Process) (tight []string) {
 	return tight
 }
 
-// tight says that the daemon has a limit that is less than the hook needs, and which setting raises it.
+// tight returns the problem that the daemon has a limit which is less than the hook needs.
 func (p Process) tight(has, needs, setting string) string {
 	return fmt.Sprintf("%s (pid %d) has a limit of %s, and the hook that it calls needs %s: without it no guest starts, and running ones are killed when the daemon is restarted: raise %s",
 		p.Name, p.PID, has, needs, setting)
@@ -89,8 +89,8 @@ func softLimit(text []byte, name string) (limit uint64, ok bool) {
 	return 0, false
 }
 
-// groups are the directories of the control groups that a process is in, up to the root, which limit it by a
-// controller: of version 2, or of version 1 where that has the controller (cgroups(7)).
+// groups returns the directories of the control groups through which a controller limits a process, up to the root: of
+// version 2, or of version 1 if that has the controller (cgroups(7)).
 func (h Host) groups(pid int, controller string) (dirs []string) {
 	text, err := h.Proc.ReadFile(proc(pid, "cgroup"), largest)
 	if err != nil {
@@ -116,7 +116,7 @@ func (h Host) groups(pid int, controller string) (dirs []string) {
 	return dirs
 }
 
-// number reads a file with one number; ok is false where it has another text, such as max, or is not there.
+// number reads a file that holds one number; ok is false if it holds another text, such as max, or is missing.
 func (h Host) number(name string) (n uint64, ok bool) {
 	text, err := h.Files.ReadFile(strings.TrimPrefix(name, "/"), largest)
 	if err != nil {

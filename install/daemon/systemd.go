@@ -9,11 +9,11 @@ import (
 	"github.com/coreos/go-systemd/v22/dbus"
 )
 
-// systemd is the service manager of that name, spoken to over D-Bus.
+// systemd is the service manager of that name, reached over D-Bus.
 type systemd struct{ conn *dbus.Conn }
 
-// Systemd connects to the service manager of this host until it is closed; units is nil where there is another or none
-// (sd_booted(3): /run/systemd/system), or where it does not answer, which is an error.
+// Systemd connects to the service manager of this host. The caller must call close. units is nil if the host has
+// another or none (sd_booted(3): /run/systemd/system), and with an error.
 func Systemd(ctx context.Context) (units Units, close func(), err error) {
 	close = func() {}
 	if _, err := os.Stat("/run/systemd/system"); err != nil {
@@ -26,11 +26,11 @@ func Systemd(ctx context.Context) (units Units, close func(), err error) {
 	return systemd{conn}, conn.Close, nil
 }
 
-// DialPatience is how long the bus may take to let us in. Tests set it.
+// DialPatience is how long connecting to the bus may take. Tests set it.
 var DialPatience = 5 * time.Second
 
 func connect(ctx context.Context) (*dbus.Conn, error) {
-	// The context ends the connection with it, so it cannot bound the dial alone.
+	// The context lasts as long as the connection, so it cannot bound the dial alone.
 	ctx, cancel := context.WithCancel(ctx)
 	watchdog := time.AfterFunc(DialPatience, cancel)
 	conn, err := dbus.NewWithContext(ctx)

@@ -12,25 +12,24 @@ import (
 	"hugeguard/hook/survey"
 )
 
-// An answer is what check --all says of one domain.
+// An answer is what check --all prints about one domain.
 type answer struct {
 	words.Report
-	// Autostart says that libvirt starts the domain by itself.
+	// Autostart reports whether libvirt starts the domain by itself.
 	Autostart bool `json:"autostart"`
-	// InOrder is what becomes of it after those with autostart that come before it; nil without autostart, or
-	// without huge pages.
+	// InOrder is what becomes of it after the domains with autostart before it; nil without autostart or huge pages.
 	InOrder *inOrder `json:"in_order,omitempty"`
 }
 
-// An inOrder is what becomes of a domain that is started after others.
+// An inOrder is what becomes of a domain that starts after others.
 type inOrder struct {
 	Position int            `json:"position"` // from 1, among those with autostart and huge pages
 	Decision guard.Decision `json:"decision"`
-	Cause    guard.Cause    `json:"cause"` // of a refusal, else ""; starting-guests for the pages of those before it
+	Cause    guard.Cause    `json:"cause"` // of a refusal, else ""; starting-guests if those before it take the pages
 	Summary  string         `json:"summary"`
 }
 
-// A crowd judges many domains on one host, which is looked at once for all of them.
+// A crowd judges many domains on one host, which is surveyed once for all of them.
 type crowd struct {
 	*checker
 	seen    *guard.Host      // with the pools of all sizes; nil until a domain asks for huge pages
@@ -40,7 +39,7 @@ type crowd struct {
 	refused error            // errRefused once a domain is refused
 }
 
-// all asks about every domain that does not run. One that cannot be judged does not hide the others.
+// all judges every domain that does not run, even if some cannot be judged.
 func (c *checker) all() error {
 	known := openDomains(c.host)
 	defer known.close()
@@ -72,7 +71,7 @@ func (c *checker) all() error {
 	return cmp.Or(failed, all.refused)
 }
 
-// ask judges a domain that libvirt knows.
+// ask judges a domain by name.
 func (c *crowd) ask(known domains, l listed) (answer, error) {
 	d, err := known.get(l.name)
 	if err != nil {
@@ -90,7 +89,7 @@ func (c *crowd) ask(known domains, l listed) (answer, error) {
 	return a, nil
 }
 
-// count counts an answer for what comes of all of them.
+// count adds an answer to what becomes of all domains.
 func (c *crowd) count(a answer) {
 	late := a.InOrder != nil && a.InOrder.Decision == guard.Refuse
 	if late {
@@ -110,7 +109,7 @@ func (c *checker) printAnswer(name string, a answer) error {
 	return err
 }
 
-// exempt says in words that a domain is exempt.
+// exempt returns the words for a domain that is exempt.
 func exempt(a answer) string {
 	if a.Exempt != "" {
 		return " (exempt)"
@@ -118,7 +117,7 @@ func exempt(a answer) string {
 	return ""
 }
 
-// printOrder says which of those with autostart are left without pages.
+// printOrder prints which domains with autostart are left without pages.
 func (c *checker) printOrder(all int, late []answer) error {
 	if len(late) == 0 {
 		_, err := fmt.Fprintf(c.out, "autostart: one after the other, by name, all %d with huge pages would start\n", all)
@@ -135,12 +134,12 @@ func (c *checker) printOrder(all int, late []answer) error {
 	return nil
 }
 
-// judge judges a domain alone, and one with autostart after those before it as well. Without huge pages all that does
-// not matter.
+// judge judges a domain alone and, if it has autostart, after those before it. Without huge pages neither needs the
+// host.
 func (c *crowd) judge(demand guard.Demand, autostart bool) (answer, error) {
 	a := answer{Autostart: autostart}
 	if len(demand.Backends) == 0 {
-		a.Report = words.NewReport(guard.Judge(demand, guard.Host{})) // as the hook, without looking
+		a.Report = words.NewReport(guard.Judge(demand, guard.Host{})) // without a survey, as the hook
 		return a, nil
 	}
 	if c.seen == nil {
@@ -172,7 +171,7 @@ func (c *crowd) judge(demand guard.Demand, autostart bool) (answer, error) {
 		c.started = append(c.started, then.AsStarting())
 	}
 	if then.Cause == guard.CauseStartingGuests {
-		a.InOrder.Summary = words.Finding(then.Findings[0]) // the rest is about trying again, which would be of no use
+		a.InOrder.Summary = words.Finding(then.Findings[0]) // the rest advises to try again, which is no use here
 	}
 	return a, nil
 }

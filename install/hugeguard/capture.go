@@ -58,7 +58,7 @@ Exit status: 0 it is done, 1 an error, 2 wrong usage.`,
 			if name == "-" {
 				return c.Pack(cmd.OutOrStdout())
 			}
-			interruptOf(cmd).hold() // no part of a file is left
+			interruptOf(cmd).hold() // leave no part of a file
 			return c.Create(cmd.Context(), name, force)
 		},
 	}
@@ -67,7 +67,7 @@ Exit status: 0 it is done, 1 an error, 2 wrong usage.`,
 	return cmd
 }
 
-// hookOf is what status says of the hook. What cannot be known of it is no reason not to take the rest.
+// hookOf returns the state of the hook. If it cannot be read, the rest of the capture is still of use.
 func hookOf(cmd *cobra.Command, host sysfs.FS) place.State {
 	o := place.Options{Root: host.Root()}
 	if host.Live() {

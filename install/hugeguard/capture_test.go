@@ -62,8 +62,8 @@ func unpacked(t *testing.T, file string) (dir string) {
 	return dir
 }
 
-// sameCaptured captures a host, and compares what is said of it with what is said of the capture, packed and
-// unpacked, and of a capture of the capture. It returns the archive.
+// sameCaptured captures a host, and compares what is said of it with what is said of the capture, packed and unpacked,
+// and of a capture of the capture. It returns the archive.
 func sameCaptured(t *testing.T, root string, files ...string) (archive string) {
 	t.Helper()
 	dir := t.TempDir()

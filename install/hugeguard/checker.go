@@ -17,7 +17,7 @@ import (
 	"hugeguard/sysfs"
 )
 
-// A checker does what the hook does at a start, for one that is not happening.
+// A checker judges a start that does not happen as the hook would.
 type checker struct {
 	host   sysfs.FS
 	config config.Config
@@ -25,12 +25,12 @@ type checker struct {
 	after  []place.OtherHook
 	json   bool
 	out    io.Writer
-	notes  io.Writer // what a verdict does not say
+	notes  io.Writer // for what a verdict does not say
 }
 
 func (c *checker) note(format string, args ...any) { note(c.notes, format, args...) }
 
-// configure reads what the hook obeys, and says what keeps it from refusing, or us from seeing what it sees.
+// configure reads the hook's configuration and the other hooks, and notes what the hook would do or see otherwise.
 func (c *checker) configure() {
 	conf, err := config.Read(c.host)
 	if err != nil {
@@ -52,7 +52,7 @@ func (c *checker) configure() {
 	}
 }
 
-// one asks about the domain that an argument means.
+// one judges the domain that an argument names.
 func (c *checker) one(arg string, stdin io.Reader) error {
 	d, err := readDomain(arg, stdin, c.host)
 	if err != nil {
@@ -65,8 +65,8 @@ func (c *checker) one(arg string, stdin io.Reader) error {
 	return c.print(verdict, words.Text(verdict))
 }
 
-// unlessHooks returns a refusal for want of pages as a warning if another hook may still make them: any that runs after
-// hugeguard's, as there, or one before it that speaks of huge pages.
+// unlessHooks turns a refusal for lack of pages into a warning if another hook may still make them: one that runs after
+// hugeguard's, as the hook does, or one before it that mentions huge pages.
 func (c *checker) unlessHooks(v guard.Verdict) guard.Verdict {
 	if !v.Shortage() {
 		return v
@@ -92,7 +92,7 @@ func (c *checker) judge(d foundDomain) (guard.Verdict, error) {
 	}
 	demand.Exempt = c.config.Exempts(demand)
 	if len(demand.Backends) == 0 {
-		return guard.Judge(demand, guard.Host{}), nil // as the hook, without looking
+		return guard.Judge(demand, guard.Host{}), nil // without a survey, as the hook
 	}
 	defer tellIfHung(c.notes)()
 	host, err := c.survey(survey.For(demand))
@@ -114,7 +114,7 @@ func (c *checker) judge(d foundDomain) (guard.Verdict, error) {
 	return v, nil
 }
 
-// survey reads all that is to be known of the host.
+// survey surveys the host in full.
 func (c *checker) survey(of survey.Scope) (guard.Host, error) {
 	host, blind, err := survey.Full(c.host, of, c.config, time.Now().Add(holdersDeadline))
 	if blind != nil {
@@ -123,8 +123,8 @@ func (c *checker) survey(of survey.Scope) (guard.Host, error) {
 	return host, err
 }
 
-// giveBack changes the host to what it will be when the guest has ended, and returns how many pages that
-// guest holds. The kernel keeps no surplus page that becomes free (mm/hugetlb.c, free_huge_folio).
+// giveBack changes the host to what it will be once the guest has ended, and returns how many pages the guest holds.
+// The kernel keeps no surplus page that becomes free (mm/hugetlb.c, free_huge_folio).
 func giveBack(host *guard.Host, guest string) (pages uint64) {
 	var others []guard.Holder
 	for _, h := range host.Holders.List {
@@ -142,7 +142,7 @@ func giveBack(host *guard.Host, guest string) (pages uint64) {
 	return pages
 }
 
-// takeBack gives a pool the pages that a holder has of it, and returns how many.
+// takeBack returns a holder's pages to their pool, and how many these are.
 func takeBack(pool *guard.SizePool, h guard.Holder) (pages uint64) {
 	pool.Reserved -= min(h.Reserved, pool.Reserved)
 	for k := range pool.Nodes {
@@ -158,7 +158,7 @@ func takeBack(pool *guard.SizePool, h guard.Holder) (pages uint64) {
 	return pages
 }
 
-// print prints a verdict, as JSON or as the text, and returns what it means for the exit status.
+// print prints a verdict, as JSON or as the text, and returns errRefused if it is a refusal.
 func (c *checker) print(v guard.Verdict, text string) error {
 	var err error
 	if c.json {

@@ -78,12 +78,12 @@ Exit status: 0 every line is right, 1 a line is wrong or the file cannot be read
 	return cmd
 }
 
-// effective is what a configuration comes to.
+// effective is what a configuration amounts to.
 type effective struct {
 	File     string        `json:"file"` // "-" for standard input
 	Settings []inEffect    `json:"settings"`
 	Wrong    []wrongInFile `json:"wrong,omitempty"`
-	// ModeUnread says that the mode is warn only because the one that is wanted cannot be read.
+	// ModeUnread reports whether the mode is warn only because the configured one cannot be read.
 	ModeUnread bool `json:"mode_unread,omitempty"`
 }
 
@@ -95,14 +95,14 @@ type inEffect struct {
 	Line    int    `json:"line,omitempty"`    // 0 for the default
 }
 
-// A wrongInFile is a line that is not followed.
+// A wrongInFile is a line that is ignored.
 type wrongInFile struct {
 	Line int    `json:"line"`
 	Text string `json:"text"`
 	Why  string `json:"why"`
 }
 
-// effectiveOn is what the hook obeys on a host. The error is what it does not follow.
+// effectiveOn returns the configuration that the hook obeys on a host. An error is what it ignores.
 func effectiveOn(host sysfs.FS) (effective, error) {
 	conf, lines, err := config.ReadLines(host)
 	if status.Unseen(host, err) {
@@ -113,7 +113,7 @@ func effectiveOn(host sysfs.FS) (effective, error) {
 	return newEffective(host.Path(config.Path), conf, lines, wrong), err
 }
 
-// judgeLines is what lines of a file come to. The error is what is wrong with them.
+// judgeLines returns what the lines of a file would configure. An error is what is wrong with them.
 func judgeLines(name, text string) (effective, error) {
 	conf, lines, wrong := config.Parse(text)
 	if len(wrong) == 0 {
@@ -136,7 +136,7 @@ func newEffective(name string, conf config.Config, lines map[string]int, wrong *
 	return e
 }
 
-// text is the settings as lines of a configuration, each with where it comes from.
+// text returns the settings as lines of a configuration, each with its origin.
 func (e effective) text() string {
 	var lines, from []string
 	for _, s := range e.Settings {
@@ -163,12 +163,11 @@ func (e effective) text() string {
 	return b.String()
 }
 
-// readCandidate reads lines that may become the configuration, and notes what would keep the hook from following them
-// where they are.
+// readCandidate reads lines that may become the configuration, and notes why the hook would ignore the file as it is.
 func readCandidate(name string, stdin io.Reader, notes io.Writer) (string, error) {
 	from := stdin
 	if name != "-" {
-		f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0) // a FIFO has no writer, perhaps
+		f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0) // a FIFO may have no writer
 		if err != nil {
 			return "", err
 		}

@@ -132,8 +132,8 @@ func TestDocCommands(t *testing.T) {
 	}
 }
 
-// tier says whether a command runs tests: these run by themselves and not one within the other. What can be wrong with it
-// is that there is no such target, package or test.
+// tier says whether a command runs tests: these run by themselves and not one within the other. What can be wrong with
+// it is that there is no such target, package or test.
 func tier(command string) (is bool, wrong error) {
 	words := strings.Fields(strings.ReplaceAll(command, "'", ""))
 	for len(words) > 0 && strings.Contains(words[0], "=") {
@@ -385,7 +385,8 @@ func newStage(t *testing.T, about string) stage {
 }
 
 // play has the commands that need a running libvirt and its journal say what they would after the start of a guest of
-// that host ("..." is the daemon's environment): what the hook says is what check says (TestCheckSaysWhatTheHookWillSay in testdata/livehost).
+// that host ("..." is the daemon's environment): what the hook says is what check says (TestCheckSaysWhatTheHookWillSay
+// in testdata/livehost).
 const play = `
 hugeguard() { sub=$1; shift; command hugeguard "$sub" --root "$HOST" "$@"; }
 sudo() { "$@"; }

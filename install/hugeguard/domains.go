@@ -16,32 +16,32 @@ import (
 	"hugeguard/sysfs"
 )
 
-// foundDomain is one that libvirt knows.
+// A foundDomain is a domain that libvirt knows.
 type foundDomain struct {
 	xml     []byte
 	running bool
 }
 
-// domains is where domains are looked up by name.
+// domains looks up domains by name.
 type domains interface {
-	// get returns a domain: as it runs, else as it is defined.
+	// get returns a domain as it runs, else as it is defined.
 	get(name string) (foundDomain, error)
-	// off lists the domains that are defined and do not run, by name.
+	// off returns the domains that are defined and do not run, sorted by name.
 	off() ([]listed, error)
-	// names lists all domains, for who completes a command line.
+	// names returns all domains, for completing a command line.
 	names() ([]string, error)
 	close()
 }
 
-// A listed domain is one of a list.
+// A listed is a domain in a list.
 type listed struct {
 	name string
-	// autostart says that libvirt starts it by itself, with the host mostly.
+	// autostart reports whether libvirt starts it by itself, mostly with the host.
 	autostart bool
 }
 
-// openDomains returns the domains of a host: from libvirt if this is the host and the program is built
-// to ask it, else from the files that libvirt keeps.
+// openDomains returns the domains of a host: from libvirt if this is the host and the program is built to ask it, else
+// from libvirt's files.
 func openDomains(host sysfs.FS) domains {
 	files := domainFiles{host}
 	if !host.Live() {
@@ -49,14 +49,13 @@ func openDomains(host sysfs.FS) domains {
 	}
 	asked, err := connectLibvirt()
 	if err != nil || asked == nil {
-		return files // that libvirt does not answer says nothing against its files
+		return files // the files are there even if libvirt does not answer
 	}
 	return asked
 }
 
-// domainFiles reads libvirt's own files: /run/libvirt/qemu/NAME.xml of a domain that runs (the domain
-// inside its status; private to libvirt, readable by root) and /etc/libvirt/qemu/NAME.xml of one that is
-// defined.
+// domainFiles reads libvirt's own files: /run/libvirt/qemu/NAME.xml of a domain that runs (the domain inside its
+// status; private to libvirt, readable by root) and /etc/libvirt/qemu/NAME.xml of one that is defined.
 type domainFiles struct{ host sysfs.FS }
 
 const (
@@ -68,7 +67,7 @@ const (
 const maxXML = 32 << 20
 
 func (d domainFiles) get(name string) (foundDomain, error) {
-	// libvirt allows every name that could be a file's; one with a slash would be another file's.
+	// libvirt allows every name that a file can have; one with a slash would lead to another file.
 	if name == "" || strings.Contains(name, "/") {
 		return foundDomain{}, fmt.Errorf("%q cannot be a domain's name", name)
 	}
@@ -108,8 +107,8 @@ func (d domainFiles) off() ([]listed, error) {
 	return off, nil
 }
 
-// autostart says whether libvirt starts a domain by itself: there is a link to its definition
-// (virDomainObjListLoadConfig). Below a root the link is not followed.
+// autostart reports whether libvirt starts a domain by itself: there is a link to its definition
+// (virDomainObjListLoadConfig). The link is not followed, since a root may not hold its target.
 func (d domainFiles) autostart(name string) bool {
 	target, err := d.host.Readlink(definedDir + "/autostart/" + name + ".xml")
 	return err == nil && filepath.Base(target) == name+".xml"
@@ -123,7 +122,7 @@ func (d domainFiles) names() ([]string, error) {
 	return slices.Compact(names), errors.Join(err, runErr)
 }
 
-// in lists the domains that have a file in a directory, by name.
+// in returns the domains with a file in a directory, sorted by name.
 func (d domainFiles) in(dir string) ([]string, error) {
 	entries, err := d.host.ReadDir(dir)
 	if err != nil {
@@ -135,7 +134,7 @@ func (d domainFiles) in(dir string) ([]string, error) {
 			names = append(names, name)
 		}
 	}
-	slices.Sort(names) // as without the .xml
+	slices.Sort(names) // again, now without the .xml
 	return names, nil
 }
 
@@ -150,7 +149,7 @@ func isFile(arg string) bool {
 	return err == nil && fi.Mode().IsRegular()
 }
 
-// readXML reads a domain's XML, unless it is larger than one can be.
+// readXML reads a domain's XML. It is an error if it is too large to be any.
 func readXML(r io.Reader) ([]byte, error) {
 	text, err := io.ReadAll(io.LimitReader(r, maxXML+1))
 	if err == nil && len(text) > maxXML {
@@ -159,7 +158,7 @@ func readXML(r io.Reader) ([]byte, error) {
 	return text, err
 }
 
-// readDomain reads the domain that an argument of check means.
+// readDomain returns the domain that an argument of check names.
 func readDomain(arg string, stdin io.Reader, host sysfs.FS) (foundDomain, error) {
 	if arg == "-" {
 		return parseDomain("standard input", stdin)
@@ -177,7 +176,7 @@ func readDomain(arg string, stdin io.Reader, host sysfs.FS) (foundDomain, error)
 	return all.get(arg)
 }
 
-// parseDomain reads the domain in a file.
+// parseDomain returns the domain in a file.
 func parseDomain(name string, file io.Reader) (foundDomain, error) {
 	text, err := readXML(file)
 	if err != nil {
@@ -190,11 +189,11 @@ func parseDomain(name string, file io.Reader) (foundDomain, error) {
 	return foundDomain{xml: text}, nil
 }
 
-// completionPatience is how long whoever completes a command line waits for libvirt.
+// completionPatience is how long completing a command line waits for libvirt.
 const completionPatience = time.Second
 
-// domainNames lists the domains that a command line can name, none where that takes long or cannot be found
-// out. A name that a line cannot show is not among them.
+// domainNames returns the domains that a command line can name; none if that takes too long or fails. It leaves out
+// names that are not printable.
 func domainNames(host sysfs.FS) []string {
 	found := make(chan []string, 1)
 	go func() {

@@ -11,8 +11,8 @@ import (
 	"libvirt.org/go/libvirt"
 )
 
-// connectLibvirt opens the domains of this host at libvirt itself, for reading. The library is
-// found at run time: without it, or without a daemon, it is an error.
+// connectLibvirt connects to this host's libvirt, for reading. The library is loaded at run time: without it, or
+// without a daemon, it returns an error.
 func connectLibvirt() (domains, error) {
 	conn, err := libvirt.NewConnectReadOnly("qemu:///system")
 	if err != nil {

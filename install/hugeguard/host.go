@@ -14,14 +14,14 @@ import (
 	"hugeguard/sysfs"
 )
 
-// rootFlag adds --root of a command that reads.
+// rootFlag adds --root to a command that only reads.
 func rootFlag(cmd *cobra.Command, root *string) {
 	cmd.Flags().StringVar(root, "root", "", "read `DIR`/sys, proc, etc, run, var, or a capture, in place of this host's")
 	cmd.MarkFlagFilename("root")
 }
 
-// hostAt returns the host below the root, or this one where the flag is not given.
-// A capture in a file is unpacked until the command ends.
+// hostAt returns the host below the root, or this host without the flag. A capture in a file is unpacked until the
+// command ends.
 func hostAt(cmd *cobra.Command, root string) (sysfs.FS, error) {
 	if !cmd.Flags().Changed("root") {
 		return sysfs.New(""), nil
@@ -44,10 +44,10 @@ func hostAt(cmd *cobra.Command, root string) (sysfs.FS, error) {
 	return sysfs.New(root), err
 }
 
-// unpack returns where a capture is unpacked until the command ends.
+// unpack unpacks a capture until the command ends, and returns where.
 func unpack(cmd *cobra.Command, name string) (dir string, err error) {
 	i := interruptOf(cmd)
-	defer i.hold()() // it alone knows of a directory that is half unpacked
+	defer i.hold()() // until it is unpacked, nothing else knows the directory
 	dir, err = capture.Unpack(cmd.Context(), name)
 	if err != nil {
 		return "", err
@@ -57,10 +57,10 @@ func unpack(cmd *cobra.Command, name string) (dir string, err error) {
 	return dir, err
 }
 
-// holdersDeadline bounds the search for those who hold pages; nobody waits for libvirt here.
+// holdersDeadline limits the search for holders, which may take longer than at a start.
 var holdersDeadline = 10 * time.Second
 
-// tellIfHung says on stderr that something does not answer, unless stop is called in good time.
+// tellIfHung prints on stderr that something does not answer, unless stop is called in time.
 func tellIfHung(stderr io.Writer) (stop func()) {
 	timer := time.AfterFunc(2*holdersDeadline, func() {
 		fmt.Fprintln(stderr, "hugeguard: still waiting: a file system or a process that hugeguard reads does not answer; "+
@@ -69,7 +69,7 @@ func tellIfHung(stderr io.Writer) (stop func()) {
 	return func() { timer.Stop() }
 }
 
-// programFlag adds --hook of a command that looks at the hook.
+// programFlag adds --hook to a command that inspects the hook.
 func programFlag(cmd *cobra.Command, program *string) {
 	cmd.Flags().StringVar(program, "hook", "", "the hook program that should be in place (default: as for install)")
 	cmd.MarkFlagFilename("hook")

@@ -89,13 +89,13 @@ func changeFlags(c *cobra.Command, o *place.Options) {
 	c.MarkFlagDirname("root")
 }
 
-// change runs Install or Uninstall on what the command line names.
+// change runs Install or Uninstall as the command line says.
 func change(c *cobra.Command, o place.Options, do func(context.Context, place.Options) error) error {
 	if c.Flags().Changed("root") && o.Root == "" {
 		return usageError{errors.New("--root is empty: name a directory")} // an unset variable must not mean this host
 	}
 	o.Out = c.OutOrStdout()
-	// A change is ended between two of its steps; what only reads ends at once, as any program.
+	// A change ends between two of its steps; a command that only reads ends at once.
 	ctx := c.Context()
 	interruptOf(c).hold()
 	if o.Root == "" {

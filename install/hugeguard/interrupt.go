@@ -9,16 +9,16 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// errInterrupted is that somebody did not want to wait for the end.
+// errInterrupted is the error of a command that was interrupted.
 var errInterrupted = errors.New("interrupted")
 
-// An interrupt ends a command at once, whatever it waits for. What must not be
-// broken off holds it back, and ends by itself as its context is done.
+// An interrupt ends a command at once, whatever it waits for. Work that must not be broken off holds it back, and ends
+// by itself when its context is done.
 type interrupt struct {
-	free chan struct{} // has one element while nobody holds it back
+	free chan struct{} // holds one element while nothing holds the interrupt back
 
 	sync.Mutex
-	temporary []string // directories that go with the command
+	temporary []string // directories to remove when the command ends
 }
 
 // interruptKey is the key of the command's interrupt in its context.
@@ -28,22 +28,21 @@ func interruptOf(cmd *cobra.Command) *interrupt {
 	return cmd.Context().Value(interruptKey{}).(*interrupt)
 }
 
-// hold holds the interrupt back until release is called, or until the command has
-// ended. It never returns where one has come first.
+// hold holds the interrupt back until release is called or the command ends. It does not return if the interrupt came
+// first.
 func (i *interrupt) hold() (release func()) {
 	<-i.free
 	return func() { i.free <- struct{}{} }
 }
 
-// removes has a directory removed at the command's end.
+// removes makes the command remove a directory when it ends.
 func (i *interrupt) removes(dir string) {
 	i.Lock()
 	defer i.Unlock()
 	i.temporary = append(i.temporary, dir)
 }
 
-// interruptible runs a command with a context that is done once it is interrupted,
-// as the one it is given is. In every case all that was to be removed has gone afterwards.
+// interruptible runs a command, and returns early if ctx is done. In any case it removes what was to be removed.
 func interruptible(ctx context.Context, command func(context.Context) error) error {
 	i := &interrupt{free: make(chan struct{}, 1)}
 	i.free <- struct{}{}
@@ -62,7 +61,7 @@ func interruptible(ctx context.Context, command func(context.Context) error) err
 	case <-ctx.Done():
 		select {
 		case err = <-ended:
-		case <-i.free: // for good: nothing begins any more that must not be broken off
+		case <-i.free: // never given back: from now on no work can hold it back
 			err = errInterrupted
 		}
 	}

@@ -9,8 +9,8 @@ import (
 	"unicode/utf16"
 )
 
-// printJSON prints v on one line, as text that is safe to show on a terminal. < and > stay as they are: it is for no
-// browser.
+// printJSON prints v on one line that is safe to show on a terminal. < and > stay as they are, since no browser reads
+// it.
 func printJSON(w io.Writer, v any) error {
 	var b strings.Builder
 	e := json.NewEncoder(&b)
@@ -22,8 +22,8 @@ func printJSON(w io.Writer, v any) error {
 	return err
 }
 
-// escapeUnprintable escapes in JSON, as \uXXXX, what is not printable: control characters, those that turn the
-// direction of text, invisible ones. The encoder leaves most of them as they are. Outside of strings it has none.
+// escapeUnprintable escapes, as \uXXXX, what is not printable in JSON: control characters, invisible ones, and those
+// that change the direction of text. The encoder leaves most of them as they are, all within strings.
 func escapeUnprintable(text string) string {
 	isOdd := func(r rune) bool { return !strconv.IsPrint(r) }
 	if !strings.ContainsFunc(text, isOdd) {

@@ -12,9 +12,8 @@ import (
 	"hugeguard/install/manual"
 )
 
-// With the tag manual this is not the command but what writes its manual pages, completions and default configuration
-// into the directory that is named: they come with the command and are no part of it. The date on the pages is that of
-// SOURCE_DATE_EPOCH.
+// With the tag manual this program is not the command, but writes its manual pages, completions and default
+// configuration into a directory. The date on the pages is SOURCE_DATE_EPOCH.
 func main() {
 	if err := writeManual(os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "manual:", err)

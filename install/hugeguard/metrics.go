@@ -91,12 +91,12 @@ func (o metricsOptions) run(cmd *cobra.Command) error {
 	return nil
 }
 
-// countPatience is how long the journal may take: the timer comes again in a minute.
+// countPatience is how long the journal may take: the timer runs again in a minute.
 var countPatience = 10 * time.Second
 
-// An exposition writes Prometheus's text format, version 0.0.4. It is written here because the library for it
-// brings protobuf along, for these few lines. What it says is checked with Prometheus's own tools
-// (testdata/prometheus). No label has a value that others can choose, and none has many.
+// An exposition writes Prometheus's text format, version 0.0.4. The library for it would bring protobuf along, for
+// these few lines. Prometheus's own tools check the output (testdata/prometheus). No label has a value that others can
+// choose, and none has many values.
 type exposition struct{ w io.Writer }
 
 // labels are pairs of a name and a value.
@@ -111,7 +111,7 @@ type sample struct {
 // is returns the sample of a number under these labels.
 func (l labels) is(value any) sample { return sample{l, value} }
 
-// family writes the samples of one name; nothing of none.
+// family writes the samples of one name, and nothing if there are none.
 func (e exposition) family(name, kind, help string, samples []sample) {
 	for i, s := range samples {
 		if i == 0 {
@@ -121,17 +121,17 @@ func (e exposition) family(name, kind, help string, samples []sample) {
 	}
 }
 
-// gauge writes a family of samples that go up and down.
+// gauge writes a family of values that go up and down.
 func (e exposition) gauge(name, help string, samples ...sample) {
 	e.family(name, "gauge", help, samples)
 }
 
-// counter writes a family of samples that only go up.
+// counter writes a family of values that only go up.
 func (e exposition) counter(name, help string, samples ...sample) {
 	e.family(name, "counter", help, samples)
 }
 
-// String returns the labels as they stand behind a name.
+// String returns the labels as they follow a name.
 func (l labels) String() string {
 	if len(l) == 0 {
 		return ""
@@ -148,7 +148,7 @@ var labelEscape = strings.NewReplacer(`\`, `\\`, "\n", `\n`, `"`, `\"`)
 // one returns a sample without labels.
 func one(value any) sample { return labels(nil).is(value) }
 
-// truth returns 1 for true.
+// truth returns 1 for true, 0 for false.
 func truth(b bool) int {
 	if b {
 		return 1
@@ -156,14 +156,14 @@ func truth(b bool) int {
 	return 0
 }
 
-// ofSize are the labels of a size of pages, and ofNode those of that on a node.
+// ofSize returns the labels of a page size, and ofNode those of a pool.
 func ofSize(kib uint64) labels { return labels{"page_kib", strconv.FormatUint(kib, 10)} }
 
 func ofNode(node int, kib uint64) labels {
 	return append(labels{"node", strconv.Itoa(node)}, ofSize(kib)...)
 }
 
-// status writes what the host is like now.
+// status writes the present status of the host.
 func (e exposition) status(s status.Report, now time.Time) {
 	e.gauge("hugeguard_build_info", "The version of the command that wrote this, as a label.", labels{"version", version()}.is(1))
 	e.gauge("hugeguard_survey_timestamp_seconds", "When this was written, in seconds since 1970.",
@@ -203,7 +203,7 @@ func (e exposition) pools(pools []guard.PoolReport) {
 	e.gauge("hugeguard_pool_claimed_pages", "Free huge pages that guests which are starting will take, and can take on no other node.", claimed...)
 }
 
-// holders writes who holds the pages, where that was looked at.
+// holders writes who holds the pages, of pools whose holders were examined.
 func (e exposition) holders(pools []guard.PoolReport) {
 	var held, unaccounted []sample
 	for _, p := range pools {
@@ -224,7 +224,7 @@ func (e exposition) holders(pools []guard.PoolReport) {
 	e.gauge("hugeguard_pool_unaccounted_pages", "Huge pages of a node that are taken and that nobody is seen to hold there, those of hugeguard_unplaced_pages among them.", unaccounted...)
 }
 
-// sizes writes what is known of sizes of pages without saying on which node, where holders were looked at.
+// sizes writes what is known about pages of a size without knowing their node, of sizes whose holders were examined.
 func (e exposition) sizes(s status.Report) {
 	var promised, unplaced []sample
 	var last uint64
@@ -250,7 +250,7 @@ func (e exposition) sizes(s status.Report) {
 	e.gauge("hugeguard_unplaced_pages", "Huge pages whose holder is known and whose node is not.", unplaced...)
 }
 
-// nova writes what Nova believes.
+// nova writes what Nova believes about the pools.
 func (e exposition) nova(n guard.NovaReport) {
 	e.gauge("hugeguard_nova_known", "Whether it is known which huge pages Nova reserves, on a host with signs of Nova.", one(truth(len(n.Files) > 0 && n.Fault == "")))
 	e.gauge("hugeguard_nova_stale", "Whether nova-compute runs since before its configuration was changed.", one(truth(n.Stale != "")))

@@ -77,7 +77,7 @@ func (o reserveOptions) run(cmd *cobra.Command) error {
 	return nil
 }
 
-// reserveNotes says what to do with the lines, and what they may lack.
+// reserveNotes returns what to do with the lines, and what they may lack.
 func reserveNotes(host guard.Host, format string) []string {
 	var notes []string
 	add := func(format string, args ...any) { notes = append(notes, fmt.Sprintf(format, args...)) }

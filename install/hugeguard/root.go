@@ -46,7 +46,7 @@ Exit status:
 	return root
 }
 
-// newHelp is cobra's own command, but for a command that does not exist.
+// newHelp is cobra's own help, except that a command which does not exist is an error.
 func newHelp() *cobra.Command {
 	return &cobra.Command{
 		Use:                   "help [COMMAND]",

@@ -9,8 +9,8 @@ import (
 	"os"
 )
 
-// Run runs the command with the arguments after its name and returns its exit status. An error is one
-// line on stderr; a fault of hugeguard's own is one too, and so is an interrupt, which is that ctx is done.
+// Run runs the command with the arguments after its name and returns its exit status. It prints an error on one line of
+// stderr. A bug of hugeguard is an error as well, and so is an interrupt, when ctx is done.
 func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) (status int) {
 	root := newRoot()
 	root.SetArgs(args)

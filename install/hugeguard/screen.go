@@ -13,25 +13,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A look is what the place can show to which a command writes.
+// A look is what the output of a command can show.
 type look struct {
-	// columns is how many fit in a line; 0 for as many as there are, where no terminal is.
+	// columns is how many fit on a line; 0, without a terminal, for any number.
 	columns int
-	rows    int  // that fit on the screen; 0 for as many as there are
+	rows    int  // that fit on the screen; 0 for any number
 	unicode bool // else plain ASCII
 	colour  bool
-	moves   bool // the cursor can be moved: a terminal that is more than paper
+	moves   bool // the cursor can be moved
 }
 
-// Columns of a terminal that is too narrow to be one, and what a bar has where there is no terminal.
+// The fewest columns that are believed of a terminal, and the columns of a bar without one.
 const (
 	fewestColumns = 20
 	plainBar      = 40
 )
 
-// lookOf returns the look of an output. colour is what the user wants: auto, always or never.
+// lookOf returns the look of an output. colour is what the user asks for: auto, always or never.
 func lookOf(out io.Writer, colour string) (look, error) {
-	l := look{unicode: utf8Locale() && runewidth.StringWidth("█") == 1} // wide among some East Asian fonts
+	l := look{unicode: utf8Locale() && runewidth.StringWidth("█") == 1} // wide in some East Asian fonts
 	term := os.Getenv("TERM")
 	file, ok := out.(*os.File)
 	terminal := ok
@@ -40,7 +40,7 @@ func lookOf(out io.Writer, colour string) (look, error) {
 		terminal = err == nil
 	}
 	if terminal {
-		l.columns, l.rows = 80, 24 // of one that does not know its own, as a serial line
+		l.columns, l.rows = 80, 24 // a serial line does not know its size
 		if size, err := unix.IoctlGetWinsize(int(file.Fd()), unix.TIOCGWINSZ); err == nil && size.Col > 0 && size.Row > 0 {
 			l.columns, l.rows = int(size.Col), int(size.Row)
 		}
@@ -63,7 +63,7 @@ func lookOf(out io.Writer, colour string) (look, error) {
 	return l, nil
 }
 
-// fromEnvironment returns a number that is more than 0, or else 0.
+// fromEnvironment returns the positive number in a variable, or 0.
 func fromEnvironment(name string) int {
 	n, err := strconv.Atoi(os.Getenv(name))
 	if err != nil {
@@ -72,7 +72,7 @@ func fromEnvironment(name string) int {
 	return max(n, 0)
 }
 
-// utf8Locale says whether text is UTF-8 in the locale of the environment (locale(7)).
+// utf8Locale reports whether text is UTF-8 in the locale of the environment (locale(7)).
 func utf8Locale() bool {
 	locale := cmp.Or(os.Getenv("LC_ALL"), os.Getenv("LC_CTYPE"), os.Getenv("LANG"))
 	_, charset, _ := strings.Cut(strings.ToLower(locale), ".")
@@ -80,7 +80,7 @@ func utf8Locale() bool {
 	return charset == "utf-8" || charset == "utf8"
 }
 
-// A style is how a text is shown on a terminal with colours: parameters of SGR (ECMA-48), "" for as it is.
+// A style is how a terminal with colours shows a text: parameters of SGR (ECMA-48), "" for none.
 type style string
 
 const (
@@ -91,10 +91,10 @@ const (
 	faint      style = "2"
 )
 
-// A page is text in lines for an output of some look.
+// A page is the lines of a text for an output with some look.
 type page struct {
 	look
-	brief bool // details are cut short, as the screen has no room for more
+	brief bool // details are cut short, since the screen has no room for more
 	lines []string
 }
 
@@ -106,19 +106,19 @@ func (p *page) paint(s style, text string) string {
 	return "\x1b[" + string(s) + "m" + text + "\x1b[0m"
 }
 
-// line adds a text, indented, in as many lines as it takes.
+// line adds a text, indented, on as many lines as it takes.
 func (p *page) line(s style, indent int, format string, args ...any) {
 	p.words(s, indent, strings.Split(fmt.Sprintf(format, args...), " "))
 }
 
-// words is line for a text of which the words are given: spaces in them are no place to break it.
+// words is line for a text that is given in words: it does not break at spaces within these.
 func (p *page) words(s style, indent int, words []string) {
 	for _, text := range p.wrap(words, indent) {
 		p.lines = append(p.lines, p.paint(s, text))
 	}
 }
 
-// short adds a text in one line, of which the end is left out where it does not fit.
+// short adds a text on one line, without its end if it does not fit.
 func (p *page) short(s style, indent int, format string, args ...any) {
 	text := strings.Repeat(" ", indent) + p.legible(fmt.Sprintf(format, args...))
 	if p.columns > 0 && runewidth.StringWidth(text) > p.columns {
@@ -127,10 +127,11 @@ func (p *page) short(s style, indent int, format string, args ...any) {
 	p.lines = append(p.lines, p.paint(s, text))
 }
 
-// mostDetails is how many lines of one sort there are where there is little room.
+// mostDetails is the number of lines of one kind if there is little room.
 const mostDetails = 3
 
-// details adds texts of one sort: where there is little room the first few, each in one line, and how many more there are.
+// details adds texts of one kind: if there is little room, only the first few, each on one line, and how many more
+// there are.
 func (p *page) details(indent int, texts ...string) {
 	shown := texts
 	if p.brief && len(texts) > mostDetails {
@@ -155,18 +156,17 @@ func (p *page) ellipsis() string {
 	return "..."
 }
 
-// legible returns a text in ASCII where the locale has no more.
+// legible returns a text in ASCII if the locale has nothing else.
 func (p *page) legible(text string) string {
 	if p.unicode || !strings.ContainsFunc(text, func(r rune) bool { return r >= 0x80 }) {
 		return text
 	}
 	quoted := strconv.QuoteToASCII(text)
-	// Backslashes and quotes are in it as they are to be seen already.
+	// Its backslashes and quotes are already as they should be seen.
 	return strings.NewReplacer(`\\`, `\`, `\"`, `"`).Replace(quoted[1 : len(quoted)-1])
 }
 
-// wrap breaks a text between words, or within one that is longer than a line. Further lines are indented
-// by two more.
+// wrap breaks a text between words, or within a word that is longer than a line. It indents further lines by two more.
 func (p *page) wrap(words []string, indent int) []string {
 	line, empty := strings.Repeat(" ", indent), true
 	if p.columns == 0 {
@@ -208,14 +208,14 @@ func (p *page) wrap(words []string, indent int) []string {
 	return append(lines, strings.TrimRight(line, " "))
 }
 
-// A fill is one sort of pages in the picture of a pool.
+// A fill is one kind of pages in the picture of a pool.
 type fill struct {
 	name          string
 	letter, block string // in ASCII, and beyond
 	style         style
 }
 
-// The sorts of pages, in the order in which a bar shows them.
+// The kinds of pages, in the order in which a bar shows them.
 var (
 	fillOVS         = fill{"Open vSwitch", "V", "█", "36"}
 	fillGuests      = fill{"guests", "G", "▓", "32"}
@@ -247,8 +247,8 @@ func (p *page) bar(shares []uint64, columns int) string {
 	return "[" + b.String() + "]"
 }
 
-// cells divides a bar's cells among shares in proportion. Whoever has anything has one at least, while
-// there are enough.
+// cells divides the cells of a bar among shares in proportion. Every share that is not 0 gets at least one, while there
+// are enough.
 func cells(shares []uint64, columns int) []int {
 	exact := make([]float64, len(shares))
 	n := make([]int, len(shares))
@@ -284,5 +284,5 @@ func cells(shares []uint64, columns int) []int {
 
 func sign(n int) int { return cmp.Compare(n, 0) }
 
-// text is the page as it is printed.
+// text returns the page as it is printed.
 func (p *page) text() string { return strings.Join(p.lines, "\n") + "\n" }

@@ -106,8 +106,8 @@ func TestShares(t *testing.T) {
 	}
 }
 
-// However much there is to be told, it is on one screen, as the first lines of each sort; and nothing is left out
-// where it fits, or where nobody says how much does.
+// However much there is to be told, it is on one screen, as the first lines of each sort; and nothing is left out where
+// it fits, or where nobody says how much does.
 func TestOneScreen(t *testing.T) {
 	root, err := filepath.Abs(incident)
 	if err != nil {

@@ -71,7 +71,7 @@ func (o statusOptions) run(cmd *cobra.Command) error {
 		if err != nil {
 			return err
 		}
-		interruptOf(cmd).hold() // the terminal is to be as it was
+		interruptOf(cmd).hold() // leave the terminal as it was
 		return watch(cmd.Context(), view, interval, read)
 	}
 	r, err := read(cmd.Context())

@@ -22,7 +22,7 @@ type statusView struct {
 	json   bool
 }
 
-// text returns the status as it is shown.
+// text returns a status as it is shown.
 func (v statusView) text(r status.Report) (string, error) {
 	if v.json {
 		var b strings.Builder
@@ -41,10 +41,10 @@ func liveness(r status.Report) error {
 	return errNotLive
 }
 
-// fewestRefusals is how many refusals are shown where there is no room.
+// fewestRefusals is how many refusals are shown even if there is no room.
 const fewestRefusals = 3
 
-// statusPage lays a status out, on one screen if it can be, with a row to spare for the prompt.
+// statusPage lays out a status, on one screen if possible, with a row left for the prompt.
 func statusPage(r status.Report, l look) *page {
 	p := &page{look: l}
 	p.status(r)
@@ -71,7 +71,7 @@ func (p *page) status(r status.Report) {
 	p.refusalLines(r.Refusals)
 }
 
-// hookLines say whether the hook is live, and why not.
+// hookLines shows whether the hook is live, and why not.
 func (p *page) hookLines(r status.Report) {
 	h := r.Hook
 	if r.Settings.ModeUnread {
@@ -104,7 +104,7 @@ func (p *page) hookLines(r status.Report) {
 	}
 }
 
-// settingsLines say which settings are not at their defaults, and which lines are not followed.
+// settingsLines shows the settings that differ from their defaults, and the lines that are ignored.
 func (p *page) settingsLines(s status.Settings) {
 	var each []string
 	for _, c := range s.Changed {
@@ -131,7 +131,7 @@ type poolRow struct {
 	label, count string
 }
 
-// poolRows returns the pools of those sizes of which there are pages, and the names of the others.
+// poolRows returns the pools of the sizes that have pages, and the names of the other sizes.
 func poolRows(pools []guard.PoolReport) (rows []poolRow, empty []string) {
 	total := map[uint64]uint64{}
 	for _, pool := range pools {
@@ -154,7 +154,7 @@ func poolRows(pools []guard.PoolReport) (rows []poolRow, empty []string) {
 	return rows, empty
 }
 
-// poolLines draw the pools, and say who holds them.
+// poolLines draws the pools, and shows who holds them.
 func (p *page) poolLines(r status.Report) {
 	rows, empty := poolRows(r.Pools)
 	if len(empty) > 0 && len(rows) > 0 {
@@ -186,7 +186,7 @@ func (p *page) poolLines(r status.Report) {
 	}
 }
 
-// bars draws each pool, in a line beside its label and its count if it can be, and what the marks mean.
+// bars draws each pool, on one line with its label and its count if possible, and explains the marks.
 func (p *page) bars(r status.Report, rows []poolRow) {
 	label, count := 0, 0
 	for _, row := range rows {
@@ -226,9 +226,8 @@ func (p *page) bars(r status.Report, rows []poolRow) {
 	p.words(faint, 2, legend)
 }
 
-// sharesOf divides a pool as its bar does, into what fills are for. Of the free pages those are drawn as
-// reserved that must lie on the node: for which the other nodes have no room. A page that is claimed and
-// reserved is drawn as claimed.
+// sharesOf divides a pool into the kinds of pages that its bar shows, in the order of fills. A free page counts as
+// reserved if it must lie on this node, since the other nodes have no room for it, and as claimed if it is both.
 func sharesOf(r status.Report, pool guard.PoolReport) []uint64 {
 	by := map[fill]uint64{}
 	for _, h := range pool.Holders {
@@ -270,7 +269,7 @@ func holderFill(kind guard.HolderKind) fill {
 	return fillOthers
 }
 
-// holders says who holds a pool: on a terminal in a few lines at the most, with the rest as a number.
+// holders shows who holds a pool: on a terminal at most a few lines, and the rest as a number.
 func (p *page) holders(pool guard.PoolReport) {
 	most := 3
 	switch {
@@ -290,7 +289,7 @@ func (p *page) holders(pool guard.PoolReport) {
 	}
 }
 
-// holderWords says who holds a pool: the first few by name.
+// holderWords returns who holds a pool: the first few by name.
 func holderWords(pool guard.PoolReport, named int) []string {
 	var each []string
 	for _, h := range pool.Holders[:named] {
@@ -315,7 +314,7 @@ func holderWords(pool guard.PoolReport, named int) []string {
 	return each
 }
 
-// novaLines say what Nova believes of each pool, and how far that is from what is.
+// novaLines shows what Nova believes about each pool, and how far off it is.
 func (p *page) novaLines(nova *guard.NovaReport) {
 	if len(words.Nova(nova)) == 0 {
 		return
@@ -337,7 +336,7 @@ func (p *page) novaLines(nova *guard.NovaReport) {
 	p.details(2, words.Nova(&others)...)
 }
 
-// refusalLines show the last refusals, each on a line, as many as the screen has room for.
+// refusalLines shows the last refusals, each on a line, as many as the screen has room for.
 func (p *page) refusalLines(shown []journal.Refusal) {
 	if p.rows > 0 {
 		most := max(fewestRefusals, p.rows-len(p.lines)-2) // the heading, and the prompt below it all

@@ -14,24 +14,24 @@ import (
 // The exit statuses, of all commands.
 const (
 	exitOK      = 0 // it fits, or it is done
-	exitError   = 1 // hugeguard could not do or find out what it was asked
-	exitUsage   = 2 // it was asked in a way that it does not know
+	exitError   = 1 // hugeguard could not do what it was asked
+	exitUsage   = 2 // the command line is wrong
 	exitRefused = 3 // the hook would refuse
 	exitNotLive = 4 // libvirt does not call the hook, or may not
 )
 
 var (
-	// errRefused and errNotLive end a command whose output already said why.
+	// errRefused and errNotLive end a command whose output has said why.
 	errRefused = errors.New("refused")
 	errNotLive = errors.New("the hook is not live")
 )
 
-// A usageError is a fault of the command line.
+// A usageError is a mistake on the command line.
 type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
 
-// exitStatus is the table of exit statuses.
+// exitStatus returns the exit status for an error.
 func exitStatus(err error) int {
 	var usage usageError
 	switch {
@@ -48,7 +48,7 @@ func exitStatus(err error) int {
 	}
 }
 
-// takes makes n arguments a matter of usage.
+// takes accepts exactly n arguments.
 func takes(n int) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		if len(args) != n {
@@ -58,10 +58,10 @@ func takes(n int) cobra.PositionalArgs {
 	}
 }
 
-// oneLine makes one line of s that no name in it can break or turn into a terminal sequence.
+// oneLine returns s on one line, which no name in it can break or turn into a terminal sequence.
 func oneLine(s string) string { return status.OneLine(s) }
 
-// note says on standard error, in one line, what an answer does not say.
+// note prints on standard error, on one line, what an answer does not say.
 func note(stderr io.Writer, format string, args ...any) {
 	fmt.Fprintf(stderr, "hugeguard: %s\n", oneLine(fmt.Sprintf(format, args...)))
 }

@@ -36,9 +36,9 @@ or the hook does not judge.`,
 		DisableFlagsInUseLine: true,
 		Args:                  takes(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			interruptOf(cmd).hold() // nothing of the domain is left
+			interruptOf(cmd).hold() // leave nothing of the domain
 			ctx := cmd.Context()
-			units, done, _ := daemon.Systemd(ctx) // without it the pid files tell
+			units, done, _ := daemon.Systemd(ctx) // without it there are the pid files
 			defer done()
 			results, err := proof.Verify(ctx, place.Options{Hook: program, Units: units}, connectDaemon)
 			if len(results) > 0 {
@@ -65,7 +65,7 @@ or the hook does not judge.`,
 	return cmd
 }
 
-// printResults prints what was found out, as the first lines of status are.
+// printResults prints what was found out, in the form of the first lines of status.
 func printResults(w io.Writer, results []proof.Result) error {
 	var err error
 	line := func(format string, args ...any) {

@@ -25,7 +25,7 @@ func connectDaemon(uri string) (proof.Libvirt, error) {
 	return nil, errors.New(text)
 }
 
-// message is what libvirt says, without its numbers.
+// message returns libvirt's message, without its numbers.
 func message(err error) string {
 	if e := (libvirt.Error{}); errors.As(err, &e) && e.Message != "" {
 		return e.Message
@@ -33,7 +33,7 @@ func message(err error) string {
 	return err.Error()
 }
 
-// A connection is one to a libvirt daemon, as [proof.Libvirt].
+// A connection is a connection to a libvirt daemon, as a [proof.Libvirt].
 type connection struct{ conn *libvirt.Connect }
 
 func (c connection) DomainCapabilities() (string, error) {

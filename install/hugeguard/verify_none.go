@@ -8,7 +8,7 @@ import (
 	"hugeguard/install/proof"
 )
 
-// connectDaemon cannot ask any.
+// connectDaemon returns an error: this program cannot ask a daemon.
 func connectDaemon(string) (proof.Libvirt, error) {
 	return nil, fmt.Errorf("%w: this hugeguard is built without libvirt's library (build it with cgo and -tags libvirt_dlopen); hugeguard status says what can be seen without", proof.ErrNoLibrary)
 }

@@ -4,7 +4,7 @@ import (
 	"runtime/debug"
 )
 
-// built is set by the build to the released version.
+// built is the released version, set by the build.
 var built string
 
 func version() string {

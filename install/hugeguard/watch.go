@@ -15,7 +15,7 @@ import (
 	"hugeguard/install/status"
 )
 
-// The shortest time between two screens, and the longest, in seconds.
+// The shortest and the longest time between two screens, in seconds.
 const (
 	shortestInterval = 0.1
 	longestInterval  = 24 * 60 * 60
@@ -30,8 +30,8 @@ func parseInterval(text string) (time.Duration, error) {
 	return time.Duration(seconds * float64(time.Second)), nil
 }
 
-// What a terminal is told (xterm's control sequences, which all others know): to show another screen, without
-// a cursor, and what was there before.
+// Control sequences of xterm, which all other terminals know: to show another screen without a cursor, and what was
+// there before.
 const (
 	enterScreen = "\x1b[?1049h\x1b[?25l"
 	leaveScreen = "\x1b[?25h\x1b[?1049l"
@@ -40,9 +40,9 @@ const (
 	clearBelow  = "\x1b[J"
 )
 
-// watch shows the status again and again, an interval after the last time, until the context is done. On a
-// terminal one screen takes the place of the other, and at the end of what was there before; elsewhere a
-// blank line is between them, or none if each is one line of its own. It ends as the last one shown does.
+// watch shows the status again and again, with an interval between, until the context is done. On a terminal each
+// replaces the one before, and at the end what was there before comes back; elsewhere a blank line separates them,
+// unless each is one line of JSON. It returns the error for the last one.
 func watch(ctx context.Context, view statusView, interval time.Duration, read func(context.Context) (status.Report, error)) error {
 	l, err := lookOf(view.out, "never")
 	if err != nil {
@@ -72,7 +72,7 @@ func watch(ctx context.Context, view statusView, interval time.Duration, read fu
 			return liveness(*w.last)
 		case r := <-reads:
 			if r.err != nil && ctx.Err() != nil {
-				continue // that is why
+				continue // because of that
 			}
 			err = w.show(r)
 			pause = time.After(interval)
@@ -89,13 +89,13 @@ func watch(ctx context.Context, view statusView, interval time.Duration, read fu
 	}
 }
 
-// A reading is what came of reading a status.
+// A reading is the result of reading a status.
 type reading struct {
 	status.Report
 	err error
 }
 
-// readLater reads the status; what is read is waited for by nobody who wants to go.
+// readLater reads the status in the background, so that a hung reading does not keep the command from ending.
 func readLater(ctx context.Context, read func(context.Context) (status.Report, error)) <-chan reading {
 	reads := make(chan reading, 1)
 	go func() {
@@ -148,7 +148,7 @@ func (w *watcher) draw() error {
 	return w.write(text)
 }
 
-// suspend is Ctrl-Z: whoever stops it wants the terminal as it was.
+// suspend stops the program on Ctrl-Z, with the terminal as it was, until it is continued.
 func (w *watcher) suspend() error {
 	goesOn := make(chan os.Signal, 1)
 	signal.Notify(goesOn, syscall.SIGCONT)
@@ -166,13 +166,13 @@ func (w *watcher) suspend() error {
 	return w.draw()
 }
 
-// onScreen is text in place of what a screen of so many rows shows.
+// onScreen returns the sequence that puts text in place of what a screen of so many rows shows.
 func onScreen(text string, rows int) string {
 	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
 	if over := len(lines) - rows; over > 0 {
 		lines = append(lines[:rows-1:rows-1], fmt.Sprintf("... and %d more lines", over+1))
 	}
-	// A line is emptied before it is written: at its end the cursor may still stand on its last letter.
+	// A line is cleared before it is written: after it the cursor may still be on its last letter.
 	screen := toTop + clearLine + strings.Join(lines, "\r\n"+clearLine)
 	if len(lines) < rows {
 		screen += "\r\n" + clearBelow

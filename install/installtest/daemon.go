@@ -23,8 +23,8 @@ type Daemon struct {
 const Catches = "trap 'echo hung up' HUP"
 
 // StartDaemon starts a process called name with its pid file below root, where /proc is the real one. Asked by SIGUSR1
-// it runs the commands asked, and says that it was. A shell runs what it traps in the order of the signals' numbers: what
-// SIGHUP has it say comes first if that was sent first.
+// it runs the commands asked, and says that it was. A shell runs what it traps in the order of the signals' numbers:
+// what SIGHUP has it say comes first if that was sent first.
 func StartDaemon(t testing.TB, root, name, first, asked string) *Daemon {
 	t.Helper()
 	if signal.Ignored(syscall.SIGHUP) { // by nohup(1): then a shell cannot catch it

@@ -20,8 +20,8 @@ import (
 // writes into each program that it builds. It cannot be run; Programs builds some that can.
 func Hook(version string) []byte {
 	info := fmt.Sprintf("path\thugeguard/hook/qemu\nmod\thugeguard\t%s\t\nbuild\tGOARCH=%s\n", version, runtime.GOARCH)
-	// As debug/buildinfo reads it: a head of 32 bytes with the flag for what follows, two strings with their lengths, the
-	// second in an envelope of 16 bytes at either end.
+	// As debug/buildinfo reads it: a head of 32 bytes with the flag for what follows, two strings with their lengths,
+	// the second in an envelope of 16 bytes at either end.
 	data := append([]byte("\xff Go buildinf:\x08\x02"), make([]byte, 16)...)
 	envelope := strings.Repeat("-", 16)
 	for _, text := range []string{runtime.Version(), envelope + info + envelope} {
@@ -49,8 +49,8 @@ func Hook(version string) []byte {
 	return b.Bytes()
 }
 
-// Programs builds in dir two versions of a program that only its package path makes hugeguard's hook
-// program, and one that is another. Each prints its version on stdout and ends with its standard input.
+// Programs builds in dir two versions of a program that only its package path makes hugeguard's hook program, and one
+// that is another. Each prints its version on stdout and ends with its standard input.
 func Programs(dir string) (v1, v2, other string, err error) {
 	const main = `package main
 
@@ -92,8 +92,8 @@ func main() {
 	return build("v1", "./hook/qemu"), build("v2", "./hook/qemu"), build("v0", "./other"), err
 }
 
-// List describes all that lies below dir, one line a file: mode, owner, links, name, then the digest of
-// the content or the target. Two trees with one listing differ in their times alone.
+// List describes all that lies below dir, one line a file: mode, owner, links, name, then the digest of the content or
+// the target. Two trees with one listing differ in their times alone.
 func List(dir string) (string, error) {
 	var b bytes.Buffer
 	err := filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {

@@ -7,8 +7,7 @@ import (
 	"testing"
 )
 
-// Journalctl makes a program that prints and ends like that, and notes its arguments and environment in
-// the file seen.
+// Journalctl makes a program that prints and ends like that, and notes its arguments and environment in the file seen.
 func Journalctl(t testing.TB, stdout, stderr, end string) (program, seen string) {
 	t.Helper()
 	dir := t.TempDir()

@@ -21,24 +21,23 @@ import (
 	"hugeguard/guard"
 )
 
-// A Refusal is a start that the hook refused, or would have, as the journal has it. No text in it can act on
-// a terminal or end a line: what the hook wrote is so already, and what is not is escaped.
+// A Refusal is a start that the hook refused, or would have refused, as the journal has it. No text in it can control a
+// terminal or end a line.
 type Refusal struct {
 	Time time.Time `json:"time"`
 	// Decision is the journal's HUGEGUARD_DECISION: refuse.
 	Decision string `json:"decision"`
-	// Would says that the hook was told to warn only, so that the start went on.
+	// Would reports whether the hook was told only to warn, so that it allowed the start.
 	Would   bool   `json:"would,omitempty"`
 	Cause   string `json:"cause"` // one of guard's causes; "" where the entry has none
 	Domain  string `json:"domain"`
 	UUID    string `json:"uuid"`
 	Summary string `json:"summary"` // what libvirt was told, one line
-	// Canary says that the start was no guest's: it was made to see whether libvirt calls the hook
-	// (HUGEGUARD_CANARY).
+	// Canary reports whether the start was made only to see whether libvirt calls the hook (HUGEGUARD_CANARY).
 	Canary bool `json:"canary,omitempty"`
 }
 
-// ErrHidden is that whoever asks may not read the system's journal.
+// ErrHidden is wrapped by the error of a user who may not read the system's journal.
 var ErrHidden = errors.New("the system's journal is shown to root and the group systemd-journal only")
 
 // A Journal is the system's journal.
@@ -47,7 +46,7 @@ type Journal struct {
 	Patience time.Duration // how long one run of it may take
 }
 
-// programs are where journalctl may be: the environment does not choose what root runs.
+// programs are where journalctl may be: the environment must not choose what root runs.
 var programs = []string{"/usr/bin/journalctl", "/bin/journalctl", "/run/current-system/sw/bin/journalctl"}
 
 // Open returns the journal of this host.
@@ -61,7 +60,7 @@ func Open() (Journal, error) {
 }
 
 const (
-	// longestEntry is more than the fields asked for have in any entry of the hook's, in bytes.
+	// longestEntry is longer than the fields that are asked for in any entry of the hook, in bytes.
 	longestEntry = 1 << 20
 	// longestSummary and longestField are in bytes.
 	longestSummary = 2000
@@ -69,13 +68,13 @@ const (
 	longestNote    = 400 // of what journalctl says on standard error
 )
 
-// refusalFields are the fields that a Refusal is made of, beside the time.
+// refusalFields are the fields of which a Refusal is made, beside the time.
 var refusalFields = []string{"PRIORITY", "MESSAGE", "HUGEGUARD_DECISION", "HUGEGUARD_CAUSE", "HUGEGUARD_DOMAIN", "HUGEGUARD_UUID", "HUGEGUARD_CANARY"}
 
-// Refusals returns the last refusals, at most limit of them, the newest first. Entries count only as far as journald
-// vouches that root wrote them (_UID), since everybody may write to the journal.
+// Refusals returns the last refusals, at most limit of them, the newest first. Since everybody may write to the
+// journal, only entries count that journald knows to be written by root (_UID).
 //
-// An error is about what could not be read; the refusals beside it are what could.
+// If not all could be read, it returns an error and the refusals that could.
 func (j Journal) Refusals(ctx context.Context, limit int) ([]Refusal, error) {
 	if limit <= 0 {
 		return nil, nil
@@ -84,8 +83,8 @@ func (j Journal) Refusals(ctx context.Context, limit int) ([]Refusal, error) {
 	return list[:min(len(list), limit)], err
 }
 
-// Of returns what the hook wrote of a domain since then, to the second. Of an entry that is no refusal the Decision is
-// another, or "".
+// Of returns what the hook wrote about a domain since then, to the second. An entry that is no refusal has another
+// Decision, or "".
 func (j Journal) Of(ctx context.Context, domain string, since time.Time) ([]Refusal, error) {
 	return j.entries(ctx, fmt.Sprintf("--since=@%d", since.Unix()-1), "HUGEGUARD_DOMAIN="+domain)
 }
@@ -102,14 +101,14 @@ func (j Journal) entries(ctx context.Context, args ...string) (list []Refusal, e
 	return list, err
 }
 
-// An Entry is one of the journal's JSON format (systemd.io/JOURNAL_EXPORT_FORMATS).
+// An Entry is an entry in the journal's JSON format (systemd.io/JOURNAL_EXPORT_FORMATS).
 type Entry map[string]json.RawMessage
 
-// Text returns a field's value, "" where it has none.
+// Text returns a field's value, "" if there is no such field.
 func (e Entry) Text(name string) string { return fieldText(e[name]) }
 
-// Read has journalctl print root's entries of the hook's that the arguments select, with some fields of
-// each, and has each taken until one is not.
+// Read calls take for each entry of the hook, written by root, that the arguments of journalctl select, with the fields
+// that are named. It stops at an error.
 func (j Journal) Read(ctx context.Context, fields, args []string, take func(Entry) error) error {
 	ctx, cancel := context.WithTimeout(ctx, j.Patience)
 	defer cancel()
@@ -149,8 +148,7 @@ func (j Journal) Read(ctx context.Context, fields, args []string, take func(Entr
 	return err
 }
 
-// Kernel returns the last lines of the kernel's and of the audit's since then, to the second; none where they cannot be
-// read.
+// Kernel returns the last lines of the kernel and of auditd since then, to the second; none if they cannot be read.
 func (j Journal) Kernel(ctx context.Context, since time.Time) []string {
 	ctx, cancel := context.WithTimeout(ctx, j.Patience)
 	defer cancel()
@@ -202,15 +200,15 @@ func parseRefusal(entry Entry) (Refusal, error) {
 	}, nil
 }
 
-// fieldText is a field's value: a string, the numbers of its bytes where it is no plain text, null where it
-// is too long, or a list of these where the entry has the field several times, of which the first counts.
+// fieldText returns a field's value. It is a string; the numbers of its bytes if it is no plain text; null if it is too
+// long; or a list of these if the entry has the field several times, of which the first counts.
 func fieldText(value json.RawMessage) string {
 	var text string
 	if json.Unmarshal(value, &text) == nil {
 		return text
 	}
 	var octets []uint8
-	var numbers []uint16 // as bytes they would be taken for base64
+	var numbers []uint16 // bytes would be taken for base64
 	if json.Unmarshal(value, &numbers) == nil {
 		for _, n := range numbers {
 			octets = append(octets, uint8(n))
@@ -219,13 +217,13 @@ func fieldText(value json.RawMessage) string {
 	}
 	var values []json.RawMessage
 	if json.Unmarshal(value, &values) == nil && len(values) > 0 {
-		// Of those a list of lists would be no field.
+		// There are no lists of lists.
 		return fieldText(values[0])
 	}
 	return ""
 }
 
-// plain returns text that is printable already as it is, and any other escaped.
+// plain returns printable text as it is, and any other escaped.
 func plain(text string, most int) string {
 	if len(text) <= most && utf8.ValidString(text) && !strings.ContainsFunc(text, func(r rune) bool { return !strconv.IsPrint(r) }) {
 		return text
@@ -236,7 +234,7 @@ func plain(text string, most int) string {
 // cut returns the first bytes of a text.
 func cut(text string, most int) string { return text[:min(len(text), most)] }
 
-// head keeps the first bytes that are written to it.
+// head keeps the first bytes written to it.
 type head struct {
 	bytes.Buffer
 	most int

@@ -1,5 +1,5 @@
-// Package manual writes hugeguard's manual pages, from the command's own help and the table of settings, and the
-// configuration that packages bring.
+// Package manual writes hugeguard's manual pages and the configuration that packages ship, from the command's own help
+// and the table of settings.
 package manual
 
 import (
@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// CommandPage is hugeguard(8): the tree of commands below root, which is not hidden, with what each says of itself.
+// CommandPage returns hugeguard(8): the help of all commands below root that are not hidden.
 func CommandPage(root *cobra.Command, r Release) string {
 	p := newPage(strings.ToUpper(root.Name()), 8, r)
 	p.section("NAME")
@@ -51,7 +51,7 @@ func CommandPage(root *cobra.Command, r Release) string {
 	return p.String()
 }
 
-// command says what a command does.
+// command describes a command.
 func (p *page) command(c *cobra.Command) {
 	p.line(synopsis(c))
 	p.line(".PP")
@@ -64,7 +64,7 @@ func (p *page) command(c *cobra.Command) {
 	}
 }
 
-// flag says what a flag is for, unless it is hidden or help itself.
+// flag describes a flag, unless it is hidden or help itself.
 func (p *page) flag(f *pflag.Flag) {
 	if f.Hidden || f.Name == "help" {
 		return
@@ -83,7 +83,7 @@ func (p *page) flag(f *pflag.Flag) {
 	p.item(tag, upperFirst(usage)+".")
 }
 
-// files are those that an admin meets.
+// files are those that an admin may come across.
 var files = []struct{ name, about string }{
 	{"/etc/hugeguard.conf", "What the hook does; see hugeguard.conf(5)."},
 	{"/etc/libvirt/hooks/qemu", "The hook program, a copy. If the site has other qemu hooks, it is /etc/libvirt/hooks/qemu.d/zz-hugeguard, " +
@@ -98,7 +98,7 @@ var files = []struct{ name, about string }{
 	{"/usr/lib/systemd/catalog/hugeguard.catalog", "What journalctl -x -t hugeguard explains."},
 }
 
-// available lists the commands below c that help shows, without help itself, each before those below it.
+// available returns the commands below c that help shows, without help itself, each before those below it.
 func available(c *cobra.Command) []*cobra.Command {
 	var list []*cobra.Command
 	for _, sub := range c.Commands() {
@@ -113,12 +113,12 @@ func available(c *cobra.Command) []*cobra.Command {
 	return list
 }
 
-// synopsis is how to call c, its name in bold.
+// synopsis returns how to call c, with its name in bold.
 func synopsis(c *cobra.Command) string {
 	return bold(c.CommandPath()) + escape(strings.TrimPrefix(c.UseLine(), c.CommandPath()))
 }
 
-// cutParagraph takes the paragraph that begins with a lead out of text, and returns it without the lead.
+// cutParagraph cuts the paragraph that begins with lead out of text, and returns it without lead.
 func cutParagraph(text, lead string) (rest, paragraph string) {
 	var others []string
 	for _, p := range strings.Split(text, "\n\n") {

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// A Release is what the foot of a page says.
+// A Release is what the foot of a page shows.
 type Release struct {
 	Version string
 	Date    time.Time
@@ -21,19 +21,19 @@ func newPage(title string, section int, r Release) *page {
 	return p
 }
 
-// line adds a line of the page's own language.
+// line adds a line of roff.
 func (p *page) line(s string) { p.WriteString(s + "\n") }
 
 func (p *page) section(name string) { p.line(".SH " + name) }
 
-// item adds a tagged paragraph. The tag is in the page's own language, the text is not.
+// item adds a tagged paragraph. The tag is roff, the text is not.
 func (p *page) item(tag, text string) {
 	p.line(".TP")
 	p.line(tag)
 	p.text(text)
 }
 
-// text adds paragraphs, which empty lines separate. Lines that are indented stay as they are.
+// text adds paragraphs that are separated by empty lines. Indented lines stay as they are.
 func (p *page) text(s string) {
 	const (
 		nothing = iota
@@ -83,7 +83,7 @@ func (p *page) text(s string) {
 	end()
 }
 
-// escape makes s mean itself: no request at the start of the line, and hyphens that can be copied to a shell.
+// escape returns s as roff: no request at the start of a line, and hyphens that can be copied to a shell.
 func escape(s string) string {
 	s = strings.NewReplacer(`\`, `\e`, "-", `\-`).Replace(s)
 	if strings.HasPrefix(s, ".") || strings.HasPrefix(s, "'") {
@@ -95,7 +95,7 @@ func escape(s string) string {
 func bold(s string) string   { return `\fB` + escape(s) + `\fR` }
 func italic(s string) string { return `\fI` + escape(s) + `\fR` }
 
-// fold breaks text into lines of at most width bytes, at its spaces.
+// fold joins words to lines of at most width bytes.
 func fold(words []string, width int) []string {
 	var lines []string
 	for _, word := range words {

@@ -8,14 +8,14 @@ import (
 	"hugeguard/hook/config"
 )
 
-// examples are values to show of settings that have no default.
+// examples are the values to show of settings without a default.
 var examples = map[string]string{
 	"exempt":    "test-* scratch",
 	"nova_conf": "/etc/nova/nova.conf /etc/nova/nova.conf.d",
 	"ovsdb":     "/run/openvswitch/db.sock",
 }
 
-// value is the one to show of a setting.
+// value returns the value to show of a setting.
 func value(s config.Setting) string {
 	if s.Default != "" {
 		return s.Default
@@ -23,10 +23,10 @@ func value(s config.Setting) string {
 	return examples[s.Name]
 }
 
-// about is what there is to say of a setting.
+// about describes a setting.
 func about(s config.Setting) string { return s.Meaning + " Takes " + s.Values + "." }
 
-// Configuration is the /etc/hugeguard.conf that packages bring: every setting, commented out, so that it changes
+// Configuration returns the /etc/hugeguard.conf that packages ship: every setting, commented out, so that it changes
 // nothing.
 func Configuration() string {
 	var b strings.Builder
@@ -40,7 +40,7 @@ func Configuration() string {
 	return b.String()
 }
 
-// ConfigurationPage is hugeguard.conf(5).
+// ConfigurationPage returns hugeguard.conf(5).
 func ConfigurationPage(r Release) string {
 	p := newPage("HUGEGUARD.CONF", 5, r)
 	p.section("NAME")

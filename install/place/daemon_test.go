@@ -92,8 +92,7 @@ func inspect(t *testing.T, tr tree, o Options) State {
 	return st
 }
 
-// The daemon that runs is told once, at the first install, and again at uninstall; never by anything that
-// ends it.
+// The daemon that runs is told once, at the first install, and again at uninstall; never by anything that ends it.
 func TestTellsDaemon(t *testing.T) {
 	for _, name := range daemon.Names {
 		t.Run(name, func(t *testing.T) {
@@ -150,8 +149,7 @@ func TestTellsDaemon(t *testing.T) {
 	}
 }
 
-// A daemon that was started after the install knows, one that was started before and is told by nobody
-// does not.
+// A daemon that was started after the install knows, one that was started before and is told by nobody does not.
 func TestKnows(t *testing.T) {
 	tr := makeSite(t, nil)
 	out, err := liveInstall(t, tr, Options{})
@@ -209,8 +207,8 @@ func TestKnows(t *testing.T) {
 	}
 }
 
-// A hook that was away when the daemon started, and lies there again, is not what the daemon knows of; one of which
-// the daemon knew is known in its next version.
+// A hook that was away when the daemon started, and lies there again, is not what the daemon knows of; one of which the
+// daemon knew is known in its next version.
 func TestKnowsThisFile(t *testing.T) {
 	v1, v2 := programs(t)
 	const daemon = "7 (libvirtd) S" // and when it started
@@ -619,8 +617,8 @@ func TestForkedIsWaitedFor(t *testing.T) {
 	}
 }
 
-// A call that is not over may still write its claim: what is left of it is removed when it has ended. The daemon is told
-// before that.
+// A call that is not over may still write its claim: what is left of it is removed when it has ended. The daemon is
+// told before that.
 func TestUninstallWaitsForClaims(t *testing.T) {
 	tr := makeSite(t, sites["no hook"])
 	d := installtest.StartDaemon(t, tr.root, "libvirtd", installtest.Catches, ":")

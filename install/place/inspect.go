@@ -18,36 +18,35 @@ import (
 	"hugeguard/install/daemon"
 )
 
-// A State says whether the hook is in force on a host, as far as its files and processes tell.
-// The proof is another matter: that libvirt calls it when a domain starts.
+// A State reports whether the hook is in force on a host, as far as its files and processes tell. Package proof asks
+// libvirt itself.
 type State struct {
-	// Installed says that hugeguard's hook program lies where libvirt looks; Path is where.
+	// Installed reports whether hugeguard's hook program lies where libvirt looks; Path is where.
 	Installed bool   `json:"installed"`
 	Layout    Layout `json:"layout,omitempty"`
 	Path      string `json:"path,omitempty"`
-	// Executable: libvirt passes over a hook that is not, and starts the domain.
+	// Executable reports whether the program can be executed. libvirt skips a hook that cannot and starts the domain.
 	Executable bool `json:"executable"`
-	// Current says that the program is the one that belongs to this command; nil where that one
-	// was not found.
+	// Current reports whether the program is the one that belongs to this command; nil if that one was not found.
 	Current *bool `json:"current,omitempty"`
 	// Label is the SELinux label of the program; "" without one.
 	Label string `json:"label,omitempty"`
 	// SiteHook is the site's own qemu hook, which runs beside ours; "" without one.
 	SiteHook string `json:"site_hook,omitempty"`
-	// HooksBefore are the other qemu hooks that libvirt runs before ours, or would if that were installed; HooksAfter are
-	// those that run after it, so that a shortage is a warning only.
+	// HooksBefore are the other qemu hooks that libvirt runs before ours, or would run before it. HooksAfter are those
+	// that run after it: because of them a shortage is only a warning.
 	HooksBefore []OtherHook `json:"hooks_before,omitempty"`
 	HooksAfter  []OtherHook `json:"hooks_after,omitempty"`
 	// Libvirt is the version on the host, as "9.0.0"; "" when unknown.
 	Libvirt string `json:"libvirt,omitempty"`
 	// Daemons are the libvirt daemons that run now.
 	Daemons []Daemon `json:"daemons"`
-	// Live says that each daemon that runs, or will run, calls the hook.
+	// Live reports whether every daemon that runs, or is started later, calls the hook.
 	Live bool `json:"live"`
-	// Why says in words what is amiss, each with what mends it; empty when Live and Current.
+	// Why lists the problems, each with its fix; empty if Live and Current.
 	Why []string `json:"why,omitempty"`
 
-	// NotLast is what Why says of HooksAfter; "" where there are none.
+	// NotLast is the entry of Why about HooksAfter; "" if there are none.
 	NotLast string `json:"-"`
 }
 
@@ -55,19 +54,19 @@ type State struct {
 type Daemon struct {
 	Name string `json:"name"`
 	PID  int    `json:"pid"`
-	// Knows says that it started, or was reloaded by install, after the hook was put in place. A
-	// reload by other hands is not seen.
+	// Knows reports whether it was started, or reloaded by install, after the hook was put in place. A reload by
+	// anybody else goes unnoticed.
 	Knows bool `json:"knows"`
-	// Confined is the AppArmor profile and its mode, or the SELinux context, that it runs in, and with it the
-	// hook; "" where nothing confines it.
+	// Confined is the AppArmor profile and its mode, or the SELinux context, in which the daemon and its hooks run; ""
+	// if nothing confines it.
 	Confined string `json:"confined,omitempty"`
 }
 
-// CapturedState is where a captured host has its [State], as JSON: a capture has no programs.
+// CapturedState is the file of a captured host that holds its [State] as JSON, since a capture has no programs.
 const CapturedState = "run/hugeguard/state.json"
 
-// Inspect reads the state of the host below o.Root, processes included, so that it serves a
-// captured host as well. It changes nothing and uses Root, Hook and Units of the options.
+// Inspect returns the state of the host below o.Root, which may be a captured one. It changes nothing. Of the options
+// it uses Root, Hook and Units.
 func Inspect(ctx context.Context, o Options) (State, error) {
 	t, err := treeAt(o.Root)
 	if err != nil {
@@ -76,7 +75,7 @@ func Inspect(ctx context.Context, o Options) (State, error) {
 	return t.inspect(ctx, o)
 }
 
-// captured returns the state that a captured host has; captured is false where the tree has none.
+// captured returns the state stored in a captured host; captured is false if the tree holds none.
 func (t tree) captured() (st State, captured bool, err error) {
 	st = State{Daemons: []Daemon{}}
 	if t.root == "" {
@@ -108,26 +107,26 @@ func (t tree) inspect(ctx context.Context, o Options) (State, error) {
 		st.Libvirt = s.libvirt.String()
 	}
 	if s.recordErr != nil {
-		st.amiss("%v", s.recordErr)
+		st.problem("%v", s.recordErr)
 	}
 	t.inspectOthers(&st, s)
 	in := s.layouts()
 	if len(in) == 0 {
-		st.amiss("%s: hugeguard install", s.gone())
+		st.problem("%s: hugeguard install", s.gone())
 		return st, nil
 	}
 	at := s.lies(in[0])
 	st.Installed, st.Layout, st.Path, st.Live = true, in[0], at.path, true
 	if len(in) > 1 {
-		st.amiss("%s and %s are both hugeguard's: hugeguard install makes one of them", s.main.path, s.lies(DropIn).path)
+		st.problem("%s and %s are both hugeguard's: hugeguard install makes one of them", s.main.path, s.lies(DropIn).path)
 	}
 	st.inspectOrder(s)
 	t.inspectFile(&st, at)
 	if st.Layout == DropIn && s.libvirt != 0 && s.libvirt < hook.DropInSince {
-		st.dead("libvirt %s does not run what lies in %s: hugeguard install --layout %s", s.libvirt, dropInDir, Chain)
+		st.fatal("libvirt %s does not run what lies in %s: hugeguard install --layout %s", s.libvirt, dropInDir, Chain)
 	}
 	if at.piece {
-		st.dead("%s is a copy of the hook that was cut short, so that libvirt cannot run it and no guest starts: hugeguard install", at.path)
+		st.fatal("%s is a copy of the hook that was cut short, so that libvirt cannot run it and no guest starts: hugeguard install", at.path)
 	} else if progErr == nil {
 		same, err := at.holds(prog)
 		if err != nil {
@@ -135,25 +134,25 @@ func (t tree) inspect(ctx context.Context, o Options) (State, error) {
 		}
 		st.Current = &same
 		if !same {
-			st.amiss("%s is another version than %s: hugeguard install", at.path, prog.path)
+			st.problem("%s is another version than %s: hugeguard install", at.path, prog.path)
 		}
 	}
 	t.inspectDaemons(ctx, o.Units, &st, s.record, at)
 	return st, nil
 }
 
-// amiss adds to Why.
-func (st *State) amiss(format string, args ...any) {
+// problem adds to Why.
+func (st *State) problem(format string, args ...any) {
 	st.Why = append(st.Why, fmt.Sprintf(format, args...))
 }
 
-// dead is amiss for what keeps the hook from being called.
-func (st *State) dead(format string, args ...any) {
+// fatal adds to Why what keeps the hook from being called.
+func (st *State) fatal(format string, args ...any) {
 	st.Live = false
-	st.amiss(format, args...)
+	st.problem(format, args...)
 }
 
-// inspectOthers looks at the hooks that are not hugeguard's.
+// inspectOthers fills in what concerns the hooks that are not hugeguard's.
 func (t tree) inspectOthers(st *State, s scene) {
 	switch {
 	case s.main.kind == theirs:
@@ -171,15 +170,15 @@ func (t tree) inspectOthers(st *State, s scene) {
 	}
 	for _, path := range paths {
 		if says := writable(path); says != "" {
-			st.amiss("%s", says)
+			st.problem("%s", says)
 		}
 	}
 }
 
-// inspectOrder says whether other hooks may run after ours.
+// inspectOrder adds to Why that other hooks may run after ours.
 func (st *State) inspectOrder(s scene) {
 	if s.oldDropIn.kind == ours && len(s.layouts()) == 1 {
-		st.amiss("%s is where an older version put it, and other hooks may run after it: hugeguard install", s.oldDropIn.path)
+		st.problem("%s is where an older version put it, and other hooks may run after it: hugeguard install", s.oldDropIn.path)
 	}
 	if len(st.HooksAfter) == 0 {
 		return
@@ -192,28 +191,28 @@ func (st *State) inspectOrder(s scene) {
 		to = "hugeguard install --layout " + string(DropIn) + ", if libvirt is 6.5 or later"
 	}
 	st.NotLast = fmt.Sprintf("libvirt runs other hooks after it (%s), which may still make pages: it only warns of a shortage: %s", Paths(st.HooksAfter), to)
-	st.amiss("%s", st.NotLast)
+	st.problem("%s", st.NotLast)
 }
 
-// inspectFile says whether the file can be run, and who else can change it.
+// inspectFile checks that the file can be run, and that only root can change it.
 func (t tree) inspectFile(st *State, at file) {
 	st.Executable = at.info.Mode()&0o111 != 0
 	if !st.Executable {
-		st.dead("%s is not executable: hugeguard install", at.path)
+		st.fatal("%s is not executable: hugeguard install", at.path)
 	}
 	if t.root != "" {
 		return
 	}
 	st.Label = label(at.path)
 	if is, err := noexec(at.path); err == nil && is {
-		st.dead("%s lies on a file system that is mounted noexec, so that libvirt cannot run it: mount -o remount,exec", at.path)
+		st.fatal("%s lies on a file system that is mounted noexec, so that libvirt cannot run it: mount -o remount,exec", at.path)
 	}
 	if uid, _ := owner(at.info); uid != 0 || at.info.Mode()&0o022 != 0 {
-		st.amiss("%s can be changed by others than root, who runs it: hugeguard install", at.path)
+		st.problem("%s can be changed by others than root, who runs it: hugeguard install", at.path)
 	}
 }
 
-// inspectDaemons says whether the daemons that run call the hook.
+// inspectDaemons fills in the daemons that run, and whether they call the hook.
 func (t tree) inspectDaemons(ctx context.Context, units daemon.Units, st *State, r *record, at file) {
 	if t.root != "" {
 		units = nil
@@ -221,23 +220,23 @@ func (t tree) inspectDaemons(ctx context.Context, units daemon.Units, st *State,
 	host := t.daemons()
 	running, err := host.Running(ctx, units)
 	if err != nil {
-		st.dead("whether a libvirt daemon runs is not known: %v", err)
+		st.fatal("whether a libvirt daemon runs is not known: %v", err)
 	}
 	for _, p := range running {
 		d := Daemon{Name: p.Name, PID: p.PID, Knows: t.knows(r, p, at), Confined: host.Confinement(p.PID)}
 		st.Daemons = append(st.Daemons, d)
 		for _, tight := range host.Limits(p) {
-			st.amiss("%s", tight)
+			st.problem("%s", tight)
 		}
 		if !t.sees(p, at) {
-			st.dead("%s (pid %d) does not see this %s: it runs in a container or has mounts of its own, where the hook has to be put as well", p.Name, p.PID, at.path)
+			st.fatal("%s (pid %d) does not see this %s: it runs in a container or has mounts of its own, where the hook has to be put as well", p.Name, p.PID, at.path)
 		} else if !d.Knows {
-			st.dead("%s (pid %d) runs since before the hook was put in place and was not told by install: hugeguard install", p.Name, p.PID)
+			st.fatal("%s (pid %d) runs since before the hook was put in place and was not told by install: hugeguard install", p.Name, p.PID)
 		}
 	}
 }
 
-// gone says in words why none of our programs is where libvirt looks.
+// gone returns why none of our programs is where libvirt looks.
 func (s scene) gone() string {
 	at, layout := s.main, Main
 	if s.record != nil && s.record.Layout == DropIn {
@@ -256,10 +255,10 @@ func (s scene) gone() string {
 	return fmt.Sprintf("the hook that was put at %s (layout %s) is gone", at.path, layout)
 }
 
-// knows reports whether a daemon is known to have looked for hooks since ours lies there. libvirt remembers
-// from its start, or its last reload, whether a driver has any hook (virHookInitialize). Where a record says
-// when the hook was put in place, a daemon that started later has seen it, unless the file was changed after
-// that: it may have been away in between.
+// knows reports whether a daemon is known to have looked for hooks after ours was put in place. libvirt remembers from
+// its start, or its last reload, whether a driver has any hook (virHookInitialize). If a record has the time at which
+// the hook was put in place, a daemon started later has seen it, unless the file changed after that start: the hook may
+// have been away in between.
 func (t tree) knows(r *record, p daemon.Process, at file) bool {
 	if r.told(p) {
 		return true
@@ -272,8 +271,8 @@ func (t tree) knows(r *record, p daemon.Process, at file) bool {
 	return r.Placed.Before(p.Started()) && !(ok && at.changed() > start.Unix()+1)
 }
 
-// sees reports whether the daemon, by its own root and mounts, has the same file where the hook lies; of another host,
-// or where that is not shown, it is taken to.
+// sees reports whether the daemon, with its own root and mounts, has the same file at the hook's path. It assumes so
+// for another host, and if the daemon's files cannot be seen.
 func (t tree) sees(p daemon.Process, at file) bool {
 	if t.root != "" {
 		return true
@@ -285,8 +284,7 @@ func (t tree) sees(p daemon.Process, at file) bool {
 	return os.SameFile(its, at.info)
 }
 
-// changed is when anything about the file last was, its name, its mode or its content, by the wall clock in
-// seconds.
+// changed returns when the file's name, mode or content last changed, by the wall clock in seconds.
 func (f file) changed() int64 { return int64(f.info.Sys().(*syscall.Stat_t).Ctim.Sec) }
 
 // label returns the SELinux label of a file, "" without one.
@@ -299,7 +297,7 @@ func label(name string) string {
 	return strings.TrimRight(string(text[:n]), "\x00")
 }
 
-// noexec reports whether programs on the file's file system can be run (statvfs(3)).
+// noexec reports whether the file's file system is mounted so that its programs cannot be run (statvfs(3)).
 func noexec(name string) (bool, error) {
 	var mount unix.Statfs_t
 	err := unix.Statfs(name, &mount)

@@ -1,8 +1,8 @@
-// Package place puts the hook program where libvirt runs it, takes it away so
-// that nothing of it stays, and says whether it is in force.
+// Package place puts the hook program where libvirt runs it, removes it without a trace, and reports whether it is in
+// force.
 //
-// Whose a file is, is read from the file and never from its name or from notes: nothing
-// that somebody else wrote is replaced or removed.
+// It tells from a file's content, never from its name or from a record, whether the file is hugeguard's: nothing that
+// somebody else wrote is replaced or removed.
 package place
 
 import (
@@ -19,23 +19,23 @@ import (
 	"hugeguard/install/daemon"
 )
 
-// ErrNotTold is in the error of an Install that put the hook in place but could not make the
-// running daemon look for it: until its next reload or start it may call no hook.
+// ErrNotTold is wrapped by the error of an Install that put the hook in place but could not make a running daemon look
+// for it: until its next reload or start that daemon may call no hook.
 var ErrNotTold = errors.New("the hook is in place but not live")
 
 // tellTimeout bounds the reload of one daemon; tests set it and other limits of this package.
 var tellTimeout = 10 * time.Second
 
-// Options says what Install and Uninstall work on.
+// Options are what Install, Uninstall and Inspect work on.
 type Options struct {
-	// Root is the directory of a package or an image; "" is this host. Below a Root no symbolic link
-	// leads out of it and no daemon is told.
+	// Root is the directory of a package or an image; "" is this host. With a Root, no symbolic link leads out of it
+	// and no daemon is told.
 	Root string
-	// Layout is Auto or the one that is wanted. Uninstall takes away any.
+	// Layout is the layout to install; Uninstall removes any.
 	Layout Layout
-	// Hook is the hook program; "" finds the one that belongs to the running command.
+	// Hook is the hook program; "" for the one that belongs to the running command.
 	Hook string
-	// DryRun says each step and changes nothing.
+	// DryRun prints each step and changes nothing.
 	DryRun bool
 	// Out takes a line for each step.
 	Out io.Writer
@@ -50,9 +50,8 @@ type job struct {
 	live bool // the tree is a running host's: its daemons are told
 }
 
-// Install puts the hook in place, or replaces it by another version, or moves it to
-// another layout. At each moment of it libvirt finds the old state or the new one, and the site's own
-// hook in either. Installing what is there already changes nothing.
+// Install puts the hook in place, replaces it by another version, or moves it to another layout. At every moment
+// libvirt finds either the old state or the new one, and in both the site's own hook. Installing again changes nothing.
 func Install(ctx context.Context, o Options) error {
 	j, done, err := begin(o)
 	if err != nil {
@@ -62,9 +61,9 @@ func Install(ctx context.Context, o Options) error {
 	return j.install(ctx)
 }
 
-// Uninstall takes the hook away and leaves the hook directory as Install found it: the
-// site's own hook back under its name, the directories that Install made removed if they are empty. What
-// others changed since is left alone and said.
+// Uninstall removes the hook and leaves the hook directory as Install found it: the site's own hook under its own name,
+// and without the directories that Install made, if they are empty. It leaves alone what others have changed since, and
+// says so.
 func Uninstall(ctx context.Context, o Options) error {
 	j, done, err := begin(o)
 	if err != nil {
@@ -74,7 +73,8 @@ func Uninstall(ctx context.Context, o Options) error {
 	return j.uninstall(ctx)
 }
 
-// begin checks who asks, and keeps any other install on the same root away until done is called.
+// begin checks that the caller may change the hooks, and locks out any other install on the same root until done is
+// called.
 func begin(o Options) (j *job, done func(), err error) {
 	j = &job{Options: o, live: o.Root == ""}
 	if j.live && os.Geteuid() != 0 && !o.DryRun {
@@ -104,8 +104,8 @@ func begin(o Options) (j *job, done func(), err error) {
 	return j, func() { lock.Close() }, nil
 }
 
-// openLock opens what keeps two installs apart: a file that only root can open, so that nobody else can hold it;
-// below another root the root itself, which is the caller's.
+// openLock opens the file to lock: one that only root can open, so that nobody else can hold it; below another root the
+// root itself, which belongs to the caller.
 func (j *job) openLock() (*os.File, error) {
 	if !j.live {
 		return os.Open(j.root + "/")
@@ -163,7 +163,7 @@ func (j *job) install(ctx context.Context) error {
 		return nil
 	}
 	if len(steps) > 0 {
-		// What they have seen is not forgotten with the file that they saw.
+		// A daemon that has seen the hook still knows it after the file was replaced.
 		for _, p := range aware {
 			if !rec.told(p) {
 				rec.Told = append(rec.Told, p)
@@ -173,11 +173,11 @@ func (j *job) install(ctx context.Context) error {
 	return j.tellUnaware(ctx, rec, first, aware)
 }
 
-// aware returns the daemons that have seen the hook as it lies there.
+// aware returns the daemons that have seen the hook that lies there.
 func (j *job) aware(ctx context.Context, s scene) (aware []daemon.Process) {
 	running, err := j.daemons().Running(ctx, j.Units)
 	if err != nil || s.record == nil || s.record.Placed == nil {
-		return nil // they are told once more, which does no harm
+		return nil // telling them again does no harm
 	}
 	at := s.lies(s.layouts()[0])
 	for _, p := range running {
@@ -210,14 +210,14 @@ func (j *job) uninstall(ctx context.Context) error {
 	if err := j.run(hooks); err != nil {
 		return err
 	}
-	// At once: until it is told, a libvirt before 6.5 fails each start for a hook that it knew.
+	// At once: until it is told, a libvirt before 6.5 fails every start because of a hook that is gone.
 	if j.live && len(s.layouts()) > 0 {
 		j.tellAll(ctx)
 	}
 	return j.run(rest)
 }
 
-// run does the steps in order, or says them.
+// run does the steps in order, or prints them.
 func (j *job) run(steps []step) error {
 	for _, s := range steps {
 		if j.DryRun {
@@ -232,8 +232,8 @@ func (j *job) run(steps []step) error {
 	return nil
 }
 
-// tellUnaware tells each running daemon that may not have looked for hooks since ours lies there, and
-// records it.
+// tellUnaware tells each running daemon that may not have looked for hooks since ours was put in place, and records
+// that.
 func (j *job) tellUnaware(ctx context.Context, rec *record, first bool, aware []daemon.Process) error {
 	if first && !j.DryRun {
 		now, err := j.daemons().Now()
@@ -271,7 +271,7 @@ func (j *job) tellUnaware(ctx context.Context, rec *record, first bool, aware []
 	return errors.Join(failed, j.writeRecord(rec))
 }
 
-// sayLimits says which limits of the daemons may keep the hook from running.
+// sayLimits prints which limits of the daemons may keep the hook from running.
 func (j *job) sayLimits(running []daemon.Process) {
 	for _, p := range running {
 		for _, tight := range j.daemons().Limits(p) {
@@ -280,8 +280,8 @@ func (j *job) sayLimits(running []daemon.Process) {
 	}
 }
 
-// tellAll tells each running daemon that the hook is gone. One that does not hear it is no error, but is said: libvirt
-// 6.5 and later looks itself whether there is a hook to call.
+// tellAll tells each running daemon that the hook is gone. A failure is printed and is no error: libvirt 6.5 and later
+// checks by itself whether there is a hook to call.
 func (j *job) tellAll(ctx context.Context) {
 	running, err := j.daemons().Running(ctx, j.Units)
 	if err != nil {

@@ -127,8 +127,8 @@ func list(t *testing.T, tr tree) string {
 	return s
 }
 
-// calls says what libvirt runs at a qemu event: how often the guard, how often the site's hook. It is written
-// from libvirt's documentation (hooks.rst) and the hook program's contract, not from the code that is tested.
+// calls says what libvirt runs at a qemu event: how often the guard, how often the site's hook. It is written from
+// libvirt's documentation (hooks.rst) and the hook program's contract, not from the code that is tested.
 func calls(t *testing.T, tr tree) (guard, site int) {
 	t.Helper()
 	var run func(name string)
@@ -179,8 +179,8 @@ func plan(t *testing.T, tr tree, want Layout, prog *program) ([]step, error) {
 	return j.planInstall(context.Background(), s, layout, prog, rec)
 }
 
-// An install or an uninstall that is cut short after any step leaves the site's hook called exactly once
-// and a guard that was there called; and what is done next ends as if nothing had happened.
+// An install or an uninstall that is cut short after any step leaves the site's hook called exactly once and a guard
+// that was there called; and what is done next ends as if nothing had happened.
 func TestInterrupted(t *testing.T) {
 	for name, files := range sites {
 		t.Run(name, func(t *testing.T) {
@@ -214,8 +214,8 @@ func first(tr tree, layout Layout, hook string) error {
 	return os.Rename(tr.root+dropInHook, tr.root+oldDropIn)
 }
 
-// interrupt cuts the way between two layouts short after each of its steps, and returns how many cases that
-// made: none where the site does not allow one of the layouts.
+// interrupt cuts the way between two layouts short after each of its steps, and returns how many cases that made: none
+// where the site does not allow one of the layouts.
 func interrupt(t *testing.T, files map[string]string, from, to Layout) (tried int) {
 	v1, v2 := programs(t)
 	next, err := readProgram(v2)

@@ -18,16 +18,16 @@ import (
 type Layout string
 
 const (
-	// Auto is the layout in which the hook judges after all other qemu hooks of the site: Main where there are none,
-	// else DropIn, or Chain where libvirt is older than 6.5 or of unknown version.
+	// Auto is the layout in which the hook judges after all other qemu hooks of the site: Main if there are none, else
+	// DropIn, or Chain if libvirt is older than 6.5 or of unknown version.
 	Auto Layout = ""
 	// Main is /etc/libvirt/hooks/qemu: the site has no other qemu hook.
 	Main Layout = "main"
 	// DropIn is /etc/libvirt/hooks/qemu.d/zz-hugeguard, which libvirt 6.5 and later runs after the site's own
 	// /etc/libvirt/hooks/qemu and after what has a lesser name in qemu.d.
 	DropIn Layout = "drop-in"
-	// Chain is /etc/libvirt/hooks/qemu with the site's own hook beside it as qemu.site, which the hook program runs with
-	// the same arguments and input before it judges.
+	// Chain is /etc/libvirt/hooks/qemu with the site's own hook beside it as qemu.site, which the hook program runs
+	// with the same arguments and input before it judges.
 	Chain Layout = "chain"
 )
 
@@ -50,11 +50,11 @@ const (
 	dropInDir  = HookDir + "/" + hook.DropInDir
 	dropInHook = dropInDir + "/" + hook.DropInName
 	siteHook   = mainHook + hook.SiteSuffix
-	// oldDropIn is where versions put it that did not care for the order.
+	// oldDropIn is where versions put it that did not care about the order.
 	oldDropIn = dropInDir + "/50-hugeguard"
 )
 
-// The directories that may have to be made, outermost first.
+// The directories that may have to be created, outermost first.
 var (
 	hookDirs  = []string{"/etc", libvirtDir, HookDir, dropInDir}
 	stateDirs = []string{"/var", "/var/lib", stateDir}
@@ -67,7 +67,7 @@ type scene struct {
 	oldDropIn          file
 	others             []string // executables in qemu.d that are not hugeguard's, by their paths, in libvirt's order
 	libvirt            guard.Version
-	record             *record // nil when there is none, or none to be read
+	record             *record // nil if there is none, or it cannot be read
 	recordErr          error
 }
 
@@ -116,8 +116,7 @@ func (t tree) otherDropIns(s scene) (paths []string, err error) {
 	return paths, err
 }
 
-// layouts lists the layouts that are in place: one, or none, or two after a move that was
-// interrupted.
+// layouts returns the layouts that are in place: one, none, or two after a move that was interrupted.
 func (s scene) layouts() []Layout {
 	var in []Layout
 	switch {
@@ -132,7 +131,7 @@ func (s scene) layouts() []Layout {
 	return in
 }
 
-// lies returns the file in which the hook lies in a layout that is in place.
+// lies returns the hook's file in a layout that is in place.
 func (s scene) lies(l Layout) file {
 	switch {
 	case l != DropIn:
@@ -144,14 +143,14 @@ func (s scene) lies(l Layout) file {
 	}
 }
 
-// hookFiles are the places of ours, in any layout.
+// hookFiles returns the places where ours can lie, in any layout.
 func (s scene) hookFiles() []file { return []file{s.main, s.dropIn, s.oldDropIn} }
 
-// runsDropIns reports whether libvirt runs what lies in qemu.d, as far as is known.
+// runsDropIns reports whether libvirt runs the files in qemu.d, as far as is known.
 func (s scene) runsDropIns() bool { return s.libvirt == 0 || s.libvirt >= hook.DropInSince }
 
-// around returns the paths of the other hooks that libvirt runs before the hook program at path, in the chain the
-// program itself, and of those that libvirt runs after it.
+// around returns the paths of the other hooks that run before the hook program at path, started by libvirt or by the
+// program itself, and of those that run after it.
 func (s scene) around(path string) (before, after []string) {
 	switch {
 	case s.main.kind == theirs:
@@ -171,15 +170,15 @@ func (s scene) around(path string) (before, after []string) {
 	return before, after
 }
 
-// chained reports whether the record says that install gave the site's hook its other name.
+// chained reports whether install gave the site's hook its other name, as recorded.
 func (s scene) chained() bool { return s.record != nil && s.record.Layout == Chain }
 
-// waiting reports whether the site's hook waits under its other name for ours, which was taken away.
+// waiting reports whether the site's hook still has its other name although ours is gone.
 func (s scene) waiting() bool {
 	return s.main.kind == absent && s.site.kind == theirs && s.chained()
 }
 
-// halfChained reports whether the site's hook has both its names: a chain that was not completed.
+// halfChained reports whether the site's hook has both names, since a chain was not completed.
 func (s scene) halfChained() bool {
 	return s.main.kind == theirs && s.site.kind == theirs && sameFile(s.main, s.site)
 }
@@ -199,7 +198,7 @@ func (s scene) choose(want Layout) (Layout, error) {
 	}
 }
 
-// natural returns the layout in which the hook judges last. Where it does already it stays.
+// natural returns the layout in which the hook judges last, which is the present one if it already does.
 func (s scene) natural() Layout {
 	own := s.main.kind == theirs || s.main.kind == ours && s.site.kind != absent ||
 		s.waiting()
@@ -263,7 +262,7 @@ func (s scene) chainFits() error {
 	return nil
 }
 
-// twoSiteHooks: somebody put a hook in the place of ours after it was chained.
+// twoSiteHooks is the error after somebody replaced ours by another hook in a chain.
 func (s scene) twoSiteHooks() error {
 	return fmt.Errorf("%s and %s are two hooks of the site: remove the one that is stale", s.main.path, s.site.path)
 }

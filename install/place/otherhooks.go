@@ -15,13 +15,13 @@ import (
 // An OtherHook is a qemu hook that is not hugeguard's.
 type OtherHook struct {
 	Path string `json:"path"`
-	// HugePages says that its text, or that of a script below qemu.d which it may run, speaks of huge pages: it may make
-	// some, or give some back.
+	// HugePages reports whether its text, or that of a script below qemu.d which it may run, mentions huge pages: it
+	// may make some, or give some back.
 	HugePages bool `json:"huge_pages"`
 }
 
-// OtherHooks returns the other qemu hooks of the host below the root, or of a captured one: those that libvirt runs
-// before hugeguard's, or would if that were installed, and those that it runs after.
+// OtherHooks returns the other qemu hooks of the host below the root, which may be a captured one: those that libvirt
+// runs before hugeguard's, or would run before it, and those that it runs after it.
 func OtherHooks(root string) (before, after []OtherHook, err error) {
 	t, err := treeAt(root)
 	if err != nil {
@@ -60,12 +60,12 @@ func (t tree) describe(paths []string) (hooks []OtherHook) {
 }
 
 const (
-	// mostScript is how much of a hook is read, in bytes, and mostScripts how many of those that a dispatcher may run.
+	// mostScript is how much of a hook is read, in bytes, and mostScripts how many scripts of a dispatcher are.
 	mostScript  = 256 << 10
 	mostScripts = 500
 )
 
-// speaksOfPages reports whether a hook has a word of huge pages in it.
+// speaksOfPages reports whether a hook mentions huge pages.
 func (t tree) speaksOfPages(name string) bool {
 	real, err := t.dir(name)
 	if err != nil {
@@ -87,8 +87,8 @@ func (t tree) speaksOfPages(name string) bool {
 	return false
 }
 
-// dispatchesPages reports whether a script in a directory of qemu.d speaks of huge pages. libvirt runs none of these;
-// many a site's own hook does: qemu.d/DOMAIN/prepare/begin/NAME.
+// dispatchesPages reports whether a script in a directory of qemu.d mentions huge pages. libvirt runs none of these,
+// but the hooks of many sites do: qemu.d/DOMAIN/prepare/begin/NAME.
 func (t tree) dispatchesPages() (found bool) {
 	dir, err := t.dir(dropInDir)
 	if err != nil {
@@ -97,7 +97,7 @@ func (t tree) dispatchesPages() (found bool) {
 	left := mostScripts
 	filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || filepath.Dir(path) == dir {
-			return nil // what lies in qemu.d itself is libvirt's to run
+			return nil // libvirt runs the files in qemu.d itself
 		}
 		if left == 0 || found {
 			return filepath.SkipAll
@@ -109,7 +109,7 @@ func (t tree) dispatchesPages() (found bool) {
 	return found
 }
 
-// Paths returns the paths of hooks for a message.
+// Paths returns the paths of hooks, for a message.
 func Paths(hooks []OtherHook) string {
 	const most = 5
 	var shown []string
@@ -123,7 +123,8 @@ func Paths(hooks []OtherHook) string {
 	return strings.Join(shown, ", ")
 }
 
-// writable says of what runs as root, or is the directory of that, that others than root can change it; "" if not.
+// writable returns the problem that others than root can change a file that root runs, or its directory; "" if only
+// root can.
 func writable(path string) string {
 	fi, err := os.Stat(path)
 	if err != nil {

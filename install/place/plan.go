@@ -19,14 +19,14 @@ import (
 	"hugeguard/install/counts"
 )
 
-// A step is one change to the host: a plan is made whole before the first is done, so a dry
-// run says exactly what a run would do.
+// A step is one change to the host. All steps are planned before the first is done, so that a dry run prints exactly
+// what a run would do.
 type step struct {
 	says string
 	do   func() error
 }
 
-// planInstall lists the changes from the scene to the layout. rec is what will be recorded.
+// planInstall returns the steps from the scene to the layout. rec is what will be recorded.
 func (j *job) planInstall(ctx context.Context, s scene, layout Layout, prog *program, rec *record) ([]step, error) {
 	same, err := j.at(s, layout).same(prog)
 	if err != nil {
@@ -54,8 +54,8 @@ func (j *job) planInstall(ctx context.Context, s scene, layout Layout, prog *pro
 			rec.Created = append(rec.Created, d.name)
 		}
 	}
-	// The record goes first: what it lists and does not exist yet is harmless, what exists and it
-	// does not list would stay for ever.
+	// The record goes first: a directory that it lists before there is one does no harm, but one that it does not list
+	// would never be removed.
 	steps := makeDirs(newState)
 	if s.record == nil || s.record.Layout != rec.Layout || len(s.record.Created) != len(rec.Created) {
 		name, err := j.file(recordFile)
@@ -76,7 +76,7 @@ func (j *job) planInstall(ctx context.Context, s scene, layout Layout, prog *pro
 	return append(steps, more...), err
 }
 
-// makeDirs are the steps that make directories.
+// makeDirs returns the steps that create directories.
 func makeDirs(dirs []directory) (steps []step) {
 	for _, d := range dirs {
 		steps = append(steps, step{"create directory " + d.path, func() error { return mkdir(d.path) }})
@@ -84,14 +84,14 @@ func makeDirs(dirs []directory) (steps []step) {
 	return steps
 }
 
-// put are the steps that put the program where the hook is in a layout. made are the directories that are made before.
+// put returns the steps that put the program in place. made are the directories that are created before.
 func (j *job) put(ctx context.Context, s scene, layout Layout, prog *program, made []directory) (steps []step, err error) {
 	to := j.at(s, layout)
 	dir, err := j.dir(HookDir)
 	if err != nil {
 		return nil, err
 	}
-	// A second name first, then ours over the first one: there is no moment without the site's hook.
+	// First a second name, then ours in place of the first: the site's hook is never missing.
 	if layout == Chain && s.main.kind == theirs && s.site.kind == absent {
 		steps = append(steps, step{fmt.Sprintf("rename the site's hook %s to %s", s.main.path, s.site.path), func() error {
 			if err := os.Link(s.main.path, s.site.path); err != nil {
@@ -106,7 +106,7 @@ func (j *job) put(ctx context.Context, s scene, layout Layout, prog *program, ma
 	}
 	steps = append(steps, step{fmt.Sprintf("%s %s (layout %s)", verb, to.path, layout), func() error {
 		if j.live && to.kind == theirs {
-			// An interpreter that has been started for it opens it by its name.
+			// An interpreter that has just been started opens its script by name.
 			if err := j.untilNoHooks(ctx); err != nil {
 				return err
 			}
@@ -120,7 +120,8 @@ func (j *job) put(ctx context.Context, s scene, layout Layout, prog *program, ma
 	return append(steps, j.relabel(ctx, append(paths, to.path))...), nil
 }
 
-// clear are the steps that take away what another layout left. Until then the guard is asked twice, never not at all.
+// clear returns the steps that remove what another layout left. Until then libvirt calls the guard twice, but never not
+// at all.
 func (j *job) clear(ctx context.Context, s scene, layout Layout, rec *record) (steps []step, err error) {
 	if layout != DropIn {
 		if slices.Contains(s.layouts(), DropIn) {
@@ -144,7 +145,7 @@ func (j *job) clear(ctx context.Context, s scene, layout Layout, rec *record) (s
 	return steps, nil
 }
 
-// moved lists the files that an install to the layout renames, removes or replaces.
+// moved returns the files that an install to the layout renames, removes or replaces.
 func (s scene) moved(layout Layout, same bool) (files []file) {
 	add := func(f file, moved bool) {
 		if moved {
@@ -167,12 +168,12 @@ func (j *job) at(s scene, l Layout) file {
 	return s.main
 }
 
-// restorecon are the places of the program that gives files their SELinux labels by the policy of the host.
+// restorecon are the paths of the program that sets the SELinux labels of files by the policy of the host.
 var restorecon = []string{"/usr/sbin/restorecon", "/sbin/restorecon"}
 
-// relabel is the step that gives what install made its SELinux label, before a daemon is told to run it: with the one of
-// its directory the daemon may not be allowed to. It touches nothing of the site's. Below another root the label is the
-// business of whoever makes the image.
+// relabel returns the step that sets the SELinux labels of what install made, before a daemon is told to run it: with
+// the label of the directory the daemon may not be allowed to. It touches no file of the site. Below another root,
+// labels are up to the maker of the image.
 func (j *job) relabel(ctx context.Context, made []string) []step {
 	i := slices.IndexFunc(restorecon, func(name string) bool { return unix.Access(name, unix.X_OK) == nil })
 	if j.root != "" && !j.live || i < 0 {
@@ -182,24 +183,24 @@ func (j *job) relabel(ctx context.Context, made []string) []step {
 		ctx, cancel := context.WithTimeout(ctx, tellTimeout)
 		defer cancel()
 		if out, err := exec.CommandContext(ctx, restorecon[i], made...).CombinedOutput(); err != nil {
-			fmt.Fprintf(j.Out, "%s: %v: %s\n", restorecon[i], err, guard.Printable(strings.TrimSpace(string(out)), 400)) // hugeguard verify shows whether it matters
+			fmt.Fprintf(j.Out, "%s: %v: %s\n", restorecon[i], err, guard.Printable(strings.TrimSpace(string(out)), 400)) // verify shows whether it matters
 		}
 		return nil
 	}}}
 }
 
-// renameBack gives the site's hook its own name again where nothing of ours has it.
+// renameBack returns the step that gives the site's hook its own name again, which nothing else has.
 func (s scene) renameBack() step {
 	return step{fmt.Sprintf("rename the site's hook %s back to %s", s.site.path, s.main.path), func() error { return atomicfile.Rename(s.site.path, s.main.path) }}
 }
 
-// removeSecondName is the step that removes the name by which ours would call the site's hook.
+// removeSecondName returns the step that removes the name by which ours would call the site's hook.
 func (s scene) removeSecondName() step {
 	return step{"remove " + s.site.path + ", a second name of " + s.main.path, func() error { return remove(s.site.path) }}
 }
 
-// unchain gives the site's hook its own name back. It keeps the other one until no run of our program is
-// left that is about to run it by that name: such a run would fail, and with it the start of a guest.
+// unchain returns the steps that give the site's hook its own name back. The other name stays until no run of our
+// program can still use it: such a run would fail, and with it the start of a guest.
 func (j *job) unchain(ctx context.Context, s scene) []step {
 	return []step{
 		{fmt.Sprintf("rename the site's hook %s back to %s", s.site.path, s.main.path), func() error {
@@ -224,8 +225,8 @@ func (j *job) unchain(ctx context.Context, s scene) []step {
 	}
 }
 
-// takeAway is the step that removes the file at path, which libvirt may run, once no daemon runs hooks: one that has
-// listed them for a start and then finds one of them gone refuses the start.
+// takeAway returns the step that removes the file at path, which libvirt may run, once no daemon runs hooks: a daemon
+// that has listed the hooks for a start and then finds one of them gone refuses the start.
 func (j *job) takeAway(ctx context.Context, path string) step {
 	return step{"remove " + path, func() error {
 		if j.live {
@@ -237,7 +238,7 @@ func (j *job) takeAway(ctx context.Context, path string) step {
 	}}
 }
 
-// dropInsGo are the steps that remove the drop-in, under each of its names.
+// dropInsGo returns the steps that remove the drop-in, under each of its names.
 func (j *job) dropInsGo(ctx context.Context, s scene) (steps []step) {
 	for _, f := range []file{s.dropIn, s.oldDropIn} {
 		if f.kind == ours {
@@ -247,7 +248,7 @@ func (j *job) dropInsGo(ctx context.Context, s scene) (steps []step) {
 	return steps
 }
 
-// removeDropIn removes the drop-in, and its directory if install made it.
+// removeDropIn returns the steps that remove the drop-in, and its directory if install made it.
 func (j *job) removeDropIn(ctx context.Context, s scene, rec *record) ([]step, error) {
 	steps := j.dropInsGo(ctx, s)
 	if !slices.Contains(rec.Created, dropInDir) {
@@ -261,15 +262,14 @@ func (j *job) removeDropIn(ctx context.Context, s scene, rec *record) ([]step, e
 		if err := rmdir(dir); err != nil {
 			return err
 		}
-		if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) { // another that is made there later is not ours
+		if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) { // one that is created later is not ours
 			rec.Created = slices.DeleteFunc(rec.Created, func(name string) bool { return name == dropInDir })
 		}
 		return j.writeRecord(rec)
 	}}), nil
 }
 
-// planUninstall lists the steps that take the hook away from libvirt, and those that remove the rest after the daemons
-// were told.
+// planUninstall returns the steps that remove the hook, and those that remove the rest after the daemons were told.
 func (j *job) planUninstall(ctx context.Context, s scene) (hooks, rest []step, err error) {
 	for _, f := range s.hookFiles() {
 		if f.kind == ours {
@@ -301,7 +301,7 @@ func (j *job) planUninstall(ctx context.Context, s scene) (hooks, rest []step, e
 	return hooks, rest, nil
 }
 
-// removeTemporary are the steps that remove what a run that was interrupted may have left.
+// removeTemporary returns the steps that remove what an interrupted run may have left.
 func (j *job) removeTemporary(context.Context, scene) (steps []step, err error) {
 	for _, name := range []string{HookDir, dropInDir, stateDir} {
 		tmp, there, err := j.there(name + "/" + tempName)
@@ -315,16 +315,16 @@ func (j *job) removeTemporary(context.Context, scene) (steps []step, err error) 
 	return steps, nil
 }
 
-// removeLedger is the step that removes the ledger of the starts in flight.
+// removeLedger returns the step that removes the ledger of starting guests.
 func (j *job) removeLedger(ctx context.Context, s scene) ([]step, error) {
 	claims, there, err := j.there(ledger.Dir)
-	// The /run that a chroot sees ("--root /") may be that of the host around it.
+	// In a chroot ("--root /") /run may be that of the host around it.
 	if err != nil || !there || !j.live && j.root == "" {
 		return nil, err
 	}
 	return []step{{"remove " + claims, func() error {
 		for _, f := range s.hookFiles() {
-			if f.kind == ours && j.live { // a call that is not over writes there
+			if f.kind == ours && j.live { // a call that has not ended writes there
 				j.untilUnused(ctx, f.info)
 			}
 		}
@@ -332,8 +332,8 @@ func (j *job) removeLedger(ctx context.Context, s scene) ([]step, error) {
 	}}}, nil
 }
 
-// removeState are the steps that remove the counts, the record and the directories that install made. The record goes
-// after what it lists.
+// removeState returns the steps that remove the counts, the record and the directories that install made. The record
+// goes after what it lists.
 func (j *job) removeState(_ context.Context, s scene) (steps []step, err error) {
 	counted, there, err := j.there(counts.File)
 	if err != nil {
@@ -361,10 +361,10 @@ func (j *job) removeState(_ context.Context, s scene) (steps []step, err error) 
 	return append(steps, dirs...), err
 }
 
-// rmdirs are the steps that remove those of the directories that install made, the innermost first.
+// rmdirs returns the steps that remove those of the directories that install made, innermost first.
 func (j *job) rmdirs(s scene, names []string) (steps []step, err error) {
 	for _, name := range slices.Backward(names) {
-		// That of the record is made before there is a record to say so, and nobody else's by its name.
+		// The directory of the record is created before there is a record, and its name is ours alone.
 		made := name == stateDir || s.record != nil && slices.Contains(s.record.Created, name)
 		dir, err := j.dir(name)
 		if err != nil {
@@ -374,7 +374,7 @@ func (j *job) rmdirs(s scene, names []string) (steps []step, err error) {
 			continue
 		}
 		if name == HookDir && slices.Contains(s.record.Created, libvirtDir) {
-			// A libvirt that was installed since has made this its own.
+			// A libvirt installed since then uses it.
 			above, err := j.dir(libvirtDir)
 			if err != nil {
 				return nil, err

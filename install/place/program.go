@@ -15,17 +15,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// hookPackage is the main package of the hook program. Go writes it into every program it
-// builds and strip(1) leaves it there: our file is known by what it is, under any name.
+// hookPackage is the main package of the hook program. Go writes it into every program that it builds and strip(1)
+// keeps it, so that our file is recognised under any name.
 const hookPackage = "hugeguard/hook/qemu"
 
-// A program is the hook program as built, read once: what was examined is what is placed.
+// A program is the hook program as built, read once: what was checked is what is placed.
 type program struct {
 	path string
 	data []byte
 }
 
-// readProgram reads the hook program; another program is an error that says what it is.
+// readProgram reads the hook program. It returns an error that names the program if it is another.
 func readProgram(name string) (*program, error) {
 	f, err := openFile(name)
 	if err != nil {
@@ -46,7 +46,7 @@ func readProgram(name string) (*program, error) {
 	return &program{path: name, data: data}, nil
 }
 
-// openFile opens a regular file to read it. What is none is an error, and is not waited for as a FIFO's writer would be.
+// openFile opens a regular file for reading. Anything else is an error; it does not wait for the writer of a FIFO.
 func openFile(name string) (*os.File, error) {
 	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
@@ -63,8 +63,8 @@ func openFile(name string) (*os.File, error) {
 	return f, nil
 }
 
-// runsHere says why the program cannot run on this machine, if so. libvirt refuses every start
-// when it cannot execute a hook, so a program for another machine would stop them all.
+// runsHere returns an error if the program is built for another kind of machine. libvirt refuses every start if it
+// cannot execute a hook.
 func (p *program) runsHere() error {
 	info, err := buildinfo.Read(bytes.NewReader(p.data))
 	if err != nil {
@@ -78,9 +78,8 @@ func (p *program) runsHere() error {
 	return nil
 }
 
-// findProgram returns the hook program that belongs to this command: named, or a file qemu
-// beside the command (a build tree), or ../lib/hugeguard/qemu from there, or
-// /usr/lib/hugeguard/qemu (a package).
+// findProgram returns the hook program that belongs to this command: the one that is named, or qemu beside the command
+// (a build tree), ../lib/hugeguard/qemu from there, or /usr/lib/hugeguard/qemu (a package).
 func findProgram(named string) (*program, error) {
 	if named != "" {
 		return readProgram(named)
@@ -99,7 +98,7 @@ func findProgram(named string) (*program, error) {
 		"/usr/lib/hugeguard/qemu",
 	}
 	for _, name := range places {
-		// Another program that is called qemu, as in /usr/bin, is passed over.
+		// Another program called qemu, as in /usr/bin, is skipped.
 		if ours, err := isOurs(name); err == nil && ours {
 			return readProgram(name)
 		}
@@ -126,11 +125,11 @@ func isOurs(name string) (bool, error) {
 	return err == nil && info.Path == hookPackage, nil
 }
 
-// largestProgram is more than the hook program has, in bytes.
+// largestProgram is larger than any hook program, in bytes.
 const largestProgram = 64 << 20
 
-// isPiece reports whether the file is what is left of hugeguard's hook program after its copying was cut short: the
-// beginning of the known version, or of another if what names it was copied. Nothing can run it.
+// isPiece reports whether the file is a part of hugeguard's hook program, whose copying was interrupted: the beginning
+// of the known version, or of another one whose name was copied. It cannot be run.
 func isPiece(name string, known *program) (bool, error) {
 	f, err := openFile(name)
 	if err != nil {
@@ -145,12 +144,12 @@ func isPiece(name string, known *program) (bool, error) {
 		return true, nil
 	}
 	if _, err := buildinfo.Read(bytes.NewReader(data)); err == nil {
-		return false, nil // a whole program, of somebody else
+		return false, nil // a whole program of somebody else
 	}
 	return bytes.HasPrefix(data, []byte("\x7fELF")) && bytes.Contains(data, []byte("path\t"+hookPackage+"\n")), nil
 }
 
-// A kind says whose a file is.
+// A kind is whose a file is.
 type kind int
 
 const (
@@ -160,14 +159,14 @@ const (
 	odd         // neither a file nor a link to one, or a link to our program
 )
 
-// A file is one place in the hook directory: where it really is and whose it is.
+// A file is one place in the hook directory: where it really is, and whose.
 type file struct {
 	path string
 	kind kind
 	info fs.FileInfo // nil when absent
-	// piece says that it is ours and was cut short.
+	// piece reports whether it is ours and was cut short.
 	piece bool
-	// mounted says that something is mounted there: it cannot be renamed, removed or replaced.
+	// mounted reports whether something is mounted there, so that it cannot be renamed, removed or replaced.
 	mounted bool
 }
 
@@ -229,7 +228,7 @@ func (t tree) look(name string) (file, error) {
 	return f, nil
 }
 
-// oddity says what is odd about f.
+// oddity returns the error about an odd file.
 func (f file) oddity() error {
 	if f.info.Mode().Type() == fs.ModeSymlink {
 		return fmt.Errorf("%s is a symbolic link to hugeguard's hook program that install did not make: remove it first", f.path)

@@ -18,22 +18,22 @@ const (
 	recordFile = stateDir + "/install.json"
 )
 
-// A record is what the tree itself cannot tell and uninstall or Inspect needs. It is advice: whose a
-// file is, is always read from the file.
+// A record holds what Uninstall and Inspect need and the tree itself does not tell. Whose a file is, is always read
+// from the file.
 type record struct {
 	Layout Layout `json:"layout"`
-	// Created are the directories that install made, as names inside the tree. Uninstall looks in it for those
-	// of hookDirs and stateDirs: it removes no other, whatever the file says.
+	// Created are the directories that install made, as names inside the tree. Uninstall looks in it for those of
+	// hookDirs and stateDirs: it removes no other, whatever the file says.
 	Created []string `json:"created_dirs"`
 	// Placed is when the hook first lay in the hook directory; nil when no daemon could see it (--root).
 	Placed *daemon.Moment `json:"placed,omitempty"`
-	// Told are the daemons that were reloaded since, and those that had seen the hook when another version took
-	// its place.
+	// Told are the daemons that were reloaded since, and those that had seen the hook when another version took its
+	// place.
 	Told []daemon.Process `json:"told,omitempty"`
 }
 
-// readRecord returns the record, or nil without one. An error is one of a file that is there but does not say
-// what it should.
+// readRecord returns the record, or nil without one. An error is one of a file that is there but does not say what it
+// should.
 func (t tree) readRecord() (*record, error) {
 	data, err := t.read(recordFile)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -15,8 +15,8 @@ import (
 	"hugeguard/sysfs"
 )
 
-// A tree is a file system below a root directory; "" is the host's own.
-// Names inside it are absolute (/etc/libvirt), whatever the root.
+// A tree is a file system below a root directory; "" is the host's own. Names inside it are absolute (/etc/libvirt),
+// whatever the root.
 type tree struct {
 	root string
 	proc string // the root whose /proc shows the processes, if not this one
@@ -24,8 +24,7 @@ type tree struct {
 	known *program
 }
 
-// treeAt returns the tree below root; "" and "/" are the host's own. The root is the caller's to
-// choose, links and all.
+// treeAt returns the tree below root; "" and "/" are the host's own. The root is the caller's to choose, links and all.
 func treeAt(root string) (tree, error) {
 	if root == "" {
 		return tree{}, nil
@@ -40,9 +39,8 @@ func treeAt(root string) (tree, error) {
 	return tree{root: strings.TrimSuffix(root, "/")}, nil
 }
 
-// dir returns where the directory name really is, every symbolic link
-// resolved as a chroot into the root would: none leads out of it. What does not
-// exist is kept as it stands.
+// dir returns where the directory name really is, every symbolic link resolved as a chroot into the root would: none
+// leads out of it. What does not exist is kept as it stands.
 func (t tree) dir(name string) (string, error) { return sysfs.Resolve(t.root, name, true) }
 
 // file is dir for a file, of which the last element is not followed.
@@ -63,8 +61,8 @@ func (t tree) daemons() daemon.Host {
 // the hook directory but the names it knows: in qemu.d it is a directory, with the file in it.
 const tempName = ".hugeguard-install.tmp"
 
-// place makes data the content of dst: old or new at any moment, never a part.
-// The file is written in tempDir, or in a directory beside dst if that is on another file system.
+// place makes data the content of dst: old or new at any moment, never a part. The file is written in tempDir, or in a
+// directory beside dst if that is on another file system.
 func place(dst, tempDir string, data []byte, mode fs.FileMode) error {
 	err := placeFrom(tempDir, dst, data, mode)
 	if errors.Is(err, syscall.EXDEV) {
@@ -103,8 +101,7 @@ func placeFrom(tempDir, dst string, data []byte, mode fs.FileMode) error {
 	return err
 }
 
-// remove removes a file, not a directory, and brings the directory to the disk. Its error does not
-// name the file.
+// remove removes a file, not a directory, and brings the directory to the disk. Its error does not name the file.
 func remove(name string) error {
 	if err := syscall.Unlink(name); err != nil {
 		return err
@@ -112,8 +109,8 @@ func remove(name string) error {
 	return atomicfile.SyncDir(filepath.Dir(name))
 }
 
-// mkdir creates one directory with mode 0755 whatever the umask: what a root with a strict
-// umask could not list for anybody else would look like a missing hook.
+// mkdir creates one directory with mode 0755 whatever the umask: what a root with a strict umask could not list for
+// anybody else would look like a missing hook.
 func mkdir(name string) error {
 	if err := os.Mkdir(name, 0o755); err != nil {
 		return err

@@ -10,13 +10,13 @@ import (
 	"hugeguard/sysfs"
 )
 
-// libraryPlaces are where distributions put libvirt.so.0, with what comes by hand: there, or one
-// directory deeper where it is called by the machine (Debian).
+// libraryPlaces are where distributions put libvirt.so.0, with what comes by hand: there, or one directory deeper where
+// it is called by the machine (Debian).
 var libraryPlaces = []string{"/usr/lib64", "/usr/lib", "/lib64", "/lib", "/usr/local/lib64", "/usr/local/lib"}
 
-// libvirt returns the version of the libvirt in the tree, by the name of its library and
-// without running anything: a package or an image may hold another machine's. Of several it is the
-// oldest, for a layout that the oldest runs the others run too.
+// libvirt returns the version of the libvirt in the tree, by the name of its library and without running anything: a
+// package or an image may hold another machine's. Of several it is the oldest, for a layout that the oldest runs the
+// others run too.
 func (t tree) libvirt() guard.Version {
 	var oldest guard.Version
 	for _, place := range libraryPlaces {
@@ -36,8 +36,8 @@ func (t tree) libvirt() guard.Version {
 	return oldest
 }
 
-// cachedLibvirt returns the version of the libvirt that has looked at emulators in the tree, by its cache: the newest, as
-// an older one may have left some.
+// cachedLibvirt returns the version of the libvirt that has looked at emulators in the tree, by its cache: the newest,
+// as an older one may have left some.
 func (t tree) cachedLibvirt() (newest guard.Version) {
 	for _, e := range survey.Emulators(sysfs.New(t.root)) {
 		newest = max(newest, e.Releases.Libvirt.Version)
@@ -45,8 +45,8 @@ func (t tree) cachedLibvirt() (newest guard.Version) {
 	return newest
 }
 
-// parseLibrary reads the version from a library's name: libvirt.so.0.9000.0 is 9.0.0
-// (libvirt's build: major*1000+minor, micro). A name of another form gives 0.
+// parseLibrary reads the version from a library's name: libvirt.so.0.9000.0 is 9.0.0 (libvirt's build:
+// major*1000+minor, micro). A name of another form gives 0.
 func parseLibrary(name string) guard.Version {
 	rest, ok := strings.CutPrefix(name, "libvirt.so.0.")
 	if !ok {

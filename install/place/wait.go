@@ -10,13 +10,13 @@ import (
 	"hugeguard/sysfs"
 )
 
-// lastCalls is how long a call of the hook is waited for beyond what its settings let it take.
+// lastCalls is how long install waits for a call of the hook beyond what its settings allow.
 var lastCalls = 5 * time.Second
 
-// longestCall is how long a call of the hook can take at the most, by its settings. What a site's hook takes, which it may
-// be waiting for, nobody knows.
+// longestCall returns how long a call of the hook can take by its settings. How long the site's hook takes, which the
+// call may be waiting for, is unknown.
 func (t tree) longestCall() time.Duration {
-	conf, _ := config.Read(sysfs.New(t.root)) // what cannot be read keeps its default
+	conf, _ := config.Read(sysfs.New(t.root)) // a setting that cannot be read has its default
 	return conf.Deadline + conf.WaitForStarting + lastCalls
 }
 
@@ -28,13 +28,13 @@ func (j *job) untilUnused(ctx context.Context, fi fs.FileInfo) {
 	}
 }
 
-// lastHooks is how long a start is waited for of which libvirt runs the hooks. Those of a site may take their time, to
-// make huge pages, and on a host that starts guests without end there may be no moment without a start.
+// lastHooks is how long install waits until libvirt runs no hook. The site's hooks may take their time, to make huge
+// pages, and a busy host may start one guest after the other.
 var lastHooks = time.Minute
 
 // untilNoHooks waits until no libvirt daemon runs a hook for a guest, for lastHooks at most.
 func (j *job) untilNoHooks(ctx context.Context) error {
-	// Between two hooks of a start there is none for a moment.
+	// Between two hooks of one start there is a moment without any.
 	const looks = 3
 	end := time.Now().Add(lastHooks)
 	waits := false
@@ -57,5 +57,5 @@ func (j *job) untilNoHooks(ctx context.Context) error {
 	}
 }
 
-// runsHooks reports whether a daemon runs what libvirt finds in the tree: qemu, qemu.site, or what lies in qemu.d.
+// runsHooks reports whether a daemon runs a hook of the tree: qemu, qemu.site, or a file in qemu.d.
 func (t tree) runsHooks() bool { return t.daemons().RunsHooks(t.root + mainHook) }

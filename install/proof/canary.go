@@ -17,28 +17,28 @@ import (
 	"hugeguard/sysfs"
 )
 
-// A canary is a domain that no host can have room for.
+// A canary is a domain for which no host has room.
 type canary struct {
 	guard.Domain
 	xml      string
-	emulator string        // that it names
-	verdict  guard.Verdict // by the counters: a refusal
+	emulator string
+	verdict  guard.Verdict // a refusal
 }
 
-// unlabelled has libvirt make no security label, nor, with AppArmor, a profile for it.
+// unlabelled keeps libvirt from making a security label or, with AppArmor, a profile for it.
 const unlabelled = "  <seclabel type='none'/>\n"
 
-// labelled is the canary's XML for a host where a guest without a label may not be (security_require_confined of
+// labelled returns the canary's XML for a host that allows no guest without a label (security_require_confined of
 // qemu.conf).
 func (c canary) labelled() string { return strings.Replace(c.xml, unlabelled, "", 1) }
 
 // mostBytes is the most that a canary can ask for: libvirt's sizes are below 2^63 bytes.
 const mostBytes = 1 << 62
 
-// newCanary makes a canary for a host, of the emulator and machine that the daemon would choose by itself. It has no
-// disk, no network and no security label, so that libvirt has nothing to make for it and nothing to take away,
-// and no name that anybody else has: nothing of libvirt's or Nova's is touched by it. Pages of one size
-// that the host has a mount for are what it wants, or libvirt would refuse it by itself.
+// newCanary makes a canary for a host, with the emulator and machine that the daemon would choose by itself. It has no
+// disk, network or security label, so that libvirt has nothing to create and to remove for it, and a name of its own,
+// so that it touches nothing of libvirt or Nova. It asks for pages of a size that has a mount, since libvirt itself
+// would refuse any other.
 func newCanary(fs sysfs.FS, conf config.Config, capabilities string) (canary, error) {
 	var c canary
 	var caps struct {
@@ -99,8 +99,8 @@ func newCanary(fs sysfs.FS, conf config.Config, capabilities string) (canary, er
 	return c, nil
 }
 
-// canaryPages chooses the page size of a canary in KiB and how many bytes it asks for: a size that has a mount, one
-// without overcommit first, the smallest of these.
+// canaryPages returns the page size of a canary in KiB, and how many bytes it asks for: the smallest size that has a
+// mount, preferably one without overcommit.
 func canaryPages(host guard.Host) (pageKiB, bytes uint64, err error) {
 	var chosen *guard.SizePool
 	for i := range host.Pools {
@@ -117,7 +117,7 @@ func canaryPages(host guard.Host) (pageKiB, bytes uint64, err error) {
 		return 0, 0, errors.New("no hugetlbfs is mounted where libvirt looks for it, so that libvirt itself refuses every guest on huge pages: mount one (systemd: dev-hugepages.mount) and reload the daemon")
 	}
 	bytes = guard.CanaryBytes
-	// More than could ever be there, should somebody allow as much overcommit as that.
+	// More than there can ever be, even if somebody allows that much overcommit.
 	page := chosen.PageKiB << 10
 	for bytes/page <= chosen.Overcommit && bytes < mostBytes {
 		bytes <<= 1
@@ -125,7 +125,7 @@ func canaryPages(host guard.Host) (pageKiB, bytes uint64, err error) {
 	return chosen.PageKiB, bytes, nil
 }
 
-// escaped is a text as XML has it.
+// escaped returns a text as XML holds it.
 func escaped(text string) string {
 	var b bytes.Buffer
 	xml.EscapeText(&b, []byte(text)) // a buffer takes all

@@ -9,19 +9,19 @@ import (
 	"hugeguard/sysfs"
 )
 
-// Settings is what /etc/hugeguard.conf makes different from a host without one.
+// Settings are the settings of /etc/hugeguard.conf that differ from their defaults.
 type Settings struct {
-	// Changed are the settings that are not at their defaults.
+	// Changed are those settings.
 	Changed []config.Change `json:"changed"`
-	// Wrong are the lines that are not followed, or why none is, in words.
+	// Wrong are the lines that are ignored, or why all are, in words.
 	Wrong []string `json:"wrong,omitempty"`
-	// ModeUnread says that the mode is warn only because the one that is wanted cannot be read.
+	// ModeUnread reports whether the mode is warn only because the configured one cannot be read.
 	ModeUnread bool `json:"mode_unread,omitempty"`
 
 	Path string `json:"-"` // of the file
 }
 
-// ReadSettings reads the hook's configuration, for use and for show.
+// ReadSettings returns the hook's configuration, and its settings to show.
 func ReadSettings(host sysfs.FS) (config.Config, Settings) {
 	conf, err := config.Read(host)
 	if Unseen(host, err) {
@@ -44,6 +44,6 @@ func ReadSettings(host sysfs.FS) (config.Config, Settings) {
 	return conf, s
 }
 
-// Unseen reports whether a configuration could not be read for a reason that the hook does not have: it is not run by
-// root.
+// Unseen reports whether a configuration could not be read only because the program does not run as root, as the hook
+// does.
 func Unseen(host sysfs.FS, err error) bool { return errors.Is(err, fs.ErrPermission) && Hidden(host) }

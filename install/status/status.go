@@ -1,5 +1,5 @@
-// Package status is what there is to be known of a host without a domain: its pools and who holds them, what Nova
-// believes of them, and whether the hook is live. The command shows it on a screen, as JSON and as metrics.
+// Package status reports on a host: its pools and who holds them, what Nova believes about them, and whether the hook
+// is live. The command shows the report on a screen, as JSON and as metrics.
 package status
 
 import (
@@ -27,30 +27,30 @@ type Report struct {
 	Mode     config.Mode        `json:"mode"`
 	Settings Settings           `json:"settings"`
 	Pools    []guard.PoolReport `json:"pools"`
-	// Starting is what domains that are starting have still to take.
+	// Starting are the pages that starting guests are still to take.
 	Starting []guard.StartingReport `json:"starting,omitempty"`
-	// Sizes is what is known of pools without saying on which node.
+	// Sizes is what is known about pages of a size without knowing their node.
 	Sizes []guard.SizeReport `json:"sizes,omitempty"`
-	// OVS is what Open vSwitch was told and what it holds; absent where it was not asked.
+	// OVS is what Open vSwitch was told and what it holds; nil if it was not asked.
 	OVS *guard.OVSReport `json:"ovs,omitempty"`
-	// Unreadable is how many processes would not show what they hold.
+	// Unreadable is the number of processes whose pages could not be read.
 	Unreadable int `json:"unreadable"`
-	// UnreadablePIDs are these, but for a list of processes that could not be read itself.
+	// UnreadablePIDs are these processes, unless the list of processes itself could not be read.
 	UnreadablePIDs []int `json:"unreadable_pids,omitempty"`
-	// Cut says that not everything was looked at, for want of time mostly.
+	// Cut reports whether something was not examined, mostly for lack of time.
 	Cut bool `json:"cut"`
-	// Nova is what Nova believes of the pools; nil where there is no sign of it.
+	// Nova is what Nova believes about the pools; nil if there is no sign of Nova.
 	Nova *guard.NovaReport `json:"nova,omitempty"`
-	// Emulators are those that libvirt has looked at, with the releases that launches with them are judged for.
+	// Emulators are those that libvirt knows, with the releases for which launches with them are judged.
 	Emulators []Emulator `json:"emulators,omitempty"`
-	// Refusals are the last ones that the journal has, the newest first; nil where it was not asked.
+	// Refusals are the last refusals in the journal, the newest first; nil if it was not asked.
 	Refusals []journal.Refusal `json:"refusals"`
-	// Faults are what could not be read, each in a line of words.
+	// Faults are what could not be read, each on one line.
 	Faults []string `json:"faults,omitempty"`
 
-	// Surveyed says that the pools could be read.
+	// Surveyed reports whether the pools could be read.
 	Surveyed bool `json:"-"`
-	// Unseen is what was not seen of the holders, in words.
+	// Unseen is what could not be seen of the holders, in words.
 	Unseen []string `json:"-"`
 }
 
@@ -61,9 +61,9 @@ type Emulator struct {
 	Releases guard.Releases `json:"-"`
 }
 
-// Read reads what it can of a host: what cannot be read is in Faults. An error means that nothing could be. program is
-// the hook program that should be in place, "" for that of the running command; patience is how long it is looked for
-// who holds pages.
+// Read returns the status of a host. What cannot be read is in its Faults; an error means that nothing could be read.
+// program is the hook program that should be in place, "" for the one of the running command. patience limits the
+// search for holders.
 func Read(ctx context.Context, host sysfs.FS, program string, patience time.Duration) (Report, error) {
 	r := Report{Pools: []guard.PoolReport{}}
 	o := place.Options{Root: host.Root(), Hook: program}
@@ -125,7 +125,7 @@ func (r *Report) fault(err error) {
 const (
 	// lastRefusals is how many refusals a report has.
 	lastRefusals = 10
-	// manyRefusals is how many are read, so that hugeguard verify, asked often, does not leave none.
+	// manyRefusals is how many are read, so that frequent runs of hugeguard verify do not hide the others.
 	manyRefusals = 300
 )
 
@@ -140,15 +140,15 @@ func (r *Report) ReadRefusals(ctx context.Context, host sysfs.FS) {
 		last, err = j.Refusals(ctx, manyRefusals)
 	}
 	r.fault(err)
-	// What hugeguard verify had refused was no guest.
+	// Those of hugeguard verify are not about guests.
 	last = slices.DeleteFunc(last, func(r journal.Refusal) bool { return r.Canary })
 	r.Refusals = append([]journal.Refusal{}, last[:min(len(last), lastRefusals)]...)
 }
 
-// Hidden reports whether much of a host is not shown to whoever runs the program.
+// Hidden reports whether much of the host is hidden from the user who runs the program.
 func Hidden(host sysfs.FS) bool { return host.Live() && os.Geteuid() != 0 }
 
-// OneLine makes one line of s that no name in it can break or turn into a terminal sequence.
+// OneLine returns s on one line, which no name in it can break or turn into a terminal sequence.
 func OneLine(s string) string {
 	lines := strings.Split(strings.TrimSpace(s), "\n")
 	return guard.Printable(strings.Join(lines, "; "), 4000)

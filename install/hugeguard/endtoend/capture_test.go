@@ -14,8 +14,8 @@ import (
 	"hugeguard/sysfs/sysfstest"
 )
 
-// program runs the command as a program, without the race detector, which takes its time for the largest inputs and finds
-// there what it finds in small ones.
+// program runs the command as a program, without the race detector, which takes its time for the largest inputs and
+// finds there what it finds in small ones.
 func program(t *testing.T, args ...string) (stdout, stderr string) {
 	t.Helper()
 	var out, errs strings.Builder

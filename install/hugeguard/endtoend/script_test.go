@@ -18,8 +18,8 @@ import (
 // raceDetector is whether these tests are built with the race detector.
 var raceDetector bool
 
-// Scripts have the hook program as $V1 and $V2, in two versions, and $OTHER, another program; $HOST,
-// the captured host of the incident, and $DOMAINS, a folder of domains.
+// Scripts have the hook program as $V1 and $V2, in two versions, and $OTHER, another program; $HOST, the captured host
+// of the incident, and $DOMAINS, a folder of domains.
 func TestScripts(t *testing.T) {
 	hooks := hookPrograms()
 	if hooks.err != nil {
@@ -74,8 +74,8 @@ func scriptHugeguard(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// status N ARG... runs hugeguard with the arguments, which must end with status N: with an error in one
-// line that says who is speaking, or without one if the answer is on stdout (0, 3 and 4).
+// status N ARG... runs hugeguard with the arguments, which must end with status N: with an error in one line that says
+// who is speaking, or without one if the answer is on stdout (0, 3 and 4).
 func scriptStatus(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 1 {
 		ts.Fatalf("usage: status N ARG...")
