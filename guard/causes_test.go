@@ -114,7 +114,8 @@ func TestEveryCauseHasItsMend(t *testing.T) {
 	}
 }
 
-// TestEveryCauseHasItsID: every constant is among the causes, and every cause has a MESSAGE_ID of its own, as warnings have.
+// TestEveryCauseHasItsID: every constant is among the causes, and every cause has a MESSAGE_ID of its own, as warnings
+// have.
 func TestEveryCauseHasItsID(t *testing.T) {
 	constants := map[Cause]bool{}
 	for name, value := range constantsOf(t, "verdict.go") {
@@ -211,7 +212,8 @@ func TestEveryCauseHappens(t *testing.T) {
 	}
 }
 
-// TestEveryCauseIsExplained: the message catalog explains every cause, and warnings, and takes in only fields that each entry has.
+// TestEveryCauseIsExplained: the message catalog explains every cause, and warnings, and takes in only fields that each
+// entry has.
 func TestEveryCauseIsExplained(t *testing.T) {
 	text, err := os.ReadFile("../install/shipped/hugeguard.catalog")
 	if err != nil {

@@ -6,11 +6,11 @@ import (
 	"sync"
 )
 
-// rules is a set of rules: of those that hold, or of those that matter.
+// rules is a set of rules: those that hold, or those that matter.
 //
-// A rule is what differs between releases of libvirt and QEMU in whether a launch succeeds. The two are packaged apart,
-// so nearly every combination is out there. A guard that does not know which it serves refuses only what fails under
-// all of them, and warns of what fails under some.
+// A rule is something about releases of libvirt and QEMU that decides whether some launches succeed. The two are
+// packaged apart, so nearly every combination is in use. A guard that does not know which one it serves refuses only
+// what fails under all of them, and warns of what fails under some.
 type rules uint32
 
 // The rules, each with its row in [table].
@@ -29,37 +29,40 @@ const (
 // has reports whether all of some rules are in the set.
 func (r rules) has(some rules) bool { return r&some == some }
 
-// row is all that there is to know of one rule but what it does, which the simulation plays.
+// row is everything about one rule except what it does, which the simulation plays.
 type row struct {
 	rule rules
-	// libvirt and QEMU are since when each has what the rule takes: both must have it. The zero span is always.
+	// libvirt and qemu say since when each has what the rule takes. Both must have it; the zero span is always.
 	libvirt, qemu span
-	// needs are rules without which this one never holds, and all that these need.
+	// needs are the rules without which this one never holds, and those that they need.
 	needs rules
-	// ends is a rule of which some launches fail only until this one comes; 0 for none.
+	// ends is a rule under which some launches fail only until this one comes; 0 for none.
 	ends rules
-	// confines reports whether the rule can change where a domain may have its pages, by its cpuset; nil for never.
+	// confines reports whether the rule can change on which nodes a domain with this cpuset may have its pages; nil for
+	// never.
 	confines func(Cpuset) bool
-	// matters reports whether it can change the fate of a launch on a host otherwise; nil for never.
+	// matters reports whether the rule can change the fate of a launch in another way; nil for never.
 	matters func(launch, Host) bool
 }
 
-// span is since when a project has something: surely since one release, and perhaps since an earlier one, which began
-// with it, or whose stable series may have been given it.
+// span is since when a project has something: surely since one release, and perhaps since an earlier one that began
+// with it, or whose stable series may have received it.
 type span struct{ perhaps, surely Version }
 
 // table has the rules in the order in which [decisive] tries them.
 var table = [...]row{
-	// libvirt may use the cpuset controller. Without it strict is kept by the process's own policy (qemuProcessHook),
-	// and restrictive by nothing.
+	// libvirt may use the cpuset controller. Without it, libvirt keeps strict by the process's own policy
+	// (qemuProcessHook), and restrictive not at all.
 	{
 		rule:     ruleCpuset,
 		confines: func(c Cpuset) bool { return c.Nodes != nil },
 		matters: func(l launch, host Host) bool {
-			return host.cgroup().Legacy || slices.ContainsFunc(l.backends, func(b Backend) bool { return b.PinnedTo != nil && b.keptOff(host) })
+			return host.cgroup().Legacy || slices.ContainsFunc(l.backends, func(b Backend) bool {
+				return b.PinnedTo != nil && b.keptOff(host)
+			})
 		},
 	},
-	// libvirt uses it for restrictive, too. The mode came in 7.3.
+	// libvirt uses that controller for restrictive, too. The mode came in 7.3.
 	{
 		rule:     ruleRestrictive,
 		libvirt:  span{7_003_000, 9_000_000},
@@ -90,8 +93,8 @@ var table = [...]row{
 		needs:   ruleThreads,
 		matters: func(l launch, _ Host) bool { return len(l.backends) > 1 },
 	},
-	// The pages of restrictive memory, too, are touched from CPUs of its nodes, and no more from nodes without a CPU that
-	// the emulator is pinned to (qemuBuildThreadContextProps).
+	// Restrictive memory, too, is touched from CPUs of its nodes; and if the emulator is pinned, memory is touched only
+	// from those of its nodes to whose CPUs it is pinned (qemuBuildThreadContextProps).
 	{
 		rule:    ruleRestrictiveThreads,
 		libvirt: span{9_002_000, 9_002_000},
@@ -105,7 +108,7 @@ var table = [...]row{
 			})
 		},
 	},
-	// The pages are touched from CPUs of the host nodes (thread-context), so one must have a CPU.
+	// The pages are touched from CPUs of their host nodes (thread-context), so one of these must have a CPU.
 	{
 		rule:    ruleThreads,
 		libvirt: span{8_010_000, 8_010_000},
@@ -116,13 +119,13 @@ var table = [...]row{
 	},
 }
 
-// keptOff reports whether there is a node from none of whose CPUs QEMU may prepare the backend.
+// keptOff reports whether there is a node on none of whose CPUs QEMU may run to prepare the backend.
 func (b Backend) keptOff(host Host) bool {
 	cpus := host.inheritedCPUs(ruleCpuset).and(b.PinnedTo)
 	return slices.ContainsFunc(host.Nodes, func(n Node) bool { return !n.runsOn(cpus) })
 }
 
-// rulesThatMatter returns the rules that can make a difference to the launch: nearly always there are few.
+// rulesThatMatter returns the rules that can change the fate of the launch: nearly always they are few.
 func (l launch) rulesThatMatter(host Host) rules {
 	matter := host.confining()
 	for i := range table {
@@ -134,7 +137,7 @@ func (l launch) rulesThatMatter(host Host) rules {
 	return matter
 }
 
-// confining returns the rules that matter to where the pages of starting guests can come from.
+// confining returns the rules that can change where the pages of starting guests come from.
 func (h Host) confining() rules {
 	var matter rules
 	for _, s := range h.Starting {
@@ -149,8 +152,8 @@ func (h Host) confining() rules {
 	return matter
 }
 
-// rules returns the sets of rules that may hold, the oldest first: one for each combination of what libvirt, QEMU and
-// the control groups may be like.
+// rules returns the sets of rules that may hold, the oldest first: one for each combination of what libvirt and QEMU
+// may have, without the cpuset controller and with it.
 func (k Releases) rules() []rules {
 	known := histories()
 	libvirts, qemus := k.Libvirt.may(known.libvirt), k.QEMU.may(known.qemu)
@@ -181,19 +184,19 @@ func (r rules) consistent() rules {
 // epoch is the releases of a project from one that changed a rule up to the next.
 type epoch struct {
 	from Version
-	// may are the sets of rules that they may have as far as it depends on that project, the oldest first, and later
-	// those that they or any release after them may have.
+	// may are the sets of rules that these releases may have, as far as that depends on the project, the oldest first;
+	// later are those that they or any release after them may have.
 	may, later []rules
 }
 
-// histories returns the epochs of both projects, the oldest first, as the table has them.
+// histories returns the epochs of both projects, the oldest first.
 var histories = sync.OnceValue(func() (both struct{ libvirt, qemu []epoch }) {
 	both.libvirt = history(func(r *row) span { return r.libvirt })
 	both.qemu = history(func(r *row) span { return r.qemu })
 	return both
 })
 
-// history returns the epochs of the project that spans are of.
+// history returns the epochs of one project, whose spans of returns.
 func history(of func(*row) span) []epoch {
 	versions := []Version{0}
 	for i := range table {
@@ -228,7 +231,7 @@ func history(of func(*row) span) []epoch {
 	return epochs
 }
 
-// may returns the sets of rules that a release may have as far as it depends on the project whose history that is.
+// may returns the sets of rules that a release may have, as far as that depends on the project, given its history.
 func (r Release) may(history []epoch) []rules {
 	now := history[0]
 	for _, e := range history {
@@ -254,13 +257,13 @@ func (r rules) subsets() []rules {
 	return all
 }
 
-// condition is rules that hold, and rules that do not.
+// condition is met where some rules hold and others do not.
 type condition struct{ yes, no rules }
 
-// met reports whether a condition is met by the rules that hold.
+// met reports whether the condition is met under some rules.
 func (c condition) met(r rules) bool { return r.has(c.yes) && r&c.no == 0 }
 
-// conditions returns those that [decisive] tries.
+// conditions returns what [decisive] tries.
 func conditions() []condition {
 	var all []condition
 	for i := range table {
@@ -274,8 +277,8 @@ func conditions() []condition {
 	return all
 }
 
-// decisive returns the conditions, one or two, that are met where a launch fails and nowhere else, given its fate under
-// each of the rules that may hold, as combinations of releases; none where that takes more.
+// decisive returns the one or two conditions that are met exactly where a launch fails, given its fate under each of
+// all sets of rules that may hold; nil if it takes more.
 func decisive(all []rules, fails []bool) []Combinations {
 	decide := func(a, b condition) bool {
 		for i, r := range all {
@@ -301,7 +304,7 @@ func decisive(all []rules, fails []bool) []Combinations {
 	return nil
 }
 
-// combinations returns those in which a condition of at most one rule of each kind is met.
+// combinations returns where a condition is met that has at most one rule of each kind.
 func (c condition) combinations() Combinations {
 	rule := c.yes | c.no
 	if c.yes != 0 {
@@ -320,7 +323,7 @@ func (c condition) combinations() Combinations {
 // row returns the row of one rule.
 func (r rules) row() *row { return &table[bits.TrailingZeros32(uint32(r))] }
 
-// since returns the releases that surely have what the rule takes, with all that it needs.
+// since returns the first releases that surely have what the rule takes, and what it needs.
 func (r *row) since() (libvirt, qemu Version) {
 	libvirt, qemu = r.libvirt.surely, r.qemu.surely
 	for i := range table {
