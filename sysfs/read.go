@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 
@@ -97,6 +98,9 @@ func (f FS) openAs(name string, flags int) (fd int, err error) {
 		fd, err = retry(func() (int, error) { return unix.Openat2(unix.AT_FDCWD, f.root+filepath.Clean("/"+name), &how) })
 		if err == nil {
 			return fd, nil
+		}
+		if err == syscall.ENOENT && !strings.Contains(name, "..") { // no link was met on the way
+			return -1, &fs.PathError{Op: "open", Path: f.Path(name), Err: err}
 		}
 	}
 	if f.near != nil {
