@@ -78,13 +78,16 @@ func (f FS) MapsHuge(pid int, mounts []Mount) (bool, error) {
 func mapsHuge(in io.Reader, mounts []Mount) (huge bool, err error) {
 	scanner := newScanner(in)
 	for scanner.Scan() {
-		m, err := parseMapsLine(scanner.Text())
-		if err != nil {
-			return false, err
-		}
-		huge = huge || mayMapHuge(m.File, mounts)
+		huge = huge || isHugeLine(scanner.Bytes(), mounts)
 	}
 	return huge, scanner.Err()
+}
+
+// isHugeLine reports whether a line of maps may be of huge pages. Thousands are looked at for one that is: they are not
+// parsed.
+func isHugeLine(line []byte, mounts []Mount) bool {
+	at := bytes.IndexByte(line, '/')
+	return at >= 0 && mayMapHuge(string(line[at:]), mounts)
 }
 
 // mayMapHuge reports whether a mapping whose file /proc/PID/maps names so may be of huge pages.
@@ -105,17 +108,18 @@ func mayBeHuge(file string, mounts []Mount) bool {
 	return false
 }
 
-// reduceMaps keeps the mappings that begin where mappings of huge pages do, and those that may be such.
+// reduceMaps keeps the mappings that begin where mappings of huge pages do, and those that may be such. In place of a
+// line that is no mapping is another that is none.
 func reduceMaps(text []byte, huge map[uint64]bool, mounts []Mount) ([]byte, error) {
 	kept := []byte{}
 	scanner := newScanner(bytes.NewReader(text))
 	for scanner.Scan() {
 		m, err := parseMapsLine(scanner.Text())
-		if err != nil {
-			return nil, err
-		}
-		if huge[m.Start] || mayMapHuge(m.File, mounts) {
+		switch {
+		case isHugeLine(scanner.Bytes(), mounts), err == nil && huge[m.Start]:
 			kept = appendLine(kept, scanner.Text())
+		case err != nil:
+			kept = appendLine(kept, "?")
 		}
 	}
 	return kept, scanner.Err()
