@@ -5,11 +5,9 @@ import (
 	"slices"
 )
 
-// blame finds the cause of failures by asking of each possible one: but for
-// this, would the guest fit? The judge itself answers, on a host without it.
-// What an admin can act on first is asked first; the others that hold too go
-// with it. Where nothing answers for the whole launch, it is asked of the first
-// failure alone.
+// blame finds the cause of failures by asking of each possible one: but for this, would the guest fit? The judge itself
+// answers, on a host without it. What an admin can act on first is asked first; the others that hold too go with it.
+// Where nothing answers for the whole launch, it is asked of the first failure alone.
 func (l launch) blame(host Host, must []failure) Blame {
 	b := l.butFor(host, must)
 	if host.Holders == nil {
@@ -53,16 +51,14 @@ func (l launch) butFor(host Host, must []failure) Blame {
 	return t.together()
 }
 
-// isShort reports whether a launch must fail on a host for want of the same pages,
-// or some of them.
+// isShort reports whether a launch must fail on a host for want of the same pages, or some of them.
 func (l launch) isShort(host Host, f failure) bool {
 	must, _ := l.play(host)
 	return slices.ContainsFunc(must, f.has)
 }
 
-// inOrder returns failures with those first that are so even on an idle host, as
-// they are there: whatever is done about the others, these stay. Those that pass
-// by themselves, once the domains that are starting have failed, come last.
+// inOrder returns failures with those first that are so even on an idle host, as they are there: whatever is done about
+// the others, these stay. Those that pass by themselves, once the domains that are starting have failed, come last.
 func (l launch) inOrder(host Host, must []failure) []failure {
 	lasting := l.lasting(host, must)
 	alone := withoutStarting(host)
@@ -121,8 +117,7 @@ func (t trial) fitsWithout(holders []Holder) bool {
 	return len(holders) > 0 && t.fits(t.holding.without(holders))
 }
 
-// suspects returns what it would fit but for, each by itself, what an admin can
-// act on first.
+// suspects returns what it would fit but for, each by itself, what an admin can act on first.
 func (t trial) suspects() (found []Blame) {
 	reserved := t.fits(unreserved(t.host))
 	if reserved && t.host.Holders == nil {
@@ -147,8 +142,7 @@ func (t trial) suspects() (found []Blame) {
 	return found
 }
 
-// processes returns the one process without which it would fit, else all of them,
-// and nil if that is not enough either.
+// processes returns the one process without which it would fit, else all of them, and nil if that is not enough either.
 func (t trial) processes() []Holder {
 	all := t.holding.of(HolderProcess)
 	refuted := map[string]bool{} // many have as much, of which one answers for all
@@ -211,8 +205,8 @@ func causeOf(holders []Holder) Cause {
 	return CauseOtherHolder
 }
 
-// asHolders returns starting domains as holders of the pages of a size that
-// they have still to take, as far as these are of one node alone.
+// asHolders returns starting domains as holders of the pages of a size that they have still to take, as far as these
+// are of one node alone.
 func asHolders(kib uint64, starting []Starting) []Holder {
 	var list []Holder
 	for _, s := range starting {

@@ -11,8 +11,7 @@ import (
 	"hugeguard/testdata/cases"
 )
 
-// leftBehind has files hold pages of a node, of which nobody tells which node
-// it is.
+// leftBehind has files hold pages of a node, of which nobody tells which node it is.
 func (h Host) leftBehind(node int, n uint64, files ...string) Host {
 	h = h.heldBy(HolderFile, strings.Join(files, " "), 0, node, n)
 	last := &h.Holders.List[len(h.Holders.List)-1]
@@ -136,8 +135,8 @@ func (h Host) ofGigantic(kind HolderKind, name string, pid, node int, n uint64, 
 	})
 }
 
-// TestCauseOfTheFirst: where a launch is short of several things, each with a
-// cause of its own, the first is told, and one that nothing mends before it.
+// TestCauseOfTheFirst: where a launch is short of several things, each with a cause of its own, the first is told, and
+// one that nothing mends before it.
 func TestCauseOfTheFirst(t *testing.T) {
 	both := guest(t, "strict:0-1", cell{10, "strict:0"}, cell{10, "strict:1"})
 	wide := guest(t, "strict:0-1", cell{10, "strict:0"}, cell{20, "strict:0-1"})
@@ -240,8 +239,8 @@ func TestNoCauseOfNothing(t *testing.T) {
 	}
 }
 
-// TestReportAddsUp: whatever was found, total is free, held and unaccounted on
-// each node, and no holder is given more than it has.
+// TestReportAddsUp: whatever was found, total is free, held and unaccounted on each node, and no holder is given more
+// than it has.
 func TestReportAddsUp(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		count := rapid.Uint64Range(0, 9)

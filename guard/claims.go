@@ -11,9 +11,8 @@ type claimed struct {
 	allowed                 NodeSet
 }
 
-// claims returns what starting domains have still to take of a pool under some
-// rules, the earliest first, those together that can be met from the same nodes:
-// for the kernel it is the same whose pages they are.
+// claims returns what starting domains have still to take of a pool under some rules, the earliest first, those
+// together that can be met from the same nodes: for the kernel it is the same whose pages they are.
 func (h Host) claims(pool SizePool, r rules) []claimed {
 	var list []claimed
 	memory := h.memoryNodes()
@@ -83,8 +82,7 @@ func confinements(h Host) []rules {
 	return all
 }
 
-// claimable is how many free pages of some nodes claims can be met from, at the
-// most.
+// claimable is how many free pages of some nodes claims can be met from, at the most.
 func claimable(pool SizePool, claims []claimed, nodes NodeSet) uint64 {
 	var pages uint64
 	for _, c := range claims {
@@ -93,8 +91,8 @@ func claimable(pool SizePool, claims []claimed, nodes NodeSet) uint64 {
 	return pages
 }
 
-// claimedOn is how many pages of one node are claimed for certain: by those who
-// can take them nowhere else, whatever rules hold.
+// claimedOn is how many pages of one node are claimed for certain: by those who can take them nowhere else, whatever
+// rules hold.
 func (h Host) claimedOn(pool SizePool, node int) uint64 {
 	least := uint64(math.MaxUint64)
 	for _, r := range confinements(h) {
@@ -109,9 +107,8 @@ func (h Host) claimedOn(pool SizePool, node int) uint64 {
 	return least
 }
 
-// serious returns the host with those starting domains alone whose pages can
-// be had, the earliest first, and those who are too many: these will fail, and
-// give back what they took meanwhile.
+// serious returns the host with those starting domains alone whose pages can be had, the earliest first, and those who
+// are too many: these will fail, and give back what they took meanwhile.
 func serious(h Host) (host Host, doomed []Starting) {
 	if len(h.Starting) == 0 || canServe(h) {
 		return h, nil
@@ -130,8 +127,7 @@ func serious(h Host) (host Host, doomed []Starting) {
 	return h, doomed
 }
 
-// canServe reports whether the pools have the pages of all who are starting,
-// whatever rules hold.
+// canServe reports whether the pools have the pages of all who are starting, whatever rules hold.
 func canServe(h Host) bool {
 	for _, r := range confinements(h) {
 		for _, pool := range h.Pools {
@@ -146,8 +142,7 @@ func canServe(h Host) bool {
 	return true
 }
 
-// rivals returns the starting domains that are to take pages of some nodes, or
-// may.
+// rivals returns the starting domains that are to take pages of some nodes, or may.
 func (h Host) rivals(kib uint64, nodes NodeSet) []Starting {
 	pool, _ := h.pool(kib)
 	confinements := confinements(h)
@@ -160,8 +155,7 @@ func (h Host) rivals(kib uint64, nodes NodeSet) []Starting {
 	})
 }
 
-// clearing returns the starting domains that may have taken pages of a size
-// which nobody shows yet.
+// clearing returns the starting domains that may have taken pages of a size which nobody shows yet.
 func clearing(h Host, kib uint64) []Starting {
 	return slices.DeleteFunc(slices.Clone(h.Starting), func(s Starting) bool {
 		return !slices.ContainsFunc(s.Claims, func(c Claim) bool { return c.PageKiB == kib && c.Clearing > 0 })

@@ -1,7 +1,7 @@
 package guard
 
-// within returns the cpuset if every control group that QEMU may be put below
-// leaves it a node of each of its sets: without one it would not take effect.
+// within returns the cpuset if every control group that QEMU may be put below leaves it a node of each of its sets:
+// without one it would not take effect.
 func (c Cpuset) within(host Host) Cpuset {
 	groups := host.Cgroups
 	if len(groups) == 0 {
@@ -17,8 +17,7 @@ func (c Cpuset) within(host Host) Cpuset {
 	return c
 }
 
-// of returns the nodes that libvirt confines QEMU to under some rules, by
-// whatever means; nil where it does not.
+// of returns the nodes that libvirt confines QEMU to under some rules, by whatever means; nil where it does not.
 func (c Cpuset) of(r rules) NodeSet {
 	switch {
 	case c.Restrictive && !r.has(ruleRestrictive):
@@ -29,8 +28,7 @@ func (c Cpuset) of(r rules) NodeSet {
 	return c.Nodes
 }
 
-// inherited returns the nodes that QEMU's memory may lie on before libvirt
-// confines it to fewer.
+// inherited returns the nodes that QEMU's memory may lie on before libvirt confines it to fewer.
 func (h Host) inherited(r rules) NodeSet {
 	all, c := h.memoryNodes(), h.cgroup()
 	if c.Nodes == nil || c.Legacy && !r.has(ruleCpuset) {
@@ -42,8 +40,7 @@ func (h Host) inherited(r rules) NodeSet {
 	return all
 }
 
-// inheritedCPUs returns the CPUs that QEMU may run on before libvirt confines
-// it to fewer; nil for all.
+// inheritedCPUs returns the CPUs that QEMU may run on before libvirt confines it to fewer; nil for all.
 func (h Host) inheritedCPUs(r rules) CPUSet {
 	c := h.cgroup()
 	if c.Legacy && !r.has(ruleCpuset) {

@@ -1,8 +1,7 @@
 package guard
 
-// contest is what a guest's backends may take from each other at the worst. A
-// guest has many backends and few sets of nodes: what concerns sets is worked
-// out once for each two of them.
+// contest is what a guest's backends may take from each other at the worst. A guest has many backends and few sets of
+// nodes: what concerns sets is worked out once for each two of them.
 type contest struct {
 	backends []placed
 	free     []uint64       // pages, by node of the contest
@@ -40,9 +39,8 @@ func newContest(pool SizePool, backends []placed) *contest {
 		}
 	}
 	for _, b := range backends {
-		// It goes to its own nodes first, and elsewhere with what finds no room
-		// there; before QEMU 8.0 to one of them alone, for want of
-		// MPOL_PREFERRED_MANY.
+		// It goes to its own nodes first, and elsewhere with what finds no room there; before QEMU 8.0 to one of them
+		// alone, for want of MPOL_PREFERRED_MANY.
 		there := b.Pages
 		if b.Policy == PolicyPreferred {
 			for _, node := range b.wanted {
@@ -106,8 +104,8 @@ func (c *contest) inBoth(a, b int) shared {
 	return s
 }
 
-// taken is how many pages of some nodes the backends before i, and those after
-// it where they are touched side by side, may take, at the worst.
+// taken is how many pages of some nodes the backends before i, and those after it where they are touched side by side,
+// may take, at the worst.
 func (c *contest) taken(i int, parallel bool, nodes NodeSet) uint64 {
 	set := c.set(nodes)
 	var taken uint64

@@ -3,31 +3,27 @@ package guard
 // Demand is the huge pages that QEMU will ask for when a domain starts cold.
 type Demand struct {
 	Domain Domain
-	// Backends are the memory backends on huge pages, in the order in which
-	// QEMU creates them: guest cells first, then memory devices.
+	// Backends are the memory backends on huge pages, in the order in which QEMU creates them: guest cells first, then
+	// memory devices.
 	Backends []Backend
 	// Cpuset is what libvirt confines QEMU's memory to before it runs.
 	Cpuset Cpuset
-	// VhostMTUs are the MTUs of the domain's vhost-user interfaces, 1500 where
-	// the domain names none: what a virtual switch that has its own memory on
-	// huge pages is to serve.
+	// VhostMTUs are the MTUs of the domain's vhost-user interfaces, 1500 where the domain names none: what a virtual
+	// switch that has its own memory on huge pages is to serve.
 	VhostMTUs []uint64
-	// TooMany is what the guest has more of than QEMU takes, the zero value for
-	// no such thing. QEMU refuses it, so that its pages are not judged, and
-	// Backends has only the first.
+	// TooMany is what the guest has more of than QEMU takes, the zero value for no such thing. QEMU refuses it, so that
+	// its pages are not judged, and Backends has only the first.
 	TooMany TooMany
-	// Emulator is the path of the QEMU that libvirt will run, whose release
-	// decides; "" where the domain does not say, or tells libvirt to believe
-	// other things of that QEMU than it found out.
+	// Emulator is the path of the QEMU that libvirt will run, whose release decides; "" where the domain does not say,
+	// or tells libvirt to believe other things of that QEMU than it found out.
 	Emulator string
-	// Partition is the resource partition of the domain, "" for libvirt's
-	// default, /machine.
+	// Partition is the resource partition of the domain, "" for libvirt's default, /machine.
 	Partition string
-	// Exempt is by what the domain is exempt from being refused, in words, such
-	// as [ExemptByMetadata]; "" for all others. It changes nothing in the verdict.
+	// Exempt is by what the domain is exempt from being refused, in words, such as [ExemptByMetadata]; "" for all
+	// others. It changes nothing in the verdict.
 	Exempt string
-	// Canary says that the domain is the one by which "hugeguard verify" proves
-	// that the hook is called. The verdict says so, and has no mend.
+	// Canary says that the domain is the one by which "hugeguard verify" proves that the hook is called. The verdict
+	// says so, and has no mend.
 	Canary bool
 }
 
@@ -37,22 +33,19 @@ type TooMany struct {
 	Count, Most int // Count 0: there is no excess
 }
 
-// A canary is told by its mark in the metadata, by its name and by what it asks
-// for: no guest has all three, so that nobody's own start passes for one.
+// A canary is told by its mark in the metadata, by its name and by what it asks for: no guest has all three, so that
+// nobody's own start passes for one.
 const (
 	// CanaryPrefix begins the names of canaries; the rest is different each time.
 	CanaryPrefix = "hugeguard-verify-"
-	// CanaryBytes is what a canary asks for at least: 4 PiB, more than a process
-	// has addresses for (128 TiB of x86-64,
-	// Documentation/arch/x86/x86_64/mm.rst; 256 TiB of arm64). Should nobody
-	// refuse it, QEMU's first step is to ask for so many addresses, which the
-	// kernel denies before it looks at a page: none is taken, and none made,
-	// whatever overcommit allows.
+	// CanaryBytes is what a canary asks for at least: 4 PiB, more than a process has addresses for (128 TiB of x86-64,
+	// Documentation/arch/x86/x86_64/mm.rst; 256 TiB of arm64). Should nobody refuse it, QEMU's first step is to ask for
+	// so many addresses, which the kernel denies before it looks at a page: none is taken, and none made, whatever
+	// overcommit allows.
 	CanaryBytes = 4 << 50
 )
 
-// Namespace is that of the elements in a domain's metadata that are meant for
-// hugeguard: exempt, and canary.
+// Namespace is that of the elements in a domain's metadata that are meant for hugeguard: exempt, and canary.
 const Namespace = "urn:hugeguard:1"
 
 // ExemptByMetadata is the Exempt of a domain whose metadata has the element.
@@ -70,41 +63,34 @@ type Backend struct {
 	Policy    Policy   `json:"policy"`
 	Strength  Strength `json:"strength"`
 	From      string   `json:"from"` // the XML element that decided the nodes, or else the page size
-	// Cpuset is the set that confines it where QEMU is told no nodes: in
-	// restrictive mode, and strict where libvirt leaves RAM to -mem-path; nil
-	// otherwise.
+	// Cpuset is the set that confines it where QEMU is told no nodes: in restrictive mode, and strict where libvirt
+	// leaves RAM to -mem-path; nil otherwise.
 	Cpuset NodeSet `json:"cpuset,omitempty"`
 
-	// Threads are the nodes whose CPUs QEMU is to prepare restrictive memory
-	// from (qemuBuildThreadContextProps); nil otherwise.
+	// Threads are the nodes whose CPUs QEMU is to prepare restrictive memory from (qemuBuildThreadContextProps); nil
+	// otherwise.
 	Threads NodeSet `json:"-"`
-	// Pinned says that QEMU's own threads are pinned to certain CPUs, PinnedTo
-	// to which; nil where numad will choose them.
+	// Pinned says that QEMU's own threads are pinned to certain CPUs, PinnedTo to which; nil where numad will choose
+	// them.
 	Pinned   bool   `json:"-"`
 	PinnedTo CPUSet `json:"-"`
-	// ExactBytes is the size in bytes as the XML has it, which is what counts
-	// at a restore or an incoming migration.
+	// ExactBytes is the size in bytes as the XML has it, which is what counts at a restore or an incoming migration.
 	ExactBytes uint64 `json:"-"`
-	// Memfd says that the pages come from a memfd rather than from a file on
-	// a hugetlbfs mount.
+	// Memfd says that the pages come from a memfd rather than from a file on a hugetlbfs mount.
 	Memfd bool `json:"-"`
-	// Global says that QEMU allocates the pages because of -mem-prealloc, for
-	// which libvirt makes no thread-context.
+	// Global says that QEMU allocates the pages because of -mem-prealloc, for which libvirt makes no thread-context.
 	Global bool `json:"-"`
 	// Auto says that numad will choose the nodes after the hook has run.
 	Auto bool `json:"-"`
 	// Device is the model of a memory device, "" for the guest's RAM.
 	Device string `json:"-"`
-	// Requested is how much of a virtio-mem device the guest is to have at
-	// first, in KiB. QEMU starts without it.
+	// Requested is how much of a virtio-mem device the guest is to have at first, in KiB. QEMU starts without it.
 	Requested uint64 `json:"-"`
-	// Block is in how large pieces a virtio-mem device is plugged, in KiB; 0
-	// for all else.
+	// Block is in how large pieces a virtio-mem device is plugged, in KiB; 0 for all else.
 	Block uint64 `json:"-"`
 }
 
-// Policy is the memory policy of a backend, by QEMU's names
-// (HostMemPolicy in qapi/qom.json).
+// Policy is the memory policy of a backend, by QEMU's names (HostMemPolicy in qapi/qom.json).
 type Policy string
 
 // The policies that libvirt uses.
@@ -128,19 +114,18 @@ const (
 // VirtioMem is the model of the device that takes its pages after the start.
 const VirtioMem = "virtio-mem"
 
-// Cpuset is the set of nodes that libvirt writes to the domain's cpuset.mems
-// before QEMU runs (qemuProcessSetupEmulator). It bounds every allocation.
+// Cpuset is the set of nodes that libvirt writes to the domain's cpuset.mems before QEMU runs
+// (qemuProcessSetupEmulator). It bounds every allocation.
 type Cpuset struct {
-	// Nodes is the nodeset of numatune/memory where its mode is strict or
-	// restrictive, nil otherwise: what libvirt before 9.5 writes.
+	// Nodes is the nodeset of numatune/memory where its mode is strict or restrictive, nil otherwise: what libvirt
+	// before 9.5 writes.
 	Nodes NodeSet
-	// Union is Nodes and those of all memnode elements, what libvirt since
-	// 9.5 writes for strict. It is Nodes for restrictive. The process's own
-	// policy, which libvirt sets where it may not use cpusets, is Nodes with
-	// every release (qemuProcessHook).
+	// Union is Nodes and those of all memnode elements, what libvirt since 9.5 writes for strict. It is Nodes for
+	// restrictive. The process's own policy, which libvirt sets where it may not use cpusets, is Nodes with every
+	// release (qemuProcessHook).
 	Union NodeSet
-	// Restrictive says that nothing but the cpuset confines the pages, so
-	// that they are unconfined where libvirt may not use that controller.
+	// Restrictive says that nothing but the cpuset confines the pages, so that they are unconfined where libvirt may
+	// not use that controller.
 	Restrictive bool
 	// Auto says that numad will choose the nodes, when the hook has answered.
 	Auto bool

@@ -2,8 +2,8 @@ package guard
 
 import "slices"
 
-// failure is why a launch must fail under some rules. A shortage has nodes and
-// counts; any other failure has its cause and its reason.
+// failure is why a launch must fail under some rules. A shortage has nodes and counts; any other failure has its cause
+// and its reason.
 type failure struct {
 	code    string
 	cause   Cause   // "" for a shortage: who holds the pages decides
@@ -14,8 +14,7 @@ type failure struct {
 	free    uint64
 	claimed uint64 // so many of the free pages are for domains that are starting
 	total   uint64 // of a failure by a limit: the limit itself, in pages
-	// keeper is the file that keeps QEMU to the nodes, where the domain's own
-	// tuning would let it go elsewhere.
+	// keeper is the file that keeps QEMU to the nodes, where the domain's own tuning would let it go elsewhere.
 	keeper string
 	reason Reason // of other failures than a shortage
 	fix    any    // what would help against these: a [Change] or a [Limit], nil for nothing

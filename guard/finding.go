@@ -21,8 +21,8 @@ type Finding struct {
 	Free     uint64
 	Total    uint64
 	Reason   Reason
-	// Releases is what had to be known of libvirt and QEMU for a refusal to be
-	// certain, the zero value where it is so with any.
+	// Releases is what had to be known of libvirt and QEMU for a refusal to be certain, the zero value where it is so
+	// with any.
 	Releases Releases
 }
 
@@ -67,21 +67,19 @@ func (f Finding) of(b Backend) Finding {
 	return f
 }
 
-// Reason is the facts behind a finding that its numbers do not tell: one of the
-// types below. Package words says them.
+// Reason is the facts behind a finding that its numbers do not tell: one of the types below. Package words says them.
 type Reason any
 
 // Short: fewer pages are free than are needed.
 type Short struct {
 	Anywhere bool // the nodes are all that have memory
-	// Promised says that the kernel's reservation fails. It counts the free pages
-	// of all nodes, without those that it has Reserved for others.
+	// Promised says that the kernel's reservation fails. It counts the free pages of all nodes, without those that it
+	// has Reserved for others.
 	Promised bool
 	Reserved uint64
 	Claimed  uint64   // so many of the free pages are for guests that are starting
 	Starting []string // the names of these
-	// Keeper is the file that keeps QEMU to the nodes, where the domain's own
-	// tuning would let it go elsewhere.
+	// Keeper is the file that keeps QEMU to the nodes, where the domain's own tuning would let it go elsewhere.
 	Keeper string
 }
 
@@ -116,8 +114,8 @@ type Unbindable struct {
 	CPUs CPUSet  // on these it may run
 }
 
-// Obstacle is what keeps memory from a node. QEMU prepares memory from the CPUs of
-// its nodes, so that a node without one can be an obstacle, too.
+// Obstacle is what keeps memory from a node. QEMU prepares memory from the CPUs of its nodes, so that a node without
+// one can be an obstacle, too.
 type Obstacle int
 
 // The obstacles.
@@ -194,8 +192,8 @@ type OnlySurplus struct{}
 // OnlyCleared: it fits if starting guests have taken pages that the kernel clears.
 type OnlyCleared struct{ Starting []string }
 
-// OnlyOrder: it fits if the guest's other memory takes its pages elsewhere; where
-// Reservation, if that leaves as many free where QEMU's own memory is bound to.
+// OnlyOrder: it fits if the guest's other memory takes its pages elsewhere; where Reservation, if that leaves as many
+// free where QEMU's own memory is bound to.
 type OnlyOrder struct{ Reservation bool }
 
 // OnlyBeside: it fits if starting guests take their pages elsewhere.

@@ -6,8 +6,7 @@ import (
 	"hugeguard/guard/nova"
 )
 
-// Fix is something that an admin can do about a refusal: one of the types below.
-// Package words says it.
+// Fix is something that an admin can do about a refusal: one of the types below. Package words says it.
 type Fix any
 
 // ReserveInNova has Nova keep back what others than its instances hold.
@@ -23,8 +22,7 @@ type Reservation struct {
 	Lacking bool // Nova does not keep back as many now, or it is not known whether it does
 }
 
-// String returns the value of a setting of reserved_huge_pages, the size in KiB,
-// which Nova takes without a unit.
+// String returns the value of a setting of reserved_huge_pages, the size in KiB, which Nova takes without a unit.
 func (r Reservation) String() string {
 	return fmt.Sprintf("node:%d,size:%d,count:%d", r.Node, r.PageKiB, r.Count)
 }

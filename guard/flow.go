@@ -8,11 +8,9 @@ type request struct {
 	allowed NodeSet
 }
 
-// assign looks for a way to serve all requests at once from free, the pages
-// per node, and extra, pages that may be added on any node. If there is none
-// it returns the requests that together want more than their nodes have
-// (Hall's condition), by index; the first of them is the first request that
-// cannot be served any more.
+// assign looks for a way to serve all requests at once from free, the pages per node, and extra, pages that may be
+// added on any node. If there is none it returns the requests that together want more than their nodes have (Hall's
+// condition), by index; the first of them is the first request that cannot be served any more.
 func assign(requests []request, free map[int]uint64, extra uint64) (short []int) {
 	f := newFlow(free, extra)
 	for i, r := range requests {
@@ -29,9 +27,8 @@ func assign(requests []request, free map[int]uint64, extra uint64) (short []int)
 	return nil
 }
 
-// flow is a maximum flow in the making, from requests to nodes by augmenting
-// paths. Requests for the same nodes are one to it: a guest has many of them,
-// and few sets of nodes.
+// flow is a maximum flow in the making, from requests to nodes by augmenting paths. Requests for the same nodes are one
+// to it: a guest has many of them, and few sets of nodes.
 type flow struct {
 	nodes  map[int]int // where a node is in left
 	left   []uint64    // pages, by node
@@ -94,8 +91,8 @@ func (f *flow) group(nodes NodeSet) int {
 	return i
 }
 
-// add serves a request. If it cannot be served in full it returns the groups,
-// true in seen, that want more than their nodes have.
+// add serves a request. If it cannot be served in full it returns the groups, true in seen, that want more than their
+// nodes have.
 func (f *flow) add(r request) (seen []bool) {
 	if r.pages == 0 {
 		return nil
@@ -111,16 +108,14 @@ func (f *flow) add(r request) (seen []bool) {
 	return nil
 }
 
-// step is a group that takes pages of a node; the group of the next step gives
-// that node up for its own.
+// step is a group that takes pages of a node; the group of the next step gives that node up for its own.
 type step struct {
 	group int
 	node  int
 }
 
-// path searches breadth first for a node with pages left that a group can
-// reach, if need be by moving others to other nodes. Without one it returns all
-// groups that it met on the way.
+// path searches breadth first for a node with pages left that a group can reach, if need be by moving others to other
+// nodes. Without one it returns all groups that it met on the way.
 func (f *flow) path(from int) (path []step, seen []bool) {
 	for _, node := range f.groups[from].allowed {
 		if f.left[node] > 0 {
@@ -162,8 +157,7 @@ func (f *flow) path(from int) (path []step, seen []bool) {
 	return nil, seen
 }
 
-// move sends as many pages as it can along a path, most at the most, and
-// returns how many.
+// move sends as many pages as it can along a path, most at the most, and returns how many.
 func (f *flow) move(path []step, most uint64) uint64 {
 	pages := min(most, f.left[path[len(path)-1].node])
 	for k := 1; k < len(path); k++ {

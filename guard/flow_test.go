@@ -6,8 +6,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// servable says by trying every distribution whether all requests can be
-// served: slow, and beyond doubt.
+// servable says by trying every distribution whether all requests can be served: slow, and beyond doubt.
 func servable(requests []request, free map[int]uint64, extra uint64) bool {
 	if len(requests) == 0 {
 		return true
@@ -30,8 +29,8 @@ func servable(requests []request, free map[int]uint64, extra uint64) bool {
 	return len(r.allowed) > 0 && extra > 0 && servable(rest, free, extra-1)
 }
 
-// TestAssign compares the flow with trying everything, and checks that what it
-// calls short really wants more than its nodes have.
+// TestAssign compares the flow with trying everything, and checks that what it calls short really wants more than its
+// nodes have.
 func TestAssign(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		free := map[int]uint64{}

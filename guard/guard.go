@@ -7,18 +7,16 @@ import (
 	"unicode/utf8"
 )
 
-// Domain names a libvirt domain. Both values come from whoever defined it;
-// pass them through [Printable] before showing them.
+// Domain names a libvirt domain. Both values come from whoever defined it; pass them through [Printable] before showing
+// them.
 type Domain struct {
 	Name string `json:"name"`
 	UUID string `json:"uuid"`
 }
 
-// Printable returns text in which nothing can act on a terminal or end a line:
-// control and other unprintable characters become Go escapes (\n, \x1b,
-// \u202e), bytes that are no UTF-8 become \xNN, and a backslash is doubled so
-// that no two texts look alike. What is longer than most bytes is cut and
-// ends in "...".
+// Printable returns text in which nothing can act on a terminal or end a line: control and other unprintable characters
+// become Go escapes (\n, \x1b, \u202e), bytes that are no UTF-8 become \xNN, and a backslash is doubled so that no two
+// texts look alike. What is longer than most bytes is cut and ends in "...".
 func Printable(text string, most int) string {
 	var b strings.Builder
 	for i := 0; i < len(text); {
@@ -43,8 +41,7 @@ func Printable(text string, most int) string {
 	return b.String()
 }
 
-// Size prints a size in KiB in the largest binary unit that divides it:
-// "2 MiB", "1 GiB".
+// Size prints a size in KiB in the largest binary unit that divides it: "2 MiB", "1 GiB".
 func Size(kib uint64) string {
 	unit := 0
 	for kib != 0 && kib%1024 == 0 && unit < 3 {

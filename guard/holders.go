@@ -33,8 +33,8 @@ func sumReserved(holders []Holder) uint64 {
 	return sum
 }
 
-// unseen is how many pages of each node are taken and seen with nobody. The
-// unplaced pages of all holders are among them.
+// unseen is how many pages of each node are taken and seen with nobody. The unplaced pages of all holders are among
+// them.
 type unseen map[int]uint64
 
 func (h Host) unseen(pool SizePool) unseen {
@@ -53,8 +53,7 @@ func (h Host) unseen(pool SizePool) unseen {
 		}
 	}
 	if unplaced > sumPages(left) {
-		// The counters and the holders are not of one moment: of what could
-		// not be seen nothing is certain then.
+		// The counters and the holders are not of one moment: of what could not be seen nothing is certain then.
 		for node := range left {
 			left[node] = 0
 		}
@@ -62,9 +61,8 @@ func (h Host) unseen(pool SizePool) unseen {
 	return left
 }
 
-// certain is what some holders of one size have on each node at the least:
-// the pages seen there, and those of their unplaced ones for which the unseen
-// pages of the other nodes leave no room.
+// certain is what some holders of one size have on each node at the least: the pages seen there, and those of their
+// unplaced ones for which the unseen pages of the other nodes leave no room.
 func (u unseen) certain(holders ...Holder) map[int]uint64 {
 	pages := map[int]uint64{}
 	var unplaced uint64
@@ -98,8 +96,7 @@ func (h Host) held(pool SizePool) []map[int]uint64 {
 	return held
 }
 
-// locate returns holders with those of their unplaced pages on the nodes where
-// they must lie.
+// locate returns holders with those of their unplaced pages on the nodes where they must lie.
 func (h Host) locate(holders []Holder) []Holder {
 	located := slices.Clone(holders)
 	known := map[uint64]unseen{} // by page size
@@ -131,8 +128,7 @@ func share(h Host, kind HolderKind) map[nova.Pool]uint64 {
 	return held
 }
 
-// unaccounted is what is taken of each node of a pool and, for all that is
-// certain, held by no holder.
+// unaccounted is what is taken of each node of a pool and, for all that is certain, held by no holder.
 func unaccounted(pool SizePool, held []map[int]uint64) map[int]uint64 {
 	left := map[int]uint64{}
 	for _, n := range pool.Nodes {

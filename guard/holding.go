@@ -49,8 +49,7 @@ func (h holding) of(kinds ...HolderKind) []Holder {
 	return slices.DeleteFunc(slices.Clone(h.list), func(one Holder) bool { return !slices.Contains(kinds, one.Kind) })
 }
 
-// without returns the host as it would be had some holders of the size taken
-// nothing, and been promised nothing.
+// without returns the host as it would be had some holders of the size taken nothing, and been promised nothing.
 func (h holding) without(holders []Holder) Host {
 	back := h.unseen.certain(holders...)
 	return h.host.change(func(p *SizePool) {

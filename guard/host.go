@@ -11,36 +11,30 @@ import (
 type Host struct {
 	// BasePageKiB is the size in KiB of the kernel's ordinary pages.
 	BasePageKiB uint64
-	// DefaultPageKiB is the kernel's default huge page size in KiB; 0 where
-	// the kernel has no huge pages.
+	// DefaultPageKiB is the kernel's default huge page size in KiB; 0 where the kernel has no huge pages.
 	DefaultPageKiB uint64
 	Nodes          []Node
-	// Sizes are the kernel's huge page sizes in KiB, ascending; also those
-	// that nobody asked for.
+	// Sizes are the kernel's huge page sizes in KiB, ascending; also those that nobody asked for.
 	Sizes []uint64
 	// Pools are the pools of the sizes that the demand can mean.
 	Pools []SizePool
 	// Mounts are the hugetlbfs mounts in the order in which libvirt looks.
 	Mounts []Mount
-	// Configured says that Mounts are those that hugetlbfs_mount in qemu.conf
-	// names, for certain.
+	// Configured says that Mounts are those that hugetlbfs_mount in qemu.conf names, for certain.
 	Configured bool
 	// Releases is which libvirt and QEMU serve the host.
 	Releases Releases
-	// Cgroups are the control groups below which libvirt may start QEMU, the
-	// likeliest first: one where that is certain, none where nothing is known
-	// of any.
+	// Cgroups are the control groups below which libvirt may start QEMU, the likeliest first: one where that is
+	// certain, none where nothing is known of any.
 	Cgroups []Cgroup
-	// Starting are the domains that were let start before this one and may not
-	// have all of their pages yet, the earliest first.
+	// Starting are the domains that were let start before this one and may not have all of their pages yet, the
+	// earliest first.
 	Starting []Starting
 	// Holders is who holds huge pages; nil where nobody looked.
 	Holders *Holders
-	// Nova is what Nova is told and counts; nil where nobody looked, or there is
-	// no sign of it.
+	// Nova is what Nova is told and counts; nil where nobody looked, or there is no sign of it.
 	Nova *Nova
-	// OVS is what Open vSwitch was told; nil where nobody asked, or nobody
-	// answered.
+	// OVS is what Open vSwitch was told; nil where nobody asked, or nobody answered.
 	OVS *OVS
 }
 
@@ -58,10 +52,11 @@ type Mount struct {
 	Path    string
 	PageKiB uint64
 	Minimum bool // pages are set aside for it: reserved, but not for others
-	// Limit is how many pages its files can have together (size=), nil for as
-	// many as there are. The files of private mappings count, too.
+	// Limit is how many pages its files can have together (size=), nil for as many as there are. The files of private
+	// mappings count, too.
 	Limit *PageLimit
-	// Over is what is mounted over the place of QEMU's files: these lie on that, and not on the mount. nil where nothing is.
+	// Over is what is mounted over the place of QEMU's files: these lie on that, and not on the mount. nil where
+	// nothing is.
 	Over *OverMount
 }
 
@@ -74,29 +69,27 @@ type OverMount struct {
 // Cgroup is a control group, with what QEMU has from it and from those above.
 type Cgroup struct {
 	Path string // its directory
-	// Nodes are the nodes that it leaves to memory, nil for all of them, and
-	// NodesFile is where that is written.
+	// Nodes are the nodes that it leaves to memory, nil for all of them, and NodesFile is where that is written.
 	Nodes     NodeSet
 	NodesFile string
 	// CPUs and CPUsFile are the same of the CPUs that its threads may run on.
 	CPUs     CPUSet
 	CPUsFile string
-	// Legacy says that Nodes and CPUs are those of a version 1 hierarchy. There QEMU is
-	// in that group only where libvirt may use the cpuset controller, and what
-	// libvirt writes to the domain's own must be among them. In version 2 it
-	// always is, and a domain's cpuset that has none of them does not count.
+	// Legacy says that Nodes and CPUs are those of a version 1 hierarchy. There QEMU is in that group only where
+	// libvirt may use the cpuset controller, and what libvirt writes to the domain's own must be among them. In version
+	// 2 it always is, and a domain's cpuset that has none of them does not count.
 	Legacy bool
 	// Limits are on the huge pages of the group and of those above it.
 	Limits []PageLimit
 }
 
-// PageLimit is how many huge pages of one size the files of a mount, or the
-// processes of a control group, can have together.
+// PageLimit is how many huge pages of one size the files of a mount, or the processes of a control group, can have
+// together.
 type PageLimit struct {
 	PageKiB uint64
 	File    string // that holds the limit; "" for a mount's
-	// Reserved: it counts pages from when they are mapped (ENOMEM there), not
-	// from when they are touched (EFAULT there).
+	// Reserved: it counts pages from when they are mapped (ENOMEM there), not from when they are touched (EFAULT
+	// there).
 	Reserved bool
 	Pages    uint64 // the limit
 	Used     uint64 // pages that count against it already
@@ -143,11 +136,11 @@ type Holder struct {
 	Unit    string // the process's systemd unit or container; "" where that is not known
 	PageKiB uint64
 	Pages   map[int]uint64 // by node, in pages
-	// Unplaced are pages of which nobody can tell on which node they lie: the
-	// kernel shows that only of pages that a process has touched.
+	// Unplaced are pages of which nobody can tell on which node they lie: the kernel shows that only of pages that a
+	// process has touched.
 	Unplaced uint64
-	// Reserved are pages that were promised and not yet touched. They are free,
-	// on no node in particular, and part of the pool's Reserved.
+	// Reserved are pages that were promised and not yet touched. They are free, on no node in particular, and part of
+	// the pool's Reserved.
 	Reserved uint64
 	// Files are what to delete to get the pages of a HolderFile back.
 	Files []string
@@ -166,8 +159,7 @@ const (
 	HolderFile    HolderKind = "file"    // files, or a System V segment, that nobody maps or has open
 )
 
-// Starting is a domain that was let start and whose QEMU may not have taken
-// all of its pages yet.
+// Starting is a domain that was let start and whose QEMU may not have taken all of its pages yet.
 type Starting struct {
 	Domain Domain
 	PID    int // of its QEMU; 0 while there is none
@@ -178,12 +170,10 @@ type Starting struct {
 type Claim struct {
 	PageKiB uint64
 	Pages   uint64
-	// Mapped are those of Pages that QEMU has mapped: they are part of the
-	// pool's Reserved already.
+	// Mapped are those of Pages that QEMU has mapped: they are part of the pool's Reserved already.
 	Mapped uint64
-	// Clearing are those of Mapped that may be neither free nor in Reserved any
-	// more: the kernel takes a page before it clears it, which it does before it
-	// shows whose the page is (hugetlb_no_page).
+	// Clearing are those of Mapped that may be neither free nor in Reserved any more: the kernel takes a page before it
+	// clears it, which it does before it shows whose the page is (hugetlb_no_page).
 	Clearing uint64
 	Nodes    NodeSet // that they are to come from, nil for any
 	Hard     bool    // they can come from no others
@@ -191,23 +181,21 @@ type Claim struct {
 	Cpuset Cpuset
 }
 
-// Nova is what a host's nova-compute is told of huge pages, and which
-// instances it counts.
+// Nova is what a host's nova-compute is told of huge pages, and which instances it counts.
 type Nova struct {
-	// Files is the configuration that was found, in the order in which
-	// nova-compute reads it, and SetIn those of it that set
-	// reserved_huge_pages.
+	// Files is the configuration that was found, in the order in which nova-compute reads it, and SetIn those of it
+	// that set reserved_huge_pages.
 	Files, SetIn []string
 	// Reserved is what the configuration keeps back from instances.
 	Reserved nova.Reserved
 	// Fault says why Reserved is not known, on one line; "" where it is.
 	Fault string
-	// PID is the running nova-compute, 0 where none is seen, and Unit its
-	// systemd unit or its container, "" where that is not known.
+	// PID is the running nova-compute, 0 where none is seen, and Unit its systemd unit or its container, "" where that
+	// is not known.
 	PID  int
 	Unit string
-	// Stale is a file of the configuration that was changed after nova-compute
-	// had read it; "" where none is known to be.
+	// Stale is a file of the configuration that was changed after nova-compute had read it; "" where none is known to
+	// be.
 	Stale string
 	// Instances are the domains that Nova made.
 	Instances []Instance
@@ -225,11 +213,10 @@ type Instance struct {
 // OVS is what Open vSwitch was told about huge pages, and how far it followed.
 type OVS struct {
 	ovs.Config
-	// HeldKiB is how much huge memory of all sizes ovs-vswitchd maps, guests'
-	// among it; 0 where it does not run, nil where that is not known.
+	// HeldKiB is how much huge memory of all sizes ovs-vswitchd maps, guests' among it; 0 where it does not run, nil
+	// where that is not known.
 	HeldKiB *uint64
-	// Sizes are the page sizes in KiB of which the host has any pages; nil where
-	// that is not known.
+	// Sizes are the page sizes in KiB of which the host has any pages; nil where that is not known.
 	Sizes []uint64
 }
 
@@ -275,18 +262,17 @@ func (p SizePool) freeByNode() map[int]uint64 {
 	return free
 }
 
-// headroom is how many surplus pages the pool may still grow by, if the
-// kernel finds the memory (nr_overcommit_hugepages, zero for gigantic pages).
+// headroom is how many surplus pages the pool may still grow by, if the kernel finds the memory
+// (nr_overcommit_hugepages, zero for gigantic pages).
 //
-// The kernel takes any number for that; what no memory has room for is cut, so
-// that it can be added to.
+// The kernel takes any number for that; what no memory has room for is cut, so that it can be added to.
 func (p SizePool) headroom() uint64 { return min(minus(p.Overcommit, p.Surplus), 1<<50) }
 
 // left is how many pages more fit under a limit.
 func (l PageLimit) left() uint64 { return minus(l.Pages, l.Used) }
 
-// memoryNodes returns the nodes that have memory. What the kernel promises it
-// counts over all of them (hugetlb_acct_memory).
+// memoryNodes returns the nodes that have memory. What the kernel promises it counts over all of them
+// (hugetlb_acct_memory).
 func (h Host) memoryNodes() NodeSet {
 	nodes := NodeSet{}
 	for _, n := range h.Nodes {
@@ -297,8 +283,7 @@ func (h Host) memoryNodes() NodeSet {
 	return nodes
 }
 
-// cgroup is the control group that QEMU is started below. It is for hosts that
-// have no other.
+// cgroup is the control group that QEMU is started below. It is for hosts that have no other.
 func (h Host) cgroup() Cgroup {
 	if len(h.Cgroups) == 0 {
 		return Cgroup{}
@@ -306,8 +291,8 @@ func (h Host) cgroup() Cgroup {
 	return h.Cgroups[0]
 }
 
-// setAside says that some of a pool's reserved pages may be this guest's to
-// take, since its mount sets them aside (hugepage_subpool_get_pages).
+// setAside says that some of a pool's reserved pages may be this guest's to take, since its mount sets them aside
+// (hugepage_subpool_get_pages).
 func (h Host) setAside(pool SizePool) bool {
 	return slices.ContainsFunc(h.Mounts, func(m Mount) bool { return m.Minimum && m.PageKiB == pool.PageKiB })
 }

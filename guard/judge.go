@@ -2,17 +2,15 @@ package guard
 
 import "slices"
 
-// Judge says what will become of a launch: it plays it against the host's
-// pools under every combination of libvirt's and QEMU's rules that its
-// [Host.Releases] may have. It refuses only what must fail under each of them,
-// and warns of what can fail. To know more of the releases turns no allowed
-// launch into another.
+// Judge says what will become of a launch: it plays it against the host's pools under every combination of libvirt's
+// and QEMU's rules that its [Host.Releases] may have. It refuses only what must fail under each of them, and warns of
+// what can fail. To know more of the releases turns no allowed launch into another.
 //
-// What libvirt itself refuses with a clear message (a node that does not
-// exist, a page size without a mount) is left to libvirt and allowed here.
+// What libvirt itself refuses with a clear message (a node that does not exist, a page size without a mount) is left to
+// libvirt and allowed here.
 //
-// Host must have the pools of the page sizes that [Demand.PageSizes] returns
-// for it. Without [Host.Holders] the cause of a shortage stays open.
+// Host must have the pools of the page sizes that [Demand.PageSizes] returns for it. Without [Host.Holders] the cause
+// of a shortage stays open.
 func Judge(demand Demand, host Host) Verdict {
 	v := Verdict{Domain: demand.Domain, Exempt: demand.Exempt, Canary: demand.Canary, Decision: Allow, Holders: host.Holders}
 	if demand.TooMany.Count > 0 {
@@ -51,8 +49,8 @@ func Judge(demand Demand, host Host) Verdict {
 	return v
 }
 
-// doubt returns why a launch that must fail might not: libvirt may take other pages than it is thought to, or the
-// sizes that it has saved. It is nil if neither helps.
+// doubt returns why a launch that must fail might not: libvirt may take other pages than it is thought to, or the sizes
+// that it has saved. It is nil if neither helps.
 func (l launch) doubt(demand Demand, host Host, f failure) *Finding {
 	if l.fitsOtherDefault(demand, host) {
 		finding := f.perhaps(host, codeDefault, IfDefaultSize{})
@@ -65,9 +63,8 @@ func (l launch) doubt(demand Demand, host Host, f failure) *Finding {
 	return nil
 }
 
-// fitsOtherDefault reports whether a launch of pages without a size could succeed
-// with another size than the one that libvirt is thought to take: what was
-// mounted when the daemon started and hugetlbfs_mount in qemu.conf decide.
+// fitsOtherDefault reports whether a launch of pages without a size could succeed with another size than the one that
+// libvirt is thought to take: what was mounted when the daemon started and hugetlbfs_mount in qemu.conf decide.
 func (l launch) fitsOtherDefault(demand Demand, host Host) bool {
 	if host.Configured || !slices.ContainsFunc(demand.Backends, func(b Backend) bool { return b.PageKiB == 0 }) {
 		return false

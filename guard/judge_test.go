@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// pages is a host with one size of pages, 2 MiB, and so many free on each
-// node; nothing is held, reserved or overcommitted.
+// pages is a host with one size of pages, 2 MiB, and so many free on each node; nothing is held, reserved or
+// overcommitted.
 func pages(free ...uint64) Host {
 	host := Host{BasePageKiB: 4, DefaultPageKiB: 2048, Sizes: []uint64{2048, 1 << 20},
 		Mounts: []Mount{{Path: "/dev/hugepages", PageKiB: 2048}, {Path: "/dev/hugepages1G", PageKiB: 1 << 20}}}
@@ -24,8 +24,7 @@ func pages(free ...uint64) Host {
 // pooled changes the host's only pool.
 func (h Host) pooled(f func(*SizePool)) Host { return h.change(f) }
 
-// heldBy has somebody take pages of a node, which had them on top of its free
-// ones.
+// heldBy has somebody take pages of a node, which had them on top of its free ones.
 func (h Host) heldBy(kind HolderKind, name string, pid int, node int, n uint64) Host {
 	h = h.change(func(p *SizePool) { p.Nodes[node].Total += n })
 	holders := Holders{}
@@ -37,15 +36,13 @@ func (h Host) heldBy(kind HolderKind, name string, pid int, node int, n uint64) 
 	return h
 }
 
-// cell is a guest cell of so many 2 MiB pages, bound as libvirt would say it:
-// "" or "MODE:NODES".
+// cell is a guest cell of so many 2 MiB pages, bound as libvirt would say it: "" or "MODE:NODES".
 type cell struct {
 	pages   uint64
 	memnode string
 }
 
-// guest writes the XML of a guest of cells; memory is numatune/memory as
-// "MODE:NODES", or "".
+// guest writes the XML of a guest of cells; memory is numatune/memory as "MODE:NODES", or "".
 func guest(t *testing.T, memory string, cells ...cell) Demand {
 	t.Helper()
 	return parse(t, guestXML(memory, cells...))
@@ -116,9 +113,8 @@ func setAside(h Host) Host {
 	return h
 }
 
-// TestJudge plays launches whose outcome was measured on a two-node machine
-// with libvirt 9.0, QEMU 7.2 and Linux 6.1 (and with libvirt 11.3, QEMU 10.0
-// and Linux 6.12 where they differ).
+// TestJudge plays launches whose outcome was measured on a two-node machine with libvirt 9.0, QEMU 7.2 and Linux 6.1
+// (and with libvirt 11.3, QEMU 10.0 and Linux 6.12 where they differ).
 func TestJudge(t *testing.T) {
 	incident := pages(0, 512).heldBy(HolderOVS, "ovs-vswitchd", 702, 0, 512).
 		heldBy(HolderGuest, "a", 11, 0, 256).heldBy(HolderGuest, "b", 12, 0, 256)
@@ -238,9 +234,8 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-// TestJudgeRestored: a restore and an incoming migration take sizes as they
-// are, which makes a difference where pages are smaller than what a cold start
-// rounds to.
+// TestJudgeRestored: a restore and an incoming migration take sizes as they are, which makes a difference where pages
+// are smaller than what a cold start rounds to.
 func TestJudgeRestored(t *testing.T) {
 	small := func(free uint64) Host {
 		host := pages(free).pooled(func(p *SizePool) { p.PageKiB = 64 })
@@ -346,8 +341,7 @@ func TestJudgeAutoCPUs(t *testing.T) {
 	}
 }
 
-// TestJudgeAutoStrays: a device with nodes of its own may lie outside of those
-// that numad chooses for QEMU.
+// TestJudgeAutoStrays: a device with nodes of its own may lie outside of those that numad chooses for QEMU.
 func TestJudgeAutoStrays(t *testing.T) {
 	for _, test := range []struct {
 		mode, nodes string
@@ -384,8 +378,7 @@ func TestJudgeVirtioMem(t *testing.T) {
 	}
 }
 
-// TestJudgeVirtioMemBlocks: QEMU wants blocks of at least a page, and a whole
-// number of them.
+// TestJudgeVirtioMemBlocks: QEMU wants blocks of at least a page, and a whole number of them.
 func TestJudgeVirtioMemBlocks(t *testing.T) {
 	for _, test := range []struct {
 		size, block, page int // in MiB
@@ -409,8 +402,7 @@ func TestJudgeVirtioMemBlocks(t *testing.T) {
 	}
 }
 
-// TestSummaryIsBounded: libvirt cuts errors at 1024 bytes, and names are other
-// people's.
+// TestSummaryIsBounded: libvirt cuts errors at 1024 bytes, and names are other people's.
 func TestSummaryIsBounded(t *testing.T) {
 	host := pages(0, 9)
 	for pid := range 200 {
@@ -447,8 +439,7 @@ func TestPrintable(t *testing.T) {
 	}
 }
 
-// TestEveryShortage: nodes that are short each for itself are each told, and
-// the mend is for all of them.
+// TestEveryShortage: nodes that are short each for itself are each told, and the mend is for all of them.
 func TestEveryShortage(t *testing.T) {
 	v := Judge(guest(t, "", cell{10, "strict:0"}, cell{30, "strict:1"}, cell{5, "strict:0"}), pages(4, 0))
 	want := []string{"node 0 has 4 free 2 MiB huge pages, 15 needed", "node 1 has 0 free 2 MiB huge pages, 30 needed"}
@@ -464,8 +455,8 @@ func TestEveryShortage(t *testing.T) {
 	}
 }
 
-// TestHiddenMount: what is mounted over the place of QEMU's files makes of them ordinary memory, for which no pool is too
-// small; a memfd has its pages all the same.
+// TestHiddenMount: what is mounted over the place of QEMU's files makes of them ordinary memory, for which no pool is
+// too small; a memfd has its pages all the same.
 func TestHiddenMount(t *testing.T) {
 	over := &OverMount{Path: "/dev/hugepages/libvirt/qemu", Type: "tmpfs"}
 	memfd := func(d Demand) Demand {

@@ -8,8 +8,8 @@ type launch struct {
 	cpuset   Cpuset
 }
 
-// asSaved is the launch with the sizes that the XML has, as a restore and an
-// incoming migration take them; differs says whether that is fewer pages.
+// asSaved is the launch with the sizes that the XML has, as a restore and an incoming migration take them; differs says
+// whether that is fewer pages.
 func (l launch) asSaved() (saved launch, differs bool) {
 	saved = launch{slices.Clone(l.backends), l.cpuset}
 	for i := range saved.backends {
@@ -32,8 +32,8 @@ func (b Backend) pages() uint64 {
 	return pages
 }
 
-// resolve settles page sizes and page counts, and drops backends whose pages
-// are no huge ones here. left is what libvirt will refuse by itself.
+// resolve settles page sizes and page counts, and drops backends whose pages are no huge ones here. left is what
+// libvirt will refuse by itself.
 func resolve(demand Demand, host Host) (backends []Backend, left *Finding) {
 	leave := func(kib uint64, why Reason) {
 		if left == nil {
@@ -68,8 +68,8 @@ func resolve(demand Demand, host Host) (backends []Backend, left *Finding) {
 	return backends, left
 }
 
-// PageSizes returns the page sizes in KiB that a demand can mean on a host,
-// ascending, each once: those whose pools Judge needs.
+// PageSizes returns the page sizes in KiB that a demand can mean on a host, ascending, each once: those whose pools
+// Judge needs.
 func (d Demand) PageSizes(host Host) []uint64 {
 	var sizes []uint64
 	for _, b := range d.Backends {
@@ -85,10 +85,9 @@ func (d Demand) PageSizes(host Host) []uint64 {
 	return slices.Compact(sizes)
 }
 
-// defaultMountKiB is the page size that libvirt takes where the domain names
-// none, in KiB: the kernel's default if it is mounted, else that of the first
-// mount, 0 without any (virFileGetDefaultHugepage). Of several in qemu.conf it
-// is the second (virQEMUDriverConfigLoadProcessEntry).
+// defaultMountKiB is the page size that libvirt takes where the domain names none, in KiB: the kernel's default if it
+// is mounted, else that of the first mount, 0 without any (virFileGetDefaultHugepage). Of several in qemu.conf it is
+// the second (virQEMUDriverConfigLoadProcessEntry).
 func defaultMountKiB(h Host) uint64 {
 	if h.Configured && len(h.Mounts) > 1 {
 		return h.Mounts[1].PageKiB
@@ -106,9 +105,8 @@ func (h Host) mounted(kib uint64) bool {
 	return slices.ContainsFunc(h.Mounts, func(m Mount) bool { return m.PageKiB == kib })
 }
 
-// onHugePages returns the backends whose pages will be huge ones for all that is
-// known, and a warning of each of the others: QEMU maps files on whatever lies over
-// the mount, and starts.
+// onHugePages returns the backends whose pages will be huge ones for all that is known, and a warning of each of the
+// others: QEMU maps files on whatever lies over the mount, and starts.
 func onHugePages(backends []Backend, host Host) (left []Backend, risks []Finding) {
 	for _, b := range backends {
 		mount := hidden(host, b.PageKiB)
@@ -124,8 +122,8 @@ func onHugePages(backends []Backend, host Host) (left []Backend, risks []Finding
 	return left, risks
 }
 
-// hidden returns the first mount of a page size over which another file system
-// lies where QEMU's files will be; nil where there is none.
+// hidden returns the first mount of a page size over which another file system lies where QEMU's files will be; nil
+// where there is none.
 func hidden(h Host, pageKiB uint64) *Mount {
 	i := slices.IndexFunc(h.Mounts, func(m Mount) bool { return m.PageKiB == pageKiB && m.Over != nil })
 	if i < 0 {

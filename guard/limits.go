@@ -2,9 +2,8 @@ package guard
 
 import "slices"
 
-// limits returns the limits on a pool's pages that backends exceed, and what
-// may be one. All are met whatever is free: those on a mapping before the pool
-// itself is looked at (hugetlb_reserve_pages), that on touched pages when QEMU
+// limits returns the limits on a pool's pages that backends exceed, and what may be one. All are met whatever is free:
+// those on a mapping before the pool itself is looked at (hugetlb_reserve_pages), that on touched pages when QEMU
 // populates its memory (hugetlb_cgroup_charge_cgroup).
 func (s simulation) limits(pool SizePool, backends []placed) (met []failure, risks []Finding) {
 	if limited, certain := s.mountLimit(pool, backends); limited != nil {
@@ -28,11 +27,9 @@ func (s simulation) limits(pool SizePool, backends []placed) (met []failure, ris
 	return met, risks
 }
 
-// mountLimit returns the mount that libvirt takes for a pool's pages if the
-// backends' files are too large for it (hugepage_subpool_get_pages), and
-// whether that is certain: they are for every other mount of that size, too, or
-// qemu.conf says which it is, rather than what was mounted when the daemon
-// started.
+// mountLimit returns the mount that libvirt takes for a pool's pages if the backends' files are too large for it
+// (hugepage_subpool_get_pages), and whether that is certain: they are for every other mount of that size, too, or
+// qemu.conf says which it is, rather than what was mounted when the daemon started.
 func (s simulation) mountLimit(pool SizePool, backends []placed) (limited *Mount, certain bool) {
 	files := sumFiles(backends)
 	certain = true

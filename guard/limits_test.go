@@ -35,8 +35,7 @@ func limited(file string, pages, used uint64) Cgroup {
 	return Cgroup{Path: machineSlice, Limits: []PageLimit{l}}
 }
 
-// TestLimits has limits besides the pools: that of the mount, those of control
-// groups, and the nodes that these leave.
+// TestLimits has limits besides the pools: that of the mount, those of control groups, and the nodes that these leave.
 func TestLimits(t *testing.T) {
 	twoMounts := func(h Host) Host {
 		h.Mounts = append(h.Mounts, Mount{Path: "/other", PageKiB: 2048})
@@ -68,8 +67,8 @@ func TestLimits(t *testing.T) {
 		{"restrictive on another node lives on what is left", plain(t, 40, "restrictive:0", twoMiB), below(pages(0, 20), confinedTo(1)), Allow, "", "", ""},
 		{"the global reservation is of all nodes", plain(t, 40, "", twoMiB), below(pages(10, 20).pooled(func(p *SizePool) { p.Reserved = 11 }), confinedTo(1)), Refuse, CauseKernelReserved, codeReserved, "this host has 30 free 2 MiB huge pages, 11 of them reserved, 20 needed"},
 		{"overcommit does not help who is kept to a node", plain(t, 42, "", twoMiB), below(pages(20, 20).pooled(func(p *SizePool) { p.Overcommit = 20 }), confinedTo(1)), Refuse, CausePoolTooSmall, codeNodeShort, ""},
-		// Without the cpuset controller the policy moves with the process: node
-		// 1 is the second of three, and so is node 2 of those that are left.
+		// Without the cpuset controller the policy moves with the process: node 1 is the second of three, and so is
+		// node 2 of those that are left.
 		{"a policy that is moved", plain(t, 42, "strict:1", twoMiB), below(pages(0, 20, 20), confinedTo(1, 2)), Refuse, CausePoolTooSmall, codeNodeShort, ""},
 		{"a policy that is moved away", plain(t, 40, "strict:1", twoMiB), below(pages(0, 20, 10), confinedTo(1, 2)), Warn, "", codeSome, "where libvirt may not use the cpuset controller: node 2 has 10"},
 		{"a group without memory of its own", plain(t, 40, "", twoMiB), below(pages(20), confinedTo(3)), Allow, "", "", ""},
@@ -124,8 +123,7 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-// TestEveryLimit: all limits that are met are told and mended, and what is
-// short besides is told after them.
+// TestEveryLimit: all limits that are met are told and mended, and what is short besides is told after them.
 func TestEveryLimit(t *testing.T) {
 	host := sized(pages(19), 20, 0)
 	c := limited("max", 18, 0)

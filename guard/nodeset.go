@@ -7,8 +7,7 @@ import (
 	"strings"
 )
 
-// NodeSet is a set of NUMA node numbers, ascending. nil is no set at all,
-// which is something else than an empty one.
+// NodeSet is a set of NUMA node numbers, ascending. nil is no set at all, which is something else than an empty one.
 type NodeSet []int
 
 // Has reports whether node is in the set.
@@ -73,8 +72,7 @@ func (s NodeSet) String() string {
 	return b.String()
 }
 
-// CPUSet is a set of CPU numbers, ascending. nil is all of them, or one of which
-// nothing is known.
+// CPUSet is a set of CPU numbers, ascending. nil is all of them, or one of which nothing is known.
 type CPUSet []int
 
 // and returns the CPUs that are in both sets.

@@ -20,12 +20,10 @@ func (n *Nova) reserves(kib uint64, nodes NodeSet) int64 {
 	return count
 }
 
-// NovaReport compares what Nova believes with the pools; uuid is a domain that
-// is about to start and not to be counted, "" for none. It is nil where there
-// is no sign of Nova.
+// NovaReport compares what Nova believes with the pools; uuid is a domain that is about to start and not to be counted,
+// "" for none. It is nil where there is no sign of Nova.
 //
-// An instance that is off counts for Nova and holds nothing, so it is no
-// drift.
+// An instance that is off counts for Nova and holds nothing, so it is no drift.
 func (h Host) NovaReport(uuid string) *NovaReport {
 	n := h.Nova
 	if n == nil {
@@ -98,10 +96,9 @@ func drifts(h Host, uuid string) []Finding {
 	return found
 }
 
-// Reservations is the whole of what Nova is to reserve on this host: what
-// others than guests hold, for Open vSwitch at least what it was told to take,
-// and in all at least what Nova reserves now. Guests without Nova's metadata
-// are not in it: they are to go, or to become instances.
+// Reservations is the whole of what Nova is to reserve on this host: what others than guests hold, for Open vSwitch at
+// least what it was told to take, and in all at least what Nova reserves now. Guests without Nova's metadata are not in
+// it: they are to go, or to become instances.
 func (h Host) Reservations() []Reservation {
 	counts := map[nova.Pool]uint64{}
 	own := share(h, HolderOVS)
@@ -149,8 +146,7 @@ func agreesOn(h Host, kib uint64, nodes NodeSet) bool {
 	})
 }
 
-// strangers are the guests that Nova did not make; none where not all domains
-// could be read.
+// strangers are the guests that Nova did not make; none where not all domains could be read.
 func strangers(h Host) []Holder {
 	if h.Nova == nil || h.Nova.Unread > 0 || h.Holders == nil {
 		return nil

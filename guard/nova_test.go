@@ -66,8 +66,8 @@ func TestReservations(t *testing.T) {
 	}
 }
 
-// TestReserveSettles: with the lines in its configuration Nova agrees with the
-// host, reserves at least what others hold, and is asked for nothing more.
+// TestReserveSettles: with the lines in its configuration Nova agrees with the host, reserves at least what others
+// hold, and is asked for nothing more.
 func TestReserveSettles(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		host := pages(99, 99)
@@ -110,8 +110,7 @@ func TestReserveSettles(t *testing.T) {
 	})
 }
 
-// TestBelief: an instance counts whether it runs or not, and only what Nova
-// does not allow for is drift.
+// TestBelief: an instance counts whether it runs or not, and only what Nova does not allow for is drift.
 func TestBelief(t *testing.T) {
 	at := nova.Pool{Node: 0, PageKiB: 2048}
 	host := pages(10).heldBy(HolderGuest, "a", 1, 0, 20).heldBy(HolderOVS, "ovs-vswitchd", 2, 0, 30).reserving(nova.Reserved{at: 25})
@@ -138,8 +137,8 @@ func TestBelief(t *testing.T) {
 	}
 }
 
-// TestWhatNovaIsAsked: the line asks for what is missing on the node that is
-// short, and for nothing that Nova does already.
+// TestWhatNovaIsAsked: the line asks for what is missing on the node that is short, and for nothing that Nova does
+// already.
 func TestWhatNovaIsAsked(t *testing.T) {
 	node := func(id int) nova.Pool { return nova.Pool{Node: id, PageKiB: 2048} }
 	host := pages(0, 512).heldBy(HolderOVS, "ovs-vswitchd", 702, 0, 512).heldBy(HolderOVS, "ovs-vswitchd", 702, 1, 512)

@@ -2,8 +2,7 @@ package guard
 
 import "slices"
 
-// place returns where a backend's pages may lie, or why QEMU's mbind() or its
-// thread-context refuses its nodes.
+// place returns where a backend's pages may lie, or why QEMU's mbind() or its thread-context refuses its nodes.
 func (s simulation) place(b Backend) (placed, *failure) {
 	p := placed{Backend: b, allowed: s.confined}
 	if b.Policy == PolicyDefault {
@@ -54,8 +53,8 @@ func (s simulation) unbindable(b Backend, nodes NodeSet, why Unbindable) *failur
 	return f
 }
 
-// refused is a failure that has nothing to do with who holds what. Its counts
-// are those of the nodes that the backend may use.
+// refused is a failure that has nothing to do with who holds what. Its counts are those of the nodes that the backend
+// may use.
 func (s simulation) refused(code string, cause Cause, b Backend, reason Reason) *failure {
 	nodes := b.HostNodes
 	if nodes == nil {
@@ -66,8 +65,8 @@ func (s simulation) refused(code string, cause Cause, b Backend, reason Reason) 
 		needed: b.Pages, free: pool.on(nodes).Free, reason: reason}
 }
 
-// preparedFrom returns the nodes from whose CPUs QEMU is to prepare a backend,
-// where it can; none of one without a thread-context.
+// preparedFrom returns the nodes from whose CPUs QEMU is to prepare a backend, where it can; none of one without a
+// thread-context.
 func (s simulation) preparedFrom(b Backend) NodeSet {
 	// virtio-mem is not allocated at the start, so nothing prepares it.
 	if b.Device == VirtioMem || b.Global {
@@ -85,9 +84,8 @@ func (s simulation) preparedFrom(b Backend) NodeSet {
 	return nodes
 }
 
-// unprepared is the failure of a backend whose thread-context cannot run on CPUs
-// of its nodes (thread_context_set_node_affinity): there are none, or the cpuset
-// has none; nil where it can.
+// unprepared is the failure of a backend whose thread-context cannot run on CPUs of its nodes
+// (thread_context_set_node_affinity): there are none, or the cpuset has none; nil where it can.
 func (s simulation) unprepared(b Backend) *failure {
 	if !s.rules.has(ruleThreads) {
 		return nil
@@ -110,8 +108,8 @@ func (s simulation) unprepared(b Backend) *failure {
 	return s.unbindable(b, nodes, why)
 }
 
-// cpus returns the CPUs that the cpuset leaves QEMU's own threads. Without one of
-// the domain's they can go elsewhere than libvirt has put them.
+// cpus returns the CPUs that the cpuset leaves QEMU's own threads. Without one of the domain's they can go elsewhere
+// than libvirt has put them.
 func (s simulation) cpus(b Backend) CPUSet {
 	inherited := s.host.inheritedCPUs(s.rules)
 	if !s.rules.has(ruleCpuset) {
@@ -120,8 +118,8 @@ func (s simulation) cpus(b Backend) CPUSet {
 	return inherited.and(b.PinnedTo)
 }
 
-// unsupported is the failure of a memfd of pages that the kernel does not
-// have. For files libvirt looks for a mount, which only such a kernel has.
+// unsupported is the failure of a memfd of pages that the kernel does not have. For files libvirt looks for a mount,
+// which only such a kernel has.
 func unsupported(b Backend, host Host) *failure {
 	if !b.Memfd || slices.Contains(host.Sizes, b.PageKiB) {
 		return nil
@@ -134,9 +132,8 @@ func unsupported(b Backend, host Host) *failure {
 	return f
 }
 
-// mismatch returns why QEMU cannot make a backend of that size from pages of
-// that size. Both the size that a cold start rounds to and the one that a
-// restore uses must be impossible: the hook cannot tell which it is.
+// mismatch returns why QEMU cannot make a backend of that size from pages of that size. Both the size that a cold start
+// rounds to and the one that a restore uses must be impossible: the hook cannot tell which it is.
 func (s simulation) mismatch(b Backend) *failure {
 	if b.Block != 0 && b.Block < b.PageKiB { // virtio_mem_device_realize
 		f := s.refused(codeSize, CauseSizeMismatch, b, WrongSize{Why: SmallBlock, KiB: b.Block, UnitKiB: b.PageKiB})

@@ -11,8 +11,7 @@ type fate struct {
 	rules int       // under how many of all rules
 }
 
-// play simulates the launch under all rules that may hold. It returns why it
-// must fail, or else what may go wrong.
+// play simulates the launch under all rules that may hold. It returns why it must fail, or else what may go wrong.
 func (l launch) play(host Host) (must []failure, risks []Finding) {
 	if len(host.Cgroups) > 1 {
 		return l.playEach(host)
@@ -58,8 +57,7 @@ func (l launch) play(host Host) (must []failure, risks []Finding) {
 	return nil, risks
 }
 
-// playEach does the same where QEMU may be put below any of several control
-// groups.
+// playEach does the same where QEMU may be put below any of several control groups.
 func (l launch) playEach(host Host) (must []failure, risks []Finding) {
 	var likeliest []failure
 	fails := 0
@@ -92,8 +90,7 @@ func addFinding(known []Finding, f Finding) []Finding {
 	return append(known, f)
 }
 
-// commonest returns the failures that most rules lead to, the newest of those
-// that as many do.
+// commonest returns the failures that most rules lead to, the newest of those that as many do.
 func commonest(fates []*fate) []failure {
 	var best fate
 	for _, f := range fates {

@@ -11,8 +11,8 @@ import (
 	"hugeguard/testdata/cases"
 )
 
-// player plays a launch as the kernel would, page by page, in every order in
-// which it may hand them out. It knows one page size and no overcommit.
+// player plays a launch as the kernel would, page by page, in every order in which it may hand them out. It knows one
+// page size and no overcommit.
 type player struct {
 	memory, cpuset, task NodeSet // all nodes, those of the cpuset, those of the process's own policy
 	promised             uint64  // to others
@@ -29,8 +29,7 @@ func room(free map[int]uint64, nodes NodeSet) (n uint64) {
 	return n
 }
 
-// touch takes a backend's pages in each way that there may be, and goes on with
-// what is left where they were enough.
+// touch takes a backend's pages in each way that there may be, and goes on with what is left where they were enough.
 func (p *player) touch(b Backend, free map[int]uint64, next func(free map[int]uint64)) {
 	allowed, first := p.cpuset, NodeSet{}
 	switch b.Policy {
@@ -98,8 +97,8 @@ func (p *player) end(started bool) {
 	p.started, p.failed = p.started || started, p.failed || !started
 }
 
-// play maps the backends that are left, each of which is touched at once or,
-// if it may be, beside all others that are mapped by then.
+// play maps the backends that are left, each of which is touched at once or, if it may be, beside all others that are
+// mapped by then.
 func (p *player) play(left, mapped []Backend, free map[int]uint64) {
 	if len(left) == 0 {
 		permute(mapped, func(order []Backend) { p.touchAll(order, free) })
@@ -134,8 +133,8 @@ func together(backends []Backend) (pages uint64) {
 	return pages
 }
 
-// TestEveryOrder: under rules that are known, what starts in some order of
-// events is not refused, and what fails in some is not allowed without a word.
+// TestEveryOrder: under rules that are known, what starts in some order of events is not refused, and what fails in
+// some is not allowed without a word.
 func TestEveryOrder(t *testing.T) {
 	all := cases.AtLeast(t, 3000)
 	tried := map[string]int{}

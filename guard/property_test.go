@@ -115,8 +115,7 @@ func drawLaunch(t *rapid.T) (Demand, Host) {
 	return d, host
 }
 
-// trials counts what a property was tried on, so that none holds for want of
-// cases.
+// trials counts what a property was tried on, so that none holds for want of cases.
 type trials map[string]int
 
 func (c trials) add(d Demand, host Host, v Verdict) {
@@ -141,8 +140,7 @@ func (c trials) add(d Demand, host Host, v Verdict) {
 	of("pinned", d.Backends[0].PinnedTo != nil)
 }
 
-// check wants each trait of a launch with each of the decisions, where all cases
-// were tried.
+// check wants each trait of a launch with each of the decisions, where all cases were tried.
 func (c trials) check(t *testing.T, all bool, traits ...string) {
 	t.Helper()
 	t.Logf("tried: %v", c)
@@ -165,15 +163,13 @@ var traits = []string{string(PolicyDefault), string(PolicyBind), string(PolicyPr
 // better orders the decisions.
 func better(d Decision) int { return slices.Index([]Decision{Refuse, Warn, Allow}, d) }
 
-// steady is a host whose pools do not grow. Where they do, the kernel itself
-// keeps to neither property: pages that a reservation has to add may be the
-// ones that let it pass the test of its cpuset.
+// steady is a host whose pools do not grow. Where they do, the kernel itself keeps to neither property: pages that a
+// reservation has to add may be the ones that let it pass the test of its cpuset.
 func steady(host Host) Host {
 	return host.pooled(func(p *SizePool) { p.Overcommit = 0 })
 }
 
-// TestMorePagesNeverHurt: a free page more never turns a launch that could
-// succeed into one that must fail.
+// TestMorePagesNeverHurt: a free page more never turns a launch that could succeed into one that must fail.
 func TestMorePagesNeverHurt(t *testing.T) {
 	all := cases.AtLeast(t, 1000)
 	tried, rescued := trials{}, 0
@@ -203,8 +199,7 @@ func TestMorePagesNeverHurt(t *testing.T) {
 	tried.check(t, all, traits...)
 }
 
-// TestMoreRoomNeverHurts: a limit that is a page wider never turns a launch that
-// could succeed into one that must fail.
+// TestMoreRoomNeverHurts: a limit that is a page wider never turns a launch that could succeed into one that must fail.
 func TestMoreRoomNeverHurts(t *testing.T) {
 	all := cases.AtLeast(t, 1000)
 	tried := trials{}
@@ -232,8 +227,7 @@ func TestMoreRoomNeverHurts(t *testing.T) {
 	tried.check(t, all, append(traits, "overcommit")...)
 }
 
-// TestLargerGuestsNeverHelp: a page more to take never turns a launch that
-// must fail into one that could succeed.
+// TestLargerGuestsNeverHelp: a page more to take never turns a launch that must fail into one that could succeed.
 func TestLargerGuestsNeverHelp(t *testing.T) {
 	all := cases.AtLeast(t, 1000)
 	tried, tooLarge := trials{}, 0
@@ -262,8 +256,7 @@ func TestLargerGuestsNeverHelp(t *testing.T) {
 	tried.check(t, all, traits...)
 }
 
-// TestNumbersOfNodesDoNotMatter: renumbering the nodes changes the decision of
-// no launch.
+// TestNumbersOfNodesDoNotMatter: renumbering the nodes changes the decision of no launch.
 func TestNumbersOfNodesDoNotMatter(t *testing.T) {
 	all := cases.AtLeast(t, 1000)
 	tried := trials{}
@@ -276,9 +269,8 @@ func TestNumbersOfNodesDoNotMatter(t *testing.T) {
 			}
 			moved := NodeSet{}
 			for _, n := range s {
-				// The order is turned round, and the numbers have holes. The
-				// order counts where the kernel moves a policy along with its
-				// process.
+				// The order is turned round, and the numbers have holes. The order counts where the kernel moves a
+				// policy along with its process.
 				if slices.ContainsFunc(host.Cgroups, func(c Cgroup) bool { return c.Nodes != nil }) {
 					n = len(host.Nodes) - 1 - n
 				}
@@ -320,8 +312,8 @@ func TestNumbersOfNodesDoNotMatter(t *testing.T) {
 	tried.check(t, all, append(traits, "overcommit")...)
 }
 
-// TestTheSameTwice: the same launch on the same host gets the same verdict,
-// whatever the order in which its maps are walked.
+// TestTheSameTwice: the same launch on the same host gets the same verdict, whatever the order in which its maps are
+// walked.
 func TestTheSameTwice(t *testing.T) {
 	all := cases.AtLeast(t, 1000)
 	tried := trials{}

@@ -23,8 +23,7 @@ func (l launch) refuse(v *Verdict, host Host, must []failure) {
 	}
 }
 
-// setReleases notes with each failure what had to be known of the releases
-// for it to be certain.
+// setReleases notes with each failure what had to be known of the releases for it to be certain.
 func (l launch) setReleases(host Host, must []failure) {
 	for _, known := range host.Releases.parts() {
 		less := host
@@ -38,8 +37,7 @@ func (l launch) setReleases(host Host, must []failure) {
 	}
 }
 
-// fitsAfter reports whether a launch would fit but for the domains that are
-// starting.
+// fitsAfter reports whether a launch would fit but for the domains that are starting.
 func (l launch) fitsAfter(host Host) bool {
 	return len(host.Starting) > 0 && !l.mustFail(withoutStarting(host))
 }
@@ -66,8 +64,8 @@ func lackOf(h Host, f failure, b Blame, uuid string) Lack {
 	return l
 }
 
-// misplaced returns why Nova came here although its configuration reserves enough
-// on the nodes that are short; uuid is the domain that is about to start.
+// misplaced returns why Nova came here although its configuration reserves enough on the nodes that are short; uuid is
+// the domain that is about to start.
 func misplaced(h Host, f failure, uuid string) (m Misplaced) {
 	if n := h.Nova; n.Stale != "" {
 		m.Stale = &NovaStale{n.PID, n.Stale}
@@ -93,8 +91,7 @@ func misplaced(h Host, f failure, uuid string) (m Misplaced) {
 	return m
 }
 
-// alternatives returns the nodes that have as many free pages as a shortage
-// on other nodes wants, the nearest first.
+// alternatives returns the nodes that have as many free pages as a shortage on other nodes wants, the nearest first.
 func alternatives(host Host, f failure) []NodePool {
 	pool, _ := host.pool(f.pageKiB)
 	open := host.inherited(ruleCpuset)
@@ -154,8 +151,8 @@ func own[T any](must []failure) (fixes []T) {
 	return fixes
 }
 
-// growth returns the pools with as many more pages as are missing now. Where
-// several nodes would do, the first gets them.
+// growth returns the pools with as many more pages as are missing now. Where several nodes would do, the first gets
+// them.
 func growth(host Host, must []failure) GrowPools {
 	type place struct {
 		kib  uint64

@@ -1,7 +1,7 @@
 package guard
 
-// PoolReport is one node's pool of one size and who holds it, in pages. Total
-// is Free, what Holders have, and Unaccounted.
+// PoolReport is one node's pool of one size and who holds it, in pages. Total is Free, what Holders have, and
+// Unaccounted.
 type PoolReport struct {
 	Node    int            `json:"node"`
 	PageKiB uint64         `json:"page_kib"`
@@ -10,8 +10,7 @@ type PoolReport struct {
 	Surplus uint64         `json:"surplus"`
 	Claimed uint64         `json:"claimed"` // of Free: for domains that are starting and can take no others
 	Holders []HolderReport `json:"holders"`
-	// Unaccounted is what nobody is seen to hold on this node; nil where
-	// nobody looked.
+	// Unaccounted is what nobody is seen to hold on this node; nil where nobody looked.
 	Unaccounted *uint64 `json:"unaccounted"`
 }
 
@@ -27,8 +26,8 @@ type HolderReport struct {
 // SizeReport is what is known of the pools of one size, and not on which node.
 type SizeReport struct {
 	PageKiB uint64 `json:"page_kib"`
-	// Reserved pages are free and promised to those in ReservedBy, who have
-	// not touched them yet; some of these may not be seen.
+	// Reserved pages are free and promised to those in ReservedBy, who have not touched them yet; some of these may not
+	// be seen.
 	Reserved   uint64         `json:"reserved"`
 	ReservedBy []HolderReport `json:"reserved_by"`
 	// Unplaced are pages that lie on some node, where they are unaccounted.
@@ -44,8 +43,7 @@ type StartingReport struct {
 	Nodes   NodeSet `json:"nodes"` // null is any
 }
 
-// OVSReport is what Open vSwitch was told about huge pages, beside what it
-// holds.
+// OVSReport is what Open vSwitch was told about huge pages, beside what it holds.
 type OVSReport struct {
 	Told []string `json:"told"` // its keys, as "key=value"
 	// PageKiB is the size of its pages; 0 where that is not certain.
@@ -65,22 +63,18 @@ type OVSNodeReport struct {
 	HeldMiB *uint64 `json:"held_mib"`
 }
 
-// NovaReport is what Nova believes against what is. It is part of the JSON
-// output.
+// NovaReport is what Nova believes against what is. It is part of the JSON output.
 type NovaReport struct {
 	Files []string `json:"files"`
 	Fault string   `json:"fault,omitempty"`
 	PID   int      `json:"pid,omitempty"`
 	Stale string   `json:"changed_since_start,omitempty"`
-	// Instances is how many domains of this host Nova made, but for the one
-	// that is about to start.
+	// Instances is how many domains of this host Nova made, but for the one that is about to start.
 	Instances int `json:"instances"`
 	Unread    int `json:"unread,omitempty"`
-	// Strangers are guests that hold pages and that Nova did not make, so that
-	// it does not count them.
+	// Strangers are guests that hold pages and that Nova did not make, so that it does not count them.
 	Strangers []Stranger `json:"strangers,omitempty"`
-	// Ignored are the pages that are reserved on nodes, or of sizes, that this
-	// host does not have.
+	// Ignored are the pages that are reserved on nodes, or of sizes, that this host does not have.
 	Ignored []string `json:"ignored,omitempty"`
 	// Pools is empty where it is not known what Nova reserves.
 	Pools []NovaPool `json:"pools"`
@@ -92,15 +86,13 @@ type NovaPool struct {
 	PageKiB   uint64 `json:"page_kib"`
 	Reserved  int64  `json:"reserved"`
 	Instances uint64 `json:"instances"`
-	// Free is what Nova takes to be free: the total without Reserved and
-	// Instances.
+	// Free is what Nova takes to be free: the total without Reserved and Instances.
 	Free int64 `json:"free"`
-	// Drift is how many pages more than Nova allows for are taken by others
-	// than its instances. Below 0 fewer are taken than it allows for.
+	// Drift is how many pages more than Nova allows for are taken by others than its instances. Below 0 fewer are taken
+	// than it allows for.
 	Drift int64 `json:"drift"`
-	// Unreserved is what [Host.Reservations] has more than Reserved: what Open vSwitch
-	// and other processes hold, or Open vSwitch was told to take, and Nova does
-	// not keep back.
+	// Unreserved is what [Host.Reservations] has more than Reserved: what Open vSwitch and other processes hold, or
+	// Open vSwitch was told to take, and Nova does not keep back.
 	Unreserved uint64 `json:"unreserved"`
 }
 

@@ -25,8 +25,8 @@ func (s simulation) risks(pool SizePool, backends []placed) []Finding {
 	return found
 }
 
-// luck returns what the whole launch hangs on, nil for nothing: that reserved pages
-// are its own, starting guests further than they show, surplus pages to be had.
+// luck returns what the whole launch hangs on, nil for nothing: that reserved pages are its own, starting guests
+// further than they show, surplus pages to be had.
 func (s simulation) luck(pool SizePool, backends []placed, starting []claimed) *Finding {
 	memory := s.host.memoryNodes()
 	free, needed := pool.on(memory).Free, sum(backends)
@@ -87,8 +87,7 @@ func (s simulation) orderRisks(pool SizePool, contest *contest, i int, starting 
 	warn := func(code string, nodes NodeSet, reason Reason) {
 		found = append(found, newFinding(code, SeverityWarn, pool, nodes, b.Pages, reason).of(b.Backend))
 	}
-	// Whether what is touched side by side is so when all is mapped, or from
-	// when each is, is QEMU's to choose.
+	// Whether what is touched side by side is so when all is mapped, or from when each is, is QEMU's to choose.
 	if s.reservesElsewhere(b) && minus(pool.on(s.bound).Free, contest.taken(i, false, s.bound)) < b.Pages {
 		warn(codeOrder, s.bound, OnlyOrder{Reservation: true})
 	}
@@ -102,8 +101,8 @@ func (s simulation) orderRisks(pool SizePool, contest *contest, i int, starting 
 	return found
 }
 
-// wished is how many of a soft backend's pages find room on the nodes that it
-// asks for, alone: for interleave an even share on each.
+// wished is how many of a soft backend's pages find room on the nodes that it asks for, alone: for interleave an even
+// share on each.
 func wished(pool SizePool, b placed) uint64 {
 	if b.Policy != PolicyInterleave {
 		return min(b.Pages, pool.on(b.wanted).Free)

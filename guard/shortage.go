@@ -2,9 +2,8 @@ package guard
 
 import "slices"
 
-// certain returns the shortages that no order of events and no choice of nodes
-// can avoid: the tests of the kernel's hugetlb_acct_memory() at mmap and
-// alloc_hugetlb_folio() at touch, taken at their most lenient.
+// certain returns the shortages that no order of events and no choice of nodes can avoid: the tests of the kernel's
+// hugetlb_acct_memory() at mmap and alloc_hugetlb_folio() at touch, taken at their most lenient.
 func (s simulation) certain(pool SizePool, backends []placed) []failure {
 	starting := sure(s.host.claims(pool, s.rules))
 	free := pool.freeByNode()
@@ -36,10 +35,9 @@ func (s simulation) nodeShort(pool SizePool, b placed, nodes NodeSet, needed uin
 	return f
 }
 
-// untouchable returns the shortages when the pages are touched: those of each
-// backend from its own nodes, surplus included. Those who are starting come before
-// it. What is short is told in full: all who can use no other nodes, and after them
-// what is short elsewhere. It changes free where nothing is left.
+// untouchable returns the shortages when the pages are touched: those of each backend from its own nodes, surplus
+// included. Those who are starting come before it. What is short is told in full: all who can use no other nodes, and
+// after them what is short elsewhere. It changes free where nothing is left.
 func (s simulation) untouchable(pool SizePool, backends []placed, starting []claimed, free map[int]uint64) (shortages []failure) {
 	extra := pool.headroom()
 	for left, ahead := backends, starting; ; ahead, extra = nil, 0 {
@@ -57,8 +55,8 @@ func (s simulation) untouchable(pool SizePool, backends []placed, starting []cla
 	}
 }
 
-// unreservable returns the shortage when the pages are mapped: they are to come
-// from all that is free, less what others were promised.
+// unreservable returns the shortage when the pages are mapped: they are to come from all that is free, less what others
+// were promised.
 func (s simulation) unreservable(pool SizePool, backends []placed, starting []claimed) *failure {
 	all := pool.on(s.host.memoryNodes())
 	claimed := unmapped(starting)
@@ -71,10 +69,9 @@ func (s simulation) unreservable(pool SizePool, backends []placed, starting []cl
 	return &f
 }
 
-// unreservableBound returns the shortage of the reservation under a cpuset or a
-// policy: it takes free pages of its nodes, and those that this reservation and the
-// guest's earlier ones have added. Surplus pages that the touch could still add do
-// not count.
+// unreservableBound returns the shortage of the reservation under a cpuset or a policy: it takes free pages of its
+// nodes, and those that this reservation and the guest's earlier ones have added. Surplus pages that the touch could
+// still add do not count.
 func (s simulation) unreservableBound(pool SizePool, backends []placed, free map[int]uint64) *failure {
 	all, bound := pool.on(s.host.memoryNodes()), pool.on(s.bound)
 	extra := pool.headroom()
@@ -103,20 +100,18 @@ func (s simulation) unreservableBound(pool SizePool, backends []placed, free map
 	return nil
 }
 
-// reservesElsewhere reports whether a backend's pages are reserved on other nodes
-// than they may lie on: a process's policy counts for the reservation, also of
-// what is bound to other nodes then.
+// reservesElsewhere reports whether a backend's pages are reserved on other nodes than they may lie on: a process's
+// policy counts for the reservation, also of what is bound to other nodes then.
 func (s simulation) reservesElsewhere(b placed) bool { return len(b.allowed.without(s.bound)) > 0 }
 
-// touchedLater reports whether a backend may have none of its pages yet when those
-// after it are mapped: where all are touched side by side, which takes a
-// thread-context.
+// touchedLater reports whether a backend may have none of its pages yet when those after it are mapped: where all are
+// touched side by side, which takes a thread-context.
 func (s simulation) touchedLater(b placed) bool {
 	return s.rules.has(ruleParallel) && len(s.preparedFrom(b.Backend)) > 0
 }
 
-// keeper names the file of the control group that keeps a backend to nodes, ""
-// where the domain itself does or nothing needs to.
+// keeper names the file of the control group that keeps a backend to nodes, "" where the domain itself does or nothing
+// needs to.
 func (s simulation) keeper(b placed, nodes NodeSet) string {
 	wanted := s.host.memoryNodes()
 	if s.tuned != nil {
@@ -140,8 +135,8 @@ type lack struct {
 	others  []placed // backends that can use other nodes, too
 }
 
-// lacking returns what lacks for backends, and for those who are starting ahead
-// of them; nil if nothing does, or these alone are too many.
+// lacking returns what lacks for backends, and for those who are starting ahead of them; nil if nothing does, or these
+// alone are too many.
 func lacking(ahead []claimed, backends []placed, free map[int]uint64, extra uint64) *lack {
 	requests := append(claimRequests(ahead), requests(backends)...)
 	set := assign(requests, free, extra)

@@ -2,13 +2,12 @@ package guard
 
 import "slices"
 
-// simulate plays a launch under given rules and returns why it must fail, the
-// first first, or else what might still go wrong.
+// simulate plays a launch under given rules and returns why it must fail, the first first, or else what might still go
+// wrong.
 func simulate(r rules, backends []Backend, cpuset Cpuset, host Host) ([]failure, []Finding) {
 	s := simulation{rules: r, host: host, inherited: host.inherited(r), backends: make([]placed, 0, len(backends))}
 	if r.has(ruleCpuset) && host.cgroup().Legacy && len(cpuset.of(r).And(s.inherited)) < len(cpuset.of(r)) {
-		// Version 1 refuses a cpuset with nodes that the group above lacks,
-		// and libvirt says so.
+		// Version 1 refuses a cpuset with nodes that the group above lacks, and libvirt says so.
 		return nil, nil
 	}
 	s.confined, s.bound = s.confinement(cpuset)
@@ -48,8 +47,8 @@ func simulate(r rules, backends []Backend, cpuset Cpuset, host Host) ([]failure,
 	return append(limits, shortages...), risks
 }
 
-// strays warns of backends with nodes of their own where numad will choose
-// those that QEMU is confined to: mbind() refuses others under a cpuset, and mmap() may in any case.
+// strays warns of backends with nodes of their own where numad will choose those that QEMU is confined to: mbind()
+// refuses others under a cpuset, and mmap() may in any case.
 func (s simulation) strays(cpuset Cpuset) []Finding {
 	if !cpuset.Auto {
 		return nil

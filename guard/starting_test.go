@@ -11,8 +11,8 @@ import (
 	"hugeguard/testdata/cases"
 )
 
-// started adds a domain that is starting and has still to take pages of nodes;
-// "" is any. The first so many of them are mapped.
+// started adds a domain that is starting and has still to take pages of nodes; "" is any. The first so many of them are
+// mapped.
 func (h Host) started(name, nodes string, pages, mapped uint64) Host {
 	c := Claim{PageKiB: 2048, Pages: pages, Mapped: mapped}
 	if nodes != "" {
@@ -25,8 +25,8 @@ func (h Host) started(name, nodes string, pages, mapped uint64) Host {
 	return h.change(func(p *SizePool) { p.Reserved += mapped })
 }
 
-// TestJudgeBesideStarting: pages of those who are starting count as gone, as
-// far as they must lie where this launch needs its own.
+// TestJudgeBesideStarting: pages of those who are starting count as gone, as far as they must lie where this launch
+// needs its own.
 func TestJudgeBesideStarting(t *testing.T) {
 	on0 := func(n uint64) Demand { return guest(t, "strict:0", cell{n, "strict:0"}) }
 	both := func(n, m uint64) Demand { return guest(t, "strict:0-1", cell{n, "strict:0"}, cell{m, "strict:1"}) }
@@ -87,8 +87,8 @@ func TestJudgeBesideStarting(t *testing.T) {
 	}
 }
 
-// TestStartingIsReported: who is starting is in the JSON, the text and the
-// journal, and on a node as far as it can be nowhere else.
+// TestStartingIsReported: who is starting is in the JSON, the text and the journal, and on a node as far as it can be
+// nowhere else.
 func TestStartingIsReported(t *testing.T) {
 	host := pages(40, 20).started("a\x1b", "0", 20, 0).started("b", "", 5, 0)
 	host.Holders = &Holders{}
@@ -126,8 +126,8 @@ func TestClaimsOfVerdict(t *testing.T) {
 	}
 }
 
-// TestStartingNeverHelps: with one more start in flight no launch is judged
-// better, and without any it is judged as on a host that knows of none.
+// TestStartingNeverHelps: with one more start in flight no launch is judged better, and without any it is judged as on
+// a host that knows of none.
 func TestStartingNeverHelps(t *testing.T) {
 	all := cases.AtLeast(t, 300)
 	var worse int
@@ -160,8 +160,7 @@ func TestStartingNeverHelps(t *testing.T) {
 	}
 }
 
-// TestWhoseClaims: to a launch it is one whether one domain or several are to
-// take so many pages of the same nodes.
+// TestWhoseClaims: to a launch it is one whether one domain or several are to take so many pages of the same nodes.
 func TestWhoseClaims(t *testing.T) {
 	all := cases.AtLeast(t, 1000)
 	beside := map[Decision]int{}
@@ -198,9 +197,8 @@ func TestWhoseClaims(t *testing.T) {
 	}
 }
 
-// TestConfinedStarts: where libvirt keeps two starts to one node by the cpuset
-// alone, the second is refused if the rules are known to be so, and warned of
-// if they may be.
+// TestConfinedStarts: where libvirt keeps two starts to one node by the cpuset alone, the second is refused if the
+// rules are known to be so, and warned of if they may be.
 func TestConfinedStarts(t *testing.T) {
 	yes, no := true, false
 	d := guest(t, "restrictive:0", cell{15, ""})
@@ -228,8 +226,7 @@ func TestConfinedStarts(t *testing.T) {
 	}
 }
 
-// TestClearing: pages that a starting QEMU may have taken, though nobody shows
-// it yet, refuse nothing.
+// TestClearing: pages that a starting QEMU may have taken, though nobody shows it yet, refuse nothing.
 func TestClearing(t *testing.T) {
 	for _, c := range []struct {
 		name     string
@@ -259,8 +256,7 @@ func TestClearing(t *testing.T) {
 	}
 }
 
-// TestTooManyConfined: starts that cannot all be served under some rules prove
-// nothing under these.
+// TestTooManyConfined: starts that cannot all be served under some rules prove nothing under these.
 func TestTooManyConfined(t *testing.T) {
 	no := false
 	confined := guest(t, "restrictive:0", cell{15, ""})

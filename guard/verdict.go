@@ -6,8 +6,8 @@ import "slices"
 type Verdict struct {
 	Domain Domain
 	Canary bool // of the demand
-	// Exempt is by what the domain is exempt from being refused, as in [Demand]:
-	// whatever the decision, it is let go on.
+	// Exempt is by what the domain is exempt from being refused, as in [Demand]: whatever the decision, it is let go
+	// on.
 	Exempt   string
 	Decision Decision
 	Cause    Cause     // of a refusal, else ""
@@ -22,8 +22,7 @@ type Verdict struct {
 	Starting []StartingReport
 	// Sizes is what is known of pools without saying on which node.
 	Sizes []SizeReport
-	// OVS is what Open vSwitch was told and what it holds; nil where it was
-	// not asked.
+	// OVS is what Open vSwitch was told and what it holds; nil where it was not asked.
 	OVS *OVSReport
 	// Nova is what Nova believes, of a refusal; nil where there is no sign of it.
 	Nova     *NovaReport
@@ -48,8 +47,7 @@ const (
 // Cause is why a launch is refused.
 type Cause string
 
-// The causes. Their texts are part of the JSON output and of the journal's
-// HUGEGUARD_CAUSE.
+// The causes. Their texts are part of the JSON output and of the journal's HUGEGUARD_CAUSE.
 const (
 	CauseOVS                 Cause = "ovs-reservation"
 	CauseOtherHolder         Cause = "other-holder"
@@ -74,8 +72,8 @@ func Causes() []Cause {
 		CauseBindingImpossible, CauseUnaccounted}
 }
 
-// messageIDs identify the journal entries of each cause, for journalctl
-// MESSAGE_ID=... and the message catalog. The last is for warnings.
+// messageIDs identify the journal entries of each cause, for journalctl MESSAGE_ID=... and the message catalog. The
+// last is for warnings.
 var messageIDs = map[Cause]string{
 	CauseOVS:                 "7e7506d7f99a4bb3b67ca26c8f4c1e38",
 	CauseOtherHolder:         "441f07185f0c4ce1aef50aad2d116131",
@@ -107,33 +105,30 @@ type Blame struct {
 // outsiders reports whether the cause is about pages that Nova could reserve.
 func (b Blame) outsiders() bool { return b.Cause == CauseOVS || b.Cause == CauseOtherHolder }
 
-// Lack is what is known of what a refused launch is short of: the pages of one
-// size on the nodes of its first finding.
+// Lack is what is known of what a refused launch is short of: the pages of one size on the nodes of its first finding.
 type Lack struct {
 	SetUp       uint64 // pages that the nodes have in all, without surplus ones
 	Reserved    uint64 // pages that are promised to others, on all nodes
 	Surplus     uint64 // surplus pages on all nodes
 	Overcommit  uint64 // how many of these there may be
 	Unaccounted uint64 // pages of the nodes that nobody is seen to hold; 0 where nobody looked
-	// NovaReserves is how many pages Nova keeps back there, if those who hold them
-	// are such that it could; nil where that is not so, or not known.
+	// NovaReserves is how many pages Nova keeps back there, if those who hold them are such that it could; nil where
+	// that is not so, or not known.
 	NovaReserves *int64
-	// Misplaced is why Nova came here although it keeps back what it is to; nil
-	// where it does not.
+	// Misplaced is why Nova came here although it keeps back what it is to; nil where it does not.
 	Misplaced *Misplaced
 	Others    []NodePool // nodes that have as many free pages as are needed, the nearest first
 }
 
-// Misplaced is why Nova placed a guest where its pages are taken. One thing of
-// these is so, or none.
+// Misplaced is why Nova placed a guest where its pages are taken. One thing of these is so, or none.
 type Misplaced struct {
 	Stale     *NovaStale // it has not read its configuration
 	Strangers []Holder   // guests with pages there that are none of its instances
 	Believed  *int64     // so few pages it believes free itself
 }
 
-// Claims is what a domain will take: what other starts are judged with until
-// its own is over. Memory that numad places may come from any node.
+// Claims is what a domain will take: what other starts are judged with until its own is over. Memory that numad places
+// may come from any node.
 func (v Verdict) Claims() []Claim {
 	if v.Canary {
 		return nil // it is to have none
@@ -152,29 +147,27 @@ func (v Verdict) Claims() []Claim {
 	return claims
 }
 
-// AsStarting is the domain as those who are judged after it have to reckon
-// with it: let start, without a QEMU yet, and all of its pages still to take.
+// AsStarting is the domain as those who are judged after it have to reckon with it: let start, without a QEMU yet, and
+// all of its pages still to take.
 func (v Verdict) AsStarting() Starting { return Starting{Domain: v.Domain, Claims: v.Claims()} }
 
-// Waits says that a refused launch would fit but for the domains that are
-// starting: when these are done it may be another.
+// Waits says that a refused launch would fit but for the domains that are starting: when these are done it may be
+// another.
 func (v Verdict) Waits() bool { return v.waits }
 
-// Doomed says that some of the domains that are starting did not count, since
-// their pages cannot be had.
+// Doomed says that some of the domains that are starting did not count, since their pages cannot be had.
 func (v Verdict) Doomed() bool { return v.doomed }
 
-// Shortage reports whether a launch is refused for want of pages alone: it would
-// fit if somebody made enough of them, or gave them back, before QEMU takes its
-// own. Nobody can make what a canary asks for.
+// Shortage reports whether a launch is refused for want of pages alone: it would fit if somebody made enough of them,
+// or gave them back, before QEMU takes its own. Nobody can make what a canary asks for.
 func (v Verdict) Shortage() bool {
 	return v.Decision == Refuse && !v.Canary && !slices.ContainsFunc(v.Findings, func(f Finding) bool {
 		return f.Severity == SeverityRefuse && (f.Code == codePageSize || f.Code == codeSize || f.Code == codeBinding)
 	})
 }
 
-// Unless returns a refusal as a warning, for a reason in words: what the verdict
-// knows of the host is not yet what QEMU will find.
+// Unless returns a refusal as a warning, for a reason in words: what the verdict knows of the host is not yet what QEMU
+// will find.
 func (v Verdict) Unless(reason string) Verdict {
 	v.Decision, v.Cause, v.waits = Warn, "", false
 	v.Findings = slices.Clone(v.Findings)

@@ -11,8 +11,7 @@ import (
 // pending says that it is known to hold less than it was told to take.
 func (o OVS) pending() bool { return o.HeldKiB != nil && *o.HeldKiB < o.TotalMiB()*1024 }
 
-// OVSReport puts what Open vSwitch was told beside what it holds; nil where it
-// was not asked, or not told to use DPDK.
+// OVSReport puts what Open vSwitch was told beside what it holds; nil where it was not asked, or not told to use DPDK.
 func (h Host) OVSReport() *OVSReport {
 	if h.OVS == nil || !h.OVS.Init {
 		return nil
@@ -42,8 +41,7 @@ func (h Host) OVSReport() *OVSReport {
 	return &report
 }
 
-// told is what Open vSwitch was told to take on each node, in pages; nil where
-// it is not certain in which.
+// told is what Open vSwitch was told to take on each node, in pages; nil where it is not certain in which.
 func told(h Host) map[nova.Pool]uint64 {
 	kib := ovsPageKiB(h)
 	if kib == 0 {
@@ -56,9 +54,8 @@ func told(h Host) map[nova.Pool]uint64 {
 	return told
 }
 
-// ovsPageKiB is the page size of Open vSwitch's memory: that of its hugetlbfs
-// mount, or of what it holds, or the only one that is mounted and of which
-// there are pages; 0 where that is not certain, or it is not to have any.
+// ovsPageKiB is the page size of Open vSwitch's memory: that of its hugetlbfs mount, or of what it holds, or the only
+// one that is mounted and of which there are pages; 0 where that is not certain, or it is not to have any.
 func ovsPageKiB(h Host) uint64 {
 	if h.OVS == nil || !h.OVS.Init {
 		return 0
@@ -85,8 +82,7 @@ func ovsPageKiB(h Host) uint64 {
 	return sizes[0]
 }
 
-// remains is how many pages each node that a launch is bound to has left after
-// it, by page size, at the worst.
+// remains is how many pages each node that a launch is bound to has left after it, by page size, at the worst.
 func (l launch) remains(host Host) map[uint64]map[int]uint64 {
 	left := map[uint64]map[int]uint64{}
 	for _, b := range l.backends {
@@ -107,8 +103,8 @@ func (l launch) remains(host Host) map[uint64]map[int]uint64 {
 	return left
 }
 
-// LeavesNoMempool reports whether the start of a domain with vhost-user
-// interfaces leaves less on a node than one more mempool for them takes.
+// LeavesNoMempool reports whether the start of a domain with vhost-user interfaces leaves less on a node than one more
+// mempool for them takes.
 func LeavesNoMempool(demand Demand, host Host) bool {
 	if len(demand.VhostMTUs) == 0 {
 		return false
@@ -125,10 +121,8 @@ func LeavesNoMempool(demand Demand, host Host) bool {
 	return false
 }
 
-// vswitch warns of what a launch takes from Open vSwitch: pages that it was
-// told to take and has not taken yet, and, of a domain with vhost-user
-// interfaces, room for the memory of their packets. It never keeps it from
-// starting.
+// vswitch warns of what a launch takes from Open vSwitch: pages that it was told to take and has not taken yet, and, of
+// a domain with vhost-user interfaces, room for the memory of their packets. It never keeps it from starting.
 func (l launch) vswitch(demand Demand, host Host) []Finding {
 	if host.OVS == nil || !host.OVS.Init {
 		return nil

@@ -2,8 +2,8 @@ package guard
 
 import "slices"
 
-// plugging warns of virtio-mem devices that the guest cannot fill: QEMU starts,
-// and refuses the guest's plug requests later.
+// plugging warns of virtio-mem devices that the guest cannot fill: QEMU starts, and refuses the guest's plug requests
+// later.
 func plugging(host Host, backends []Backend) []Finding {
 	var found []Finding
 	type poolOn struct {
@@ -38,8 +38,7 @@ func plugging(host Host, backends []Backend) []Finding {
 	return found
 }
 
-// beside warns of those who are starting and will fail: meanwhile they may take
-// pages that this launch needs.
+// beside warns of those who are starting and will fail: meanwhile they may take pages that this launch needs.
 func (l launch) beside(host Host, doomed []Starting) []Finding {
 	var found []Finding
 	host.Starting = doomed

@@ -2,8 +2,7 @@ package guard
 
 import "slices"
 
-// change returns the host with each pool changed by f, which may write to its
-// Nodes.
+// change returns the host with each pool changed by f, which may write to its Nodes.
 func (h Host) change(f func(*SizePool)) Host {
 	h.Pools = slices.Clone(h.Pools)
 	for i := range h.Pools {
@@ -13,8 +12,7 @@ func (h Host) change(f func(*SizePool)) Host {
 	return h
 }
 
-// idle returns the host as it would be with all pages given back: surplus
-// pages go away when they are freed.
+// idle returns the host as it would be with all pages given back: surplus pages go away when they are freed.
 func idle(h Host) Host {
 	h.Starting = nil
 	return h.change(func(p *SizePool) {
@@ -26,8 +24,7 @@ func idle(h Host) Host {
 	})
 }
 
-// unreserved returns the host without pages that are promised to others than
-// the domains that are starting.
+// unreserved returns the host without pages that are promised to others than the domains that are starting.
 func unreserved(h Host) Host {
 	return h.change(func(p *SizePool) {
 		var mapped uint64
@@ -38,8 +35,7 @@ func unreserved(h Host) Host {
 	})
 }
 
-// withoutStarting returns the host as it would be without the domains that are
-// starting.
+// withoutStarting returns the host as it would be without the domains that are starting.
 func withoutStarting(h Host) Host {
 	alone := h.change(func(p *SizePool) {
 		for _, c := range h.claims(*p, 0) {

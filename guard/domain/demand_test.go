@@ -27,9 +27,8 @@ func hostOf(name string) guard.Host {
 	return guardtest.Idle(4, 2048, 2048, 1<<20)
 }
 
-// TestDemands keeps what is read out of every domain. The golden files agree
-// with the QEMU command lines that libvirt 9.0 itself builds for the domains
-// (virsh domxml-to-native), where it builds one.
+// TestDemands keeps what is read out of every domain. The golden files agree with the QEMU command lines that libvirt
+// 9.0 itself builds for the domains (virsh domxml-to-native), where it builds one.
 func TestDemands(t *testing.T) {
 	files, err := filepath.Glob("../../testdata/domains/*.xml")
 	if err != nil || len(files) == 0 {

@@ -1,5 +1,4 @@
-// Package domain works out from a libvirt domain's XML what QEMU will ask of the
-// host's huge pages: a [guard.Demand].
+// Package domain works out from a libvirt domain's XML what QEMU will ask of the host's huge pages: a [guard.Demand].
 package domain
 
 import (
@@ -20,12 +19,11 @@ import (
 // Parse is [Read] of XML that is at hand.
 func Parse(text []byte) (guard.Demand, error) { return Read(bytes.NewReader(text)) }
 
-// Read works out a domain's demand from its XML as libvirt gives it to
-// the hook at prepare. A domain without huge pages has no backends. However
-// much there is to read, it is never held in memory.
+// Read works out a domain's demand from its XML as libvirt gives it to the hook at prepare. A domain without huge pages
+// has no backends. However much there is to read, it is never held in memory.
 //
-// Page sizes that the host decides stay open: [guard.Judge] settles the default
-// size, and drops pages that are no huge ones on this host.
+// Page sizes that the host decides stay open: [guard.Judge] settles the default size, and drops pages that are no huge
+// ones on this host.
 func Read(in io.Reader) (guard.Demand, error) {
 	b := builder{}
 	stream := newDomainStream(in)
@@ -46,9 +44,8 @@ func Read(in io.Reader) (guard.Demand, error) {
 	return b.demand, nil
 }
 
-// domainXML is the part of libvirtxml.Domain that decides about memory. Taking
-// only that costs half of the time, and nothing odd in a disk or in metadata
-// keeps the memory from being judged.
+// domainXML is the part of libvirtxml.Domain that decides about memory. Taking only that costs half of the time, and
+// nothing odd in a disk or in metadata keeps the memory from being judged.
 type domainXML struct {
 	XMLName       xml.Name                        `xml:"domain"`
 	Name          string                          `xml:"name"`
@@ -80,8 +77,7 @@ type domainXML struct {
 	Capabilities *struct{} `xml:"http://libvirt.org/schemas/domain/qemu/1.0 capabilities"`
 }
 
-// interfaceXML is a network interface. Its MTU is text, so that one that is no
-// number keeps nothing from being judged.
+// interfaceXML is a network interface. Its MTU is text, so that one that is no number keeps nothing from being judged.
 type interfaceXML struct {
 	Type string `xml:"type,attr"`
 	MTU  struct {
@@ -105,9 +101,8 @@ func (b *builder) readInterfaces() {
 	}
 }
 
-// builder follows libvirt's way from a domain to QEMU's memory backends:
-// qemuBuildMemoryGetPagesize, qemuBuildMemoryBackendProps and
-// qemuDomainAlignMemorySizes.
+// builder follows libvirt's way from a domain to QEMU's memory backends: qemuBuildMemoryGetPagesize,
+// qemuBuildMemoryBackendProps and qemuDomainAlignMemorySizes.
 type builder struct {
 	domainXML
 	demand guard.Demand
@@ -197,9 +192,8 @@ func (b *builder) build() error {
 	return nil
 }
 
-// maxNamed is how many members the sets of a domain can have together: those of
-// 128 cells, of which QEMU has no more, on a host with the kernel's 1,024 nodes,
-// twice.
+// maxNamed is how many members the sets of a domain can have together: those of 128 cells, of which QEMU has no more,
+// on a host with the kernel's 1,024 nodes, twice.
 const maxNamed = 2 * 128 * 1024
 
 // nodeSet reads a set of nodes or cells of the domain's.
@@ -237,8 +231,7 @@ func (b *builder) readPages() error {
 			if err != nil {
 				return fmt.Errorf("%s: %w", page.from, err)
 			}
-			// Without cells libvirt takes nodeset 0 for the whole guest
-			// (virDomainDefPostParseMemtune).
+			// Without cells libvirt takes nodeset 0 for the whole guest (virDomainDefPostParseMemtune).
 			if len(b.Cells) == 0 && slices.Equal(page.cells, guard.NodeSet{0}) {
 				page.cells = nil
 			}
@@ -259,8 +252,7 @@ func (b *builder) readTuning() error {
 		}
 		b.memnodes[int(element.CellID)] = t
 	}
-	// Left to itself, libvirt lets numad place the memory of a guest whose
-	// CPUs numad places (virDomainNumatuneSet).
+	// Left to itself, libvirt lets numad place the memory of a guest whose CPUs numad places (virDomainNumatuneSet).
 	autoCPU := b.VCPU.Placement == "auto"
 	t := tune{from: "numatune/memory"}
 	if len(b.NUMATune.Memory) > 0 {
@@ -298,8 +290,8 @@ func (b *builder) confine() {
 	b.demand.Cpuset = c
 }
 
-// pageFor finds the page size of a cell, as qemuBuildMemoryGetPagesize does:
-// the first element that names it, else the one that names none.
+// pageFor finds the page size of a cell, as qemuBuildMemoryGetPagesize does: the first element that names it, else the
+// one that names none.
 func (b *builder) pageFor(cell int) (pageElement, bool) {
 	for _, page := range b.pages {
 		if cell != noCell && page.cells.Has(cell) {
@@ -314,8 +306,8 @@ func (b *builder) pageFor(cell int) (pageElement, bool) {
 	return pageElement{}, false
 }
 
-// bind fills in where a backend's pages may lie: own, a device's own nodemask,
-// goes before the tuning of its cell (virDomainNumatuneMaybeGetNodeset).
+// bind fills in where a backend's pages may lie: own, a device's own nodemask, goes before the tuning of its cell
+// (virDomainNumatuneMaybeGetNodeset).
 func (b *builder) bind(backend *guard.Backend, cell int, own guard.NodeSet, ownFrom string) {
 	node, hasNode := b.memnodes[cell]
 	mode := "strict"
@@ -344,9 +336,8 @@ func (b *builder) bind(backend *guard.Backend, cell int, own guard.NodeSet, ownF
 	case mode == "interleave":
 		backend.Policy = guard.PolicyInterleave
 	case mode == "restrictive":
-		// QEMU is told nothing, the cpuset alone confines the pages, which
-		// is that of numatune/memory. A set of the backend's own is only
-		// that of the threads that prepare it.
+		// QEMU is told nothing, the cpuset alone confines the pages, which is that of numatune/memory. A set of the
+		// backend's own is only that of the threads that prepare it.
 		backend.Threads, nodes, backend.From = nodes, nil, ""
 		backend.Cpuset, backend.Auto = b.demand.Cpuset.Nodes, b.memory != nil && b.memory.auto
 		if backend.Cpuset != nil || backend.Auto {
@@ -359,10 +350,8 @@ func (b *builder) bind(backend *guard.Backend, cell int, own guard.NodeSet, ownF
 	backend.Pinned, backend.PinnedTo = b.pinned()
 }
 
-// pinned says whether QEMU's own threads are pinned to certain CPUs, and to
-// which (qemuProcessSetupPid): by the domain, or by numad, which places them too
-// where it places the memory and nothing else is pinned
-// (virDomainDefTunablesParse).
+// pinned says whether QEMU's own threads are pinned to certain CPUs, and to which (qemuProcessSetupPid): by the domain,
+// or by numad, which places them too where it places the memory and nothing else is pinned (virDomainDefTunablesParse).
 func (b *builder) pinned() (is bool, to guard.CPUSet) {
 	switch {
 	case b.EmulatorPin != nil:
@@ -414,9 +403,8 @@ func (b *builder) addCells(cells []guestCell) {
 	}
 }
 
-// byPath says whether libvirt leaves the RAM of all cells to QEMU as a whole,
-// by -mem-path: where the machine type is so old that it has to, and no cell
-// asks for anything of its own (qemuBuildNumaCommandLine).
+// byPath says whether libvirt leaves the RAM of all cells to QEMU as a whole, by -mem-path: where the machine type is
+// so old that it has to, and no cell asks for anything of its own (qemuBuildNumaCommandLine).
 func (b *builder) byPath(cells []guestCell) bool {
 	if len(cells) == 0 || !dividesRAM(b.Type.Machine) || b.HMAT != nil {
 		return false
@@ -434,13 +422,12 @@ func (b *builder) byPath(cells []guestCell) bool {
 	})
 }
 
-// smallestPage is, in KiB, what is taken for the ordinary page of machines with
-// such types. An element that names it is as good as none.
+// smallestPage is, in KiB, what is taken for the ordinary page of machines with such types. An element that names it is
+// as good as none.
 const smallestPage = 4
 
-// dividesRAM says whether QEMU can divide RAM among the cells of a machine type
-// (numa_mem_supported): those up to 5.0, up to 8.2 of Red Hat's and up to groovy
-// of Ubuntu's.
+// dividesRAM says whether QEMU can divide RAM among the cells of a machine type (numa_mem_supported): those up to 5.0,
+// up to 8.2 of Red Hat's and up to groovy of Ubuntu's.
 func dividesRAM(machine string) bool {
 	_, version, ok := strings.Cut(machine, "-")
 	if !ok {
@@ -464,9 +451,8 @@ func dividesRAM(machine string) bool {
 // oldUbuntu are the releases of Ubuntu that had QEMU up to 5.0.
 var oldUbuntu = []string{"trusty", "utopic", "vivid", "wily", "xenial", "yakkety", "zesty", "artful", "bionic", "cosmic", "disco", "eoan", "focal", "groovy"}
 
-// addPathRAM adds RAM that -mem-path alone puts on pages: of the first page
-// element's size (qemuBuildMemPathStr), and nowhere in particular but where the
-// whole of QEMU is confined to.
+// addPathRAM adds RAM that -mem-path alone puts on pages: of the first page element's size (qemuBuildMemPathStr), and
+// nowhere in particular but where the whole of QEMU is confined to.
 func (b *builder) addPathRAM(cells []guestCell) error {
 	if len(b.pages) == 0 {
 		return nil
@@ -491,8 +477,8 @@ func (b *builder) addPathRAM(cells []guestCell) error {
 	return nil
 }
 
-// addWholeRAM adds the RAM of a guest without cells: what memory says, less
-// the memory devices, which it includes (virDomainDefGetMemoryInitial).
+// addWholeRAM adds the RAM of a guest without cells: what memory says, less the memory devices, which it includes
+// (virDomainDefGetMemoryInitial).
 func (b *builder) addWholeRAM(devices []libvirtxml.DomainMemorydev) error {
 	page, huge := b.pageFor(noCell)
 	if !huge || b.Memory == nil {
@@ -515,9 +501,8 @@ func (b *builder) addWholeRAM(devices []libvirtxml.DomainMemorydev) error {
 	return nil
 }
 
-// aliases returns each memory device's name, as qemuAssignDeviceMemoryAlias
-// gives it where the admin gave none: DIMMs, NVDIMMs among them, go by their
-// slot, all others count their kind.
+// aliases returns each memory device's name, as qemuAssignDeviceMemoryAlias gives it where the admin gave none: DIMMs,
+// NVDIMMs among them, go by their slot, all others count their kind.
 func aliases(devices []libvirtxml.DomainMemorydev) []string {
 	isDIMM := func(dev libvirtxml.DomainMemorydev) bool { return dev.Model == "dimm" || dev.Model == "nvdimm" }
 	slot := func(dev libvirtxml.DomainMemorydev) *uint {
@@ -560,14 +545,13 @@ func aliases(devices []libvirtxml.DomainMemorydev) []string {
 	return names
 }
 
-// userAlias begins the name that an admin gives a device; any other is
-// libvirt's, and only of the guest's last run (virDomainDeviceInfoParseXML).
+// userAlias begins the name that an admin gives a device; any other is libvirt's, and only of the guest's last run
+// (virDomainDeviceInfoParseXML).
 const userAlias = "ua-"
 
 func (b *builder) addDevice(dev libvirtxml.DomainMemorydev, index int, name string) error {
 	if dev.Model != "dimm" && dev.Model != guard.VirtioMem {
-		// nvdimm and virtio-pmem lie on a path of the admin's, sgx-epc on
-		// the processor's own memory.
+		// nvdimm and virtio-pmem lie on a path of the admin's, sgx-epc on the processor's own memory.
 		return nil
 	}
 	kib, err := deviceSize(dev)
@@ -648,8 +632,7 @@ func deviceSize(dev libvirtxml.DomainMemorydev) (kib uint64, err error) {
 
 func (b *builder) isPPC64() bool { return strings.HasPrefix(b.Type.Arch, "ppc64") }
 
-// ramAlignment is what a cold start rounds RAM up to, in KiB
-// (qemuDomainGetMemorySizeAlignment).
+// ramAlignment is what a cold start rounds RAM up to, in KiB (qemuDomainGetMemorySizeAlignment).
 func (b *builder) ramAlignment() uint64 {
 	if b.isPPC64() {
 		return 256 << 10
@@ -657,8 +640,7 @@ func (b *builder) ramAlignment() uint64 {
 	return 1 << 10
 }
 
-// deviceAlignment is the same for memory devices
-// (qemuDomainGetMemoryModuleSizeAlignment).
+// deviceAlignment is the same for memory devices (qemuDomainGetMemoryModuleSizeAlignment).
 func (b *builder) deviceAlignment() uint64 {
 	if b.isPPC64() {
 		return 256 << 10
@@ -666,8 +648,7 @@ func (b *builder) deviceAlignment() uint64 {
 	return 2 << 10
 }
 
-// ramID is QEMU's name for the RAM of a machine without cells
-// (default_ram_id of its machine classes).
+// ramID is QEMU's name for the RAM of a machine without cells (default_ram_id of its machine classes).
 func (b *builder) ramID() string {
 	switch arch := b.Type.Arch; {
 	case arch == "x86_64" || arch == "i686":

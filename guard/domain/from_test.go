@@ -16,8 +16,8 @@ import (
 	"hugeguard/testdata/grammar"
 )
 
-// alter changes one element of a domain's XML, named as in a backend's from.
-// What it says of nodes becomes node 5000, and of a page size 64 MiB.
+// alter changes one element of a domain's XML, named as in a backend's from. What it says of nodes becomes node 5000,
+// and of a page size 64 MiB.
 func alter(xml, element string) string {
 	const nodes, size = "nodeset='5000'", "size='65536'"
 	var cell, device, page int
@@ -59,9 +59,8 @@ func scan(element, format string, n *int) bool {
 	return err == nil && fmt.Sprintf(format, *n) == element
 }
 
-// TestFrom alters the elements that backends are said to come from. Where one
-// says something of nodes, the nodes of those backends change, and of no other.
-// Where it says something of pages, their page size does, and nothing else has
+// TestFrom alters the elements that backends are said to come from. Where one says something of nodes, the nodes of
+// those backends change, and of no other. Where it says something of pages, their page size does, and nothing else has
 // anything to say of their nodes.
 func TestFrom(t *testing.T) {
 	all := cases.AtLeast(t, 1500)

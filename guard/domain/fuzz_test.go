@@ -12,8 +12,7 @@ import (
 	"hugeguard/guard/words"
 )
 
-// FuzzParse: whatever the XML, a demand has sane numbers, and judging
-// and rendering it does not end in a panic.
+// FuzzParse: whatever the XML, a demand has sane numbers, and judging and rendering it does not end in a panic.
 func FuzzParse(f *testing.F) {
 	files, err := filepath.Glob("../../testdata/domains/*.xml")
 	if err != nil || len(files) == 0 {

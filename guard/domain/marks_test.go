@@ -8,8 +8,8 @@ import (
 	"hugeguard/guard"
 )
 
-// What metadata says to us counts where it says it in our namespace and in its own place, whatever the
-// prefixes; all else is somebody else's.
+// What metadata says to us counts where it says it in our namespace and in its own place, whatever the prefixes; all
+// else is somebody else's.
 func TestMarks(t *testing.T) {
 	const (
 		start = "<name>hugeguard-verify-x</name><memory unit='PiB'>4</memory><memoryBacking><hugepages/></memoryBacking>"
@@ -77,8 +77,7 @@ func TestMarks(t *testing.T) {
 	}
 }
 
-// What is like a guest is none of ours, whatever it says of itself: its pages
-// count, and its refusal.
+// What is like a guest is none of ours, whatever it says of itself: its pages count, and its refusal.
 func TestMarkOfGuest(t *testing.T) {
 	for _, c := range []struct {
 		name, memory string

@@ -8,13 +8,11 @@ import (
 	"hugeguard/guard"
 )
 
-// nodeLimit is how many nodes libvirt's nodesets can name
-// (VIR_DOMAIN_CPUMASK_LEN); no kernel has so many.
+// nodeLimit is how many nodes libvirt's nodesets can name (VIR_DOMAIN_CPUMASK_LEN); no kernel has so many.
 const nodeLimit = 16384
 
-// parseNodeSet reads libvirt's nodeset syntax, as virBitmapParse does: numbers
-// and ranges separated by commas, where ^N takes a number out again that came
-// before ("0-3,^2"). An empty text or set is an error.
+// parseNodeSet reads libvirt's nodeset syntax, as virBitmapParse does: numbers and ranges separated by commas, where ^N
+// takes a number out again that came before ("0-3,^2"). An empty text or set is an error.
 func parseNodeSet(text string) (guard.NodeSet, error) {
 	set, ok := readSet(text)
 	if !ok || len(set) == 0 {
@@ -56,8 +54,7 @@ func readSet(text string) (set []int, ok bool) {
 // spaces are C's.
 const spaces = " \t\n\v\f\r"
 
-// parseCPUSet reads libvirt's CPU sets, whose syntax is that of its nodesets;
-// nil for what is none.
+// parseCPUSet reads libvirt's CPU sets, whose syntax is that of its nodesets; nil for what is none.
 func parseCPUSet(text string) guard.CPUSet {
 	set, _ := readSet(text)
 	return set

@@ -10,9 +10,8 @@ import (
 	"hugeguard/testdata/grammar"
 )
 
-// TestOddDomains: a field that no one expects costs no launch. Those domains
-// that libvirt takes can be judged, and there is room for all of them; of the
-// others anything may be said but that there is not.
+// TestOddDomains: a field that no one expects costs no launch. Those domains that libvirt takes can be judged, and
+// there is room for all of them; of the others anything may be said but that there is not.
 func TestOddDomains(t *testing.T) {
 	host := guardtest.Idle(4, 2048, 2048, 1<<20)
 	host.Nodes = nil

@@ -17,8 +17,7 @@ type element struct {
 	text       bool     // what stands in it does
 }
 
-// elements are those of a domain's XML that domainXML reads, by their paths; "*"
-// are all that lie deeper.
+// elements are those of a domain's XML that domainXML reads, by their paths; "*" are all that lie deeper.
 var elements = map[string]element{
 	"domain":                         {attributes: []string{"type"}},
 	"domain/name":                    {text: true},
@@ -55,8 +54,7 @@ var elements = map[string]element{
 	"domain/devices/interface/mtu":          {attributes: []string{"size"}},
 }
 
-// elementAt returns what is of use of the element at a path; ok is false where
-// nothing is.
+// elementAt returns what is of use of the element at a path; ok is false where nothing is.
 func elementAt(at string) (e element, ok bool) {
 	e, ok = elements[at]
 	for dir := path.Dir(at); !ok && dir != "."; dir = path.Dir(dir) {
@@ -67,13 +65,12 @@ func elementAt(at string) (e element, ok bool) {
 
 const (
 	qemuNamespace = "http://libvirt.org/schemas/domain/qemu/1.0"
-	// NovaNamespace begins the namespace of Nova's metadata, with a version behind
-	// it (nova/virt/libvirt/config.py, NOVA_NS).
+	// NovaNamespace begins the namespace of Nova's metadata, with a version behind it (nova/virt/libvirt/config.py,
+	// NOVA_NS).
 	NovaNamespace = "http://openstack.org/xmlns/libvirt/nova/"
 )
 
-// Find returns the domain in a document: the document itself, or what a
-// status file of libvirt's wraps (domstatus).
+// Find returns the domain in a document: the document itself, or what a status file of libvirt's wraps (domstatus).
 func Find(text []byte) ([]byte, error) {
 	d := xml.NewDecoder(bytes.NewReader(text))
 	for root := true; ; {
@@ -102,9 +99,8 @@ func Find(text []byte) ([]byte, error) {
 	}
 }
 
-// Reduce returns what [Read] makes use of in a domain's XML, or in that
-// of libvirt's status of one: the same demand comes of it. There are no passwords
-// in it, no disks, displays and command lines, and of metadata nothing but that
+// Reduce returns what [Read] makes use of in a domain's XML, or in that of libvirt's status of one: the same demand
+// comes of it. There are no passwords in it, no disks, displays and command lines, and of metadata nothing but that
 // Nova wrote some, and the marks that are meant for hugeguard.
 func Reduce(text []byte) ([]byte, error) {
 	nova := bytes.Contains(text, []byte(NovaNamespace))

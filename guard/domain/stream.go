@@ -10,9 +10,8 @@ import (
 	"hugeguard/guard"
 )
 
-// What the XML of a domain can have, so that reading any takes little memory.
-// libvirt passes no string above 4 MiB through its API (REMOTE_STRING_MAX in
-// remote_protocol.x), and its parser takes no more than 256 levels
+// What the XML of a domain can have, so that reading any takes little memory. libvirt passes no string above 4 MiB
+// through its API (REMOTE_STRING_MAX in remote_protocol.x), and its parser takes no more than 256 levels
 // (xmlParserMaxDepth in libxml2).
 const (
 	maxXMLBytes = 32 << 20
@@ -26,9 +25,8 @@ var (
 	errXMLTooDeep  = errors.New("it is nested deeper than libvirt's can be")
 )
 
-// domainStream gives the tokens of a domain's XML one by one, those that domainXML
-// has use for: what is left out costs little. Of the metadata, which is anybody's
-// and may be most of it, it keeps the marks that are meant for us.
+// domainStream gives the tokens of a domain's XML one by one, those that domainXML has use for: what is left out costs
+// little. Of the metadata, which is anybody's and may be most of it, it keeps the marks that are meant for us.
 type domainStream struct {
 	bytes    boundedBytes
 	raw      *xml.Decoder
@@ -93,8 +91,8 @@ func (s *domainStream) Token() (xml.Token, error) {
 	}
 }
 
-// start takes notice of the start of an element, and reports whether it is to be
-// left out; within says that it is in one that is.
+// start takes notice of the start of an element, and reports whether it is to be left out; within says that it is in
+// one that is.
 func (s *domainStream) start(t xml.StartElement, within bool) (out bool) {
 	s.depth++
 	if s.depth == 2 {
@@ -126,9 +124,8 @@ func (s *domainStream) bound() error {
 // marks are what metadata says to us.
 type marks struct{ exempt, canary bool }
 
-// look takes notice of a start tag for what it says of namespaces, or to us: the
-// elements in metadata itself, whatever lies deeper is somebody else's. libvirt
-// knows but the first metadata.
+// look takes notice of a start tag for what it says of namespaces, or to us: the elements in metadata itself, whatever
+// lies deeper is somebody else's. libvirt knows but the first metadata.
 func (s *domainStream) look(t xml.StartElement, inMetadata bool) {
 	switch {
 	case s.depth == 1:

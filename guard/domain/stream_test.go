@@ -15,8 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
-// TestDomainBounds: what libvirt cannot have given is not read to its end, and
-// what it can is judged.
+// TestDomainBounds: what libvirt cannot have given is not read to its end, and what it can is judged.
 func TestDomainBounds(t *testing.T) {
 	text, err := os.ReadFile("../../testdata/domains/page-2m-strict.xml")
 	if err != nil {
@@ -57,8 +56,7 @@ func TestDomainBounds(t *testing.T) {
 			t.Errorf("%s: %+v", name, d.Backends)
 		}
 	}
-	// As if nearly all that may be read had been, up to the end of the domain or a
-	// byte before it.
+	// As if nearly all that may be read had been, up to the end of the domain or a byte before it.
 	for left, want := range map[int]error{len(text): nil, len(text) - 2: errXMLTooLarge} {
 		stream := newDomainStream(bytes.NewReader(text))
 		stream.bytes.all -= maxXMLBytes - left

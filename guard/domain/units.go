@@ -8,13 +8,11 @@ import (
 	"hugeguard/guard"
 )
 
-// maxKiB is the largest size that libvirt takes, in KiB: it counts bytes in a
-// signed 64-bit number.
+// maxKiB is the largest size that libvirt takes, in KiB: it counts bytes in a signed 64-bit number.
 const maxKiB = 1<<53 - 1
 
-// scale returns a size in KiB, rounded up, as virDomainParseMemory does: unit
-// is one of libvirt's (b, bytes, KB, K, KiB, ... EB, E, EiB in any case), and
-// KiB where it is empty.
+// scale returns a size in KiB, rounded up, as virDomainParseMemory does: unit is one of libvirt's (b, bytes, KB, K,
+// KiB, ... EB, E, EiB in any case), and KiB where it is empty.
 func scale(value uint64, unit string) (kib uint64, err error) {
 	factor, ok := unitBytes(unit)
 	if !ok {

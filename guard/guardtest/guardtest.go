@@ -3,8 +3,8 @@ package guardtest
 
 import "hugeguard/guard"
 
-// Idle returns a host with four idle nodes, all of whose page sizes are mounted:
-// on it a verdict's demand shows how each domain was read.
+// Idle returns a host with four idle nodes, all of whose page sizes are mounted: on it a verdict's demand shows how
+// each domain was read.
 func Idle(base, dflt uint64, sizes ...uint64) guard.Host {
 	host := guard.Host{BasePageKiB: base, DefaultPageKiB: dflt, Sizes: sizes}
 	for id := range 4 {

@@ -6,15 +6,14 @@ import (
 	"unicode"
 )
 
-// The option and the section that it is read from. Both are case-sensitive to
-// oslo.config, and [default] is another section.
+// The option and the section that it is read from. Both are case-sensitive to oslo.config, and [default] is another
+// section.
 const (
 	option  = "reserved_huge_pages"
 	section = "DEFAULT"
 )
 
-// SyntaxError is a line that oslo.config rejects, with the whole file. It does
-// not quote the line.
+// SyntaxError is a line that oslo.config rejects, with the whole file. It does not quote the line.
 type SyntaxError struct {
 	File    string
 	Line    int // from 1
@@ -25,14 +24,12 @@ func (e *SyntaxError) Error() string {
 	return fmt.Sprintf("%s: line %d: %s", e.File, e.Line, e.Problem)
 }
 
-// Add reads one more file, of which file is the name and text the content.
-// Files must come in oslo.config's order: see [Sources]. An error is a
-// [*SyntaxError]; nothing of that file is added then.
+// Add reads one more file, of which file is the name and text the content. Files must come in oslo.config's order: see
+// [Sources]. An error is a [*SyntaxError]; nothing of that file is added then.
 //
-// The format is oslo.config's (oslo_config/iniparser.py and
-// cfg.py, ConfigParser): "key = value" or "key: value" from the first column,
-// lines that begin with a space or a tab continue the one before, # and ;
-// begin a comment in the first column, and quotes around a value go away.
+// The format is oslo.config's (oslo_config/iniparser.py and cfg.py, ConfigParser): "key = value" or "key: value" from
+// the first column, lines that begin with a space or a tab continue the one before, # and ; begin a comment in the
+// first column, and quotes around a value go away.
 func (c *Config) Add(file, text string) error {
 	r := reader{file: file}
 	for i, line := range strings.Split(newlines.Replace(text), "\n") {
@@ -134,6 +131,5 @@ func unquote(value string) string {
 // trim takes away white space as Python's str.strip does.
 func trim(s string) string { return strings.TrimFunc(s, isSpace) }
 
-// isSpace is Python's str.isspace, which has the four information separators
-// of ASCII besides.
+// isSpace is Python's str.isspace, which has the four information separators of ASCII besides.
 func isSpace(r rune) bool { return unicode.IsSpace(r) || '\x1c' <= r && r <= '\x1f' }

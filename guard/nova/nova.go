@@ -1,9 +1,8 @@
-// Package nova reads what nova-compute is told of huge pages: the option
-// reserved_huge_pages, as oslo.config collects it from Nova's configuration
-// files and as Nova understands it.
+// Package nova reads what nova-compute is told of huge pages: the option reserved_huge_pages, as oslo.config collects
+// it from Nova's configuration files and as Nova understands it.
 //
-// Those files hold passwords. Nothing of any other option is kept, and no
-// error quotes a line that could be another option's.
+// Those files hold passwords. Nothing of any other option is kept, and no error quotes a line that could be another
+// option's.
 package nova
 
 import (
@@ -13,9 +12,8 @@ import (
 	"strings"
 )
 
-// Config is the values of reserved_huge_pages in the order in which
-// oslo.config reads them (oslo_config/cfg.py, MultiOpt): all files add up. The
-// zero value is a configuration without any.
+// Config is the values of reserved_huge_pages in the order in which oslo.config reads them (oslo_config/cfg.py,
+// MultiOpt): all files add up. The zero value is a configuration without any.
 type Config struct {
 	Values []Value
 }
@@ -33,15 +31,14 @@ type Pool struct {
 	PageKiB uint64
 }
 
-// Reserved is how many pages Nova keeps back for others than its instances. A
-// negative count is what it is: Nova adds pages that are not there.
+// Reserved is how many pages Nova keeps back for others than its instances. A negative count is what it is: Nova adds
+// pages that are not there.
 type Reserved map[Pool]int64
 
-// Reserved returns what Nova makes of the values (nova/virt/hardware.py,
-// numa_get_reserved_huge_pages): for the same node and page size the last one
-// counts. An error is one that keeps nova-compute from starting, or a
-// [ReferenceError]; it names the file and quotes the value's first line: what
-// continues it may be another option that was indented by mistake.
+// Reserved returns what Nova makes of the values (nova/virt/hardware.py, numa_get_reserved_huge_pages): for the same
+// node and page size the last one counts. An error is one that keeps nova-compute from starting, or a [ReferenceError];
+// it names the file and quotes the value's first line: what continues it may be another option that was indented by
+// mistake.
 //
 // Pools that no host can have are left out: Nova never asks for them.
 func (c Config) Reserved() (Reserved, error) {
@@ -59,14 +56,13 @@ func (c Config) Reserved() (Reserved, error) {
 	return reserved, nil
 }
 
-// ReferenceError is that a value takes in another option's, which is not
-// followed: that one may be anything, a password too.
+// ReferenceError is that a value takes in another option's, which is not followed: that one may be anything, a password
+// too.
 type ReferenceError struct{}
 
 func (ReferenceError) Error() string { return "it refers to another option, which is not looked up" }
 
-// reservation reads a value: pairs of key:value, of which Nova wants node, size
-// and count. Errors quote nothing of it.
+// reservation reads a value: pairs of key:value, of which Nova wants node, size and count. Errors quote nothing of it.
 func (v Value) reservation() (pool Pool, count int64, err error) {
 	text, err := substitute(v.Text)
 	if err != nil {
@@ -100,9 +96,8 @@ func (v Value) reservation() (pool Pool, count int64, err error) {
 	return pool, count, nil
 }
 
-// substitute replaces what oslo.config takes for the name of another option:
-// $name and ${name}, with $$ or \$ for a dollar sign (ConfigOpts._substitute,
-// string.Template.safe_substitute).
+// substitute replaces what oslo.config takes for the name of another option: $name and ${name}, with $$ or \$ for a
+// dollar sign (ConfigOpts._substitute, string.Template.safe_substitute).
 func substitute(text string) (string, error) {
 	text = strings.ReplaceAll(text, `\$`, "$$")
 	var b strings.Builder
@@ -140,9 +135,8 @@ func nameLength(s string) int {
 	return n
 }
 
-// parseDict reads pairs of key:value with commas between them
-// (oslo_config/types.py, Dict). A part without a colon belongs to the key
-// after it.
+// parseDict reads pairs of key:value with commas between them (oslo_config/types.py, Dict). A part without a colon
+// belongs to the key after it.
 func parseDict(text string) (map[string]string, error) {
 	pairs := map[string]string{}
 	text = trim(text)
@@ -173,8 +167,8 @@ func parseDict(text string) (map[string]string, error) {
 	return pairs, nil
 }
 
-// parseSize reads a page size: KiB, or a number with a unit. It is 0 where
-// that is no whole number of KiB above 0, which no page has.
+// parseSize reads a page size: KiB, or a number with a unit. It is 0 where that is no whole number of KiB above 0,
+// which no page has.
 func parseSize(text string) (kib uint64, err error) {
 	if n, err := parseInt(text); err == nil {
 		return uint64(max(n, 0)), nil
@@ -189,9 +183,8 @@ func parseSize(text string) (kib uint64, err error) {
 	return uint64(bytes) / 1024, nil
 }
 
-// parseBytes reads 1GB, 2MiB, 16384kbit as oslo.utils does (strutils.py,
-// string_to_bytes with IEC units): a B or bit is a must, and K is 1024 with
-// and without an i.
+// parseBytes reads 1GB, 2MiB, 16384kbit as oslo.utils does (strutils.py, string_to_bytes with IEC units): a B or bit is
+// a must, and K is 1024 with and without an i.
 func parseBytes(text string) (float64, error) {
 	wrong := fmt.Errorf("neither a number of KiB nor one with a unit such as MB")
 	number, factor := text, 1.0
@@ -224,8 +217,8 @@ func parseBytes(text string) (float64, error) {
 	return math.Ceil(magnitude * factor * math.Pow(1024, float64(power))), nil
 }
 
-// parseInt reads a decimal number as Python's int() does: white space around
-// it, a sign, and single underscores between its digits.
+// parseInt reads a decimal number as Python's int() does: white space around it, a sign, and single underscores between
+// its digits.
 func parseInt(text string) (int64, error) {
 	s := trim(text)
 	body := unsigned(s)

@@ -79,8 +79,7 @@ func TestReservedErrors(t *testing.T) {
 	}
 }
 
-// TestSecrets: whatever is wrong with a file, no error and no result shows
-// what belongs to other options.
+// TestSecrets: whatever is wrong with a file, no error and no result shows what belongs to other options.
 func TestSecrets(t *testing.T) {
 	const secret = "hunter2"
 	for _, text := range []string{

@@ -2,8 +2,8 @@ package nova
 
 import "strings"
 
-// Source is a file that nova-compute reads its configuration from, or a
-// directory of which it reads the files *.conf by name.
+// Source is a file that nova-compute reads its configuration from, or a directory of which it reads the files *.conf by
+// name.
 type Source struct {
 	// Path is absolute; of several, the first that exists.
 	Path []string
@@ -12,12 +12,10 @@ type Source struct {
 	Named bool
 }
 
-// Sources returns what nova-compute reads when it is started with arguments,
-// in this order (oslo_config/cfg.py, ConfigOpts._parse_config_files and
-// find_config_files for the project nova and the program nova-compute): the
-// default files unless a --config-file is named, the default directories
-// unless a --config-dir is, then what is named. What depends on the user's
-// home directory is left out. nova-dist.conf is RDO's addition.
+// Sources returns what nova-compute reads when it is started with arguments, in this order (oslo_config/cfg.py,
+// ConfigOpts._parse_config_files and find_config_files for the project nova and the program nova-compute): the default
+// files unless a --config-file is named, the default directories unless a --config-dir is, then what is named. What
+// depends on the user's home directory is left out. nova-dist.conf is RDO's addition.
 func Sources(arguments []string) []Source {
 	var named []Source
 	files, dirs := false, false
@@ -54,17 +52,15 @@ func Sources(arguments []string) []Source {
 // programs are what oslo.config names default files after.
 var programs = []string{"nova", "nova-compute"}
 
-// Deployment is where a way of installing Nova keeps the configuration of
-// nova-compute on the host.
+// Deployment is where a way of installing Nova keeps the configuration of nova-compute on the host.
 type Deployment struct {
 	Sources []Source
-	// Marker is a file without which it is not this way; "" where the
-	// configuration itself shows it.
+	// Marker is a file without which it is not this way; "" where the configuration itself shows it.
 	Marker string
 }
 
-// Deployments are the common ways of installing Nova. Containers come first:
-// a host that has them may have a package's untouched files besides.
+// Deployments are the common ways of installing Nova. Containers come first: a host that has them may have a package's
+// untouched files besides.
 func Deployments() []Deployment {
 	file := func(path string) Source { return Source{Path: []string{path}} }
 	dir := func(path string) Source { return Source{Path: []string{path}, Dir: true} }

@@ -1,6 +1,5 @@
-// Package ovs reads what Open vSwitch was told about huge pages: the keys of
-// other_config in its database that DPDK gets its memory by
-// (ovs-vswitchd.conf.db(5)).
+// Package ovs reads what Open vSwitch was told about huge pages: the keys of other_config in its database that DPDK
+// gets its memory by (ovs-vswitchd.conf.db(5)).
 package ovs
 
 import (
@@ -17,33 +16,29 @@ import (
 type Config struct {
 	// Init says that it was told to use DPDK at all: dpdk-init true or try.
 	Init bool
-	// SocketMiB is what it takes at its start, by node: dpdk-socket-mem. Nodes
-	// that it does not name get nothing. nil where nothing was told.
+	// SocketMiB is what it takes at its start, by node: dpdk-socket-mem. Nodes that it does not name get nothing. nil
+	// where nothing was told.
 	SocketMiB map[int]uint64
-	// AllocMiB is what it takes at its start on any node: dpdk-alloc-mem.
-	// dpdk-socket-mem goes before it.
+	// AllocMiB is what it takes at its start on any node: dpdk-alloc-mem. dpdk-socket-mem goes before it.
 	AllocMiB uint64
-	// LimitMiB is how much it may ever take, by node: dpdk-socket-limit. A node
-	// without an entry has no limit.
+	// LimitMiB is how much it may ever take, by node: dpdk-socket-limit. A node without an entry has no limit.
 	LimitMiB map[int]uint64
 	// HugeDir is the hugetlbfs mount that it is to use; "" is any.
 	HugeDir string
 	// PerPort says that each port gets a mempool of its own: per-port-memory.
 	PerPort bool
-	// Told are the keys that say all this, as "key=value", in the order of
-	// their names: other people's input.
+	// Told are the keys that say all this, as "key=value", in the order of their names: other people's input.
 	Told []string
 }
 
-// Request asks Open vSwitch's database for the row that [Parse] reads: one
-// transaction of RFC 7047, section 4.1.3.
+// Request asks Open vSwitch's database for the row that [Parse] reads: one transaction of RFC 7047, section 4.1.3.
 const Request = `{"id":0,"method":"transact","params":["Open_vSwitch",{"op":"select","table":"Open_vSwitch","where":[],"columns":["other_config"]}]}`
 
 // ReplyLimit is more than the database's answer has, in bytes.
 const ReplyLimit = 1 << 20
 
-// Ask sends [Request] to an open connection and returns the answer's Config.
-// It ends as soon as the answer is complete; time is the connection's to bound.
+// Ask sends [Request] to an open connection and returns the answer's Config. It ends as soon as the answer is complete;
+// time is the connection's to bound.
 func Ask(connection io.ReadWriter) (Config, error) {
 	if _, err := io.WriteString(connection, Request); err != nil {
 		return Config{}, err
@@ -64,8 +59,8 @@ func Read(from io.Reader) (Config, error) {
 	return config, nil
 }
 
-// Answer is the database's answer to [Request] from which [Read] has a Config: the
-// keys that it was [Config.Told], and no others.
+// Answer is the database's answer to [Request] from which [Read] has a Config: the keys that it was [Config.Told], and
+// no others.
 func Answer(c Config) ([]byte, error) {
 	pairs := [][2]string{}
 	for _, told := range c.Told {
@@ -137,9 +132,8 @@ var keys = []string{
 	"dpdk-alloc-mem", "dpdk-extra", "dpdk-hugepage-dir", "dpdk-init", "dpdk-socket-limit", "dpdk-socket-mem", "per-port-memory",
 }
 
-// New makes a Config of other_config. Options in dpdk-extra go before the keys
-// that stand for them, and values that make no sense are as good as none, as
-// they are to Open vSwitch (construct_dpdk_options in lib/dpdk.c).
+// New makes a Config of other_config. Options in dpdk-extra go before the keys that stand for them, and values that
+// make no sense are as good as none, as they are to Open vSwitch (construct_dpdk_options in lib/dpdk.c).
 func New(other map[string]string) Config {
 	c := Config{
 		Init:    other["dpdk-init"] == "true" || other["dpdk-init"] == "try",
@@ -181,8 +175,8 @@ func New(other map[string]string) Config {
 	return c
 }
 
-// options reads the options with values that dpdk-extra gives to DPDK, which
-// may stand as two words, or joined by = or, where short, by nothing.
+// options reads the options with values that dpdk-extra gives to DPDK, which may stand as two words, or joined by = or,
+// where short, by nothing.
 func options(extra string) map[string]string {
 	found := map[string]string{}
 	words := strings.Fields(extra)
@@ -208,8 +202,7 @@ const (
 	maxBits  = 32
 )
 
-// perNode reads sizes in MiB, the first of which is node 0's; nil where that
-// makes no sense.
+// perNode reads sizes in MiB, the first of which is node 0's; nil where that makes no sense.
 func perNode(list string) map[int]uint64 {
 	if list == "" {
 		return nil
@@ -261,10 +254,9 @@ func PagesOf(kib, pageKiB uint64) uint64 {
 	return (kib + pageKiB - 1) / pageKiB
 }
 
-// Mempool returns the least memory in KiB of one more mempool for ports of an
-// MTU. Open vSwitch asks for 262,144 packets and is content with 16,384 where
-// it cannot have more (MIN_NB_MBUF in lib/netdev-dpdk.c); a packet has the room
-// of its MTU, rounded up to 1 KiB, and 800 bytes besides, by Red Hat's formula.
+// Mempool returns the least memory in KiB of one more mempool for ports of an MTU. Open vSwitch asks for 262,144
+// packets and is content with 16,384 where it cannot have more (MIN_NB_MBUF in lib/netdev-dpdk.c); a packet has the
+// room of its MTU, rounded up to 1 KiB, and 800 bytes besides, by Red Hat's formula.
 func Mempool(mtu uint64) (leastKiB uint64) {
 	return mempoolKiB(mtu, 4096*4)
 }

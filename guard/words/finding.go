@@ -16,8 +16,7 @@ func Finding(f guard.Finding) string {
 	return text
 }
 
-// reason says a finding for a reason, which is its own or, of one under a
-// condition, the one that is then.
+// reason says a finding for a reason, which is its own or, of one under a condition, the one that is then.
 func reason(f guard.Finding, why guard.Reason) string {
 	page := guard.Size(f.PageKiB)
 	switch why := why.(type) {

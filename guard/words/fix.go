@@ -56,9 +56,8 @@ func growth(g guard.GrowPools) (lines []string) {
 	return lines
 }
 
-// limits returns the commands that raise limits. Over a mount is put one with more
-// room: the kernel ignores the size= of a remount without a word
-// (hugetlbfs_fs_context_ops knows no reconfiguration).
+// limits returns the commands that raise limits. Over a mount is put one with more room: the kernel ignores the size=
+// of a remount without a word (hugetlbfs_fs_context_ops knows no reconfiguration).
 func limits(r guard.RaiseLimits) (lines []string) {
 	for _, l := range r.Limits {
 		bytes := l.Pages * l.PageKiB * 1024
@@ -95,8 +94,7 @@ func change(c guard.Change) string {
 	return fmt.Sprintf("make %s %s", c.Backend, guard.Size(c.KiB[0]))
 }
 
-// onPath is a command that ends in a path; "" where the path has characters
-// that cannot be shown.
+// onPath is a command that ends in a path; "" where the path has characters that cannot be shown.
 func onPath(command, path string, args ...any) string {
 	if strings.ContainsFunc(path, func(r rune) bool { return r != '\\' && guard.Printable(string(r), 9) != string(r) }) {
 		return ""
@@ -112,8 +110,7 @@ const (
 	maxRemoval = 32 << 10 // after how many bytes of commands no more are told
 )
 
-// removal returns the commands that delete leftover files or, where some may be in
-// use, that ask for their users.
+// removal returns the commands that delete leftover files or, where some may be in use, that ask for their users.
 func removal(d guard.DeleteFiles) []string {
 	verb := "rm"
 	if !d.Certain {
@@ -145,8 +142,7 @@ func removal(d guard.DeleteFiles) []string {
 	return lines
 }
 
-// shellWord quotes a file's name for a POSIX shell, so that nothing in it acts
-// on a terminal.
+// shellWord quotes a file's name for a POSIX shell, so that nothing in it acts on a terminal.
 func shellWord(name string) string {
 	switch {
 	case strings.ContainsFunc(name, isOdd):

@@ -70,8 +70,7 @@ func unit(u string) string {
 	return ", " + name(u)
 }
 
-// container is the unit of Open vSwitch's daemon where it is worth a word:
-// on the host it is its own.
+// container is the unit of Open vSwitch's daemon where it is worth a word: on the host it is its own.
 func container(u string) string {
 	if !strings.HasPrefix(u, "container ") {
 		return ""

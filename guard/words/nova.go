@@ -9,9 +9,8 @@ import (
 
 const reserveKey = "reserved_huge_pages="
 
-// Reserve returns the lines for nova.conf that make Nova keep pages back: the
-// complete setting of reserved_huge_pages, one line for each node and page size. It
-// is nil where there is nothing to reserve.
+// Reserve returns the lines for nova.conf that make Nova keep pages back: the complete setting of reserved_huge_pages,
+// one line for each node and page size. It is nil where there is nothing to reserve.
 func Reserve(reservations []guard.Reservation) []string {
 	if reservations == nil {
 		return nil
@@ -23,8 +22,7 @@ func Reserve(reservations []guard.Reservation) []string {
 	return lines
 }
 
-// ReserveTripleO is [Reserve] as TripleO takes it: the parameter
-// NovaReservedHugePages of an environment file.
+// ReserveTripleO is [Reserve] as TripleO takes it: the parameter NovaReservedHugePages of an environment file.
 func ReserveTripleO(reservations []guard.Reservation) []string {
 	if reservations == nil {
 		return nil
@@ -36,8 +34,7 @@ func ReserveTripleO(reservations []guard.Reservation) []string {
 	return []string{"parameter_defaults:", "  NovaReservedHugePages: [" + strings.Join(items, ", ") + "]"}
 }
 
-// NovaEdit says where the lines of [Reserve] go, and what to do then; n is nil
-// where nobody looked.
+// NovaEdit says where the lines of [Reserve] go, and what to do then; n is nil where nobody looked.
 func NovaEdit(n *guard.Nova) string {
 	where, restart := "in nova.conf of this host", "restart nova-compute"
 	if n != nil && len(n.SetIn) > 0 {

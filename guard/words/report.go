@@ -6,8 +6,7 @@ import "hugeguard/guard"
 type Report struct {
 	Domain   guard.Domain   `json:"domain"`
 	Decision guard.Decision `json:"decision"`
-	// Exempt is by what the domain is exempt from being refused: whatever the
-	// decision, it is let go on.
+	// Exempt is by what the domain is exempt from being refused: whatever the decision, it is let go on.
 	Exempt   string             `json:"exempt,omitempty"`
 	Cause    guard.Cause        `json:"cause"` // of a refusal, else ""
 	Summary  string             `json:"summary"`
@@ -19,8 +18,7 @@ type Report struct {
 	Starting []guard.StartingReport `json:"starting,omitempty"`
 	// Sizes is what is known of pools without saying on which node.
 	Sizes []guard.SizeReport `json:"sizes,omitempty"`
-	// OVS is what Open vSwitch was told and what it holds; nil where it was
-	// not asked.
+	// OVS is what Open vSwitch was told and what it holds; nil where it was not asked.
 	OVS *guard.OVSReport `json:"ovs,omitempty"`
 	// Releases is what was known of libvirt and QEMU; nil where nothing was.
 	Releases *guard.ReleaseReport `json:"releases,omitempty"`

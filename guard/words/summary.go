@@ -66,8 +66,8 @@ func refusal(v guard.Verdict) string {
 	return text + "; see: journalctl -t hugeguard"
 }
 
-// todo is the best fix in short: of lines for nova.conf that for the node that is
-// short. What Nova does already is not asked of it again.
+// todo is the best fix in short: of lines for nova.conf that for the node that is short. What Nova does already is not
+// asked of it again.
 func todo(v guard.Verdict, f guard.Finding) string {
 	if v.Cause == guard.CauseStartingGuests {
 		return "try again when they have started"

@@ -7,9 +7,8 @@ import (
 	"hugeguard/guard"
 )
 
-// Text says a verdict in full, for the journal and the terminal: the summary,
-// what the domain asks for, who holds what, and what helps. It ends without a
-// newline.
+// Text says a verdict in full, for the journal and the terminal: the summary, what the domain asks for, who holds what,
+// and what helps. It ends without a newline.
 func Text(v guard.Verdict) string {
 	lines := []string{Summary(v)}
 	line := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }

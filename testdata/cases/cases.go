@@ -10,10 +10,9 @@ import (
 // RaceDetector is whether the tests are built with the race detector.
 var RaceDetector bool
 
-// AtLeast has rapid try at least so many cases in this test, and reports whether it
-// does. With the race detector it does not: these properties are of pure code in
-// one goroutine, which the detector sees with rapid's hundred cases, and makes ten
-// times slower. Without it all are tried.
+// AtLeast has rapid try at least so many cases in this test, and reports whether it does. With the race detector it
+// does not: these properties are of pure code in one goroutine, which the detector sees with rapid's hundred cases, and
+// makes ten times slower. Without it all are tried.
 func AtLeast(t *testing.T, cases int) bool {
 	t.Helper()
 	if RaceDetector {
