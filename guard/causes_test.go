@@ -19,9 +19,9 @@ type start struct {
 	host   Host
 }
 
-// TestEveryCauseHasItsMend: every cause is that of some launch, and not of another that is all but the same; there is
+// TestEveryCauseHasItsFix: every cause is that of some launch, and not of another that is all but the same; there is
 // something to do, in the entry and in the line.
-func TestEveryCauseHasItsMend(t *testing.T) {
+func TestEveryCauseHasItsFix(t *testing.T) {
 	bound := guest(t, "strict:0", cell{64, "strict:0"})
 	with := func(change func(*Backend)) Demand {
 		changed := bound
@@ -52,8 +52,8 @@ func TestEveryCauseHasItsMend(t *testing.T) {
 		cause  Cause
 		is     start
 		allBut start  // another cause's, or nobody's
-		mend   string // the remedy; "" for none
-		short  string // in the line; "" for the mend itself
+		fix    string // the remedy; "" for none
+		short  string // in the line; "" for the fix itself
 	}{
 		{"Open vSwitch", CauseOVS, start{bound, pages(24, 0).heldBy(HolderOVS, "ovs-vswitchd", 7, 0, 40)},
 			start{bound, pages(24, 0).heldBy(HolderOVS, "ovs-vswitchd", 7, 0, 39)},
@@ -95,13 +95,13 @@ func TestEveryCauseHasItsMend(t *testing.T) {
 	} {
 		has[test.cause] = true
 		v := Judge(test.is.demand, test.is.host)
-		var mend []string
+		var fix []string
 		for _, r := range Remedies(v) {
-			mend = append(mend, r.For+": "+strings.Join(r.Lines, ", "))
+			fix = append(fix, r.For+": "+strings.Join(r.Lines, ", "))
 		}
-		_, words, _ := strings.Cut(test.mend, ": ")
-		if v.Cause != test.cause || strings.Join(mend, "\n") != test.mend || !strings.Contains(Summary(v), "; "+cmp.Or(test.short, words)) {
-			t.Errorf("%s: %s, %q, want %q: %s", test.name, v.Cause, mend, test.mend, Summary(v))
+		_, words, _ := strings.Cut(test.fix, ": ")
+		if v.Cause != test.cause || strings.Join(fix, "\n") != test.fix || !strings.Contains(Summary(v), "; "+cmp.Or(test.short, words)) {
+			t.Errorf("%s: %s, %q, want %q: %s", test.name, v.Cause, fix, test.fix, Summary(v))
 		}
 		if v := Judge(test.allBut.demand, test.allBut.host); v.Cause == test.cause {
 			t.Errorf("%s: one that is all but the same is refused for it, too: %s", test.name, Summary(v))

@@ -97,7 +97,7 @@ func TestEveryRuleDecides(t *testing.T) {
 			if !ok {
 				t.Fatal("no launch that it decides")
 			}
-			launch.play(t, row, condition{yes: row.rule}, condition{no: row.rule})
+			launch.play(t, row, launch.fails(row.rule))
 			if row.ends == 0 {
 				return
 			}
@@ -105,14 +105,25 @@ func TestEveryRuleDecides(t *testing.T) {
 			if !ok {
 				t.Fatal("no launch that fails until it comes")
 			}
-			launch.play(t, row, condition{}, condition{yes: row.ends, no: row.rule})
+			launch.play(t, row, condition{yes: row.ends, no: row.rule})
 		})
 	}
 }
 
+// fails returns the condition on which the launch is refused, by the rule that decides it; none where it never is.
+func (l ruled) fails(rule rules) condition {
+	switch Refuse {
+	case l.with:
+		return condition{yes: rule}
+	case l.without:
+		return condition{no: rule}
+	}
+	return condition{}
+}
+
 // play judges the launch without the rule, with it, and where it is open whether there is one, as far as the row says
-// which releases these are. The conditions are those under which a launch fails that the rule breaks, or mends.
-func (l ruled) play(t *testing.T, row *row, breaks, mends condition) {
+// which releases these are. Where it fails on a condition, the warning is to say which.
+func (l ruled) play(t *testing.T, row *row, fails condition) {
 	t.Helper()
 	judge := func(what string, k Releases, want Decision) Verdict {
 		t.Helper()
@@ -124,6 +135,16 @@ func (l ruled) play(t *testing.T, row *row, breaks, mends condition) {
 		}
 		return v
 	}
+	says := func(k Releases, v Verdict) {
+		t.Helper()
+		if fails == (condition{}) {
+			return
+		}
+		want, _, _ := strings.Cut(Message(Finding{Reason: Perhaps{IfReleases{k, []Combinations{fails.combinations()}}, NoMount{}}}), ":")
+		if !strings.HasPrefix(Summary(v), want+":") {
+			t.Errorf("%q does not say %q", Summary(v), want)
+		}
+	}
 	open := Warn
 	if l.without != Refuse && l.with != Refuse {
 		open = max(l.without, l.with) // allow and warn: their texts are in that order
@@ -133,7 +154,8 @@ func (l ruled) play(t *testing.T, row *row, breaks, mends condition) {
 	if libvirt, qemu := row.since(); row.libvirt != (span{}) || row.qemu != (span{}) {
 		with.Libvirt.Version, with.QEMU.Version = libvirt, qemu
 	}
-	if using := true; row.rule == ruleCpuset || row.needs.has(ruleCpuset) {
+	using, notUsing := true, false
+	if row.rule == ruleCpuset || row.needs.has(ruleCpuset) {
 		with.Cpuset = &using
 	}
 	judge("with the rule", with, l.with)
@@ -158,31 +180,14 @@ func (l ruled) play(t *testing.T, row *row, breaks, mends condition) {
 			judge("perhaps with it", k, open)
 		}
 		*release = Release{}
-		l.says(t, k, judge("nothing known", k, open), breaks, mends)
+		says(k, judge("nothing known", k, open))
 	}
 	if row.rule == ruleCpuset {
-		k, using := with, false
-		k.Cpuset = &using
+		k := with
+		k.Cpuset = &notUsing
 		judge("without the rule", k, l.without)
 		k.Cpuset = nil
-		l.says(t, k, judge("nothing known", k, open), breaks, mends)
-	}
-}
-
-// says wants the condition in a warning of a launch that may fail.
-func (l ruled) says(t *testing.T, k Releases, v Verdict, breaks, mends condition) {
-	t.Helper()
-	fails := breaks
-	switch Refuse {
-	case l.with:
-	case l.without:
-		fails = mends
-	default:
-		return
-	}
-	want, _, _ := strings.Cut(Message(Finding{Reason: Perhaps{IfReleases{k, []Combinations{fails.combinations()}}, NoMount{}}}), ":")
-	if !strings.HasPrefix(Summary(v), want+":") {
-		t.Errorf("%q does not say %q", Summary(v), want)
+		says(k, judge("nothing known", k, open))
 	}
 }
 
