@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -256,6 +257,60 @@ func TestDocLinks(t *testing.T) {
 	}
 	if !some {
 		t.Error("none found")
+	}
+}
+
+// TestDocMap: CONTRIBUTING.md names every package, and every file that it names is there; testdata/README.md names all
+// that lies in testdata.
+func TestDocMap(t *testing.T) {
+	read := func(name string) string {
+		text, err := os.ReadFile(filepath.Join(repository, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	contributing := read("CONTRIBUTING.md")
+	packages := map[string]bool{}
+	err := filepath.WalkDir(repository, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() && (d.Name() == "testdata" || d.Name() == ".git") {
+			return fs.SkipDir
+		}
+		if err == nil && strings.HasSuffix(path, ".go") {
+			name, err := filepath.Rel(repository, filepath.Dir(path))
+			packages[name] = true
+			return err
+		}
+		return err
+	})
+	if err != nil || len(packages) < 20 {
+		t.Fatalf("the packages are %v, %v", packages, err)
+	}
+	for name := range packages {
+		if !strings.Contains(contributing, "`"+name+"`") {
+			t.Errorf("CONTRIBUTING.md does not say what %s is", name)
+		}
+	}
+	for _, named := range regexp.MustCompile("`((?:sysfs|guard|hook|install|testdata)/[A-Za-z0-9_./-]+)`").FindAllStringSubmatch(contributing, -1) {
+		if name := strings.Replace(named[1], "NAME", "guests", 1); !strings.HasSuffix(name, "/...") {
+			if _, err := os.Stat(filepath.Join(repository, name)); err != nil {
+				t.Errorf("CONTRIBUTING.md: %v", err)
+			}
+		}
+	}
+	entries, err := os.ReadDir(filepath.Join(repository, "testdata"))
+	if err != nil || len(entries) < 20 {
+		t.Fatalf("%d entries, %v", len(entries), err)
+	}
+	readme := read("testdata/README.md")
+	for _, entry := range entries {
+		name := entry.Name()
+		if entry.IsDir() {
+			name += "/"
+		}
+		if name != "README.md" && !strings.Contains(readme, "`"+name+"`") {
+			t.Errorf("testdata/README.md does not say what %s is", name)
+		}
 	}
 }
 
