@@ -2,7 +2,7 @@ package sysfs_test
 
 import (
 	"path/filepath"
-	"strings"
+	"slices"
 	"testing"
 
 	"hugeguard/sysfs"
@@ -41,11 +41,7 @@ func TestKernels(t *testing.T) {
 				t.Fatal(err)
 			}
 			check(t, "nodes", nodes, want.nodes)
-			for _, n := range nodes {
-				if cpus, ok, err := fs.CPUs(n.ID); err != nil || ok && len(cpus) > 0 != n.HasCPU {
-					t.Errorf("node %d has CPUs %v: %v", n.ID, cpus, err)
-				}
-			}
+			checkNodeCPUs(t, fs, nodes)
 			sizes, err := fs.PageSizes()
 			if err != nil {
 				t.Fatal(err)
@@ -60,67 +56,92 @@ func TestKernels(t *testing.T) {
 				t.Errorf("default page %d KiB, %v, want %d", dflt, err, want.dflt)
 			}
 			for _, kib := range sizes {
-				pool, ok, err := fs.Pool(kib, nodes)
-				if err != nil || !ok {
-					t.Fatal(ok, err)
-				}
-				var total, free, surplus uint64
-				for _, n := range pool.Nodes {
-					total, free, surplus = total+n.Total, free+n.Free, surplus+n.Surplus
-				}
-				if total != pool.Total || free != pool.Free || surplus != pool.Surplus {
-					t.Errorf("the nodes do not add up to %+v", pool)
-				}
+				checkSums(t, fs, kib, nodes)
 			}
-			if len(sizes) == 0 {
-				return
-			}
-			mounts, err := fs.Mounts()
-			if err != nil || len(mounts.Hugetlb) == 0 {
-				t.Fatal(mounts, err)
-			}
-			var paths []string
-			for _, m := range mounts.Hugetlb {
-				paths = append(paths, m.Path)
-			}
-			for _, path := range []string{"/dev/hugepages", "/mnt/huge pages", "/mnt/tab\tback\\slash#hash"} {
-				if !strings.Contains(strings.Join(paths, "\n"), path) {
-					t.Errorf("%q is not among the mounts %q", path, paths)
-				}
-			}
-			pids, err := fs.Processes()
-			if err != nil {
-				t.Fatal(err)
-			}
-			// What a process maps, by its own account of it (HugetlbPages).
-			mapped := map[int]uint64{}
-			for _, pid := range pids {
-				p, err := fs.Process(pid)
-				if err != nil {
-					t.Fatal(err)
-				}
-				mappings, err := fs.Mappings(pid, 1<<20)
-				if err != nil {
-					t.Fatal(err)
-				}
-				for _, m := range mappings {
-					if m.Device == "" || m.End <= m.Start {
-						t.Errorf("no file: %+v", m)
-					}
-					if m.PageKiB > 0 && m.Anon > 0 != (m.Private && len(m.Pages) > 0) {
-						t.Errorf("copies of its own in %+v", m)
-					}
-					for _, n := range m.Pages {
-						mapped[pid] += n * m.PageKiB
-					}
-				}
-				if mapped[pid] != p.HugetlbKiB {
-					t.Errorf("%s (%d) maps %d KiB by its mappings, %d by its status", p.Name, pid, mapped[pid], p.HugetlbKiB)
-				}
-			}
-			if len(mapped) == 0 {
-				t.Error("no process maps huge pages")
+			if len(sizes) > 0 {
+				checkMounts(t, fs)
+				checkMapped(t, fs)
 			}
 		})
+	}
+}
+
+func checkNodeCPUs(t *testing.T, fs sysfs.FS, nodes []sysfs.Node) {
+	t.Helper()
+	for _, n := range nodes {
+		if cpus, ok, err := fs.CPUs(n.ID); err != nil || ok && len(cpus) > 0 != n.HasCPU {
+			t.Errorf("node %d has CPUs %v: %v", n.ID, cpus, err)
+		}
+	}
+}
+
+// checkSums: a pool is what its nodes have together.
+func checkSums(t *testing.T, fs sysfs.FS, kib uint64, nodes []sysfs.Node) {
+	t.Helper()
+	pool, ok, err := fs.Pool(kib, nodes)
+	if err != nil || !ok {
+		t.Fatal(ok, err)
+	}
+	var total, free, surplus uint64
+	for _, n := range pool.Nodes {
+		total, free, surplus = total+n.Total, free+n.Free, surplus+n.Surplus
+	}
+	if total != pool.Total || free != pool.Free || surplus != pool.Surplus {
+		t.Errorf("the nodes do not add up to %+v", pool)
+	}
+}
+
+// checkMounts: those that the kernels were captured with are found, by their odd names.
+func checkMounts(t *testing.T, fs sysfs.FS) {
+	t.Helper()
+	mounts, err := fs.Mounts()
+	if err != nil || len(mounts.Hugetlb) == 0 {
+		t.Fatal(mounts, err)
+	}
+	var paths []string
+	for _, m := range mounts.Hugetlb {
+		paths = append(paths, m.Path)
+	}
+	for _, path := range []string{"/dev/hugepages", "/mnt/huge pages", "/mnt/tab\tback\\slash#hash"} {
+		if !slices.Contains(paths, path) {
+			t.Errorf("%q is not among the mounts %q", path, paths)
+		}
+	}
+}
+
+// checkMapped: what a process maps is what it has by its own account of it (HugetlbPages).
+func checkMapped(t *testing.T, fs sysfs.FS) {
+	t.Helper()
+	pids, err := fs.Processes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all uint64
+	for _, pid := range pids {
+		p, err := fs.Process(pid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mappings, err := fs.Mappings(pid, 1<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var mapped uint64
+		for _, m := range mappings {
+			if m.Device == "" || m.End <= m.Start {
+				t.Errorf("no file: %+v", m)
+			}
+			if m.PageKiB > 0 && m.Anon > 0 != (m.Private && len(m.Pages) > 0) {
+				t.Errorf("copies of its own in %+v", m)
+			}
+			mapped += m.Touched() * m.PageKiB
+		}
+		if mapped != p.HugetlbKiB {
+			t.Errorf("%s (%d) maps %d KiB by its mappings, %d by its status", p.Name, pid, mapped, p.HugetlbKiB)
+		}
+		all += mapped
+	}
+	if all == 0 {
+		t.Error("no process maps huge pages")
 	}
 }

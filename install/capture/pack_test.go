@@ -192,58 +192,8 @@ func TestArchive(t *testing.T) {
 	}}
 	for _, name := range []string{"c.tar", "c.tar.gz", "c.tgz"} {
 		file := filepath.Join(t.TempDir(), name)
-		if err := c.Create(context.Background(), file, false); err != nil {
-			t.Fatal(err)
-		}
-		if err := c.Create(context.Background(), file, false); !errors.Is(err, fs.ErrExist) {
-			t.Errorf("created twice: %v", err)
-		}
-		if err := Exists(file); !errors.Is(err, fs.ErrExist) {
-			t.Errorf("it is there: %v", err)
-		}
-		was, err := os.Stat(file)
-		if err != nil || was.Mode() != 0o600 {
-			t.Errorf("%v, %v", was.Mode(), err)
-		}
-		if err := c.Create(context.Background(), file, true); err != nil {
-			t.Fatal(err)
-		}
-		if is, err := os.Stat(file); err != nil || os.SameFile(was, is) || is.Size() != was.Size() || is.Mode() != 0o600 {
-			t.Errorf("replaced it is %v, %v", is, err)
-		}
-		if compressed := was.Size() < 1<<20; compressed != (name != "c.tar") {
-			t.Errorf("%s has %d bytes", name, was.Size())
-		}
-		dir, err := Unpack(context.Background(), file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer os.RemoveAll(dir)
-		info, err := os.Stat(dir)
-		if err != nil || info.Mode().Perm() != 0o700 {
-			t.Errorf("%v, %v", info, err)
-		}
-		conf, err := os.Stat(filepath.Join(dir, "etc/nova/nova.conf"))
-		if err != nil || !conf.ModTime().Equal(changed) {
-			t.Errorf("changed %v, %v", conf, err)
-		}
-		for name, f := range c.files {
-			info, err := os.Lstat(filepath.Join(dir, name))
-			if name == "proc/7" {
-				f = Capture{}.files[name]
-				f.dir = true
-			}
-			if err != nil || info.IsDir() != f.dir {
-				t.Errorf("%q: %v, %v", name, info, err)
-				continue
-			}
-			if target, _ := os.Readlink(filepath.Join(dir, name)); target != f.link {
-				t.Errorf("%q leads to %q", name, target)
-			}
-			if data, err := os.ReadFile(filepath.Join(dir, name)); f.link == "" && !f.dir && (err != nil || !bytes.Equal(data, f.data)) {
-				t.Errorf("%q: %d bytes, %v", name, len(data), err)
-			}
-		}
+		checkCreate(t, c, file)
+		checkUnpack(t, c, file)
 	}
 	dot := filepath.Join(t.TempDir(), "dot.tar")
 	if err := os.WriteFile(dot, pack(t, tar.Header{Name: "./", Typeflag: tar.TypeDir}, tar.Header{Name: "./proc/", Typeflag: tar.TypeDir}, tar.Header{Name: "./proc/mounts", Typeflag: tar.TypeReg}), 0o600); err != nil {
@@ -256,6 +206,67 @@ func TestArchive(t *testing.T) {
 	defer os.RemoveAll(dir)
 	if text, err := os.ReadFile(filepath.Join(dir, "proc/mounts")); err != nil || string(text) != "text\n" {
 		t.Errorf("%q, %v", text, err)
+	}
+}
+
+// checkCreate creates the capture's file, which is not replaced unless that is wanted.
+func checkCreate(t *testing.T, c Capture, file string) {
+	t.Helper()
+	if err := c.Create(context.Background(), file, false); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Create(context.Background(), file, false); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("created twice: %v", err)
+	}
+	if err := Exists(file); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("it is there: %v", err)
+	}
+	was, err := os.Stat(file)
+	if err != nil || was.Mode() != 0o600 {
+		t.Errorf("%v, %v", was.Mode(), err)
+	}
+	if err := c.Create(context.Background(), file, true); err != nil {
+		t.Fatal(err)
+	}
+	if is, err := os.Stat(file); err != nil || os.SameFile(was, is) || is.Size() != was.Size() || is.Mode() != 0o600 {
+		t.Errorf("replaced it is %v, %v", is, err)
+	}
+	if compressed := was.Size() < 1<<20; compressed != (filepath.Base(file) != "c.tar") {
+		t.Errorf("%s has %d bytes", file, was.Size())
+	}
+}
+
+// checkUnpack unpacks an archive, and finds the capture.
+func checkUnpack(t *testing.T, c Capture, archive string) {
+	t.Helper()
+	dir, err := Unpack(context.Background(), archive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	info, err := os.Stat(dir)
+	if err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("%v, %v", info, err)
+	}
+	conf, err := os.Stat(filepath.Join(dir, "etc/nova/nova.conf"))
+	if err != nil || !conf.ModTime().Equal(c.files["etc/nova/nova.conf"].changed) {
+		t.Errorf("changed %v, %v", conf, err)
+	}
+	for name, f := range c.files {
+		info, err := os.Lstat(filepath.Join(dir, name))
+		if name == "proc/7" {
+			f = file{dir: true}
+		}
+		if err != nil || info.IsDir() != f.dir {
+			t.Errorf("%q: %v, %v", name, info, err)
+			continue
+		}
+		if target, _ := os.Readlink(filepath.Join(dir, name)); target != f.link {
+			t.Errorf("%q leads to %q", name, target)
+		}
+		if data, err := os.ReadFile(filepath.Join(dir, name)); f.link == "" && !f.dir && (err != nil || !bytes.Equal(data, f.data)) {
+			t.Errorf("%q: %d bytes, %v", name, len(data), err)
+		}
 	}
 }
 
