@@ -223,7 +223,10 @@ func (b *bench) everything() []*series {
 func (b *bench) prepares() []*series {
 	var all []*series
 	for _, program := range []string{hook, awk, grep, python} {
-		all = append(all, b.series(program, fits, 0))
+		accepted := b.series(program, fits, 0)
+		// No start finds a claim of its own from before.
+		accepted.after = []string{"instance-00000006", "started", "begin", "-"}
+		all = append(all, accepted)
 	}
 	for _, program := range []string{hook, awk, grep, python} {
 		all = append(all, b.series(program, lacks, 1))

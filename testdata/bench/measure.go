@@ -17,6 +17,7 @@ type series struct {
 	program, call string
 	path          string
 	calls         [][]string // arguments
+	after         []string   // of another call, which does not count
 	stdin         string     // a file
 	exit          int        // the status that it has to end with
 	took          []time.Duration
@@ -41,7 +42,12 @@ func (s *series) once(stderr *os.File) (took time.Duration, err error) {
 		}
 		took += one
 	}
-	return took, nil
+	if s.after != nil {
+		busy := s.busy
+		_, err = s.run(s.after, stderr)
+		s.busy = busy
+	}
+	return took, err
 }
 
 func (s *series) run(args []string, stderr *os.File) (time.Duration, error) {
