@@ -87,7 +87,7 @@ func FuzzLedger(f *testing.F) {
 	}
 	// This guest fits, and finds its own claim and others'.
 	xml := bytes.ReplaceAll(h.XML, []byte("mode='strict' nodeset='0'"), []byte("mode='strict' nodeset='1'"))
-	l := ledger.New(boot)
+	l := ledger.Ledger{Boot: boot}
 	f.Add(l.Text())
 	l.Put(ledger.Claim{Name: "other", UUID: "6a9c0000-0000-4000-8000-000000000001", Parts: []ledger.Part{{PageKiB: 2048, Pages: 100, Nodes: []int{1}}}})
 	f.Add(l.Text())

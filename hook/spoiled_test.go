@@ -111,8 +111,11 @@ func spoilable(t *testing.T, xml string) *fixture {
 
 // spoilableLedger is of another guest, which is starting on node 1 and has its
 // QEMU there.
-const spoilableLedger = `{"format":1,"boot":"4a8e9c1e-5f0b-4c55-9d5b-7f1f0a1c0b11","claims":[{"uuid":"u","name":"other","since_ns":4990000000000,` +
-	`"daemon":{"pid":0,"started_ns":0},"qemu":{"pid":910,"started_ns":4991000000000},"parts":[{"page_kib":2048,"pages":64,"nodes":[1],"hard":true}]}]}`
+const spoilableLedger = `hugeguard claims 2 boot "4a8e9c1e-5f0b-4c55-9d5b-7f1f0a1c0b11"
+"other" uuid "u" since 4990000000000 daemon 0 0 before 0 qemu 910 4991000000000 progress 0
+ 64 pages of 2048 KiB taken 0 mapped 0 hard true nodes 1 cpuset any any false
+end
+`
 
 // spoilings are what can become of a file.
 var spoilings = map[string]func(path string) error{

@@ -1,7 +1,6 @@
 package hook
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 	"strings"
@@ -43,14 +42,7 @@ func (f *fixture) over(name string) {
 // claimed returns the names in the ledger.
 func (f *fixture) claimed(t *testing.T) (names []string) {
 	t.Helper()
-	text, err := os.ReadFile(f.host.Path(ledger.Path))
-	if os.IsNotExist(err) {
-		return nil
-	}
-	var l ledger.Ledger
-	if err == nil {
-		err = json.Unmarshal(text, &l)
-	}
+	l, err := ledger.Read(f.fs)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -399,12 +391,15 @@ func TestLedgerTrouble(t *testing.T) {
 		}
 	}
 	for name, spoil := range map[string]func(*testing.T, *fixture){
-		"cut short": func(t *testing.T, f *fixture) { f.host.Write(ledger.Path, `{"format":1,"boo`) },
+		"cut short": func(t *testing.T, f *fixture) { f.host.Write(ledger.Path, "hugeguard claims 2 bo") },
 		"empty":     func(t *testing.T, f *fixture) { f.host.Write(ledger.Path, "") },
 		"binary":    func(t *testing.T, f *fixture) { f.host.Write(ledger.Path, "\x7fELF\x00\x00") },
-		"foreign":   func(t *testing.T, f *fixture) { f.host.Write(ledger.Path, `{"format":2,"boot":"","claims":[]}`) },
+		"foreign":   func(t *testing.T, f *fixture) { f.host.Write(ledger.Path, "hugeguard claims 3 boot \"\"\nend\n") },
+		"of an older release": func(t *testing.T, f *fixture) {
+			must(t, os.Rename(f.host.Path(ledger.Path), f.host.Path(ledger.Dir+"/claims.json")))
+		},
 		"absurd": func(t *testing.T, f *fixture) {
-			f.host.Write(ledger.Path, `{"format":1,"boot":"","claims":[{"name":"x","parts":[{"page_kib":2048,"pages":18446744073709551615}]}]}`)
+			f.host.Write(ledger.Path, strings.Replace(spoilableLedger, " 64 pages", " 18446744073709551615 pages", 1))
 		},
 		"gigantic":           func(t *testing.T, f *fixture) { must(t, os.Truncate(f.host.Path(ledger.Path), 1<<40)) },
 		"writable by others": func(t *testing.T, f *fixture) { must(t, os.Chmod(f.host.Path(ledger.Path), 0o666)) },

@@ -20,8 +20,10 @@ const (
 	// Path is the ledger's file, below the root.
 	Path = Dir + "/" + fileName
 
-	fileName = "claims.json"
+	fileName = "claims"
 	newName  = fileName + ".new" // until it is complete
+	// olderName is where releases before this one have theirs, which is not understood.
+	olderName = "claims.json"
 )
 
 var (
@@ -71,10 +73,22 @@ func lockFile(root sysfs.FS, patience time.Duration) (l *Locked, text []byte, un
 	}
 	text, unread = readAt(dir, fileName)
 	if unread == unix.ENOENT {
-		return l, nil, nil, nil
+		return l, nil, l.forgetOlder(), nil
 	}
 	l.Stored = true
 	return l, text, l.unread(unread), nil
+}
+
+// forgetOlder removes the ledger of an older release, and tells of it.
+func (l *Locked) forgetOlder() error {
+	err := unix.Unlinkat(l.dir, olderName, 0)
+	switch err {
+	case unix.ENOENT:
+		return nil
+	case nil:
+		err = errForeign
+	}
+	return &fs.PathError{Op: "read", Path: l.path + "/" + olderName, Err: err}
 }
 
 // unread is an error of reading the file; nil for none.
@@ -92,7 +106,7 @@ func Open(root sysfs.FS, patience time.Duration) (l *Locked, unread, err error) 
 	if err != nil {
 		return nil, nil, err
 	}
-	l.Ledger = New(l.boot)
+	l.Ledger = Ledger{Boot: l.boot}
 	if unread == nil && l.Stored {
 		l.Ledger, err = Parse(text, l.boot)
 		unread = l.unread(err)
@@ -229,10 +243,14 @@ func Read(root sysfs.FS) (Ledger, error) {
 	}
 	text, err := read(Path, Limit)
 	if errors.Is(err, fs.ErrNotExist) {
-		return New(boot), nil
+		err = nil
+		if root.Exists(Dir + "/" + olderName) {
+			err = &fs.PathError{Op: "read", Path: root.Path(Dir + "/" + olderName), Err: errForeign}
+		}
+		return Ledger{Boot: boot}, err
 	}
 	if err != nil {
-		return New(boot), err
+		return Ledger{Boot: boot}, err
 	}
 	l, err := Parse(text, boot)
 	if err != nil {

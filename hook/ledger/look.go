@@ -43,11 +43,8 @@ func (l Ledger) AtMost(self guard.Domain) []guard.Starting {
 func startingOf(c Claim, qemu Process, parts []Part, busy int) guard.Starting {
 	s := guard.Starting{Domain: guard.Domain{Name: c.Name, UUID: c.UUID}, PID: qemu.PID}
 	for _, p := range parts {
-		left := guard.Claim{PageKiB: p.PageKiB, Pages: p.Pages - p.Taken, Mapped: p.Mapped, Nodes: p.Nodes, Hard: p.Hard}
+		left := guard.Claim{PageKiB: p.PageKiB, Pages: p.Pages - p.Taken, Mapped: p.Mapped, Nodes: p.Nodes, Hard: p.Hard, Cpuset: p.Cpuset}
 		left.Clearing = min(left.Mapped, uint64(busy))
-		if set := p.Cpuset; set != nil {
-			left.Cpuset = guard.Cpuset{Nodes: set.Nodes, Union: set.Union, Restrictive: set.Restrictive}
-		}
 		s.Claims = append(s.Claims, left)
 	}
 	return s
@@ -349,11 +346,7 @@ func ClaimOf(root sysfs.FS, v guard.Verdict) (Claim, error) {
 	before, _ := byPidFile(root, v.Domain.Name)
 	c := Claim{UUID: v.Domain.UUID, Name: v.Domain.Name, Since: now, Daemon: daemon, Before: before.PID}
 	for _, part := range v.Claims() {
-		p := Part{PageKiB: part.PageKiB, Pages: part.Pages, Nodes: part.Nodes, Hard: part.Hard}
-		if set := part.Cpuset; set.Nodes != nil {
-			p.Cpuset = &Cpuset{Nodes: set.Nodes, Union: set.Union, Restrictive: set.Restrictive}
-		}
-		c.Parts = append(c.Parts, p)
+		c.Parts = append(c.Parts, Part{PageKiB: part.PageKiB, Pages: part.Pages, Nodes: part.Nodes, Hard: part.Hard, Cpuset: part.Cpuset})
 	}
 	return c, cmp.Or(err, c.Check())
 }

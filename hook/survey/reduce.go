@@ -17,7 +17,7 @@ import (
 // admin chose: see [Reduce].
 var Reductions = []sysfs.Reduction{
 	{Files: config.Path, Keep: config.Reduce},
-	{Files: ledger.Dir + "/*.json", Keep: ledger.Reduce},
+	{Files: ledger.Path, Keep: ledger.Reduce},
 	{Files: CapturedOVS, Keep: reduceOVS},
 	{Files: "run/libvirt/qemu/*.xml", Keep: reduceDomain},
 	{Files: "etc/libvirt/qemu/*.xml", Keep: reduceDomain},

@@ -26,7 +26,7 @@ var reads = []struct {
 	read           func(text []byte) (any, error)
 }{
 	{config.Path, "mode = warn\nclaims = of\n", func(text []byte) (any, error) { return string(text), nil }},
-	{ledger.Dir + "/*.json", `{"format":1,"boot":"` + bootOfLedger + `","x":"y","claims":[{"uuid":"u","name":"early","since_ns":999,"parts":[{"page_kib":2048,"pages":5,"nodes":[1],"hard":true}]}]}`,
+	{ledger.Path, string(ledger.Ledger{Boot: bootOfLedger, Claims: []ledger.Claim{{UUID: "u", Name: "early", Since: 999, Parts: []ledger.Part{{PageKiB: 2048, Pages: 5, Nodes: []int{1}, Hard: true}}}}}.Text()),
 		func(text []byte) (any, error) { return ledger.Parse(text, bootOfLedger) }},
 	{CapturedOVS, `{"id":0,"result":[{"rows":[{"other_config":["map",[["dpdk-init","true"],["dpdk-socket-mem","1024,1024"],["x","y"]]]}]}],"error":null}`,
 		func(text []byte) (any, error) { return ovs.Read(bytes.NewReader(text)) }},

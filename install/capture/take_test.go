@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"hugeguard/hook/ledger"
 	"hugeguard/sysfs"
 	"hugeguard/sysfs/sysfstest"
 )
@@ -51,8 +52,9 @@ func busyHost(t *testing.T) sysfstest.Host {
 	h.Write("proc/sys/kernel/random/boot_id", "4ea7b5a5-8d6f-4d3f-8c59-1f0f7a0f7a0f\n")
 	h.Write("proc/uptime", "800.00 1.00\n")
 	h.Write("proc/stat", "cpu 1\nbtime 1700000000\n")
-	h.Write("run/hugeguard/claims.json", `{"format":1,"boot":"4ea7b5a5-8d6f-4d3f-8c59-1f0f7a0f7a0f","claims":[`+
-		`{"uuid":"u","name":"instance-00000001","since_ns":797000000000,"parts":[{"page_kib":2048,"pages":5000,"nodes":[1],"hard":true}]}]}`)
+	starting := ledger.Ledger{Boot: "4ea7b5a5-8d6f-4d3f-8c59-1f0f7a0f7a0f", Claims: []ledger.Claim{
+		{UUID: "u", Name: "instance-00000001", Since: 797 * time.Second, Parts: []ledger.Part{{PageKiB: 2048, Pages: 5000, Nodes: []int{1}, Hard: true}}}}}
+	h.Write(ledger.Path, string(starting.Text()))
 	h.Write("proc/3066/task/3066/stat", "3066 (qemu) S 1\n")
 	h.Write("proc/3066/task/3070/stat", "3070 (CPU 0/KVM) R 1\n")
 	h.Write("proc/5000/status", "Name:\tnova-compute\nHugetlbPages:\t       0 kB\n")

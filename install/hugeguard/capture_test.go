@@ -12,9 +12,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"hugeguard/hook/ledger"
 	"hugeguard/install/capture"
 	"hugeguard/install/installtest"
 	"hugeguard/sysfs/sysfstest"
@@ -193,7 +195,9 @@ func secretHost(t *testing.T) sysfstest.Host {
 	h.Write("run/openvswitch/db.json", `{"id":0,"result":[{"rows":[{"other_config":["map",[["dpdk-init","true"],["dpdk-socket-mem","1024,1024"],["password","hunter2"]]]}]}],"error":null,"hunter2":1}`)
 	h.Write("proc/sys/kernel/random/boot_id", "4ea7b5a5-8d6f-4d3f-8c59-1f0f7a0f7a0f\n")
 	h.Write("proc/uptime", "1000.00 1.00\n")
-	h.Write("run/hugeguard/claims.json", `{"format":1,"boot":"4ea7b5a5-8d6f-4d3f-8c59-1f0f7a0f7a0f","hunter2":"hunter2","claims":[{"uuid":"u","name":"early","since_ns":999000000000,"parts":[{"page_kib":2048,"pages":5,"nodes":[1],"hard":true}]}]}`)
+	starting := ledger.Ledger{Boot: "4ea7b5a5-8d6f-4d3f-8c59-1f0f7a0f7a0f", Claims: []ledger.Claim{
+		{UUID: "u", Name: "early", Since: 999 * time.Second, Parts: []ledger.Part{{PageKiB: 2048, Pages: 5, Nodes: []int{1}, Hard: true}}}}}
+	h.Write(ledger.Path, string(starting.Text()))
 	h.Write("sys/fs/cgroup/machine.slice/machine-prod.slice/machine-prod-a\\x2db.slice/cpuset.mems.effective", "0\n")
 	add("proc/mounts", "//user:hunter2@server/share /mnt cifs rw,password=hunter2 0 0\n")
 	add("proc/meminfo", "hunter2: 1 kB\n")
@@ -250,7 +254,7 @@ func TestCaptureOfOddFiles(t *testing.T) {
 	h := secretHost(t)
 	h.Write("etc/libvirt/qemu.conf", "hugetlbfs_mount = \"/dev/hugepages\"\nvnc_password = hunter2\n")
 	h.Write("run/openvswitch/db.json", `{"id":0,"result":[{"rows":[{"other_config":["hunter2",1]}]}],"error":"hunter2"}`)
-	h.Write("run/hugeguard/claims.json", `{"format":7,"hunter2":1}`)
+	h.Write(ledger.Path, "hugeguard claims 2 boot \"\"\n\"hunter2\" uuid 1\nend\n")
 	h.Write("proc/5000/stat", "hunter2\n")
 	h.Write("proc/5000/root/etc/nova/nova.conf", "hunter2\n")
 	h.Write("run/libvirt/qemu/instance-00000001.xml", "<hunter2/>")

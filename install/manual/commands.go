@@ -89,7 +89,7 @@ var files = []struct{ name, about string }{
 	{"/etc/libvirt/hooks/qemu", "The hook program, a copy. If the site has other qemu hooks, it is /etc/libvirt/hooks/qemu.d/zz-hugeguard, " +
 		"or the site's own becomes /etc/libvirt/hooks/qemu.site; see install."},
 	{"/usr/lib/hugeguard/qemu", "The hook program that belongs to this command."},
-	{"/run/hugeguard/claims.json", "The starts that were let go on and are not over, and the pages that they are to take."},
+	{"/run/hugeguard/claims", "The starts that were let go on and are not over, and the pages that they are to take."},
 	{"/var/lib/hugeguard/install.json", "What uninstall needs to leave libvirt's hooks as they were."},
 	{"/var/lib/hugeguard/metrics.json", "The refusals that metrics has counted, and where in the journal it goes on."},
 	{"/usr/lib/systemd/system/hugeguard-metrics.timer", "Has hugeguard-metrics.service beside it write the metrics for node_exporter every minute."},

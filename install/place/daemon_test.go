@@ -644,7 +644,7 @@ func TestUninstallWaitsForClaims(t *testing.T) {
 	if _, err := os.Stat(tr.root + mainHook); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the daemon is told while the hook is there: %v", err)
 	}
-	installtest.Write(t, filepath.Join(claims, "claims.json"), "{}")
+	installtest.Write(t, filepath.Join(claims, "claims"), "{}")
 	stdin.Close()
 	call.Wait()
 	if err := <-done; err != nil {

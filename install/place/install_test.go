@@ -687,7 +687,7 @@ func TestUninstallForgetsStarts(t *testing.T) {
 	if err := os.MkdirAll(tr.root+"/run/hugeguard", 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(tr.root+"/run/hugeguard/claims.json", []byte("{}"), 0o600); err != nil {
+	if err := os.WriteFile(tr.root+"/run/hugeguard/claims", []byte("{}"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if err := Uninstall(context.Background(), o); err != nil {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -86,7 +85,7 @@ func inFlight(qemus []int, since time.Duration) error {
 	if err != nil {
 		return err
 	}
-	kept := ledger.New(boot)
+	kept := ledger.Ledger{Boot: boot}
 	if err := os.MkdirAll("/run/libvirt/qemu", 0o755); err != nil {
 		return err
 	}
@@ -109,16 +108,12 @@ func inFlight(qemus []int, since time.Duration) error {
 	return os.WriteFile(ledgerFile, kept.Text(), 0o600)
 }
 
-const ledgerFile = "/run/hugeguard/claims.json"
+const ledgerFile = "/" + ledger.Path
 
 // inLedger returns the names of the starts in flight.
 func inLedger() (names []string, err error) {
-	text, err := os.ReadFile(ledgerFile)
+	kept, err := ledger.Read(sysfs.New(""))
 	if err != nil {
-		return nil, err
-	}
-	var kept ledger.Ledger
-	if err := json.Unmarshal(text, &kept); err != nil {
 		return nil, err
 	}
 	for _, c := range kept.Claims {

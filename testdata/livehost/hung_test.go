@@ -288,7 +288,7 @@ func TestStartingGuestHangs(t *testing.T) {
 	if len(entries) != 1 || !strings.Contains(entries[0].one(t, "MESSAGE"), "could not be seen in time: first") {
 		t.Errorf("journal: %q", entries)
 	}
-	ledger, err := os.ReadFile("/run/hugeguard/claims.json")
+	ledger, err := os.ReadFile("/run/hugeguard/claims")
 	s.must(err)
 	if !strings.Contains(string(ledger), `"first"`) || !strings.Contains(string(ledger), `"fits"`) {
 		t.Errorf("the ledger has %s", ledger)

@@ -32,7 +32,7 @@ func TestKilledAtEveryStep(t *testing.T) {
 	}
 	claimed := func() string {
 		t.Helper()
-		text, err := os.ReadFile("/run/hugeguard/claims.json")
+		text, err := os.ReadFile("/run/hugeguard/claims")
 		if os.IsNotExist(err) {
 			return ""
 		}

@@ -161,7 +161,7 @@ func TestStartsAtTheSameTime(t *testing.T) {
 		}
 	}
 	t.Logf("%d refusals: %v", len(entries), causes)
-	if _, err := os.Stat("/run/hugeguard/claims.json"); !os.IsNotExist(err) {
+	if _, err := os.Stat("/run/hugeguard/claims"); !os.IsNotExist(err) {
 		t.Errorf("the ledger is not empty at the end: %v", err)
 	}
 }

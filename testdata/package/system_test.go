@@ -220,7 +220,7 @@ func TestDpkgAlone(t *testing.T) {
 			s := newSystem(t, kind)
 			pkg := s.bring(deb(built, version, "amd64"))
 			if kind == chroot { // this /run is the host's
-				s.write("/run/hugeguard/claims.json", "{}", 0o600)
+				s.write("/run/hugeguard/claims", "{}", 0o600)
 				s.write("/run/hugeguard-install.lock", "", 0o600)
 			}
 			was := s.files()

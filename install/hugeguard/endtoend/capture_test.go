@@ -50,7 +50,7 @@ func TestCaptureOfNovaByAnyName(t *testing.T) {
 	bases := []string{
 		"cpuset.mems", "cpuset.mems.effective", "cpuset.cpus", "cpuset.", "hugetlb.2MB.max", "hugetlb.", "cgroup.controllers", "cgroup", "x.unsure", "x.statfs",
 		"x.files", "fd.files", "mounts", "meminfo", "stat", "auxv", "shm", "uptime", "boot_id", "hugeguard.conf", "qemu.conf", "domain.xml", "x.pid", "db.json",
-		"claims.json", "state.json", "nr_hugepages", "status", "cmdline", "comm", "numa_maps", "smaps", "maps", "1000-2000",
+		"claims", "state.json", "nr_hugepages", "status", "cmdline", "comm", "numa_maps", "smaps", "maps", "1000-2000",
 	}
 	var named []string
 	for _, base := range bases {
