@@ -51,14 +51,14 @@ func (l launch) butFor(host Host, must []failure) Blame {
 	return t.together()
 }
 
-// isShort reports whether a launch must fail on a host for want of the same pages, or some of them.
+// isShort reports whether a launch must fail on a host because it lacks the same pages, or some of them.
 func (l launch) isShort(host Host, f failure) bool {
 	must, _ := l.play(host)
 	return slices.ContainsFunc(must, f.has)
 }
 
 // inOrder returns failures with those first that are so even on an idle host, as they are there: whatever is done about
-// the others, these stay. Those that pass by themselves, once the domains that are starting have failed, come last.
+// the others, these stay. Those that pass by themselves, once the starting guests have failed, come last.
 func (l launch) inOrder(host Host, must []failure) []failure {
 	lasting := l.lasting(host, must)
 	alone := withoutStarting(host)
@@ -205,8 +205,8 @@ func causeOf(holders []Holder) Cause {
 	return CauseOtherHolder
 }
 
-// asHolders returns starting domains as holders of the pages of a size that they have still to take, as far as these
-// are of one node alone.
+// asHolders returns starting guests as holders of the pages of a size that they have still to take, as far as these are
+// of one node alone.
 func asHolders(kib uint64, starting []Starting) []Holder {
 	var list []Holder
 	for _, s := range starting {

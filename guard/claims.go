@@ -11,8 +11,8 @@ type claimed struct {
 	allowed                 NodeSet
 }
 
-// claims returns what starting domains have still to take of a pool under some rules, the earliest first, those
-// together that can be met from the same nodes: for the kernel it is the same whose pages they are.
+// claims returns what starting guests have still to take of a pool under some rules, the earliest first, those together
+// that can be met from the same nodes: for the kernel it is the same whose pages they are.
 func (h Host) claims(pool SizePool, r rules) []claimed {
 	var list []claimed
 	memory := h.memoryNodes()
@@ -107,7 +107,7 @@ func (h Host) claimedOn(pool SizePool, node int) uint64 {
 	return least
 }
 
-// serious returns the host with those starting domains alone whose pages can be had, the earliest first, and those who
+// serious returns the host with those starting guests alone whose pages can be had, the earliest first, and those who
 // are too many: these will fail, and give back what they took meanwhile.
 func serious(h Host) (host Host, doomed []Starting) {
 	if len(h.Starting) == 0 || canServe(h) {
@@ -127,7 +127,7 @@ func serious(h Host) (host Host, doomed []Starting) {
 	return h, doomed
 }
 
-// canServe reports whether the pools have the pages of all who are starting, whatever rules hold.
+// canServe reports whether the pools have the pages of all starting guests, whatever rules hold.
 func canServe(h Host) bool {
 	for _, r := range confinements(h) {
 		for _, pool := range h.Pools {
@@ -142,7 +142,7 @@ func canServe(h Host) bool {
 	return true
 }
 
-// rivals returns the starting domains that are to take pages of some nodes, or may.
+// rivals returns the starting guests that are to take pages of some nodes, or may.
 func (h Host) rivals(kib uint64, nodes NodeSet) []Starting {
 	pool, _ := h.pool(kib)
 	confinements := confinements(h)
@@ -155,14 +155,14 @@ func (h Host) rivals(kib uint64, nodes NodeSet) []Starting {
 	})
 }
 
-// clearing returns the starting domains that may have taken pages of a size which nobody shows yet.
+// clearing returns the starting guests that may have taken pages of a size which nobody shows yet.
 func clearing(h Host, kib uint64) []Starting {
 	return slices.DeleteFunc(slices.Clone(h.Starting), func(s Starting) bool {
 		return !slices.ContainsFunc(s.Claims, func(c Claim) bool { return c.PageKiB == kib && c.Clearing > 0 })
 	})
 }
 
-// names returns the names of starting domains.
+// names returns the names of starting guests.
 func names(starting []Starting) []string {
 	var all []string
 	for _, s := range starting {

@@ -40,7 +40,7 @@ func newContest(pool SizePool, backends []placed) *contest {
 	}
 	for _, b := range backends {
 		// It goes to its own nodes first, and elsewhere with what finds no room there; before QEMU 8.0 to one of them
-		// alone, for want of MPOL_PREFERRED_MANY.
+		// alone, as it lacks MPOL_PREFERRED_MANY.
 		there := b.Pages
 		if b.Policy == PolicyPreferred {
 			for _, node := range b.wanted {

@@ -23,7 +23,7 @@ type Demand struct {
 	// others. It changes nothing in the verdict.
 	Exempt string
 	// Canary says that the domain is the one by which "hugeguard verify" proves that the hook is called. The verdict
-	// says so, and has no mend.
+	// says so, and has no fixes.
 	Canary bool
 }
 

@@ -12,7 +12,7 @@ type failure struct {
 	pageKiB uint64
 	needed  uint64
 	free    uint64
-	claimed uint64 // so many of the free pages are for domains that are starting
+	claimed uint64 // so many of the free pages are for starting guests
 	total   uint64 // of a failure by a limit: the limit itself, in pages
 	// keeper is the file that keeps QEMU to the nodes, where the domain's own tuning would let it go elsewhere.
 	keeper string

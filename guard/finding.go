@@ -46,7 +46,7 @@ const (
 	codeMountLimit   = "mount-limit"       // size= of the hugetlbfs mount
 	codeCgroupLimit  = "cgroup-limit"      // a control group's limit on huge pages
 	codeCgroup       = "cgroup"            // it depends on the control group that QEMU is put into
-	codeStarting     = "starting"          // it depends on domains that are starting
+	codeStarting     = "starting"          // it depends on starting guests
 	codeHidden       = "hidden-mount"      // QEMU's files will not lie on huge pages
 	codeHooks        = "other-hooks"       // it depends on what other hooks do
 	codeTooMany      = "too-many"          // QEMU takes no guest with so many cells or memory devices
@@ -77,7 +77,7 @@ type Short struct {
 	// has Reserved for others.
 	Promised bool
 	Reserved uint64
-	Claimed  uint64   // so many of the free pages are for guests that are starting
+	Claimed  uint64   // so many of the free pages are for starting guests
 	Starting []string // the names of these
 	// Keeper is the file that keeps QEMU to the nodes, where the domain's own tuning would let it go elsewhere.
 	Keeper string

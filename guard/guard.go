@@ -7,7 +7,7 @@ import (
 	"unicode/utf8"
 )
 
-// Domain names a libvirt domain. Both values come from whoever defined it; pass them through [Printable] before showing
+// Domain names a libvirt domain. Both values are other people's input: pass them through [Printable] before showing
 // them.
 type Domain struct {
 	Name string `json:"name"`

@@ -27,8 +27,8 @@ type Host struct {
 	// Cgroups are the control groups below which libvirt may start QEMU, the likeliest first: one where that is
 	// certain, none where nothing is known of any.
 	Cgroups []Cgroup
-	// Starting are the domains that were let start before this one and may not have all of their pages yet, the
-	// earliest first.
+	// Starting are the guests that were allowed before this one and may not have all of their pages yet, the earliest
+	// first.
 	Starting []Starting
 	// Holders is who holds huge pages; nil where nobody looked.
 	Holders *Holders
@@ -159,7 +159,7 @@ const (
 	HolderFile    HolderKind = "file"    // files, or a System V segment, that nobody maps or has open
 )
 
-// Starting is a domain that was let start and whose QEMU may not have taken all of its pages yet.
+// Starting is a guest that was allowed and whose QEMU may not have taken all of its pages yet.
 type Starting struct {
 	Domain Domain
 	PID    int // of its QEMU; 0 while there is none

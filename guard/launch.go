@@ -35,30 +35,19 @@ func (b Backend) pages() uint64 {
 // resolve settles page sizes and page counts, and drops backends whose pages are no huge ones here. left is what
 // libvirt will refuse by itself.
 func resolve(demand Demand, host Host) (backends []Backend, left *Finding) {
-	leave := func(kib uint64, why Reason) {
-		if left == nil {
-			f := newFinding(codeLeftToOthers, SeverityInfo, SizePool{PageKiB: kib}, nil, 0, why)
-			left = &f
-		}
-	}
 	for _, b := range demand.Backends {
 		if b.PageKiB == 0 {
 			b.PageKiB = defaultMountKiB(host)
-			if b.PageKiB == 0 {
-				leave(0, NoMount{})
-				continue
-			}
 		}
-		if b.PageKiB == host.BasePageKiB {
+		if b.PageKiB != 0 && b.PageKiB == host.BasePageKiB {
 			continue
 		}
-		if !b.Memfd && !host.mounted(b.PageKiB) {
-			leave(b.PageKiB, NoMount{})
+		if why := refusedByLibvirt(b, host); why != nil && left == nil {
+			f := newFinding(codeLeftToOthers, SeverityInfo, SizePool{PageKiB: b.PageKiB}, nil, 0, why)
+			left = &f
 		}
-		for _, node := range b.HostNodes.Or(b.Cpuset) {
-			if !slices.ContainsFunc(host.Nodes, func(n Node) bool { return n.ID == node }) {
-				leave(b.PageKiB, NoNode{node})
-			}
+		if b.PageKiB == 0 {
+			continue
 		}
 		if b.Device != VirtioMem {
 			b.Pages = b.pages()
@@ -66,6 +55,19 @@ func resolve(demand Demand, host Host) (backends []Backend, left *Finding) {
 		backends = append(backends, b)
 	}
 	return backends, left
+}
+
+// refusedByLibvirt returns why libvirt refuses a backend on a host, nil where it does not.
+func refusedByLibvirt(b Backend, host Host) Reason {
+	if b.PageKiB == 0 || !b.Memfd && !host.mounted(b.PageKiB) {
+		return NoMount{}
+	}
+	for _, node := range b.HostNodes.Or(b.Cpuset) {
+		if !slices.ContainsFunc(host.Nodes, func(n Node) bool { return n.ID == node }) {
+			return NoNode{node}
+		}
+	}
+	return nil
 }
 
 // PageSizes returns the page sizes in KiB that a demand can mean on a host, ascending, each once: those whose pools

@@ -62,7 +62,7 @@ func (h Host) SizeReport() []SizeReport {
 	return reports
 }
 
-// StartingReport lists what the domains that are starting have still to take.
+// StartingReport lists what the starting guests have still to take.
 func (h Host) StartingReport() []StartingReport {
 	var reports []StartingReport
 	for _, s := range h.Starting {

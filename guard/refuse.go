@@ -37,7 +37,7 @@ func (l launch) setReleases(host Host, must []failure) {
 	}
 }
 
-// fitsAfter reports whether a launch would fit but for the domains that are starting.
+// fitsAfter reports whether a launch would fit but for the starting guests.
 func (l launch) fitsAfter(host Host) bool {
 	return len(host.Starting) > 0 && !l.mustFail(withoutStarting(host))
 }
@@ -102,15 +102,11 @@ func alternatives(host Host, f failure) []NodePool {
 			found = append(found, n)
 		}
 	}
-	distance := func(to int) int {
-		for _, n := range host.Nodes {
-			if n.ID == f.nodes[0] {
-				return n.Distances[to]
-			}
-		}
-		return 0
+	i := slices.IndexFunc(host.Nodes, func(n Node) bool { return n.ID == f.nodes[0] })
+	if i >= 0 {
+		distances := host.Nodes[i].Distances
+		slices.SortStableFunc(found, func(a, b NodePool) int { return distances[a.Node] - distances[b.Node] })
 	}
-	slices.SortStableFunc(found, func(a, b NodePool) int { return distance(a.Node) - distance(b.Node) })
 	return found
 }
 

@@ -8,7 +8,7 @@ type PoolReport struct {
 	Total   uint64         `json:"total"`
 	Free    uint64         `json:"free"`
 	Surplus uint64         `json:"surplus"`
-	Claimed uint64         `json:"claimed"` // of Free: for domains that are starting and can take no others
+	Claimed uint64         `json:"claimed"` // of Free: for starting guests and can take no others
 	Holders []HolderReport `json:"holders"`
 	// Unaccounted is what nobody is seen to hold on this node; nil where nobody looked.
 	Unaccounted *uint64 `json:"unaccounted"`
@@ -34,7 +34,7 @@ type SizeReport struct {
 	Unplaced []HolderReport `json:"unplaced"`
 }
 
-// StartingReport is what a starting domain has still to take of one size.
+// StartingReport is what a starting guest has still to take of one size.
 type StartingReport struct {
 	Name    string  `json:"name"`
 	UUID    string  `json:"uuid"`

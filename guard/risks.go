@@ -31,21 +31,23 @@ func (s simulation) luck(pool SizePool, backends []placed, starting []claimed) *
 	memory := s.host.memoryNodes()
 	free, needed := pool.on(memory).Free, sum(backends)
 	promised := pool.Reserved + unmapped(starting)
-	fits := func(starting []claimed, extra uint64) bool {
-		return assign(append(claimRequests(starting), requests(backends)...), pool.freeByNode(), extra) == nil
-	}
 	var f Finding
 	switch extra := pool.headroom(); {
 	case needed > minus(free+extra, promised):
 		f = newFinding(codeReserved, SeverityWarn, pool, memory, needed, SetAside{pool.Reserved})
-	case !fits(starting, extra) && fits(sure(starting), extra):
+	case !fits(pool, backends, starting, extra) && fits(pool, backends, sure(starting), extra):
 		f = newFinding(codeStarting, SeverityWarn, pool, memory, needed, OnlyCleared{names(clearing(s.host, pool.PageKiB))})
-	case needed > minus(free, promised) || !fits(starting, 0):
+	case needed > minus(free, promised) || !fits(pool, backends, starting, 0):
 		f = newFinding(codeOvercommit, SeverityWarn, pool, memory, needed, OnlySurplus{})
 	default:
 		return nil
 	}
 	return &f
+}
+
+// fits reports whether the pages of backends can be had after those of starting guests, with some surplus pages.
+func fits(pool SizePool, backends []placed, starting []claimed, extra uint64) bool {
+	return assign(append(claimRequests(starting), requests(backends)...), pool.freeByNode(), extra) == nil
 }
 
 // numadRisks returns what may be wrong with the nodes that numad chooses.

@@ -36,8 +36,8 @@ func (s simulation) nodeShort(pool SizePool, b placed, nodes NodeSet, needed uin
 }
 
 // untouchable returns the shortages when the pages are touched: those of each backend from its own nodes, surplus
-// included. Those who are starting come before it. What is short is told in full: all who can use no other nodes, and
-// after them what is short elsewhere. It changes free where nothing is left.
+// included. Starting guests come before it. What is short is told in full: all who can use no other nodes, and after
+// them what is short elsewhere. It changes free where nothing is left.
 func (s simulation) untouchable(pool SizePool, backends []placed, starting []claimed, free map[int]uint64) (shortages []failure) {
 	extra := pool.headroom()
 	for left, ahead := backends, starting; ; ahead, extra = nil, 0 {
@@ -131,11 +131,11 @@ type lack struct {
 	nodes   NodeSet
 	first   int      // the first backend that cannot be served
 	needed  uint64   // by all backends that can use no other nodes
-	claimed uint64   // by domains that are starting, the same
+	claimed uint64   // by starting guests, the same
 	others  []placed // backends that can use other nodes, too
 }
 
-// lacking returns what lacks for backends, and for those who are starting ahead of them; nil if nothing does, or these
+// lacking returns what lacks for backends, and for the starting guests ahead of them; nil if nothing does, or these
 // alone are too many.
 func lacking(ahead []claimed, backends []placed, free map[int]uint64, extra uint64) *lack {
 	requests := append(claimRequests(ahead), requests(backends)...)

@@ -43,7 +43,7 @@ func simulate(r rules, backends []Backend, cpuset Cpuset, host Host) ([]failure,
 			risks = append(risks, s.risks(pool, of)...)
 		}
 	}
-	// What no freed page would mend comes first.
+	// What no freed page would help comes first.
 	return append(limits, shortages...), risks
 }
 

@@ -41,7 +41,7 @@ func (s simulation) confinement(cpuset Cpuset) (confined, bound NodeSet) {
 }
 
 // rebound is a process's policy once libvirt has moved the process below its control group, which it does after setting
-// the policy: the kernel gives each node the one of the same rank among those that are left, and begins anew after the
+// the policy: the kernel gives each node the one of the same rank among those that are left, and begins again after the
 // last (mpol_rebind_nodemask). A policy of nodes without memory was not set in the first place.
 func (s simulation) rebound(policy NodeSet) NodeSet {
 	bound := NodeSet{}

@@ -18,7 +18,7 @@ type Verdict struct {
 
 	Demand []Backend
 	Pools  []PoolReport
-	// Starting is what domains that were let start before have still to take.
+	// Starting is what starting guests have still to take.
 	Starting []StartingReport
 	// Sizes is what is known of pools without saying on which node.
 	Sizes []SizeReport
@@ -29,7 +29,7 @@ type Verdict struct {
 	Releases Releases // for which it was judged
 	Holders  *Holders // nil where nobody looked
 
-	waits    bool   // it would fit but for those who are starting
+	waits    bool   // it would fit but for the starting guests
 	doomed   bool   // some of these were left out, who are too many in any case
 	confined Cpuset // the domain's, as far as it takes effect
 }
@@ -147,18 +147,17 @@ func (v Verdict) Claims() []Claim {
 	return claims
 }
 
-// AsStarting is the domain as those who are judged after it have to reckon with it: let start, without a QEMU yet, and
+// AsStarting is the domain as those who are judged after it have to reckon with it: allowed, without a QEMU yet, and
 // all of its pages still to take.
 func (v Verdict) AsStarting() Starting { return Starting{Domain: v.Domain, Claims: v.Claims()} }
 
-// Waits says that a refused launch would fit but for the domains that are starting: when these are done it may be
-// another.
+// Waits says that a refused launch would fit but for the starting guests: when these are done it may be another.
 func (v Verdict) Waits() bool { return v.waits }
 
-// Doomed says that some of the domains that are starting did not count, since their pages cannot be had.
+// Doomed says that some of the starting guests did not count, since their pages cannot be had.
 func (v Verdict) Doomed() bool { return v.doomed }
 
-// Shortage reports whether a launch is refused for want of pages alone: it would fit if somebody made enough of them,
+// Shortage reports whether a launch is refused for lack of pages alone: it would fit if somebody made enough of them,
 // or gave them back, before QEMU takes its own. Nobody can make what a canary asks for.
 func (v Verdict) Shortage() bool {
 	return v.Decision == Refuse && !v.Canary && !slices.ContainsFunc(v.Findings, func(f Finding) bool {

@@ -38,7 +38,7 @@ func plugging(host Host, backends []Backend) []Finding {
 	return found
 }
 
-// beside warns of those who are starting and will fail: meanwhile they may take pages that this launch needs.
+// beside warns of starting guests that will fail: meanwhile they may take pages that this launch needs.
 func (l launch) beside(host Host, doomed []Starting) []Finding {
 	var found []Finding
 	host.Starting = doomed

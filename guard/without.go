@@ -24,7 +24,7 @@ func idle(h Host) Host {
 	})
 }
 
-// unreserved returns the host without pages that are promised to others than the domains that are starting.
+// unreserved returns the host without pages that are promised to others than the starting guests.
 func unreserved(h Host) Host {
 	return h.change(func(p *SizePool) {
 		var mapped uint64
@@ -35,7 +35,7 @@ func unreserved(h Host) Host {
 	})
 }
 
-// withoutStarting returns the host as it would be without the domains that are starting.
+// withoutStarting returns the host as it would be without the starting guests.
 func withoutStarting(h Host) Host {
 	alone := h.change(func(p *SizePool) {
 		for _, c := range h.claims(*p, 0) {

@@ -206,7 +206,7 @@ func (b *builder) nodeSet(text string) (guard.NodeSet, error) {
 	return set, err
 }
 
-// ownPageSize says whether a device names its page size; 0 names none.
+// ownPageSize reports whether a device names its page size; 0 names none.
 func ownPageSize(dev libvirtxml.DomainMemorydev) bool {
 	return dev.Source != nil && dev.Source.PageSize != nil && dev.Source.PageSize.Value != 0
 }
@@ -350,8 +350,9 @@ func (b *builder) bind(backend *guard.Backend, cell int, own guard.NodeSet, ownF
 	backend.Pinned, backend.PinnedTo = b.pinned()
 }
 
-// pinned says whether QEMU's own threads are pinned to certain CPUs, and to which (qemuProcessSetupPid): by the domain,
-// or by numad, which places them too where it places the memory and nothing else is pinned (virDomainDefTunablesParse).
+// pinned reports whether QEMU's own threads are pinned to certain CPUs, and to which (qemuProcessSetupPid): by the
+// domain, or by numad, which places them too where it places the memory and nothing else is pinned
+// (virDomainDefTunablesParse).
 func (b *builder) pinned() (is bool, to guard.CPUSet) {
 	switch {
 	case b.EmulatorPin != nil:
@@ -403,8 +404,8 @@ func (b *builder) addCells(cells []guestCell) {
 	}
 }
 
-// byPath says whether libvirt leaves the RAM of all cells to QEMU as a whole, by -mem-path: where the machine type is
-// so old that it has to, and no cell asks for anything of its own (qemuBuildNumaCommandLine).
+// byPath reports whether libvirt leaves the RAM of all cells to QEMU as a whole, by -mem-path: where the machine type
+// is so old that it has to, and no cell asks for anything of its own (qemuBuildNumaCommandLine).
 func (b *builder) byPath(cells []guestCell) bool {
 	if len(cells) == 0 || !dividesRAM(b.Type.Machine) || b.HMAT != nil {
 		return false
@@ -426,8 +427,8 @@ func (b *builder) byPath(cells []guestCell) bool {
 // as good as none.
 const smallestPage = 4
 
-// dividesRAM says whether QEMU can divide RAM among the cells of a machine type (numa_mem_supported): those up to 5.0,
-// up to 8.2 of Red Hat's and up to groovy of Ubuntu's.
+// dividesRAM reports whether QEMU can divide RAM among the cells of a machine type (numa_mem_supported): those up to
+// 5.0, up to 8.2 of Red Hat's and up to groovy of Ubuntu's.
 func dividesRAM(machine string) bool {
 	_, version, ok := strings.Cut(machine, "-")
 	if !ok {

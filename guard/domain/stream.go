@@ -51,7 +51,7 @@ var (
 	devices  = []string{"memory", "interface", "emulator"}
 )
 
-// useful says whether the stream is at the start of what is of use, or in it.
+// useful reports whether the stream is at the start of what is of use, or in it.
 func (s *domainStream) useful(name string) bool {
 	switch s.depth {
 	case 2:
@@ -142,7 +142,7 @@ func (s *domainStream) look(t xml.StartElement, inMetadata bool) {
 // prefixes are those that stand for [guard.Namespace]; "" is that of names without one.
 type prefixes []string
 
-// maxPrefixes is how many of them are kept: whoever declares more means no good.
+// maxPrefixes is how many of them are kept: nobody needs more.
 const maxPrefixes = 8
 
 // within returns what stands for it inside of an element.

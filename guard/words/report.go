@@ -6,7 +6,7 @@ import "hugeguard/guard"
 type Report struct {
 	Domain   guard.Domain   `json:"domain"`
 	Decision guard.Decision `json:"decision"`
-	// Exempt is by what the domain is exempt from being refused: whatever the decision, it is let go on.
+	// Exempt is by what the domain is exempt from being refused: whatever the decision, it is allowed.
 	Exempt   string             `json:"exempt,omitempty"`
 	Cause    guard.Cause        `json:"cause"` // of a refusal, else ""
 	Summary  string             `json:"summary"`
@@ -14,7 +14,7 @@ type Report struct {
 	Findings []FindingReport    `json:"findings"`
 	Pools    []guard.PoolReport `json:"pools"`
 	Remedy   []Remedy           `json:"remedy"`
-	// Starting is what domains that were let start before have still to take.
+	// Starting is what starting guests have still to take.
 	Starting []guard.StartingReport `json:"starting,omitempty"`
 	// Sizes is what is known of pools without saying on which node.
 	Sizes []guard.SizeReport `json:"sizes,omitempty"`
