@@ -441,7 +441,7 @@ func TestVerifyURIs(t *testing.T) {
 func TestDenials(t *testing.T) {
 	for line, want := range map[string]bool{
 		`audit: type=1400 audit(1.0:2): apparmor="DENIED" operation="exec" profile="libvirtd" name="/etc/libvirt/hooks/qemu" pid=1 comm="rpc-worker"`: true,
-		`audit: type=1400 audit(1.0:2): apparmor="DENIED" operation="open" profile="libvirtd" name="/run/hugeguard/claims" pid=1 comm="qemu"`:    true,
+		`audit: type=1400 audit(1.0:2): apparmor="DENIED" operation="open" profile="libvirtd" name="/run/hugeguard/claims" pid=1 comm="qemu"`:         true,
 		`type=AVC msg=audit(1.0:2): avc:  denied  { execute } for  pid=1 comm="rpc-virtqemud" name="qemu" path="/etc/libvirt/hooks/qemu"`:             true,
 		`audit: type=1400 audit(1.0:2): apparmor="ALLOWED" operation="exec" profile="libvirtd" name="/etc/libvirt/hooks/qemu"`:                        false,
 		`audit: type=1400 audit(1.0:2): apparmor="DENIED" operation="open" profile="man_filter" name="/etc/x" comm="groff"`:                           false,
