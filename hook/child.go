@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"strconv"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -50,13 +49,6 @@ type settled struct {
 	Warning string `json:",omitempty"`
 }
 
-// An answer is what libvirt and the journal are told of a launch.
-type answer struct {
-	Status int    // the exit status
-	Line   string `json:",omitempty"` // on standard error; "" for none
-	Entry  *entry `json:",omitempty"` // for the journal; nil for none
-}
-
 // Limits of what a child reports, in bytes.
 const (
 	maxReport  = 1 << 20 // one
@@ -83,11 +75,6 @@ func parseReport(line []byte) (report, error) {
 		return report{}, fmt.Errorf("the child's %s is none", what)
 	}
 	return r, nil
-}
-
-// printable says whether a terminal shows all of a text, but for what else it may have.
-func printable(text, also string) bool {
-	return !strings.ContainsFunc(text, func(r rune) bool { return !strconv.IsPrint(r) && !strings.ContainsRune(also, r) })
 }
 
 // child is the process that judges, as its parent has it.
@@ -296,65 +283,3 @@ func (c *call) judge(deadline time.Time, answer func(outcome)) {
 // attempts is how often a launch is judged again because pages came back while
 // it was looked who has them.
 const attempts = 3
-
-// memory is what was read of a domain's XML, for a child to read again.
-type memory struct {
-	from  io.Reader
-	start []byte   // all of it, if it is short
-	file  *os.File // else
-	err   error    // why there is none
-}
-
-// shortXML is how many bytes of XML stay in this program's memory, which is more than
-// most domains have.
-const shortXML = 256 << 10
-
-func (m *memory) Read(p []byte) (int, error) {
-	n, err := m.from.Read(p)
-	switch {
-	case m.err != nil:
-	case m.file != nil:
-		_, m.err = m.file.Write(p[:n])
-	default:
-		m.start = append(m.start, p[:n]...)
-		if len(m.start) > shortXML {
-			m.open()
-		}
-	}
-	return n, err
-}
-
-// open returns a file in memory that has all that was read.
-func (m *memory) open() (*os.File, error) {
-	if m.err != nil || m.file != nil {
-		return m.file, m.err
-	}
-	fd, err := unix.MemfdCreate("domain.xml", unix.MFD_CLOEXEC)
-	if err != nil {
-		m.err = os.NewSyscallError("memfd_create", err)
-		return nil, m.err
-	}
-	m.file = os.NewFile(uintptr(fd), "domain.xml")
-	_, m.err = m.file.Write(m.start)
-	m.start = nil
-	return m.file, m.err
-}
-
-func (a answer) valid() bool {
-	if a.Status != exitAccept && a.Status != exitRefuse || (a.Status == exitRefuse) != (a.Line != "") || !printable(a.Line, "") {
-		return false
-	}
-	if a.Entry == nil {
-		return true
-	}
-	if a.Entry.Priority != warning && a.Entry.Priority != failure || !printable(a.Entry.Message, "\n") {
-		return false
-	}
-	for key, value := range a.Entry.Fields {
-		ours := strings.HasPrefix(key, "HUGEGUARD_") && strings.Trim(key, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_") == ""
-		if !ours && key != "MESSAGE_ID" || !printable(value, "\n") {
-			return false
-		}
-	}
-	return true
-}

@@ -3,12 +3,15 @@ package hook
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"os"
 	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"hugeguard/guard"
 )
 
 // entry is what goes to the journal.
@@ -34,12 +37,6 @@ const identifier = "hugeguard"
 const journalPatience = 200 * time.Millisecond
 
 var errNoJournal = errors.New("the journal did not take the entry in time")
-
-// note writes to the journal as well as it can; there is nobody to tell if it
-// cannot.
-func (c *call) note(e entry) {
-	_ = c.journal(e)
-}
 
 // initialPIDNamespace is the one in which journald and this program mean the
 // same by a PID (PROC_PID_INIT_INO in the kernel's proc_ns.h).
@@ -136,3 +133,9 @@ func sealedFile(text []byte) (*os.File, error) {
 	}
 	return file, nil
 }
+
+// defect is a panic as an error.
+func defect(r any) error { return fmt.Errorf("defect in hugeguard: %v", r) }
+
+// oneLine prints an error, which may quote what others wrote.
+func oneLine(err error) string { return guard.Printable(err.Error(), 400) }

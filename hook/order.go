@@ -54,18 +54,6 @@ func later(program string) (paths []string) {
 	return paths
 }
 
-// unlessLater returns a verdict as it is where other hooks run after this one:
-// they may still make the pages that are missing.
-func (c *call) unlessLater(v guard.Verdict) guard.Verdict {
-	if c.later == nil || !v.Shortage() || v.LibvirtBefore(DropInSince) {
-		return v
-	}
-	if paths := c.later(); len(paths) > 0 {
-		return v.Unless(LaterMayMake(paths))
-	}
-	return v
-}
-
 // LaterMayMake says why a shortage is no reason to refuse where hooks run after
 // ours, and what to do about it.
 func LaterMayMake(paths []string) string {

@@ -14,26 +14,14 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime/debug"
 	"slices"
-	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"hugeguard/guard"
 	"hugeguard/guard/domain"
-	"hugeguard/guard/words"
 	"hugeguard/hook/config"
-	"hugeguard/hook/ledger"
 	"hugeguard/hook/survey"
-	"hugeguard/sysfs"
-)
-
-// Exit statuses that libvirt sees.
-const (
-	exitAccept = 0
-	exitRefuse = 1
 )
 
 // Run is the hook program: args as libvirt gives them (program, domain,
@@ -94,11 +82,6 @@ func (c *call) siteFirst(behind site) (status int) {
 	return status
 }
 
-// startPoller has the runtime's poller take its two file descriptors, which it does with
-// the first timer that runs, and ends the program where there are none left. It gets
-// them before files are opened, of which a process that may have few can do without some.
-func startPoller() { time.AfterFunc(time.Hour, func() {}).Stop() }
-
 // passOver tells of a site's hook that could not be run, and whether that may be
 // passed over: it was taken away meanwhile, which is no hook to libvirt; or the
 // operation is the one at which a failure kills a running guest.
@@ -113,39 +96,9 @@ func (c *call) passOver(behind site, err error) bool {
 	return false
 }
 
-// limitMemory has the collector begin late, as most calls are over before it
-// pays, and work for its place from softMemory on.
-func limitMemory() {
-	debug.SetGCPercent(400)
-	debug.SetMemoryLimit(softMemory)
-}
-
-// softMemory is how much memory, in bytes, the program has before the collector
-// works for it: far more than a call takes that is none of an attacker's.
-const softMemory = 44 << 20
-
 // endsStart are the operations at which a start is over: its QEMU has its
 // pages, or is gone.
 var endsStart = []string{"started begin", "stopped end", "release end"}
-
-// call is one call of the hook.
-type call struct {
-	args        []string
-	program     string // its path
-	stdin       io.Reader
-	stderr      io.Writer
-	journal     func(entry) error
-	fs          sysfs.FS // in prepare it is near
-	far         sysfs.FS // that with what may never answer
-	apart       bool     // that is left to another process; otherwise it is known to answer
-	complete    bool     // this is the one to which it is left
-	privileged  bool     // may look into other processes
-	config      config.Config
-	ledgerNoted bool                         // trouble with the ledger was told
-	ledgerBusy  bool                         // others kept its lock for too long
-	demand      atomic.Pointer[guard.Demand] // what the domain's XML says, once it is read
-	later       func() []string              // the hooks that run after this one
-}
 
 // guarded is prepare, of whose defects no launch must die.
 func (c *call) guarded() (status int) {
@@ -158,9 +111,6 @@ func (c *call) guarded() (status int) {
 	}()
 	return c.prepare()
 }
-
-// defect is a panic as an error.
-func defect(r any) error { return fmt.Errorf("defect in hugeguard: %v", r) }
 
 // prepare judges a launch within the deadline and returns the exit status. What is
 // near settles nearly every launch that is allowed; for all others a child is asked.
@@ -206,9 +156,6 @@ func (c *call) answerInTime(began time.Time, known bool) int {
 	return c.say(*best)
 }
 
-// patience is how long a call may take.
-func (c *call) patience() time.Duration { return c.config.Deadline + c.config.WaitForStarting }
-
 // ask asks a child about a launch and returns the best answer that it gives in time,
 // nil for none. If the configuration was not known, it may be then.
 func (c *call) ask(xml *memory, began time.Time, timer *time.Timer, known *bool) (best *answer) {
@@ -242,14 +189,6 @@ func (c *call) ask(xml *memory, began time.Time, timer *time.Timer, known *bool)
 	}
 }
 
-// outcome is a verdict, or why there is none.
-type outcome struct {
-	verdict guard.Verdict
-	err     error
-	sure    bool // nobody who knows more would say another
-	idle    bool // the domain has no huge pages, which goes on whatever is configured
-}
-
 // judgeNear judges a launch by what is near.
 func (c *call) judgeNear(xml io.Reader) (o outcome) {
 	defer func() {
@@ -273,161 +212,3 @@ func (c *call) judgeNear(xml io.Reader) (o outcome) {
 	o.sure = !c.fs.Far() && (!c.privileged || err != nil || verdict.Decision == guard.Allow && !survey.MayConcernOVS(c.fs, c.config, demand, host))
 	return o
 }
-
-// decide judges by the counters, for the releases at hand if it is complete, and
-// claims the pages of a launch that is allowed. Until then no other start is
-// judged: the ledger is locked.
-func (c *call) decide(demand guard.Demand) (verdict guard.Verdict, host guard.Host, err error) {
-	wait := time.Now().Add(c.config.WaitForStarting)
-	for {
-		verdict, host, err = c.decideNow(demand)
-		if err != nil || !verdict.Waits() || !c.complete || !time.Now().Before(wait) {
-			return verdict, host, err
-		}
-		time.Sleep(waitPause)
-	}
-}
-
-// waitPause is how long a start waits for others before it looks again.
-const waitPause = 50 * time.Millisecond
-
-func (c *call) decideNow(demand guard.Demand) (verdict guard.Verdict, host guard.Host, err error) {
-	// Nobody who may have to wait for others' files keeps the lock meanwhile.
-	around := survey.LookAround(c.fs)
-	var releases guard.Releases
-	if c.complete && c.privileged {
-		releases = around.Releases(demand)
-	}
-	patience := c.config.Deadline / 2
-	if c.ledgerBusy {
-		patience = c.config.Deadline / 8
-	}
-	claims := c.openLedger(patience)
-	if claims != nil {
-		defer claims.Close()
-	}
-	host, err = around.Counters(survey.For(demand))
-	if err != nil {
-		return verdict, host, err
-	}
-	host.Releases = releases
-	if !c.privileged {
-		host.Cgroups = nil // a session daemon leaves QEMU in its own
-		return guard.Judge(demand, host), host, nil
-	}
-	changed := false
-	if claims != nil && len(claims.Claims) > 0 {
-		verdict, changed = c.judgeBeside(demand, &host, &claims.Ledger)
-	} else {
-		verdict = guard.Judge(demand, host)
-	}
-	if claims == nil && c.ledgerBusy {
-		// Those that follow are to know of it all the same.
-		claims = c.openLedger(c.config.Deadline / 8)
-		if claims != nil {
-			defer claims.Close()
-		}
-	}
-	if claims != nil {
-		c.keepLedger(claims, verdict, changed)
-	}
-	return verdict, host, nil
-}
-
-// judgeBeside judges a launch beside those that are starting, which it adds to the host as far as they matter, and
-// reports whether it changed the ledger.
-func (c *call) judgeBeside(demand guard.Demand, host *guard.Host, claims *ledger.Ledger) (verdict guard.Verdict, changed bool) {
-	// Where there is room for all that they may still take, nobody needs to
-	// look at their QEMUs.
-	host.Starting = claims.AtMost(demand.Domain)
-	verdict = guard.Judge(demand, *host)
-	if verdict.Decision == guard.Allow && !verdict.Doomed() {
-		return verdict, false
-	}
-	// What fails whoever is starting is so without a look at them, but for
-	// whether it is worth to wait.
-	host.Starting = nil
-	verdict = guard.Judge(demand, *host)
-	if verdict.Decision == guard.Refuse && c.config.WaitForStarting == 0 {
-		return verdict, false
-	}
-	end := time.Now().Add(c.config.Deadline / 8)
-	changed, blind := survey.Starting(c.fs, host, claims, demand.Domain, c.config.StartingLimit, end)
-	if blind != nil {
-		c.noteLedger("this start is judged without some of those in flight: " + oneLine(blind))
-	}
-	return guard.Judge(demand, *host), changed
-}
-
-// letsGoOn says whether a start goes on, whatever becomes of it.
-func (c *call) letsGoOn(v guard.Verdict) bool {
-	v = c.unlessLater(v)
-	return v.Decision != guard.Refuse || v.Exempt != "" || c.config.Mode == config.WarnOnly
-}
-
-// answer is what is to be said of a launch.
-func (c *call) answer(o outcome) answer {
-	if o.err != nil {
-		return c.fault(o.err)
-	}
-	v := c.unlessLater(o.verdict)
-	if v.Decision == guard.Allow {
-		return answer{}
-	}
-	e := entry{Message: words.Text(v), Priority: warning, Fields: words.Fields(v)}
-	if v.Decision == guard.Warn {
-		return answer{Entry: &e}
-	}
-	if c.letsGoOn(v) {
-		first, rest, more := strings.Cut("would refuse: "+e.Message, "\n")
-		if v.Exempt != "" {
-			first += "; it goes on: exempt by " + guard.Printable(v.Exempt, 200)
-		}
-		e.Message = first
-		if more {
-			e.Message += "\n" + rest
-		}
-		return answer{Entry: &e}
-	}
-	e.Priority = failure
-	return answer{Status: exitRefuse, Line: words.Summary(v), Entry: &e}
-}
-
-// fault is what is to be said of a launch that could not be judged.
-func (c *call) fault(err error) answer {
-	message := fmt.Sprintf("hugeguard could not judge the start of %s: %s", guard.Printable(c.args[1], 200), oneLine(err))
-	e := entry{Priority: warning, Fields: map[string]string{"HUGEGUARD_DOMAIN": guard.Printable(c.args[1], 240)}}
-	switch exempt := c.exempt(); {
-	case exempt != "":
-		e.Message = message + "; it goes on: exempt by " + guard.Printable(exempt, 200)
-	case c.config.Fail == config.FailClosed && c.config.Mode == config.Enforce:
-		e.Message, e.Priority = message, failure
-		return answer{Status: exitRefuse, Line: message, Entry: &e}
-	default:
-		e.Message = message + "; it goes on"
-	}
-	return answer{Entry: &e}
-}
-
-// exempt is by what the domain is exempt, as in [guard.Demand]: by its name alone until
-// its XML is read.
-func (c *call) exempt() string {
-	if demand := c.demand.Load(); demand != nil {
-		return c.config.Exempts(*demand)
-	}
-	return c.config.ExemptsName(c.args[1])
-}
-
-// say says it and returns the exit status.
-func (c *call) say(a answer) int {
-	if a.Line != "" {
-		fmt.Fprintln(c.stderr, a.Line)
-	}
-	if a.Entry != nil {
-		c.note(*a.Entry)
-	}
-	return a.Status
-}
-
-// oneLine prints an error, which may quote what others wrote.
-func oneLine(err error) string { return guard.Printable(err.Error(), 400) }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"unicode"
@@ -104,4 +105,15 @@ func runsProgramOf(root sysfs.FS, p sysfs.Process, users ...int) bool {
 		}
 		return false
 	})
+}
+
+// container says whether a process has other mounts than this one, and than the
+// host's first: a service of systemd's has its own, too, where it is confined.
+func container(root sysfs.FS, pid int) bool {
+	mounts := func(of string) string {
+		namespace, _ := root.Readlink("proc/" + of + "/ns/mnt")
+		return namespace
+	}
+	own, other := mounts("self"), mounts(strconv.Itoa(pid))
+	return own != "" && other != "" && other != own && other != mounts("1")
 }

@@ -23,8 +23,7 @@ const machined = "usr/share/dbus-1/system-services/org.freedesktop.machine1.serv
 // otherwise a directory of the partition's name (virCgroupNewMachineManual).
 // Where both can be, both are returned; and where libvirt may use no controller
 // at all, that of its daemon, which runs the hook.
-func (s Surroundings) cgroups(partition string, sizes []uint64) ([]guard.Cgroup, error) {
-	mounts := s.mounts.Cgroup
+func cgroups(fs sysfs.FS, mounts sysfs.CgroupMounts, byMachined, ungoverned bool, partition string, sizes []uint64) ([]guard.Cgroup, error) {
 	top := mounts.Cpuset
 	if top == "" {
 		top = mounts.Unified
@@ -37,15 +36,15 @@ func (s Surroundings) cgroups(partition string, sizes []uint64) ([]guard.Cgroup,
 	}
 	slice, dir := sliceOf(partition), dirOf(partition)
 	places := []string{slice, dir}
-	if s.machined && s.fs.Exists(path.Join(top, slice)) {
+	if byMachined && fs.Exists(path.Join(top, slice)) {
 		places = places[:1]
 	}
-	if none := s.libvirt.conf.controllers; s.libvirt.sure() && none != nil && len(none) == 0 {
+	if ungoverned {
 		controller := "" // version 2 names none
 		if mounts.Cpuset != "" {
 			controller = "cpuset"
 		}
-		own, err := s.fs.OwnCgroup(controller)
+		own, err := fs.OwnCgroup(controller)
 		if err != nil {
 			return nil, err
 		}
@@ -53,7 +52,7 @@ func (s Surroundings) cgroups(partition string, sizes []uint64) ([]guard.Cgroup,
 	}
 	var all []guard.Cgroup
 	for _, place := range places {
-		c, err := readCgroup(s.fs, mounts, place, sizes)
+		c, err := readCgroup(fs, mounts, place, sizes)
 		if err != nil {
 			return nil, err
 		}

@@ -21,18 +21,6 @@ type Surroundings struct {
 	machined bool // libvirt can have systemd-machined place domains
 }
 
-// libvirt is what is known of its configuration.
-type libvirt struct {
-	conf    qemuConf
-	certain bool  // it goes by that
-	err     error // that could not be read
-}
-
-func readLibvirt(fs sysfs.FS) (l libvirt) {
-	l.conf, l.certain, l.err = readQEMUConf(fs)
-	return l
-}
-
 // LookAround reads what is around the kernel's counters.
 func LookAround(fs sysfs.FS) Surroundings {
 	s := Surroundings{fs: fs, libvirt: readLibvirt(fs), machined: fs.Exists(machined)}
@@ -68,7 +56,7 @@ func (s Surroundings) Counters(of Scope) (guard.Host, error) {
 			host.Mounts[i].Limit = s.limit(m)
 		}
 	}
-	host.Cgroups, err = s.cgroups(of.partition, sizes)
+	host.Cgroups, err = cgroups(s.fs, s.mounts.Cgroup, s.machined, s.libvirt.ungoverned(), of.partition, sizes)
 	if err != nil {
 		return host, err
 	}
@@ -82,6 +70,11 @@ func (s Surroundings) Counters(of Scope) (guard.Host, error) {
 		}
 	}
 	return host, nil
+}
+
+// Releases is [Releases] by what was read before.
+func (s Surroundings) Releases(demand guard.Demand) guard.Releases {
+	return s.libvirt.releases(s.fs, demand.Emulator)
 }
 
 // kernel reads the nodes and the page sizes.
@@ -132,9 +125,6 @@ func (s Surroundings) place(host *guard.Host) (paths []string) {
 	host.Mounts, host.Configured = chosen, true
 	return configured
 }
-
-// sure reports whether it is known what libvirt goes by.
-func (l libvirt) sure() bool { return l.err == nil && l.certain }
 
 // hiding returns what lies over the directory that libvirt makes for the files of the domain's QEMU below the path on a
 // mount: PATH/libvirt/qemu/ID-NAME (qemuGetDomainHugepagePath); nil where these lie on that mount. Without a domain it

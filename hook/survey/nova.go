@@ -9,7 +9,6 @@ import (
 	"maps"
 	"path"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -142,17 +141,6 @@ func tellNova(root sysfs.FS, conf config.Config, c compute, deadline time.Time) 
 		return usual
 	}
 	return own.since(root, c)
-}
-
-// container says whether a process has other mounts than this one, and than the
-// host's first: a service of systemd's has its own, too, where it is confined.
-func container(root sysfs.FS, pid int) bool {
-	mounts := func(of string) string {
-		namespace, _ := root.Readlink("proc/" + of + "/ns/mnt")
-		return namespace
-	}
-	own, other := mounts("self"), mounts(strconv.Itoa(pid))
-	return own != "" && other != "" && other != own && other != mounts("1")
 }
 
 // since finds out whether a file was changed after nova-compute had read it.

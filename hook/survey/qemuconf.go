@@ -384,3 +384,23 @@ func reduceQEMUConf(text []byte) ([]byte, error) {
 	}
 	return append([]byte{}, b.Bytes()...), nil
 }
+
+// libvirt is what is known of its configuration.
+type libvirt struct {
+	conf    qemuConf
+	certain bool  // it goes by that
+	err     error // that could not be read
+}
+
+func readLibvirt(fs sysfs.FS) (l libvirt) {
+	l.conf, l.certain, l.err = readQEMUConf(fs)
+	return l
+}
+
+// sure reports whether it is known what libvirt goes by.
+func (l libvirt) sure() bool { return l.err == nil && l.certain }
+
+// ungoverned reports whether libvirt uses no control groups at all.
+func (l libvirt) ungoverned() bool {
+	return l.sure() && l.conf.controllers != nil && len(l.conf.controllers) == 0
+}

@@ -26,11 +26,6 @@ func Releases(root sysfs.FS, demand guard.Demand) guard.Releases {
 	return readLibvirt(root).releases(root, demand.Emulator)
 }
 
-// Releases is [Releases] by what was read before.
-func (s Surroundings) Releases(demand guard.Demand) guard.Releases {
-	return s.libvirt.releases(s.fs, demand.Emulator)
-}
-
 func (l libvirt) releases(root sysfs.FS, emulator string) (r guard.Releases) {
 	if l.certain {
 		r.Cpuset = l.conf.useCpuset(root)
