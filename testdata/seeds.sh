@@ -1,12 +1,12 @@
 #!/bin/sh
-# Says how much of hook with its rooms, sysfs, guard and guard/domain the seeds of the fuzz targets reach, which the fast
-# tests run. Fails where that is less than the given part in a hundred: seeds.sh 60.
+# Says how much of hook with its rooms, sysfs, guard, guard/domain and guard/words the seeds of the fuzz targets reach,
+# which the fast tests run. Fails where that is less than the given part in a hundred: seeds.sh 60.
 set -eu
 cd "$(dirname "$0")/.."
 profile=$(mktemp)
 trap 'rm -f "$profile"' EXIT
 failed=0
-for pattern in hook/... sysfs guard guard/domain; do
+for pattern in hook/... sysfs guard guard/domain guard/words; do
 	packages=$(${GO:-go} list "./$pattern" | grep -v 'test$' | paste -sd,) # without what the tests share
 	${GO:-go} test -run '^Fuzz' -coverpkg="$packages" -coverprofile="$profile" ./guard/... ./hook/... ./sysfs >/dev/null
 	${GO:-go} tool cover -func="$profile" | awk -v package="$pattern" -v least="$1" '
