@@ -266,7 +266,7 @@ func judge(quiet, crowded []*series) (ok bool) {
 		least bool // the limit is the least it may be, not the most
 		limit float64
 	}{
-		{"another call, to an empty Go program", ms(quiet, hook, other) / base, false, 1.5},
+		{"another call, to an empty Go program", ms(quiet, hook, other) / base, false, 1.35},
 		{"no huge pages, less the parse, to an empty Go program", (ms(quiet, hook, small) - parsing) / base, false, 1.5},
 		{"accepting, to an empty Go program", accept / base, false, 2.5},
 		{"python3 to accepting", ms(quiet, python, fits) / accept, true, 3},
@@ -280,7 +280,7 @@ func judge(quiet, crowded []*series) (ok bool) {
 		if budget.least == (budget.ratio < budget.limit) {
 			verdict, ok = "BROKEN", false
 		}
-		fmt.Printf("%-6s  %5.2f  %-8s %4.1f  %s\n", verdict, budget.ratio, bound, budget.limit, budget.what)
+		fmt.Printf("%-6s  %5.2f  %-8s %5.2f  %s\n", verdict, budget.ratio, bound, budget.limit, budget.what)
 	}
 	return ok
 }

@@ -20,15 +20,22 @@ func moduleRoot() (string, error) {
 	return filepath.Dir(mod), nil
 }
 
-// build compiles a program as the packages do.
+// build compiles a program as the packages do, and copies it as an install does: from
+// a file that the linker has written a program starts a tenth slower, as the kernel
+// keeps its pages one by one.
 func build(root, source, to string) error {
-	cmd := exec.Command("go", "build", "-buildvcs=false", "-trimpath", "-ldflags=-s -w", "-o", to, source)
+	linked := to + ".linked"
+	cmd := exec.Command("go", "build", "-buildvcs=false", "-trimpath", "-ldflags=-s -w", "-o", linked, source)
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("building %s: %w\n%s", source, err, out)
 	}
-	return nil
+	program, err := os.ReadFile(linked)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, program, 0o700)
 }
 
 //go:embed domain.xml.tmpl
