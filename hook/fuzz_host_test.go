@@ -56,10 +56,10 @@ func FuzzPrepare(f *testing.F) {
 		call := newCall(t, h.Host, bytes.NewReader(xml))
 		status := call.guarded()
 		stderr := call.stderr.String()
-		demand, unreadable := domain.Parse(xml)
 		switch {
 		case status == exitAccept && stderr == "":
 		case status == exitRefuse && hooktest.PlainLines(stderr) && strings.Count(stderr, "\n") == 1 && len(stderr) > 1:
+			demand, unreadable := domain.Parse(xml)
 			if read, _ := config.Read(call.fs); (unreadable != nil || len(demand.Backends) == 0) && read.Fail != config.FailClosed {
 				t.Errorf("refused for %v: %s", unreadable, stderr)
 			}

@@ -22,7 +22,7 @@ type Config struct {
 	// Claims: a start that is let go on counts for those that follow until it
 	// is over.
 	Claims bool
-	// WaitForStarting is how long a start that fits but for others in flight
+	// WaitForStarting is how long a start that fits but for other starting guests
 	// waits for these; at most 30 s, which the deadline does not count.
 	WaitForStarting time.Duration
 	// StartingLimit is how long after it was let go on a start without a QEMU

@@ -24,7 +24,7 @@ const (
 	tail        = "end\n"
 )
 
-// Limit is more than a ledger of as many starts as libvirt can have in flight
+// Limit is more than a ledger of as many starting guests as libvirt can have
 // has, in bytes.
 const Limit = 4 << 20
 
