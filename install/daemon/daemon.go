@@ -257,6 +257,10 @@ func (h Host) isHook(pid int, prefix string) bool {
 	if !of {
 		return false
 	}
+	// Anybody can call a process so, and a session's daemon has other hooks.
+	if p, err := h.Proc.Process(parent); err == nil && p.UID != 0 && p.UID != os.Geteuid() {
+		return false
+	}
 	if program := h.program(pid); program != "" && program == h.program(parent) {
 		return true // forked, and about to run what the daemon has found: a hook, perhaps
 	}

@@ -593,6 +593,67 @@ func TestStoppedBeforeHooks(t *testing.T) {
 	}
 }
 
+// What somebody puts in place of a hook while hooks are waited for is neither replaced nor removed.
+func TestChangedBesideHooks(t *testing.T) {
+	const theirs = "#!/bin/sh\necho new\n"
+	for name, c := range map[string]struct {
+		before  []Layout // that are installed first
+		to      Layout   // Auto is the uninstall
+		changes string
+	}{
+		"a chain begins":    {nil, Chain, mainHook},
+		"a chain ends":      {[]Layout{Chain}, DropIn, siteHook},
+		"uninstall":         {[]Layout{DropIn}, Auto, dropInHook},
+		"uninstall, chain":  {[]Layout{Chain}, Auto, siteHook},
+		"another name goes": {[]Layout{Chain, DropIn}, Chain, mainHook},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tr := makeSite(t, map[string]string{mainHook: siteText, "/proc/7/comm": "libvirtd\n"})
+			for _, layout := range c.before {
+				j := &job{Options: Options{Layout: layout, Hook: built(t), Out: io.Discard}, tree: tr}
+				if err := j.install(context.Background()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for file, text := range map[string]string{
+				"7/stat":    "7 (libvirtd) S 1 7",
+				"8/stat":    "8 (qemu) S 7 8",
+				"8/cmdline": tr.root + mainHook + "\x00guest\x00prepare\x00begin\x00-\x00",
+			} {
+				installtest.Write(t, tr.root+"/proc/"+file, text)
+			}
+			waits, done := installtest.Watch(context.Background()), make(chan error, 1)
+			go func() {
+				j := &job{Options: Options{Layout: c.to, Hook: built(t), Out: io.Discard}, tree: tr, live: true}
+				if c.to == Auto {
+					done <- j.uninstall(installtest.Polled{Watched: waits})
+				} else {
+					done <- j.install(installtest.Polled{Watched: waits})
+				}
+			}()
+			select {
+			case <-waits.Asked: // it has seen the hook
+			case err := <-done:
+				t.Fatalf("it did not wait: %v", err)
+			}
+			changed := tr.root + c.changes
+			installtest.Write(t, changed+".new", theirs)
+			if err := errors.Join(os.Chmod(changed+".new", 0o755), os.Rename(changed+".new", changed), os.Remove(tr.root+"/proc/8/stat")); err != nil {
+				t.Fatal(err)
+			}
+			if err := <-done; err == nil || !strings.Contains(err.Error(), "has been changed meanwhile") {
+				t.Errorf("%v; want that it was changed meanwhile", err)
+			}
+			if now, err := os.ReadFile(changed); string(now) != theirs {
+				t.Errorf("%s is %.40q, %v; want what was put there", c.changes, now, err)
+			}
+			if _, err := os.Stat(tr.root + siteHook); c.changes == mainHook && !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("the hook that is no more has still a second name: %v", err)
+			}
+		})
+	}
+}
+
 // A child that runs the daemon's own program is about to run another: a hook, perhaps.
 func TestForkedIsWaitedFor(t *testing.T) {
 	tr := makeSite(t, map[string]string{

@@ -111,6 +111,12 @@ func (j *job) put(ctx context.Context, s scene, layout Layout, prog *program, ma
 				return err
 			}
 		}
+		if err := to.unchanged(); err != nil {
+			if to.kind == theirs && s.site.kind == absent {
+				err = errors.Join(err, remove(s.site.path)) // the second name, of what is no more
+			}
+			return err
+		}
 		return place(to.path, dir, prog.data, 0o755)
 	}})
 	var paths []string
@@ -133,14 +139,14 @@ func (j *job) clear(ctx context.Context, s scene, layout Layout, rec *record) (s
 	case s.main.kind == ours && s.site.kind != absent:
 		steps = j.unchain(ctx, s)
 	case s.main.kind == ours:
-		steps = append(steps, j.takeAway(ctx, s.main.path))
+		steps = append(steps, j.takeAway(ctx, s.main))
 	case s.halfChained():
-		steps = append(steps, s.removeSecondName())
+		steps = append(steps, j.removeSecondName(ctx, s))
 	case s.waiting():
 		steps = append(steps, s.renameBack())
 	}
 	if s.oldDropIn.kind == ours {
-		steps = append(steps, j.takeAway(ctx, s.oldDropIn.path))
+		steps = append(steps, j.takeAway(ctx, s.oldDropIn))
 	}
 	return steps, nil
 }
@@ -194,13 +200,26 @@ func (s scene) renameBack() step {
 	return step{fmt.Sprintf("rename the site's hook %s back to %s", s.site.path, s.main.path), func() error { return atomicfile.Rename(s.site.path, s.main.path) }}
 }
 
-// removeSecondName returns the step that removes the name by which ours would call the site's hook.
-func (s scene) removeSecondName() step {
-	return step{"remove " + s.site.path + ", a second name of " + s.main.path, func() error { return remove(s.site.path) }}
+// removeSecondName returns the step that removes the name by which ours would call the site's hook, once no run of our
+// program can still use it: such a run would fail, and with it the start of a guest.
+func (j *job) removeSecondName(ctx context.Context, s scene) step {
+	return step{fmt.Sprintf("remove %s, a second name of %s", s.site.path, s.main.path), func() error {
+		if j.live {
+			if err := j.untilNoHooks(ctx); err != nil {
+				return err
+			}
+			if s.main.kind == ours {
+				j.untilUnused(ctx, s.main.info)
+			}
+		}
+		if err := s.site.unchanged(); err != nil {
+			return err
+		}
+		return remove(s.site.path)
+	}}
 }
 
-// unchain returns the steps that give the site's hook its own name back. The other name stays until no run of our
-// program can still use it: such a run would fail, and with it the start of a guest.
+// unchain returns the steps that give the site's hook its own name back.
 func (j *job) unchain(ctx context.Context, s scene) []step {
 	return []step{
 		{fmt.Sprintf("rename the site's hook %s back to %s", s.site.path, s.main.path), func() error {
@@ -208,33 +227,31 @@ func (j *job) unchain(ctx context.Context, s scene) []step {
 			if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return err
 			}
+			if err := s.main.unchanged(); err != nil {
+				return err
+			}
 			if err := os.Link(s.site.path, tmp); err != nil {
 				return err
 			}
 			return atomicfile.Rename(tmp, s.main.path)
 		}},
-		{fmt.Sprintf("remove %s, a second name of %s", s.site.path, s.main.path), func() error {
-			if j.live {
-				if err := j.untilNoHooks(ctx); err != nil {
-					return err
-				}
-				j.untilUnused(ctx, s.main.info)
-			}
-			return remove(s.site.path)
-		}},
+		j.removeSecondName(ctx, s),
 	}
 }
 
-// takeAway returns the step that removes the file at path, which libvirt may run, once no daemon runs hooks: a daemon
-// that has listed the hooks for a start and then finds one of them gone refuses the start.
-func (j *job) takeAway(ctx context.Context, path string) step {
-	return step{"remove " + path, func() error {
+// takeAway returns the step that removes a file, which libvirt may run, once no daemon runs hooks: a daemon that has
+// listed the hooks for a start and then finds one of them gone refuses the start.
+func (j *job) takeAway(ctx context.Context, f file) step {
+	return step{"remove " + f.path, func() error {
 		if j.live {
 			if err := j.untilNoHooks(ctx); err != nil {
 				return err
 			}
 		}
-		return remove(path)
+		if err := f.unchanged(); err != nil {
+			return err
+		}
+		return remove(f.path)
 	}}
 }
 
@@ -242,7 +259,7 @@ func (j *job) takeAway(ctx context.Context, path string) step {
 func (j *job) dropInsGo(ctx context.Context, s scene) (steps []step) {
 	for _, f := range []file{s.dropIn, s.oldDropIn} {
 		if f.kind == ours {
-			steps = append(steps, j.takeAway(ctx, f.path))
+			steps = append(steps, j.takeAway(ctx, f))
 		}
 	}
 	return steps
@@ -282,9 +299,9 @@ func (j *job) planUninstall(ctx context.Context, s scene) (hooks, rest []step, e
 	case s.main.kind == ours && s.site.kind == theirs:
 		hooks = j.unchain(ctx, s)
 	case s.main.kind == ours:
-		hooks = append(hooks, j.takeAway(ctx, s.main.path))
+		hooks = append(hooks, j.takeAway(ctx, s.main))
 	case s.halfChained():
-		rest = append(rest, s.removeSecondName())
+		rest = append(rest, j.removeSecondName(ctx, s))
 	case s.waiting():
 		hooks = append(hooks, s.renameBack())
 	case s.site.kind != absent && s.chained():

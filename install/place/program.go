@@ -170,6 +170,19 @@ type file struct {
 	mounted bool
 }
 
+// unchanged returns an error where another file, or none, lies by now in the place of this one: whoever put it there did
+// so while hooks were waited for, or a moment ago.
+func (f file) unchanged() error {
+	now, err := os.Lstat(f.path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && f.kind == absent, err == nil && f.kind != absent && os.SameFile(now, f.info):
+		return nil
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	return fmt.Errorf("%s has been changed meanwhile and is left as it is: run the same command again", f.path)
+}
+
 // movable returns an error where the file cannot be renamed, removed or replaced.
 func (f file) movable() error {
 	if !f.mounted {

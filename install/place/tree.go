@@ -90,7 +90,7 @@ func placeFrom(tempDir, dst string, data []byte, mode fs.FileMode) error {
 	}
 	err := atomicfile.Create(tmp, data, mode)
 	if err == nil && os.Geteuid() == 0 {
-		err = os.Chown(tmp, 0, 0) // a directory with the set-group-ID bit gives it another group
+		err = os.Lchown(tmp, 0, 0) // a directory with the set-group-ID bit gives it another group
 	}
 	if err == nil {
 		err = atomicfile.Rename(tmp, dst)
