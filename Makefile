@@ -34,8 +34,8 @@ packages:
 demo: build
 	@testdata/demo.sh
 
-# Every tier, and that they leave no trace. Needs root, and installs Debian packages that are missing. The two-node machine
-# keeps one CPU busy, so that the others run beside it.
+# The tiers from check to numabox, and that they leave no trace. Needs root, and installs Debian packages that are missing.
+# The two-node machine keeps one CPU busy, so that the others run beside it.
 test: prerequisites
 	$(GO) run ./testdata/tests -beside numabox check unit packagetest testdriver nova prometheus livehost
 
@@ -52,7 +52,7 @@ update:
 # What make demo prints, and the fast tests: with the race detector, and as on a machine with nothing but Go.
 unit: build
 	testdata/demo.sh | diff -u testdata/golden/demo.txt -
-	$(GO) test -race -count=1 -timeout 60m ./... ./testdata/tests ./testdata/progress ./testdata/measure
+	$(GO) test -race -count=1 -timeout 60m ./... ./testdata/tests ./testdata/progress ./testdata/measure ./testdata/numabox
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 60m ./...
 
 # The packages: what is in them, that they are the same wherever they are built, and what dpkg and rpm do with them on a
@@ -63,7 +63,7 @@ packagetest:
 testdriver:
 	$(PROGRESS) -count=1 -timeout 2h -tags libvirt_dlopen ./testdata/testdriver/...
 
-# Nova's own code on what hugeguard reads of its configuration, and on the mend.
+# Nova's own code on what hugeguard reads of its configuration, and on the fix.
 nova:
 	$(PROGRESS) -count=1 -timeout 2h ./testdata/nova/...
 

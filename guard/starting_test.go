@@ -3,6 +3,7 @@ package guard
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -126,6 +127,53 @@ func TestClaimsOfVerdict(t *testing.T) {
 	}
 }
 
+// TestClaimsLieWherePagesDo: whatever rules hold, a starting guest claims its pages on every node where they may lie, and
+// on no other unless something confines them that a claim does not know.
+func TestClaimsLieWherePagesDo(t *testing.T) {
+	all := cases.AtLeast(t, 1000)
+	exact, wider := 0, 0
+	rapid.Check(t, func(t *rapid.T) {
+		d, host := drawLaunch(t)
+		host.Cgroups = host.Cgroups[:min(len(host.Cgroups), 1)] // as play does
+		v := Judge(d, host)
+		for _, b := range v.Demand {
+			if b.Pages == 0 {
+				continue
+			}
+			pool, _ := host.pool(b.PageKiB)
+			only := v
+			only.Demand = []Backend{b}
+			with := host
+			with.Starting = []Starting{only.AsStarting()}
+			for _, r := range rules(allRules).subsets() {
+				s := simulation{rules: r, host: host, inherited: host.inherited(r)}
+				s.confined, s.bound = s.confinement(d.Cpuset)
+				p, f := s.place(b)
+				if f != nil {
+					continue
+				}
+				claimed := with.claims(pool, r)[0].allowed
+				// A claim does not know of control groups above the domain's, of a policy that libvirt gives the
+				// process in place of a cpuset, or of a cpuset that leaves out some of the nodes it is bound to.
+				cpuset := d.Cpuset.of(r)
+				confined := host.cgroup().Nodes != nil || cpuset != nil && (!r.has(ruleCpuset) && b.Policy == PolicyDefault ||
+					r.has(ruleCpuset) && b.Policy == PolicyBind && len(b.HostNodes.without(cpuset)) > 0)
+				switch same := slices.Equal(claimed, p.allowed); {
+				case len(p.allowed.without(claimed)) > 0 || !same && !confined:
+					t.Fatalf("rules %b: %+v may lie on nodes %v and claims %v: %s", r, b, p.allowed, claimed, Text(v))
+				case same:
+					exact++
+				default:
+					wider++
+				}
+			}
+		}
+	})
+	if all && (exact == 0 || wider == 0) {
+		t.Errorf("%d claims were exact, and %d wider", exact, wider)
+	}
+}
+
 // TestStartingNeverHelps: with one more start in flight no launch is judged better, and without any it is judged as on
 // a host that knows of none.
 func TestStartingNeverHelps(t *testing.T) {
@@ -133,12 +181,7 @@ func TestStartingNeverHelps(t *testing.T) {
 	var worse int
 	rapid.Check(t, func(t *rapid.T) {
 		d, host := drawLaunch(t)
-		versions := rapid.SampledFrom([]Version{0, 7_000_000, 8_000_000, 9_000_000, 9_002_000, 9_005_000})
-		host.Releases = Releases{Libvirt: Release{Version: versions.Draw(t, "libvirt")}, QEMU: Release{Version: versions.Draw(t, "QEMU")}}
-		if rapid.Bool().Draw(t, "knows of cpusets") {
-			may := rapid.Bool().Draw(t, "may use cpusets")
-			host.Releases.Cpuset = &may
-		}
+		host.Releases = drawReleases(t)
 		alone := Judge(d, host)
 		nodes := rapid.SampledFrom([]string{"", "0", "1", "0-1"}).Draw(t, "claimed nodes")
 		for _, name := range []string{"a", "b"}[:rapid.IntRange(1, 2).Draw(t, "starting")] {

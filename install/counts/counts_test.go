@@ -33,22 +33,26 @@ const (
 	wouldGuests   = `,"PRIORITY":"4","HUGEGUARD_DECISION":"refuse","HUGEGUARD_CAUSE":"guests"`
 )
 
+// nonzero returns all that was counted, and which counts lack a cause.
 func (c Counts) nonzero() string {
 	var text []string
-	for name, of := range map[string]map[guard.Cause]uint64{"refused": c.Refused, "would": c.Would} {
-		for _, cause := range append(guard.Causes(), Other) {
-			n, ok := of[cause]
-			if !ok {
-				text = append(text, fmt.Sprintf("%s lacks %s", name, cause))
+	for i := range reflect.TypeFor[Counts]().NumField() {
+		name := strings.ToLower(reflect.TypeFor[Counts]().Field(i).Name)
+		switch count := reflect.ValueOf(c).Field(i).Interface().(type) {
+		case map[guard.Cause]uint64:
+			for _, cause := range append(guard.Causes(), Other) {
+				n, ok := count[cause]
+				if !ok {
+					text = append(text, fmt.Sprintf("%s lacks %s", name, cause))
+				}
+				if n > 0 {
+					text = append(text, fmt.Sprintf("%s %s=%d", name, cause, n))
+				}
 			}
-			if n > 0 {
-				text = append(text, fmt.Sprintf("%s %s=%d", name, cause, n))
+		case uint64:
+			if count > 0 {
+				text = append(text, fmt.Sprintf("%s=%d", name, count))
 			}
-		}
-	}
-	for name, n := range map[string]uint64{"warned": c.Warned, "faults": c.Faults} {
-		if n > 0 {
-			text = append(text, fmt.Sprintf("%s=%d", name, n))
 		}
 	}
 	slices.Sort(text)

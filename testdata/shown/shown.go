@@ -7,13 +7,15 @@
 //	<!-- shows on HOST -->   on a captured host; the answers are those that are shown
 //	<!-- runs on HOST -->    the same, but the answers are not compared
 //	<!-- live -->            on a real host (testdata/livehost)
-//	<!-- ends on HOST -->    the text of the block is how the launch ended without hugeguard
+//	<!-- ends on HOST -->    the text of the block is how the launch ended without hugeguard, if that was captured
 //	<!-- explains HOST -->   the message catalog on that launch, up to <!-- end -->
 //	<!-- file NAME -->       the text of the block is that file of the repository
 //
 // HOST is below testdata: the archive of a captured launch without its ending, or a folder with a host and a
-// prepare.xml. "HOST with NAME" changes it by the archive NAME.txtar beside this file. A block without such a comment
-// has commands of [Elsewhere] only.
+// prepare.xml. "HOST with NAME" changes it by the archive NAME.txtar beside this file: its files replace those of the
+// host, and a line "no file: PATH" of its comment removes one. The archive also has a truth.json if the launch was made
+// on such a host; without one the page does not show how it ended. A block without a comment has commands of
+// [Elsewhere] only.
 package shown
 
 import (
