@@ -1,10 +1,10 @@
-// Package guard judges whether the huge pages of a libvirt domain can be had.
+// Package guard judges whether the huge pages of a libvirt domain are available.
 //
 // [Judge] takes a [Demand], the memory backends that QEMU will create, and a [Host], what the kernel has to give and
 // who holds the rest. It returns a [Verdict]: what will become of the launch, why, who has the pages, and what would
-// help. A verdict is facts; package words says them. Package domain makes the demand of a domain's XML, and hook/survey
-// makes the host of a running system or of a capture. Everything here is pure: no files, no clock, no environment, so
-// that every verdict can be played again.
+// help. A verdict is facts; package words puts them into words. Package domain makes the demand of a domain's XML, and
+// hook/survey makes the host of a running system or of a capture. Everything here is pure: no files, no clock, no
+// environment, so that every verdict can be played again.
 //
 // # What QEMU will ask for
 //
@@ -56,7 +56,7 @@
 // (thread-context) or all backends side by side: each such rule came with a release, and distributions carry some of
 // them back. rules.go has one row for each rule. [Host.Releases] says what is known. The launch is played under every
 // set of rules that may hold, as far as they matter to it (play.go). If it fails under all, it must fail; if under
-// some, that is a warning, which says when. More knowledge never turns an allowed launch into another.
+// some, that is a warning, which says when. Knowing more never turns an allowed launch into a warning or a refusal.
 //
 // # Who else is starting
 //
@@ -69,9 +69,9 @@
 //
 // The cause of a refusal is found by the same judgement on another host (cause.go): would the launch fit if no files
 // were left over, if nothing were reserved, without Open vSwitch, without one process, without the starting guests?
-// What an admin can act on first is asked first. Pools that would be too small even if nobody used them are asked for
-// before all these. Holders' pages whose node the kernel does not show are placed where the counters leave no other
-// room (holders.go). If nothing that is seen explains it, the cause is "unaccounted".
+// What an admin can act on first is asked first. Whether the pool would be too small even if idle is asked before all
+// these. Holders' pages whose node the kernel does not show are placed where the counters leave no other room
+// (holders.go). If nothing that is seen explains it, the cause is "unaccounted".
 //
 // Then come the numbers beside the cause, and the fixes as data (refuse.go): what nova.conf should reserve so that Nova
 // does not place a guest there again, how large a pool should be, which files to delete.
@@ -79,6 +79,6 @@
 // # What is left to others
 //
 // What libvirt itself refuses with a clear message is left to it: a node that does not exist, a page size without a
-// mount. Pages that are huge ones elsewhere and ordinary here are none of this package's business, as are files over
-// whose mount another file system lies (launch.go).
+// mount. Pages that are huge elsewhere and ordinary here are not judged, nor are files over whose mount another file
+// system lies (launch.go).
 package guard

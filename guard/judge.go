@@ -4,7 +4,7 @@ import "slices"
 
 // Judge says what will become of a launch: it plays it against the host's pools under every combination of libvirt's
 // and QEMU's rules that its [Host.Releases] may have. It refuses only what must fail under each of them, and warns of
-// what can fail. To know more of the releases turns no allowed launch into another.
+// what can fail. Knowing more of the releases never turns an allowed launch into a warning or a refusal.
 //
 // What libvirt itself refuses with a clear message (a node that does not exist, a page size without a mount) is left to
 // libvirt and allowed here.

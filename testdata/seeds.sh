@@ -1,6 +1,6 @@
 #!/bin/sh
-# Says how much of hook with its rooms, sysfs, guard, guard/domain and guard/words the seeds of the fuzz targets reach,
-# which the fast tests run. Fails where that is less than the given part in a hundred: seeds.sh 60.
+# Says how much of hook with the packages below it, sysfs, guard, guard/domain and guard/words the seeds of the fuzz
+# targets reach, which the fast tests run. Fails where that is less than the given part in a hundred: seeds.sh 60.
 set -eu
 cd "$(dirname "$0")/.."
 profile=$(mktemp)

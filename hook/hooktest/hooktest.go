@@ -1,5 +1,5 @@
-// Package hooktest has what the tests of hook and of its rooms share: the host of the incident and its guests, what other
-// programs leave on a host, and hosts of which any file can be spoiled.
+// Package hooktest has what the tests of hook and of the packages below it share: the host of the incident and its
+// guests, what other programs leave on a host, and hosts of which any file can be spoiled.
 package hooktest
 
 import (
