@@ -82,6 +82,8 @@ func newSmapsScanner(in io.Reader) *smapsScanner { return &smapsScanner{lines: n
 
 // Scan advances to the next mapping of huge pages. It reports whether there is one.
 func (s *smapsScanner) Scan() bool {
+	// The mapping before is over: VmFlags once more, as a captured host can have it, are none of its.
+	s.mapping, s.kib, s.text = Mapping{}, 0, s.text[:0]
 	for s.lines.Scan() {
 		huge, err := s.line(s.lines.Text())
 		if err != nil {
