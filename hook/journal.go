@@ -95,6 +95,9 @@ func sendFields(socket string, fields map[string]string) error {
 	}
 	file, err := sealedFile(text)
 	if err != nil {
+		file, err = namelessFile(text)
+	}
+	if err != nil {
 		return err
 	}
 	defer file.Close()
@@ -128,6 +131,21 @@ func sealedFile(text []byte) (*os.File, error) {
 		const seals = unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE | unix.F_SEAL_SEAL
 		_, err = unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, seals)
 	}
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return file, nil
+}
+
+// namelessFile returns a file in /dev/shm without a name: journald takes such a one, too, where memfd_create is denied,
+// but none that was opened with O_TMPFILE (fd_verify_safe_flags).
+func namelessFile(text []byte) (*os.File, error) {
+	file, err := os.CreateTemp("/dev/shm", "journal-entry-")
+	if err != nil {
+		return nil, err
+	}
+	_, err = file.Write(text)
+	err = errors.Join(os.Remove(file.Name()), err)
 	if err != nil {
 		return nil, errors.Join(err, file.Close())
 	}

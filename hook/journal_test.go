@@ -1,12 +1,16 @@
 package hook
 
 import (
+	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // What journald gets: in the message itself, and where the entry is too large for that, in a file that nobody can change.
@@ -41,6 +45,16 @@ func TestSendFields(t *testing.T) {
 	}
 }
 
+// Where memfd_create is denied, journald gets the same in a file that it takes besides.
+func TestSendFieldsWithoutMemfd(t *testing.T) {
+	cmd := exec.Command(os.Args[0], "-test.v", "-test.run=^TestSendFields$")
+	cmd.Env = append(os.Environ(), denyEnv+"=yes")
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "--- PASS: TestSendFields ") {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
 // receive returns an entry as journald reads it.
 func receive(t *testing.T, journald *net.UnixConn) string {
 	t.Helper()
@@ -62,8 +76,24 @@ func receive(t *testing.T, journald *net.UnixConn) string {
 	}
 	file := os.NewFile(uintptr(fds[0]), "entry")
 	defer file.Close()
-	if _, err := file.WriteAt([]byte("y"), 0); err == nil {
-		t.Error("the file can still be written to")
+	// journald refuses a file that was opened in an odd way (fd_verify_safe_flags).
+	flags, err := unix.FcntlInt(file.Fd(), unix.F_GETFL, 0)
+	const largeFile = 0o100000 | 0o400000 // that and O_NOFOLLOW, on each architecture
+	if odd := flags &^ (unix.O_ACCMODE | largeFile); err != nil || odd != 0 {
+		t.Errorf("the file was opened with flags %o, %v", odd, err)
+	}
+	path, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fds[0]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if os.Getenv(denyEnv) != "" {
+		// Unless it is root's, journald takes a file that can still be written to only from some directories
+		// (server_process_native_file).
+		if !strings.HasPrefix(path, "/dev/shm/") || !strings.HasSuffix(path, " (deleted)") {
+			t.Errorf("the file is %s", path)
+		}
+	} else if _, err := file.WriteAt([]byte("y"), 0); err == nil {
+		t.Errorf("%s can still be written to", path)
 	}
 	text := make([]byte, 8<<20)
 	n, _ = file.ReadAt(text, 0)
