@@ -36,7 +36,7 @@ func (f FS) MappedFile(pid int, m Mapping) (file File, ok bool, err error) {
 // OpenFiles returns the files of huge pages that a process has open, mapped or not: memfds, and files below one of the
 // hugetlbfs mount points. Some may have no page yet. A captured host has them in /proc/PID/fd.files, as [File.String]
 // writes them.
-func (f FS) OpenFiles(pid int, mounts []Mount) ([]File, error) {
+func (f FS) OpenFiles(pid int, mounts ...MountPoints) ([]File, error) {
 	dir := fmt.Sprintf("proc/%d/fd", pid)
 	if !f.Live() {
 		return f.readFiles(dir + ".files")
@@ -46,7 +46,7 @@ func (f FS) OpenFiles(pid int, mounts []Mount) ([]File, error) {
 	return files, err
 }
 
-func (f FS) openFiles(dir string, mounts []Mount) ([]File, error) {
+func (f FS) openFiles(dir string, mounts []MountPoints) ([]File, error) {
 	names, err := f.list(dir)
 	if err != nil {
 		return nil, err

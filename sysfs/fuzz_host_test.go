@@ -76,7 +76,6 @@ func look(host sysfs.FS) (seen []any, errs []error) {
 	for _, pid := range pids {
 		own, err := host.MountsOf(pid)
 		note(own.Hugetlb, err)
-		hugetlb := slices.Concat(mounts.Hugetlb, own.Hugetlb)
 		note(host.Process(pid))
 		note(host.Arguments(pid))
 		note(host.Place(pid))
@@ -89,8 +88,8 @@ func look(host sysfs.FS) (seen []any, errs []error) {
 		note(mappings, err)
 		note(nil, host.Reservations(pid, mappings))
 		note(mappings, nil)
-		note(host.MapsHuge(pid, hugetlb))
-		note(host.OpenFiles(pid, hugetlb))
+		note(host.MapsHuge(pid, mounts.Points(), own.Points()))
+		note(host.OpenFiles(pid, mounts.Points(), own.Points()))
 		for _, m := range mappings {
 			file, ok, err := host.MappedFile(pid, m)
 			pair(file, ok, err)

@@ -1,6 +1,8 @@
 package sysfs
 
 import (
+	"math"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -46,9 +48,10 @@ func FuzzSmaps(f *testing.F) {
 
 func FuzzMounts(f *testing.F) {
 	f.Add("hugetlbfs /dev/hugepages hugetlbfs rw,relatime,pagesize=2M 0 0\nnone /mnt/one\\040gig hugetlbfs rw,pagesize=1024M,size=2097152,min_size=4096 0 0\n")
+	f.Add("x / hugetlbfs rw 0 0\nx /a hugetlbfs rw 0 0\nx /a/b hugetlbfs rw 0 0\nx //c tmpfs rw 0 0\nx /a/b/c tmpfs rw 0 0\nx /a-b tmpfs rw 0 0\nx /a hugetlbfs rw 0 0\nx /a/ x rw 0 0\n")
 	f.Add("cgroup2 /sys/fs/cgroup cgroup2 rw,nosuid 0 0\ncgroup /sys/fs/cgroup/cpuset cgroup rw,cpuset,hugetlb 0 0\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		mounts, err := parseMounts(text)
+		mounts, err := parseMounts(text, math.MaxInt)
 		if err != nil {
 			return
 		}
@@ -58,6 +61,20 @@ func FuzzMounts(f *testing.F) {
 				t.Errorf("%q has two mounts at %q", text, m.Path)
 			}
 			paths[m.Path] = true
+			// What came after the last mount there, at its path or below.
+			var over []string
+			for line := range lines(text) {
+				entry, _ := parseMountLine(line)
+				switch {
+				case entry.path == m.Path && entry.kind == "hugetlbfs":
+					over = nil
+				case entry.path == m.Path, strings.HasPrefix(entry.path, m.Path+"/"):
+					over = append(over, entry.path)
+				}
+			}
+			if !slices.EqualFunc(m.Over, over, func(o OverMount, path string) bool { return o.Path == path }) {
+				t.Errorf("%q: over %s are %+v, want %q", text, m.Path, m.Over, over)
+			}
 		}
 	})
 }

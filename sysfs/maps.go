@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -69,48 +70,42 @@ func parseMapsLine(line string) (m Mapping, err error) {
 
 // MapsHuge reports whether a process may map huge pages, touched or not, by its /proc/PID/maps, for which the kernel
 // walks no page tables.
-func (f FS) MapsHuge(pid int, mounts []Mount) (bool, error) {
+func (f FS) MapsHuge(pid int, mounts ...MountPoints) (bool, error) {
 	return parseLines(f, fmt.Sprintf("proc/%d/maps", pid), func(in io.Reader) (bool, error) {
 		return mapsHuge(in, mounts)
 	})
 }
 
-func mapsHuge(in io.Reader, mounts []Mount) (huge bool, err error) {
+func mapsHuge(in io.Reader, mounts []MountPoints) (bool, error) {
 	scanner := newScanner(in)
 	for scanner.Scan() {
-		huge = huge || isHugeLine(scanner.Bytes(), mounts)
+		if isHugeLine(scanner.Bytes(), mounts) {
+			return true, nil
+		}
 	}
-	return huge, scanner.Err()
+	return false, scanner.Err()
 }
 
 // isHugeLine reports whether a line of maps may be of huge pages. Thousands are looked at for one that is: they are not
 // parsed.
-func isHugeLine(line []byte, mounts []Mount) bool {
+func isHugeLine(line []byte, mounts []MountPoints) bool {
 	at := bytes.IndexByte(line, '/')
 	return at >= 0 && mayMapHuge(string(line[at:]), mounts)
 }
 
 // mayMapHuge reports whether a mapping whose file /proc/PID/maps names so may be of huge pages.
-func mayMapHuge(file string, mounts []Mount) bool {
+func mayMapHuge(file string, mounts []MountPoints) bool {
 	return strings.HasPrefix(file, "/anon_hugepage") || strings.HasPrefix(file, "/SYSV") || mayBeHuge(file, mounts)
 }
 
 // mayBeHuge reports whether a file that a process has open or maps may be of huge pages.
-func mayBeHuge(file string, mounts []Mount) bool {
-	if strings.HasPrefix(file, "/memfd:") {
-		return true
-	}
-	for _, m := range mounts {
-		if strings.HasPrefix(file, strings.TrimSuffix(m.Path, "/")+"/") {
-			return true
-		}
-	}
-	return false
+func mayBeHuge(file string, mounts []MountPoints) bool {
+	return strings.HasPrefix(file, "/memfd:") || slices.ContainsFunc(mounts, func(p MountPoints) bool { return p.hold(file) })
 }
 
 // reduceMaps keeps the mappings that begin where mappings of huge pages do, and those that may be such. In place of a
 // line that is no mapping is another that is none.
-func reduceMaps(text []byte, huge map[uint64]bool, mounts []Mount) ([]byte, error) {
+func reduceMaps(text []byte, huge map[uint64]bool, mounts []MountPoints) ([]byte, error) {
 	kept := []byte{}
 	scanner := newScanner(bytes.NewReader(text))
 	for scanner.Scan() {

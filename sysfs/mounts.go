@@ -1,7 +1,9 @@
 package sysfs
 
 import (
+	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -49,43 +51,55 @@ type CgroupMounts struct {
 // the order, and which of two mounts of a path counts, are libvirt's. The library would also cost a tenth of the hook's
 // start.
 func (f FS) Mounts() (Mounts, error) {
-	mounts, err := f.mounts("proc/mounts")
+	mounts, err := f.mounts("proc/mounts", math.MaxInt)
 	if err == nil && !mounts.any {
 		err = fmt.Errorf("%s: nothing is mounted", f.Path("proc/mounts"))
 	}
 	return mounts, err
 }
 
-// MountsOf reads /proc/PID/mounts: a process in a container has huge pages by other paths than the host.
-func (f FS) MountsOf(pid int) (Mounts, error) { return f.mounts(fmt.Sprintf("proc/%d/mounts", pid)) }
+// MountsOf reads /proc/PID/mounts: a process in a container has huge pages by other paths than the host. It is an error
+// if it has more than a thousand hugetlbfs mounts: any user can mount the host's once more, in a namespace of his own.
+func (f FS) MountsOf(pid int) (Mounts, error) {
+	return f.mounts(fmt.Sprintf("proc/%d/mounts", pid), mostMounts)
+}
 
-func (f FS) mounts(name string) (Mounts, error) {
+// mostMounts is how many hugetlbfs mounts a process may have that is no part of the host.
+const mostMounts = 1000
+
+var errManyMounts = errors.New("it has too many hugetlbfs mounts")
+
+func (f FS) mounts(name string, most int) (Mounts, error) {
 	text, err := f.ReadFile(name, tableLimit)
 	if err != nil {
 		return Mounts{}, err
 	}
-	mounts, err := parseMounts(string(text))
+	mounts, err := parseMounts(string(text), most)
 	if err != nil {
 		return Mounts{}, fmt.Errorf("%s: %w", f.Path(name), err)
 	}
 	return mounts, nil
 }
 
-func parseMounts(text string) (Mounts, error) {
-	var all Mounts
+// parseMounts parses a file of mounts, with most of hugetlbfs at the most.
+func parseMounts(text string, most int) (Mounts, error) {
+	all := newMountList()
 	for line := range lines(text) {
 		entry, err := parseMountLine(line)
 		if err == nil {
-			err = all.add(entry)
+			_, err = all.add(entry)
+		}
+		if err == nil && len(all.Hugetlb) > most {
+			err = errManyMounts
 		}
 		if err != nil {
 			return Mounts{}, err
 		}
 	}
 	if all.any {
-		return all, whole([]byte(text))
+		return all.Mounts, whole([]byte(text))
 	}
-	return all, nil
+	return all.Mounts, nil
 }
 
 // mountEntry is a line of /proc/mounts as fstab(5) has it, without the device and two numbers.
@@ -101,31 +115,40 @@ func parseMountLine(line string) (mountEntry, error) {
 	return mountEntry{unescape(fields[1]), fields[2], fields[3]}, nil
 }
 
-// add takes in a mount, which lies over what was mounted before.
-func (m *Mounts) add(e mountEntry) error {
-	m.any = true
+// mountList takes in mounts one after the other. Somebody may have made thousands of them: the time for one does not
+// grow with how many there are.
+type mountList struct {
+	Mounts
+	at      map[string]int // where in Hugetlb a path is
+	lengths map[int]bool   // of these paths: only what has one of them needs to be looked for
+}
+
+func newMountList() *mountList { return &mountList{at: map[string]int{}, lengths: map[int]bool{}} }
+
+// add takes in a mount, which lies over what was mounted before. It reports whether that is hugetlbfs.
+func (l *mountList) add(e mountEntry) (hides bool, err error) {
+	l.any = true
 	over := OverMount{Path: e.path, Type: e.kind}
 	switch e.kind {
 	case "hugetlbfs":
 		mount, err := parseHugetlbMount(e.path, e.options)
 		if err != nil {
-			return err
+			return false, err
 		}
 		over.PageKiB = mount.PageKiB
-		m.hide(over)
-		i := slices.IndexFunc(m.Hugetlb, func(m Mount) bool { return m.Path == e.path })
-		if i >= 0 {
-			m.Hugetlb[i] = mount
-		} else {
-			m.Hugetlb = append(m.Hugetlb, mount)
+		hides = l.hide(over)
+		i, ok := l.at[e.path]
+		if ok {
+			l.Hugetlb[i] = mount
+			return hides, nil
 		}
+		l.at[e.path], l.lengths[len(e.path)] = len(l.Hugetlb), true
+		l.Hugetlb = append(l.Hugetlb, mount)
+		return hides, nil
 	case "cgroup", "cgroup2":
-		m.Cgroup.add(e)
-		m.hide(over)
-	default:
-		m.hide(over)
+		l.Cgroup.add(e)
 	}
-	return nil
+	return l.hide(over), nil
 }
 
 // add takes in a mount of control groups. Of several mounts of a hierarchy the last counts, which is libvirt's
@@ -144,19 +167,47 @@ func (m *CgroupMounts) add(e mountEntry) {
 	}
 }
 
-// hide notes a mount with those that it lies over.
-func (m *Mounts) hide(over OverMount) {
-	for i := range m.Hugetlb {
-		h := &m.Hugetlb[i]
-		if h.isUnder(over.Path) {
-			h.Over = append(h.Over, over)
+// hide notes a mount with those that it lies over, or over a part of: those at its path or above. It reports whether
+// there are any.
+func (l *mountList) hide(over OverMount) (hides bool) {
+	for end := range len(over.Path) + 1 {
+		if end < len(over.Path) && over.Path[end] != '/' || !l.lengths[end] {
+			continue
+		}
+		i, ok := l.at[over.Path[:end]]
+		if ok {
+			l.Hugetlb[i].Over = append(l.Hugetlb[i].Over, over)
+			hides = true
 		}
 	}
+	return hides
 }
 
-// isUnder reports whether a later mount at a path lies over the mount, or over a part of it.
-func (m Mount) isUnder(path string) bool {
-	return path == m.Path || strings.HasPrefix(path, m.Path+"/")
+// MountPoints tells by a file's name whether it is on one of some mounts, in a time that hardly grows with how many
+// there are: sorted, each with a slash at its end, and none below another.
+type MountPoints []string
+
+// Points returns where hugetlbfs is mounted.
+func (m Mounts) Points() MountPoints {
+	points := make(MountPoints, len(m.Hugetlb))
+	for i, h := range m.Hugetlb {
+		points[i] = strings.TrimSuffix(h.Path, "/") + "/"
+	}
+	slices.Sort(points)
+	kept := points[:0]
+	for _, point := range points {
+		if len(kept) == 0 || !strings.HasPrefix(point, kept[len(kept)-1]) {
+			kept = append(kept, point)
+		}
+	}
+	return kept
+}
+
+// hold reports whether a file is below one of them.
+func (p MountPoints) hold(file string) bool {
+	// Nothing comes between a point and what is below it.
+	i, ok := slices.BinarySearch(p, file)
+	return ok || i > 0 && strings.HasPrefix(file, p[i-1])
 }
 
 func parseHugetlbMount(path, options string) (Mount, error) {
@@ -206,28 +257,27 @@ func unescape(path string) string {
 }
 
 // reduceMounts keeps the mounts of huge pages and of control groups and, of those that lie over huge pages, where they
-// do and which file system they are.
-func reduceMounts(text []byte) (kept []byte, hugetlb []Mount, err error) {
-	all, err := parseMounts(string(text))
+// do and which file system they are. There are most of huge pages at the most.
+func reduceMounts(text []byte, most int) (kept []byte, points MountPoints, err error) {
+	all, err := parseMounts(string(text), most)
 	if err != nil {
 		return nil, nil, err
 	}
 	kept = []byte{}
-	var before Mounts
+	before := newMountList()
 	for line := range lines(string(text)) {
 		entry, _ := parseMountLine(line) // all of them are known to be right
-		under := slices.ContainsFunc(before.Hugetlb, func(m Mount) bool { return m.isUnder(entry.path) })
+		hides, _ := before.add(entry)
 		switch {
 		case slices.Contains([]string{"hugetlbfs", "cgroup", "cgroup2"}, entry.kind):
 			kept = appendLine(kept, line)
-		case under:
+		case hides:
 			fields := strings.Fields(line)
 			kept = fmt.Appendf(kept, "none %s %s rw 0 0\n", fields[1], fields[2])
 		}
-		_ = before.add(entry)
 	}
 	if len(kept) == 0 && all.any {
 		kept = []byte("none / rootfs rw 0 0\n") // there is a root in any case
 	}
-	return kept, all.Hugetlb, nil
+	return kept, all.Points(), nil
 }

@@ -38,7 +38,7 @@ cgroup /cg/cpu cgroup rw,cpu,cpuacct 0 0
 cgroup /first cgroup rw,cpuset,hugetlb 0 0
 cgroup /cg/sets cgroup rw,cpuset,hugetlb 0 0
 `
-	got, err := parseMounts(text)
+	got, err := parseMounts(text, 100)
 	want := Mounts{
 		Hugetlb: []Mount{
 			{Path: "/dev/hugepages", PageKiB: 2048, Minimum: true, Limited: true}, // the one on top
@@ -54,7 +54,7 @@ cgroup /cg/sets cgroup rw,cpuset,hugetlb 0 0
 		t.Errorf("%+v, %v, want %+v", got, err, want)
 	}
 	for _, wrong := range []string{"none /h hugetlbfs pagesize=2X 0 0\n", "\x7fELF\n", "hugetlbfs /dev/hugepages hugetlbfs\n"} {
-		if got, err := parseMounts(wrong); err == nil {
+		if got, err := parseMounts(wrong, 100); err == nil {
 			t.Errorf("%q is taken for %+v", wrong, got)
 		}
 	}
@@ -70,7 +70,7 @@ none /dev/hugepages/libvirt hugetlbfs rw,pagesize=1024M 0 0
 none /dev tmpfs rw 0 0
 none /dev/hugepages1G ext4 rw 0 0
 `
-	got, err := parseMounts(text)
+	got, err := parseMounts(text, 100)
 	want := []Mount{
 		{Path: "/dev/hugepages", PageKiB: 2048, Over: []OverMount{{"/dev/hugepages/libvirt/qe mu", "xfs", 0}, {"/dev/hugepages/libvirt", "hugetlbfs", 1 << 20}}},
 		{Path: "/dev/hugepages1G", PageKiB: 1 << 20, Over: []OverMount{{"/dev/hugepages1G", "ext4", 0}}},

@@ -3,8 +3,8 @@ package sysfs
 import (
 	"errors"
 	"fmt"
+	"math"
 	"path"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -62,14 +62,14 @@ var ErrNoReader = errors.New("no reader says what a capture keeps of it")
 // Reducer reduces the files of one host, in the order in which they are read. It is for one goroutine at a time.
 type Reducer struct {
 	also []Reduction
-	host []Mount                 // hugetlbfs
-	own  map[int][]Mount         // the same in the mount namespaces of processes
+	host MountPoints             // of hugetlbfs
+	own  map[int]MountPoints     // the same in the mount namespaces of processes
 	huge map[int]map[uint64]bool // where mappings of huge pages begin, by process
 }
 
 // NewReducer returns a reducer that knows the files of this package's readers, and those of others besides.
 func NewReducer(also []Reduction) *Reducer {
-	return &Reducer{also: also, own: map[int][]Mount{}, huge: map[int]map[uint64]bool{}}
+	return &Reducer{also: also, own: map[int]MountPoints{}, huge: map[int]map[uint64]bool{}}
 }
 
 // Knows reports whether a reader says what is kept of a file.
@@ -153,11 +153,15 @@ func OfProcess(name string) (pid int, rest string) {
 }
 
 func (r *Reducer) mounts(pid int, text []byte) ([]byte, error) {
-	kept, hugetlb, err := reduceMounts(text)
+	most := mostMounts
 	if pid == 0 {
-		r.host = hugetlb
+		most = math.MaxInt
+	}
+	kept, points, err := reduceMounts(text, most)
+	if pid == 0 {
+		r.host = points
 	} else {
-		r.own[pid] = hugetlb
+		r.own[pid] = points
 	}
 	return kept, err
 }
@@ -185,5 +189,5 @@ func (r *Reducer) begin(pid int, starts []uint64) {
 }
 
 func (r *Reducer) maps(pid int, text []byte) ([]byte, error) {
-	return reduceMaps(text, r.huge[pid], slices.Concat(r.host, r.own[pid]))
+	return reduceMaps(text, r.huge[pid], []MountPoints{r.host, r.own[pid]})
 }

@@ -2,6 +2,7 @@ package sysfs
 
 import (
 	"bytes"
+	"math"
 	"reflect"
 	"testing"
 )
@@ -18,7 +19,7 @@ var reads = []struct {
 	}},
 	{"proc/mounts", "proc /proc proc rw 0 0\nhugetlbfs /dev/huge\\040pages hugetlbfs rw,pagesize=2M 0 0\nx /dev/huge\\040pages/x tmpfs rw,x 0 0\n" +
 		"hugetlbfs /dev/huge\\040pages hugetlbfs rw,size=2097152,min_size=4096 0 0\ncgroup2 /sys/fs/cgroup cgroup2 rw 0 0\ncgroup /c cgroup rw,cpuset,hugetlb 0 0\n",
-		func(text []byte) (any, error) { return parseMounts(string(text)) }},
+		func(text []byte) (any, error) { return parseMounts(string(text), math.MaxInt) }},
 	{"proc/self/auxv", "\x21\x00\x00\x00\x00\x00\x00\x00\x00\x10\x00\x00\x00\x00\x00\x00\x06\x00\x00\x00\x00\x00\x00\x00\x00\x10\x00\x00\x00\x00\x00\x00",
 		func(text []byte) (any, error) { _, size, err := parsePageSize(text); return size, err }},
 	{"proc/self/cgroup", "12:cpuset,hugetlb:/machine.slice/../x\n0::/a:b\n", func(text []byte) (any, error) {
@@ -111,7 +112,7 @@ func FuzzReducedMaps(f *testing.F) {
 		read := func(numaMaps, text []byte) (answers []any, failed bool) {
 			mappings, err := parseNUMAMaps(bytes.NewReader(numaMaps), 1<<20)
 			errFiles := addFiles(mappings, bytes.NewReader(text))
-			huge, errHuge := mapsHuge(bytes.NewReader(text), []Mount{{Path: "/hp"}})
+			huge, errHuge := mapsHuge(bytes.NewReader(text), []MountPoints{{"/hp/"}})
 			if errFiles != nil {
 				mappings = nil
 			}

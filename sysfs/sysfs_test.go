@@ -458,7 +458,7 @@ func TestRecorded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	files, err := fs.OpenFiles(pid, mounts.Hugetlb)
+	files, err := fs.OpenFiles(pid, mounts.Points())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -470,7 +470,7 @@ func TestRecorded(t *testing.T) {
 	if _, err := fs.ReadFile("proc/self/fd", 10); err == nil {
 		t.Error("read a directory")
 	}
-	mapsHuge, err := fs.MapsHuge(pid, mounts.Hugetlb)
+	mapsHuge, err := fs.MapsHuge(pid, mounts.Points())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -502,10 +502,10 @@ func TestRecorded(t *testing.T) {
 	if got, err := again.Mounts(); err != nil || !reflect.DeepEqual(got, mounts) {
 		t.Errorf("%+v, %v; it was %+v", got, err, mounts)
 	}
-	if got, err := again.OpenFiles(pid, mounts.Hugetlb); err != nil || !reflect.DeepEqual(got, files) {
+	if got, err := again.OpenFiles(pid, mounts.Points()); err != nil || !reflect.DeepEqual(got, files) {
 		t.Errorf("%+v, %v; it was %+v", got, err, files)
 	}
-	if got, err := again.MapsHuge(pid, mounts.Hugetlb); err != nil || got != mapsHuge {
+	if got, err := again.MapsHuge(pid, mounts.Points()); err != nil || got != mapsHuge {
 		t.Errorf("%v, %v; it was %v", got, err, mapsHuge)
 	}
 	if got := again.Program(pid); got != program || program == "" {

@@ -50,10 +50,14 @@ func (s Surroundings) Counters(of Scope) (guard.Host, error) {
 	}
 	paths := s.place(&host)
 	sizes := of.sizes(host)
+	seen := map[string]sysfs.Mount{}
+	for _, m := range s.mounts.Hugetlb {
+		seen[m.Path] = m
+	}
 	for i, m := range host.Mounts {
-		host.Mounts[i].Over = hiding(m.Path, paths[i], of.domain().Name, s.mounts.Hugetlb)
+		host.Mounts[i].Over = hiding(seen[m.Path], paths[i], of.domain().Name)
 		if slices.Contains(sizes, m.PageKiB) {
-			host.Mounts[i].Limit = s.limit(m)
+			host.Mounts[i].Limit = s.limit(m, seen[m.Path])
 		}
 	}
 	host.Cgroups, err = cgroups(s.fs, s.mounts.Cgroup, s.machined, s.libvirt.ungoverned(), of.partition, sizes)
@@ -129,13 +133,12 @@ func (s Surroundings) place(host *guard.Host) (paths []string) {
 // hiding returns what lies over the directory that libvirt makes for the files of the domain's QEMU below the path on a
 // mount: PATH/libvirt/qemu/ID-NAME (qemuGetDomainHugepagePath); nil where these lie on that mount. Without a domain it
 // is of all of them.
-func hiding(mount, at, domain string, all []sysfs.Mount) (over *guard.OverMount) {
-	i := slices.IndexFunc(all, func(m sysfs.Mount) bool { return m.Path == mount })
+func hiding(mount sysfs.Mount, at, domain string) (over *guard.OverMount) {
 	of := path.Join(at, "libvirt/qemu")
-	for _, o := range all[i].Over {
+	for _, o := range mount.Over {
 		switch _, name, _ := strings.Cut(path.Base(o.Path), "-"); {
 		case !within(of, o.Path) && (path.Dir(o.Path) != of || domain == "" || name != shortName(domain)):
-		case o.Type == "hugetlbfs" && o.PageKiB == all[i].PageKiB:
+		case o.Type == "hugetlbfs" && o.PageKiB == mount.PageKiB:
 			over = nil
 		default:
 			over = &guard.OverMount{Path: o.Path, Type: o.Type}
@@ -153,12 +156,11 @@ func shortName(domain string) string {
 
 // limit returns the limit of one of the mounts, nil where it has none. Where it
 // is not known how much of it is left, all is.
-func (s Surroundings) limit(mount guard.Mount) *guard.PageLimit {
-	i := slices.IndexFunc(s.mounts.Hugetlb, func(m sysfs.Mount) bool { return m.Path == mount.Path })
-	if !s.mounts.Hugetlb[i].Limited {
+func (s Surroundings) limit(mount guard.Mount, seen sysfs.Mount) *guard.PageLimit {
+	if !seen.Limited {
 		return nil
 	}
-	limit := guard.PageLimit{PageKiB: mount.PageKiB, Reserved: true, Pages: s.mounts.Hugetlb[i].Size / (mount.PageKiB * 1024)}
+	limit := guard.PageLimit{PageKiB: mount.PageKiB, Reserved: true, Pages: seen.Size / (mount.PageKiB * 1024)}
 	if free, ok := s.free[mount.Path]; ok {
 		limit.Used = limit.Pages - min(limit.Pages, free)
 	}

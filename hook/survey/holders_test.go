@@ -267,6 +267,46 @@ func TestGuestName(t *testing.T) {
 	}
 }
 
+// TestManyMounts: a process in a container that has the host's hugetlbfs mounted too often is named as one that was not
+// read in full, and what it maps by the host's name for it is found all the same.
+func TestManyMounts(t *testing.T) {
+	h := hooktest.Incident(t)
+	for pid, namespace := range map[string]string{"self": "mnt:[1]", "77": "mnt:[2]", "78": "mnt:[2]"} {
+		h.Write("proc/"+pid+"/ns/keep", "")
+		if err := os.Symlink(namespace, h.Path("proc/"+pid+"/ns/mnt")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var mounts strings.Builder
+	for i := range 1000 {
+		fmt.Fprintf(&mounts, "hugetlbfs /home/%d hugetlbfs rw,pagesize=2M 0 0\n", i)
+	}
+	const mapped = "7f0000000000-7f0000e00000 rw-s 00000000 00:10 %d %s\n"
+	for pid, file := range map[int]string{77: "/home/1/x", 78: "/dev/hugepages/x"} {
+		dir := fmt.Sprintf("proc/%d/", pid)
+		h.Write(dir+"status", fmt.Sprintf("Name:\tmounter%d\nHugetlbPages:\t       0 kB\n", pid))
+		h.Write(dir+"maps", fmt.Sprintf(mapped, pid, file))
+		h.Write(dir+"numa_maps", "7f0000000000 default file=/x huge\n")
+		h.Write(dir+"smaps", fmt.Sprintf(mapped, pid, file)+"KernelPageSize:     2048 kB\nVmFlags: rd wr ht\n")
+	}
+	h.Write("proc/77/mounts", mounts.String())
+	h.Write("proc/78/mounts", mounts.String()+"hugetlbfs /home/more hugetlbfs rw,pagesize=2M 0 0\n")
+	h.Write("sys/kernel/mm/hugepages/hugepages-2048kB/resv_hugepages", "14\n")
+	host := holders(t, h.FS(), time.Now().Add(time.Hour))
+	promised := map[int]uint64{}
+	for _, holder := range host.Holders.List {
+		if holder.PID == 77 || holder.PID == 78 {
+			promised[holder.PID] = holder.Reserved
+		}
+	}
+	if diff := cmp.Diff(map[int]uint64{77: 7, 78: 7}, promised); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	if diff := cmp.Diff([]guard.Process{{Name: "mounter78", PID: 78}}, host.Holders.Unreadable); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
 // TestCutSurvey: what there was no time to read is said to be so.
 func TestCutSurvey(t *testing.T) {
 	fs := hooktest.Incident(t).FS()

@@ -130,12 +130,12 @@ func (f *finder) lookCloser(views []view, missing, reserved bool) {
 	if err != nil {
 		f.found.Cut = true
 	}
-	mounts := all.Hugetlb
+	points := all.Points()
 	views = sideBySide(f, views, func(v view) (view, bool) {
 		if v.HugetlbKiB > 0 {
 			v.many = false // it was read
 		}
-		f.look(&v, mounts, missing, reserved, fewMappings)
+		f.look(&v, points, missing, reserved, fewMappings)
 		return v, len(v.mappings) > 0 || len(v.files) > 0 || v.partly || v.many
 	})
 	// The answers come in no order, and owners are chosen by their pids.
@@ -143,7 +143,7 @@ func (f *finder) lookCloser(views []view, missing, reserved bool) {
 	for i := range views {
 		if v := &views[i]; v.many {
 			v.many = false
-			f.look(v, mounts, missing, reserved, mostMappings)
+			f.look(v, points, missing, reserved, mostMappings)
 			v.partly = v.partly || v.many
 		}
 	}
@@ -157,7 +157,7 @@ func (f *finder) lookCloser(views []view, missing, reserved bool) {
 	if !missing {
 		return
 	}
-	for _, m := range mounts {
+	for _, m := range all.Hugetlb {
 		files, err := f.Files(m.Path, f.deadline)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			f.found.Cut = true
@@ -173,15 +173,16 @@ func (f *finder) lookCloser(views []view, missing, reserved bool) {
 
 // look sees what a process has without having touched it. What is not there
 // is no loss: the process has ended, or the host was captured without it.
-func (f *finder) look(v *view, mounts []sysfs.Mount, missing, reserved bool, most int) {
+func (f *finder) look(v *view, host sysfs.MountPoints, missing, reserved bool, most int) {
 	note := func(err error) { v.partly = v.partly || err != nil && !errors.Is(err, fs.ErrNotExist) }
+	var own sysfs.MountPoints
 	if container(f.FS, v.PID) {
-		own, err := f.MountsOf(v.PID)
+		mounts, err := f.MountsOf(v.PID)
 		note(err)
-		mounts = slices.Concat(mounts, own.Hugetlb)
+		own = mounts.Points()
 	}
 	if v.HugetlbKiB == 0 {
-		huge, err := f.MapsHuge(v.PID, mounts)
+		huge, err := f.MapsHuge(v.PID, host, own)
 		if err == nil && huge {
 			v.mappings, err = f.mappings(v.PID, most)
 		}
@@ -199,7 +200,7 @@ func (f *finder) look(v *view, mounts []sysfs.Mount, missing, reserved bool, mos
 		return
 	}
 	var err error
-	v.files, err = f.OpenFiles(v.PID, mounts)
+	v.files, err = f.OpenFiles(v.PID, host, own)
 	note(err)
 	for _, m := range v.mappings {
 		// One that has it open was seen. What was closed is told by the mapping
