@@ -10,8 +10,8 @@
 //
 // libvirt turns each guest cell, each memory device, or the RAM as a whole into one memory backend
 // (qemuBuildMemoryBackendProps). A backend has a size, a page size, a policy and a set of host nodes. QEMU maps the
-// backend, binds it with mbind(), and touches every page before the guest runs (qemu_prealloc_mem). If one page cannot
-// be had, QEMU ends.
+// backend, binds it with mbind(), and touches every page before the guest runs (qemu_prealloc_mem), but for virtio-mem,
+// which the guest fills later. If one page cannot be had, QEMU ends.
 //
 // Two things confine the pages: the policy of the backend, and the cpuset of QEMU's control group. libvirt writes that
 // cpuset.mems for the modes strict and restrictive (qemuProcessSetupEmulator), within what the groups above leave. A
@@ -45,7 +45,8 @@
 // that share nodes compete for the same pages, in an order that nobody knows: a launch must fail if no assignment of
 // pages to backends serves all of them. That is a flow from backends to nodes (flow.go). Where there is none, Hall's
 // theorem gives the backends that want more than their nodes have, which is what the finding names. Surplus pages that
-// overcommit allows count for the guest, on any node.
+// overcommit allows count for the guest, on any node, but not where a mapping is tested against the nodes of a cpuset
+// or of a process's policy.
 //
 // What can fail and need not is a warning (risks.go): pages that depend on the order, on surplus pages, on what numad
 // will choose. To warn it takes the worst order (contest.go).
@@ -53,17 +54,19 @@
 // # What differs between releases
 //
 // Whether libvirt may use cpusets, which cpuset it writes, whether QEMU touches memory from CPUs of its nodes
-// (thread-context) or all backends side by side: each such rule came with a release, and distributions carry some of
-// them back. rules.go has one row for each rule. [Host.Releases] says what is known. The launch is played under every
-// set of rules that may hold, as far as they matter to it (play.go). If it fails under all, it must fail; if under
-// some, that is a warning, which says when. Knowing more never turns an allowed launch into a warning or a refusal.
+// (thread-context) or all backends side by side: the first is a setting of the host, each of the others came with a
+// release, and distributions carry some of them back. rules.go has one row for each rule. [Host.Releases] says what is
+// known. The launch is played under every set of rules that may hold, as far as they matter to it (play.go). If it
+// fails under all, it must fail; if under some, that is a warning, which says when. Knowing more never turns an allowed
+// launch into a warning or a refusal.
 //
 // # Who else is starting
 //
 // A guest that was allowed a moment ago may not have touched its pages. What it is still to take is its [Claim], and
 // comes before this launch (claims.go). Claimed pages may be mapped already: then they are among the pool's reserved
 // ones, and do not count twice. The kernel takes a page before it clears it and shows whose it is only afterwards
-// (hugetlb_no_page); pages that may be in between are counted neither as gone nor as free.
+// (hugetlb_no_page). Pages that may be in between are taken already where a refusal is decided, and still to be taken
+// where a warning is.
 //
 // # Who is to blame
 //
@@ -71,7 +74,8 @@
 // were left over, if nothing were reserved, without Open vSwitch, without one process, without the starting guests?
 // What an admin can act on first is asked first. Whether the pool would be too small even if idle is asked before all
 // these. Holders' pages whose node the kernel does not show are placed where the counters leave no other room
-// (holders.go). If nothing that is seen explains it, the cause is "unaccounted".
+// (holders.go). Guests use their pages as they should, so the pages that nobody is seen to hold are asked about before
+// them: the cause is "unaccounted" then, "guests" otherwise, and "unaccounted", too, if nothing explains it.
 //
 // Then come the numbers beside the cause, and the fixes as data (refuse.go): what nova.conf should reserve so that Nova
 // does not place a guest there again, how large a pool should be, which files to delete.
@@ -79,6 +83,6 @@
 // # What is left to others
 //
 // What libvirt itself refuses with a clear message is left to it: a node that does not exist, a page size without a
-// mount. Pages that are huge elsewhere and ordinary here are not judged, nor are files over whose mount another file
-// system lies (launch.go).
+// mount. Pages that are huge elsewhere and ordinary here are not judged. Neither are files over whose mount another
+// file system lies, of which a warning tells (launch.go).
 package guard

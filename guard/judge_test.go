@@ -128,6 +128,8 @@ func TestJudge(t *testing.T) {
 	noCPU.Nodes[1].HasCPU = false
 	noMemory := pages(100, 100)
 	noMemory.Nodes = append(noMemory.Nodes, Node{ID: 2, HasCPU: true})
+	nowhere := pages(0)
+	nowhere.Nodes[0].HasMemory = false
 	for _, test := range []struct {
 		name   string
 		demand Demand
@@ -178,6 +180,8 @@ func TestJudge(t *testing.T) {
 		{"overcommit helps a cpuset of all nodes", guest(t, "strict:0-1", cell{50, "strict:0-1"}), overcommit(pages(20, 20), 20), Warn, "", codeOvercommit, ""},
 		{"overcommit helps a cpuset whose first cell reserves the rest", guest(t, "strict:0", cell{1, ""}, cell{2, ""}), overcommit(pages(1, 1), 2), Warn, "", codeOvercommit, ""},
 		{"overcommit is used up", guest(t, "", cell{30, "strict:0"}), pages(20, 20).pooled(func(p *SizePool) { p.Overcommit, p.Surplus = 20, 15 }), Refuse, CauseUnaccounted, codeNodeShort, ""},
+
+		{"no node has memory", plain(t, 20, "", twoMiB), nowhere, Refuse, CausePoolMissing, codeNodeShort, "10 needed"},
 
 		// Bindings that fail whatever is free.
 		{"a memnode outside memory", guest(t, "strict:0", cell{10, "strict:1"}), pages(100, 100), Warn, "", codeSome, "before 9.5"},

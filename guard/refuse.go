@@ -102,7 +102,7 @@ func alternatives(host Host, f failure) []NodePool {
 			found = append(found, n)
 		}
 	}
-	i := slices.IndexFunc(host.Nodes, func(n Node) bool { return n.ID == f.nodes[0] })
+	i := slices.IndexFunc(host.Nodes, func(n Node) bool { return len(f.nodes) > 0 && n.ID == f.nodes[0] })
 	if i >= 0 {
 		distances := host.Nodes[i].Distances
 		slices.SortStableFunc(found, func(a, b NodePool) int { return distances[a.Node] - distances[b.Node] })
@@ -157,6 +157,9 @@ func growth(host Host, must []failure) GrowPools {
 	var places []place
 	missing := map[place]uint64{}
 	for _, f := range must {
+		if len(f.nodes) == 0 {
+			continue // on a host without memory no pool can grow
+		}
 		pool, _ := host.pool(f.pageKiB)
 		at := place{f.pageKiB, f.nodes[0]}
 		if missing[at] == 0 {

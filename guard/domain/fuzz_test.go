@@ -35,7 +35,12 @@ func FuzzParse(f *testing.F) {
 				t.Errorf("backend %+v", b)
 			}
 		}
-		for _, host := range []guard.Host{guardtest.Idle(4, 2048, 2048), {}} {
+		short := guardtest.Idle(4, 2048, 2048)
+		for i := range short.Pools[0].Nodes {
+			n := &short.Pools[0].Nodes[i]
+			n.Total, n.Free = 10, 0
+		}
+		for _, host := range []guard.Host{short, {}} {
 			v := guard.Judge(d, host)
 			if text := words.Text(v); slices.Contains([]byte(text), 0x1b) || slices.Contains([]byte(words.Summary(v)), '\n') {
 				t.Errorf("rendered: %q", text)

@@ -113,10 +113,12 @@ func run(ctx context.Context, lanes [][]string, grace time.Duration) error {
 	}
 	switch {
 	case failed != nil || err != nil:
-		if len(left) > 0 {
-			fmt.Printf("temporary files are kept in %s\n", tmp)
+		failed = errors.Join(failed, err)
+		if len(left) == 0 {
+			return errors.Join(failed, os.RemoveAll(tmp))
 		}
-		return errors.Join(failed, err)
+		fmt.Printf("temporary files are kept in %s\n", tmp)
+		return failed
 	case len(left) > 0:
 		return errors.Join(fmt.Errorf("the tests passed and left %d traces", len(left)), os.RemoveAll(tmp))
 	}

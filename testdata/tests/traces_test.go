@@ -97,7 +97,8 @@ func TestBesideFails(t *testing.T) {
 box:
 	@mkdir -p bin; touch bin/up; exec sleep 600
 `, "-beside", "box", "fails")
-	if err == nil || !strings.Contains(said, "tests: make fails: exit status 1\n") {
+	if err == nil || !strings.Contains(said, "tests: make fails: exit status 1\n") ||
+		!strings.Contains(said, "\nbox         | tests: context canceled\n") {
 		t.Errorf("%v:\n%s", err, said)
 	}
 }
