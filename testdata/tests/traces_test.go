@@ -4,16 +4,19 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 )
 
-// beProgram is in the environment of a test program that is to be the program.
+// beProgram is in the environment of a test program that is to be the program. It names the one directory in which that
+// looks for files of tests: to look through the machine takes a while.
 const beProgram = "TESTS_BE_THE_PROGRAM"
 
 func TestMain(m *testing.M) {
-	if os.Getenv(beProgram) != "" {
+	if dir := os.Getenv(beProgram); dir != "" {
+		watched = map[string]*regexp.Regexp{dir: ownNames}
 		main()
 		return
 	}
@@ -44,18 +47,18 @@ func tiers(t *testing.T, rules string, args ...string) (said, dir string, err er
 		t.Fatal(err)
 	}
 	cmd := exec.Command(os.Args[0], append([]string{"-grace", "1s"}, args...)...)
-	cmd.Dir, cmd.Env = dir, append(os.Environ(), beProgram+"=1")
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), beProgram+"="+t.TempDir())
 	out, err := cmd.CombinedOutput()
 	return string(out), dir, err
 }
 
 // What a tier leaves is seen: a file among the temporary ones, and a process whose parent has ended, which is ended.
 func TestLeftBehind(t *testing.T) {
-	said, dir, err := tiers(t, "leave:\n\ttouch $$TMPDIR/forgotten\n\tsleep 600 >/dev/null 2>&1 & mkdir -p bin; echo $$! >bin/pid; date >forgotten-too\n", "leave")
+	said, dir, err := tiers(t, "leave:\n\ttouch $$TMPDIR/forgotten $$"+beProgram+"/of-a-numabox\n\tsleep 600 >/dev/null 2>&1 & mkdir -p bin; echo $$! >bin/pid; date >forgotten-too\n", "leave")
 	if err == nil {
 		t.Errorf("it passed:\n%s", said)
 	}
-	for _, want := range []string{"/forgotten was left", "(sleep)", "forgotten-too is new", "make leave: processes"} {
+	for _, want := range []string{"/forgotten was left", "(sleep)", "forgotten-too is new", "/of-a-numabox is new", "make leave: processes"} {
 		if !strings.Contains(said, want) {
 			t.Errorf("no %q in:\n%s", want, said)
 		}
