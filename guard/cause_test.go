@@ -46,14 +46,14 @@ func (h Host) changed(f func(*Holders)) Host {
 
 // TestCauses: but for whom a guest of 64 pages, strictly on node 0, would fit.
 func TestCauses(t *testing.T) {
-	const mend = "echo"
+	const fix = "echo"
 	held := func(h Host) Host { return h.changed(func(*Holders) {}) }
 	for _, test := range []struct {
 		name  string
 		host  Host
 		cause Cause
 		says  []string // in the text
-		mend  []string // the lines of the remedies, without those for Nova
+		fix   []string // the lines of the remedies, without those for Nova
 	}{
 		{"files, and that would do", pages(24, 0).leftBehind(0, 40, "/dev/hugepages/rtemap_0"), CauseLeftoverFiles,
 			[]string{"node 0 has 24 free 2 MiB huge pages, 64 needed: leftover file /dev/hugepages/rtemap_0 holds 40 of 64; run rm /dev/hugepages/rtemap_0;"},
@@ -111,12 +111,12 @@ func TestCauses(t *testing.T) {
 			}
 			var lines []string
 			for _, r := range Remedies(v) {
-				if r.For != "nova" && !strings.HasPrefix(r.Lines[0], mend) {
+				if r.For != "nova" && !strings.HasPrefix(r.Lines[0], fix) {
 					lines = append(lines, r.Lines...)
 				}
 			}
-			if test.mend != nil && !slices.Equal(lines, test.mend) {
-				t.Errorf("the mend is %q, want %q", lines, test.mend)
+			if test.fix != nil && !slices.Equal(lines, test.fix) {
+				t.Errorf("the fix is %q, want %q", lines, test.fix)
 			}
 		})
 	}
@@ -136,7 +136,7 @@ func (h Host) ofGigantic(kind HolderKind, name string, pid, node int, n uint64, 
 }
 
 // TestCauseOfTheFirst: where a launch is short of several things, each with a cause of its own, the first is told, and
-// one that nothing mends before it.
+// one that nothing fixes before it.
 func TestCauseOfTheFirst(t *testing.T) {
 	both := guest(t, "strict:0-1", cell{10, "strict:0"}, cell{10, "strict:1"})
 	wide := guest(t, "strict:0-1", cell{10, "strict:0"}, cell{20, "strict:0-1"})

@@ -443,7 +443,7 @@ func TestPrintable(t *testing.T) {
 	}
 }
 
-// TestEveryShortage: nodes that are short each for itself are each told, and the mend is for all of them.
+// TestEveryShortage: nodes that are short each for itself are each told, and the fix is for all of them.
 func TestEveryShortage(t *testing.T) {
 	v := Judge(guest(t, "", cell{10, "strict:0"}, cell{30, "strict:1"}, cell{5, "strict:0"}), pages(4, 0))
 	want := []string{"node 0 has 4 free 2 MiB huge pages, 15 needed", "node 1 has 0 free 2 MiB huge pages, 30 needed"}
@@ -452,9 +452,9 @@ func TestEveryShortage(t *testing.T) {
 			t.Errorf("finding %d: %+v", i, f)
 		}
 	}
-	mend := []string{"echo 15 > /sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages",
+	fix := []string{"echo 15 > /sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages",
 		"echo 30 > /sys/devices/system/node/node1/hugepages/hugepages-2048kB/nr_hugepages"}
-	if len(Remedies(v)) != 1 || !slices.Equal(Remedies(v)[0].Lines, mend) {
+	if len(Remedies(v)) != 1 || !slices.Equal(Remedies(v)[0].Lines, fix) {
 		t.Errorf("remedy %+v", Remedies(v))
 	}
 }

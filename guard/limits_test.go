@@ -123,7 +123,7 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-// TestEveryLimit: all limits that are met are told and mended, and what is short besides is told after them.
+// TestEveryLimit: all limits that are met are told, each with its fix, and what is short besides is told after them.
 func TestEveryLimit(t *testing.T) {
 	host := sized(pages(19), 20, 0)
 	c := limited("max", 18, 0)

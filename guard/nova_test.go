@@ -149,7 +149,7 @@ func TestWhatNovaIsAsked(t *testing.T) {
 		name string
 		host Host
 		want string // after the holder
-		mend string // the first line of the mend
+		fix  string // the first line of the fix
 	}{
 		{"nobody knows of Nova", host, "; set reserved_huge_pages=node:0,size:2048,count:512 (node 1 has 512 free)", "[DEFAULT]"},
 		{"as designed", host.reserving(nova.Reserved{}),
@@ -170,8 +170,8 @@ func TestWhatNovaIsAsked(t *testing.T) {
 		if got = strings.TrimLeft(got, "0123456789"); got != test.want+"; see: journalctl -t hugeguard" {
 			t.Errorf("%s: %s\nwant %s", test.name, Summary(v), test.want)
 		}
-		if len(Remedies(v)) != 1 || Remedies(v)[0].Lines[0] != test.mend {
-			t.Errorf("%s: %+v, want %s", test.name, Remedies(v), test.mend)
+		if len(Remedies(v)) != 1 || Remedies(v)[0].Lines[0] != test.fix {
+			t.Errorf("%s: %+v, want %s", test.name, Remedies(v), test.fix)
 		}
 	}
 }
