@@ -110,7 +110,7 @@ func TestCauses(t *testing.T) {
 				}
 			}
 			var lines []string
-			for _, r := range Remedies(v) {
+			for _, r := range Fixes(v) {
 				if r.For != "nova" && !strings.HasPrefix(r.Lines[0], fix) {
 					lines = append(lines, r.Lines...)
 				}

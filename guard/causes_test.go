@@ -52,7 +52,7 @@ func TestEveryCauseHasItsFix(t *testing.T) {
 		cause  Cause
 		is     start
 		allBut start  // another cause's, or nobody's
-		fix    string // the remedy; "" for none
+		fix    string // the fix in words; "" for none
 		short  string // in the line; "" for the fix itself
 		lack   bool   // of pages that others can make, or give back
 	}{
@@ -97,7 +97,7 @@ func TestEveryCauseHasItsFix(t *testing.T) {
 		has[test.cause] = true
 		v := Judge(test.is.demand, test.is.host)
 		var fix []string
-		for _, r := range Remedies(v) {
+		for _, r := range Fixes(v) {
 			fix = append(fix, r.For+": "+strings.Join(r.Lines, ", "))
 		}
 		_, words, _ := strings.Cut(test.fix, ": ")

@@ -4,17 +4,17 @@ package guard
 var (
 	ParseDomain func(xml []byte) (Demand, error)
 
-	Summary  func(Verdict) string
-	Text     func(Verdict) string
-	Fields   func(Verdict) map[string]string
-	Message  func(Finding) string
-	JSON     func(Verdict) ([]byte, error)
-	Remedies func(Verdict) []Remedy
-	Reserve  func([]Reservation) []string
+	Summary func(Verdict) string
+	Text    func(Verdict) string
+	Fields  func(Verdict) map[string]string
+	Message func(Finding) string
+	JSON    func(Verdict) ([]byte, error)
+	Fixes   func(Verdict) []FixInWords
+	Reserve func([]Reservation) []string
 )
 
-// Remedy is words.Remedy.
-type Remedy struct {
-	For, How string
-	Lines    []string
+// FixInWords is what the tests read of words.Fix; Lines are its commands and its lines.
+type FixInWords struct {
+	For   string
+	Lines []string
 }

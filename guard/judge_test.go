@@ -454,8 +454,8 @@ func TestEveryShortage(t *testing.T) {
 	}
 	fix := []string{"echo 15 > /sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages",
 		"echo 30 > /sys/devices/system/node/node1/hugepages/hugepages-2048kB/nr_hugepages"}
-	if len(Remedies(v)) != 1 || !slices.Equal(Remedies(v)[0].Lines, fix) {
-		t.Errorf("remedy %+v", Remedies(v))
+	if len(Fixes(v)) != 1 || !slices.Equal(Fixes(v)[0].Lines, fix) {
+		t.Errorf("fixes %+v", Fixes(v))
 	}
 }
 

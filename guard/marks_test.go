@@ -18,7 +18,7 @@ func TestMarksInVerdict(t *testing.T) {
 		return Judge(d, host)
 	}
 	plain, marked := judged(""), judged("<metadata><exempt xmlns='urn:hugeguard:1'/><canary xmlns='urn:hugeguard:1'/></metadata>")
-	if plain.Decision != Refuse || marked.Decision != Refuse || plain.Cause != marked.Cause || len(Remedies(plain)) == 0 || len(Remedies(marked)) > 0 ||
+	if plain.Decision != Refuse || marked.Decision != Refuse || plain.Cause != marked.Cause || len(Fixes(plain)) == 0 || len(Fixes(marked)) > 0 ||
 		!strings.HasPrefix(Summary(marked), "hugeguard verify asked for more than there can be: node 0 has 1 free") || strings.Contains(Text(marked), "nr_hugepages") {
 		t.Errorf("%s\n%s", Text(plain), Text(marked))
 	}

@@ -2,6 +2,7 @@ package guard_test
 
 import (
 	"encoding/json"
+	"slices"
 
 	"hugeguard/guard"
 	"hugeguard/guard/domain"
@@ -12,10 +13,10 @@ func init() {
 	guard.ParseDomain = domain.Parse
 	guard.Summary, guard.Text, guard.Fields, guard.Message, guard.Reserve = words.Summary, words.Text, words.Fields, words.Finding, words.Reserve
 	guard.JSON = func(v guard.Verdict) ([]byte, error) { return json.Marshal(words.NewReport(v)) }
-	guard.Remedies = func(v guard.Verdict) (remedies []guard.Remedy) {
-		for _, r := range words.Remedies(v) {
-			remedies = append(remedies, guard.Remedy(r))
+	guard.Fixes = func(v guard.Verdict) (fixes []guard.FixInWords) {
+		for _, f := range words.Fixes(v) {
+			fixes = append(fixes, guard.FixInWords{For: f.For, Lines: slices.Concat(f.Commands, f.Lines)})
 		}
-		return remedies
+		return fixes
 	}
 }

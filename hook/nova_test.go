@@ -22,12 +22,12 @@ func TestNovaInRefusal(t *testing.T) {
 		want string // between short and end
 		text string // what the entry has besides
 	}{
-		{"no Nova", func(*testing.T, sysfstest.Host) {}, "; " + set, "mend, in nova.conf of this host, then restart nova-compute:\n  [DEFAULT]\n"},
+		{"no Nova", func(*testing.T, sysfstest.Host) {}, "; " + set, "fix (nova): in nova.conf of this host, then restart nova-compute\n  [DEFAULT]\n"},
 		{"it reserves none", func(t *testing.T, h sysfstest.Host) { h.Write(hooktest.NovaConf, "[DEFAULT]\npassword=hunter2\n") },
 			" and nova.conf reserves none; " + set, "node 1, 2 MiB: Nova reserves 0, counts 0 for its instances and believes 1024 free; others than its instances hold 512 more"},
 		{"it reserves too few", func(t *testing.T, h sysfstest.Host) {
 			h.Write(hooktest.NovaConf, "[DEFAULT]\nreserved_huge_pages=node:0,size:2MiB,count:100\nreserved_huge_pages=node:1,size:1GB,count:2\nreserved_huge_pages=node:7,size:2048,count:3\n")
-		}, " and nova.conf reserves 100; " + set, "mend, in place of reserved_huge_pages in /etc/nova/nova.conf, then restart nova-compute:\n  [DEFAULT]\n" +
+		}, " and nova.conf reserves 100; " + set, "fix (nova): in place of reserved_huge_pages in /etc/nova/nova.conf, then restart nova-compute\n  [DEFAULT]\n" +
 			"  reserved_huge_pages=node:0,size:2048,count:512\n  reserved_huge_pages=node:1,size:2048,count:512\n" +
 			"  reserved_huge_pages=node:7,size:2048,count:3\n  reserved_huge_pages=node:1,size:1048576,count:2"},
 		{"nobody restarted nova-compute", func(t *testing.T, h sysfstest.Host) {

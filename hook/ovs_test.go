@@ -32,7 +32,7 @@ func TestToldAgainstHeld(t *testing.T) {
 			t.Errorf("%s: the journal lacks %q:\n%s", test.told, test.says, got)
 		}
 		want := "[DEFAULT]\nreserved_huge_pages=" + strings.Join(test.mend, "\nreserved_huge_pages=")
-		if got := f.entries[0].Fields["HUGEGUARD_REMEDY"]; got != want {
+		if got := f.entries[0].Fields["HUGEGUARD_FIX"]; got != want {
 			t.Errorf("%s: the mend is\n%s\nwant\n%s", test.told, got, want)
 		}
 	}

@@ -96,7 +96,7 @@ func TestPrepareRefuses(t *testing.T) {
 		"HUGEGUARD_DOMAIN": "instance-00000003", "HUGEGUARD_UUID": "32963992-5056-4947-9f20-e664bb88b3d4",
 		"HUGEGUARD_NODE": "0", "HUGEGUARD_PAGE_KIB": "2048", "HUGEGUARD_NEEDED": "256", "HUGEGUARD_FREE": "0",
 		"HUGEGUARD_TOTAL": "1024", "HUGEGUARD_HOLDER": "ovs-vswitchd", "HUGEGUARD_HOLDER_PID": "2974", "HUGEGUARD_HOLDER_PAGES": "512",
-		"HUGEGUARD_REMEDY": "[DEFAULT]\nreserved_huge_pages=node:0,size:2048,count:512\nreserved_huge_pages=node:1,size:2048,count:512",
+		"HUGEGUARD_FIX": "[DEFAULT]\nreserved_huge_pages=node:0,size:2048,count:512\nreserved_huge_pages=node:1,size:2048,count:512",
 	} {
 		if e.Fields[key] != want {
 			t.Errorf("%s=%q, want %q", key, e.Fields[key], want)

@@ -8,44 +8,58 @@ import (
 	"hugeguard/guard"
 )
 
-// Remedy is a fix in words: lines for a file or a shell, or what to change.
-type Remedy struct {
-	For   string   `json:"for"` // "nova": lines for nova.conf; "host": commands for root's shell; "domain": what to change in it, in words
-	How   string   `json:"how"` // where they go and what to do then, in words
-	Lines []string `json:"lines"`
+// Fix is a fix in words.
+type Fix struct {
+	For      string   `json:"for"`      // who acts, or where: "nova", "host" (root's shell on this host), "domain"
+	What     string   `json:"what"`     // what to do, in words
+	Commands []string `json:"commands"` // for root's shell, in this order
+	Lines    []string `json:"lines"`    // for the file that What names, or what to change
+	Cost     string   `json:"cost"`     // what else happens then; "" for nothing
+	Lasting  []string `json:"lasting"`  // how to keep it beyond the next boot; none where it lasts by itself
+
+	short string // for the one line
 }
 
-// Remedies says what an admin can do about a refusal.
-func Remedies(v guard.Verdict) []Remedy {
-	remedies := []Remedy{}
+// Fixes says what to do about a refusal, the best first.
+func Fixes(v guard.Verdict) []Fix {
+	fixes := []Fix{}
 	for _, fix := range v.Fixes {
-		if r := remedy(fix); len(r.Lines) > 0 {
-			remedies = append(remedies, r)
+		if f := say(fix); len(f.Commands) > 0 || len(f.Lines) > 0 {
+			fixes = append(fixes, f)
 		}
 	}
-	return remedies
+	return fixes
 }
 
-// remedy says a fix; it has no lines where there is nothing to say.
-func remedy(fix guard.Fix) Remedy {
-	const untilBoot = "as root on this host, until its next boot"
+// say says a fix; it has neither commands nor lines where there is nothing to say.
+func say(fix guard.Fix) Fix {
 	switch fix := fix.(type) {
 	case guard.ReserveInNova:
-		return Remedy{"nova", NovaEdit(fix.Nova), Reserve(fix.Reservations)}
+		return Fix{For: "nova", What: NovaEdit(fix.Nova), Lines: Reserve(fix.Reservations)}
 	case guard.RestartNova:
-		return Remedy{"host", "as root on this host", []string{"systemctl restart " + shellWord(fix.Unit)}}
+		return onHost("restart nova-compute", "systemctl restart "+shellWord(fix.Unit))
 	case guard.GrowPools:
-		return Remedy{"host", untilBoot + " (fewer pages appear where memory is short)", growth(fix)}
+		return onHost("make the pool larger, until the next boot (fewer pages appear where memory is short)", growth(fix)...)
 	case guard.RaiseLimits:
-		return Remedy{"host", untilBoot, limits(fix)}
+		return onHost("raise the limit, until the next boot", limits(fix)...)
 	case guard.ChangeDomain:
-		return Remedy{"domain", "in the domain, or in what made it", changes(fix)}
+		lines := changes(fix)
+		return Fix{For: "domain", What: "change the domain, or what made it", Lines: lines, short: lines[0]}
 	case guard.LookUnconfined:
-		return Remedy{"host", "as root on this host, out of libvirt's confinement, which may see more", []string{"hugeguard status"}}
+		return onHost("look for holders outside libvirt's confinement, which hides some", "hugeguard status")
 	case guard.DeleteFiles:
-		return Remedy{"host", "as root on this host", removal(fix)}
+		return onHost("delete the files", removal(fix)...)
 	}
 	panic(fmt.Sprintf("no words for %T", fix))
+}
+
+// onHost is a fix by commands of root's on this host, of which the first goes on the one line.
+func onHost(what string, commands ...string) Fix {
+	f := Fix{For: "host", What: what, Commands: commands}
+	if len(commands) > 0 {
+		f.short = "run " + commands[0]
+	}
+	return f
 }
 
 // growth returns the commands that set up more pages.

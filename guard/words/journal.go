@@ -56,9 +56,9 @@ func Fields(v guard.Verdict) map[string]string {
 		set("HUGEGUARD_QEMU", r.QEMU)
 	}
 	var lines []string
-	for _, r := range Remedies(v) {
-		lines = append(lines, r.Lines...)
+	if fixes := Fixes(v); len(fixes) > 0 { // the best; the others need not go with it
+		lines = append(fixes[0].Commands, fixes[0].Lines...)
 	}
-	set("HUGEGUARD_REMEDY", strings.Join(lines, "\n"))
+	set("HUGEGUARD_FIX", strings.Join(lines, "\n"))
 	return fields
 }

@@ -85,12 +85,8 @@ func todo(v guard.Verdict, f guard.Finding) string {
 			}
 			continue
 		}
-		switch r := remedy(fix); {
-		case len(r.Lines) == 0:
-		case r.For == "domain":
-			return r.Lines[0]
-		case v.Cause != guard.CauseGuests:
-			return "run " + r.Lines[0]
+		if f := say(fix); f.short != "" && v.Cause != guard.CauseGuests {
+			return f.short
 		}
 	}
 	return ""

@@ -43,9 +43,19 @@ func Text(v guard.Verdict) string {
 		line("what Nova believes:")
 		indent(believed)
 	}
-	for _, r := range Remedies(v) {
-		line("mend, %s:", r.How)
-		indent(r.Lines)
+	for _, f := range Fixes(v) {
+		line("fix (%s): %s", f.For, f.What)
+		indent(f.Commands)
+		indent(f.Lines)
+		if f.Cost != "" {
+			line("  cost: %s", f.Cost)
+		}
+		if len(f.Lasting) > 0 {
+			line("  to keep it beyond the next boot:")
+			for _, l := range f.Lasting {
+				line("    %s", l)
+			}
+		}
 	}
 	return strings.Join(lines, "\n")
 }

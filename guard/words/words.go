@@ -2,7 +2,7 @@
 //
 // [Summary] is the line that libvirt appends to its error, [Text] the whole for the terminal and the journal, [Fields]
 // the journal's fields, and [NewReport] the object of "hugeguard check --json". What they have in common is said by
-// [Finding] and [Remedies]; the other functions are for commands that show a host without judging.
+// [Finding] and [Fixes]; the other functions are for commands that show a host without judging.
 //
 // Names of domains, processes and files are other people's input: all of them pass [guard.Printable]. libvirt cuts the
 // whole of an error at 1024 bytes, of which its own words take a third.

@@ -146,7 +146,7 @@ func TestCauseKernelReserved(t *testing.T) {
 	}
 
 	s.dies(d, qemuNoPages)
-	_, err := run("/bin/sh", "-c", e.one(t, "HUGEGUARD_REMEDY"))
+	_, err := run("/bin/sh", "-c", e.one(t, "HUGEGUARD_FIX"))
 	s.must(err)
 	s.size = s.pool().total
 	s.starts(d)
@@ -182,7 +182,7 @@ func TestCauseLeftoverFiles(t *testing.T) {
 	if want := "2 leftover files /dev/hugepages/rtemap_* hold 25, leftover file /dev/hugepages/dead guest's file holds 15 of 64"; !strings.Contains(line, want) {
 		t.Errorf("what is left over is not told:\n%s\nwant %s", line, want)
 	}
-	_, err := run("/bin/sh", "-c", e.one(t, "HUGEGUARD_REMEDY"))
+	_, err := run("/bin/sh", "-c", e.one(t, "HUGEGUARD_FIX"))
 	s.must(err)
 	if p := s.pool(); p.free != 64 {
 		t.Errorf("after the mend the pool is %+v", p)
@@ -231,7 +231,7 @@ func TestCauseOtherHolderContained(t *testing.T) {
 	})
 	contained.release()
 	_, e = s.refused(d)
-	e.want(t, map[string]string{"HUGEGUARD_CAUSE": "leftover-files", "HUGEGUARD_REMEDY": "rm " + leftover})
+	e.want(t, map[string]string{"HUGEGUARD_CAUSE": "leftover-files", "HUGEGUARD_FIX": "rm " + leftover})
 	s.must(os.Remove(leftover))
 	s.starts(d)
 }
@@ -278,12 +278,12 @@ func TestCauseSegment(t *testing.T) {
 		"HUGEGUARD_CAUSE":        "leftover-files",
 		"HUGEGUARD_HOLDER":       "System V segment " + h.segment,
 		"HUGEGUARD_HOLDER_PAGES": "40",
-		"HUGEGUARD_REMEDY":       "ipcrm -m " + h.segment,
+		"HUGEGUARD_FIX":          "ipcrm -m " + h.segment,
 	})
 	if !strings.Contains(line, "System V segment "+h.segment+", which nobody has attached, holds 40 of 64") {
 		t.Errorf("the segment is not told:\n%s", line)
 	}
-	_, err := run("/bin/sh", "-c", e.one(t, "HUGEGUARD_REMEDY"))
+	_, err := run("/bin/sh", "-c", e.one(t, "HUGEGUARD_FIX"))
 	s.must(err)
 	s.starts(d)
 }
@@ -364,13 +364,13 @@ func TestCauseMountLimit(t *testing.T) {
 		"HUGEGUARD_NEEDED":   "32",
 		"HUGEGUARD_FREE":     "30",
 		"HUGEGUARD_TOTAL":    "30",
-		"HUGEGUARD_REMEDY":   "mount -t hugetlbfs -o pagesize=2048K,size=67108864 hugetlbfs /dev/hugepages",
+		"HUGEGUARD_FIX":      "mount -t hugetlbfs -o pagesize=2048K,size=67108864 hugetlbfs /dev/hugepages",
 	})
 	if !strings.HasPrefix(line, "hugetlbfs at /dev/hugepages has 30 of its 30 2 MiB pages left (size=), 32 needed; run mount ") {
 		t.Errorf("the limit is not told:\n%s", line)
 	}
 	s.dies(d, qemuNoPages)
-	_, err := run("/bin/sh", "-c", e.one(t, "HUGEGUARD_REMEDY"))
+	_, err := run("/bin/sh", "-c", e.one(t, "HUGEGUARD_FIX"))
 	s.must(err)
 	s.starts(d)
 }
@@ -403,13 +403,13 @@ func TestCauseCgroupLimit(t *testing.T) {
 				"HUGEGUARD_NEEDED":   "32",
 				"HUGEGUARD_FREE":     "30",
 				"HUGEGUARD_TOTAL":    "30",
-				"HUGEGUARD_REMEDY":   "echo 67108864 > " + limit,
+				"HUGEGUARD_FIX":      "echo 67108864 > " + limit,
 			})
 			if !strings.HasPrefix(line, limit+" allows 30 2 MiB huge pages and 0 are ") {
 				t.Errorf("the limit is not told:\n%s", line)
 			}
 			s.dies(d, words)
-			_, err := run("/bin/sh", "-c", e.one(t, "HUGEGUARD_REMEDY"))
+			_, err := run("/bin/sh", "-c", e.one(t, "HUGEGUARD_FIX"))
 			s.must(err)
 			s.starts(d)
 		})
@@ -451,7 +451,7 @@ func TestCauseSizeMismatch(t *testing.T) {
 	d := domain{name: "odd", mib: 63, cells: 1, source: "memfd"}
 	s.define(d)
 	line, e := s.turnedAway(d)
-	e.want(t, map[string]string{"HUGEGUARD_CAUSE": "size-mismatch", "HUGEGUARD_PAGE_KIB": "2048", "HUGEGUARD_REMEDY": "make ram-node0 64 MiB"})
+	e.want(t, map[string]string{"HUGEGUARD_CAUSE": "size-mismatch", "HUGEGUARD_PAGE_KIB": "2048", "HUGEGUARD_FIX": "make ram-node0 64 MiB"})
 	if !strings.HasPrefix(line, "ram-node0 is 63 MiB, no multiple of its 2 MiB page, as QEMU wants it to be; ") {
 		t.Errorf("the size is not told:\n%s", line)
 	}
@@ -497,9 +497,9 @@ func TestMendOfThePoolMends(t *testing.T) {
 				s.installGuard()
 				s.define(d)
 				_, e := s.refused(d)
-				mend := e.one(t, "HUGEGUARD_REMEDY")
+				mend := e.one(t, "HUGEGUARD_FIX")
 				if !strings.HasPrefix(mend, "echo ") {
-					t.Fatalf("HUGEGUARD_REMEDY=%q is no command", mend)
+					t.Fatalf("HUGEGUARD_FIX=%q is no command", mend)
 				}
 				_, err := run("/bin/sh", "-c", mend)
 				s.must(err)

@@ -59,8 +59,8 @@ func TestOpenVSwitchHoldsThePages(t *testing.T) {
 				"HUGEGUARD_HOLDER_PAGES": itoa(held),
 			})
 			remedy := fmt.Sprintf("reserved_huge_pages=node:0,size:2048,count:%d", held)
-			if got := e.one(t, "HUGEGUARD_REMEDY"); !strings.Contains(got, remedy) {
-				t.Errorf("HUGEGUARD_REMEDY=%q, want %q in it", got, remedy)
+			if got := e.one(t, "HUGEGUARD_FIX"); !strings.Contains(got, remedy) {
+				t.Errorf("HUGEGUARD_FIX=%q, want %q in it", got, remedy)
 			}
 			// Told in MiB, of which DPDK takes pages, and some more for itself.
 			told := fmt.Sprintf("Open vSwitch was told dpdk-extra=--no-pci dpdk-init=true dpdk-socket-mem=464; node 0: 464 MiB told (232 pages of 2 MiB), %d MiB held", 2*held)

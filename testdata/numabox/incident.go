@@ -367,8 +367,8 @@ func (b *box) incidentJournal(c *checks, ovs int) error {
 	for node := range 2 {
 		mend = append(mend, fmt.Sprintf("reserved_huge_pages=node:%d,size:2048,count:512", node))
 	}
-	c.that(strings.Contains(e["HUGEGUARD_REMEDY"], mend[0]) && strings.Contains(e["HUGEGUARD_REMEDY"], mend[1]),
-		"with the mend lines for both nodes", e["HUGEGUARD_REMEDY"])
+	c.that(strings.Contains(e["HUGEGUARD_FIX"], mend[0]) && strings.Contains(e["HUGEGUARD_FIX"], mend[1]),
+		"with the mend lines for both nodes", e["HUGEGUARD_FIX"])
 	c.that(regexp.MustCompile(`(?s)node 0, 2 MiB: 0 of 1024 free; held: Open vSwitch \S+ \(pid \d+\) 512, guest instance-00000001 \(pid \d+\) 256, `+
 		`guest instance-00000002 \(pid \d+\) 256\n.*node 1, 2 MiB: 512 of 1024 free; held: Open vSwitch \S+ \(pid \d+\) 512\n`).MatchString(e["MESSAGE"]),
 		"with who holds what on each node, guests' memory shared with Open vSwitch counted once", e["MESSAGE"])
