@@ -19,7 +19,7 @@ type element struct {
 
 // elements are those of a domain's XML that domainXML reads, by their paths; "*" are all that lie deeper.
 var elements = map[string]element{
-	"domain":                         {attributes: []string{"type"}},
+	"domain":                         {attributes: []string{"type", "id"}},
 	"domain/name":                    {text: true},
 	"domain/uuid":                    {text: true},
 	"domain/memory":                  {[]string{"unit"}, true},

@@ -73,7 +73,7 @@ func TestReducedDomains(t *testing.T) {
 
 // TestReducedDomainHasNoSecrets: nothing is left of what tells nothing about memory.
 func TestReducedDomainHasNoSecrets(t *testing.T) {
-	const text = `<domain type='kvm' id='hunter2' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
+	const text = `<domain type='kvm' id='15' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
   hunter2<name>hugeguard-verify-a</name><title>hunter2</title>
   <metadata><nova:instance xmlns:nova="http://openstack.org/xmlns/libvirt/nova/1.1"><nova:name>hunter2</nova:name></nova:instance><h:exempt xmlns:h="urn:hugeguard:1">hunter2</h:exempt><canary xmlns="urn:hugeguard:1" why="hunter2"/><exempt>hunter2</exempt></metadata>
   <memory unit='KiB' dumpCore='hunter2'>8796093022208</memory>

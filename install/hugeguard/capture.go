@@ -34,7 +34,7 @@ Exit status: 0 it is done, 1 an error, 2 wrong usage.`,
   hugeguard capture --force host.tar.gz
   hugeguard capture - | gzip > host.tar.gz`,
 		DisableFlagsInUseLine: true,
-		Args:                  takes(1),
+		Args:                  takes("FILE.tar"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			name := args[0]
 			if name != "-" && !force {

@@ -9,13 +9,13 @@ func newCheck() *cobra.Command {
 	var root string
 	var all bool
 	cmd := &cobra.Command{
-		Use:   "check [--root DIR|FILE.tar] [--json] FILE.xml|-|DOMAIN  (or --all)",
+		Use:   "check [--root DIR|FILE.tar] [--json] FILE.xml|-|NAME|UUID|ID  (or --all)",
 		Short: "Say whether a domain would be let start now",
 		Long: `Say whether a domain would be let start now, why not, who holds the pages and what mends it: what
 the hook would say to libvirt and the journal.
 
-The argument is a file if it has a slash in it, ends in .xml or is one, - is standard input, anything else is
-the name of a domain.
+The argument is a file if it has a slash in it, ends in .xml or is one, - is standard input. Anything else is
+the ID, the UUID or the name of a domain, which is asked of libvirt, or read from its files where it does not run.
 
 With --all every domain that does not run is asked about, each for itself, and those with autostart once more
 as if they were started now, one after the other: who fits takes its pages before the next is judged. libvirt
@@ -32,9 +32,9 @@ that is exempt (see /etc/hugeguard.conf) would not: what is wanting is said, and
 		DisableFlagsInUseLine: true,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if all {
-				return takes(0)(cmd, args)
+				return takes()(cmd, args)
 			}
-			return takes(1)(cmd, args)
+			return takes("a domain or its file")(cmd, args)
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			host, err := hostAt(cmd, root)

@@ -41,7 +41,7 @@ Exit status: 0 every line is right, 1 a line is wrong or the file cannot be read
 		Args: func(cmd *cobra.Command, args []string) error {
 			switch {
 			case len(args) > 1:
-				return usageError{fmt.Errorf("unexpected argument %q: %s", args[1], cmd.UseLine())}
+				return usageError{fmt.Errorf("unexpected argument %q: see %s --help", args[1], cmd.CommandPath())}
 			case len(args) == 1 && cmd.Flags().Changed("root"):
 				return usageError{fmt.Errorf("--root and FILE exclude each other: %s", cmd.UseLine())}
 			}

@@ -1,12 +1,15 @@
 package main
 
 import (
+	"cmp"
+	"encoding/xml"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,16 +25,52 @@ type foundDomain struct {
 	running bool
 }
 
-// domains looks up domains by name.
+// domains looks up domains.
 type domains interface {
-	// get returns a domain as it runs, else as it is defined.
+	// get returns a domain as it runs, else as it is defined, by its name.
 	get(name string) (foundDomain, error)
+	// byID and byUUID do the same; the error wraps errNoDomain where there is none. Only a running domain has an ID.
+	byID(id uint32) (foundDomain, error)
+	byUUID(uuid string) (foundDomain, error)
 	// off returns the domains that are defined and do not run, sorted by name.
 	off() ([]listed, error)
 	// names returns all domains, for completing a command line.
 	names() ([]string, error)
 	close()
 }
+
+// errNoDomain is wrapped by the error of a domain that does not exist.
+var errNoDomain = errors.New("virsh list --all shows which there are")
+
+// find returns the domain that an argument names: by its ID, its UUID or its name, in the order of virsh
+// (virshCommandOptDomainBy).
+func find(known domains, arg string) (foundDomain, error) {
+	missing := error(nil)
+	if id, err := strconv.ParseUint(arg, 10, 31); err == nil {
+		d, err := known.byID(uint32(id))
+		if !errors.Is(err, errNoDomain) {
+			return d, err
+		}
+		missing = err
+	}
+	if isUUID(arg) {
+		d, err := known.byUUID(arg)
+		if !errors.Is(err, errNoDomain) {
+			return d, err
+		}
+		missing = err
+	}
+	d, err := known.get(arg)
+	if errors.Is(err, errNoDomain) {
+		err = cmp.Or(missing, err)
+	}
+	return d, err
+}
+
+// uuidForm is what a UUID looks like, as virsh takes it.
+var uuidForm = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
+
+func isUUID(text string) bool { return uuidForm.MatchString(text) }
 
 // A listed is a domain in a list.
 type listed struct {
@@ -72,19 +111,72 @@ func (d domainFiles) get(name string) (foundDomain, error) {
 		return foundDomain{}, fmt.Errorf("%q cannot be a domain's name", name)
 	}
 	for _, dir := range []string{runningDir, definedDir} {
-		text, err := d.host.ReadFile(dir+"/"+name+".xml", maxXML)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		} else if err != nil {
+		found, err := d.read(dir, name)
+		if !errors.Is(err, fs.ErrNotExist) {
+			return found, err
+		}
+	}
+	return foundDomain{}, d.missing(strconv.Quote(name))
+}
+
+// read returns the domain of that name in a directory.
+func (d domainFiles) read(dir, name string) (foundDomain, error) {
+	file := dir + "/" + name + ".xml"
+	text, err := d.host.ReadFile(file, maxXML)
+	if err != nil {
+		return foundDomain{}, err
+	}
+	text, err = domain.Find(text)
+	if err != nil {
+		return foundDomain{}, fmt.Errorf("%s: %w", d.host.Path(file), err)
+	}
+	return foundDomain{text, dir == runningDir}, nil
+}
+
+// missing is the error of a domain that no file has.
+func (d domainFiles) missing(what string) error {
+	return fmt.Errorf("no domain %s in %s or %s: %w", what, d.host.Path(runningDir), d.host.Path(definedDir), errNoDomain)
+}
+
+// identity is what libvirt knows a domain by, beside its name.
+type identity struct {
+	ID   string `xml:"id,attr"` // of a domain that runs
+	UUID string `xml:"uuid"`
+}
+
+func (d domainFiles) byID(id uint32) (foundDomain, error) {
+	text := strconv.FormatUint(uint64(id), 10)
+	return d.search("with the ID "+text, []string{runningDir}, func(is identity) bool { return is.ID == text })
+}
+
+func (d domainFiles) byUUID(uuid string) (foundDomain, error) {
+	return d.search("with the UUID "+uuid, []string{runningDir, definedDir}, func(is identity) bool {
+		return strings.EqualFold(strings.TrimSpace(is.UUID), uuid)
+	})
+}
+
+// search returns the first domain in these directories that is the one. A file that is no domain is passed over, unless
+// none of the others is it.
+func (d domainFiles) search(what string, dirs []string, isIt func(identity) bool) (foundDomain, error) {
+	var failed error
+	for _, dir := range dirs {
+		names, err := d.in(dir)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return foundDomain{}, err
 		}
-		text, err = domain.Find(text)
-		if err != nil {
-			return foundDomain{}, fmt.Errorf("%s: %w", d.host.Path(dir+"/"+name+".xml"), err)
+		for _, name := range names {
+			found, err := d.read(dir, name)
+			if err != nil {
+				failed = cmp.Or(failed, err)
+				continue
+			}
+			var is identity
+			if err := xml.Unmarshal(found.xml, &is); err == nil && isIt(is) {
+				return found, nil
+			}
 		}
-		return foundDomain{text, dir == runningDir}, nil
 	}
-	return foundDomain{}, fmt.Errorf("no domain %q in %s or %s: virsh list --all shows which there are", name, d.host.Path(runningDir), d.host.Path(definedDir))
+	return foundDomain{}, errors.Join(d.missing(what), failed)
 }
 
 func (d domainFiles) off() ([]listed, error) {
@@ -173,7 +265,7 @@ func readDomain(arg string, stdin io.Reader, host sysfs.FS) (foundDomain, error)
 	}
 	all := openDomains(host)
 	defer all.close()
-	return all.get(arg)
+	return find(all, arg)
 }
 
 // parseDomain returns the domain in a file.

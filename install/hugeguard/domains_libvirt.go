@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"libvirt.org/go/libvirt"
@@ -25,19 +26,34 @@ type libvirtDomains struct{ conn *libvirt.Connect }
 
 func (l libvirtDomains) get(name string) (foundDomain, error) {
 	d, err := l.conn.LookupDomainByName(name)
+	return found(strconv.Quote(name), d, err)
+}
+
+func (l libvirtDomains) byID(id uint32) (foundDomain, error) {
+	d, err := l.conn.LookupDomainById(id)
+	return found(fmt.Sprintf("with the ID %d", id), d, err)
+}
+
+func (l libvirtDomains) byUUID(uuid string) (foundDomain, error) {
+	d, err := l.conn.LookupDomainByUUIDString(uuid)
+	return found("with the UUID "+uuid, d, err)
+}
+
+// found returns the domain that a lookup found, and releases it.
+func found(what string, d *libvirt.Domain, err error) (foundDomain, error) {
 	if errors.Is(err, libvirt.ERR_NO_DOMAIN) {
-		return foundDomain{}, fmt.Errorf("libvirt knows no domain %q: virsh list --all shows which there are", name)
+		return foundDomain{}, fmt.Errorf("libvirt knows no domain %s: %w", what, errNoDomain)
 	} else if err != nil {
-		return foundDomain{}, fmt.Errorf("domain %q: %w", name, err)
+		return foundDomain{}, fmt.Errorf("domain %s: %w", what, err)
 	}
 	defer d.Free()
 	running, err := d.IsActive()
 	if err != nil {
-		return foundDomain{}, fmt.Errorf("domain %q: %w", name, err)
+		return foundDomain{}, fmt.Errorf("domain %s: %w", what, err)
 	}
 	text, err := d.GetXMLDesc(0)
 	if err != nil {
-		return foundDomain{}, fmt.Errorf("domain %q: %w", name, err)
+		return foundDomain{}, fmt.Errorf("domain %s: %w", what, err)
 	}
 	return foundDomain{[]byte(text), running}, nil
 }

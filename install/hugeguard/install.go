@@ -38,7 +38,7 @@ told.`,
 		Example: `  sudo hugeguard install --dry-run       # say what it would do
   sudo hugeguard install
   hugeguard install --root DIR           # into a package or an image`,
-		Args:                  takes(0),
+		Args:                  takes(),
 		DisableFlagsInUseLine: true,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if c.Flags().Changed("layout") {
@@ -74,7 +74,7 @@ It needs root.
 Exit status: 0 it is done, 1 an error, 2 wrong usage.`,
 		Example: `  sudo hugeguard uninstall --dry-run     # say what it would do
   sudo hugeguard uninstall`,
-		Args:                  takes(0),
+		Args:                  takes(),
 		DisableFlagsInUseLine: true,
 		RunE:                  func(c *cobra.Command, _ []string) error { return change(c, o, place.Uninstall) },
 	}

@@ -37,7 +37,7 @@ Exit status: 0 it is done, 1 an error, 2 wrong usage.`,
 		Example: `  hugeguard metrics
   hugeguard metrics --output /var/lib/prometheus/node-exporter/hugeguard.prom`,
 		DisableFlagsInUseLine: true,
-		Args:                  takes(0),
+		Args:                  takes(),
 		RunE:                  func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
 	}
 	cmd.Flags().StringVar(&o.output, "output", "", "write `FILE`, which node_exporter's textfile collector reads if it ends in .prom")

@@ -32,7 +32,7 @@ Exit status: 0 it is done, 1 an error, 2 wrong usage.`,
   hugeguard reserve --format tripleo
   hugeguard reserve --root DIR           # for a captured host`,
 		DisableFlagsInUseLine: true,
-		Args:                  takes(0),
+		Args:                  takes(),
 		RunE:                  func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
 	}
 	cmd.Flags().StringVar(&o.format, "format", "nova", "what the lines are for: nova or tripleo")

@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -31,16 +30,15 @@ Exit status:
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          cobra.ArbitraryArgs,
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return usageError{errors.New("no command is given: see hugeguard --help")}
 			}
-			return usageError{fmt.Errorf("no command %q: see hugeguard --help", args[0])}
+			return noCommand(c, args[0])
 		},
+		SuggestionsMinimumDistance: similar,
 	}
-	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return usageError{fmt.Errorf("%w: see %s --help", err, c.CommandPath())}
-	})
+	root.SetFlagErrorFunc(wrongFlag)
 	root.SetHelpCommand(newHelp())
 	root.AddCommand(newCheck(), newStatus(), newReserve(), newCapture(), newMetrics(), newConfig(), newInstall(), newUninstall(), newVerify())
 	return root
@@ -63,7 +61,7 @@ func newHelp() *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error {
 			about, rest, err := c.Root().Find(args)
 			if err != nil || len(rest) > 0 {
-				return usageError{fmt.Errorf("no command %q: see hugeguard --help", strings.Join(args, " "))}
+				return noCommand(c.Root(), strings.Join(args, " "))
 			}
 			about.InitDefaultHelpFlag()
 			about.InitDefaultVersionFlag()

@@ -28,7 +28,7 @@ Exit status: 0 the hook is live, 1 an error, 2 wrong usage, 4 the hook is not li
   hugeguard status --json | jq '.pools[] | {node, page_kib, free}'
   hugeguard status --root host.tar    # of a captured host`,
 		DisableFlagsInUseLine: true,
-		Args:                  takes(0),
+		Args:                  takes(),
 		RunE:                  func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
 	}
 	f := cmd.Flags()

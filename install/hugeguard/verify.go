@@ -34,7 +34,7 @@ or the hook does not judge.`,
   hugeguard verify --json | jq '.[].live' # for a machine
   hugeguard verify || journalctl -t hugeguard -t libvirtd --since -5min`,
 		DisableFlagsInUseLine: true,
-		Args:                  takes(0),
+		Args:                  takes(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			interruptOf(cmd).hold() // leave nothing of the domain
 			ctx := cmd.Context()
