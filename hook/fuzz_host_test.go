@@ -139,7 +139,7 @@ func FuzzLedger(f *testing.F) {
 // The site's hook gets what libvirt wrote, all of it and nothing else, however it comes; what is kept for us is the same,
 // or ends in an error where it is too much or where reading fails.
 func FuzzChain(f *testing.F) {
-	xml, err := os.ReadFile(hooktest.Data("hosts/incident/prepare.xml"))
+	xml, err := os.ReadFile(hooktest.Data("hosts/plain/prepare.xml"))
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -13,7 +13,7 @@ const rootEnv = "HUGEGUARD_MEASURE_ROOT"
 // judgeAt judges the launch of the incident on the host below a root, as the
 // program does, and leaves there what it has to say.
 func judgeAt(root string) (status int, err error) {
-	xml, err := os.Open(hooktest.Data("hosts/incident/prepare.xml"))
+	xml, err := os.Open(hooktest.Data("hosts/plain/prepare.xml"))
 	if err != nil {
 		return 0, err
 	}

@@ -233,7 +233,7 @@ func hosts(t testing.TB) []tree {
 	if err != nil || len(archives) == 0 {
 		t.Fatal(len(archives), err)
 	}
-	trees := []tree{newTree(t, sysfstest.Copy(t, "../testdata/hosts/incident/host"))}
+	trees := []tree{newTree(t, sysfstest.Copy(t, "../testdata/hosts/plain/host"))}
 	for _, archive := range archives {
 		trees = append(trees, newTree(t, sysfstest.Archive(t, archive)))
 	}

@@ -22,7 +22,7 @@ import (
 // TestMain keeps the hosts of the tests, which are trees of many small files, in memory.
 func TestMain(m *testing.M) { os.Exit(sysfstest.InMemory(m.Run)) }
 
-const incident = "../testdata/hosts/incident/host"
+const incident = "../testdata/hosts/plain/host"
 
 func root(t *testing.T, dir string) sysfs.FS {
 	t.Helper()
@@ -284,7 +284,7 @@ func TestLiveHost(t *testing.T) {
 }
 
 func TestStarted(t *testing.T) {
-	h := sysfstest.Copy(t, "../testdata/hosts/incident/host")
+	h := sysfstest.Copy(t, "../testdata/hosts/plain/host")
 	if _, ok, err := h.FS().Started(2974); ok || err != nil {
 		t.Errorf("%v, %v without /proc/stat", ok, err)
 	}
@@ -385,7 +385,7 @@ func TestLinksStayInside(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	h := sysfstest.Copy(t, "../testdata/hosts/incident/host")
+	h := sysfstest.Copy(t, "../testdata/hosts/plain/host")
 	link := func(target, name string) {
 		t.Helper()
 		if err := errors.Join(os.MkdirAll(filepath.Dir(h.Path(name)), 0o755), os.Symlink(target, h.Path(name))); err != nil {
@@ -433,7 +433,7 @@ func TestLinksStayInside(t *testing.T) {
 
 // TestNoWaiting: a FIFO in the place of a file or directory keeps nobody waiting.
 func TestNoWaiting(t *testing.T) {
-	h := sysfstest.Copy(t, "../testdata/hosts/incident/host")
+	h := sysfstest.Copy(t, "../testdata/hosts/plain/host")
 	if err := syscall.Mkfifo(h.Path("etc/fifo"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -522,7 +522,7 @@ func TestRecorded(t *testing.T) {
 func TestCapturedFiles(t *testing.T) {
 	const line = "00:1f 77 2048 3 \"/dev/hugepages/a \\\"b\"\n"
 	want := sysfs.File{Path: "/dev/hugepages/a \"b", Device: "00:1f", Inode: 77, PageKiB: 2048, Pages: 3}
-	h := sysfstest.Copy(t, "../testdata/hosts/incident/host")
+	h := sysfstest.Copy(t, "../testdata/hosts/plain/host")
 	h.Write("dev/hugepages.files", line+"and others: not all of it was looked at\n")
 	h.Write("proc/7/fd.files", line)
 	h.Write("proc/7/map_files/1000-2000", line)

@@ -25,10 +25,10 @@ func Data(name string) string {
 	return filepath.Join(dir, "testdata", name)
 }
 
-// Incident makes the host of the incident anew.
+// Incident makes a host on which the incident happens, as it was captured whole, without Nova.
 func Incident(t testing.TB) sysfstest.Host {
 	t.Helper()
-	return sysfstest.Copy(t, Data("hosts/incident/host"))
+	return sysfstest.Copy(t, Data("hosts/plain/host"))
 }
 
 // metadata is what Nova puts into the domains that it makes.
@@ -54,7 +54,7 @@ const (
 // Domain returns the XML of a guest of the incident, as libvirt gives it to the hook.
 func Domain(t testing.TB, name string) string {
 	t.Helper()
-	xml, err := os.ReadFile(Data("hosts/incident/" + name))
+	xml, err := os.ReadFile(Data("hosts/plain/" + name))
 	if err != nil {
 		t.Fatal(err)
 	}

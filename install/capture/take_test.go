@@ -46,7 +46,7 @@ func TestEveryFileHasAReader(t *testing.T) {
 // site's settings.
 func busyHost(t *testing.T) sysfstest.Host {
 	t.Helper()
-	h := sysfstest.Copy(t, "../../testdata/hosts/incident/host")
+	h := sysfstest.Copy(t, "../../testdata/hosts/plain/host")
 	h.Write("sys/devices/system/node/node1/hugepages/hugepages-2048kB/free_hugepages", "100\n")
 	h.Write("sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages", "100\n")
 	h.Write("proc/sys/kernel/random/boot_id", "4ea7b5a5-8d6f-4d3f-8c59-1f0f7a0f7a0f\n")

@@ -105,7 +105,7 @@ func TestCaptureSaysTheSame(t *testing.T) {
 		others[i] = filepath.Join("../../testdata/domains", others[i])
 	}
 	t.Run("incident", func(t *testing.T) {
-		const dir = "../../testdata/hosts/incident/"
+		const dir = "../../testdata/hosts/plain/"
 		sameCaptured(t, dir+"host", append(others, dir+"prepare.xml", dir+"prepare-on-node1.xml")...)
 	})
 	captured, err := filepath.Glob("../../testdata/numabox/captured/bookworm/*.txtar")
@@ -137,7 +137,7 @@ func exists(name string) bool {
 // secretHost is a host with all that a verdict can need, and with a secret in every file that has room for one.
 func secretHost(t *testing.T) sysfstest.Host {
 	t.Helper()
-	h := sysfstest.Copy(t, "../../testdata/hosts/incident/host")
+	h := sysfstest.Copy(t, "../../testdata/hosts/plain/host")
 	add := func(name, text string) { h.Write(name, string(readFile(t, h.Path(name)))+text) }
 	// Pages of node 1 are gone: into files that nobody uses, a segment, and a memfd that is only open.
 	h.Write("sys/devices/system/node/node1/hugepages/hugepages-2048kB/free_hugepages", "100\n")
@@ -178,7 +178,7 @@ func secretHost(t *testing.T) sysfstest.Host {
 	caps := string(readFile(t, "../../testdata/capabilities/debian12-x86_64.xml"))
 	h.Write("var/cache/libvirt/qemu/capabilities/926803a9278e445ec919c2b6cbd8c1c449c75b26dcb1686b774314180376c725.xml",
 		strings.Replace(caps, "<flag name='kvm'/>", "<flag name='hunter2'/>", 1)+"  <hunter2/>\n")
-	xml := string(readFile(t, "../../testdata/hosts/incident/prepare.xml"))
+	xml := string(readFile(t, "../../testdata/hosts/plain/prepare.xml"))
 	xml = strings.Replace(xml, "</devices>", "<graphics type='vnc' passwd='hunter2'/></devices>", 1)
 	h.Write("etc/libvirt/qemu/defined.xml", strings.Replace(xml, "<name>instance-00000003</name>", "<name>defined</name><description>hunter2</description>", 1))
 	h.Write("etc/libvirt/qemu/odd.xml", "<domain>hunter2")
@@ -207,7 +207,7 @@ func secretHost(t *testing.T) sysfstest.Host {
 // Nothing gets into a capture but what a verdict makes use of, and all of that does.
 func TestCaptureHasNoSecrets(t *testing.T) {
 	h := secretHost(t)
-	archive := sameCaptured(t, h.Path(""), "../../testdata/hosts/incident/prepare.xml", "../../testdata/domains/cells-two-strict.xml", "defined", "odd", "instance-00000001", "no such domain")
+	archive := sameCaptured(t, h.Path(""), "../../testdata/hosts/plain/prepare.xml", "../../testdata/domains/cells-two-strict.xml", "defined", "odd", "instance-00000001", "no such domain")
 	list := installtest.Entries(t, readFile(t, archive))
 	for _, entry := range list {
 		if strings.Contains(entry, "hunter2") || strings.Contains(entry, "71077345") || strings.Contains(entry, "proc/4001") || strings.Contains(entry, "/environ") {
@@ -260,7 +260,7 @@ func TestCaptureOfOddFiles(t *testing.T) {
 	h.Write("run/libvirt/qemu/instance-00000001.xml", "<hunter2/>")
 	h.Write("proc/sys/kernel/random/boot_id", "4ea7b5a5-8d6f-4d3f-8c59-1f0f7a0f7a0f\n")
 	h.Write("var/cache/libvirt/qemu/capabilities/926803a9278e445ec919c2b6cbd8c1c449c75b26dcb1686b774314180376c725.xml", "<hunter2>\n")
-	archive := sameCaptured(t, h.Path(""), "../../testdata/hosts/incident/prepare.xml", "defined", "instance-00000001")
+	archive := sameCaptured(t, h.Path(""), "../../testdata/hosts/plain/prepare.xml", "defined", "instance-00000001")
 	if text := string(readFile(t, archive)); strings.Contains(text, "hunter2") {
 		t.Errorf("in it is\n%s", strings.Join(installtest.Entries(t, []byte(text)), "\n"))
 	}

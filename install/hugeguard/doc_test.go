@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -411,6 +412,9 @@ func newStage(t *testing.T, about string) stage {
 		s.host = sysfstest.Copy(t, filepath.Join(folder, "host"))
 		for _, file := range []string{"prepare.xml", "truth.json"} {
 			text, err := os.ReadFile(filepath.Join(folder, file))
+			if errors.Is(err, fs.ErrNotExist) && file == "truth.json" {
+				continue // that launch was made with hugeguard
+			}
 			if err != nil {
 				t.Fatal(err)
 			}

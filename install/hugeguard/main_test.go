@@ -10,7 +10,7 @@ import (
 	"hugeguard/sysfs/sysfstest"
 )
 
-const incident = "../../testdata/hosts/incident/host"
+const incident = "../../testdata/hosts/plain/host"
 
 // The documentation shows what the command says as it is installed.
 func TestMain(m *testing.M) {

@@ -25,7 +25,7 @@ import (
 // allMetrics is what the command prints of the incident's host, with Nova and with what a journal has.
 func allMetrics(t *testing.T) string {
 	t.Helper()
-	h := sysfstest.Copy(t, "../../testdata/hosts/incident/host")
+	h := sysfstest.Copy(t, "../../testdata/hosts/plain/host")
 	h.Write("etc/nova/nova.conf", "[DEFAULT]\n")
 	var out, errs bytes.Buffer
 	if status := Run(context.Background(), []string{"metrics", "--root", h.Path("")}, nil, &out, &errs); status != 0 || errs.Len() > 0 {

@@ -62,7 +62,7 @@ func TestMain(m *testing.M) {
 
 func incidentHost(t *testing.T) sysfstest.Host {
 	t.Helper()
-	h := sysfstest.Copy(t, "../../testdata/hosts/incident/host")
+	h := sysfstest.Copy(t, "../../testdata/hosts/plain/host")
 	h.Write("proc/uptime", "5000.00 9000.00\n")
 	return h
 }

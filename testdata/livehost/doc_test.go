@@ -153,8 +153,8 @@ func TestHelp(t *testing.T) {
 		}
 		// Names that an example may use.
 		dir := t.TempDir()
-		s.must(os.CopyFS(filepath.Join(dir, "DIR"), os.DirFS("../hosts/incident/host")))
-		xml, err := os.ReadFile("../hosts/incident/prepare.xml")
+		s.must(os.CopyFS(filepath.Join(dir, "DIR"), os.DirFS("../hosts/plain/host")))
+		xml, err := os.ReadFile("../hosts/plain/prepare.xml")
 		s.must(err)
 		for _, file := range []string{"instance-00000003.xml", "other.xml", "FILE.xml"} {
 			s.must(os.WriteFile(filepath.Join(dir, file), xml, 0o644))

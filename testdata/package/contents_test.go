@@ -255,12 +255,12 @@ func TestUnpacked(t *testing.T) {
 	}
 	const incident = repository + "/testdata/hosts/incident/"
 	refusal, err := exec.Command(command, "check", "--root", incident+"host", incident+"prepare.xml").Output()
-	const want = "node 0 has 0 free 2 MiB huge pages, 256 needed: Open vSwitch DPDK (ovs-vswitchd, pid 2974) holds 512 of 1024;"
+	const want = "node 0 has 0 free 2 MiB huge pages, 512 needed: Open vSwitch DPDK (ovs-vswitchd, pid 567) holds 512 of 1024 and nova.conf reserves none;"
 	if e, ok := err.(*exec.ExitError); !ok || e.ExitCode() != 3 || !strings.HasPrefix(string(refusal), want) {
 		t.Errorf("check says of the incident (%v)\n%s", err, refusal)
 	}
 	status, err := exec.Command(command, "status", "--root", incident+"host").Output()
-	if e, ok := err.(*exec.ExitError); !ok || e.ExitCode() != 4 || !strings.Contains(string(status), "node 0, 2 MiB: ") {
+	if err != nil || !strings.Contains(string(status), "node 0, 2 MiB: ") {
 		t.Errorf("status says of the incident (%v)\n%s", err, status)
 	}
 

@@ -45,7 +45,7 @@ func hugeguard(t *testing.T) string {
 // TestMetrics: promtool finds no fault with what the command prints of a host with Nova, nor of this machine,
 // whose journal is counted.
 func TestMetrics(t *testing.T) {
-	h := sysfstest.Copy(t, "../hosts/incident/host")
+	h := sysfstest.Copy(t, "../hosts/plain/host")
 	h.Write("etc/nova/nova.conf", "[DEFAULT]\nreserved_huge_pages = node:0,size:2048,count:100\n")
 	program := hugeguard(t)
 	for _, args := range [][]string{{"--root", h.Path("")}, nil} {

@@ -20,7 +20,7 @@ const (
 	exitNotLive = 4
 )
 
-const incident = "../../../testdata/hosts/incident/host"
+const incident = "../../../testdata/hosts/plain/host"
 
 // The command is built once, without the race detector, and is the first in PATH.
 func TestMain(m *testing.M) {

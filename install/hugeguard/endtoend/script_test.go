@@ -42,7 +42,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("V1", hooks.v1)
 			e.Setenv("V2", hooks.v2)
 			e.Setenv("OTHER", hooks.other)
-			e.Setenv("HOST", filepath.Join(testdata, "hosts/incident/host"))
+			e.Setenv("HOST", filepath.Join(testdata, "hosts/plain/host"))
 			e.Setenv("DOMAINS", filepath.Join(testdata, "domains"))
 			return nil
 		},
