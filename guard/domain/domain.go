@@ -28,7 +28,7 @@ func Read(in io.Reader) (guard.Demand, error) {
 	b := builder{}
 	stream := newDomainStream(in)
 	if err := xml.NewTokenDecoder(stream).Decode(&b.domainXML); err != nil {
-		return guard.Demand{}, fmt.Errorf("domain XML: %w", err)
+		return guard.Demand{}, fmt.Errorf("domain XML: %w", notNumber(stream.last, err))
 	}
 	if stream.marks.exempt {
 		b.demand.Exempt = guard.ExemptByMetadata

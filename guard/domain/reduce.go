@@ -3,7 +3,6 @@ package domain
 import (
 	"bytes"
 	"encoding/xml"
-	"errors"
 	"io"
 	"path"
 	"slices"
@@ -69,35 +68,6 @@ const (
 	// NOVA_NS).
 	NovaNamespace = "http://openstack.org/xmlns/libvirt/nova/"
 )
-
-// Find returns the domain in a document: the document itself, or what a status file of libvirt's wraps (domstatus).
-func Find(text []byte) ([]byte, error) {
-	d := xml.NewDecoder(bytes.NewReader(text))
-	for root := true; ; {
-		start := d.InputOffset()
-		token, err := d.Token()
-		if err == io.EOF {
-			return nil, errors.New("there is no <domain> in it")
-		} else if err != nil {
-			return nil, err
-		}
-		e, ok := token.(xml.StartElement)
-		switch {
-		case !ok:
-		case e.Name.Local == "domain":
-			if err := d.Skip(); err != nil {
-				return nil, err
-			}
-			return text[start:d.InputOffset()], nil
-		case root && e.Name.Local == "domstatus":
-			root = false
-		default: // nothing that lies deeper is meant
-			if err := d.Skip(); err != nil {
-				return nil, err
-			}
-		}
-	}
-}
 
 // Reduce returns what [Read] makes use of in a domain's XML, or in that of libvirt's status of one: the same demand
 // comes of it. There are no passwords in it, no disks, displays and command lines, and of metadata nothing but that

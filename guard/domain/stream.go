@@ -33,6 +33,7 @@ type domainStream struct {
 	depth    int
 	section  string // the element of the domain's that the stream is in
 	elements int
+	last     xml.StartElement // that it gave
 
 	marks marks
 	own   prefixes // where the stream is, down to metadata
@@ -85,9 +86,13 @@ func (s *domainStream) Token() (xml.Token, error) {
 				from = 0
 			}
 		}
-		if !within {
-			return token, nil
+		if within {
+			continue
 		}
+		if t, ok := token.(xml.StartElement); ok {
+			s.last = t
+		}
+		return token, nil
 	}
 }
 

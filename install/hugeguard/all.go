@@ -79,7 +79,7 @@ func (c *crowd) ask(known domains, l listed) (answer, error) {
 	}
 	demand, err := domain.Parse(d.xml)
 	if err != nil {
-		return answer{}, fmt.Errorf("domain %s: %w", l.name, err)
+		return answer{}, fmt.Errorf("%s: %w", d.from, err)
 	}
 	demand.Exempt = c.config.Exempts(demand)
 	a, err := c.judge(demand, l.autostart)

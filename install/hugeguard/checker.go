@@ -88,7 +88,7 @@ func (c *checker) unlessHooks(v guard.Verdict) guard.Verdict {
 func (c *checker) judge(d foundDomain) (guard.Verdict, error) {
 	demand, err := domain.Parse(d.xml)
 	if err != nil {
-		return guard.Verdict{}, err
+		return guard.Verdict{}, fmt.Errorf("%s: %w", d.from, err)
 	}
 	demand.Exempt = c.config.Exempts(demand)
 	if len(demand.Backends) == 0 {

@@ -21,6 +21,7 @@ import (
 
 // A foundDomain is a domain that libvirt knows.
 type foundDomain struct {
+	from    string // the file, or how it was asked for
 	xml     []byte
 	running bool
 }
@@ -130,7 +131,7 @@ func (d domainFiles) read(dir, name string) (foundDomain, error) {
 	if err != nil {
 		return foundDomain{}, fmt.Errorf("%s: %w", d.host.Path(file), err)
 	}
-	return foundDomain{text, dir == runningDir}, nil
+	return foundDomain{d.host.Path(file), text, dir == runningDir}, nil
 }
 
 // missing is the error of a domain that no file has.
@@ -278,7 +279,7 @@ func parseDomain(name string, file io.Reader) (foundDomain, error) {
 	if err != nil {
 		return foundDomain{}, fmt.Errorf("%s: %w", name, err)
 	}
-	return foundDomain{xml: text}, nil
+	return foundDomain{from: name, xml: text}, nil
 }
 
 // completionPatience is how long completing a command line waits for libvirt.

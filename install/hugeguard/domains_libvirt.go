@@ -55,7 +55,7 @@ func found(what string, d *libvirt.Domain, err error) (foundDomain, error) {
 	if err != nil {
 		return foundDomain{}, fmt.Errorf("domain %s: %w", what, err)
 	}
-	return foundDomain{[]byte(text), running}, nil
+	return foundDomain{"domain " + what, []byte(text), running}, nil
 }
 
 func (l libvirtDomains) off() ([]listed, error) {
