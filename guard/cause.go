@@ -119,6 +119,13 @@ func (t trial) fitsWithout(holders []Holder) bool {
 
 // suspects returns what it would fit but for, each by itself, what an admin can act on first.
 func (t trial) suspects() (found []Blame) {
+	if former := t.holding.former(); t.fitsWithout(former) {
+		found = append(found, Blame{Cause: CauseGuests, Holders: former})
+	}
+	if dead := t.holding.ofDead(); t.fitsWithout(dead) {
+		found = append(found, Blame{Cause: causeOf(dead), Holders: dead})
+		t.holding.list = slices.DeleteFunc(slices.Clone(t.holding.list), func(h Holder) bool { return h.Guest != "" })
+	}
 	reserved := t.fits(unreserved(t.host))
 	if reserved && t.host.Holders == nil {
 		return []Blame{{Cause: CauseKernelReserved}}
@@ -146,10 +153,11 @@ func (t trial) suspects() (found []Blame) {
 func (t trial) processes() []Holder {
 	all := t.holding.of(HolderProcess)
 	refuted := map[string]bool{} // many have as much, of which one answers for all
-	for _, one := range all {
-		has := fmt.Sprint(t.holding.unseen.certain(one), one.Reserved)
-		if !refuted[has] && t.fitsWithout([]Holder{one}) {
-			return []Holder{one}
+	for _, holder := range all {
+		one := slices.DeleteFunc(slices.Clone(all), func(h Holder) bool { return h.PID != holder.PID })
+		has := fmt.Sprint(t.holding.unseen.certain(one...), sumReserved(one))
+		if !refuted[has] && t.fitsWithout(one) {
+			return one
 		}
 		refuted[has] = true
 	}

@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"cmp"
 	"slices"
 
 	"hugeguard/guard/nova"
@@ -112,20 +113,51 @@ func (h Host) locate(holders []Holder) []Holder {
 	return located
 }
 
-// share is what holders of one kind have, all of them together.
+// share is what holders of one kind have, all of them together, but for the memory of guests that are gone: whoever keeps
+// that is to give it back.
 func share(h Host, kind HolderKind) map[nova.Pool]uint64 {
 	held := map[nova.Pool]uint64{}
 	if h.Holders == nil {
 		return held
 	}
 	for _, holder := range h.locate(h.Holders.List) {
-		if holder.Kind == kind {
+		if holder.Kind == kind && holder.Guest == "" {
 			for node, pages := range holder.Pages {
 				held[nova.Pool{Node: node, PageKiB: holder.PageKiB}] += pages
 			}
 		}
 	}
 	return held
+}
+
+// promised is how many pages of each node holders of some kinds are still to take of those that were promised to them.
+// On one node that is certain. Of several nobody knows: it is taken that they go on where they have pages already, else
+// where most are free.
+func (h Host) promised(kinds ...HolderKind) map[nova.Pool]uint64 {
+	placed := map[nova.Pool]uint64{}
+	if h.Holders == nil {
+		return placed
+	}
+	for _, holder := range h.Holders.List {
+		if holder.Guest != "" || !slices.Contains(kinds, holder.Kind) {
+			continue
+		}
+		pool, _ := h.pool(holder.PageKiB)
+		nodes := slices.Clone(pool.Nodes)
+		slices.SortStableFunc(nodes, func(a, b NodePool) int {
+			return cmp.Or(cmp.Compare(holder.Pages[b.Node], holder.Pages[a.Node]), cmp.Compare(b.Free, a.Free))
+		})
+		left := holder.Reserved
+		for _, n := range nodes {
+			at := nova.Pool{Node: n.Node, PageKiB: holder.PageKiB}
+			take := min(left, minus(n.Free, placed[at]))
+			if take > 0 {
+				placed[at] += take
+				left -= take
+			}
+		}
+	}
+	return placed
 }
 
 // unaccounted is what is taken of each node of a pool and, for all that is certain, held by no holder.

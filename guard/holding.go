@@ -49,6 +49,16 @@ func (h holding) of(kinds ...HolderKind) []Holder {
 	return slices.DeleteFunc(slices.Clone(h.list), func(one Holder) bool { return !slices.Contains(kinds, one.Kind) })
 }
 
+// former returns what an earlier QEMU of the same domain has.
+func (h holding) former() []Holder {
+	return slices.DeleteFunc(slices.Clone(h.list), func(one Holder) bool { return !one.Former })
+}
+
+// ofDead returns the memory of guests that are gone.
+func (h holding) ofDead() []Holder {
+	return slices.DeleteFunc(slices.Clone(h.list), func(one Holder) bool { return one.Guest == "" })
+}
+
 // without returns the host as it would be had some holders of the size taken nothing, and been promised nothing.
 func (h holding) without(holders []Holder) Host {
 	back := h.unseen.certain(holders...)

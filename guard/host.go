@@ -134,6 +134,15 @@ type Holder struct {
 	Name    string // a guest's libvirt name, the process's name, or where the files are; other people's input
 	PID     int    // 0 for files
 	Unit    string // the process's systemd unit or container; "" where that is not known
+	Program string // the base name of the program that the process runs, "" where that is not known
+	// Guest is the guest that is gone whose memory this is: its process, a vhost-user back end such as Open vSwitch,
+	// still maps it or has it open. It is libvirt's name of that run, such as "7-rhel1", or [UnknownGuest]; "" for all
+	// other pages.
+	Guest string
+	// Former says that it is the QEMU of an earlier run of the domain that is about to start, which libvirt takes for
+	// ended, and Stuck that this waits in the kernel for something that no signal ends (state D).
+	Former, Stuck bool
+
 	PageKiB uint64
 	Pages   map[int]uint64 // by node, in pages
 	// Unplaced are pages of which nobody can tell on which node they lie: the kernel shows that only of pages that a
@@ -147,6 +156,9 @@ type Holder struct {
 	// Segment is the id of a System V segment that is a HolderFile, else "".
 	Segment string
 }
+
+// UnknownGuest is the [Holder.Guest] of memory that is a guest's by QEMU's name for it, which says no more.
+const UnknownGuest = "?"
 
 // HolderKind says what sort of holder one is.
 type HolderKind string

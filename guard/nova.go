@@ -62,6 +62,7 @@ func (h Host) NovaReport(uuid string) *NovaReport {
 	for _, r := range h.Reservations() {
 		wanted[r.Pool] = int64(r.Count)
 	}
+	promised := h.promised(HolderOVS, HolderProcess)
 	for _, pool := range h.Pools {
 		for _, node := range pool.Nodes {
 			at := nova.Pool{Node: node.Node, PageKiB: pool.PageKiB}
@@ -70,7 +71,7 @@ func (h Host) NovaReport(uuid string) *NovaReport {
 			}
 			p := NovaPool{Node: at.Node, PageKiB: at.PageKiB, Reserved: n.Reserved[at], Instances: counted[at]}
 			p.Free = int64(node.Total) - p.Reserved - int64(p.Instances)
-			p.Drift = int64(minus(node.Total, node.Free)) - p.Reserved - int64(running[at])
+			p.Drift = int64(minus(node.Total, node.Free)+promised[at]) - p.Reserved - int64(running[at])
 			p.Unreserved = uint64(max(wanted[at]-p.Reserved, 0))
 			report.Pools = append(report.Pools, p)
 		}
@@ -96,19 +97,20 @@ func drifts(h Host, uuid string) []Finding {
 	return found
 }
 
-// Reservations is the whole of what Nova is to reserve on this host: what others than guests hold, for Open vSwitch at
-// least what it was told to take, and in all at least what Nova reserves now. Guests without Nova's metadata are not in
+// Reservations is the whole of what Nova is to reserve on this host: what others than guests hold or were promised, for
+// Open vSwitch at least what it was told to take, and in all at least what Nova reserves now. Memory of guests that are
+// gone is not in it: whoever keeps that is to give it back. Guests without Nova's metadata are not in
 // it: they are to go, or to become instances.
 func (h Host) Reservations() []Reservation {
 	counts := map[nova.Pool]uint64{}
-	own := share(h, HolderOVS)
-	for _, pools := range []map[nova.Pool]uint64{own, share(h, HolderProcess)} {
+	own, ownPromised := share(h, HolderOVS), h.promised(HolderOVS)
+	for _, pools := range []map[nova.Pool]uint64{own, share(h, HolderProcess), h.promised(HolderOVS, HolderProcess)} {
 		for pool, pages := range pools {
 			counts[pool] += pages
 		}
 	}
 	for pool, pages := range told(h) {
-		counts[pool] += minus(pages, own[pool])
+		counts[pool] += minus(pages, own[pool]+ownPromised[pool])
 	}
 	if h.Nova.known() {
 		for pool, count := range h.Nova.Reserved {

@@ -76,7 +76,7 @@ func (h Host) StartingReport() []StartingReport {
 }
 
 func (h Holder) report(pages uint64) HolderReport {
-	return HolderReport{Kind: h.Kind, Name: h.Name, PID: h.PID, Unit: h.Unit, Pages: pages}
+	return HolderReport{Kind: h.Kind, Name: h.Name, PID: h.PID, Unit: h.Unit, Guest: h.Guest, Pages: pages}
 }
 
 func largestFirst(reports []HolderReport) {

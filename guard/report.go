@@ -16,11 +16,13 @@ type PoolReport struct {
 
 // HolderReport is what one holder has of a pool.
 type HolderReport struct {
-	Kind  HolderKind `json:"kind"`
-	Name  string     `json:"name"`
-	PID   int        `json:"pid"`            // 0 for files
-	Unit  string     `json:"unit,omitempty"` // systemd unit or container
-	Pages uint64     `json:"pages"`
+	Kind HolderKind `json:"kind"`
+	Name string     `json:"name"`
+	PID  int        `json:"pid"`            // 0 for files
+	Unit string     `json:"unit,omitempty"` // systemd unit or container
+	// Guest is the guest that is gone whose memory the process keeps, as in [Holder].
+	Guest string `json:"guest,omitempty"`
+	Pages uint64 `json:"pages"`
 }
 
 // SizeReport is what is known of the pools of one size, and not on which node.

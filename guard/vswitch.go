@@ -20,7 +20,7 @@ func (h Host) OVSReport() *OVSReport {
 	heldKiB := map[int]uint64{}
 	if h.Holders != nil {
 		for _, holder := range h.Holders.List {
-			if holder.Kind != HolderOVS {
+			if holder.Kind != HolderOVS || holder.Guest != "" {
 				continue
 			}
 			for node, n := range holder.Pages {

@@ -12,6 +12,8 @@ type Process struct {
 	Name       string // its comm: 15 bytes at the most, and its own choice
 	Memory     bool   // it has memory of its own: kernel threads and zombies have none
 	HugetlbKiB uint64 // huge pages of all sizes that it has touched and maps, in KiB
+	// Stuck says that its first thread waits in the kernel for something that no signal ends (state D).
+	Stuck bool
 	// UID is the user whose process it is: -1 where it has the rights of several, such as one that runs a set-user-ID
 	// program, or where a captured host does not say.
 	UID int
@@ -66,6 +68,8 @@ func ParseStatus(status []byte) (Process, error) {
 	if ok {
 		p.UID = parseUID(users)
 	}
+	state, _ := parseField(text, "State")
+	p.Stuck = strings.HasPrefix(strings.TrimSpace(state), "D")
 	size, ok := parseField(text, "HugetlbPages")
 	if !ok {
 		return p, nil
@@ -91,11 +95,11 @@ func parseUID(text string) int {
 	return uid
 }
 
-// reduceStatus keeps the name, the users and the huge pages.
+// reduceStatus keeps the name, the state, the users and the huge pages.
 func reduceStatus(text []byte) ([]byte, error) {
 	_, err := ParseStatus(text)
 	if err != nil {
 		return nil, err
 	}
-	return keepFields(string(text), "Name", "Uid", "HugetlbPages"), nil
+	return keepFields(string(text), "Name", "State", "Uid", "HugetlbPages"), nil
 }

@@ -44,7 +44,7 @@ func say(fix guard.Fix) Fix {
 		return onHost("raise the limit, until the next boot", limits(fix)...)
 	case guard.ChangeDomain:
 		lines := changes(fix)
-		return Fix{For: "domain", What: "change the domain, or what made it", Lines: lines, short: lines[0]}
+		return Fix{For: "domain", What: "change the domain, or what made it", Lines: lines, short: strings.Join(lines[:min(1, len(lines))], "")}
 	case guard.LookUnconfined:
 		return onHost("look for holders outside libvirt's confinement, which hides some", "hugeguard status")
 	case guard.DeleteFiles:

@@ -57,9 +57,9 @@ func Holder(h guard.HolderReport) string {
 	case guard.HolderGuest:
 		return fmt.Sprintf("guest %s (pid %d) %d", who, h.PID, h.Pages)
 	case guard.HolderOVS:
-		return fmt.Sprintf("Open vSwitch %s (pid %d%s) %d", who, h.PID, container(h.Unit), h.Pages)
+		return fmt.Sprintf("Open vSwitch %s (pid %d%s)%s %d", who, h.PID, container(h.Unit), ofDead(h.Guest), h.Pages)
 	}
-	return fmt.Sprintf("%s (pid %d%s) %d", who, h.PID, unit(h.Unit), h.Pages)
+	return fmt.Sprintf("%s (pid %d%s)%s %d", who, h.PID, unit(h.Unit), ofDead(h.Guest), h.Pages)
 }
 
 // unit is what comes after a process's id: its unit or container, if known.

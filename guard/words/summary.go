@@ -221,8 +221,11 @@ func holder(h guard.Holder) string {
 	who := name(h.Name)
 	switch h.Kind {
 	case guard.HolderOVS:
-		return fmt.Sprintf("Open vSwitch DPDK (%s, pid %d%s)", who, h.PID, container(h.Unit))
+		return fmt.Sprintf("Open vSwitch DPDK (%s, pid %d%s)", who, h.PID, container(h.Unit)) + ofDead(h.Guest)
 	case guard.HolderGuest:
+		if h.Former {
+			return fmt.Sprintf("this guest's own earlier QEMU (pid %d%s)", h.PID, stuck(h))
+		}
 		return "guest " + who
 	case guard.HolderFile:
 		switch {
@@ -233,5 +236,24 @@ func holder(h guard.Holder) string {
 		}
 		return "leftover file " + who
 	}
-	return fmt.Sprintf("%s (pid %d%s)", who, h.PID, unit(h.Unit))
+	return fmt.Sprintf("%s (pid %d%s)", who, h.PID, unit(h.Unit)) + ofDead(h.Guest)
+}
+
+// stuck says that no signal ends a process.
+func stuck(h guard.Holder) string {
+	if h.Stuck {
+		return ", stuck in state D"
+	}
+	return ""
+}
+
+// ofDead says whose memory a process keeps, where that guest is gone.
+func ofDead(guest string) string {
+	switch guest {
+	case "":
+		return ""
+	case guard.UnknownGuest:
+		return " for a dead guest"
+	}
+	return " for dead guest " + name(guest)
 }

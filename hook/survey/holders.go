@@ -16,6 +16,7 @@ type holderKey struct {
 	name    string
 	pid     int
 	pageKiB uint64
+	guest   string // that is gone and whose memory it keeps, as in guard.Holder
 }
 
 // fileKey names the pages of one file, which several processes may map, each
@@ -55,6 +56,8 @@ type file struct {
 	mapped []extent
 	// path is where it was found below a mount; "" for what has no name.
 	path string
+	// name is what those who use it call it.
+	name string
 }
 
 // extent is a part of a file, in bytes.
@@ -65,6 +68,9 @@ type tally struct {
 	private  []share
 	reserved map[holderKey]uint64 // by private mappings that have not touched them
 	files    map[fileKey]*file
+	qemus    map[int]bool // the processes that are a QEMU, whoever started it
+	// complete says that all were asked who may use a file.
+	complete bool
 }
 
 // add enters a process's mappings. Private copies are its own; the pages of a
@@ -94,7 +100,7 @@ func (t *tally) add(who holderKey, mappings []sysfs.Mapping) {
 		default:
 			f := t.file(key)
 			f.pageKiB = max(f.pageKiB, m.PageKiB)
-			f.use(who)
+			f.use(who, m.File)
 			if touched > 0 {
 				f.shares = append(f.shares, s)
 			}
@@ -127,13 +133,14 @@ func (t *tally) measure(found sysfs.File, who *holderKey) {
 	f := t.file(keyOf(found.Device, found.Inode, found.Path))
 	f.pageKiB, f.pages = found.PageKiB, found.Pages
 	if who != nil {
-		f.use(*who)
+		f.use(*who, found.Path)
 	} else {
 		f.path = found.Path
 	}
 }
 
-func (f *file) use(who holderKey) {
+func (f *file) use(who holderKey, name string) {
+	f.name = cmp.Or(f.name, name)
 	who.pageKiB = 0
 	if !slices.Contains(f.users, who) {
 		f.users = append(f.users, who)
@@ -192,7 +199,7 @@ func (t *tally) holders() []guard.Holder {
 	sums := map[holderKey]*guard.Holder{}
 	of := func(who holderKey) *guard.Holder {
 		if sums[who] == nil {
-			sums[who] = &guard.Holder{Kind: who.kind, Name: who.name, PID: who.pid, PageKiB: who.pageKiB, Pages: map[int]uint64{}}
+			sums[who] = &guard.Holder{Kind: who.kind, Name: who.name, PID: who.pid, PageKiB: who.pageKiB, Guest: who.guest, Pages: map[int]uint64{}}
 		}
 		return sums[who]
 	}
@@ -214,6 +221,7 @@ func (t *tally) holders() []guard.Holder {
 			continue
 		}
 		owner := f.owner()
+		owner.guest = t.deadGuest(f)
 		have := charge(owner, f.touched())
 		if all := f.pages - min(f.pages, f.copied); all > have {
 			of(owner).Unplaced += all - have
@@ -227,7 +235,7 @@ func (t *tally) holders() []guard.Holder {
 		list = append(list, *holder)
 	}
 	slices.SortFunc(list, func(a, b guard.Holder) int {
-		return cmp.Or(cmp.Compare(a.PID, b.PID), cmp.Compare(a.PageKiB, b.PageKiB))
+		return cmp.Or(cmp.Compare(a.PID, b.PID), cmp.Compare(a.PageKiB, b.PageKiB), cmp.Compare(a.Guest, b.Guest))
 	})
 	return list
 }
@@ -377,6 +385,15 @@ func guestNames(fs sysfs.FS) map[int]string {
 		}
 	}
 	return guests
+}
+
+// guestUUID finds the UUID in the command line that libvirt gives QEMU; "" without one.
+func guestUUID(arguments []string) string {
+	at := slices.Index(arguments, "-uuid")
+	if at < 0 || at+1 >= len(arguments) {
+		return ""
+	}
+	return arguments[at+1]
 }
 
 // guestName finds the name in the command line that libvirt gives QEMU:

@@ -80,6 +80,9 @@ func reduceArguments(text []byte) ([]byte, error) {
 	guest, ok := guestName(arguments)
 	if ok {
 		kept = append(kept, "-name", "guest="+strings.ReplaceAll(guest, ",", ",,"))
+		if uuid := guestUUID(arguments); uuid != "" {
+			kept = append(kept, "-uuid", uuid)
+		}
 	}
 	return []byte(strings.Join(kept, "\x00") + "\x00"), nil
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"io/fs"
+	"path"
 	"runtime"
 	"slices"
 	"strconv"
@@ -18,6 +19,7 @@ import (
 type finder struct {
 	sysfs.FS
 	host     *guard.Host
+	self     guard.Domain // that is about to start; none where that is any
 	deadline time.Time
 	guests   map[int]string
 	known    map[int]holderKey // by pid, those who were identified
@@ -106,19 +108,36 @@ func (f *finder) run(processes []sysfs.Process) {
 	f.enter(views)
 	// Nearly always that is all. Where pages are missing still, they are in
 	// files that nobody maps, or whose pages none of those who use them has
-	// touched; where some are reserved, somebody may have touched none yet.
+	// touched; where some are reserved, somebody may have touched none yet; and
+	// the QEMU of a guest that seems to be gone may have touched none of its memory.
 	missing, reserved := f.missing(), f.reserved()
-	if missing || reserved {
+	if missing || reserved || f.tally.keepsDead() {
 		f.lookCloser(views, missing, reserved)
 	}
+	f.tally.complete = !f.found.Cut && len(f.found.Unreadable) == 0
 	f.found.List = append(f.tally.holders(), f.tally.leftover()...)
 	if missing {
 		f.addSegments()
 	}
 	for i := range f.found.List {
-		if h := &f.found.List[i]; h.Kind == guard.HolderProcess || h.Kind == guard.HolderOVS {
-			place, _ := f.Place(h.PID) // only words depend on it
-			h.Unit = place.String()
+		f.describe(&f.found.List[i])
+	}
+}
+
+// describe adds what only the words and the fixes depend on.
+func (f *finder) describe(h *guard.Holder) {
+	switch {
+	case h.Kind == guard.HolderGuest && h.Name == f.self.Name:
+		// Another user's guest can have the same name.
+		arguments, _ := f.Arguments(h.PID)
+		h.Former = cmp.Or(guestUUID(arguments), f.self.UUID) == f.self.UUID
+		p, _ := f.Process(h.PID)
+		h.Stuck = p.Stuck
+	case h.Kind == guard.HolderProcess || h.Kind == guard.HolderOVS:
+		place, _ := f.Place(h.PID)
+		h.Unit = place.String()
+		if program := f.Program(h.PID); program != "" {
+			h.Program = path.Base(program)
 		}
 	}
 }
@@ -147,7 +166,6 @@ func (f *finder) lookCloser(views []view, missing, reserved bool) {
 			v.partly = v.partly || v.many
 		}
 	}
-	f.tally = tally{}
 	f.enter(views)
 	for _, v := range views {
 		if v.partly {
@@ -299,13 +317,22 @@ func (f *finder) who(p sysfs.Process) holderKey {
 	return who
 }
 
-// enter enters what processes show into the tally.
+// isQEMU reports whether a process may be a QEMU, whoever started it.
+func (f *finder) isQEMU(p sysfs.Process) bool {
+	return isQEMU(p.Name) || isQEMU(path.Base(f.Program(p.PID)))
+}
+
+// enter begins the tally with what processes show.
 func (f *finder) enter(views []view) {
+	f.tally = tally{qemus: map[int]bool{}, complete: true}
 	for _, v := range views {
 		if len(v.mappings) == 0 && len(v.files) == 0 {
 			continue
 		}
 		who := f.who(v.Process)
+		if f.isQEMU(v.Process) {
+			f.tally.qemus[v.PID] = true
+		}
 		f.tally.add(who, v.mappings)
 		for _, file := range v.files {
 			f.tally.measure(file, &who)

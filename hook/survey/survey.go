@@ -58,7 +58,7 @@ const searches = 8
 func Holders(root sysfs.FS, conf config.Config, host *guard.Host, self guard.Domain, deadline time.Time, atLeast time.Duration) (processes []sysfs.Process, blind error) {
 	addDistances(root, host)
 	for again := searches - 1; ; again-- {
-		f := finder{FS: root, host: host, deadline: deadline, known: map[int]holderKey{}}
+		f := finder{FS: root, host: host, self: self, deadline: deadline, known: map[int]holderKey{}}
 		processes = f.processes()
 		f.run(processes)
 		host.Holders = &f.found

@@ -1,0 +1,93 @@
+package survey
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"hugeguard/guard"
+	"hugeguard/guard/domain"
+	"hugeguard/guard/words"
+	"hugeguard/hook/config"
+	"hugeguard/hook/hooktest"
+	"hugeguard/sysfs/sysfstest"
+)
+
+// answer is what is said of a launch.
+type answer struct {
+	cause guard.Cause
+	has   []string // patterns of what the text says
+	lacks []string // patterns of what would be wrong or do harm
+}
+
+// TestIncidents asks about launches that failed on hosts of which people reported.
+func TestIncidents(t *testing.T) {
+	answers := map[string]answer{
+		"back-end-keeps-dead-guest": {guard.CauseOtherHolder, []string{`dead guest 7-rhel1 holds 2048 of 4096`}, []string{"count:3072"}},
+		"miner-on-desktop":          {guard.CauseOtherHolder, []string{`xmrig \(pid 1881, xmrig.service\) holds 1187 of 1302`}, nil},
+		"own-qemu-hangs":            {guard.CauseGuests, []string{`this guest's own earlier QEMU \(pid 3100, stuck in state D\) holds 8192`}, nil},
+		"postgres-promised":         {guard.CauseKernelReserved, []string{`3996 of its free pages are promised to postgres`}, []string{"count:300\n", "to others"}},
+		"unmounted-lazily":          {guard.CauseUnaccounted, nil, nil},
+	}
+	files, err := filepath.Glob(hooktest.Data("incidents/*.txtar"))
+	if err != nil || len(files) < len(answers) {
+		t.Fatal(files, err)
+	}
+	for _, file := range files {
+		name := strings.TrimSuffix(filepath.Base(file), ".txtar")
+		want, ok := answers[name]
+		if !ok {
+			continue // another test has it
+		}
+		t.Run(name, func(t *testing.T) { want.compare(t, judged(t, sysfstest.Archive(t, file))) })
+	}
+}
+
+// judged judges the guest of an incident on its host.
+func judged(t *testing.T, tree sysfstest.Host) guard.Verdict {
+	t.Helper()
+	xml, err := os.ReadFile(tree.Path("domain.xml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	demand, err := domain.Parse(xml)
+	if err != nil {
+		t.Fatal(err)
+	}
+	host, _, err := Full(tree.FS(), For(demand), config.Config{Claims: true}, time.Now().Add(time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return guard.Judge(demand, host)
+}
+
+func (a answer) compare(t *testing.T, v guard.Verdict) {
+	t.Helper()
+	text := words.Text(v)
+	if v.Decision != guard.Refuse || v.Cause != a.cause {
+		t.Errorf("%s %s, want a refusal for %s", v.Decision, v.Cause, a.cause)
+	}
+	for _, pattern := range a.has {
+		if !regexp.MustCompile(pattern).MatchString(text) {
+			t.Errorf("%s is not said in\n%s", pattern, text)
+		}
+	}
+	for _, pattern := range a.lacks {
+		if regexp.MustCompile(pattern).MatchString(text) {
+			t.Errorf("%s is said in\n%s", pattern, text)
+		}
+	}
+}
+
+// TestPromisedCounts: what was promised is to be reserved as what is held.
+func TestPromisedCounts(t *testing.T) {
+	tree := sysfstest.Archive(t, hooktest.Data("incidents/postgres-promised.txtar"))
+	host := holders(t, tree.FS(), time.Now().Add(time.Hour))
+	got := words.Reserve(host.Reservations())
+	if len(got) != 2 || got[1] != "reserved_huge_pages=node:0,size:2048,count:4296" {
+		t.Errorf("%q", got)
+	}
+}
