@@ -1,8 +1,8 @@
 #!/bin/sh
-# Builds the packages into the directory $1: a .deb and an .rpm for each of ARCHES, which is this machine's architecture
-# unless it is given. Another one needs a C compiler for it. The same source gives the same bytes
-# wherever, whenever and by whomever it is built with the same Go and C compiler; VERSION and SOURCE_DATE_EPOCH are those
-# of the commit unless they are given. Who gives packages to others sets MAINTAINER, "Name <address>".
+# Builds the packages into the directory $1: a .deb and an .rpm for each of ARCHES. The default is this machine's
+# architecture. Another architecture needs a C compiler for it. The same source, Go and C compiler always build the same
+# bytes. VERSION and SOURCE_DATE_EPOCH default to those of the commit. To build packages for other people, set
+# MAINTAINER, "Name <address>".
 set -eu
 umask 022
 export LC_ALL=C TZ=UTC
@@ -13,9 +13,9 @@ command -v "$GO" >/dev/null || { echo "build.sh: $GO is missing: https://go.dev/
 : "${ARCHES:=$("$GO" env GOHOSTARCH)}" "${FORMATS:=deb rpm}" "${VERSION:=$(install/package/version.sh)}"
 : "${SOURCE_DATE_EPOCH:=$( ([ -e .git ] && git log -1 --format=%ct 2>/dev/null) || stat -c %Y CHANGELOG.md)}"
 : "${MAINTAINER:=hugeguard <packages@hugeguard.invalid>}"
-GLIBC=2.34 # the oldest that the command runs with: a test holds this against the program
+GLIBC=2.34 # the oldest that the command runs with; a test compares this with the program
 export VERSION SOURCE_DATE_EPOCH MAINTAINER GLIBC
-# What somebody set for other builds would show in the bytes.
+# Settings for other builds would change the bytes.
 unset GOFLAGS CGO_CFLAGS CGO_CPPFLAGS CGO_LDFLAGS GOAMD64 GOARM64 GOEXPERIMENT GOARCH CC
 
 stage=$(mktemp -d)
@@ -30,14 +30,14 @@ compiler() {
 	arm64) echo aarch64-linux-gnu-gcc ;;
 	esac
 }
-# All that is missing is said at once, before anything is built.
+# Everything that is missing is reported at once, before the build.
 missing=
 for arch in $ARCHES; do
 	case $arch in
 	amd64) debian="gcc-x86-64-linux-gnu libc6-dev-amd64-cross" ;;
 	arm64) debian="gcc-aarch64-linux-gnu libc6-dev-arm64-cross" ;;
 	*) missing="$missing
-no package is made for $arch, only for amd64 and arm64"; continue ;;
+$arch: packages are only for amd64 and arm64"; continue ;;
 	esac
 	cc=$(compiler $arch)
 	case $cc in gcc | cc) debian="gcc libc6-dev" ;; esac
@@ -69,7 +69,7 @@ for arch in $ARCHES; do
 	cc=$(compiler $arch)
 	dir=$stage/$arch
 	cp -r "$stage/all" "$dir"
-	# The build ID tells the versions of the hook apart, which libvirt runs without asking for any.
+	# The build ID tells versions of the hook apart: libvirt runs the hook, so it can have no --version.
 	GOARCH=$arch CGO_ENABLED=0 "$GO" build -trimpath -buildvcs=false -ldflags "-s -w -buildid=$VERSION" -o "$dir/qemu" ./hook/qemu
 	GOARCH=$arch CGO_ENABLED=1 CC=$cc "$GO" build -trimpath -buildvcs=false -buildmode=pie -tags libvirt_dlopen \
 		-ldflags "-s -w -buildid=$VERSION -X main.built=$VERSION -extldflags '-Wl,-z,relro,-z,now'" -o "$dir/hugeguard" ./install/hugeguard

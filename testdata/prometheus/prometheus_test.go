@@ -116,14 +116,14 @@ func TestDashboard(t *testing.T) {
 		t.Errorf("of %d expressions: %s", n, said)
 	}
 
-	// A host counts once, however many sizes its unaccounted pages have.
+	// A host counts once, however many sizes its unexplained pages have.
 	var series string
 	for _, s := range [][3]string{{"a", "2048", "3"}, {"a", "1048576", "1"}, {"b", "2048", "2"}, {"c", "2048", "0"}} {
 		labels := fmt.Sprintf(`job="node",instance="%s",page_kib="%s"`, s[0], s[1])
 		series += fmt.Sprintf("  - {series: 'hugeguard_pool_unaccounted_pages{%s,node=\"0\"}', values: '%s'}\n", labels, s[2])
 		series += fmt.Sprintf("  - {series: 'hugeguard_unplaced_pages{%s}', values: '0'}\n", labels)
 	}
-	count := strings.NewReplacer("$job", ".*", "$instance", ".*").Replace(exprs["Hosts with unaccounted pages"])
+	count := strings.NewReplacer("$job", ".*", "$instance", ".*").Replace(exprs["Hosts with unexplained pages"])
 	file = fmt.Sprintf("tests:\n- input_series:\n%s  promql_expr_test:\n  - {expr: %q, eval_time: 0s, exp_samples: [{value: 2}]}\n", series, count)
 	if err := os.WriteFile(name, []byte(file), 0o644); err != nil {
 		t.Fatal(err)
