@@ -134,6 +134,7 @@ type Holder struct {
 	Name    string // a guest's libvirt name, the process's name, or where the files are; other people's input
 	PID     int    // 0 for files
 	Unit    string // the process's systemd unit or container; "" where that is not known
+	Engine  string // the program that stops the container: docker, podman or crictl; "" where that is not known
 	Program string // the base name of the program that the process runs, "" where that is not known
 	// Guest is the guest that is gone whose memory this is: its process, a vhost-user back end such as Open vSwitch,
 	// still maps it or has it open. It is libvirt's name of that run, such as "7-rhel1", or [UnknownGuest]; "" for all

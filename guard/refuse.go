@@ -19,7 +19,7 @@ func (l launch) refuse(v *Verdict, host Host, must []failure) {
 	}
 	if !v.Canary { // else nobody should do anything about it
 		v.Nova = host.NovaReport(v.Domain.UUID)
-		v.Fixes = fixes(host, must, v.Blame)
+		v.Fixes = l.fixes(host, must, v.Blame)
 	}
 }
 
@@ -111,7 +111,10 @@ func alternatives(host Host, f failure) []NodePool {
 }
 
 // fixes returns what an admin can do about failures of one cause.
-func fixes(host Host, must []failure, b Blame) (found []Fix) {
+func (l launch) fixes(host Host, must []failure, b Blame) (found []Fix) {
+	if b.over() {
+		return l.holderFixes(host, must, b) // as they are over, nobody is to reckon with them
+	}
 	switch b.Cause {
 	case CauseOVS, CauseOtherHolder:
 		if !host.Agrees() {
@@ -121,7 +124,10 @@ func fixes(host Host, must []failure, b Blame) (found []Fix) {
 		} else if host.Nova.Stale != "" && strings.HasSuffix(host.Nova.Unit, ".service") {
 			found = append(found, RestartNova{host.Nova.Unit})
 		} // else what keeps Nova from knowing is in the summary
-	case CausePoolMissing, CausePoolTooSmall, CauseGuests, CauseKernelReserved:
+		found = append(found, l.holderFixes(host, must, b)...)
+	case CauseKernelReserved:
+		found = append(found, l.holderFixes(host, must, b)...)
+	case CausePoolMissing, CausePoolTooSmall, CauseGuests:
 		found = append(found, growth(host, must))
 	case CauseMountLimit, CauseCgroupLimit:
 		found = append(found, RaiseLimits{own[Limit](must)})

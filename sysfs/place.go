@@ -13,6 +13,9 @@ type Place struct {
 	Unit string
 	// Container is the first digits of the id of the container that it is in, "3f2a9c1b2d4e"; "" where there is none.
 	Container string
+	// Engine is the program that stops the container, by the name of its control group: docker, podman or crictl; ""
+	// where that cannot be told.
+	Engine string
 	// User says that it is in a user's session, or was started by a user's systemd.
 	User bool
 }
@@ -59,7 +62,7 @@ func (p *Place) add(path string) {
 		p.User = p.User || name == "user.slice" || slice && strings.HasPrefix(name, "user-")
 		id := containerID(name)
 		if id != "" && p.Container == "" {
-			p.Container = id[:12]
+			p.Container, p.Engine = id[:12], engine(name, path)
 		}
 		unit := strings.TrimPrefix(name, "_") // systemd puts a _ before what would be a file of the kernel's
 		if systemds && isUnit(unit) {
@@ -84,6 +87,19 @@ func containerID(name string) string {
 		return ""
 	}
 	return name
+}
+
+// engine returns the program that rules over a container whose control group has that name, in that path.
+func engine(name, path string) string {
+	switch {
+	case strings.HasPrefix(name, "libpod-"):
+		return "podman"
+	case strings.Contains(path, "kubepods"), strings.HasPrefix(name, "crio-"), strings.HasPrefix(name, "cri-containerd-"):
+		return "crictl"
+	case strings.HasPrefix(name, "docker-"), strings.HasPrefix(path, "/docker/"):
+		return "docker"
+	}
+	return ""
 }
 
 // reducePlace keeps the control groups that tell the place.

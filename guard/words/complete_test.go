@@ -15,6 +15,7 @@ func TestEveryFactHasWords(t *testing.T) {
 	for _, test := range []struct{ facts, after, said string }{
 		{"../finding.go", "Reason", "finding.go"},
 		{"../fix.go", "Fix", "fix.go"},
+		{"../fix_holder.go", "", "fix_holder.go"},
 	} {
 		source, err := os.ReadFile(test.said)
 		if err != nil {
@@ -30,7 +31,7 @@ func TestEveryFactHasWords(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		begun, facts := false, 0
+		begun, facts := test.after == "", 0
 		ast.Inspect(file, func(n ast.Node) bool {
 			spec, ok := n.(*ast.TypeSpec)
 			if !ok {
@@ -45,7 +46,7 @@ func TestEveryFactHasWords(t *testing.T) {
 			begun = begun || spec.Name.Name == test.after
 			return true
 		})
-		if facts < 7 {
+		if facts < 6 {
 			t.Errorf("%s: only %d facts", test.facts, facts)
 		}
 	}

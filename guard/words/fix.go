@@ -50,7 +50,7 @@ func say(fix guard.Fix) Fix {
 	case guard.DeleteFiles:
 		return onHost("delete the files", removal(fix)...)
 	}
-	panic(fmt.Sprintf("no words for %T", fix))
+	return holderFix(fix)
 }
 
 // onHost is a fix by commands of root's on this host, of which the first goes on the one line.

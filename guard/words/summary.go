@@ -85,7 +85,10 @@ func todo(v guard.Verdict, f guard.Finding) string {
 			}
 			continue
 		}
-		if f := say(fix); f.short != "" && v.Cause != guard.CauseGuests {
+		if _, grow := fix.(guard.GrowPools); grow && v.Cause == guard.CauseGuests {
+			continue
+		}
+		if f := say(fix); f.short != "" {
 			return f.short
 		}
 	}

@@ -26,10 +26,10 @@ type answer struct {
 // TestIncidents asks about launches that failed on hosts of which people reported.
 func TestIncidents(t *testing.T) {
 	answers := map[string]answer{
-		"back-end-keeps-dead-guest": {guard.CauseOtherHolder, []string{`dead guest 7-rhel1 holds 2048 of 4096`}, []string{"count:3072"}},
-		"miner-on-desktop":          {guard.CauseOtherHolder, []string{`xmrig \(pid 1881, xmrig.service\) holds 1187 of 1302`}, nil},
-		"own-qemu-hangs":            {guard.CauseGuests, []string{`this guest's own earlier QEMU \(pid 3100, stuck in state D\) holds 8192`}, nil},
-		"postgres-promised":         {guard.CauseKernelReserved, []string{`3996 of its free pages are promised to postgres`}, []string{"count:300\n", "to others"}},
+		"back-end-keeps-dead-guest": {guard.CauseOtherHolder, []string{`dead guest 7-rhel1 holds 2048`, `kill 172315`}, []string{"count:3072"}},
+		"miner-on-desktop":          {guard.CauseOtherHolder, []string{`xmrig \(pid 1881, xmrig.service\) holds 1187`, `echo 2\d\d\d >`, `--no-huge-pages`, `systemctl stop xmrig.service`}, nil},
+		"own-qemu-hangs":            {guard.CauseGuests, []string{`this guest's own earlier QEMU \(pid 3100, stuck in state D\) holds 8192`, `kill -9 3100`, `systemctl reboot`}, []string{"echo 16384"}},
+		"postgres-promised":         {guard.CauseKernelReserved, []string{`3996 of its free pages are promised to postgres`, `echo 6344 >`, `huge_pages = off`}, []string{"count:300\n", "to others"}},
 		"unmounted-lazily":          {guard.CauseUnaccounted, nil, nil},
 	}
 	files, err := filepath.Glob(hooktest.Data("incidents/*.txtar"))

@@ -135,7 +135,7 @@ func (f *finder) describe(h *guard.Holder) {
 		h.Stuck = p.Stuck
 	case h.Kind == guard.HolderProcess || h.Kind == guard.HolderOVS:
 		place, _ := f.Place(h.PID)
-		h.Unit = place.String()
+		h.Unit, h.Engine = place.String(), place.Engine
 		if program := f.Program(h.PID); program != "" {
 			h.Program = path.Base(program)
 		}

@@ -1,0 +1,113 @@
+package guard
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"hugeguard/guard/ovs"
+)
+
+// toldSockets has Open vSwitch be told what to take on each node, by a key of its database.
+func (h Host) toldSockets(mib string, more ...string) Host {
+	other := map[string]string{"dpdk-init": "true", "dpdk-socket-mem": mib}
+	for _, one := range more {
+		key, value, _ := strings.Cut(one, "=")
+		other[key] = value
+	}
+	h.OVS = &OVS{Config: ovs.New(other)}
+	return h
+}
+
+// TestHolderFixes: what is said to those who hold too much, after what is said to Nova.
+func TestHolderFixes(t *testing.T) {
+	with := func(h Host, f func(*Holder)) Host {
+		return h.changed(func(holders *Holders) { f(&holders.List[0]) })
+	}
+	const grow = "host: echo "
+	vswitch := func(free, other, holds uint64) Host {
+		return with(pages(free, other).heldBy(HolderOVS, "ovs-vswitchd", 7, 0, holds), func(h *Holder) { h.Unit = "ovs-vswitchd.service" })
+	}
+	process := func(name string, n uint64) Host {
+		return with(pages(24, 0).heldBy(HolderProcess, name, 7, 0, n), func(h *Holder) { h.Unit = name + ".service" })
+	}
+	shrunk := "host: ovs-vsctl --no-wait set Open_vSwitch . other_config:dpdk-socket-mem=944,1024, systemctl restart ovs-vswitchd.service"
+	for _, test := range []struct {
+		name string
+		host Host
+		want []string // without that of the larger pool; nil for none
+	}{
+		{"Open vSwitch", vswitch(24, 0, 512).toldSockets("1024,1024"), []string{shrunk}},
+		{"Open vSwitch, and there is another node", vswitch(24, 64, 512).toldSockets("1024,1024"), []string{"domain: bind ram-node0 to node 1", shrunk}},
+		{"Open vSwitch holds more than it was told, which it needs", vswitch(24, 0, 513).toldSockets("1024,1024"), nil},
+		{"Open vSwitch would have too little", vswitch(24, 0, 180).toldSockets("360"), nil},
+		{"Open vSwitch was told nothing", vswitch(24, 0, 512), nil},
+		{"Open vSwitch was told by other means", vswitch(24, 0, 512).toldSockets("1024,1024", "dpdk-extra=--socket-mem 1024,1024"), nil},
+		{"Open vSwitch in a container", with(vswitch(24, 0, 512).toldSockets("1024"), func(h *Holder) { h.Unit, h.Engine = "container 0123456789ab", "docker" }),
+			[]string{"host: docker exec 0123456789ab ovs-vsctl --no-wait set Open_vSwitch . other_config:dpdk-socket-mem=944, docker restart 0123456789ab"}},
+		{"a dead guest's memory at Open vSwitch", with(vswitch(24, 0, 512).toldSockets("1024,1024"), func(h *Holder) { h.Guest = "7-a" }),
+			[]string{"host: systemctl restart ovs-vswitchd.service"}},
+		{"a dead guest's memory at a process by hand", with(process("vhost", 60), func(h *Holder) { h.Unit, h.Guest = "session-1.scope", "7-a" }), []string{"host: kill 7"}},
+		{"its own QEMU", with(process("vhost", 60), func(h *Holder) { h.Kind, h.Former = HolderGuest, true }), []string{"host: kill -9 7"}},
+		{"its own QEMU, stuck", with(process("vhost", 60), func(h *Holder) { h.Kind, h.Former, h.Stuck = HolderGuest, true, true }),
+			[]string{"host: kill -9 7", "host: systemctl reboot"}},
+		{"VPP", process("vpp_main", 200), []string{"host: buffers { buffers-per-numa 131072 }", "host: systemctl stop vpp_main.service"}},
+		{"VPP with no more than it needs", process("vpp_main", 44), []string{"host: systemctl stop vpp_main.service"}},
+		{"SPDK", process("spdk_tgt", 200), []string{"host: --mem-size 320", "host: systemctl stop spdk_tgt.service"}},
+		{"DPDK", process("dpdk-testpmd", 200), []string{"host: --socket-mem=320", "host: systemctl stop dpdk-testpmd.service"}},
+		{"DPDK with too little left", process("dpdk-testpmd", 60), []string{"host: systemctl stop dpdk-testpmd.service"}},
+		{"PostgreSQL", process("postgres", 200), []string{`host: runuser -u postgres -- psql -U postgres -c "ALTER SYSTEM SET huge_pages = off", systemctl restart postgres.service`,
+			"host: systemctl stop postgres.service"}},
+		{"PostgreSQL in a container", with(process("postgres", 200), func(h *Holder) { h.Unit, h.Engine = "container 0123456789ab", "podman" }),
+			[]string{`host: podman exec 0123456789ab psql -U postgres -c "ALTER SYSTEM SET huge_pages = off", podman restart 0123456789ab`, "host: podman stop 0123456789ab"}},
+		{"a program that is known by its file", with(process("main", 200), func(h *Holder) { h.Program = "mariadbd" }),
+			[]string{"host: [mysqld], large_pages=OFF", "host: systemctl stop main.service"}},
+		{"any other", process("something", 200), []string{"host: systemctl stop something.service"}},
+		{"one of a user's session", with(process("something", 200), func(h *Holder) { h.Unit = "session-4.scope" }), []string{"host: kill 7"}},
+		{"several, only all of which would do", process("a", 30).heldBy(HolderProcess, "b", 8, 0, 30).changed(func(h *Holders) { h.List[0].Pages = map[int]uint64{0: 30} }),
+			[]string{"host: systemctl stop a.service, kill 8"}},
+		{"guests", with(process("a", 60), func(h *Holder) { h.Kind = HolderGuest }), nil},
+	} {
+		v := Judge(guest(t, "strict:0", cell{64, "strict:0"}), test.host)
+		var got []string
+		for _, fix := range Fixes(v) {
+			said := fix.For + ": " + strings.Join(fix.Lines, ", ")
+			if fix.For != "nova" && !strings.HasPrefix(said, grow) {
+				got = append(got, said)
+			}
+		}
+		if !slices.Equal(got, test.want) {
+			t.Errorf("%s: %q, want %q\n%s", test.name, got, test.want, Text(v))
+		}
+	}
+}
+
+// TestRebind: a guest is sent to another node only if all of it fits there, and not if Nova chooses the node.
+func TestRebind(t *testing.T) {
+	held := func(free ...uint64) Host { return pages(free...).heldBy(HolderProcess, "a", 7, 0, 64) }
+	byNova := held(0, 64)
+	byNova.Nova = &Nova{}
+	for _, test := range []struct {
+		name   string
+		demand Demand
+		host   Host
+		want   string
+	}{
+		{"one cell", guest(t, "strict:0", cell{64, "strict:0"}), held(0, 64), "bind ram-node0 to node 1"},
+		{"the whole guest", plain(t, 128, "strict:0", twoMiB), held(0, 64), "bind pc.ram to node 1"},
+		{"two cells", guest(t, "strict:0", cell{32, "strict:0"}, cell{32, "strict:0"}), held(0, 64), "bind ram-node0 to node 1, bind ram-node1 to node 1"},
+		{"too little there", guest(t, "strict:0", cell{64, "strict:0"}), held(0, 63), ""},
+		{"not bound", plain(t, 128, "", twoMiB), held(0, 63), ""},
+		{"Nova", guest(t, "strict:0", cell{64, "strict:0"}), byNova, ""},
+	} {
+		got := ""
+		for _, fix := range Fixes(Judge(test.demand, test.host)) {
+			if fix.For == "domain" {
+				got = strings.Join(fix.Lines, ", ")
+			}
+		}
+		if got != test.want {
+			t.Errorf("%s: %q, want %q", test.name, got, test.want)
+		}
+	}
+}

@@ -1,0 +1,267 @@
+package words
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"hugeguard/guard"
+)
+
+// holderFix says a fix that is about those who hold pages.
+func holderFix(fix guard.Fix) Fix {
+	switch fix := fix.(type) {
+	case guard.EndFormer:
+		return endFormer(fix.Former)
+	case guard.Reboot:
+		return reboot(fix)
+	case guard.FreeDeadGuests:
+		return freeDead(fix.Keepers)
+	case guard.ShrinkOVS:
+		return shrinkOVS(fix)
+	case guard.TuneProcess:
+		return tune(fix)
+	case guard.StopProcesses:
+		return stop(fix.Holders)
+	}
+	panic(fmt.Sprintf("no words for %T", fix))
+}
+
+func endFormer(h guard.Holder) Fix {
+	f := onHost(fmt.Sprintf("end this guest's own earlier QEMU (pid %d), which libvirt takes for ended", h.PID), "kill -9 "+strconv.Itoa(h.PID))
+	f.Cost = "what that QEMU has not written yet is lost"
+	if h.Stuck {
+		f.What += "; it is in state D, where a signal waits until the kernel lets go, often of a passed-through device (VFIO)"
+	}
+	return f
+}
+
+func reboot(r guard.Reboot) Fix {
+	what := "reboot this host: in the end nothing else gives back pages that nobody is seen to have"
+	if r.Why == guard.EndStuck {
+		what = "reboot this host if that QEMU is still there a minute later"
+	}
+	f := onHost(what, "systemctl reboot")
+	f.Cost = "every guest of this host stops"
+	return f
+}
+
+// freeDead has back ends give back the memory of guests that are gone.
+func freeDead(keepers []guard.Holder) Fix {
+	var guests []string
+	var each []guard.Holder
+	for _, h := range keepers {
+		guests = append(guests, cmp.Or(strings.TrimPrefix(name(h.Guest), guard.UnknownGuest), "unknown"))
+		if !slices.ContainsFunc(each, func(known guard.Holder) bool { return known.PID == h.PID }) {
+			each = append(each, h)
+		}
+	}
+	slices.Sort(guests)
+	of := "dead guest " + guests[0]
+	if guests = slices.Compact(guests); len(guests) > 1 {
+		of = "dead guests " + enumerate(guests, 5)
+	}
+	first := each[0]
+	f := onHost("", restarts(each)...)
+	if first.Kind == guard.HolderOVS {
+		f.What = fmt.Sprintf("delete the vhost-user port of %s (ovs-vsctl show, then ovs-vsctl del-port PORT), or restart Open vSwitch (pid %d)", of, first.PID)
+		f.short = fmt.Sprintf("delete Open vSwitch's port of %s, or restart Open vSwitch", of)
+		f.Cost = "nothing for the port; with the restart the traffic of all guests stops until Open vSwitch runs again"
+		return f
+	}
+	f.short = fmt.Sprintf("delete the vhost device of %s from %s, or end it and start it again", of, process(first))
+	f.What = f.short
+	f.Cost = "with the restart the guests that it serves lose their disks or networks until it runs again"
+	return f
+}
+
+// restarts returns the commands that restart processes: their units, or their containers; without either they are
+// ended, for whoever started them to do it again.
+func restarts(holders []guard.Holder) (commands []string) {
+	for _, h := range holders {
+		commands = append(commands, manage(h, "restart"))
+	}
+	return slices.Compact(commands)
+}
+
+// manage returns the command that stops, or restarts, a process by its unit or its container; else the one that ends
+// it.
+func manage(h guard.Holder, verb string) string {
+	id, contained := strings.CutPrefix(h.Unit, "container ")
+	switch {
+	case contained && h.Engine == "crictl":
+		return "crictl stop " + shellWord(id) // kubelet starts it again
+	case contained && h.Engine != "":
+		return h.Engine + " " + verb + " " + shellWord(id)
+	case strings.HasSuffix(h.Unit, ".service") && !contained && !strings.HasPrefix(h.Unit, "user@"):
+		return "systemctl " + verb + " " + shellWord(h.Unit)
+	}
+	return fmt.Sprintf("kill %d", h.PID)
+}
+
+// inside returns a command as it is run where a process is: in its container.
+func inside(h guard.Holder, command string) string {
+	id, contained := strings.CutPrefix(h.Unit, "container ")
+	if contained && h.Engine != "" {
+		return h.Engine + " exec " + shellWord(id) + " " + command
+	}
+	return command
+}
+
+// process names a process for a fix.
+func process(h guard.Holder) string {
+	return fmt.Sprintf("%s (pid %d%s)", name(h.Name), h.PID, unit(h.Unit))
+}
+
+func shrinkOVS(s guard.ShrinkOVS) Fix {
+	var was, sizes []string
+	for node, mib := range s.Less {
+		was = append(was, strconv.FormatUint(s.Told[node], 10))
+		sizes = append(sizes, strconv.FormatUint(mib, 10))
+	}
+	f := onHost(fmt.Sprintf("have Open vSwitch take less memory: dpdk-socket-mem=%s instead of %s (MiB of each node)", strings.Join(sizes, ","), strings.Join(was, ",")),
+		inside(s.OVS, "ovs-vsctl --no-wait set Open_vSwitch . other_config:dpdk-socket-mem="+strings.Join(sizes, ",")),
+		manage(s.OVS, "restart"))
+	f.Cost = "restarts Open vSwitch: the traffic of all guests stops until it runs again, and with less memory for packets a port may not come up"
+	return f
+}
+
+// stop says how processes are ended.
+func stop(holders []guard.Holder) Fix {
+	var who, commands, lasting []string
+	for _, h := range holders {
+		who = append(who, process(h))
+		command := manage(h, "stop")
+		if slices.Contains(commands, command) {
+			continue
+		}
+		commands = append(commands, command)
+		if unit, ok := strings.CutPrefix(command, "systemctl stop "); ok {
+			lasting = append(lasting, "systemctl disable "+unit)
+		}
+	}
+	f := onHost("stop "+enumerate(who, 3), commands...)
+	f.Cost, f.Lasting = "what they do stops", lasting
+	if len(who) == 1 {
+		f.Cost = "what it does stops"
+	}
+	return f
+}
+
+// switches are the programs of which it is known how they are told to take fewer huge pages, or none, by how the names
+// of their processes begin.
+var switches = []struct {
+	names []string
+	say   func(guard.TuneProcess) Fix
+}{
+	{[]string{"vpp"}, tuneVPP},
+	{[]string{"spdk", "vhost", "nvmf_tgt", "iscsi_tgt", "bdevperf"}, tuneSPDK},
+	{[]string{"testpmd", "dpdk-", "l2fwd", "l3fwd"}, tuneDPDK},
+	{[]string{"postgres"}, tunePostgreSQL},
+	{[]string{"mysqld", "mariadbd"}, tuneMySQL},
+	{[]string{"java"}, tuneJava},
+	{[]string{"xmrig"}, tuneMiner},
+}
+
+// tune says how a process takes fewer pages by a switch of its own; nothing where none is known.
+func tune(t guard.TuneProcess) Fix {
+	program := cmp.Or(t.Holder.Program, t.Holder.Name)
+	for _, s := range switches {
+		if slices.ContainsFunc(s.names, func(name string) bool { return strings.HasPrefix(program, name) }) {
+			f := s.say(t)
+			f.For = "host"
+			return f
+		}
+	}
+	return Fix{}
+}
+
+const (
+	startsAgain = "restarts it"
+	ordinary    = "restarts it; it takes as much ordinary memory instead, and is slower"
+)
+
+// left is how much memory a process may still have, in MiB, on each node up to the last where it has some, and in all.
+func left(t guard.TuneProcess) (nodes []string, all uint64) {
+	last := 0
+	for node := range t.Holder.Pages {
+		last = max(last, node)
+	}
+	for node := range last + 1 {
+		pages := t.Holder.Pages[node]
+		mib := (pages - min(pages, t.Fewer[node])) * t.Holder.PageKiB / 1024
+		nodes = append(nodes, strconv.FormatUint(mib, 10))
+		all += mib
+	}
+	return nodes, all
+}
+
+// leastBuffers is how many buffers VPP is left on each node at the least: what it takes if it is told nothing.
+const leastBuffers = 16384
+
+// leastDPDK is the least memory in MiB that a program of DPDK's or SPDK's is told to do with.
+const leastDPDK = 64
+
+// https://s3-docs.fd.io/vpp/24.06/configuration/reference.html, buffers and memory.
+func tuneVPP(t guard.TuneProcess) Fix {
+	least := uint64(1 << 32) // left on a node that is short, in MiB
+	for node, pages := range t.Holder.Pages {
+		if t.Fewer[node] > 0 {
+			least = min(least, (pages-min(pages, t.Fewer[node]))*t.Holder.PageKiB/1024)
+		}
+	}
+	buffers := least * 1024 * 2 / 5
+	if buffers < leastBuffers || least == 1<<32 {
+		return Fix{}
+	}
+	return Fix{What: "in /etc/vpp/startup.conf give VPP so many buffers, of 2.5 KiB each, at the most (if main-heap-page-size is huge there, fewer or a smaller " +
+		"main-heap-size; in old releases less dpdk socket-mem); then " + manage(t.Holder, "restart"),
+		Lines: []string{fmt.Sprintf("buffers { buffers-per-numa %d }", buffers)}, Cost: "restarts VPP: its traffic stops until it runs again"}
+}
+
+// The option -s of https://spdk.io/doc/app_overview.html.
+func tuneSPDK(t guard.TuneProcess) Fix {
+	_, all := left(t)
+	if all < leastDPDK {
+		return Fix{}
+	}
+	return Fix{What: "start " + process(t.Holder) + " with less memory", Lines: []string{fmt.Sprintf("--mem-size %d", all)},
+		Cost: "restarts it: the guests that it serves lose their disks until it runs again"}
+}
+
+// https://doc.dpdk.org/guides/linux_gsg/linux_eal_parameters.html
+func tuneDPDK(t guard.TuneProcess) Fix {
+	nodes, all := left(t)
+	if all < leastDPDK {
+		return Fix{}
+	}
+	return Fix{What: "start " + process(t.Holder) + " with less memory", Lines: []string{"--socket-mem=" + strings.Join(nodes, ",")}, Cost: startsAgain}
+}
+
+// https://www.postgresql.org/docs/current/runtime-config-resource.html, huge_pages.
+func tunePostgreSQL(t guard.TuneProcess) Fix {
+	sql := `psql -U postgres -c "ALTER SYSTEM SET huge_pages = off"`
+	if !strings.HasPrefix(t.Holder.Unit, "container ") {
+		sql = "runuser -u postgres -- " + sql
+	}
+	return Fix{What: "have PostgreSQL take ordinary memory (or fewer pages, by a smaller shared_buffers)",
+		Commands: []string{inside(t.Holder, sql), manage(t.Holder, "restart")}, Cost: ordinary + ": its clients have to connect again"}
+}
+
+// https://dev.mysql.com/doc/refman/8.4/en/large-page-support.html
+func tuneMySQL(t guard.TuneProcess) Fix {
+	return Fix{What: "in its my.cnf have it take ordinary memory, then " + manage(t.Holder, "restart"),
+		Lines: []string{"[mysqld]", "large_pages=OFF"}, Cost: ordinary + ": its clients have to connect again"}
+}
+
+// https://docs.oracle.com/en/java/javase/21/docs/specs/man/java.html
+func tuneJava(t guard.TuneProcess) Fix {
+	return Fix{What: "start " + process(t.Holder) + " with this option", Lines: []string{"-XX:-UseLargePages"}, Cost: ordinary}
+}
+
+// https://xmrig.com/docs/miner/hugepages
+func tuneMiner(t guard.TuneProcess) Fix {
+	return Fix{What: "start " + process(t.Holder) + " with this option", Lines: []string{"--no-huge-pages"}, Cost: ordinary}
+}
