@@ -90,3 +90,16 @@ func TestPinned(t *testing.T) {
 		}
 	}
 }
+
+func TestSize(t *testing.T) {
+	for text, want := range map[string]uint64{"4G": 4 << 20, " 512 MiB ": 512 << 10, "2048": 2048, "1k": 1, "1b": 1} {
+		if kib, err := Size(text); err != nil || kib != want {
+			t.Errorf("%q: %d, %v, want %d", text, kib, err, want)
+		}
+	}
+	for _, text := range []string{"", "G", "-1", "1.5G", "4 Q", "99999999999999999999", "9007199254740992"} {
+		if kib, err := Size(text); err == nil {
+			t.Errorf("%q: %d", text, kib)
+		}
+	}
+}

@@ -3,6 +3,7 @@ package domain
 import (
 	"fmt"
 	"math/bits"
+	"strconv"
 	"strings"
 
 	"hugeguard/guard"
@@ -56,4 +57,15 @@ func unitBytes(unit string) (bytes uint64, ok bool) {
 		bytes *= base
 	}
 	return bytes, true
+}
+
+// Size returns in KiB a size that somebody typed, such as 4G, 512MiB or, in KiB as for virsh, 2048.
+func Size(text string) (kib uint64, err error) {
+	text = strings.TrimSpace(text)
+	digits := strings.TrimRight(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+	value, err := strconv.ParseUint(strings.TrimSpace(digits), 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("%q is not a size such as 512M or 4G", guard.Printable(text, 40))
+	}
+	return scale(value, text[len(digits):])
 }
