@@ -40,7 +40,7 @@ Exit status:
 	}
 	root.SetFlagErrorFunc(wrongFlag)
 	root.SetHelpCommand(newHelp())
-	root.AddCommand(newCheck(), newRoom(), newStatus(), newReserve(), newCapture(), newMetrics(), newConfig(), newInstall(), newUninstall(), newVerify())
+	root.AddCommand(newCheck(), newExplain(), newRoom(), newStatus(), newReserve(), newCapture(), newMetrics(), newConfig(), newInstall(), newUninstall(), newVerify())
 	return root
 }
 

@@ -5,6 +5,7 @@ package journal
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,12 +14,14 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
 
 	"hugeguard/guard"
+	"hugeguard/sysfs"
 )
 
 // A Refusal is a start that the hook refused, or would have refused, as the journal has it. No text in it can control a
@@ -35,6 +38,8 @@ type Refusal struct {
 	Summary string `json:"summary"` // what libvirt was told, one line
 	// Canary reports whether the start was made only to see whether libvirt calls the hook (HUGEGUARD_CANARY).
 	Canary bool `json:"canary,omitempty"`
+	// Rest is what the entry says below the summary, a line each.
+	Rest []string `json:"-"`
 }
 
 // ErrHidden is wrapped by the error of a user who may not read the system's journal.
@@ -44,6 +49,8 @@ var ErrHidden = errors.New("the system's journal is shown to root and the group 
 type Journal struct {
 	Program  string        // journalctl, of systemd 236 or later
 	Patience time.Duration // how long one run of it may take
+	// Dir is where the journal's files are; "" for those of this host.
+	Dir string
 }
 
 // programs are where journalctl may be: the environment must not choose what root runs.
@@ -53,10 +60,40 @@ var programs = []string{"/usr/bin/journalctl", "/bin/journalctl", "/run/current-
 func Open() (Journal, error) {
 	for _, program := range programs {
 		if _, err := os.Stat(program); err == nil {
-			return Journal{program, 10 * time.Second}, nil
+			return Journal{Program: program, Patience: 10 * time.Second}, nil
 		}
 	}
 	return Journal{}, fmt.Errorf("the journal: %w", &fs.PathError{Op: "run", Path: programs[0], Err: fs.ErrNotExist})
+}
+
+// The folders of journal files, the one that outlasts a boot first.
+const (
+	keptDir     = "var/log/journal"
+	volatileDir = "run/log/journal"
+)
+
+// ErrNone is wrapped by the error of a root without a journal.
+var ErrNone = errors.New("there is no journal")
+
+// At returns the journal of a host.
+func At(host sysfs.FS) (Journal, error) {
+	j, err := Open()
+	if err != nil || host.Live() {
+		return j, err
+	}
+	for _, dir := range []string{keptDir, volatileDir} {
+		if _, err := host.ReadDir(dir); err == nil {
+			j.Dir = host.Path(dir)
+			return j, nil
+		}
+	}
+	return j, fmt.Errorf("%w in %s", ErrNone, host.Path(keptDir))
+}
+
+// Volatile reports whether a host forgets its journal when it boots (Storage= in journald.conf(5)).
+func Volatile(host sysfs.FS) bool {
+	_, err := host.ReadDir(keptDir)
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 const (
@@ -89,6 +126,36 @@ func (j Journal) Of(ctx context.Context, domain string, since time.Time) ([]Refu
 	return j.entries(ctx, fmt.Sprintf("--since=@%d", since.Unix()-1), "HUGEGUARD_DOMAIN="+domain)
 }
 
+// About returns the last entries about a domain, by its name or its UUID, at most limit of them, the newest first; with
+// neither those of all domains that were refused or warned of. It leaves out the starts of hugeguard verify.
+func (j Journal) About(ctx context.Context, name, uuid string, limit int) ([]Refusal, error) {
+	// Matches of one field are alternatives.
+	match := []string{"HUGEGUARD_DECISION=" + string(guard.Refuse), "HUGEGUARD_DECISION=" + string(guard.Warn)}
+	switch {
+	case uuid != "":
+		match = []string{"HUGEGUARD_UUID=" + strings.ToLower(uuid)}
+	case name != "":
+		match = []string{"HUGEGUARD_DOMAIN=" + guard.Printable(name, longestDomain)}
+	}
+	list, err := j.entries(ctx, append([]string{"--reverse", "--lines=" + strconv.Itoa(limit)}, match...)...)
+	return slices.DeleteFunc(list, func(r Refusal) bool { return r.Canary }), err
+}
+
+// longestDomain is how many bytes of a domain's name the hook writes, escaped.
+const longestDomain = 240
+
+// errEnough ends a reading that has what it wants.
+var errEnough = errors.New("enough")
+
+// Begin returns the time of the oldest entry of all; the zero time where there is none.
+func (j Journal) Begin(ctx context.Context) (begin time.Time, err error) {
+	err = j.run(ctx, []string{"_BOOT_ID"}, nil, func(e Entry) error {
+		begin, err = e.time()
+		return cmp.Or(err, errEnough)
+	})
+	return begin, err
+}
+
 // entries returns the entries that the arguments select.
 func (j Journal) entries(ctx context.Context, args ...string) (list []Refusal, err error) {
 	err = j.Read(ctx, refusalFields, args, func(e Entry) error {
@@ -110,11 +177,19 @@ func (e Entry) Text(name string) string { return fieldText(e[name]) }
 // Read calls take for each entry of the hook, written by root, that the arguments of journalctl select, with the fields
 // that are named. It stops at an error.
 func (j Journal) Read(ctx context.Context, fields, args []string, take func(Entry) error) error {
+	return j.run(ctx, fields, append(slices.Clone(args), "SYSLOG_IDENTIFIER=hugeguard", "_UID=0"), take)
+}
+
+// run calls take for each entry that the arguments of journalctl select.
+func (j Journal) run(ctx context.Context, fields, args []string, take func(Entry) error) error {
 	ctx, cancel := context.WithTimeout(ctx, j.Patience)
 	defer cancel()
 	// Without --all a message of more than 4 KiB would come as null.
 	args = append([]string{"--no-pager", "--all", "--output=json", "--output-fields=" + strings.Join(fields, ",")}, args...)
-	cmd := exec.CommandContext(ctx, j.Program, append(args, "SYSLOG_IDENTIFIER=hugeguard", "_UID=0")...)
+	if j.Dir != "" {
+		args = append([]string{"--directory=" + j.Dir}, args...)
+	}
+	cmd := exec.CommandContext(ctx, j.Program, args...)
 	cmd.Env = []string{"LC_ALL=C"}
 	cmd.WaitDelay = time.Second
 	notes := &head{most: longestNote}
@@ -133,6 +208,8 @@ func (j Journal) Read(ctx context.Context, fields, args []string, take func(Entr
 	err = cmd.Wait()
 	note, _, _ := strings.Cut(strings.TrimSpace(notes.String()), "\n")
 	switch {
+	case errors.Is(readErr, errEnough):
+		err = nil
 	case readErr != nil:
 		err = readErr
 	case ctx.Err() != nil:
@@ -181,15 +258,21 @@ func readEntries(r io.Reader, take func(Entry) error) error {
 
 // parseRefusal makes a Refusal of an entry.
 func parseRefusal(entry Entry) (Refusal, error) {
-	micros, err := strconv.ParseInt(entry.Text("__REALTIME_TIMESTAMP"), 10, 64)
+	when, err := entry.time()
 	if err != nil {
-		return Refusal{}, fmt.Errorf("__REALTIME_TIMESTAMP: %w", err)
+		return Refusal{}, err
 	}
 	field := func(name string) string { return plain(entry.Text(name), longestField) }
-	summary, _, _ := strings.Cut(entry.Text("MESSAGE"), "\n")
+	summary, below, more := strings.Cut(entry.Text("MESSAGE"), "\n")
 	summary, would := strings.CutPrefix(summary, "would refuse: ")
+	var rest []string
+	if more {
+		for _, line := range strings.Split(below, "\n") {
+			rest = append(rest, plain(line, longestSummary))
+		}
+	}
 	return Refusal{
-		Time:     time.UnixMicro(micros),
+		Time:     when,
 		Decision: field("HUGEGUARD_DECISION"),
 		Would:    would,
 		Cause:    field("HUGEGUARD_CAUSE"),
@@ -197,7 +280,17 @@ func parseRefusal(entry Entry) (Refusal, error) {
 		UUID:     field("HUGEGUARD_UUID"),
 		Summary:  plain(summary, longestSummary),
 		Canary:   field("HUGEGUARD_CANARY") != "",
+		Rest:     rest,
 	}, nil
+}
+
+// time is when journald received the entry.
+func (e Entry) time() (time.Time, error) {
+	micros, err := strconv.ParseInt(e.Text("__REALTIME_TIMESTAMP"), 10, 64)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("__REALTIME_TIMESTAMP: %w", err)
+	}
+	return time.UnixMicro(micros), nil
 }
 
 // fieldText returns a field's value. It is a string; the numbers of its bytes if it is no plain text; null if it is too

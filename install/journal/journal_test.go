@@ -19,12 +19,12 @@ func TestRefusals(t *testing.T) {
 		`{"__REALTIME_TIMESTAMP":"1795576381000000","PRIORITY":"4","MESSAGE":"would refuse: node 1","HUGEGUARD_DECISION":"refuse","HUGEGUARD_CAUSE":["guests","b"],"HUGEGUARD_DOMAIN":[103,255,27,10],"HUGEGUARD_UUID":null,"HUGEGUARD_CANARY":"1"}`+"\n"+
 		`{"__REALTIME_TIMESTAMP":"1795576380000000","MESSAGE":[[120,27],"b"],"HUGEGUARD_DECISION":"refuse"}`+"\n"+
 		strings.ReplaceAll(installtest.Refusal, "1795576382", "1795576379")+"\n", "", "")
-	got, err := Journal{program, time.Hour}.Refusals(context.Background(), 3)
+	got, err := Journal{Program: program, Patience: time.Hour}.Refusals(context.Background(), 3)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := []Refusal{
-		{Time: time.UnixMicro(1795576382000001), Decision: "refuse", Cause: "guests", Domain: `a\\b`, UUID: "6d0f1a52-4a5e-4c5e-9b1d-70a5e000005e", Summary: "node 0 is full"},
+		{Time: time.UnixMicro(1795576382000001), Decision: "refuse", Cause: "guests", Domain: `a\\b`, UUID: "6d0f1a52-4a5e-4c5e-9b1d-70a5e000005e", Summary: "node 0 is full", Rest: []string{"and more"}},
 		{Time: time.UnixMicro(1795576381000000), Decision: "refuse", Would: true, Cause: "guests", Domain: `g\xff\x1b\n`, Summary: "node 1", Canary: true},
 		{Time: time.UnixMicro(1795576380000000), Decision: "refuse", Summary: `x\x1b`},
 	}
@@ -63,7 +63,7 @@ func TestRefusalsUnread(t *testing.T) {
 		"too long":         {stdout: installtest.Refusal + "\n{\"a\":\"" + strings.Repeat("x", longestEntry) + "\"}\n", says: "too long", read: 1},
 	} {
 		program, _ := installtest.Journalctl(t, c.stdout, c.stderr, c.end)
-		got, err := Journal{program, time.Hour}.Refusals(context.Background(), 5)
+		got, err := Journal{Program: program, Patience: time.Hour}.Refusals(context.Background(), 5)
 		if err == nil || len(got) != c.read || !strings.Contains(err.Error(), c.says) || c.is != nil && !errors.Is(err, c.is) {
 			t.Errorf("%s: %d refusals, error %v", name, len(got), err)
 		}
@@ -76,7 +76,7 @@ func TestRefusalsHung(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	got := 0
-	err := Journal{program, time.Hour}.Read(ctx, nil, nil, func(Entry) error {
+	err := Journal{Program: program, Patience: time.Hour}.Read(ctx, nil, nil, func(Entry) error {
 		got++
 		cancel()
 		return nil
@@ -86,7 +86,7 @@ func TestRefusalsHung(t *testing.T) {
 	}
 
 	program, _ = installtest.Journalctl(t, "", "", "exec /bin/sleep 86400")
-	if _, err := (Journal{program, time.Millisecond}).Refusals(context.Background(), 5); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := (Journal{Program: program, Patience: time.Millisecond}).Refusals(context.Background(), 5); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("error %v", err)
 	}
 }
