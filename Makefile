@@ -5,18 +5,18 @@ PREFIX  ?= /usr
 DESTDIR ?=
 # The one place where systemd looks for catalogs of packages.
 CATALOG  = /usr/lib/systemd/catalog/hugeguard.catalog
-# Where zsh looks for completions that are not its own, which Debian calls otherwise.
+# Where zsh looks for other packages' completions. Debian has another name for it.
 ZSH      = zsh/$(if $(wildcard /usr/share/zsh/vendor-completions),vendor-completions,site-functions)
 
-# Of a checkout that is somebody else's, git tells root nothing, and Go would fail for that.
+# git tells root nothing about another user's checkout, and then Go would fail.
 BUILD      = $(GO) build -trimpath -buildvcs=false
-# libvirtd starts the hook for every operation: a static program without symbols.
+# libvirtd starts the hook for every operation, so it is a static program without symbols.
 HOOK_BUILD = CGO_ENABLED=0 $(BUILD) -ldflags '-s -w'
 # What hugeguard --version says.
 VERSION ?= $(shell install/package/version.sh)
-# The admin's command loads libvirt at run time where it can be compiled for that (cgo needs a C compiler).
+# The command loads libvirt at run time, if there is a C compiler to build it for that (cgo).
 TAGS       = $(if $(shell command -v $${CC:-cc} 2>/dev/null),-tags libvirt_dlopen)
-# go test, saying what it is at. Its limits are against hanging for ever, not for slow machines.
+# go test, which prints what it does. Its limits guard against a hang; they are not for slow machines.
 PROGRESS   = $(GO) run ./testdata/progress
 
 .PHONY: build packages demo test prerequisites check update unit packagetest testdriver nova prometheus livehost numabox numabox-capture numabox-shell numabox-kernel bench fuzz seeds measures install uninstall clean
@@ -25,17 +25,17 @@ build:
 	$(HOOK_BUILD) -o bin/qemu ./hook/qemu
 	$(BUILD) $(TAGS) -ldflags '-X main.built=$(VERSION)' -o bin/hugeguard ./install/hugeguard
 
-# A .deb and an .rpm for this machine's architecture, or for each of ARCH="amd64 arm64", in bin/packages: of one commit
-# and with one C compiler always the same bytes. Another architecture than this machine's takes a C compiler for it.
+# A .deb and an .rpm for this machine's architecture, or for each of ARCH="amd64 arm64", in bin/packages. One commit and
+# one C compiler always make the same bytes. Another architecture needs a C compiler for it.
 packages:
 	GO="$(GO)" VERSION="$(VERSION)" ARCHES="$(ARCH)" install/package/build.sh bin/packages
 
-# The incident on a captured host: needs Go and nothing else.
+# The incident on a captured host. Needs only Go.
 demo: build
 	@testdata/demo.sh
 
-# The tiers from check to numabox, and that they leave no trace. Needs root, and installs Debian packages that are missing.
-# The two-node machine keeps one CPU busy, so that the others run beside it.
+# The tiers from check to numabox; fails if they leave a trace. Needs root, and installs missing Debian packages. The
+# two-node machine keeps one CPU busy, and the other tiers run beside it.
 test: prerequisites
 	$(GO) run ./testdata/tests -beside numabox check unit packagetest testdriver nova prometheus livehost
 
@@ -45,25 +45,25 @@ prerequisites:
 check:
 	GO="$(GO)" testdata/check.sh
 
-# The libraries, and the programs that the build fetches, at their latest releases.
+# Updates the libraries, and the programs that the build fetches, to their latest releases.
 update:
 	GO="$(GO)" testdata/tools/update.sh
 
-# What make demo prints, and the fast tests: with the race detector, and as on a machine with nothing but Go.
+# What make demo prints, and the fast tests: with the race detector, and as on a machine that has only Go.
 unit: build
 	testdata/demo.sh | diff -u testdata/golden/demo.txt -
 	$(GO) test -race -count=1 -timeout 60m ./... ./testdata/tests ./testdata/progress ./testdata/measure ./testdata/numabox
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 60m ./...
 
-# The packages: what is in them, that they are the same wherever they are built, and what dpkg and rpm do with them on a
-# system without libvirt. Needs root.
+# The packages: what is in them, that every build makes the same bytes, and what dpkg and rpm do with them on a system
+# without libvirt. Needs root.
 packagetest:
 	$(GO) test -count=1 -timeout 60m ./testdata/package
 
 testdriver:
 	$(PROGRESS) -count=1 -timeout 2h -tags libvirt_dlopen ./testdata/testdriver/...
 
-# Nova's own code on what hugeguard reads of its configuration, and on the fix.
+# Nova's own code, on the configuration that hugeguard reads, and on the fix.
 nova:
 	$(PROGRESS) -count=1 -timeout 2h ./testdata/nova/...
 
@@ -79,7 +79,7 @@ numabox:
 	$(PROGRESS) -count=1 ./testdata/numabox/...
 	$(GO) run ./testdata/numabox
 
-# The launches that the fast tests judge again, captured anew on that machine.
+# Captures the launches on that machine that the fast tests judge again.
 CAPTURED = incident|nova-(first-cell-short|two-cells-exact)|memnode-outside-memory.*|overlap-fits-in-sum|preferred-before-strict|restrictive-short \
 	|dimm-nodemask-touch-short|odd-file-exact|giant-elsewhere|two-sizes-2m-short|reserved-one-too-many|takes-reserved-node|half-touched-short \
 	|beside-(guest|file|sysv|anonymous)-short|pool-shrunk-short|overcommit-(bound|confined|used-up).*|slice-.*|mount-limit-.*|cgroup-.*|no-cpu.*-strict.*|pinned-.*
@@ -93,7 +93,7 @@ numabox-capture:
 numabox-shell:
 	$(GO) run ./testdata/numabox -shell
 
-# The verdict against a two-node kernel in a virtual machine, case by case, from a seed that differs each time.
+# The verdict against a two-node kernel in a virtual machine, case by case, from a new seed each time.
 CASES ?= 2500
 numabox-kernel:
 	$(GO) run ./testdata/numabox/kernel -cases $(CASES)
@@ -114,7 +114,7 @@ seeds:
 	GO="$(GO)" testdata/seeds.sh 60
 
 # How the product's packages are built, in numbers: lines, files that use each other, functions that are long or hard.
-# Those of another checkout: make measures OF=../before.
+# For another checkout: make measures OF=../before.
 OF ?= .
 measures:
 	@$(GO) run ./testdata/measure -C $(OF)

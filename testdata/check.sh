@@ -1,6 +1,6 @@
 #!/bin/sh
-# Checks every Go file, those below testdata too: gofmt, vet and staticcheck, for each set of build tags. The last two get
-# a package once for each selection of its files. A file that no set selects is an error.
+# Checks every Go file, also below testdata: gofmt, vet and staticcheck, for each set of build tags. vet and staticcheck
+# get a package once for each selection of its files. A file that no set selects is an error.
 set -eu
 cd "$(dirname "$0")/.."
 : "${GO:=go}"

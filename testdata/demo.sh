@@ -1,11 +1,11 @@
 #!/bin/sh
-# The incident, played on a host that was captured just before it: what virsh and journalctl show with the guard in
-# place, and the same guest bound to the other node.
+# Plays the incident on a host that was captured just before it: what virsh and journalctl show with the guard, and the
+# same guest bound to the other node.
 set -u
 cd "$(dirname "$0")/.."
 host=testdata/hosts/incident/host
 
-# check runs the judgement that the hook makes, on the captured host.
+# check judges a guest on the captured host, as the hook does.
 check() {
 	bin/hugeguard check --root $host "$1"
 }

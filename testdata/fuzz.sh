@@ -1,6 +1,6 @@
 #!/bin/sh
-# Runs every fuzz target of the module for a time: fuzz.sh 30s. Making an
-# interesting input smaller is given little of it, as one of our domains can take a minute.
+# Runs every fuzz target of the module for a time: fuzz.sh 30s. It spends little of it on making inputs smaller, because
+# one of our domains can take a minute.
 set -eu
 cd "$(dirname "$0")/.."
 for package in $(${GO:-go} list ./...); do

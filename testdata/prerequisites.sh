@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs the Debian packages that the tests need and this machine lacks. Where it may not, it says which.
+# Installs the Debian packages that the tests need and this machine lacks. If it may not, it names them.
 set -eu
 wanted="gcc libc6-dev libvirt0 libvirt-clients libvirt-daemon-system qemu-system-x86 openvswitch-switch-dpdk systemd dbus-daemon
 	python3 python3-nova ansible-core jq psmisc prometheus prometheus-node-exporter gcc-aarch64-linux-gnu libc6-dev-arm64-cross lintian rpm cpio man-db mandoc
@@ -13,7 +13,7 @@ if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
 	echo "the tests need Debian packages that only root can install:$missing" >&2
 	exit 1
 fi
-# The tests start daemons of their own; what is installed here must not start on this machine (invoke-rc.d(8)).
+# The tests start their own daemons. The packages' daemons must not start on this machine (invoke-rc.d(8)).
 policy=/usr/sbin/policy-rc.d
 if [ ! -e $policy ]; then
 	trap 'rm -f $policy' EXIT

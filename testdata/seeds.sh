@@ -1,6 +1,6 @@
 #!/bin/sh
-# Says how much of hook with the packages below it, sysfs, guard, guard/domain and guard/words the seeds of the fuzz
-# targets reach, which the fast tests run. Fails where that is less than the given part in a hundred: seeds.sh 60.
+# Prints how much of hook with the packages below it, sysfs, guard, guard/domain and guard/words the fuzz targets' seeds
+# reach. The fast tests run these seeds. Fails below the given percentage: seeds.sh 60.
 set -eu
 cd "$(dirname "$0")/.."
 profile=$(mktemp)
