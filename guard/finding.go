@@ -51,6 +51,7 @@ const (
 	codeHooks        = "other-hooks"       // it depends on what other hooks do
 	codeTooMany      = "too-many"          // QEMU takes no guest with so many cells or memory devices
 	codeLeftToOthers = "left-to-libvirt"   // libvirt itself will refuse, and say why
+	codeMountAge     = "mount-age"         // libvirt refuses if its daemon is older than the mount
 	codeOVSPending   = "ovs-pending"       // Open vSwitch has not taken its own pages yet
 	codeOVSMempool   = "ovs-mempool"       // there is no room for one more mempool of Open vSwitch
 )
@@ -213,12 +214,6 @@ type Hidden struct {
 	By      OverMount
 	Certain bool
 }
-
-// NoMount: libvirt refuses, as no hugetlbfs of that page size is mounted; 0 is of any.
-type NoMount struct{}
-
-// NoNode: libvirt refuses, as the host has no such node.
-type NoNode struct{ Node int }
 
 // CannotPlug: after the start fewer pages are left than a virtio-mem device is to have.
 type CannotPlug struct{ Left uint64 }

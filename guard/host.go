@@ -22,6 +22,8 @@ type Host struct {
 	Mounts []Mount
 	// Configured says that Mounts are those that hugetlbfs_mount in qemu.conf names, for certain.
 	Configured bool
+	// Daemon is the systemd unit of libvirt's daemon, such as "virtqemud.service"; "" where that is not known.
+	Daemon string
 	// Releases is which libvirt and QEMU serve the host.
 	Releases Releases
 	// Cgroups are the control groups below which libvirt may start QEMU, the likeliest first: one where that is
@@ -58,6 +60,8 @@ type Mount struct {
 	// Over is what is mounted over the place of QEMU's files: these lie on that, and not on the mount. nil where
 	// nothing is.
 	Over *OverMount
+	// Daemon is whether libvirt's daemon knows it.
+	Daemon Awareness
 }
 
 // OverMount is a mount that lies over a part of another.

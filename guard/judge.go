@@ -7,7 +7,7 @@ import "slices"
 // what can fail. Knowing more of the releases never turns an allowed launch into a warning or a refusal.
 //
 // What libvirt itself refuses with a clear message (a node that does not exist, a page size without a mount) is left to
-// libvirt and allowed here.
+// libvirt, with a warning here.
 //
 // Host must have the pools of the page sizes that [Demand.PageSizes] returns for it. Without [Host.Holders] the cause
 // of a shortage stays open.
@@ -22,7 +22,7 @@ func Judge(demand Demand, host Host) Verdict {
 	v.Demand, v.Releases = backends, host.Releases
 	v.Pools, v.Sizes, v.OVS = host.Report(), host.SizeReport(), host.OVSReport()
 	if left != nil {
-		v.Findings = []Finding{*left}
+		v.Decision, v.Findings, v.Fixes = Warn, []Finding{*left}, fixesForLibvirt(demand, host)
 		return v
 	}
 	l := launch{backends, demand.Cpuset}
@@ -41,6 +41,7 @@ func Judge(demand Demand, host Host) Verdict {
 		if len(v.Findings) > 0 {
 			v.Decision = Warn
 		}
+		v.Findings = append(v.Findings, l.mountAges(host)...)
 		return v
 	}
 	l.refuse(&v, host, must)

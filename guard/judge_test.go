@@ -190,7 +190,7 @@ func TestJudge(t *testing.T) {
 		{"interleave over one that has some", guest(t, "", cell{10, "interleave:1-2"}), noMemory, Allow, "", "", ""},
 		{"a node without CPUs", guest(t, "", cell{10, "strict:1"}), noCPU, Warn, "", codeSome, "no CPU belongs there"},
 		{"nodes one of which has CPUs", guest(t, "", cell{10, "strict:0-1"}), noCPU, Allow, "", "", ""},
-		{"a node that does not exist is libvirt's", guest(t, "", cell{10, "strict:7"}), pages(100, 100), Allow, "", codeLeftToOthers, "no NUMA node 7"},
+		{"a node that does not exist is libvirt's", guest(t, "", cell{10, "strict:7"}), pages(100, 100), Warn, "", codeLeftToOthers, "no NUMA node 7"},
 
 		// Sizes.
 		{"no multiple, unbound", plain(t, 21, "", twoMiB), pages(100, 100), Warn, "", codeSome, "with QEMU 9.1 or later"},
@@ -201,7 +201,7 @@ func TestJudge(t *testing.T) {
 		{"no multiple, kept by numad's cpuset alone", auto(t, "restrictive", 21, 1), pages(100, 100), Warn, "", codeSome, "with QEMU 9.1 or later"},
 		{"less than a page", plain(t, 512, "", "<hugepages><page size='1' unit='GiB'/></hugepages>"), pages(1000), Refuse, CauseSizeMismatch, codeSize, "less than one page of 1 GiB"},
 		{"a size the kernel lacks, in a memfd", plain(t, 512, "", "<hugepages><page size='16' unit='MiB'/></hugepages><source type='memfd'/>"), pages(1000), Refuse, CausePageSizeUnsupported, codePageSize, "this kernel has 2 MiB, 1 GiB"},
-		{"a size without a mount is libvirt's", plain(t, 512, "", "<hugepages><page size='16' unit='MiB'/></hugepages>"), pages(1), Allow, "", codeLeftToOthers, "no hugetlbfs mount for 16 MiB"},
+		{"a size without a mount is libvirt's", plain(t, 512, "", "<hugepages><page size='16' unit='MiB'/></hugepages>"), pages(1), Warn, "", codeLeftToOthers, "no hugetlbfs of 16 MiB pages is mounted"},
 		{"no size, short of the default and of the other", plain(t, 512, "", "<hugepages/>"), pages(100), Refuse, CausePoolTooSmall, codeNodeShort, "node 0 has 100 free 2 MiB huge pages, 256 needed"},
 		{"no size, short of the default alone", plain(t, 1024, "", "<hugepages/>"), withGiB(pages(100), 1), Warn, "", codeDefault, "it fails if libvirt takes pages of 2 MiB"},
 		{"no size, the default not mounted", plain(t, 1024, "", "<hugepages/>"), unmounted(withGiB(pages(600), 0)), Refuse, CausePoolMissing, codeNodeShort, "0 free 1 GiB huge pages, 1 needed"},

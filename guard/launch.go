@@ -43,7 +43,7 @@ func resolve(demand Demand, host Host) (backends []Backend, left *Finding) {
 			continue
 		}
 		if why := refusedByLibvirt(b, host); why != nil && left == nil {
-			f := newFinding(codeLeftToOthers, SeverityInfo, SizePool{PageKiB: b.PageKiB}, nil, 0, why)
+			f := newFinding(codeLeftToOthers, SeverityWarn, SizePool{PageKiB: b.PageKiB}, nil, 0, why).of(b)
 			left = &f
 		}
 		if b.PageKiB == 0 {
@@ -57,23 +57,13 @@ func resolve(demand Demand, host Host) (backends []Backend, left *Finding) {
 	return backends, left
 }
 
-// refusedByLibvirt returns why libvirt refuses a backend on a host, nil where it does not.
-func refusedByLibvirt(b Backend, host Host) Reason {
-	if b.PageKiB == 0 || !b.Memfd && !host.mounted(b.PageKiB) {
-		return NoMount{}
-	}
-	for _, node := range b.HostNodes.Or(b.Cpuset) {
-		if !slices.ContainsFunc(host.Nodes, func(n Node) bool { return n.ID == node }) {
-			return NoNode{node}
-		}
-	}
-	return nil
-}
-
 // PageSizes returns the page sizes in KiB that a demand can mean on a host, ascending, each once: those whose pools
-// Judge needs.
+// Judge needs. They are all of the kernel's where libvirt will refuse it, as one of these may help.
 func (d Demand) PageSizes(host Host) []uint64 {
 	var sizes []uint64
+	if _, left := resolve(d, host); left != nil {
+		sizes = slices.Clone(host.Sizes)
+	}
 	for _, b := range d.Backends {
 		if b.PageKiB == 0 {
 			for _, mount := range host.Mounts {

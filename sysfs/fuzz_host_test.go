@@ -70,6 +70,9 @@ func look(host sysfs.FS) (seen []any, errs []error) {
 	note(host.BootID())
 	note(host.SinceBoot())
 	note(host.ReadPID("run/openvswitch/ovs-vswitchd.pid"))
+	for _, m := range mounts.Hugetlb {
+		note(host.MountAge(m.Path, "libvirt/qemu", "run/libvirt/qemu/driver.pid"))
+	}
 	pids, err := host.Processes()
 	slices.Sort(pids)
 	note(pids, err)

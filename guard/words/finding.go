@@ -44,8 +44,10 @@ func reason(f guard.Finding, why guard.Reason) string {
 		return "it fails " + condition(f, why) + ": " + reason(f, why.Of)
 	case guard.TooMany:
 		return "its huge pages are not judged: " + tooMany(why)
-	case guard.NoMount, guard.NoNode:
+	case guard.NoMount, guard.NoNode, guard.LateMount:
 		return "libvirt will refuse it: " + leftToLibvirt(f, why)
+	case guard.MayBeLate:
+		return mayBeLate(why)
 	case guard.OtherHooks:
 		return why.Words
 	}
@@ -147,17 +149,6 @@ func tooMany(e guard.TooMany) string {
 		return fmt.Sprintf("%d memory devices are more than QEMU has slots for (%d)", e.Count, e.Most)
 	}
 	return fmt.Sprintf("%d guest cells are more than QEMU takes (%d)", e.Count, e.Most)
-}
-
-// leftToLibvirt says why libvirt itself will refuse.
-func leftToLibvirt(f guard.Finding, why guard.Reason) string {
-	if missing, ok := why.(guard.NoNode); ok {
-		return fmt.Sprintf("this host has no NUMA node %d", missing.Node)
-	}
-	if f.PageKiB == 0 {
-		return "hugetlbfs is not mounted, so there is no default huge page size"
-	}
-	return fmt.Sprintf("there is no hugetlbfs mount for %s pages", guard.Size(f.PageKiB))
 }
 
 // risk says what may go wrong, or is not as it should be.

@@ -49,6 +49,12 @@ func say(fix guard.Fix) Fix {
 		return onHost("look for holders outside libvirt's confinement, which hides some", "hugeguard status")
 	case guard.DeleteFiles:
 		return onHost("delete the files", removal(fix)...)
+	case guard.MountPages:
+		return mountFix(fix)
+	case guard.RestartDaemon:
+		return lateFix(fix)
+	case guard.ChangePages:
+		return pagesFix(fix)
 	}
 	return holderFix(fix)
 }

@@ -13,7 +13,9 @@ type Report struct {
 	Demand   []guard.Backend    `json:"demand"`
 	Findings []FindingReport    `json:"findings"`
 	Pools    []guard.PoolReport `json:"pools"`
-	Fixes    []Fix              `json:"fixes"` // of a refusal, the best first
+	Fixes    []Fix              `json:"fixes"` // of a refusal, also of libvirt's, the best first
+	// RefusedBy is who refuses the start, "hugeguard" or "libvirt"; "" for nobody.
+	RefusedBy string `json:"refused_by"`
 	// Starting is what starting guests have still to take.
 	Starting []guard.StartingReport `json:"starting,omitempty"`
 	// Sizes is what is known of pools without saying on which node.
@@ -45,7 +47,7 @@ func NewReport(v guard.Verdict) Report {
 		Domain: v.Domain, Decision: v.Decision, Exempt: v.Exempt, Cause: v.Cause, Summary: Summary(v),
 		Demand:   append([]guard.Backend{}, v.Demand...),
 		Findings: []FindingReport{},
-		Pools:    v.Pools, Fixes: Fixes(v), Starting: v.Starting, Sizes: v.Sizes, OVS: v.OVS, Releases: v.Releases.Report(), Nova: v.Nova,
+		Pools:    v.Pools, Fixes: Fixes(v), RefusedBy: v.RefusedBy(), Starting: v.Starting, Sizes: v.Sizes, OVS: v.OVS, Releases: v.Releases.Report(), Nova: v.Nova,
 	}
 	for _, f := range v.Findings {
 		report := FindingReport{Code: f.Code, Severity: f.Severity, Nodes: f.Nodes, PageKiB: f.PageKiB,

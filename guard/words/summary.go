@@ -17,7 +17,10 @@ func Summary(v guard.Verdict) string {
 		}
 		return text
 	}
-	if len(v.Findings) > 0 {
+	if v.RefusedBy() == guard.ByLibvirt {
+		return byLibvirt(v)
+	}
+	if v.Decision == guard.Warn {
 		return outlook(v)
 	}
 	if len(v.Demand) == 0 {

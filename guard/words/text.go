@@ -82,6 +82,11 @@ func notes(v guard.Verdict) []string {
 	if v.OVS != nil {
 		notes = append(notes, OVS(*v.OVS))
 	}
+	for _, f := range v.Findings {
+		if f.Severity == guard.SeverityInfo && v.Decision != guard.Refuse {
+			notes = append(notes, Finding(f))
+		}
+	}
 	return append(notes, Unseen(v.Holders)...)
 }
 

@@ -38,6 +38,7 @@ func Full(root sysfs.FS, of Scope, conf config.Config, deadline time.Time) (host
 	if err != nil {
 		return host, nil, err
 	}
+	addDaemon(root, &host)
 	processes, blind := Holders(root, conf, &host, of.domain(), deadline, leisure)
 	host.Nova = Nova(root, conf, processes, deadline)
 	return host, blind, nil

@@ -95,7 +95,7 @@ func (c *crowd) count(a answer) {
 	if late {
 		c.late = append(c.late, a)
 	}
-	if (late || a.Decision == guard.Refuse) && a.Exempt == "" {
+	if a.RefusedBy != "" || late && a.Exempt == "" {
 		c.refused = errRefused
 	}
 }
@@ -155,6 +155,7 @@ func (c *crowd) judge(demand guard.Demand, autostart bool) (answer, error) {
 	}
 	sizes := demand.PageSizes(host)
 	host.Nodes, host.Holders, host.OVS, host.Nova = c.seen.Nodes, c.seen.Holders, c.seen.OVS, c.seen.Nova
+	survey.CopyDaemon(&host, *c.seen)
 	host.Pools = slices.DeleteFunc(slices.Clone(c.seen.Pools), func(p guard.SizePool) bool { return !slices.Contains(sizes, p.PageKiB) })
 	host.Starting = slices.DeleteFunc(slices.Clone(c.seen.Starting), func(s guard.Starting) bool {
 		return s.Domain.Name == demand.Domain.Name || s.Domain.UUID == demand.Domain.UUID

@@ -166,7 +166,7 @@ func (c *checker) print(v guard.Verdict, text string) error {
 	} else {
 		_, err = fmt.Fprintln(c.out, text)
 	}
-	if err == nil && v.Decision == guard.Refuse && v.Exempt == "" {
+	if err == nil && v.RefusedBy() != "" {
 		err = errRefused
 	}
 	return err

@@ -1,0 +1,182 @@
+package guard
+
+import (
+	"slices"
+	"strings"
+)
+
+// MountPages mounts a hugetlbfs for libvirt, and has its daemon find it.
+type MountPages struct {
+	PageKiB uint64
+	Path    string
+	Conf    []string // all that hugetlbfs_mount in qemu.conf is to have then; nil where it is not set
+	Daemon  string   // see [Host]
+	Then    Fix      // what is to be done besides, nil for nothing
+}
+
+// RestartDaemon has libvirt's daemon find a mount.
+type RestartDaemon struct {
+	Path   string
+	Daemon string // see [Host]
+}
+
+// ChangePages has the domain take pages of a size that libvirt has a mount for.
+type ChangePages struct {
+	Backends []string
+	PageKiB  uint64
+	Then     Fix // what is to be done besides, nil for nothing
+}
+
+// fixesForLibvirt returns what an admin can do about a start that libvirt will refuse, the cheapest first. After each of
+// them Judge does not refuse.
+func fixesForLibvirt(demand Demand, host Host) []Fix {
+	_, left := resolve(demand, host)
+	switch why := left.Reason.(type) {
+	case LateMount:
+		restarted := host
+		restarted.Mounts = slices.Clone(host.Mounts)
+		for i := range restarted.Mounts {
+			restarted.Mounts[i].Daemon = Aware
+		}
+		if _, ok := after(demand, restarted); ok {
+			return []Fix{RestartDaemon{why.Path, host.Daemon}}
+		}
+	case NoMount:
+		return mountFixes(demand, host, left.PageKiB)
+	case NoNode:
+		if changes := otherNodes(demand, host); changes != nil {
+			return []Fix{ChangeDomain{changes}}
+		}
+	}
+	return nil
+}
+
+// after judges a demand on a host after a fix: ok says that the start does not fail any more, not even under a
+// condition, or that then does the rest, which is nil where there is none.
+func after(demand Demand, host Host) (then Fix, ok bool) {
+	if _, left := resolve(demand, host); left != nil {
+		return nil, false
+	}
+	v := Judge(demand, host)
+	if v.Decision != Refuse {
+		return nil, !slices.ContainsFunc(v.Findings, func(f Finding) bool { _, may := f.Reason.(Perhaps); return may })
+	}
+	i := slices.IndexFunc(v.Fixes, func(f Fix) bool { _, grows := f.(GrowPools); return grows })
+	if i < 0 {
+		return nil, false
+	}
+	return v.Fixes[i], true
+}
+
+// mountFixes are those of a page size in KiB without a mount, 0 for that which the kernel has by default.
+func mountFixes(demand Demand, host Host, kib uint64) (fixes []Fix) {
+	if kib == 0 {
+		kib = host.DefaultPageKiB
+	}
+	var other []Fix
+	for _, size := range host.mountedSizes() {
+		changed, ids := demand.onPages(kib, size)
+		then, ok := after(changed, host)
+		if ok {
+			other = append(other, ChangePages{ids, size, then})
+		}
+	}
+	if !slices.Contains(host.Sizes, kib) {
+		return other
+	}
+	mounted := host
+	m := Mount{Path: mountPoint(host, kib), PageKiB: kib}
+	mounted.Mounts = append(slices.Clone(host.Mounts), m)
+	then, ok := after(demand, mounted)
+	if !ok {
+		return other
+	}
+	mount := MountPages{PageKiB: kib, Path: m.Path, Daemon: host.Daemon, Then: then}
+	if host.Configured {
+		for _, m := range mounted.Mounts {
+			mount.Conf = append(mount.Conf, m.Path)
+		}
+	}
+	if then == nil {
+		return append([]Fix{mount}, other...)
+	}
+	return append(other, mount)
+}
+
+// mountPoint is where a hugetlbfs of a page size in KiB is mounted by custom.
+func mountPoint(host Host, kib uint64) string {
+	taken := slices.ContainsFunc(host.Mounts, func(m Mount) bool { return m.Path == usualMount })
+	if kib == host.DefaultPageKiB && !taken {
+		return usualMount
+	}
+	size, unit, _ := strings.Cut(Size(kib), " ")
+	return usualMount + size + unit[:1]
+}
+
+// mountedSizes returns the page sizes in KiB of all mounts, each once.
+func (h Host) mountedSizes() (sizes []uint64) {
+	for _, m := range h.Mounts {
+		if !slices.Contains(sizes, m.PageKiB) {
+			sizes = append(sizes, m.PageKiB)
+		}
+	}
+	return sizes
+}
+
+// onPages returns a demand with pages of another size where it asks for one, and the backends that have them.
+func (d Demand) onPages(of, size uint64) (changed Demand, ids []string) {
+	changed = d
+	changed.Backends = slices.Clone(d.Backends)
+	for i := range changed.Backends {
+		b := &changed.Backends[i]
+		if b.PageKiB == of && !b.Memfd {
+			b.PageKiB = size
+			ids = append(ids, b.ID)
+		}
+	}
+	return changed, ids
+}
+
+// otherNodes returns how to bind the backends of a demand that name nodes which the host has not: to those of them that
+// it has, else to the first where it fits, else to all; nil if it fits nowhere.
+func otherNodes(demand Demand, host Host) []Change {
+	memory := host.memoryNodes()
+	var tries []NodeSet
+	for _, node := range memory {
+		tries = append(tries, NodeSet{node})
+	}
+	for _, nodes := range append(tries, memory) {
+		moved, changes := demand.onNodes(nodes, host)
+		then, ok := after(moved, host)
+		if ok && then == nil {
+			return changes
+		}
+	}
+	return nil
+}
+
+// onNodes returns a demand in which nothing names a node that the host has not: sets without any other become nodes.
+func (d Demand) onNodes(nodes NodeSet, host Host) (moved Demand, changes []Change) {
+	has := host.nodeSet()
+	there := func(set NodeSet) NodeSet {
+		switch left := set.And(has); {
+		case set == nil:
+			return nil
+		case len(left) > 0:
+			return left
+		}
+		return nodes
+	}
+	moved = d
+	moved.Cpuset.Nodes, moved.Cpuset.Union = there(d.Cpuset.Nodes), there(d.Cpuset.Union)
+	moved.Backends = slices.Clone(d.Backends)
+	for i := range moved.Backends {
+		b := &moved.Backends[i]
+		if len(host.missingNodes(*b)) == 0 {
+			continue
+		}
+		b.HostNodes, b.Cpuset, b.Threads = there(b.HostNodes), there(b.Cpuset), there(b.Threads)
+		changes = append(changes, Change{Do: Bind, Backend: b.ID, Nodes: b.HostNodes.Or(b.Cpuset)})
+	}
+	return moved, changes
+}

@@ -1,0 +1,76 @@
+package words
+
+import (
+	"fmt"
+
+	"hugeguard/guard"
+)
+
+// byLibvirt says on one line that libvirt will refuse, and the best fix.
+func byLibvirt(v guard.Verdict) string {
+	text := Finding(v.Findings[0])
+	if len(v.Fixes) > 0 {
+		text += "; fix: " + say(v.Fixes[0]).short
+	}
+	return text
+}
+
+// leftToLibvirt says why libvirt itself will refuse.
+func leftToLibvirt(f guard.Finding, why guard.Reason) string {
+	switch why := why.(type) {
+	case guard.NoNode:
+		return fmt.Sprintf("this host has no %s, it has %s", numaNodes(why.Missing), nodes(why.Has))
+	case guard.LateMount:
+		return fmt.Sprintf("hugetlbfs at %s (%s pages) was mounted after libvirt's daemon was started, which knows only the mounts of then",
+			path(why.Path), guard.Size(f.PageKiB))
+	case guard.NoMount:
+		return noMount(f, why)
+	}
+	panic(fmt.Sprintf("no words for %T", why))
+}
+
+// numaNodes says a set of nodes that do not exist.
+func numaNodes(s guard.NodeSet) string {
+	if len(s) == 1 {
+		return "NUMA node " + s.String()
+	}
+	return "NUMA nodes " + s.String()
+}
+
+// noMount says that a mount is missing, and what there is.
+func noMount(f guard.Finding, n guard.NoMount) string {
+	text := fmt.Sprintf("no hugetlbfs of %s pages is mounted", guard.Size(f.PageKiB))
+	switch {
+	case n.Disabled:
+		text = "hugetlbfs_mount in qemu.conf is empty, which disables huge pages"
+	case f.PageKiB == 0:
+		text = "no hugetlbfs is mounted, so there is no default page size"
+	case len(n.Mounted) == 0:
+		text += ", nor of any other"
+	default:
+		var each []string
+		for _, m := range n.Mounted {
+			each = append(each, fmt.Sprintf("%s at %s", guard.Size(m.PageKiB), path(m.Path)))
+		}
+		text += ", only of " + enumerate(each, 3)
+	}
+	return text + "; this kernel has " + kernelSizes(n.Sizes)
+}
+
+// kernelSizes says which page sizes a kernel has, and how many of each.
+func kernelSizes(sizes []guard.SizeFree) string {
+	if len(sizes) == 0 {
+		return "no huge pages at all"
+	}
+	var each []string
+	for _, s := range sizes {
+		each = append(each, fmt.Sprintf("%s pages (%d of %d free)", guard.Size(s.PageKiB), s.Free, s.Total))
+	}
+	return enumerate(each, 4)
+}
+
+// mayBeLate says that libvirt may not know a mount.
+func mayBeLate(m guard.MayBeLate) string {
+	return fmt.Sprintf("nothing here tells whether libvirt's daemon was started before %s was mounted: if it was, libvirt refuses the start until the daemon is restarted",
+		path(m.Path))
+}

@@ -1,0 +1,60 @@
+package survey
+
+import (
+	"slices"
+	"strings"
+
+	"hugeguard/guard"
+	"hugeguard/sysfs"
+)
+
+// libvirtDir is what libvirt's daemon makes on each hugetlbfs mount that it knows (qemuHugepageMakeBasedir).
+const libvirtDir = "libvirt/qemu"
+
+var awareness = map[sysfs.MountAge]guard.Awareness{
+	sysfs.MountKnown:   guard.Aware,
+	sysfs.MountLater:   guard.Unaware,
+	sysfs.MountUnknown: guard.Untold,
+}
+
+// addDaemon adds which unit libvirt's daemon is, and which mounts it knows. Where qemu.conf names the mounts it knows
+// these.
+func addDaemon(root sysfs.FS, host *guard.Host) {
+	host.Daemon = daemonUnit(root)
+	for i := range host.Mounts {
+		m := &host.Mounts[i]
+		if host.Configured {
+			m.Daemon = guard.Aware
+			continue
+		}
+		age, err := root.MountAge(m.Path, libvirtDir, driverPID)
+		if err != nil {
+			age = sysfs.MountUnknown
+		}
+		m.Daemon = awareness[age]
+	}
+}
+
+// daemonUnit returns the unit of the daemon that runs QEMU, "" where that is not known.
+func daemonUnit(root sysfs.FS) string {
+	pid, err := root.ReadPID(driverPID)
+	if err != nil {
+		return ""
+	}
+	place, err := root.Place(pid)
+	if err != nil || place.Container != "" || !strings.HasSuffix(place.Unit, ".service") {
+		return ""
+	}
+	return place.Unit
+}
+
+// CopyDaemon adds to a host what [Full] has found out of libvirt's daemon on the same one.
+func CopyDaemon(host *guard.Host, seen guard.Host) {
+	host.Daemon = seen.Daemon
+	for i := range host.Mounts {
+		same := slices.IndexFunc(seen.Mounts, func(m guard.Mount) bool { return m.Path == host.Mounts[i].Path })
+		if same >= 0 {
+			host.Mounts[i].Daemon = seen.Mounts[same].Daemon
+		}
+	}
+}
