@@ -1,0 +1,118 @@
+package survey
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"hugeguard/guard"
+	"hugeguard/guard/words"
+	"hugeguard/hook/hooktest"
+	"hugeguard/sysfs/sysfstest"
+)
+
+// outside is what is said of a launch that libvirt decides, or that is told to QEMU beside libvirt.
+type outside struct {
+	decision  guard.Decision
+	refusedBy string
+	has       []string // patterns of what the text says
+	lacks     []string
+}
+
+// TestOutsideIncidents asks about launches of which people reported, and about such as are like them.
+func TestOutsideIncidents(t *testing.T) {
+	for _, test := range []struct {
+		name, incident string
+		edit           func(t *testing.T, tree sysfstest.Host)
+		want           outside
+	}{
+		{"a page as large as the guest", "page-as-large-as-guest", nil,
+			outside{guard.Warn, guard.ByLibvirt, []string{"no hugetlbfs of 1 GiB pages is mounted, only of 2 MiB at /dev/hugepages", "1 GiB pages \\(0 of 0 free\\)", "give pc.ram pages of 2 MiB"}, nil}},
+		{"nothing tells when it was mounted", "mounted-by-hand", nil,
+			outside{guard.Allow, "", []string{"^it fits: ", "started before /mnt/hugepages1G was mounted.*restarted"}, nil}},
+		{"it was mounted later", "mounted-by-hand", writes("mnt/hugepages1G.age", "later\n", "proc/900/cgroup", "0::/system.slice/virtqemud.service\n"),
+			outside{guard.Warn, guard.ByLibvirt, []string{"hugetlbfs at /mnt/hugepages1G \\(1 GiB pages\\) was mounted after", "fix: restart libvirt's daemon", "systemctl restart virtqemud.service"}, []string{"# virtqemud"}}},
+		{"it was mounted before", "mounted-by-hand", writes("mnt/hugepages1G.age", "known\n"), outside{guard.Allow, "", []string{"^it fits: "}, []string{"restart"}}},
+		{"a volume over hugetlbfs", "volume-over-hugetlbfs", nil,
+			outside{guard.Warn, "", []string{"xfs is mounted over the huge pages at /dev/hugepages/libvirt/qemu: s390.ram will lie there"}, nil}},
+		{"a size of arm64 that is not mounted", "page-as-large-as-guest", arm64,
+			outside{guard.Warn, guard.ByLibvirt, []string{"no hugetlbfs of 512 MiB pages is mounted, only of 2 MiB at /dev/hugepages",
+				"mount -t hugetlbfs -o pagesize=512M hugetlbfs /dev/hugepages512M\n"}, nil}},
+		{"four nodes on a host with one", "mounted-by-hand", edits("domain.xml", "<vcpu placement='static'>", "<numatune><memory mode='strict' nodeset='0-3'/></numatune><vcpu placement='static'>"),
+			outside{guard.Warn, guard.ByLibvirt, []string{"this host has no NUMA nodes 1-3, it has node 0", "bind pc.ram to node 0"}, nil}},
+		{"disabled in qemu.conf", "mounted-by-hand", writes("etc/libvirt/qemu.conf", "hugetlbfs_mount = []\n"),
+			outside{guard.Warn, guard.ByLibvirt, []string{"hugetlbfs_mount in qemu.conf is empty"}, nil}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			tree := sysfstest.Archive(t, hooktest.Data("incidents/"+test.incident+".txtar"))
+			if test.edit != nil {
+				test.edit(t, tree)
+			}
+			test.want.compare(t, judged(t, tree))
+		})
+	}
+}
+
+func (o outside) compare(t *testing.T, v guard.Verdict) {
+	t.Helper()
+	text := words.Text(v)
+	if v.Decision != o.decision || v.RefusedBy() != o.refusedBy {
+		t.Errorf("%s, refused by %q, want %s by %q", v.Decision, v.RefusedBy(), o.decision, o.refusedBy)
+	}
+	for _, pattern := range o.has {
+		if !regexp.MustCompile(pattern).MatchString(text) {
+			t.Errorf("%s is not said in\n%s", pattern, text)
+		}
+	}
+	for _, pattern := range append(o.lacks, "needs no huge pages") {
+		if regexp.MustCompile(pattern).MatchString(text) {
+			t.Errorf("%s is said in\n%s", pattern, text)
+		}
+	}
+	if line := words.Summary(v); len(line) > 600 {
+		t.Errorf("the line has %d bytes: %s", len(line), line)
+	}
+}
+
+// writes returns what writes files of a host: names and texts in turn.
+func writes(files ...string) func(*testing.T, sysfstest.Host) {
+	return func(t *testing.T, tree sysfstest.Host) {
+		for i := 0; i < len(files); i += 2 {
+			name := tree.Path(files[i])
+			if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(name, []byte(files[i+1]), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// edits returns what replaces texts in a file of a host: old and new ones in turn.
+func edits(file string, texts ...string) func(*testing.T, sysfstest.Host) {
+	return func(t *testing.T, tree sysfstest.Host) {
+		old, err := os.ReadFile(tree.Path(file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := strings.NewReplacer(texts...).Replace(string(old))
+		if text == string(old) {
+			t.Fatalf("%s has none of %q", file, texts)
+		}
+		writes(file, text)(t, tree)
+	}
+}
+
+// arm64 makes a host one with pages of 512 MiB, all free and not mounted, and its guest ask for two of them.
+func arm64(t *testing.T, tree sysfstest.Host) {
+	for _, dir := range []string{"sys/kernel/mm/hugepages/", "sys/devices/system/node/node0/hugepages/"} {
+		if err := os.Rename(tree.Path(dir+"hugepages-1048576kB"), tree.Path(dir+"hugepages-524288kB")); err != nil {
+			t.Fatal(err)
+		}
+		writes(dir+"hugepages-524288kB/nr_hugepages", "4\n", dir+"hugepages-524288kB/free_hugepages", "4\n")(t, tree)
+	}
+	edits("domain.xml", "size='1048576'", "size='524288'", "x86_64", "aarch64", "pc-q35-7.2", "virt")(t, tree)
+}
