@@ -23,7 +23,8 @@ has no order of its own (it goes through a hash table that it mixes anew wheneve
 are taken by name: with another order others may be left without pages.
 
 Exit status: 0 it fits, 1 an error, 2 wrong usage, 3 a domain would be refused, by hugeguard or by libvirt
-itself, alone or after the others. One that is exempt (see /etc/hugeguard.conf) would not: what is wanting is said, and that it goes on.`,
+itself, alone or after the others. One that is exempt (see /etc/hugeguard.conf) would not: what is wanting is
+said, and that it goes on.`,
 		Example: `  hugeguard check instance-00000003
   virsh dumpxml instance-00000003 | hugeguard check -
   hugeguard check --all
