@@ -33,9 +33,10 @@ more, as when Nova has taken an instance off the host, the fixes are those that 
 The journal is for root and the group systemd-journal. With --root it is the one below that directory.
 
 Exit status: 0 it is explained, or there is nothing to explain, 1 an error, 2 wrong usage.`,
-		Example: `  hugeguard explain                                        # the last one
+		Example: `  hugeguard explain                        # the last one
   hugeguard explain instance-00000003
-  hugeguard explain 32963992-5056-4947-9f20-e664bb88b3d4   # the id in "openstack server show"`,
+  hugeguard explain "$ID"                  # the id that openstack server show prints
+  hugeguard explain --json | jq .entry`,
 		DisableFlagsInUseLine: true,
 		SuggestFor:            []string{"why", "describe"},
 		Args: func(cmd *cobra.Command, args []string) error {

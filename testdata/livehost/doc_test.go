@@ -101,7 +101,7 @@ func (s *scene) try(at string, c shown.Command, define func(string)) {
 		define(words[2])
 	}
 	cmd := exec.Command("sh", "-c", "sudo() { \"$@\"; }\n"+c.Text)
-	cmd.Env = append(os.Environ(), "LC_ALL=C", "LIBVIRT_DEFAULT_URI=qemu:///system")
+	cmd.Env = append(os.Environ(), "LC_ALL=C", "LIBVIRT_DEFAULT_URI=qemu:///system", "ID="+domain{name: "DOMAIN"}.uuid())
 	cmd.Dir = s.t.TempDir()
 	if slices.Contains(words, "make") {
 		cmd.Dir = "../.."
