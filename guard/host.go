@@ -158,6 +158,8 @@ type Holder struct {
 	Reserved uint64
 	// Files are what to delete to get the pages of a HolderFile back.
 	Files []string
+	// Prefix is what the paths of these begin with, and of no other file in their folder; "" where nothing is so.
+	Prefix string
 	// Segment is the id of a System V segment that is a HolderFile, else "".
 	Segment string
 }

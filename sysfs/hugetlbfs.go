@@ -17,7 +17,7 @@ var ErrCut = errors.New("not all of it was looked at")
 // maxDepth bounds a walk through a hugetlbfs mount: libvirt's files lie three folders deep.
 const maxDepth = 8
 
-// Files returns the files with pages below a hugetlbfs mount point, until the deadline at the latest. No copy of a file
+// Files returns the files below a hugetlbfs mount point, until the deadline at the latest. No copy of a file
 // has its pages: a captured host has them in MOUNT.files, as [File.String] writes them, one a line.
 func (f FS) Files(mount string, deadline time.Time) ([]File, error) {
 	name := strings.TrimPrefix(mount, "/") + ".files"
@@ -93,7 +93,7 @@ func (w *walk) entry(path string, depth int) error {
 		return w.folder(path, depth+1)
 	}
 	file, ok := huge(path, &stat)
-	if ok && file.Pages > 0 {
+	if ok {
 		w.files = append(w.files, file)
 	}
 	return nil

@@ -215,7 +215,9 @@ func TestSegmentPages(t *testing.T) {
 // TestParsePlace: a unit is one that nobody but systemd has named.
 func TestParsePlace(t *testing.T) {
 	const id = "3f2a9c1b2d4e5f60718293a4b5c6d7e8f90123456789abcdef0123456789abcd"
-	container := func(unit string, user bool) Place { return Place{Unit: unit, Container: id[:12], User: user} }
+	container := func(unit, engine string, user bool) Place {
+		return Place{Unit: unit, Container: id[:12], Engine: engine, User: user}
+	}
 	for text, want := range map[string]Place{
 		"0::/system.slice/vpp.service\n":                                                {Unit: "vpp.service"},
 		"0::/system.slice/ovs-vswitchd.service/sub\n":                                   {Unit: "ovs-vswitchd.service"},
@@ -229,11 +231,13 @@ func TestParsePlace(t *testing.T) {
 		"0::/user.slice/user-1.slice/user@1.service/app.slice/q.service\n":              {Unit: "user@1.service", User: true},
 		"0::/user.slice/user-1.slice/user@1.service/system.slice/q.service\n":           {Unit: "user@1.service", User: true},
 		"0::/../user-1.slice/user@1.service/q.service\n":                                {User: true},
-		"0::/user.slice/user-1.slice/user@1.service/user.slice/libpod-" + id + ".scope": container("user@1.service", true),
-		"0::/system.slice/docker-" + id + ".scope/system.slice/in.service\n":            container("docker-"+id+".scope", false),
-		"0::/machine.slice/libpod-" + id + ".scope/container\n":                         container("libpod-"+id+".scope", false),
-		"0::/kubepods.slice/kubepods-pod1.slice/cri-containerd-" + id + ".scope\n":      container("cri-containerd-"+id+".scope", false),
-		"12:hugetlb:/docker/" + id + "\n1:name=systemd:/docker/" + id + "\n":            container("", false),
+		"0::/user.slice/user-1.slice/user@1.service/user.slice/libpod-" + id + ".scope": container("user@1.service", "podman", true),
+		"0::/system.slice/docker-" + id + ".scope/system.slice/in.service\n":            container("docker-"+id+".scope", "docker", false),
+		"0::/machine.slice/libpod-" + id + ".scope/container\n":                         container("libpod-"+id+".scope", "podman", false),
+		"0::/kubepods/pod1/" + id + "\n":                                                container("", "crictl", false),
+		"0::/engine/" + id + "\n":                                                       container("", "", false),
+		"0::/kubepods.slice/kubepods-pod1.slice/cri-containerd-" + id + ".scope\n":      container("cri-containerd-"+id+".scope", "crictl", false),
+		"12:hugetlb:/docker/" + id + "\n1:name=systemd:/docker/" + id + "\n":            container("", "docker", false),
 		"5:memory:/system.slice/not.service\n1:name=systemd:/system.slice/b.service\n":  {Unit: "b.service"},
 		"1:name=systemd:/user.slice/user-1.slice/session-4.scope\n0::/\n":               {Unit: "session-4.scope", User: true},
 		"0::/\n":                             {},
@@ -245,7 +249,7 @@ func TestParsePlace(t *testing.T) {
 			t.Errorf("%q: %+v, want %+v", text, got, want)
 		}
 	}
-	if got := container("docker-x.scope", false).String(); got != "container 3f2a9c1b2d4e" {
+	if got := container("docker-x.scope", "", false).String(); got != "container 3f2a9c1b2d4e" {
 		t.Error(got)
 	}
 }

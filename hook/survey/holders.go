@@ -266,11 +266,23 @@ func (t *tally) leftover() []guard.Holder {
 		holder.Name = g.name + "*"
 		if len(holder.Files) == 1 {
 			holder.Name = holder.Files[0]
+		} else if !strings.HasSuffix(g.name, "/") && t.begin(g.name) == len(holder.Files) {
+			holder.Prefix = g.name
 		}
 		list = append(list, *holder)
 	}
 	slices.SortFunc(list, func(a, b guard.Holder) int { return cmp.Compare(a.Name, b.Name) })
 	return list
+}
+
+// begin returns how many files on the mounts, used or not, a shell finds by the beginning of their paths.
+func (t *tally) begin(prefix string) (n int) {
+	for _, f := range t.files {
+		if rest, ok := strings.CutPrefix(f.path, prefix); ok && !strings.Contains(rest, "/") {
+			n++
+		}
+	}
+	return n
 }
 
 // mergeMappings adds up what one process has of one file: parts of it, as DPDK

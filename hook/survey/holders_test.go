@@ -140,10 +140,50 @@ func TestLedgerFiles(t *testing.T) {
 	}
 	left := []guard.Holder{
 		{Kind: guard.HolderFile, Name: "/dev/hugepages/dead", PageKiB: 2048, Unplaced: 7, Files: []string{"/dev/hugepages/dead"}},
-		{Kind: guard.HolderFile, Name: "/dev/hugepages/rtemap_*", PageKiB: 2048, Unplaced: 3, Files: []string{"/dev/hugepages/rtemap_0", "/dev/hugepages/rtemap_1", "/dev/hugepages/rtemap_2"}},
+		{Kind: guard.HolderFile, Name: "/dev/hugepages/rtemap_*", PageKiB: 2048, Unplaced: 3, Files: []string{"/dev/hugepages/rtemap_0", "/dev/hugepages/rtemap_1", "/dev/hugepages/rtemap_2"}, Prefix: "/dev/hugepages/rtemap_"},
 	}
 	if diff := cmp.Diff(left, sum.leftover()); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+// TestLeftoverPrefix: files are named by how they begin only if that names no other file.
+func TestLeftoverPrefix(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		folder  string
+		another string // that is no leftover; "" for none
+		used    bool   // by some process, else it has no page
+		want    string
+	}{
+		{"they are alone", "/h/rtemap_", "", false, "/h/rtemap_"},
+		{"another begins otherwise", "/h/rtemap_", "/h/spdk_0", true, "/h/rtemap_"},
+		{"another is in use", "/h/rtemap_", "/h/rtemap_9", true, ""},
+		{"another has no pages yet", "/h/rtemap_", "/h/rtemap_9", false, ""},
+		{"another has a longer name", "/h/rtemap_", "/h/rtemap_0.old", true, ""},
+		{"another is in a folder below", "/h/rtemap_", "/h/rtemap_5/x", true, "/h/rtemap_"},
+		{"they have nothing but numbers", "/h/", "", false, ""},
+	} {
+		sum := tally{}
+		put := func(path string, inode, pages uint64, who *holderKey) {
+			found := sysfs.File{Path: path, Device: "00:10", Inode: inode, PageKiB: 2048, Pages: pages}
+			sum.measure(found, nil)
+			if who != nil {
+				sum.measure(found, who)
+			}
+		}
+		for i := range uint64(3) {
+			put(fmt.Sprint(test.folder, i), i, 1, nil)
+		}
+		switch {
+		case test.used:
+			put(test.another, 9, 1, &holderKey{kind: guard.HolderProcess, pid: 7})
+		case test.another != "":
+			put(test.another, 9, 0, nil)
+		}
+		if got := sum.leftover(); len(got) != 1 || got[0].Prefix != test.want || len(got[0].Files) != 3 {
+			t.Errorf("%s: %+v, want %q", test.name, got, test.want)
+		}
 	}
 }
 
