@@ -34,9 +34,22 @@ func look(host sysfs.FS) (seen []any, errs []error) {
 		cpus, ok, err := host.CPUs(n.ID)
 		pair(cpus, ok, err)
 		note(host.Distances(n.ID))
+		memory, ok, err := host.NodeMemory(n.ID)
+		pair(memory, ok, err)
 	}
 	sizes, err := host.PageSizes()
 	note(sizes, err)
+	for _, n := range nodes {
+		note(host.PoolMemory(n.ID, sizes))
+	}
+	note(host.HasNodes(), nil)
+	available, ok, err := host.Available()
+	pair(available, ok, err)
+	note(host.FreeBlocks())
+	boot, ok, err := host.Boot()
+	pair(boot, ok, err)
+	major, minor, ok := host.KernelRelease()
+	note([]any{major, minor, ok}, nil)
 	for _, kib := range sizes {
 		pool, ok, err := host.Pool(kib, nodes)
 		pair(pool, ok, err)

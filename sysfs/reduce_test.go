@@ -2,6 +2,7 @@ package sysfs
 
 import (
 	"bytes"
+	"errors"
 	"math"
 	"reflect"
 	"testing"
@@ -13,10 +14,18 @@ var reads = []struct {
 	read           func(text []byte) (any, error)
 }{
 	{"*.pid", " 4711\n", func(text []byte) (any, error) { return parsePID(text) }},
-	{"proc/meminfo", "MemTotal:  1 kB\nHugepagesize:    2048 kB\n", func(text []byte) (any, error) {
+	{"proc/meminfo", "MemTotal:  9 kB\nMemFree: 5 kB\nMemAvailable: 7 kB\nInactive(file): 2 kB\nHugepagesize:    2048 kB\n", func(text []byte) (any, error) {
 		kib, ok, err := parsePageKiB(string(text))
-		return []any{kib, ok}, err
+		memory, complete, errMemory := parseMemory(string(text))
+		available, known, errAvailable := parseAvailable(string(text))
+		return []any{kib, ok, memory, complete, available, known}, errors.Join(err, errMemory, errAvailable)
 	}},
+	{nodeDir + "/node*/meminfo", "Node 0 MemTotal:  9 kB\nNode 0 MemFree: 5 kB\nNode 0 Active(file): 2 kB\nNode 0 Mapped: 3 kB\n", func(text []byte) (any, error) {
+		memory, ok, err := parseMemory(string(text))
+		return []any{memory, ok}, err
+	}},
+	{"proc/cmdline", "quiet default_hugepagesz=1G hugepages=16 hugepagesz=2M hugepages=0:512,1:512 hugetlb_cma=0:4G x -- hugepages=9\n",
+		func(text []byte) (any, error) { return parseBoot(string(text)), nil }},
 	{"proc/mounts", "proc /proc proc rw 0 0\nhugetlbfs /dev/huge\\040pages hugetlbfs rw,pagesize=2M 0 0\nx /dev/huge\\040pages/x tmpfs rw,x 0 0\n" +
 		"hugetlbfs /dev/huge\\040pages hugetlbfs rw,size=2097152,min_size=4096 0 0\ncgroup2 /sys/fs/cgroup cgroup2 rw 0 0\ncgroup /c cgroup rw,cpuset,hugetlb 0 0\n",
 		func(text []byte) (any, error) { return parseMounts(string(text), math.MaxInt) }},
