@@ -30,27 +30,6 @@ func (r Reservation) String() string {
 // RestartNova has nova-compute, which is this systemd unit, read its configuration again.
 type RestartNova struct{ Unit string }
 
-// GrowPools sets up as many more pages as are missing now.
-type GrowPools struct{ Pools []PoolSize }
-
-// PoolSize is how many pages one node's pool is to have, without surplus ones.
-type PoolSize struct {
-	Node    int
-	PageKiB uint64
-	Pages   uint64
-}
-
-// RaiseLimits lets a mount, or a control group, have more pages.
-type RaiseLimits struct{ Limits []Limit }
-
-// Limit is how many pages a limit is to be.
-type Limit struct {
-	Path    string // of the mount, or of the control group's file
-	PageKiB uint64
-	Pages   uint64
-	Mount   bool
-}
-
 // ChangeDomain changes what the domain asks for.
 type ChangeDomain struct{ Changes []Change }
 

@@ -55,7 +55,7 @@ func (b Blame) over() bool {
 // holderFixes returns what can be done about those who are to blame, the cheapest first. With each of them the launch
 // fits.
 func (l launch) holderFixes(host Host, must []failure, b Blame) []Fix {
-	larger := []Fix{growth(host, must)}
+	larger := l.larger(host, must)
 	switch {
 	case !b.over():
 		return slices.Concat(l.rebind(host, must), larger, l.shrinkOVS(host, must, b), l.tune(host, must, b), stop(b))

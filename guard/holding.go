@@ -59,7 +59,8 @@ func (h holding) ofDead() []Holder {
 	return slices.DeleteFunc(slices.Clone(h.list), func(one Holder) bool { return one.Guest == "" })
 }
 
-// without returns the host as it would be had some holders of the size taken nothing, and been promised nothing.
+// without returns the host as it would be if some holders of the size gave all back, and what they were promised. As
+// long as a node has surplus pages, those that come back go to the kernel (free_huge_folio).
 func (h holding) without(holders []Holder) Host {
 	back := h.unseen.certain(holders...)
 	return h.host.change(func(p *SizePool) {
@@ -67,7 +68,10 @@ func (h holding) without(holders []Holder) Host {
 			return
 		}
 		for i, n := range p.Nodes {
-			p.Nodes[i].Free = min(n.Total, n.Free+back[n.Node])
+			gone := min(n.Surplus, back[n.Node])
+			total := minus(n.Total, gone)
+			p.Nodes[i] = NodePool{n.Node, total, min(total, n.Free+back[n.Node]-gone), n.Surplus - gone}
+			p.Surplus = minus(p.Surplus, gone)
 		}
 		p.Reserved = minus(p.Reserved, sumReserved(holders))
 	})

@@ -36,6 +36,8 @@ type Host struct {
 	Holders *Holders
 	// Nova is what Nova is told and counts; nil where nobody looked, or there is no sign of it.
 	Nova *Nova
+	// Memory is what more huge pages can be made of; nil where nobody looked, or the host does not say.
+	Memory *Memory
 	// OVS is what Open vSwitch was told; nil where nobody asked, or nobody answered.
 	OVS *OVS
 }

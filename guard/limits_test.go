@@ -139,7 +139,7 @@ func TestEveryLimit(t *testing.T) {
 	if f := v.Findings[1]; f.Needed != 21 || f.Free != 18 || f.Total != 18 || f.Nodes != nil {
 		t.Errorf("%+v", f)
 	}
-	if len(Fixes(v)) != 1 || Fixes(v)[0].For != "host" || len(Fixes(v)[0].Lines) != 3 || Fields(v)["HUGEGUARD_TOTAL"] != "20" {
+	if len(Fixes(v)) != 1 || Fixes(v)[0].For != "host" || len(Fixes(v)[0].Lines) != 4 || Fields(v)["HUGEGUARD_TOTAL"] != "20" {
 		t.Errorf("%+v, %v", Fixes(v), Fields(v))
 	}
 }

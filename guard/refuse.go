@@ -47,6 +47,9 @@ func lackOf(h Host, f failure, b Blame, uuid string) Lack {
 	pool, _ := h.pool(f.pageKiB)
 	there := pool.on(f.nodes)
 	l := Lack{SetUp: minus(there.Total, there.Surplus), Reserved: pool.Reserved, Surplus: pool.Surplus, Overcommit: pool.Overcommit}
+	if asked := h.askedOn(f.pageKiB, f.nodes); asked > l.SetUp {
+		l.Asked = asked
+	}
 	if h.Holders != nil {
 		l.Unaccounted = Holder{Pages: unaccounted(pool, h.held(pool))}.On(f.nodes)
 	}
@@ -128,9 +131,9 @@ func (l launch) fixes(host Host, must []failure, b Blame) (found []Fix) {
 	case CauseKernelReserved:
 		found = append(found, l.holderFixes(host, must, b)...)
 	case CausePoolMissing, CausePoolTooSmall, CauseGuests:
-		found = append(found, growth(host, must))
+		found = append(found, l.growth(host, must, nil)...)
 	case CauseMountLimit, CauseCgroupLimit:
-		found = append(found, RaiseLimits{own[Limit](must)})
+		found = append(found, l.raising(host, own[Limit](must))...)
 	case CauseSizeMismatch, CausePageSizeUnsupported, CauseBindingImpossible:
 		found = append(found, ChangeDomain{own[Change](must)})
 	case CauseUnaccounted:
@@ -151,37 +154,4 @@ func own[T any](must []failure) (fixes []T) {
 		}
 	}
 	return fixes
-}
-
-// growth returns the pools with as many more pages as are missing now. Where several nodes would do, the first gets
-// them.
-func growth(host Host, must []failure) GrowPools {
-	type place struct {
-		kib  uint64
-		node int
-	}
-	var places []place
-	missing := map[place]uint64{}
-	for _, f := range must {
-		if len(f.nodes) == 0 {
-			continue // on a host without memory no pool can grow
-		}
-		pool, _ := host.pool(f.pageKiB)
-		at := place{f.pageKiB, f.nodes[0]}
-		if missing[at] == 0 {
-			places = append(places, at)
-		}
-		have := f.free
-		if f.code == codeReserved {
-			have = minus(have, pool.Reserved)
-		}
-		missing[at] += minus(f.needed+f.claimed, have)
-	}
-	var grown GrowPools
-	for _, at := range places {
-		pool, _ := host.pool(at.kib)
-		n := pool.node(at.node)
-		grown.Pools = append(grown.Pools, PoolSize{at.node, at.kib, minus(n.Total, n.Surplus) + missing[at]})
-	}
-	return grown
 }

@@ -110,6 +110,7 @@ type Lack struct {
 	SetUp       uint64 // pages that the nodes have in all, without surplus ones
 	Reserved    uint64 // pages that are promised to others, on all nodes
 	Surplus     uint64 // surplus pages on all nodes
+	Asked       uint64 // pages that the kernel's command line asks for on these nodes, where that is more than SetUp; else 0
 	Overcommit  uint64 // how many of these there may be
 	Unaccounted uint64 // pages of the nodes that nobody is seen to hold; 0 where nobody looked
 	// NovaReserves is how many pages Nova keeps back there, if those who hold them are such that it could; nil where

@@ -39,9 +39,13 @@ func say(fix guard.Fix) Fix {
 	case guard.RestartNova:
 		return onHost("restart nova-compute", "systemctl restart "+shellWord(fix.Unit))
 	case guard.GrowPools:
-		return onHost("make the pool larger, until the next boot (fewer pages appear where memory is short)", growth(fix)...)
+		return growPools(fix)
+	case guard.BootPools:
+		return bootPools(fix)
+	case guard.FreeMemory:
+		return freeMemory(fix)
 	case guard.RaiseLimits:
-		return onHost("raise the limit, until the next boot", limits(fix)...)
+		return raiseLimits(fix)
 	case guard.ChangeDomain:
 		lines := changes(fix)
 		return Fix{For: "domain", What: "change the domain, or what made it", Lines: lines, short: strings.Join(lines[:min(1, len(lines))], "")}
@@ -66,30 +70,6 @@ func onHost(what string, commands ...string) Fix {
 		f.short = "run " + commands[0]
 	}
 	return f
-}
-
-// growth returns the commands that set up more pages.
-func growth(g guard.GrowPools) (lines []string) {
-	for _, p := range g.Pools {
-		lines = append(lines, fmt.Sprintf("echo %d > /sys/devices/system/node/node%d/hugepages/hugepages-%dkB/nr_hugepages", p.Pages, p.Node, p.PageKiB))
-	}
-	return lines
-}
-
-// limits returns the commands that raise limits. Over a mount is put one with more room: the kernel ignores the size=
-// of a remount without a word (hugetlbfs_fs_context_ops knows no reconfiguration).
-func limits(r guard.RaiseLimits) (lines []string) {
-	for _, l := range r.Limits {
-		bytes := l.Pages * l.PageKiB * 1024
-		line := onPath("echo %d > %s", l.Path, bytes)
-		if l.Mount {
-			line = onPath("mount -t hugetlbfs -o pagesize=%dK,size=%d hugetlbfs %s", l.Path, l.PageKiB, bytes)
-		}
-		if line != "" {
-			lines = append(lines, line)
-		}
-	}
-	return lines
 }
 
 // changes says what to change in a domain.

@@ -133,9 +133,9 @@ func clause(v guard.Verdict, f guard.Finding) string {
 	case guard.CauseKernelReserved:
 		return fmt.Sprintf("%d of its free pages are promised to %s", v.Lack.Reserved, promised(v.Blame.Holders, v.Lack.Reserved))
 	case guard.CausePoolMissing:
-		return fmt.Sprintf("no huge pages of %s were ever set up there", guard.Size(f.PageKiB))
+		return emptyPool(v.Lack, f)
 	case guard.CausePoolTooSmall:
-		return fmt.Sprintf("the pool has %d pages in all, too few even when nobody uses it", v.Lack.SetUp)
+		return smallPool(v.Lack, f)
 	case guard.CauseStartingGuests:
 		return "without these it would fit"
 	case guard.CauseUnaccounted:

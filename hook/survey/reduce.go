@@ -23,6 +23,7 @@ var Reductions = []sysfs.Reduction{
 	{Files: "etc/libvirt/qemu/*.xml", Keep: reduceDomain},
 	{Files: qemuConfPath, Keep: reduceQEMUConf},
 	{Files: capabilitiesDir + "/*", Keep: reduceCapabilities},
+	{Files: tunedProfile, Keep: whatItIs},
 	{Files: "proc/[0-9]*/cmdline", Keep: reduceArguments},
 }
 
@@ -34,6 +35,9 @@ func Reduce(r *sysfs.Reducer, name string, e sysfs.Entry) ([]byte, error) {
 	}
 	return r.Reduce(name, e)
 }
+
+// whatItIs keeps all of a file that holds nothing but what is read.
+func whatItIs(text []byte) ([]byte, error) { return text, nil }
 
 func reduceOVS(text []byte) ([]byte, error) {
 	told, err := ovs.Read(bytes.NewReader(text))

@@ -39,6 +39,7 @@ var reads = []struct {
 		return parseQEMUConf(string(text))
 	}},
 	{capabilitiesDir + "/*", "", func(text []byte) (any, error) { return parseCapabilities(text) }},
+	{tunedProfile, "virtual-host\n", func(text []byte) (any, error) { return string(text), nil }},
 	{"proc/[0-9]*/cmdline", "/usr/bin/python3\x00/usr/bin/nova-compute\x00--x\x00--config-file\x00/a\x00--config-dir=/b\x00", readArguments},
 }
 

@@ -71,6 +71,7 @@ func Holders(root sysfs.FS, conf config.Config, host *guard.Host, self guard.Dom
 			break
 		}
 	}
+	host.Memory = Memory(root, *host)
 	host.OVS = OVS(root, conf, *host, deadline)
 	return processes, blind
 }

@@ -1,0 +1,317 @@
+package guard
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"hugeguard/testdata/cases"
+)
+
+const (
+	mib = 1 << 10 // in KiB
+	gib = 1 << 20
+)
+
+// kernel does what Linux does about pools (mm/hugetlb.c).
+type kernel struct{ Host }
+
+// write is a number written to a node's nr_hugepages (set_max_huge_pages): surplus pages become the pool's first, then
+// pages are made; free ones are given back, and what is in use stays as surplus.
+func (k *kernel) write(node int, pageKiB, count uint64) {
+	k.Host = k.change(func(p *SizePool) {
+		if p.PageKiB != pageKiB {
+			return
+		}
+		for i := range p.Nodes {
+			n := &p.Nodes[i]
+			if n.Node != node {
+				continue
+			}
+			for n.Surplus > 0 && n.Total-n.Surplus < count {
+				n.Surplus--
+				p.Surplus--
+			}
+			for n.Total-n.Surplus < count {
+				n.Total++
+				n.Free++
+			}
+			for n.Total-n.Surplus > count && n.Free > 0 {
+				n.Total--
+				n.Free--
+			}
+			for n.Total-n.Surplus > count {
+				n.Surplus++
+				p.Surplus++
+			}
+		}
+	})
+}
+
+// free is a page that is given back (free_huge_folio).
+func (k *kernel) free(node int, pageKiB uint64) {
+	k.Host = k.change(func(p *SizePool) {
+		for i := range p.Nodes {
+			n := &p.Nodes[i]
+			if p.PageKiB != pageKiB || n.Node != node {
+				continue
+			}
+			if n.Surplus > 0 {
+				n.Surplus--
+				p.Surplus--
+				n.Total--
+			} else {
+				n.Free++
+			}
+		}
+	})
+}
+
+// do does what a fix says, in its order.
+func (k *kernel) do(g GrowPools) {
+	k.Host = k.raised(g.Limits)
+	for _, p := range g.Pools {
+		k.write(p.Node, p.PageKiB, p.Pages)
+	}
+	if g.Files != nil {
+		k.dropFiles()
+	}
+}
+
+// dropFiles deletes all leftover files.
+func (k *kernel) dropFiles() {
+	if k.Holders == nil {
+		return
+	}
+	for _, h := range k.locate(k.Holders.List) {
+		for node, pages := range h.Pages {
+			for range pages {
+				if h.Kind == HolderFile {
+					k.free(node, h.PageKiB)
+				}
+			}
+		}
+	}
+	holders := *k.Holders
+	holders.List = slices.DeleteFunc(slices.Clone(holders.List), func(h Holder) bool { return h.Kind == HolderFile })
+	k.Holders = &holders
+}
+
+// surplus makes so many of a node's pages surplus ones.
+func (h Host) surplus(node int, n uint64) Host {
+	return h.change(func(p *SizePool) {
+		p.Nodes[node].Surplus += n
+		p.Surplus += n
+	})
+}
+
+// withMemory gives each node so much memory in KiB, of which all but used and the pools is free, in the largest blocks.
+func (h Host) withMemory(totalKiB uint64, usedKiB ...uint64) Host {
+	m := &Memory{Boot: Boot{PerNode: true}}
+	for id, used := range usedKiB {
+		n := NodeMemory{Node: id, TotalKiB: totalKiB}
+		for _, p := range h.Pools {
+			n.PoolsKiB += p.node(id).Total * p.PageKiB
+		}
+		n.FreeKiB = minus(totalKiB, used+n.PoolsKiB)
+		n.Blocks = make([]uint64, 11)
+		n.Blocks[10] = n.FreeKiB / (4 << 10)
+		m.Nodes = append(m.Nodes, n)
+		m.AvailableKiB += n.FreeKiB
+	}
+	h.Memory = m
+	return h
+}
+
+// inPieces breaks a node's free memory into blocks smaller than a page, but for some of 2 MiB.
+func (h Host) inPieces(node int, left uint64) Host {
+	m := *h.Memory
+	m.Nodes = slices.Clone(m.Nodes)
+	n := &m.Nodes[node]
+	n.Blocks = make([]uint64, 11)
+	n.Blocks[9] = left
+	n.Blocks[3] = (n.FreeKiB - left*2048) / 32
+	h.Memory = &m
+	return h
+}
+
+// asking has the kernel's command line ask for pages.
+func (h Host) asking(pools ...BootPool) Host {
+	m := *h.Memory
+	m.Boot.Pools = pools
+	h.Memory = &m
+	return h
+}
+
+func (h Host) booted(change func(*Boot)) Host {
+	m := *h.Memory
+	change(&m.Boot)
+	h.Memory = &m
+	return h
+}
+
+// TestGrowth: pools grow by what the kernel will do: what is printed first, its price, and what else is named.
+func TestGrowth(t *testing.T) {
+	const write0 = "echo %d > /sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages"
+	any512 := plain(t, 1024, "", twoMiB)
+	bound := guest(t, "strict:0", cell{64, "strict:0"})
+	giant := plain(t, 16<<10, "", "<hugepages><page size='1' unit='GiB'/></hugepages>")
+	ofGiB := func(n uint64) Host {
+		h := pages(0)
+		h.Pools = []SizePool{{PageKiB: gib, Nodes: []NodePool{{Node: 0, Total: n, Free: n}}}}
+		return h
+	}
+	for _, test := range []struct {
+		name   string
+		demand Demand
+		host   Host
+		has    []string
+		lacks  []string
+	}{
+		{"there is memory, in pieces that are large enough", bound, pages(24, 0).withMemory(16*gib, 4*gib, 4*gib),
+			[]string{fmt.Sprintf(write0, 64), "takes 80 MiB of the 12 GiB of memory available on node 0",
+				"echo 'w /sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages - - - - 64' > /etc/tmpfiles.d/hugepages-2048kB-node0.conf",
+				"hugepagesz=2M hugepages=0:64"}, []string{"drop_caches", "reboot"}},
+		{"one node: the sysctl is enough", any512, pages(256).withMemory(16*gib, 4*gib),
+			[]string{fmt.Sprintf(write0, 512), "echo 'vm.nr_hugepages = 512' > /etc/sysctl.d/90-hugepages.conf", "hugepagesz=2M hugepages=512 on the kernel"}, []string{"tmpfiles"}},
+		{"the pieces are too small", any512, pages(256).withMemory(16*gib, 4*gib).inPieces(0, 100),
+			[]string{"echo 3 > /proc/sys/vm/drop_caches", "echo 1 > /proc/sys/vm/compact_memory", fmt.Sprintf(write0, 512), "hugepagesz=2M hugepages=512", "reboots the host"}, nil},
+		{"the pieces are just large enough", any512, pages(256).withMemory(16*gib, 4*gib).inPieces(0, 256), []string{fmt.Sprintf(write0, 512)}, []string{"drop_caches"}},
+		{"the host lives on the rest", any512, pages(256).withMemory(16*gib, 15*gib),
+			[]string{"node 0 has 512 MiB of memory free or in caches, and 256 more pages of 2 MiB take 512 MiB, which leaves too little for the host: stop programs that use 256 MiB there"}, nil},
+		{"what else runs has to do with less", plain(t, 6144, "", twoMiB), pages(256).withMemory(16*gib, 12*gib),
+			[]string{"stop programs that use 2.2 GiB there", "what else runs on node 0 uses 12 GiB now and finds 10 GiB then"}, nil},
+		{"at boot there would be as little", any512, pages(0).withMemory(2*gib, 1800*mib), []string{"stop programs that use"}, []string{"reboot"}},
+		{"one node after the other", any512, pages(0, 0).withMemory(4*gib, 3200*mib, 3200*mib),
+			[]string{fmt.Sprintf(write0, 320), "echo 192 > /sys/devices/system/node/node1/hugepages/hugepages-2048kB/nr_hugepages"}, []string{"reboot"}},
+		{"the other node alone", any512, pages(0, 0).withMemory(4*gib, 4*gib, 1*gib),
+			[]string{"echo 512 > /sys/devices/system/node/node1/hugepages/hugepages-2048kB/nr_hugepages"}, []string{"node0/hugepages"}},
+		{"surplus pages become the pool's first", bound, pages(0, 0).heldBy(HolderGuest, "a", 7, 0, 100).surplus(0, 100).withMemory(16*gib, 4*gib, 4*gib),
+			[]string{"all 100 pages there are surplus, which go back to the kernel when they are freed: the pool was made smaller while they were in use",
+				fmt.Sprintf(write0, 164), "64 of them new: its 100 surplus pages become the pool's first"}, []string{"ever set up"}},
+		{"surplus pages in files", bound, pages(0, 0).leftBehind(0, 100, "/h/x").surplus(0, 100).withMemory(16*gib, 15*gib, 15*gib),
+			[]string{fmt.Sprintf(write0, 64) + "\n  rm /h/x\n", "what is in the files is lost"}, []string{"ever set up", "takes "}},
+		{"surplus pages in files that may be in use", bound, pages(0, 0).leftBehind(0, 100, "/h/x").surplus(0, 100).withMemory(16*gib, 4*gib, 4*gib).
+			changed(func(h *Holders) { h.Unreadable = []Process{{Name: "a", PID: 5}} }), []string{fmt.Sprintf(write0, 164)}, []string{"rm "}},
+		{"giant pages: the boot gave fewer than it was asked for", giant, ofGiB(15).withMemory(32*gib, 3*gib).inPieces(0, 0).asking(BootPool{PageKiB: gib, Pages: 16}),
+			[]string{"the kernel command line asks for 16", "boot with hugepagesz=1G hugepages=17", "hugepagesz=1G hugepages=17 in place of hugepagesz=1G hugepages=16"}, []string{"echo"}},
+		{"giant pages: memory is in large pieces", giant, ofGiB(15).withMemory(32*gib, 3*gib),
+			[]string{"echo 16 > /sys/devices/system/node/node0/hugepages/hugepages-1048576kB/nr_hugepages", "cat /sys/devices/system/node/node0/hugepages/hugepages-1048576kB/nr_hugepages",
+				"set the pool up at boot: 16 pages (16 GiB) on node 0\n  hugepagesz=1G hugepages=16 on the kernel command line"}, nil},
+		{"giant pages from memory set aside", giant, ofGiB(15).withMemory(32*gib, 3*gib).inPieces(0, 0).booted(func(b *Boot) { b.CMA = true }),
+			[]string{"echo 16 > /sys/devices/system/node/node0/hugepages/hugepages-1048576kB/nr_hugepages"}, []string{"or: hugepagesz"}},
+		{"the command line asks for as many already", bound, pages(24, 0).withMemory(16*gib, 4*gib, 4*gib).asking(BootPool{PageKiB: 2048, Pages: 128}),
+			[]string{fmt.Sprintf(write0, 64), "nothing to do: the kernel command line asks for as many already", "(the kernel command line asks for 64)"}, []string{"tmpfiles"}},
+		{"by grubby, and TuneD", any512, pages(256).withMemory(16*gib, 4*gib).booted(func(b *Boot) { b.Tool, b.Tuned = "grubby", "virtual-host" }),
+			[]string{"grubby --update-kernel=ALL --args='hugepagesz=2M hugepages=512'\n", "or with TuneD: cmdline_hugepages=+hugepagesz=2M hugepages=512 in the [bootloader] section of a profile with include=virtual-host"}, nil},
+		{"a kernel that spreads the pages evenly", bound, pages(24, 0).withMemory(16*gib, 4*gib, 4*gib).booted(func(b *Boot) { b.PerNode = false }),
+			[]string{"tmpfiles", "hugepagesz=2M hugepages=128 on the"}, []string{"hugepages=0:"}},
+		{"a kernel without NUMA", any512, func() Host { h := pages(256).withMemory(16*gib, 4*gib); h.Memory.NoNUMA = true; return h }(),
+			[]string{"echo 512 > /sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages"}, []string{"node0/hugepages"}},
+		{"nothing is known of memory", any512, pages(256), []string{fmt.Sprintf(write0, 512), "fewer appear where memory is short"}, []string{"reboot"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			v := Judge(test.demand, test.host)
+			text := Text(v)
+			for _, want := range test.has {
+				if !strings.Contains(text, want) {
+					t.Errorf("%q is not said in\n%s", want, text)
+				}
+			}
+			for _, not := range test.lacks {
+				if strings.Contains(text, not) {
+					t.Errorf("%q is said in\n%s", not, text)
+				}
+			}
+			if len(Summary(v)) > 600 {
+				t.Errorf("the line has %d bytes: %s", len(Summary(v)), Summary(v))
+			}
+			helps(t, test.demand, test.host, v)
+		})
+	}
+}
+
+// helps sees that each fix of pools and limits helps: after it the launch is not refused.
+func helps(t fataler, d Demand, host Host, v Verdict) (fixes int) {
+	for _, fix := range v.Fixes {
+		after := kernel{host}
+		switch fix := fix.(type) {
+		case GrowPools:
+			for _, p := range fix.Pools {
+				if host.Memory != nil && p.Made() > 0 && host.Memory.room(p.Node, p.PageKiB) < p.Made() {
+					t.Errorf("%d pages are to be made on node %d, where there is room for %d", p.Made(), p.Node, host.Memory.room(p.Node, p.PageKiB))
+				}
+			}
+			after.do(fix)
+		case RaiseLimits:
+			after.do(GrowPools{Limits: fix.Limits})
+		case BootPools:
+			after.dropFiles()
+			after.do(GrowPools{Pools: fix.Pools, Limits: fix.Limits})
+		case FreeMemory:
+			after.do(fix.Then)
+		default:
+			continue
+		}
+		fixes++
+		if then := Judge(d, after.Host); then.Decision == Refuse {
+			t.Errorf("%+v does not help: %s\nbefore: %s\nafter: %+v", fix, Summary(then), Summary(v), after.Pools)
+		}
+	}
+	return fixes
+}
+
+type fataler interface {
+	Errorf(format string, args ...any)
+}
+
+// TestGrowthHelps: after any fix of pools and limits the kernel has what the launch needs, whoever holds what.
+func TestGrowthHelps(t *testing.T) {
+	all := cases.AtLeast(t, 1000)
+	tried := map[string]int{}
+	rapid.Check(t, func(t *rapid.T) {
+		d, host := drawLaunch(t)
+		count := rapid.Uint64Range(0, 12)
+		for i := range host.Nodes {
+			kind := rapid.SampledFrom([]HolderKind{HolderGuest, HolderGuest, HolderFile, HolderProcess}).Draw(t, "kind")
+			n := count.Draw(t, "held")
+			if n == 0 {
+				continue
+			}
+			held := Holder{Kind: kind, Name: "x", PageKiB: 2048, Pages: map[int]uint64{i: n}, Files: []string{"/h/x"}}
+			host.Pools[0].Nodes[i].Total += n
+			host.Holders = &Holders{List: append(holdersIn(host), held)}
+			s := rapid.Uint64Range(0, n).Draw(t, "surplus")
+			host.Pools[0].Nodes[i].Surplus += s
+			host.Pools[0].Surplus += s
+		}
+		if rapid.Bool().Draw(t, "memory") {
+			used := make([]uint64, len(host.Nodes))
+			for i := range used {
+				used[i] = rapid.Uint64Range(0, 20*gib).Draw(t, "used")
+			}
+			host = host.withMemory(32*gib, used...)
+		}
+		v := Judge(d, host)
+		if v.Decision != Refuse {
+			return
+		}
+		tried[string(v.Cause)] += helps(t, d, host, v)
+	})
+	t.Logf("tried: %v", tried)
+	for _, cause := range []Cause{CausePoolMissing, CausePoolTooSmall, CauseGuests, CauseKernelReserved, CauseMountLimit, CauseCgroupLimit} {
+		if all && tried[string(cause)] == 0 {
+			t.Errorf("no fix of %s was tried", cause)
+		}
+	}
+}
+
+func holdersIn(h Host) []Holder {
+	if h.Holders == nil {
+		return nil
+	}
+	return h.Holders.List
+}

@@ -1,0 +1,59 @@
+package words
+
+import (
+	"fmt"
+	"slices"
+
+	"hugeguard/guard"
+)
+
+// raiseLimits says how to raise limits.
+func raiseLimits(r guard.RaiseLimits) Fix {
+	f := onHost("raise the limit", limits(r.Limits)...)
+	f.Cost, f.Lasting = limitCost(r.Limits), keepLimits(r.Limits)
+	return f
+}
+
+// limits returns the commands that raise limits. Over a mount is put one with more room: the kernel ignores the size=
+// of a remount without a word (hugetlbfs_fs_context_ops knows no reconfiguration).
+func limits(limits []guard.Limit) (lines []string) {
+	for _, l := range limits {
+		bytes := l.Pages * l.PageKiB * 1024
+		line := onPath("echo %d > %s", l.Path, bytes)
+		if l.Mount {
+			line = onPath("mount -t hugetlbfs -o %s hugetlbfs %s", l.Path, mountOptions(l))
+		}
+		if line != "" {
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}
+
+func mountOptions(l guard.Limit) string {
+	return fmt.Sprintf("pagesize=%dK,size=%d", l.PageKiB, l.Pages*l.PageKiB*1024)
+}
+
+// limitCost says what else follows from raised limits.
+func limitCost(limits []guard.Limit) string {
+	if slices.ContainsFunc(limits, func(l guard.Limit) bool { return l.Mount }) {
+		return "the files on the old mount are hidden: running guests keep theirs, other programs cannot open theirs by name"
+	}
+	return "all that runs below that control group can take so much together"
+}
+
+// keepLimits says how to keep limits raised. systemd has no setting for huge pages of a slice (systemd.resource-control).
+func keepLimits(limits []guard.Limit) (lines []string) {
+	for _, l := range limits {
+		switch {
+		case l.Mount && l.Path == "/dev/hugepages":
+			lines = append(lines, "mkdir -p /etc/systemd/system/dev-hugepages.mount.d",
+				fmt.Sprintf(`printf '[Mount]\nOptions=%s\n' > /etc/systemd/system/dev-hugepages.mount.d/size.conf`, mountOptions(l)))
+		case l.Mount:
+			lines = append(lines, fmt.Sprintf("%s as options of %s in /etc/fstab, or in its mount unit", mountOptions(l), path(l.Path)))
+		default:
+			lines = append(lines, fmt.Sprintf("systemd has no setting for this: change it in the program or the unit that writes %s", path(l.Path)))
+		}
+	}
+	return lines
+}

@@ -1,0 +1,303 @@
+package words
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"hugeguard/guard"
+)
+
+// growPools says how to make pools larger now.
+func growPools(g guard.GrowPools) Fix {
+	commands := limits(g.Limits)
+	if g.Compact {
+		commands = append(commands, "sync", "echo 3 > /proc/sys/vm/drop_caches", "echo 1 > /proc/sys/vm/compact_memory")
+	}
+	writes := poolWrites(g.Pools, g.NoNUMA)
+	commands = append(commands, writes...)
+	if g.Files != nil {
+		commands = append(commands, removal(*g.Files)...)
+	}
+	if g.Seek || g.Compact {
+		commands = append(commands, "cat "+strings.Join(poolFiles(g.Pools, g.NoNUMA), " "))
+	}
+	f := onHost(growing(g), commands...)
+	if g.Compact && len(writes) > 0 {
+		f.short = "drop caches, compact memory, then " + writes[0]
+	}
+	if g.Files != nil && len(writes) > 0 {
+		f.short = "run " + writes[0] + ", then delete the leftover files"
+	}
+	f.Cost, f.Lasting = growingCost(g), keepPools(g.Keep, g.NoNUMA)
+	return f
+}
+
+// growing says what making pools larger does.
+func growing(g guard.GrowPools) string {
+	var each []string
+	for _, p := range g.Pools {
+		each = append(each, poolGrowth(p))
+	}
+	text := "make the pool larger: " + enumerate(each, 4)
+	if len(g.Limits) > 0 {
+		text = "raise the limit and " + text
+	}
+	switch {
+	case g.Files != nil:
+		text += ". Delete the leftover files after that: their pages then stay in the pool. Deleted before, these go back to the kernel"
+	case g.Compact:
+		text = "free memory is in pieces that are too small: drop caches, compact memory, and " + text + ". The last command prints what there is"
+	case g.Seek:
+		text += ". The kernel has to find each page in one piece: the last command prints what there is"
+	case g.Unsure:
+		text += " (fewer appear where memory is short)"
+	}
+	return text
+}
+
+// poolGrowth says what becomes of a pool.
+func poolGrowth(p guard.PoolSize) string {
+	text := fmt.Sprintf("node %d gets %s", p.Node, pagesOf(p.Pages, p.PageKiB))
+	switch made := p.Made(); {
+	case p.Surplus > 0 && made == 0:
+		text += fmt.Sprintf(", by which surplus pages become the pool's (it has %d, %d of them surplus)", p.Now, p.Surplus)
+	case p.Surplus > 0:
+		text += fmt.Sprintf(", %d of them new: its %d surplus pages become the pool's first", made, p.Surplus)
+	case p.Now > 0:
+		text += fmt.Sprintf(", %d of them new", made)
+	}
+	return text
+}
+
+// growingCost says what else follows from larger pools.
+func growingCost(g guard.GrowPools) string {
+	var costs []string
+	for _, p := range g.Pools {
+		if made := p.Made(); made > 0 && p.AvailableKiB > 0 {
+			costs = append(costs, fmt.Sprintf("takes %s of the %s of memory available on node %d", about(made*p.PageKiB), about(p.AvailableKiB), p.Node))
+		}
+	}
+	if g.Compact {
+		costs = append(costs, "files are read from disk again, and the host is slow for a moment")
+	}
+	if g.Files != nil {
+		costs = append(costs, "what is in the files is lost")
+	}
+	if len(g.Limits) > 0 {
+		costs = append(costs, limitCost(g.Limits))
+	}
+	return strings.Join(costs, "; ")
+}
+
+// bootPools says how to have larger pools from the next boot on.
+func bootPools(b guard.BootPools) Fix {
+	var each []string
+	for _, p := range b.Pools {
+		each = append(each, fmt.Sprintf("%s on node %d", pagesOf(p.Pages, p.PageKiB), p.Node))
+	}
+	f := Fix{For: "host", What: "set the pool up at boot: " + enumerate(each, 4), Cost: "reboots the host"}
+	f.Lines = append(lineSteps(b.Line), keepLimits(b.Limits)...)
+	if len(b.Limits) > 0 {
+		f.What += ", and raise the limit"
+	}
+	if b.Line.CMA {
+		f.What += ". hugetlb_cma= on the kernel command line keeps the kernel from it: remove that"
+	}
+	if b.Node >= 0 {
+		f.Cost += fmt.Sprintf("; what else runs on node %d uses %s now and finds %s then", b.Node, about(b.UsedKiB), about(b.RestKiB))
+	}
+	f.short = "boot with " + bootLine(b.Line.Pools)
+	return f
+}
+
+// lineSteps says how to change the kernel's command line.
+func lineSteps(l guard.BootLine) []string {
+	line, instead := bootLine(l.Pools), ""
+	if len(l.Was) > 0 {
+		instead = " in place of " + bootLine(l.Was)
+	}
+	var steps []string
+	switch l.Tool {
+	case "grubby":
+		steps = append(steps, fmt.Sprintf("grubby --update-kernel=ALL --args='%s'%s", line, comment(instead)))
+	case "update-grub":
+		steps = append(steps, fmt.Sprintf("%s%s in GRUB_CMDLINE_LINUX of /etc/default/grub, then update-grub", line, instead))
+	default:
+		steps = append(steps, fmt.Sprintf("%s%s on the kernel command line", line, instead))
+	}
+	if l.Tuned != "" {
+		steps = append(steps, fmt.Sprintf("or with TuneD: cmdline_hugepages=+%s in the [bootloader] section of a profile with include=%s", line, name(l.Tuned)))
+	}
+	return steps
+}
+
+// comment is text behind a command.
+func comment(text string) string {
+	if text == "" {
+		return ""
+	}
+	return " #" + text
+}
+
+// bootLine is what the kernel's command line has of pools.
+func bootLine(pools []guard.BootPool) string {
+	var words []string
+	for _, p := range pools {
+		words = append(words, fmt.Sprintf("hugepagesz=%s hugepages=%s", kernelSize(p.PageKiB), bootCount(p)))
+	}
+	return strings.Join(words, " ")
+}
+
+// bootCount says how many pages: "16", "0:16,1:8".
+func bootCount(p guard.BootPool) string {
+	var each []string
+	for _, node := range slices.Sorted(maps.Keys(p.Nodes)) {
+		if n := p.Nodes[node]; n > 0 {
+			each = append(each, fmt.Sprintf("%d:%d", node, n))
+		}
+	}
+	if each == nil {
+		return fmt.Sprint(p.Pages)
+	}
+	return strings.Join(each, ",")
+}
+
+// kernelSize is a page size as the kernel's command line takes it: 2M, 1G.
+func kernelSize(kib uint64) string {
+	unit := "K"
+	for _, larger := range []string{"M", "G"} {
+		if kib%1024 == 0 {
+			kib, unit = kib/1024, larger
+		}
+	}
+	return fmt.Sprint(kib) + unit
+}
+
+// freeMemory says that no node has the memory, and what would help.
+func freeMemory(m guard.FreeMemory) Fix {
+	f := Fix{For: "host", What: "no command gives the pages as long as the host is so short of memory"}
+	var first string
+	for _, p := range m.Places {
+		f.Lines = append(f.Lines, fmt.Sprintf("node %d has %s of memory free or in caches, and %s take %s, which leaves too little for the host: stop programs that use %s there, or start the guest on another host",
+			p.Node, about(p.AvailableKiB), morePages(p.Pages, p.PageKiB), about(p.Pages*p.PageKiB), about(p.MissingKiB)))
+		if first == "" {
+			first = fmt.Sprintf("free %s of memory on node %d first", about(p.MissingKiB), p.Node)
+		}
+	}
+	then := growPools(m.Then)
+	f.Lines = append(f.Lines, "then run: "+strings.Join(then.Commands, "; "))
+	f.Lasting = then.Lasting
+	f.short = first
+	return f
+}
+
+func morePages(n, kib uint64) string {
+	if n == 1 {
+		return "one more page of " + guard.Size(kib)
+	}
+	return fmt.Sprintf("%d more pages of %s", n, guard.Size(kib))
+}
+
+// keepPools says how pools keep their sizes beyond the next boot.
+func keepPools(k guard.Keep, noNUMA bool) (lines []string) {
+	switch {
+	case k.Asked:
+		return []string{"nothing to do: the kernel command line asks for as many already"}
+	case k.Sysctl > 0:
+		lines = append(lines, fmt.Sprintf("echo 'vm.nr_hugepages = %d' > /etc/sysctl.d/90-hugepages.conf", k.Sysctl))
+	default:
+		lines = append(lines, poolSettings(k.Pools, noNUMA)...)
+	}
+	if k.Line != nil && !k.Line.CMA {
+		steps := lineSteps(*k.Line)
+		steps[0] = "or: " + steps[0]
+		lines = append(lines, steps...)
+	}
+	return lines
+}
+
+// poolSettings are commands that have systemd write pools' sizes at each boot (tmpfiles.d), before guests start.
+func poolSettings(pools []guard.PoolSize, noNUMA bool) (commands []string) {
+	for i, file := range poolFiles(pools, noNUMA) {
+		p := pools[i]
+		commands = append(commands, fmt.Sprintf("echo 'w %s - - - - %d' > /etc/tmpfiles.d/hugepages-%dkB-node%d.conf", file, p.Pages, p.PageKiB, p.Node))
+	}
+	return commands
+}
+
+// poolWrites returns the commands that set pools' sizes.
+func poolWrites(pools []guard.PoolSize, noNUMA bool) (commands []string) {
+	for i, file := range poolFiles(pools, noNUMA) {
+		commands = append(commands, fmt.Sprintf("echo %d > %s", pools[i].Pages, file))
+	}
+	return commands
+}
+
+// poolFiles are where pools' sizes are written. That of a node leaves other nodes' pools alone.
+func poolFiles(pools []guard.PoolSize, noNUMA bool) (files []string) {
+	for _, p := range pools {
+		dir := fmt.Sprintf("/sys/devices/system/node/node%d/hugepages", p.Node)
+		if noNUMA {
+			dir = "/sys/kernel/mm/hugepages"
+		}
+		files = append(files, fmt.Sprintf("%s/hugepages-%dkB/nr_hugepages", dir, p.PageKiB))
+	}
+	return files
+}
+
+// pagesOf says pages with their size: "512 pages (1 GiB)".
+func pagesOf(n, kib uint64) string {
+	what := "pages"
+	if n == 1 {
+		what = "page"
+	}
+	return fmt.Sprintf("%d %s (%s)", n, what, about(n*kib))
+}
+
+// about prints a size in KiB in the largest binary unit in which it is one or more, with a decimal where it has less
+// than ten of it: "600 MiB", "3.3 GiB", "1 GiB".
+func about(kib uint64) string {
+	size, unit := float64(kib), 0
+	for size >= 1024 && unit < 3 {
+		size /= 1024
+		unit++
+	}
+	text := fmt.Sprintf("%.0f", size)
+	if size < 10 {
+		text = strings.TrimSuffix(fmt.Sprintf("%.1f", size), ".0")
+	}
+	return text + " " + [...]string{"KiB", "MiB", "GiB", "TiB"}[unit]
+}
+
+// emptyPool says why a pool has no pages that were set up.
+func emptyPool(lack guard.Lack, f guard.Finding) string {
+	switch {
+	case f.Total > 0:
+		return fmt.Sprintf("all %d pages there are surplus, which go back to the kernel when they are freed%s", f.Total, shrunk(lack))
+	case lack.Asked > 0:
+		return fmt.Sprintf("the kernel command line asks for %s there, and there is none", pagesOf(lack.Asked, f.PageKiB))
+	}
+	return fmt.Sprintf("no huge pages of %s were ever set up there", guard.Size(f.PageKiB))
+}
+
+// smallPool says that a pool is too small whoever uses it.
+func smallPool(lack guard.Lack, f guard.Finding) string {
+	text := fmt.Sprintf("the pool has %d pages in all, too few even when nobody uses it", lack.SetUp)
+	switch {
+	case lack.Asked > 0:
+		text += fmt.Sprintf(" (the kernel command line asks for %d)", lack.Asked)
+	case f.Total > lack.SetUp:
+		text += fmt.Sprintf(" (%d more are surplus%s)", f.Total-lack.SetUp, shrunk(lack))
+	}
+	return text
+}
+
+// shrunk says that surplus pages are what is left of a larger pool, where they can be nothing else.
+func shrunk(lack guard.Lack) string {
+	if lack.Overcommit >= lack.Surplus {
+		return ""
+	}
+	return ": the pool was made smaller while they were in use"
+}

@@ -1,0 +1,62 @@
+package survey
+
+import (
+	"cmp"
+	"strings"
+
+	"hugeguard/guard"
+	"hugeguard/sysfs"
+)
+
+// Memory returns what a host has to make more huge pages of; nil where it does not say. What cannot be read is left
+// out: it decides about a fix alone.
+func Memory(root sysfs.FS, host guard.Host) *guard.Memory {
+	m := guard.Memory{NoNUMA: !root.HasNodes()}
+	blocks, _ := root.FreeBlocks() // without them it is not known how large the pieces are
+	for _, node := range host.Nodes {
+		memory, ok, err := root.NodeMemory(node.ID)
+		if err != nil || !ok {
+			continue
+		}
+		pools, err := root.PoolMemory(node.ID, host.Sizes)
+		if err != nil {
+			continue
+		}
+		m.Nodes = append(m.Nodes, guard.NodeMemory{Node: node.ID, TotalKiB: memory.Total, FreeKiB: memory.Free,
+			CacheKiB: memory.Cache, PoolsKiB: pools, Blocks: blocks[node.ID]})
+	}
+	if m.Nodes == nil {
+		return nil
+	}
+	m.AvailableKiB, _, _ = root.Available()
+	m.Boot = boot(root, host)
+	return &m
+}
+
+// boot returns what is known of setting up pages at boot.
+func boot(root sysfs.FS, host guard.Host) (b guard.Boot) {
+	line, _, err := root.Boot()
+	if err != nil {
+		return b
+	}
+	for _, p := range line.Pools {
+		size := cmp.Or(p.PageKiB, line.DefaultKiB, host.DefaultPageKiB)
+		b.Pools = append(b.Pools, guard.BootPool{PageKiB: size, Pages: p.Pages, Nodes: p.Nodes})
+	}
+	b.CMA = line.CMA
+	major, minor, ok := root.KernelRelease()
+	b.PerNode = ok && (major > 5 || major == 5 && minor >= 16)
+	for _, tool := range []string{"grubby", "update-grub"} {
+		if b.Tool == "" && (root.Exists("usr/sbin/"+tool) || root.Exists("usr/bin/"+tool)) {
+			b.Tool = tool
+		}
+	}
+	profile, err := root.ReadFile(tunedProfile, 4<<10)
+	if err == nil {
+		b.Tuned = strings.TrimSpace(string(profile))
+	}
+	return b
+}
+
+// tunedProfile names the active profile of TuneD.
+const tunedProfile = "etc/tuned/active_profile"
