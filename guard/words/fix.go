@@ -2,7 +2,6 @@ package words
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"hugeguard/guard"
@@ -52,7 +51,7 @@ func say(fix guard.Fix) Fix {
 	case guard.LookUnconfined:
 		return onHost("look for holders outside libvirt's confinement, which hides some", "hugeguard status")
 	case guard.DeleteFiles:
-		return onHost("delete the files", removal(fix)...)
+		return deleteFiles(fix)
 	case guard.MountPages:
 		return mountFix(fix)
 	case guard.RestartDaemon:
@@ -103,43 +102,6 @@ func onPath(command, path string, args ...any) string {
 		path = quoted(path)
 	}
 	return fmt.Sprintf(command, append(args, path)...)
-}
-
-const (
-	maxFiles   = 20       // how many files one command names
-	maxRemoval = 32 << 10 // after how many bytes of commands no more are told
-)
-
-// removal returns the commands that delete leftover files or, where some may be in use, that ask for their users.
-func removal(d guard.DeleteFiles) []string {
-	verb := "rm"
-	if !d.Certain {
-		verb = "fuser -v"
-	}
-	var lines []string
-	size, more := 0, 0
-	for _, h := range d.Holders {
-		if h.Segment != "" {
-			lines = append(lines, "ipcrm -m "+h.Segment)
-			continue
-		}
-		for files := range slices.Chunk(h.Files, maxFiles) {
-			if size > maxRemoval {
-				more += len(files)
-				continue
-			}
-			command := verb
-			for _, file := range files {
-				command += " " + shellWord(file)
-			}
-			lines = append(lines, command)
-			size += len(command)
-		}
-	}
-	if more > 0 {
-		lines = append(lines, fmt.Sprintf("# and %d more files", more))
-	}
-	return lines
 }
 
 // shellWord quotes a file's name for a POSIX shell, so that nothing in it acts on a terminal.

@@ -1,0 +1,42 @@
+package words
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"hugeguard/guard"
+)
+
+// TestRemoval: all leftover files go with one command, by how they begin where that names them and no others.
+func TestRemoval(t *testing.T) {
+	many := guard.Holder{Files: []string{"/h/rtemap_0", "/h/rtemap_1"}, Prefix: "/h/rtemap_"}
+	odd := guard.Holder{Files: []string{"/h/a b_0", "/h/a b_1"}, Prefix: "/h/a b_"}
+	some := guard.Holder{Files: []string{"/h/x_0", "/h/x_1"}}
+	segment := guard.Holder{Segment: "5"}
+	var mass guard.Holder
+	for i := range 40000 {
+		mass.Files = append(mass.Files, fmt.Sprintf("/h/map_%d", i))
+	}
+	for _, test := range []struct {
+		name string
+		fix  guard.DeleteFiles
+		want []string
+	}{
+		{"by how they begin", guard.DeleteFiles{Holders: []guard.Holder{many}, Certain: true}, []string{"rm /h/rtemap_*"}},
+		{"a name with a blank", guard.DeleteFiles{Holders: []guard.Holder{odd}, Certain: true}, []string{"rm '/h/a b_'*"}},
+		{"each by its name", guard.DeleteFiles{Holders: []guard.Holder{some}, Certain: true}, []string{"rm /h/x_0 /h/x_1"}},
+		{"all of them", guard.DeleteFiles{Holders: []guard.Holder{segment, many, some}, Certain: true}, []string{"rm /h/rtemap_* /h/x_0 /h/x_1", "ipcrm -m 5"}},
+		{"a segment", guard.DeleteFiles{Holders: []guard.Holder{segment}, Certain: true}, []string{"ipcrm -m 5"}},
+		{"perhaps in use", guard.DeleteFiles{Holders: []guard.Holder{many, some}}, []string{"fuser -v /h/rtemap_* /h/x_0 /h/x_1"}},
+	} {
+		if got := removal(test.fix); !slices.Equal(got, test.want) {
+			t.Errorf("%s: %q, want %q", test.name, got, test.want)
+		}
+	}
+	f := deleteFiles(guard.DeleteFiles{Holders: []guard.Holder{mass}, Certain: true})
+	if len(f.Commands) != 2 || len(f.Commands[0]) > maxRemoval+20 || !strings.HasSuffix(f.Commands[1], " more files") || len(f.short) > maxShort {
+		t.Errorf("%d commands, %d bytes, %.100q, %q", len(f.Commands), len(f.Commands[0]), f.Commands, f.short)
+	}
+}
