@@ -12,6 +12,9 @@ type Process struct {
 	Name       string // its comm: 15 bytes at the most, and its own choice
 	Memory     bool   // it has memory of its own: kernel threads and zombies have none
 	HugetlbKiB uint64 // huge pages of all sizes that it has touched and maps, in KiB
+	// Headless says that its first thread has ended and others have not: these have its memory, which is to be seen
+	// under their own numbers alone.
+	Headless bool
 	// Stuck says that its first thread waits in the kernel for something that no signal ends (state D).
 	Stuck bool
 	// UID is the user whose process it is: -1 where it has the rights of several, such as one that runs a set-user-ID
@@ -20,8 +23,11 @@ type Process struct {
 }
 
 // Processes returns the numbers of all processes.
-func (f FS) Processes() ([]int, error) {
-	names, err := f.ReadDir("proc")
+func (f FS) Processes() ([]int, error) { return f.numbers("proc") }
+
+// numbers returns the names in a directory that are numbers.
+func (f FS) numbers(dir string) ([]int, error) {
+	names, err := f.ReadDir(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -34,6 +40,10 @@ func (f FS) Processes() ([]int, error) {
 	}
 	return pids, nil
 }
+
+// Threads returns the numbers of a process's threads. Each has in /proc what a process has, though no list there names
+// it.
+func (f FS) Threads(pid int) ([]int, error) { return f.numbers(fmt.Sprintf("proc/%d/task", pid)) }
 
 // Process returns what /proc/PID/status (Documentation/filesystems/proc.rst, table 1-2) says of a process, which the
 // kernel tells anyone and without walking the process's memory. HugetlbKiB is 0 for one that has only reserved pages.
@@ -69,7 +79,10 @@ func ParseStatus(status []byte) (Process, error) {
 		p.UID = parseUID(users)
 	}
 	state, _ := parseField(text, "State")
-	p.Stuck = strings.HasPrefix(strings.TrimSpace(state), "D")
+	state = strings.TrimSpace(state)
+	threads, _ := parseField(text, "Threads")
+	p.Stuck = strings.HasPrefix(state, "D")
+	p.Headless = strings.HasPrefix(state, "Z") && strings.TrimSpace(threads) != "1"
 	size, ok := parseField(text, "HugetlbPages")
 	if !ok {
 		return p, nil
@@ -95,11 +108,11 @@ func parseUID(text string) int {
 	return uid
 }
 
-// reduceStatus keeps the name, the state, the users and the huge pages.
+// reduceStatus keeps the name, the state, the users, how many threads there are, and the huge pages.
 func reduceStatus(text []byte) ([]byte, error) {
 	_, err := ParseStatus(text)
 	if err != nil {
 		return nil, err
 	}
-	return keepFields(string(text), "Name", "State", "Uid", "HugetlbPages"), nil
+	return keepFields(string(text), "Name", "State", "Uid", "Threads", "HugetlbPages"), nil
 }

@@ -251,12 +251,29 @@ func (f *finder) processes() []sysfs.Process {
 	processes := sideBySide(f, pids, func(pid int) (sysfs.Process, bool) {
 		// A process that has ended meanwhile holds nothing any more.
 		p, err := f.Process(pid)
+		if err == nil && p.Headless {
+			return f.thread(pid)
+		}
 		return p, err == nil && p.Memory
 	})
 	slices.SortFunc(processes, func(a, b sysfs.Process) int {
 		return cmp.Or(cmp.Compare(b.HugetlbKiB, a.HugetlbKiB), cmp.Compare(a.PID, b.PID))
 	})
-	return processes
+	// A captured host lists such a thread as well.
+	return slices.CompactFunc(processes, func(a, b sysfs.Process) bool { return a.PID == b.PID })
+}
+
+// thread returns a thread that still has the memory of a process whose first one has ended, as if it were the process:
+// such is a QEMU that was killed and whose virtual CPU hangs in the kernel.
+func (f *finder) thread(pid int) (sysfs.Process, bool) {
+	threads, _ := f.Threads(pid) // none: it has ended
+	for _, id := range threads {
+		p, err := f.Process(id)
+		if err == nil && p.Memory {
+			return p, true
+		}
+	}
+	return sysfs.Process{}, false
 }
 
 // sideBySide asks about each of a list until the deadline, and returns the
