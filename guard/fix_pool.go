@@ -57,6 +57,11 @@ type BootPools struct {
 	Limits []Limit // to be larger, too
 	Line   BootLine
 	Pools  []PoolSize
+	Lost   uint64 // pages that the last boot did not make of those it was asked for, and which are asked for on top
+	// Short is what there is too little memory for now; none where there is enough.
+	Short []MemoryShort
+	// Scattered says that there is memory now, but hardly in pieces as large as such pages.
+	Scattered bool
 	// Node is where all else that runs finds only RestKiB of memory then, less than the UsedKiB that it uses now; -1
 	// for none.
 	Node             int
@@ -94,6 +99,7 @@ type grower struct {
 	host   Host // as it would be
 	more   []added
 	room   rooms
+	most   bool // of several nodes with room, the one that has most is to have the pages, rather than the first
 	force  bool // where no node has room, the one that has most takes all
 }
 
@@ -134,15 +140,22 @@ func (g *grower) serve(f failure) bool {
 		all += left[node]
 	}
 	nodes := slices.Clone(f.nodes)
-	slices.SortStableFunc(nodes, func(a, b int) int { return -cmp.Compare(min(left[a], missing), min(left[b], missing)) })
-	if len(nodes) == 0 || all < missing && !g.force {
+	enough := missing
+	if g.most {
+		enough = unknownRoom
+	}
+	slices.SortStableFunc(nodes, func(a, b int) int { return cmp.Compare(min(left[b], enough), min(left[a], enough)) })
+	switch {
+	case len(nodes) == 0 || all < missing && !g.force:
 		return false
+	case all < missing, left[nodes[0]] >= missing:
+		g.add(added{nodes[0], f.pageKiB, missing})
+		return true
 	}
-	if all < missing {
-		left[nodes[0]] = missing
-	}
-	for _, node := range nodes {
-		n := min(left[node], missing)
+	slices.Reverse(nodes)
+	for i, node := range nodes { // those that have least room first, each its share
+		others := uint64(len(nodes) - i)
+		n := min(left[node], (missing+others-1)/others)
 		missing -= n
 		g.add(added{node, f.pageKiB, n})
 	}
@@ -208,20 +221,23 @@ func (l launch) growth(host Host, must []failure, limits []Limit) (found []Fix) 
 			return found
 		}
 	}
-	boot := grower{launch: l, host: base, room: host.Memory.roomAtBoot}
+	var short *FreeMemory
+	if !fits {
+		short = l.freeMemory(host, base, now.room)
+	}
+	boot := grower{launch: l, host: base, room: host.Memory.roomAtBoot, most: true}
 	if boot.grow() {
 		if fix := bootPools(host, growPools(host, base, boot.more)); fix != nil {
-			fix.Limits = limits
+			fix.Limits, fix.Scattered = limits, fits && found == nil
+			if short != nil {
+				fix.Short = short.Places
+			}
 			found = append(found, *fix)
 		}
 	}
-	if !fits {
-		short := grower{launch: l, host: base, room: now.room, force: true}
-		if short.grow() {
-			then := growPools(host, base, short.more)
-			then.Files, then.Limits = files, limits
-			found = append(found, freeMemory(host, then))
-		}
+	if short != nil {
+		short.Then.Files, short.Then.Limits = files, limits
+		found = append(found, *short)
 	}
 	return found
 }
@@ -253,6 +269,7 @@ func (l launch) withoutLeftovers(host Host, must []failure) (Host, *DeleteFiles)
 // growPools returns the sizes with which pools have more pages than on a host that is like the one there is.
 func growPools(host, like Host, more []added) GrowPools {
 	fix := GrowPools{NoNUMA: host.Memory != nil && host.Memory.NoNUMA}
+	more = slices.SortedStableFunc(slices.Values(more), func(a, b added) int { return cmp.Compare(a.node, b.node) })
 	for _, a := range more {
 		now, _ := host.pool(a.pageKiB)
 		pool, _ := like.pool(a.pageKiB)
@@ -293,8 +310,14 @@ func (g *GrowPools) possible(host Host) bool {
 	return true
 }
 
-// freeMemory is that there is no memory for pools of such sizes.
-func freeMemory(host Host, then GrowPools) FreeMemory {
+// freeMemory returns what memory is missing on a host, for pools as they would have to be on one that is like it; nil where
+// no pools would do.
+func (l launch) freeMemory(host, like Host, room rooms) *FreeMemory {
+	g := grower{launch: l, host: like, room: room, most: true, force: true}
+	if !g.grow() {
+		return nil
+	}
+	then := growPools(host, like, g.more)
 	then.Compact, then.Keep.Line = true, nil // what can be set up at boot is a fix of its own
 	fix := FreeMemory{Then: then}
 	for _, p := range then.Pools {
@@ -303,7 +326,7 @@ func freeMemory(host Host, then GrowPools) FreeMemory {
 		short.MissingKiB = minus(short.Pages*p.PageKiB+memory.keptKiB(), p.AvailableKiB)
 		fix.Places = append(fix.Places, short)
 	}
-	return fix
+	return &fix
 }
 
 // bootPools returns how to have pools of such sizes from the next boot on; nil where the kernel's command line cannot
@@ -314,7 +337,9 @@ func bootPools(host Host, grown GrowPools) *BootPools {
 		return nil
 	}
 	fix := BootPools{Line: *line, Pools: grown.Pools, Node: -1}
+	nodes := len(host.memoryNodes())
 	for _, p := range grown.Pools {
+		fix.Lost += host.lost(p.Node, p.PageKiB, nodes)
 		memory, _ := host.Memory.node(p.Node)
 		rest := minus(memory.TotalKiB, memory.PoolsKiB+p.Made()*p.PageKiB)
 		if used := memory.usedKiB(); rest < used {
@@ -370,7 +395,7 @@ func (h Host) bootPool(pageKiB uint64, pools []PoolSize) (b BootPool, ok bool) {
 		want := max(has, before)
 		for _, p := range pools {
 			if p.PageKiB == pageKiB && p.Node == node {
-				want = max(p.Pages+lostAtBoot(before, has), before)
+				want = max(p.Pages+h.lost(node, pageKiB, len(nodes)), before)
 			}
 		}
 		b.Nodes[node] = want
@@ -409,10 +434,12 @@ func (h Host) askedOn(pageKiB uint64, nodes NodeSet) (pages uint64) {
 	return pages
 }
 
-// lostAtBoot is how many of the pages that were asked for are not made at boot for holes in the memory: few. Where more
-// are missing, there was no memory for them, or the pool was made smaller since.
-func lostAtBoot(asked, has uint64) uint64 {
-	lost := minus(asked, has)
+// lost is how many of the pages that were asked for on a node, of so many, were not made at boot for holes in the memory:
+// few. Where more are missing, there was no memory for them, or the pool was made smaller since.
+func (h Host) lost(node int, pageKiB uint64, nodes int) uint64 {
+	pool, _ := h.pool(pageKiB)
+	asked, n := h.Memory.asked(pageKiB).on(node, nodes), pool.node(node)
+	lost := minus(asked, minus(n.Total, n.Surplus))
 	if lost > max(1, asked/8) {
 		return 0
 	}

@@ -24,14 +24,28 @@ func growPools(g guard.GrowPools) Fix {
 		commands = append(commands, "cat "+strings.Join(poolFiles(g.Pools, g.NoNUMA), " "))
 	}
 	f := onHost(growing(g), commands...)
-	if g.Compact && len(writes) > 0 {
-		f.short = "drop caches, compact memory, then " + writes[0]
-	}
-	if g.Files != nil && len(writes) > 0 {
-		f.short = "run " + writes[0] + ", then delete the leftover files"
-	}
+	f.short = growingShort(g, writes, f.short)
 	f.Cost, f.Lasting = growingCost(g), keepPools(g.Keep, g.NoNUMA)
 	return f
+}
+
+// growingShort says it for the one line; with limits to raise first that is the first command alone.
+func growingShort(g guard.GrowPools, writes []string, first string) string {
+	if len(g.Limits) > 0 || len(writes) == 0 {
+		return first
+	}
+	const most = 2
+	write := strings.Join(writes[:min(len(writes), most)], "; ")
+	if more := len(writes) - most; more > 0 {
+		write += fmt.Sprintf(" and %d more commands", more)
+	}
+	switch {
+	case g.Files != nil:
+		return "run " + write + ", then delete the leftover files"
+	case g.Compact:
+		return "drop caches, compact memory, then " + write
+	}
+	return "run " + write
 }
 
 // growing says what making pools larger does.
@@ -102,6 +116,12 @@ func bootPools(b guard.BootPools) Fix {
 	if len(b.Limits) > 0 {
 		f.What += ", and raise the limit"
 	}
+	if b.Lost > 0 {
+		f.What += fmt.Sprintf(". Ask for %d more, as the last boot made so many fewer than it was asked for", b.Lost)
+	}
+	if b.Scattered {
+		f.What += ". While it runs, the kernel is unlikely to find memory in pieces of that size"
+	}
 	if b.Line.CMA {
 		f.What += ". hugetlb_cma= on the kernel command line keeps the kernel from it: remove that"
 	}
@@ -109,6 +129,10 @@ func bootPools(b guard.BootPools) Fix {
 		f.Cost += fmt.Sprintf("; what else runs on node %d uses %s now and finds %s then", b.Node, about(b.UsedKiB), about(b.RestKiB))
 	}
 	f.short = "boot with " + bootLine(b.Line.Pools)
+	if len(b.Short) > 0 {
+		short := b.Short[0]
+		f.short = fmt.Sprintf("node %d has only %s of memory available: free %s more, or %s", short.Node, about(short.AvailableKiB), about(short.MissingKiB), f.short)
+	}
 	return f
 }
 
@@ -180,10 +204,10 @@ func freeMemory(m guard.FreeMemory) Fix {
 	f := Fix{For: "host", What: "no command gives the pages as long as the host is so short of memory"}
 	var first string
 	for _, p := range m.Places {
-		f.Lines = append(f.Lines, fmt.Sprintf("node %d has %s of memory free or in caches, and %s take %s, which leaves too little for the host: stop programs that use %s there, or start the guest on another host",
+		f.Lines = append(f.Lines, fmt.Sprintf("node %d has %s of memory available, and %s take %s, which leaves too little for the host: stop programs that use %s there, or start the guest on another host",
 			p.Node, about(p.AvailableKiB), morePages(p.Pages, p.PageKiB), about(p.Pages*p.PageKiB), about(p.MissingKiB)))
 		if first == "" {
-			first = fmt.Sprintf("free %s of memory on node %d first", about(p.MissingKiB), p.Node)
+			first = fmt.Sprintf("node %d has only %s of memory available: free %s more", p.Node, about(p.AvailableKiB), about(p.MissingKiB))
 		}
 	}
 	then := growPools(m.Then)
