@@ -47,7 +47,7 @@ func (c *call) answer(o outcome) answer {
 	if c.letsGoOn(v) {
 		first, rest, more := strings.Cut("would refuse: "+e.Message, "\n")
 		if v.Exempt != "" {
-			first += "; it goes on: exempt by " + guard.Printable(v.Exempt, 200)
+			first += "; allowed: exempt by " + guard.Printable(v.Exempt, 200)
 		}
 		e.Message = first
 		if more {
@@ -65,12 +65,12 @@ func (c *call) fault(err error) answer {
 	e := entry{Priority: warning, Fields: map[string]string{"HUGEGUARD_DOMAIN": guard.Printable(c.args[1], 240)}}
 	switch exempt := c.exempt(); {
 	case exempt != "":
-		e.Message = message + "; it goes on: exempt by " + guard.Printable(exempt, 200)
+		e.Message = message + "; allowed: exempt by " + guard.Printable(exempt, 200)
 	case c.config.Fail == config.FailClosed && c.config.Mode == config.Enforce:
 		e.Message, e.Priority = message, failure
 		return answer{Status: exitRefuse, Line: message, Entry: &e}
 	default:
-		e.Message = message + "; it goes on"
+		e.Message = message + "; allowed"
 	}
 	return answer{Entry: &e}
 }

@@ -72,7 +72,7 @@ func parseReport(line []byte) (report, error) {
 		what = "answer"
 	}
 	if what != "" {
-		return report{}, fmt.Errorf("the child's %s is none", what)
+		return report{}, fmt.Errorf("the child sent an invalid %s", what)
 	}
 	return r, nil
 }

@@ -130,8 +130,8 @@ func TestChildSettles(t *testing.T) {
 		status    int
 		says      string
 	}{
-		{"exempts", strings.ReplaceAll(hooktest.Domain(t, "prepare.xml"), "instance-00000003", "exempts"), exitAccept, "it goes on: exempt by pattern exempts"},
-		{"fails", strings.ReplaceAll(hooktest.Domain(t, "prepare.xml"), "instance-00000003", "fails"), exitAccept, "it goes on: exempt by pattern fails"},
+		{"exempts", strings.ReplaceAll(hooktest.Domain(t, "prepare.xml"), "instance-00000003", "exempts"), exitAccept, "allowed: exempt by pattern exempts"},
+		{"fails", strings.ReplaceAll(hooktest.Domain(t, "prepare.xml"), "instance-00000003", "fails"), exitAccept, "allowed: exempt by pattern fails"},
 		{"refuses", exempt, exitRefuse, "node 0 has 0 free"},
 	} {
 		f := newFixture(t, strings.NewReader(test.xml))
@@ -190,7 +190,7 @@ func TestChildCannotBeStarted(t *testing.T) {
 	f := newFixture(t, strings.NewReader(hooktest.Domain(t, "prepare.xml")))
 	f.apart = true
 	f.args[1] = "a name that cannot be an argument\x00"
-	if status := f.call.prepare(); status != exitRefuse || len(f.entries) != 2 || !strings.Contains(f.entries[0].Message, "is not looked at: ") {
+	if status := f.call.prepare(); status != exitRefuse || len(f.entries) != 2 || !strings.Contains(f.entries[0].Message, "holders were not examined: ") {
 		t.Errorf("status %d, %+v", status, f.entries)
 	}
 	if !strings.HasPrefix(f.stderr.String(), "node 0 has 0 free") {

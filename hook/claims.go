@@ -22,9 +22,9 @@ func (c *call) openLedger(patience time.Duration) *ledger.Locked {
 	c.ledgerBusy = errors.Is(err, ledger.ErrBusy)
 	switch {
 	case err != nil:
-		c.noteLedger("this start is judged without those in flight: " + oneLine(err))
+		c.noteLedger("the claims cannot be used, so this start is judged without other starting guests: " + oneLine(err))
 	case unread != nil:
-		c.noteLedger("those in flight were forgotten: " + oneLine(unread))
+		c.noteLedger("the claims of starting guests were lost: " + oneLine(unread))
 	}
 	return l
 }
@@ -57,7 +57,7 @@ func (c *call) keepLedger(l *ledger.Locked, v guard.Verdict, changed bool) {
 		err = errors.Join(err, l.Save())
 	}
 	if err != nil {
-		c.noteLedger("starts that follow will not know of this one: " + oneLine(err))
+		c.noteLedger("the claim of this start cannot be written, so later starts do not count it: " + oneLine(err))
 	}
 }
 
@@ -73,6 +73,6 @@ func (c *call) ended() {
 		}
 	}()
 	if err := ledger.End(c.fs, c.args[1], endPatience); err != nil {
-		c.noteLedger("the end of this start is not noted: " + oneLine(err))
+		c.noteLedger("the claim of this start cannot be removed: " + oneLine(err))
 	}
 }

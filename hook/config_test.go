@@ -43,7 +43,7 @@ func TestExemptGoesOn(t *testing.T) {
 		if e.Fields["HUGEGUARD_EXEMPT"] != c.by || e.Fields["HUGEGUARD_DECISION"] != "refuse" || !strings.HasPrefix(rest, "domain instance-00000003") {
 			t.Errorf("%s: %q %q", c.name, e.Fields, e.Message)
 		}
-		if goesOn := c.status == exitAccept; goesOn != (strings.HasPrefix(first, "would refuse: node 0 has 0 free") && strings.HasSuffix(first, "; it goes on: exempt by "+c.by)) ||
+		if goesOn := c.status == exitAccept; goesOn != (strings.HasPrefix(first, "would refuse: node 0 has 0 free") && strings.HasSuffix(first, "; allowed: exempt by "+c.by)) ||
 			goesOn != f.fs.Exists(ledger.Path) || // its pages count as gone
 			goesOn != (e.Priority == warning) || goesOn != (f.stderr.Len() == 0) {
 			t.Errorf("%s: priority %d, stderr %q, journal %q", c.name, e.Priority, &f.stderr, first)
@@ -67,7 +67,7 @@ func TestExemptGoesOn(t *testing.T) {
 		}
 		status := f.prepare()
 		if status != c.status || len(f.entries) != 1 || f.entries[0].Fields["HUGEGUARD_DOMAIN"] != "instance-00000003" ||
-			strings.Contains(f.entries[0].Message, "; it goes on: exempt by ") != (c.status == exitAccept) {
+			strings.Contains(f.entries[0].Message, "; allowed: exempt by ") != (c.status == exitAccept) {
 			t.Errorf("%s: status %d, %+v", c.name, status, f.entries)
 		}
 	}

@@ -88,7 +88,7 @@ func (c *call) judgeBeside(demand guard.Demand, host *guard.Host, claims *ledger
 	end := time.Now().Add(c.config.Deadline / 8)
 	changed, blind := survey.Starting(c.fs, host, claims, demand.Domain, c.config.StartingLimit, end)
 	if blind != nil {
-		c.noteLedger("this start is judged without some of those in flight: " + oneLine(blind))
+		c.noteLedger("this start is judged without some of the starting guests: " + oneLine(blind))
 	}
 	return guard.Judge(demand, *host), changed
 }

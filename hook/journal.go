@@ -36,7 +36,7 @@ const identifier = "hugeguard"
 // reading must not hold up the launch.
 const journalPatience = 200 * time.Millisecond
 
-var errNoJournal = errors.New("the journal did not take the entry in time")
+var errNoJournal = errors.New("the journal did not accept the entry in time")
 
 // initialPIDNamespace is the one in which journald and this program mean the
 // same by a PID (PROC_PID_INIT_INO in the kernel's proc_ns.h).
@@ -153,7 +153,7 @@ func namelessFile(text []byte) (*os.File, error) {
 }
 
 // defect is a panic as an error.
-func defect(r any) error { return fmt.Errorf("defect in hugeguard: %v", r) }
+func defect(r any) error { return fmt.Errorf("a bug in hugeguard: %v", r) }
 
 // oneLine prints an error, which may quote what others wrote.
 func oneLine(err error) string { return guard.Printable(err.Error(), 400) }

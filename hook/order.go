@@ -57,7 +57,7 @@ func later(program string) (paths []string) {
 // LaterMayMake says why a shortage is no reason to refuse where hooks run after
 // ours, and what to do about it.
 func LaterMayMake(paths []string) string {
-	const words = "hugeguard allows it: another hook runs after it and may still make pages (%s); to be the last, "
+	const words = "allowed: another hook runs after hugeguard's and may still add pages (%s); to make hugeguard the last, "
 	text := strings.Replace(words, "%s", namesOf(paths), 1)
 	if rename := filepath.Base(paths[0]); filepath.Base(filepath.Dir(paths[0])) == DropInDir && rename > DropInName {
 		return text + "rename that hook so that it sorts before " + DropInName

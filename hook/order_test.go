@@ -81,8 +81,8 @@ func TestLaterHookMakesItAWarning(t *testing.T) {
 	}
 	e := f.entries[0]
 	for _, want := range []string{
-		"node 0 has 0 free 2 MiB huge pages, 256 needed; hugeguard allows it: another hook runs after it and may still make pages " +
-			"(/etc/libvirt/hooks/qemu.d/hugepages.sh); to be the last, run: hugeguard install\n",
+		"node 0 has 0 free 2 MiB huge pages, 256 needed; allowed: another hook runs after hugeguard's and may still add pages " +
+			"(/etc/libvirt/hooks/qemu.d/hugepages.sh); to make hugeguard the last, run: hugeguard install\n",
 		"Open vSwitch ovs-vswitchd (pid 2974) 512",
 	} {
 		if !strings.Contains(e.Message, want) {
@@ -111,7 +111,7 @@ func TestLaterMayMake(t *testing.T) {
 	for path, want := range map[string]string{
 		"/etc/libvirt/hooks/qemu.d/90-pages":   "run: hugeguard install",
 		"/etc/libvirt/hooks/qemu.d/zzz-pages":  "rename that hook so that it sorts before zz-hugeguard",
-		"/etc/libvirt/hooks/qemu.d/50%s\nhalt": "(/etc/libvirt/hooks/qemu.d/50%s\\nhalt); to be the last, run: hugeguard install",
+		"/etc/libvirt/hooks/qemu.d/50%s\nhalt": "(/etc/libvirt/hooks/qemu.d/50%s\\nhalt); to make hugeguard the last, run: hugeguard install",
 	} {
 		if got := LaterMayMake([]string{path}); !strings.HasSuffix(got, want) {
 			t.Errorf("%q: %q", path, got)

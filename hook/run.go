@@ -70,7 +70,7 @@ func (c *call) siteFirst(behind site) (status int) {
 	c.stdin = xml
 	status, err := behind.call(c.args, whole, c.stderr)
 	if lacksMeans(err) {
-		c.note(entry{Message: "this start is not judged: " + oneLine(err), Priority: warning})
+		c.note(entry{Message: "hugeguard did not judge this start: " + oneLine(err), Priority: warning})
 		err = replay(whole)
 		if err == nil {
 			err = behind.become(c.args)
@@ -136,7 +136,7 @@ func (c *call) answerInTime(began time.Time, known bool) int {
 	select {
 	case own = <-judged:
 	case <-timer.C:
-		return c.say(c.answer(outcome{err: fmt.Errorf("no verdict within %v", c.patience())}))
+		return c.say(c.answer(outcome{err: fmt.Errorf("timed out after %v", c.patience())}))
 	}
 	if own.sure && known || own.idle {
 		return c.say(c.answer(own))
@@ -161,7 +161,7 @@ func (c *call) answerInTime(began time.Time, known bool) int {
 func (c *call) ask(xml *memory, began time.Time, timer *time.Timer, known *bool) (best *answer) {
 	child, err := c.askChild(xml, began)
 	if err != nil {
-		c.note(entry{Message: "what the kernel's counters do not tell is not looked at: " + oneLine(err), Priority: warning})
+		c.note(entry{Message: "holders were not examined: " + oneLine(err), Priority: warning})
 		return nil
 	}
 	defer child.end()

@@ -177,8 +177,8 @@ func TestFaultsNeverRefuse(t *testing.T) {
 			return io.MultiReader(strings.NewReader("<domain>"), spaces{})
 		}, nil, "larger than libvirt's can be"},
 		{"failing", func(*testing.T) io.Reader { return iotest.ErrReader(errors.New("broken pipe\nforged")) }, nil, `broken pipe\nforged`},
-		{"panic", func(*testing.T) io.Reader { return panicking{} }, nil, `defect in hugeguard: boom\n\x1b`},
-		{"never ending", func(*testing.T) io.Reader { return late{} }, nil, "no verdict within 300ms"},
+		{"panic", func(*testing.T) io.Reader { return panicking{} }, nil, `a bug in hugeguard: boom\n\x1b`},
+		{"never ending", func(*testing.T) io.Reader { return late{} }, nil, "timed out after 300ms"},
 		{"no sysfs", refused, func(h sysfstest.Host) { h.Remove("sys") }, "there is no sysfs"},
 		{"no node with memory", refused, func(h sysfstest.Host) { h.Write("sys/devices/system/node/has_memory", "\n") }, "no node has memory"},
 		{"no list of nodes", refused, func(h sysfstest.Host) { h.Remove("sys/devices/system/node/has_memory") }, "has_memory"},

@@ -111,7 +111,7 @@ func Unread(root sysfs.FS, err error) (Config, error) {
 	// A link may lead to where others decide what comes of reading.
 	_, notLink := root.Readlink(Path)
 	if errors.Is(err, sysfs.ErrOthers) || notLink == nil {
-		return config, fmt.Errorf("the configuration is not followed, so mode = %s: %w", config.Mode, err)
+		return config, fmt.Errorf("hugeguard ignores the configuration and uses mode = %s: %w", config.Mode, err)
 	}
 	config.Mode, config.ModeUnread = WarnOnly, true
 	return config, fmt.Errorf("the configuration cannot be read, so hugeguard refuses nothing (mode = %s): %w", config.Mode, err)

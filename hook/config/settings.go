@@ -26,52 +26,52 @@ type Setting struct {
 var allSettings = []Setting{
 	{
 		Name: "mode", Default: "enforce", Values: "enforce, warn or off",
-		Meaning: "enforce refuses what must fail, warn says so in the journal and refuses nothing, off does nothing at all. A mode that cannot be read means warn.",
+		Meaning: "enforce refuses starts that must fail. warn refuses nothing and only writes them to the journal. off does nothing. A mode that cannot be read means warn.",
 		set:     func(c *Config, v string) bool { return choose(&c.Mode, v, Enforce, WarnOnly, Off) },
 		get:     func(c Config) string { return string(c.Mode) },
 	}, {
 		Name: "fail", Default: "open", Values: "open or closed",
-		Meaning: "A start that could not be judged goes on, with a warning in the journal, or is refused.",
+		Meaning: "If hugeguard cannot judge a start, open allows it, with a warning in the journal, and closed refuses it.",
 		set:     func(c *Config, v string) bool { return choose(&c.Fail, v, FailOpen, FailClosed) },
 		get:     func(c Config) string { return string(c.Fail) },
 	}, {
-		Name: "exempt", Values: "patterns of names between blanks: * is any text, ? one character, [a-z] and [^a-z] one that is among these or is not, \\ takes the next as it is",
-		Meaning: "Domains whose whole name matches one of the patterns are judged and never refused.",
+		Name: "exempt", Values: "patterns of names, separated by spaces: * is any text, ? one character, [a-z] one character of a range, [^a-z] one outside it, \\ makes the next character literal",
+		Meaning: "hugeguard judges a domain and never refuses it if its whole name matches a pattern.",
 		set:     func(c *Config, v string) bool { return list(&c.Exempt, v, isPattern) },
 		get:     func(c Config) string { return strings.Join(c.Exempt, " ") },
 	}, {
 		Name: "exempt_metadata", Default: "on", Values: "on or off",
-		Meaning: "A domain is exempt as well whose metadata has an element exempt in the namespace " + guard.Namespace + ".",
+		Meaning: "on also exempts a domain if its metadata has an element exempt in the namespace " + guard.Namespace + ".",
 		set:     func(c *Config, v string) bool { return toggle(&c.ExemptMetadata, v) },
 		get:     func(c Config) string { return onOff(c.ExemptMetadata) },
 	}, {
 		Name: "deadline", Default: "2s", Values: "a time from 10ms to 1m",
-		Meaning: "How long a whole call may take, but for the wait for starts in flight.",
+		Meaning: "How long a call of the hook may take, without the wait for starting guests.",
 		set:     func(c *Config, v string) bool { return between(&c.Deadline, v, 10*time.Millisecond, time.Minute) },
 		get:     func(c Config) string { return duration(c.Deadline) },
 	}, {
 		Name: "claims", Default: "on", Values: "on or off",
-		Meaning: "A start that is let go on counts for those that follow until it is over.",
+		Meaning: "on counts the pages that starting guests will take when it judges later starts.",
 		set:     func(c *Config, v string) bool { return toggle(&c.Claims, v) },
 		get:     func(c Config) string { return onOff(c.Claims) },
 	}, {
 		Name: "wait_for_starting", Default: "0s", Values: "a time from 0 to 30s",
-		Meaning: "How long a start waits that would fit but for starts in flight.",
+		Meaning: "How long a start waits if it would fit without the starting guests.",
 		set:     func(c *Config, v string) bool { return between(&c.WaitForStarting, v, 0, 30*time.Second) },
 		get:     func(c Config) string { return duration(c.WaitForStarting) },
 	}, {
 		Name: "starting_limit", Default: "1m", Values: "a time from 1s to 1h",
-		Meaning: "How long after it was let go on a start without a QEMU is taken for lost.",
+		Meaning: "How long a start may go without a QEMU process before its claim is dropped.",
 		set:     func(c *Config, v string) bool { return between(&c.StartingLimit, v, time.Second, time.Hour) },
 		get:     func(c Config) string { return duration(c.StartingLimit) },
 	}, {
-		Name: "nova_conf", Values: "absolute paths between blanks",
-		Meaning: "The files and directories that nova-compute reads its configuration from, in its order; by default they are looked for.",
+		Name: "nova_conf", Values: "absolute paths, separated by spaces",
+		Meaning: "The files and directories of nova-compute's configuration, in the order in which it reads them. By default hugeguard looks for them.",
 		set:     func(c *Config, v string) bool { return list(&c.NovaConf, v, path.IsAbs) },
 		get:     func(c Config) string { return strings.Join(c.NovaConf, " ") },
 	}, {
-		Name: "ovsdb", Values: "absolute paths between blanks, or none",
-		Meaning: "The sockets at which Open vSwitch's database is asked, the first that answers, or none: it is not asked; by default the usual ones.",
+		Name: "ovsdb", Values: "absolute paths, separated by spaces, or none",
+		Meaning: "The sockets of Open vSwitch's database: hugeguard asks the first that answers. none asks nobody. By default hugeguard tries the usual ones.",
 		set: func(c *Config, v string) bool {
 			if v == "none" {
 				c.OVSDB = []string{}
@@ -138,7 +138,7 @@ func (e *Error) Error() string {
 	if e.ModeUnread {
 		fmt.Fprintf(&b, "the mode cannot be read, so hugeguard refuses nothing (mode = %s); ", WarnOnly)
 	}
-	fmt.Fprintf(&b, "the configuration is followed only in part: %s: ", e.Path)
+	fmt.Fprintf(&b, "hugeguard ignores a part of the configuration: %s: ", e.Path)
 	for i, w := range e.Wrong {
 		if i == mostWrong {
 			fmt.Fprintf(&b, "; and %d more lines", len(e.Wrong)-i)
@@ -186,7 +186,7 @@ func Parse(text string) (config Config, lines map[string]int, wrong []WrongLine)
 			config.ModeUnread = false
 		}
 		if before, twice := lines[name]; twice {
-			wrong = append(wrong, WrongLine{before, valid[name], fmt.Sprintf("%s is set again in line %d, which counts", name, this.Line)})
+			wrong = append(wrong, WrongLine{before, valid[name], fmt.Sprintf("line %[2]d sets %[1]s again and counts", name, this.Line)})
 		}
 		lines[name], valid[name] = this.Line, line
 	}
@@ -202,15 +202,15 @@ func (c *Config) set(name, value string, equals bool) (why string) {
 	i := slices.IndexFunc(allSettings, func(s Setting) bool { return s.Name == name })
 	switch {
 	case strings.ContainsRune(name+value, 0):
-		return "a NUL is in it"
+		return "it contains a NUL byte"
 	case i < 0 && !equals:
-		return "it is not NAME = VALUE"
+		return "it must be NAME = VALUE"
 	case i < 0:
 		return noSetting(name)
 	case !equals:
-		return fmt.Sprintf("it is not %s = VALUE, where VALUE is %s", name, allSettings[i].Values)
+		return fmt.Sprintf("it must be %s = VALUE, where VALUE is %s", name, allSettings[i].Values)
 	case !allSettings[i].set(c, value):
-		return fmt.Sprintf("the value of %s is %s", name, allSettings[i].Values)
+		return fmt.Sprintf("the value of %s must be %s", name, allSettings[i].Values)
 	}
 	return ""
 }
@@ -218,13 +218,13 @@ func (c *Config) set(name, value string, equals bool) (why string) {
 // noSetting says that there is no setting of that name, and which is nearest.
 func noSetting(name string) string {
 	if nearest := meant(name); nearest != "" {
-		return fmt.Sprintf("there is no such setting: is %s meant?", nearest)
+		return fmt.Sprintf("no setting of this name: did you mean %s?", nearest)
 	}
 	var names []string
 	for _, s := range allSettings {
 		names = append(names, s.Name)
 	}
-	return "there is no such setting: there are " + strings.Join(names, ", ")
+	return "no setting of this name: the settings are " + strings.Join(names, ", ")
 }
 
 // firstWord is that of a line, without the signs before it and, as UTF-16 has

@@ -30,7 +30,7 @@ var (
 	// ErrBusy is that others kept the lock for too long.
 	ErrBusy = errors.New("locked by another start for too long")
 	// errNotOurs is that somebody else could write there.
-	errNotOurs = errors.New("not a directory or file of root's alone")
+	errNotOurs = errors.New("it must be owned by root, and only root may write to it")
 )
 
 // Locked is the ledger with its lock held.

@@ -98,7 +98,7 @@ func (l *Ledger) Look(root sysfs.FS, self guard.Domain, limit time.Duration, end
 	}
 	l.Claims = kept
 	if len(blind) > 0 {
-		seen.Blind = fmt.Errorf("what these have taken could not be seen in time: %s", strings.Join(blind, ", "))
+		seen.Blind = fmt.Errorf("there was no time to see what these have taken: %s", strings.Join(blind, ", "))
 	}
 	return seen
 }
@@ -336,7 +336,7 @@ const LongestName = 255
 // ClaimOf returns the claim of a domain that is let start.
 func ClaimOf(root sysfs.FS, v guard.Verdict) (Claim, error) {
 	if len(v.Domain.Name) > LongestName {
-		return Claim{}, fmt.Errorf("a name of %d bytes is none of libvirt's", len(v.Domain.Name))
+		return Claim{}, fmt.Errorf("libvirt has no name of %d bytes", len(v.Domain.Name))
 	}
 	now, err := root.SinceBoot()
 	daemon, daemonErr := byPidFile(root, "driver")

@@ -32,7 +32,7 @@ const Limit = 4 << 20
 const most = 10_000
 
 // errForeign is that a ledger was not written by this package.
-var errForeign = errors.New("not a ledger of starts that this release writes")
+var errForeign = errors.New("not a claims file of this release")
 
 // Text is the ledger as [Parse] reads it.
 func (l Ledger) Text() []byte {

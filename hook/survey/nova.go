@@ -189,7 +189,7 @@ func (r *novaReader) read(sources []nova.Source) (t told) {
 // readSource reads a source where it may lie, and reports whether it lies there.
 func (r *novaReader) readSource(t *told, s nova.Source, name string) bool {
 	if !path.IsAbs(name) {
-		t.fail(fmt.Errorf("%s: where that is depends on how nova-compute was started", guard.Printable(name, 80)))
+		t.fail(fmt.Errorf("%s: this path depends on how nova-compute was started", guard.Printable(name, 80)))
 		return true
 	}
 	if !s.Dir {

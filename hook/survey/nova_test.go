@@ -79,7 +79,7 @@ func TestNovaFaults(t *testing.T) {
 	}{
 		{[]string{"--config-file=/srv/gone.conf"}, "", "srv/gone.conf: no such file or directory"},
 		{[]string{"--config-dir=/srv/gone.d"}, "", "srv/gone.d: no such file or directory"},
-		{[]string{"--config-file=nova.conf"}, "", "nova.conf: where that is depends on how nova-compute was started"},
+		{[]string{"--config-file=nova.conf"}, "", "nova.conf: this path depends on how nova-compute was started"},
 		{nil, "/srv/gone.conf", "srv/gone.conf: no such file or directory"},
 	} {
 		h := hooktest.Incident(t)

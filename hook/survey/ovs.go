@@ -192,7 +192,7 @@ func connect(name string) (*os.File, error) {
 	return os.NewFile(uintptr(fd), name), nil
 }
 
-var errPeer = errors.New("whoever listens there is not Open vSwitch's database")
+var errPeer = errors.New("the process that listens there is not Open vSwitch's database")
 
 // believedPeer says whether who listens at a socket is root, who runs this program,
 // or Open vSwitch's own user.

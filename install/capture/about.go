@@ -38,8 +38,8 @@ func (c *Capture) about(host sysfs.FS, o Options, began time.Time, domains, seen
 			kept[pid] = true
 		}
 	}
-	line("processes", "%d of %d: those that have huge pages, nova-compute, and libvirt's daemon", len(kept), seen)
-	line("domains", "%d, what decides about their memory", domains)
+	line("processes", "%d of %d: processes with huge pages, nova-compute, and libvirt's daemon", len(kept), seen)
+	line("domains", "%d, only what affects their memory", domains)
 	b.WriteString(notInIt)
 	for _, n := range c.Notes {
 		line("but", "%s", n)

@@ -31,10 +31,10 @@ func Take(ctx context.Context, host sysfs.FS, o Options) (*Capture, error) {
 	}
 	c := Capture{files: t.files}
 	if host.Live() && os.Geteuid() != 0 {
-		c.note("not taken by root: who holds pages, and what only root may read, is not in it")
+		c.note("taken without root: it lacks the holders of pages, and what only root can read")
 	}
 	if found.Holders.Cut {
-		c.note("not everything was looked at, for want of time")
+		c.note("some things were not read in time")
 	}
 	c.noteAll(t.faults)
 	seen := c.prune()
@@ -52,7 +52,7 @@ func (c *Capture) noteAll(faults map[string]error) {
 	for _, name := range slices.Sorted(maps.Keys(faults)) {
 		n := len(c.Notes)
 		if n >= most {
-			c.note("and %d more of such", len(faults)-n)
+			c.note("and %d more like these", len(faults)-n)
 			return
 		}
 		c.note("%v", faults[name])

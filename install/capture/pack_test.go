@@ -364,7 +364,7 @@ func TestOthersBound(t *testing.T) {
 				t.Errorf("%s: %s is there %t, leads to %q, has %d bytes", test.name, name, ok, f.link, len(f.data))
 			}
 		}
-		if said := strings.Join(notes, "; "); len(notes) > 1 || (said != "") != (test.gone != nil) || said != "" && !strings.HasPrefix(said, fmt.Sprintf("%d files that are not about processes were left out, such as %s:", len(test.gone), off)) {
+		if said := strings.Join(notes, "; "); len(notes) > 1 || (said != "") != (test.gone != nil) || said != "" && !strings.HasPrefix(said, fmt.Sprintf("%d files that are not about processes were left out, for example %s:", len(test.gone), off)) {
 			t.Errorf("%s: said is %q", test.name, notes)
 		}
 	}

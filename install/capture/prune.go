@@ -116,7 +116,7 @@ func (c *Capture) prune() (seen int) {
 		size += p.bytes
 	}
 	if left > 0 {
-		c.note("%d of %d processes were left out, those with the fewest huge pages: a capture has %d at the most, and %d MiB", left, len(kept), maxProcesses, maxBytes>>20)
+		c.note("%d of %d processes were left out, those with the fewest huge pages: a capture has at most %d processes and %d MiB", left, len(kept), maxProcesses, maxBytes>>20)
 	}
 	return seen
 }
@@ -149,7 +149,7 @@ func (c *Capture) dropOthers(over int) (gone int) {
 		c.files[name] = file{link: path.Base(name)}
 		dropped++
 	}
-	c.note("%d files that are not about processes were left out, such as %s: a capture has %d MiB of them", dropped, guard.Printable(others[0], 200), maxOthers>>20)
+	c.note("%d files that are not about processes were left out, for example %s: a capture has at most %d MiB of them", dropped, guard.Printable(others[0], 200), maxOthers>>20)
 	return gone
 }
 

@@ -162,7 +162,7 @@ func (t *taker) unreadable(name string, err error) {
 
 // Why a file is not in a capture, or not all of it.
 var (
-	errOdd  = errors.New("it is not understood, and not in it")
-	errDeep = errors.New("its name is too long, and it is not in it")
-	errCut  = errors.New("it is longer than can be taken, and only its beginning is in it")
+	errOdd  = errors.New("hugeguard cannot parse it, so the capture lacks it")
+	errDeep = errors.New("its name is too long, so the capture lacks it")
+	errCut  = errors.New("it is too long, so the capture has only its beginning")
 )

@@ -98,7 +98,7 @@ func (u *unpacker) all(packed io.Reader) error {
 			err = errors.New("it is empty")
 		}
 		if err != nil {
-			return fmt.Errorf("no capture: %w", err)
+			return fmt.Errorf("not a capture: %w", err)
 		}
 		u.room -= h.Size
 		if h.Size < 0 || u.room < 0 {
@@ -134,7 +134,7 @@ func (u *unpacker) place(h *tar.Header, data io.Reader) error {
 	}
 	for _, element := range strings.Split(name, "/") {
 		if !plain(element) {
-			return errors.New("no name that a capture has")
+			return errors.New("not a name that a capture can have")
 		}
 	}
 	if h.Typeflag == tar.TypeDir {
@@ -149,7 +149,7 @@ func (u *unpacker) place(h *tar.Header, data io.Reader) error {
 		return unpackFile(at, h.ModTime, data)
 	case tar.TypeSymlink:
 		if !plain(h.Linkname) {
-			return errors.New("a link that leads elsewhere")
+			return errors.New("a link that leads out of the capture")
 		}
 		return os.Symlink(h.Linkname, at)
 	}

@@ -102,10 +102,10 @@ func read(name string) (counts Counts, kept bool, err error) {
 	case counts.Refused == nil || counts.Would == nil:
 		err = fmt.Errorf("%s: it has no counts", name)
 	case !isCursor(counts.Cursor):
-		err = fmt.Errorf("%s: %q is no cursor of the journal", name, counts.Cursor[:min(len(counts.Cursor), 400)])
+		err = fmt.Errorf("%s: %q is not a journal cursor", name, counts.Cursor[:min(len(counts.Cursor), 400)])
 	}
 	if err != nil {
-		return newCounts(), false, fmt.Errorf("the counts begin anew: %w", err)
+		return newCounts(), false, fmt.Errorf("the counts start again at zero: %w", err)
 	}
 	return counts, true, nil
 }

@@ -67,7 +67,7 @@ func (h Host) Limits(p Process) (tight []string) {
 
 // tight returns the problem that the daemon has a limit which is less than the hook needs.
 func (p Process) tight(has, needs, setting string) string {
-	return fmt.Sprintf("%s (pid %d) has a limit of %s, and the hook that it calls needs %s: without it no guest starts, and running ones are killed when the daemon is restarted: raise %s",
+	return fmt.Sprintf("%s (pid %d) has a limit of %s, but the hook needs %s: no guest starts, and a restart of the daemon kills running guests: raise %s",
 		p.Name, p.PID, has, needs, setting)
 }
 

@@ -33,29 +33,29 @@ func TestLimits(t *testing.T) {
 		}, ""},
 		"addresses": {func(h sysfstest.Host) {
 			h.Write("proc/77/limits", strings.ReplaceAll(unlimited, "space         unlimited ", "space         1073741824"))
-		}, "libvirtd (pid 77) has a limit of 1 GiB address space, and the hook that it calls needs 1280 MiB: without it no guest starts, and running ones are killed when the daemon is restarted: raise LimitAS="},
+		}, "libvirtd (pid 77) has a limit of 1 GiB address space, but the hook needs 1280 MiB: no guest starts, and a restart of the daemon kills running guests: raise LimitAS="},
 		"data": {func(h sysfstest.Host) {
 			h.Write("proc/77/limits", strings.ReplaceAll(unlimited, "size             unlimited", "size             33554432 "))
-		}, "a limit of 32 MiB data, and the hook that it calls needs 64 MiB: without it"},
-		"descriptors": {func(h sysfstest.Host) { h.Write("proc/77/limits", strings.ReplaceAll(unlimited, "8192", "6   ")) }, "a limit of 6 open files, and the hook that it calls needs 16: without it"},
+		}, "a limit of 32 MiB data, but the hook needs 64 MiB: no guest starts"},
+		"descriptors": {func(h sysfstest.Host) { h.Write("proc/77/limits", strings.ReplaceAll(unlimited, "8192", "6   ")) }, "a limit of 6 open files, but the hook needs 16: no guest starts"},
 		"tasks": {func(h sysfstest.Host) {
 			h.Write("sys/fs/cgroup/system.slice/libvirtd.service/pids.max", "20\n")
 			h.Write("sys/fs/cgroup/system.slice/libvirtd.service/pids.current", "17\n")
-		}, "a limit of 3 more tasks in /sys/fs/cgroup/system.slice/libvirtd.service, and the hook that it calls needs 16: without it"},
+		}, "a limit of 3 more tasks in /sys/fs/cgroup/system.slice/libvirtd.service, but the hook needs 16: no guest starts"},
 		"tasks above": {func(h sysfstest.Host) {
 			h.Write("sys/fs/cgroup/system.slice/pids.max", "20\n")
 			h.Write("sys/fs/cgroup/system.slice/pids.current", "30\n")
-		}, "a limit of 0 more tasks in /sys/fs/cgroup/system.slice, and"},
+		}, "a limit of 0 more tasks in /sys/fs/cgroup/system.slice, but"},
 		"tasks of version 1": {func(h sysfstest.Host) {
 			h.Write("proc/77/cgroup", "5:pids:/daemon\n1:memory:/x\n")
 			h.Write("sys/fs/cgroup/pids/daemon/pids.max", "20\n")
 			h.Write("sys/fs/cgroup/pids/daemon/pids.current", "20\n")
 			h.Write("sys/fs/cgroup/pids/x/pids.max", "0\n")
 			h.Write("sys/fs/cgroup/pids/x/pids.current", "0\n")
-		}, "a limit of 0 more tasks in /sys/fs/cgroup/pids/daemon, and"},
+		}, "a limit of 0 more tasks in /sys/fs/cgroup/pids/daemon, but"},
 		"memory": {func(h sysfstest.Host) {
 			h.Write("sys/fs/cgroup/system.slice/libvirtd.service/memory.max", "33554432\n")
-		}, "a limit of 32 MiB memory in /sys/fs/cgroup/system.slice/libvirtd.service, and the hook that it calls needs 64 MiB: without it"},
+		}, "a limit of 32 MiB memory in /sys/fs/cgroup/system.slice/libvirtd.service, but the hook needs 64 MiB: no guest starts"},
 		"no limit of memory": {func(h sysfstest.Host) { h.Write("sys/fs/cgroup/system.slice/libvirtd.service/memory.max", "max\n") }, ""},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -48,7 +48,7 @@ func (c *checker) all() error {
 		return err
 	}
 	if len(off) == 0 {
-		c.note("no domain is defined that does not run")
+		c.note("every defined domain runs")
 	}
 	all := crowd{checker: c}
 	var failed error
@@ -123,7 +123,7 @@ func (c *checker) printOrder(all int, late []answer) error {
 		_, err := fmt.Fprintf(c.out, "autostart: one after the other, by name, all %d with huge pages would start\n", all)
 		return err
 	}
-	if _, err := fmt.Fprintf(c.out, "autostart: one after the other, by name (libvirt has no order of its own), %d of %d with huge pages would be left without:\n", len(late), all); err != nil {
+	if _, err := fmt.Fprintf(c.out, "autostart: one after the other, by name (libvirt's order is random), %d of %d with huge pages would get none:\n", len(late), all); err != nil {
 		return err
 	}
 	for _, a := range late {

@@ -17,17 +17,19 @@ func newCapture() *cobra.Command {
 	var force bool
 	cmd := &cobra.Command{
 		Use:   "capture [--root DIR] [--force] FILE.tar|FILE.tar.gz|-",
-		Short: "Take this host's facts into a file, for a support case or a test",
-		Long: `Take what a verdict needs of this host into a file, from which check, status and reserve say the same on any
-machine, also of a domain that this host does not have. It needs root to see who holds huge pages.
+		Short: "Write this host's facts into a file, for a support case or a test",
+		Long: `Write what a verdict needs to know about this host into a file. From it check, status and reserve give the
+same answers on any machine, also about a domain that this host does not have. Run it as root: only root sees who
+holds huge pages.
 
-In it are the counters and limits of huge pages, who maps or opens files of these, what decides about memory in the
-domains' XML, the settings of libvirt, Open vSwitch and hugeguard that do so, and Nova's reserved_huge_pages. Names of
-domains, processes and files of huge pages are as they are. Not in it are the memory of guests or processes,
-environments, other arguments, passwords, disks and metadata, and any other setting. What it is, and what could not be
-taken, stands in it as ` + capture.About + `.
+The file has the counters and limits of huge pages, the processes that map or open huge page files, and Nova's
+reserved_huge_pages. It has the parts of the domains' XML, and the settings of libvirt, Open vSwitch and hugeguard,
+that affect memory. The names of domains, processes and huge page files stay as they are. The file does not have the
+memory of guests or processes, environments, other arguments, passwords, disks, metadata, or any other setting. What
+it is, and what
+is missing, is in it as ` + capture.About + `.
 
-The file is new and for its owner alone; - is standard output. check, status and reserve take it as --root.
+The file is new and only its owner can read it; - is standard output. Pass it to check, status and reserve with --root.
 
 Exit status: 0 it is done, 1 an error, 2 wrong usage.`,
 		Example: `  hugeguard capture host.tar               # as root; anywhere else: check --root host.tar DOMAIN
@@ -39,7 +41,7 @@ Exit status: 0 it is done, 1 an error, 2 wrong usage.`,
 			name := args[0]
 			if name != "-" && !force {
 				if err := capture.Exists(name); err != nil {
-					return fmt.Errorf("%w: it is replaced with --force only", err)
+					return fmt.Errorf("%w: use --force to replace it", err)
 				}
 			}
 			host, err := hostAt(cmd, root)
@@ -62,7 +64,7 @@ Exit status: 0 it is done, 1 an error, 2 wrong usage.`,
 			return c.Create(cmd.Context(), name, force)
 		},
 	}
-	cmd.Flags().BoolVar(&force, "force", false, "replace a file that is there")
+	cmd.Flags().BoolVar(&force, "force", false, "replace an existing file")
 	rootFlag(cmd, &root)
 	return cmd
 }

@@ -10,21 +10,21 @@ func newCheck() *cobra.Command {
 	var all bool
 	cmd := &cobra.Command{
 		Use:   "check [--root DIR|FILE.tar] [--json] FILE.xml|-|NAME|UUID|ID  (or --all)",
-		Short: "Say whether a domain would be let start now",
-		Long: `Say whether a domain would be let start now, why not, who holds the pages and what mends it: what
-the hook would say to libvirt and the journal.
+		Short: "Say whether a domain would start now",
+		Long: `Say whether hugeguard would allow the start of a domain now. If not, say why, who holds the pages, and what
+fixes it, as the hook would tell libvirt and the journal.
 
-The argument is a file if it has a slash in it, ends in .xml or is one, - is standard input. Anything else is
-the ID, the UUID or the name of a domain, which is asked of libvirt, or read from its files where it does not run.
+The argument is a file if it contains a slash, ends in .xml, or exists as a file; - is standard input. Otherwise it is
+the ID, the UUID or the name of a domain. hugeguard asks libvirt for it, or reads libvirt's files if libvirt does not
+run.
 
-With --all every domain that does not run is asked about, each for itself, and those with autostart once more
-as if they were started now, one after the other: who fits takes its pages before the next is judged. libvirt
-has no order of its own (it goes through a hash table that it mixes anew whenever the daemon starts), so they
-are taken by name: with another order others may be left without pages.
+With --all, judge every domain that does not run, each by itself. Then judge those with autostart again, as if they
+started now, one after the other: each guest that fits takes its pages before the next is judged. libvirt's own order is
+random, so hugeguard takes them by name. In another order other guests may get no pages.
 
 Exit status: 0 it fits, 1 an error, 2 wrong usage, 3 a domain would be refused, by hugeguard or by libvirt
-itself, alone or after the others. One that is exempt (see /etc/hugeguard.conf) would not: what is wanting is
-said, and that it goes on.`,
+itself, alone or after the others. An exempt domain (see /etc/hugeguard.conf) does not count:
+check says what it lacks, and that it is allowed.`,
 		Example: `  hugeguard check instance-00000003
   virsh dumpxml instance-00000003 | hugeguard check -
   hugeguard check --all
@@ -52,7 +52,7 @@ said, and that it goes on.`,
 	}
 	f := cmd.Flags()
 	f.BoolVar(&c.json, "json", false, "print one JSON object for each domain")
-	f.BoolVar(&all, "all", false, "ask about every domain that does not run")
+	f.BoolVar(&all, "all", false, "judge every domain that does not run")
 	rootFlag(cmd, &root)
 	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 		host, err := hostAt(cmd, root)

@@ -39,16 +39,16 @@ func (c *checker) configure() {
 	c.config = conf
 	c.before, c.after, err = place.OtherHooks(c.host.Root())
 	if err != nil {
-		c.note("the other hooks of this host are not known: %v", err)
+		c.note("the other hooks of this host are unknown: %v", err)
 	}
 	if len(c.before) > 0 {
-		c.note("libvirt runs other hooks before hugeguard's, which may make or take pages; this is judged without them: %s", place.Paths(c.before))
+		c.note("libvirt runs other hooks before hugeguard's, which may add or take pages; this verdict is without them: %s", place.Paths(c.before))
 	}
 	if conf.Mode != config.Enforce && !conf.ModeUnread {
 		c.note("%s has mode = %s: the hook refuses nothing", c.host.Path(config.Path), conf.Mode)
 	}
 	if status.Hidden(c.host) {
-		c.note("an ordinary user does not see everybody who holds pages or is starting: run it as root to hear what the hook would say")
+		c.note("only root sees all holders and all starting guests: run it as root to see what the hook would say")
 	}
 }
 
@@ -80,7 +80,7 @@ func (c *checker) unlessHooks(v guard.Verdict) guard.Verdict {
 	}
 	makers := slices.DeleteFunc(slices.Clone(c.before), func(h place.OtherHook) bool { return !h.HugePages })
 	if len(makers) > 0 {
-		return v.Unless("another hook may make the pages before hugeguard judges: " + place.Paths(makers))
+		return v.Unless("another hook may add the pages before hugeguard judges: " + place.Paths(makers))
 	}
 	return v
 }
@@ -101,11 +101,11 @@ func (c *checker) judge(d foundDomain) (guard.Verdict, error) {
 	}
 	if d.running {
 		pages := giveBack(&host, demand.Domain.Name)
-		c.note("%s runs: this is about starting it anew, when it has given back the %d huge pages that it holds", demand.Domain.Name, pages)
+		c.note("%s runs: this is about its next start, after it has given back the %d huge pages that it holds", demand.Domain.Name, pages)
 	}
 	v := c.unlessHooks(guard.Judge(demand, host))
 	if v.Exempt != "" {
-		would := "is not refused in any case"
+		would := "hugeguard never refuses it"
 		if v.Decision == guard.Refuse {
 			would = "would be refused, and goes on"
 		}
@@ -118,7 +118,7 @@ func (c *checker) judge(d foundDomain) (guard.Verdict, error) {
 func (c *checker) survey(of survey.Scope) (guard.Host, error) {
 	host, blind, err := survey.Full(c.host, of, c.config, time.Now().Add(holdersDeadline))
 	if blind != nil {
-		c.note("it is not known which domains are starting: %v", blind)
+		c.note("the starting guests are unknown: %v", blind)
 	}
 	return host, err
 }

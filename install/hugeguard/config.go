@@ -26,16 +26,16 @@ func newConfig() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "config [--root DIR|FILE.tar] [--json] [FILE|-]",
 		Short: "Show the settings in effect, where each comes from, and what is wrong with them",
-		Long: `Show the settings in effect, and for each the line that sets it, or that it is the default. The output is itself a
-configuration that sets the same.
+		Long: `Show the settings in effect, and for each the line that sets it, or that it is the default. The output is
+itself a configuration with the same settings.
 
-With FILE, or - for standard input, show what these lines would set as /etc/hugeguard.conf, before they are
-installed. FILE may belong to anybody, but the hook follows /etc/hugeguard.conf only if root owns it and others
-cannot write to it.
+With FILE, or - for standard input, show what these lines would set in /etc/hugeguard.conf, before you install them.
+FILE may belong to any user. But the hook ignores /etc/hugeguard.conf unless root owns it and others cannot write to
+it.
 
-Exit status: 0 every line is right, 1 a line is wrong or the file cannot be read or is not followed, 2 wrong usage.`,
+Exit status: 0 every line is right, 1 a line is wrong, or the file cannot be read or is ignored, 2 wrong usage.`,
 		Example: `  hugeguard config
-  hugeguard config hugeguard.conf.new      # before it is installed; validate: hugeguard config %s in Ansible
+  hugeguard config hugeguard.conf.new      # before you install it; in Ansible: validate: hugeguard config %s
   hugeguard config --json | jq '.settings[] | select(.line)'`,
 		DisableFlagsInUseLine: true,
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -184,7 +184,7 @@ func readCandidate(name string, stdin io.Reader, notes io.Writer) (string, error
 		case !info.Mode().IsRegular():
 			return "", fmt.Errorf("%s: not a regular file", name)
 		case stat.Uid != 0 || info.Mode()&0o022 != 0:
-			fmt.Fprintf(notes, "hugeguard: %s: the hook follows such a file only after root owns it and others cannot write to it\n", oneLine(name))
+			fmt.Fprintf(notes, "hugeguard: %s: the hook ignores this file until root owns it and others cannot write to it\n", oneLine(name))
 		}
 		from = f
 	}

@@ -41,7 +41,7 @@ type domains interface {
 }
 
 // errNoDomain is wrapped by the error of a domain that does not exist.
-var errNoDomain = errors.New("virsh list --all shows which there are")
+var errNoDomain = errors.New("virsh list --all shows all domains")
 
 // find returns the domain that an argument names: by its ID, its UUID or its name, in the order of virsh
 // (virshCommandOptDomainBy).
@@ -246,7 +246,7 @@ func isFile(arg string) bool {
 func readXML(r io.Reader) ([]byte, error) {
 	text, err := io.ReadAll(io.LimitReader(r, maxXML+1))
 	if err == nil && len(text) > maxXML {
-		err = fmt.Errorf("more than %d MiB are no domain's XML", maxXML>>20)
+		err = fmt.Errorf("not a domain's XML: more than %d MiB", maxXML>>20)
 	}
 	return text, err
 }

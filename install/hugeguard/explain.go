@@ -24,13 +24,13 @@ func newExplain() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "explain [--root DIR] [--json] [NAME|UUID]",
 		Short: "Say what was refused or warned of, when and why, and what fixes it now",
-		Long: `Say what the hook last refused or warned of, when and why, from the journal: of the domain of that name or UUID, or
-of any domain. Then the domain's start is judged again on the host as it is now, so that the fixes are those of now.
+		Long: `Say what the hook last refused or warned of, when and why, from the journal: about the domain of this name
+or UUID, or about any domain. Then judge the start again on the host as it is now, so that the fixes are current.
 
-The domain's definition comes from libvirt, or from its files where it does not run. Where nobody has the definition any
-more, as when Nova has taken an instance off the host, the fixes are those that the journal has.
+hugeguard asks libvirt for the domain, or reads libvirt's files if libvirt does not run. If the domain is no longer
+defined, for example because Nova removed the instance from this host, the fixes are those in the journal.
 
-The journal is for root and the group systemd-journal. With --root it is the one below that directory.
+Only root and the group systemd-journal can read the journal. With --root it is the journal below that directory.
 
 Exit status: 0 it is explained, or there is nothing to explain, 1 an error, 2 wrong usage.`,
 		Example: `  hugeguard explain                        # the last one

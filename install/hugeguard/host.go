@@ -63,14 +63,14 @@ var holdersDeadline = 10 * time.Second
 // tellIfHung prints on stderr that something does not answer, unless stop is called in time.
 func tellIfHung(stderr io.Writer) (stop func()) {
 	timer := time.AfterFunc(2*holdersDeadline, func() {
-		fmt.Fprintln(stderr, "hugeguard: still waiting: a file system or a process that hugeguard reads does not answer; "+
-			"this command cannot be ended before it does")
+		fmt.Fprintln(stderr, "hugeguard: still waiting: a file system or a process that hugeguard reads does not answer, "+
+			"and this command cannot end before it does")
 	})
 	return func() { timer.Stop() }
 }
 
 // programFlag adds --hook to a command that inspects the hook.
 func programFlag(cmd *cobra.Command, program *string) {
-	cmd.Flags().StringVar(program, "hook", "", "the hook program that should be in place (default: as for install)")
+	cmd.Flags().StringVar(program, "hook", "", "the hook program that should be installed (default: as for install)")
 	cmd.MarkFlagFilename("hook")
 }

@@ -16,26 +16,25 @@ func newInstall() *cobra.Command {
 	var layout string
 	c := &cobra.Command{
 		Use:   "install [--layout main|drop-in|chain] [--hook FILE] [--root DIR] [--dry-run]",
-		Short: "Put the hook where libvirt runs it",
-		Long: `Put the hook where libvirt runs it, and have the running daemon look for it (it is reloaded, never
-restarted). A hook of the site's own stays in force. Done again it replaces the hook by this version, or
-changes nothing.
+		Short: "Install the hook where libvirt runs it",
+		Long: `Install the hook where libvirt runs it, and tell the running daemon (it is reloaded, never restarted). The
+site's own hook stays in force. A second install replaces the hook with this version, or changes nothing.
 
 Layouts:
-  main     /etc/libvirt/hooks/qemu, where the site has no hook of its own
+  main     /etc/libvirt/hooks/qemu, if the site has no hook of its own
   drop-in  /etc/libvirt/hooks/qemu.d/zz-hugeguard, the last of all qemu hooks (libvirt 6.5 and later)
-  chain    /etc/libvirt/hooks/qemu, and the site's own hook beside it as qemu.site, which ours calls first (any libvirt)
+  chain    /etc/libvirt/hooks/qemu; the site's own hook becomes qemu.site, and hugeguard calls it first (any libvirt)
 
-The hook judges last, because other hooks may make or take pages. Without --layout it goes to main if the site has no
-other qemu hook, else to drop-in, or to chain if libvirt is older than 6.5 or of unknown version. A hook that an older
-version put elsewhere is moved, and one that another hook has come to follow. At each moment of that libvirt finds a
-guard and the site's hook.
+hugeguard judges last, because other hooks may add or take pages. Without --layout it uses main if the site has no
+other qemu hook. Otherwise it uses drop-in, or chain if libvirt is older than 6.5 or its version is unknown. If an
+older version put the hook elsewhere, or another hook now runs after it, install moves it. At every moment libvirt
+finds a guard and the site's hook.
 
 It needs root.
 
-Exit status: 0 it is done, 1 an error, 2 wrong usage, 4 the hook is in place but a running daemon could not be
+Exit status: 0 it is done, 1 an error, 2 wrong usage, 4 the hook is installed, but a running daemon could not be
 told.`,
-		Example: `  sudo hugeguard install --dry-run       # say what it would do
+		Example: `  sudo hugeguard install --dry-run       # print what it would do
   sudo hugeguard install
   hugeguard install --root DIR           # into a package or an image`,
 		Args:                  takes(),
@@ -52,7 +51,7 @@ told.`,
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&layout, "layout", "", "put the hook in `LAYOUT` main, drop-in or chain")
+	f.StringVar(&layout, "layout", "", "install in the `LAYOUT` main, drop-in or chain")
 	f.StringVar(&o.Hook, "hook", "", "use the hook program `FILE` (default: qemu beside this command, or /usr/lib/hugeguard/qemu)")
 	changeFlags(c, &o)
 	c.MarkFlagFilename("hook")
@@ -65,14 +64,15 @@ func newUninstall() *cobra.Command {
 	var o place.Options
 	c := &cobra.Command{
 		Use:   "uninstall [--root DIR] [--dry-run]",
-		Short: "Take the hook away and leave libvirt's hooks as they were",
-		Long: `Take the hook away and leave libvirt's hooks as they were: the site's own hook under its own name, and the
-directories that install made removed if they are empty. What others changed since is left alone.
+		Short: "Remove the hook and restore libvirt's hooks",
+		Long: `Remove the hook and restore libvirt's hooks. The site's own hook gets its own name back, and the
+directories that install made are removed if they are empty. Files that others changed since then stay as they
+are.
 
 It needs root.
 
 Exit status: 0 it is done, 1 an error, 2 wrong usage.`,
-		Example: `  sudo hugeguard uninstall --dry-run     # say what it would do
+		Example: `  sudo hugeguard uninstall --dry-run     # print what it would do
   sudo hugeguard uninstall`,
 		Args:                  takes(),
 		DisableFlagsInUseLine: true,
@@ -84,8 +84,8 @@ Exit status: 0 it is done, 1 an error, 2 wrong usage.`,
 
 func changeFlags(c *cobra.Command, o *place.Options) {
 	f := c.Flags()
-	f.StringVar(&o.Root, "root", "", "work on the tree below `DIR` (a package, an image) and tell no daemon")
-	f.BoolVar(&o.DryRun, "dry-run", false, "say each step and change nothing")
+	f.StringVar(&o.Root, "root", "", "install below `DIR` (a package, an image) and tell no daemon")
+	f.BoolVar(&o.DryRun, "dry-run", false, "print each step and change nothing")
 	c.MarkFlagDirname("root")
 }
 
@@ -102,7 +102,7 @@ func change(c *cobra.Command, o place.Options, do func(context.Context, place.Op
 		units, done, err := daemon.Systemd(ctx)
 		defer done()
 		if err != nil {
-			fmt.Fprintf(c.ErrOrStderr(), "hugeguard: systemd does not answer, so the daemons are found by their pid files: %s\n", oneLine(err.Error()))
+			fmt.Fprintf(c.ErrOrStderr(), "hugeguard: systemd does not answer, so hugeguard finds the daemons by their pid files: %s\n", oneLine(err.Error()))
 		}
 		o.Units = units
 	}

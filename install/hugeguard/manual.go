@@ -23,7 +23,7 @@ func main() {
 
 func writeManual(args []string) error {
 	if len(args) != 1 {
-		return fmt.Errorf("one directory is wanted, not %q", args)
+		return fmt.Errorf("name one directory, not %q", args)
 	}
 	release := manual.Release{Version: version(), Date: time.Now()}
 	if epoch := os.Getenv("SOURCE_DATE_EPOCH"); epoch != "" {

@@ -23,13 +23,13 @@ func newMetrics() *cobra.Command {
 	var o metricsOptions
 	cmd := &cobra.Command{
 		Use:   "metrics [--root DIR|FILE.tar] [--output FILE.prom]",
-		Short: "Print this host's huge pages, who holds them and what was refused, for Prometheus",
-		Long: `Print this host's huge pages, who holds them, what Nova believes of them, whether the hook is live, and how many
-starts were refused, in Prometheus's text format. Pages are counted in pages of their size.
+		Short: "Print this host's huge pages, their holders and the refusals, for Prometheus",
+		Long: `Print this host's huge pages, who holds them, what Nova believes about them, whether the hook is live, and
+how many starts it refused, in Prometheus's text format. Pages are counted in pages of their size.
 
-With --output they are written to a file for node_exporter's textfile collector, at once and as a whole. What is
-counted from the journal is then kept in /var/lib/hugeguard, so that it never falls, whatever the journal forgets.
-The packages have a timer that does so every minute: hugeguard-metrics.timer.
+With --output, write them to a file for node_exporter's textfile collector, all at once. Then the counters from the
+journal are kept in /var/lib/hugeguard, so that they never fall when the journal forgets. The packages have a timer
+that does this every minute: hugeguard-metrics.timer.
 
 With --root nothing is counted from the journal.
 
@@ -40,7 +40,7 @@ Exit status: 0 it is done, 1 an error, 2 wrong usage.`,
 		Args:                  takes(),
 		RunE:                  func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
 	}
-	cmd.Flags().StringVar(&o.output, "output", "", "write `FILE`, which node_exporter's textfile collector reads if it ends in .prom")
+	cmd.Flags().StringVar(&o.output, "output", "", "write `FILE`; node_exporter's textfile collector reads it if it ends in .prom")
 	cmd.MarkFlagFilename("output", "prom")
 	rootFlag(cmd, &o.root)
 	programFlag(cmd, &o.program)
@@ -168,19 +168,19 @@ func (e exposition) status(s status.Report, now time.Time) {
 	e.gauge("hugeguard_build_info", "The version of the command that wrote this, as a label.", labels{"version", version()}.is(1))
 	e.gauge("hugeguard_survey_timestamp_seconds", "When this was written, in seconds since 1970.",
 		one(strconv.FormatFloat(float64(now.UnixMilli())/1000, 'f', 3, 64)))
-	e.gauge("hugeguard_survey_faults", "What could not be read or be believed, by the number of messages on standard error.", one(len(s.Faults)))
-	e.gauge("hugeguard_survey_cut", "Whether not everybody who may hold huge pages was looked at, for want of time.", one(truth(s.Cut)))
-	e.gauge("hugeguard_unreadable_processes", "Processes that would not show what they hold: more may be held than is seen.", one(s.Unreadable))
+	e.gauge("hugeguard_survey_faults", "Things that could not be read or were not plausible, as the number of messages on standard error.", one(len(s.Faults)))
+	e.gauge("hugeguard_survey_cut", "Whether some possible holders of huge pages were not examined in time.", one(truth(s.Cut)))
+	e.gauge("hugeguard_unreadable_processes", "Processes that could not be read: they may hold more pages.", one(s.Unreadable))
 
-	e.gauge("hugeguard_hook_live", "Whether libvirt calls the hook, as far as files and processes tell.", one(truth(s.Hook.Live)))
-	e.gauge("hugeguard_hook_others_after", "Other qemu hooks that libvirt runs after hugeguard's: where there are any, it warns of a shortage and does not refuse.",
+	e.gauge("hugeguard_hook_live", "Whether libvirt calls the hook, as far as files and processes show.", one(truth(s.Hook.Live)))
+	e.gauge("hugeguard_hook_others_after", "Other qemu hooks that libvirt runs after hugeguard's: if there are any, it warns of a shortage and does not refuse.",
 		one(len(s.Hook.HooksAfter)))
 	var modes []sample
 	for _, mode := range []config.Mode{config.Enforce, config.WarnOnly, config.Off} {
 		modes = append(modes, labels{"mode", string(mode)}.is(truth(s.Mode == mode)))
 	}
-	e.gauge("hugeguard_hook_mode", "What the hook does about a start that must fail: 1 for the mode that it has.", modes...)
-	e.gauge("hugeguard_config_wrong_lines", "Lines of /etc/hugeguard.conf that make no sense and are not followed.", one(len(s.Settings.Wrong)))
+	e.gauge("hugeguard_hook_mode", "What the hook does about a start that must fail: 1 for the mode in effect.", modes...)
+	e.gauge("hugeguard_config_wrong_lines", "Lines of /etc/hugeguard.conf that hugeguard ignores because they are wrong.", one(len(s.Settings.Wrong)))
 	e.pools(s.Pools)
 	e.holders(s.Pools)
 	e.sizes(s)
@@ -198,9 +198,9 @@ func (e exposition) pools(pools []guard.PoolReport) {
 		surplus, claimed = append(surplus, at.is(p.Surplus)), append(claimed, at.is(p.Claimed))
 	}
 	e.gauge("hugeguard_pool_pages", "Huge pages of a node, surplus ones included.", total...)
-	e.gauge("hugeguard_pool_free_pages", "Huge pages of a node that nobody has taken.", free...)
+	e.gauge("hugeguard_pool_free_pages", "Free huge pages of a node.", free...)
 	e.gauge("hugeguard_pool_surplus_pages", "Huge pages of a node that overcommit added.", surplus...)
-	e.gauge("hugeguard_pool_claimed_pages", "Free huge pages that guests which are starting will take, and can take on no other node.", claimed...)
+	e.gauge("hugeguard_pool_claimed_pages", "Free huge pages that starting guests will take, and can take on no other node.", claimed...)
 }
 
 // holders writes who holds the pages, of pools whose holders were examined.
@@ -220,8 +220,8 @@ func (e exposition) holders(pools []guard.PoolReport) {
 		}
 		unaccounted = append(unaccounted, at.is(*p.Unaccounted))
 	}
-	e.gauge("hugeguard_pool_held_pages", "Huge pages of a node by who holds them: Open vSwitch (ovs), libvirt guests, other processes, and files that nobody uses.", held...)
-	e.gauge("hugeguard_pool_unaccounted_pages", "Huge pages of a node that are taken and that nobody is seen to hold there, those of hugeguard_unplaced_pages among them.", unaccounted...)
+	e.gauge("hugeguard_pool_held_pages", "Huge pages of a node by holder: Open vSwitch (ovs), libvirt guests, other processes, and leftover files.", held...)
+	e.gauge("hugeguard_pool_unaccounted_pages", "Huge pages of a node that are taken and unexplained, including those of hugeguard_unplaced_pages.", unaccounted...)
 }
 
 // sizes writes what is known about pages of a size without knowing their node, of sizes whose holders were examined.
@@ -246,14 +246,14 @@ func (e exposition) sizes(s status.Report) {
 		promised = append(promised, ofSize(p.PageKiB).is(size.Reserved))
 		unplaced = append(unplaced, ofSize(p.PageKiB).is(pages))
 	}
-	e.gauge("hugeguard_promised_pages", "Free huge pages, of any node, that the kernel has promised to mappings which have not touched them yet (resv_hugepages).", promised...)
-	e.gauge("hugeguard_unplaced_pages", "Huge pages whose holder is known and whose node is not.", unplaced...)
+	e.gauge("hugeguard_promised_pages", "Free huge pages, on any node, that the kernel promised to mappings that have not touched them yet (resv_hugepages).", promised...)
+	e.gauge("hugeguard_unplaced_pages", "Huge pages with a known holder and an unknown node.", unplaced...)
 }
 
 // nova writes what Nova believes about the pools.
 func (e exposition) nova(n guard.NovaReport) {
-	e.gauge("hugeguard_nova_known", "Whether it is known which huge pages Nova reserves, on a host with signs of Nova.", one(truth(len(n.Files) > 0 && n.Fault == "")))
-	e.gauge("hugeguard_nova_stale", "Whether nova-compute runs since before its configuration was changed.", one(truth(n.Stale != "")))
+	e.gauge("hugeguard_nova_known", "Whether hugeguard knows which huge pages Nova reserves, on a host with signs of Nova.", one(truth(len(n.Files) > 0 && n.Fault == "")))
+	e.gauge("hugeguard_nova_stale", "Whether nova-compute was started before its configuration was changed.", one(truth(n.Stale != "")))
 	var reserved, instances, free, drift, unreserved []sample
 	for _, p := range n.Pools {
 		at := ofNode(p.Node, p.PageKiB)
@@ -264,7 +264,7 @@ func (e exposition) nova(n guard.NovaReport) {
 	e.gauge("hugeguard_nova_reserved_pages", "Huge pages of a node that Nova keeps back from its instances (reserved_huge_pages).", reserved...)
 	e.gauge("hugeguard_nova_instance_pages", "Huge pages of a node that Nova counts for its instances, whether they run or not.", instances...)
 	e.gauge("hugeguard_nova_believed_free_pages", "Huge pages of a node that Nova believes to be free.", free...)
-	e.gauge("hugeguard_nova_drift_pages", "Huge pages of a node that are taken by others than Nova's instances beyond what Nova reserves; below 0 fewer are taken than it allows for.", drift...)
+	e.gauge("hugeguard_nova_drift_pages", "Huge pages of a node used outside Nova minus the pages reserved for that; below 0 if Nova reserves more than is used.", drift...)
 	e.gauge("hugeguard_nova_unreserved_pages", "Huge pages of a node that Open vSwitch and other processes hold, or Open vSwitch was told to take, and that Nova does not reserve: what hugeguard reserve would add.", unreserved...)
 }
 
@@ -276,7 +276,7 @@ func (e exposition) counts(c counts.Counts) {
 		refused, would = append(refused, of.is(c.Refused[cause])), append(would, of.is(c.Would[cause]))
 	}
 	e.counter("hugeguard_refusals_total", "Starts of guests that were refused, by cause.", refused...)
-	e.counter("hugeguard_would_refuse_total", "Starts of guests that went on, by mode = warn or being exempt, by the cause for which they would have been refused.", would...)
-	e.counter("hugeguard_warnings_total", "Starts of guests that went on with a warning.", one(c.Warned))
-	e.counter("hugeguard_faults_total", "Messages of the hook about itself: a start that it could not judge, a configuration that it cannot follow.", one(c.Faults))
+	e.counter("hugeguard_would_refuse_total", "Starts of guests that were allowed only because of mode = warn or an exemption, by cause.", would...)
+	e.counter("hugeguard_warnings_total", "Starts of guests that were allowed with a warning.", one(c.Warned))
+	e.counter("hugeguard_faults_total", "Complaints of the hook about itself: a start that it could not judge, a configuration that it ignores.", one(c.Faults))
 }

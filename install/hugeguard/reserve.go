@@ -19,9 +19,9 @@ func newReserve() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "reserve [--root DIR|FILE.tar] [--format nova|tripleo]",
 		Short: "Print the lines that make Nova agree with this host",
-		Long: `Print the lines that make Nova agree with this host: the complete setting of reserved_huge_pages, with what
-others than guests hold of each node's huge pages and what is reserved already. They take the place of the
-setting that is there. No file is changed.
+		Long: `Print the lines that make Nova agree with this host: the complete setting of reserved_huge_pages. It has
+what holders other than guests use of each node's huge pages, and what is reserved already. Put the lines in place
+of the old setting. No file is changed.
 
 Formats:
   nova     lines of nova.conf (the default)
@@ -47,7 +47,7 @@ type reserveOptions struct{ root, format string }
 func (o reserveOptions) run(cmd *cobra.Command) error {
 	lines := map[string]func([]guard.Reservation) []string{"nova": words.Reserve, "tripleo": words.ReserveTripleO}[o.format]
 	if lines == nil {
-		return usageError{fmt.Errorf("no format %q: there are nova and tripleo", o.format)}
+		return usageError{fmt.Errorf("unknown format %q: use nova or tripleo", o.format)}
 	}
 	fs, err := hostAt(cmd, o.root)
 	if err != nil {
@@ -55,7 +55,7 @@ func (o reserveOptions) run(cmd *cobra.Command) error {
 	}
 	stderr := cmd.ErrOrStderr()
 	if status.Hidden(fs) {
-		note(stderr, "an ordinary user does not see everybody who holds pages: run it as root for lines that are complete")
+		note(stderr, "only root sees all holders: run it as root for complete lines")
 	}
 	conf, err := config.Read(fs)
 	if err != nil {
@@ -84,22 +84,22 @@ func reserveNotes(host guard.Host, format string) []string {
 	n := host.Nova
 	switch {
 	case host.Reservations() == nil:
-		add("nobody but guests holds huge pages here: there is nothing to reserve")
+		add("only guests hold huge pages here: there is nothing to reserve")
 	case host.Agrees():
 		add("%s reserves this already", strings.Join(n.SetIn, ", "))
 	case format == "tripleo":
-		add("put it under the parameters of this host's role, deploy, and see that nova_compute was restarted")
+		add("put it under the parameters of this host's role, deploy, and check that nova_compute was restarted")
 	default:
 		add("put the lines %s", words.NovaEdit(n))
 	}
 	if n != nil && n.Fault != "" {
-		add("what is reserved now is not known, and not in the lines: %s", n.Fault)
+		add("hugeguard does not know what is reserved now, so the lines lack it: %s", n.Fault)
 	}
 	if n != nil && n.Stale != "" {
-		add("nova-compute (pid %d) runs since before %s was changed: it must be restarted in any case", n.PID, n.Stale)
+		add("nova-compute (pid %d) was started before %s was changed: restart it in any case", n.PID, n.Stale)
 	}
 	if o := host.OVSReport(); o != nil && (o.PageKiB == 0 || o.AnyMiB > 0) && o.Pending {
-		add("%s: nobody knows yet of which pages, or where, so that the lines lack it: ask again once it runs", words.OVS(*o))
+		add("%s: its pages or their node are unknown until it runs, so the lines lack it: ask again then", words.OVS(*o))
 	}
 	for _, note := range words.Unseen(host.Holders) {
 		add("%s: more may be held", note)

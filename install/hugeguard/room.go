@@ -19,16 +19,16 @@ func newRoom() *cobra.Command {
 	var o roomOptions
 	cmd := &cobra.Command{
 		Use:   "room [--root DIR|FILE.tar] [--json] --like FILE.xml|NAME|UUID|ID, or --memory SIZE [--page SIZE] [--node N]",
-		Short: "Say for how many more guests there is room, and what is in the way of the next",
-		Long: `Say for how many more guests of one kind there is room, on each node and in all, and what is in the way of one more.
-Each guest is judged as the hook would judge its start, with the guests before it in their places. Guests that are
-starting now count, and so do the limits of hugetlbfs mounts and of control groups.
+		Short: "Say how many more guests fit, and what is in the way of the next",
+		Long: `Say how many more guests of one kind fit, on each node and in all, and what is in the way of the next.
+hugeguard judges each guest as the hook would judge its start, with the guests before it in their places. Starting
+guests count, and so do the limits of hugetlbfs mounts and of control groups.
 
-The guests are like a domain, or have so much memory on pages of that size. Sizes are those of libvirt: 4G, 512M; a
-number alone is KiB. Without --page the pages are of libvirt's default size.
+--like counts guests like a domain. --memory counts guests with that much memory, on pages of that size. Sizes are as in
+libvirt: 4G, 512M; a number alone is in KiB. Without --page the pages have libvirt's default size.
 
-A guest that is bound to one node, or to none, is counted on each node as if it were bound there. Any other guest, such
-as one with cells on two nodes, is counted as it is.
+A guest that is bound to one node, or to none, is counted on each node as if it were bound there. Any other guest, for
+example one with cells on two nodes, is counted as it is.
 
 Exit status: 0 it is counted, also if there is room for none, 1 an error, 2 wrong usage.`,
 		Example: `  hugeguard room --like instance-00000003
@@ -106,7 +106,7 @@ func (o roomOptions) run(cmd *cobra.Command) error {
 	flags := cmd.Flags()
 	switch {
 	case (o.like != "") == (o.memory != ""):
-		return usageError{fmt.Errorf("either --like or --memory says what guests to count: see %s --help", cmd.CommandPath())}
+		return usageError{fmt.Errorf("name the guests to count with either --like or --memory: see %s --help", cmd.CommandPath())}
 	case o.like != "" && (flags.Changed("page") || flags.Changed("node")):
 		return usageError{fmt.Errorf("--page and --node go with --memory: see %s --help", cmd.CommandPath())}
 	}
@@ -121,7 +121,7 @@ func (o roomOptions) run(cmd *cobra.Command) error {
 	}
 	c.configure()
 	if len(c.after) > 0 {
-		c.note("another hook runs after hugeguard's and may make or take pages; this is counted without it: %s", place.Paths(c.after))
+		c.note("another hook runs after hugeguard's and may add or take pages; this count is without it: %s", place.Paths(c.after))
 	}
 	of := demand
 	of.Domain = guard.Domain{Name: "more like " + demand.Domain.Name} // the domain itself stays where it is

@@ -10,19 +10,18 @@ import (
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "hugeguard",
-		Short: "Refuse the start of a guest whose huge pages are not there, and say who holds them",
-		Long: `hugeguard is a libvirt hook that refuses the start of a guest whose huge pages are not
-there, and says who holds them. This command puts the hook in place and asks beforehand what it would
-say.
+		Short: "Refuse the start of a guest that cannot get its huge pages, and say who holds them",
+		Long: `hugeguard is a libvirt hook. It refuses the start of a guest that cannot get its huge pages, and says who
+holds them and what fixes it. This command installs the hook, and says beforehand what the hook would say.
 
 Exit status:
   0  it fits, or it is done
-  1  hugeguard's own error, said on standard error
+  1  hugeguard failed, and standard error says why
   2  wrong usage
   3  a start would be refused
   4  the hook is not live`,
-		Example: `  sudo hugeguard install                 # put the hook in place
-  hugeguard status                       # pools, who holds them, what Nova believes, is the hook live
+		Example: `  sudo hugeguard install                 # install the hook
+  hugeguard status                       # pools, holders, what Nova believes, whether the hook is live
   hugeguard check instance-00000003      # would this domain start now?
   hugeguard reserve                      # what nova.conf should reserve
   hugeguard help check`,
@@ -32,7 +31,7 @@ Exit status:
 		Args:          cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				return usageError{errors.New("no command is given: see hugeguard --help")}
+				return usageError{errors.New("name a command: see hugeguard --help")}
 			}
 			return noCommand(c, args[0])
 		},
@@ -48,7 +47,7 @@ Exit status:
 func newHelp() *cobra.Command {
 	return &cobra.Command{
 		Use:                   "help [COMMAND]",
-		Short:                 "Say how a command is used",
+		Short:                 "Show the help of a command",
 		DisableFlagsInUseLine: true,
 		ValidArgsFunction: func(c *cobra.Command, args []string, _ string) (names []string, _ cobra.ShellCompDirective) {
 			if len(args) == 0 {

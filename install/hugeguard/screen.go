@@ -58,7 +58,7 @@ func lookOf(out io.Writer, colour string) (look, error) {
 		l.colour = true
 	case "never":
 	default:
-		return l, usageError{fmt.Errorf("no such --color %q: there are auto, always and never", colour)}
+		return l, usageError{fmt.Errorf("unknown --color %q: use auto, always or never", colour)}
 	}
 	return l, nil
 }

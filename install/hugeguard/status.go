@@ -14,13 +14,12 @@ func newStatus() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status [--root DIR|FILE.tar] [--json] [--watch[=SECONDS]] [--color WHEN]",
 		Short: "Show the huge pages of this host, who holds them, what Nova believes, and whether the hook is live",
-		Long: `Show on one screen whether the hook is live, as far as files and processes tell; the pools of huge pages as a
-picture, who holds them and what guests that are starting have still to take; what Nova believes of them, and
-the drift: how many pages more others hold than it allows for; and the last refusals, from the journal.
+		Long: `Show on one screen whether the hook is live, as far as files and processes show; the pools of huge pages as
+a picture, their holders, and what starting guests will still take; what Nova believes, and the drift: the pages
+used outside Nova minus the pages reserved for that; and the last refusals, from the journal.
 
-On a terminal lines are as long as it is wide, and the smaller holders are counted only; where it has too few rows
-for all, details are cut short. Elsewhere, and in the JSON, nothing is left out. Colour is for terminals, and not
-for one where NO_COLOR is set.
+On a terminal, lines are as long as the terminal is wide, and small holders are only counted. If it has too few rows,
+details are cut. Other output, and the JSON, is complete. Only terminals get colour, unless NO_COLOR is set.
 
 Exit status: 0 the hook is live, 1 an error, 2 wrong usage, 4 the hook is not live.`,
 		Example: `  hugeguard status
@@ -33,8 +32,8 @@ Exit status: 0 the hook is live, 1 an error, 2 wrong usage, 4 the hook is not li
 	}
 	f := cmd.Flags()
 	f.BoolVar(&o.json, "json", false, "print one JSON object")
-	f.StringVar(&o.colour, "color", "auto", "`WHEN` to use colour: auto, always or never")
-	f.StringVar(&o.every, "watch", "", "show it again every `SECONDS` (2 if none are given), until Ctrl-C")
+	f.StringVar(&o.colour, "color", "auto", "when to use colour: `WHEN` is auto, always or never")
+	f.StringVar(&o.every, "watch", "", "show it again every `SECONDS` (default 2), until Ctrl-C")
 	f.Lookup("watch").NoOptDefVal = "2"
 	cmd.RegisterFlagCompletionFunc("color", cobra.FixedCompletions([]string{"auto", "always", "never"}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.RegisterFlagCompletionFunc("watch", cobra.NoFileCompletions)

@@ -80,9 +80,9 @@ func (p *page) hookLines(r status.Report) {
 	live := fmt.Sprintf("%s (layout %s)", oneLine(h.Path), oneLine(string(h.Layout)))
 	switch {
 	case h.Live && r.Mode == config.Off:
-		p.line(bad, 0, "hook: live, but told to do nothing (mode = %s): %s", r.Mode, live)
+		p.line(bad, 0, "hook: live, but set to do nothing (mode = %s): %s", r.Mode, live)
 	case h.Live && r.Mode == config.WarnOnly:
-		p.line(bad, 0, "hook: live, but told to refuse nothing (mode = %s): %s", r.Mode, live)
+		p.line(bad, 0, "hook: live, but set to refuse nothing (mode = %s): %s", r.Mode, live)
 	case h.Live:
 		p.line(good, 0, "hook: live: %s", live)
 	default:
@@ -114,14 +114,14 @@ func (p *page) settingsLines(s status.Settings) {
 	case len(each) > 0:
 		p.line(plainStyle, 0, "settings: %s (%s)", strings.Join(each, ", "), oneLine(s.Path))
 	case len(s.Wrong) > 0:
-		p.line(plainStyle, 0, "settings: all by default (%s)", oneLine(s.Path))
+		p.line(plainStyle, 0, "settings: all at their defaults (%s)", oneLine(s.Path))
 	}
 	for i, wrong := range s.Wrong {
 		if i == mostWrong {
-			p.line(bad, 2, "not followed: %d more lines", len(s.Wrong)-i)
+			p.line(bad, 2, "ignored: %d more lines", len(s.Wrong)-i)
 			break
 		}
-		p.line(bad, 2, "not followed: %s", wrong)
+		p.line(bad, 2, "ignored: %s", wrong)
 	}
 }
 
@@ -349,7 +349,7 @@ func (p *page) refusalLines(shown []journal.Refusal) {
 	for _, r := range shown {
 		what := cmp.Or(r.Cause, r.Decision)
 		if r.Would {
-			what += " (it went on)"
+			what += " (allowed)"
 		}
 		p.short(plainStyle, 2, "%s %s: %s: %s", r.Time.Local().Format("Jan _2 15:04:05"), r.Domain, what, r.Summary)
 	}

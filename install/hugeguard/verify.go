@@ -17,19 +17,18 @@ func newVerify() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify [--json]",
 		Short: "Prove that libvirt calls the hook",
-		Long: `Prove that libvirt calls the hook: the running daemon is asked to start a domain that no host has room for, and
-the hook has to refuse it. That domain is a transient one, hugeguard-verify-RANDOM, without disk and network, of
-4 PiB of memory on huge pages. Where nobody refuses it, its QEMU ends before it gets a page. Nothing of it is left:
-no domain, file, log or page. The journal's entry of it has the field HUGEGUARD_CANARY=1, and does not count as a
-refusal.
+		Long: `Prove that libvirt calls the hook. verify asks the running daemon to start a domain that fits on no host,
+and the hook must refuse it. The domain is transient: hugeguard-verify-RANDOM, without disk and network, with 4
+PiB of memory on huge pages. If nobody refuses it, its QEMU ends before it gets a page. Nothing of it stays: no
+domain, file, log or page. Its journal entry has the field HUGEGUARD_CANARY=1, and does not count as a refusal.
 
-It needs root, libvirt's library (Debian: libvirt0; RPM: libvirt-libs) and a QEMU. Where the refusal does not come
-back it says which of the usual reasons applies. Where the hook is told to refuse nothing (mode = warn, or a
-pattern that exempts that domain) it is live if it says in the journal what it would refuse. With mode = off
-nothing can be proved. A daemon of a user's own (qemu:///session) is not asked.
+It needs root, libvirt's library (Debian: libvirt0; RPM: libvirt-libs) and a QEMU. If the refusal does not come back,
+verify says which of the usual reasons applies. If the hook is set to refuse nothing (mode = warn, or a pattern that
+exempts this domain), it is live if the journal says what it would refuse. With mode = off verify can prove nothing.
+It does not ask a user's own daemon (qemu:///session).
 
-Exit status: 0 each daemon that runs calls the hook, 1 that could not be found out, 2 wrong usage, 4 one does not,
-or the hook does not judge.`,
+Exit status: 0 every running daemon calls the hook, 1 verify cannot tell, 2 wrong usage, 4 a daemon does not call
+it, or the hook does not judge.`,
 		Example: `  hugeguard verify                        # after an install, or an upgrade of libvirt
   hugeguard verify --json | jq '.[].live' # for a machine
   hugeguard verify || journalctl -t hugeguard -t libvirtd --since -5min`,
@@ -80,7 +79,7 @@ func printResults(w io.Writer, results []proof.Result) error {
 		}
 		switch {
 		case p.Live && p.Told != "":
-			line("hook: live, but told to refuse nothing here (%s): %s called it for %s", p.Told, who, p.Canary.Name)
+			line("hook: live, but set to refuse nothing here (%s): %s called it for %s", p.Told, who, p.Canary.Name)
 		case p.Live:
 			line("hook: live: %s called it for %s, which it refused", who, p.Canary.Name)
 		case p.Canary.Name == "":

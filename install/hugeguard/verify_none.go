@@ -10,5 +10,5 @@ import (
 
 // connectDaemon returns an error: this program cannot ask a daemon.
 func connectDaemon(string) (proof.Libvirt, error) {
-	return nil, fmt.Errorf("%w: this hugeguard is built without libvirt's library (build it with cgo and -tags libvirt_dlopen); hugeguard status says what can be seen without", proof.ErrNoLibrary)
+	return nil, fmt.Errorf("%w: this hugeguard was built without libvirt's library (build it with cgo and -tags libvirt_dlopen); hugeguard status shows what it can see without it", proof.ErrNoLibrary)
 }

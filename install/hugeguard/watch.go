@@ -25,7 +25,7 @@ const (
 func parseInterval(text string) (time.Duration, error) {
 	seconds, err := strconv.ParseFloat(text, 64)
 	if err != nil || math.IsNaN(seconds) || seconds < shortestInterval || seconds > longestInterval {
-		return 0, usageError{fmt.Errorf("--watch=%s: a number of seconds from %v to %v is needed", text, shortestInterval, longestInterval)}
+		return 0, usageError{fmt.Errorf("--watch=%s: it must be a number of seconds from %v to %v", text, shortestInterval, longestInterval)}
 	}
 	return time.Duration(seconds * float64(time.Second)), nil
 }

@@ -43,7 +43,7 @@ type Refusal struct {
 }
 
 // ErrHidden is wrapped by the error of a user who may not read the system's journal.
-var ErrHidden = errors.New("the system's journal is shown to root and the group systemd-journal only")
+var ErrHidden = errors.New("only root and the group systemd-journal can read the system's journal")
 
 // A Journal is the system's journal.
 type Journal struct {
@@ -250,7 +250,7 @@ func readEntries(r io.Reader, take func(Entry) error) error {
 			err = take(entry)
 		}
 		if err != nil {
-			return fmt.Errorf("an entry that is none: %q: %w", cut(lines.Text(), longestNote), err)
+			return fmt.Errorf("not a journal entry: %q: %w", cut(lines.Text(), longestNote), err)
 		}
 	}
 	return lines.Err()

@@ -85,17 +85,17 @@ func (p *page) flag(f *pflag.Flag) {
 
 // files are those that an admin may come across.
 var files = []struct{ name, about string }{
-	{"/etc/hugeguard.conf", "What the hook does; see hugeguard.conf(5)."},
+	{"/etc/hugeguard.conf", "The settings of the hook; see hugeguard.conf(5)."},
 	{"/etc/libvirt/hooks/qemu", "The hook program, a copy. If the site has other qemu hooks, it is /etc/libvirt/hooks/qemu.d/zz-hugeguard, " +
 		"or the site's own becomes /etc/libvirt/hooks/qemu.site; see install."},
 	{"/usr/lib/hugeguard/qemu", "The hook program that belongs to this command."},
-	{"/run/hugeguard/claims", "The starts that were let go on and are not over, and the pages that they are to take."},
+	{"/run/hugeguard/claims", "The claims of starting guests."},
 	{"/var/lib/hugeguard/install.json", "What uninstall needs to leave libvirt's hooks as they were."},
-	{"/var/lib/hugeguard/metrics.json", "The refusals that metrics has counted, and where in the journal it goes on."},
-	{"/usr/lib/systemd/system/hugeguard-metrics.timer", "Has hugeguard-metrics.service beside it write the metrics for node_exporter every minute."},
+	{"/var/lib/hugeguard/metrics.json", "The counters of metrics, and the place in the journal where it continues."},
+	{"/usr/lib/systemd/system/hugeguard-metrics.timer", "Runs hugeguard-metrics.service every minute, which writes the metrics for node_exporter."},
 	{"/usr/share/hugeguard", "Alerts for Prometheus and a dashboard for Grafana."},
 	{"/usr/share/doc/hugeguard/README.md", "The documentation, in packages: a page for each cause of a refusal, rolling out, Nova, metrics."},
-	{"/usr/lib/systemd/catalog/hugeguard.catalog", "What journalctl -x -t hugeguard explains."},
+	{"/usr/lib/systemd/catalog/hugeguard.catalog", "The explanations of journalctl -x -t hugeguard."},
 }
 
 // available returns the commands below c that help shows, without help itself, each before those below it.

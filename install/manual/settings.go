@@ -30,9 +30,9 @@ func about(s config.Setting) string { return s.Meaning + " Takes " + s.Values + 
 // nothing.
 func Configuration() string {
 	var b strings.Builder
-	b.WriteString(`# How hugeguard's hook decides: see hugeguard.conf(5). What is commented out below is the default, or an example where
-# that is no value. The hook reads this file at every call, so a change needs no restart. It is followed only while root
-# owns it and nobody else can write to it.
+	b.WriteString(`# The settings of hugeguard's hook: see hugeguard.conf(5). A line that is commented out below shows the default,
+# or an example if there is none. The hook reads this file at every call, so a change needs no restart. The hook
+# ignores the file unless root owns it and nobody else can write to it.
 `)
 	for _, s := range config.Settings() {
 		fmt.Fprintf(&b, "\n# %s\n#%s = %s\n", strings.Join(fold(strings.Fields(about(s)), 110), "\n# "), s.Name, value(s))
@@ -48,19 +48,19 @@ func ConfigurationPage(r Release) string {
 	p.section("SYNOPSIS")
 	p.line(bold("/etc/hugeguard.conf"))
 	p.section("DESCRIPTION")
-	p.text(`The hook reads this file at every call of libvirt's, so that a change counts from the next start of a guest.
-Without the file, or a setting in it, the defaults below hold.
+	p.text(`The hook reads this file each time libvirt calls it, so a change counts from the next start of a guest.
+Without the file, or without a setting in it, the defaults below hold.
 
-A line is "NAME = VALUE". # begins a comment, at the start of a line or after white space. A line that makes no sense is
-left out and reported, with its number and what would be right, in the journal and by hugeguard status; the others hold.
-Of two lines for one setting the last counts. hugeguard config shows the settings in effect and where each comes from,
-and checks a file before it is installed.
+A line is "NAME = VALUE". # begins a comment, at the start of a line or after white space. hugeguard ignores a wrong
+line. The journal and hugeguard status report it, with its number and what would be right. All other lines hold. If
+two lines set one setting, the last counts. hugeguard config shows the settings in effect and where each comes from,
+and checks a file before you install it.
 
-A mode that cannot be read means warn, so that a typing error refuses no start. The journal says so at every start, and
+A mode that cannot be read means warn, so a typing error never refuses a start. The journal says so at every start, and
 hugeguard status says it first. The same holds for a file of root's that cannot be read.
 
-The file must be owned by root and not writable by others, or be a link to such a file. Otherwise hugeguard ignores it,
-with a warning in the journal: others must not be able to switch the guard off.`)
+The file must be owned by root and not writable by others, or be a link to a file that is. Otherwise hugeguard ignores
+it, with a warning in the journal: only root may switch the guard off.`)
 	p.section("SETTINGS")
 	for _, s := range config.Settings() {
 		text := about(s)
@@ -74,8 +74,8 @@ with a warning in the journal: others must not be able to switch the guard off.`
 	p.line(".PP")
 	p.text("Times are numbers with a unit: 500ms, 2s, 1m.")
 	p.section("EXEMPT DOMAINS")
-	p.text(`A domain that is exempt is judged as any other, but goes on where it would be refused, and the journal says so. A
-domain exempts itself by an element in its metadata, which is put there by
+	p.text(`hugeguard judges an exempt domain like any other, but never refuses it, and the journal says so. A domain
+can exempt itself by an element in its metadata. Add it with
 
   virsh metadata DOMAIN ` + guard.Namespace + ` --key hugeguard --set '<exempt/>' --config`)
 	p.section("SEE ALSO")

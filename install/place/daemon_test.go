@@ -183,7 +183,7 @@ func TestKnows(t *testing.T) {
 	if err := os.Remove(tr.root + recordFile); err != nil {
 		t.Fatal(err)
 	}
-	if st := inspect(t, tr, Options{}); st.Live || len(st.Why) != 1 || !strings.Contains(st.Why[0], "since before the hook") {
+	if st := inspect(t, tr, Options{}); st.Live || len(st.Why) != 1 || !strings.Contains(st.Why[0], "was started before the hook") {
 		t.Errorf("without a record: %+v", st)
 	}
 	if _, err := liveInstall(t, tr, Options{}); err != nil {
@@ -246,7 +246,7 @@ func TestKnowsThisFile(t *testing.T) {
 		t.Errorf("started later: %+v", st)
 	}
 	at(tr, 50_000) // 500 s ago: after the hook was put in place, before the file is of now
-	if st := inspect(t, tr, Options{}); st.Live || len(st.Why) != 1 || !strings.Contains(st.Why[0], "since before the hook") {
+	if st := inspect(t, tr, Options{}); st.Live || len(st.Why) != 1 || !strings.Contains(st.Why[0], "was started before the hook") {
 		t.Errorf("put back: %+v", st)
 	}
 
@@ -393,7 +393,7 @@ func TestInspectWhy(t *testing.T) {
 		"broken record": {why: "install.json: ", layoutSeen: Main, live: true, change: func(t *testing.T, root string) {
 			installtest.Write(t, root+recordFile, "{")
 		}},
-		"replaced": {why: "another program lies at ", change: func(t *testing.T, root string) {
+		"replaced": {why: "another program is at ", change: func(t *testing.T, root string) {
 			installtest.Write(t, root+mainHook, siteText)
 		}},
 		"drop-in gone": {why: "qemu.d/zz-hugeguard (layout drop-in) is gone", layout: DropIn, change: func(t *testing.T, root string) {
@@ -641,7 +641,7 @@ func TestChangedBesideHooks(t *testing.T) {
 			if err := errors.Join(os.Chmod(changed+".new", 0o755), os.Rename(changed+".new", changed), os.Remove(tr.root+"/proc/8/stat")); err != nil {
 				t.Fatal(err)
 			}
-			if err := <-done; err == nil || !strings.Contains(err.Error(), "has been changed meanwhile") {
+			if err := <-done; err == nil || !strings.Contains(err.Error(), "changed meanwhile, so it stays") {
 				t.Errorf("%v; want that it was changed meanwhile", err)
 			}
 			if now, err := os.ReadFile(changed); string(now) != theirs {

@@ -118,15 +118,15 @@ func (t tree) inspect(ctx context.Context, o Options) (State, error) {
 	at := s.lies(in[0])
 	st.Installed, st.Layout, st.Path, st.Live = true, in[0], at.path, true
 	if len(in) > 1 {
-		st.problem("%s and %s are both hugeguard's: hugeguard install makes one of them", s.main.path, s.lies(DropIn).path)
+		st.problem("%s and %s are both hugeguard's: to keep only one, run hugeguard install", s.main.path, s.lies(DropIn).path)
 	}
 	st.inspectOrder(s)
 	t.inspectFile(&st, at)
 	if st.Layout == DropIn && s.libvirt != 0 && s.libvirt < hook.DropInSince {
-		st.fatal("libvirt %s does not run what lies in %s: hugeguard install --layout %s", s.libvirt, dropInDir, Chain)
+		st.fatal("libvirt %s does not run hooks in %s: hugeguard install --layout %s", s.libvirt, dropInDir, Chain)
 	}
 	if at.piece {
-		st.fatal("%s is a copy of the hook that was cut short, so that libvirt cannot run it and no guest starts: hugeguard install", at.path)
+		st.fatal("%s is an incomplete copy of the hook: libvirt cannot run it, and no guest starts: hugeguard install", at.path)
 	} else if progErr == nil {
 		same, err := at.holds(prog)
 		if err != nil {
@@ -134,7 +134,7 @@ func (t tree) inspect(ctx context.Context, o Options) (State, error) {
 		}
 		st.Current = &same
 		if !same {
-			st.problem("%s is another version than %s: hugeguard install", at.path, prog.path)
+			st.problem("%s is not the version of %s: hugeguard install", at.path, prog.path)
 		}
 	}
 	t.inspectDaemons(ctx, o.Units, &st, s.record, at)
@@ -178,7 +178,7 @@ func (t tree) inspectOthers(st *State, s scene) {
 // inspectOrder adds to Why that other hooks may run after ours.
 func (st *State) inspectOrder(s scene) {
 	if s.oldDropIn.kind == ours && len(s.layouts()) == 1 {
-		st.problem("%s is where an older version put it, and other hooks may run after it: hugeguard install", s.oldDropIn.path)
+		st.problem("an older version installed %s, and other hooks may run after it: hugeguard install", s.oldDropIn.path)
 	}
 	if len(st.HooksAfter) == 0 {
 		return
@@ -190,7 +190,7 @@ func (st *State) inspectOrder(s scene) {
 	case s.libvirt == 0:
 		to = "hugeguard install --layout " + string(DropIn) + ", if libvirt is 6.5 or later"
 	}
-	st.NotLast = fmt.Sprintf("libvirt runs other hooks after it (%s), which may still make pages: it only warns of a shortage: %s", Paths(st.HooksAfter), to)
+	st.NotLast = fmt.Sprintf("libvirt runs other hooks after it (%s), which may still add pages, so it only warns of a shortage: %s", Paths(st.HooksAfter), to)
 	st.problem("%s", st.NotLast)
 }
 
@@ -205,10 +205,10 @@ func (t tree) inspectFile(st *State, at file) {
 	}
 	st.Label = label(at.path)
 	if is, err := noexec(at.path); err == nil && is {
-		st.fatal("%s lies on a file system that is mounted noexec, so that libvirt cannot run it: mount -o remount,exec", at.path)
+		st.fatal("%s is on a file system mounted noexec, so libvirt cannot run it: mount -o remount,exec", at.path)
 	}
 	if uid, _ := owner(at.info); uid != 0 || at.info.Mode()&0o022 != 0 {
-		st.problem("%s can be changed by others than root, who runs it: hugeguard install", at.path)
+		st.problem("root runs %s, but others can change it: hugeguard install", at.path)
 	}
 }
 
@@ -220,7 +220,7 @@ func (t tree) inspectDaemons(ctx context.Context, units daemon.Units, st *State,
 	host := t.daemons()
 	running, err := host.Running(ctx, units)
 	if err != nil {
-		st.fatal("whether a libvirt daemon runs is not known: %v", err)
+		st.fatal("cannot find out whether a libvirt daemon runs: %v", err)
 	}
 	for _, p := range running {
 		d := Daemon{Name: p.Name, PID: p.PID, Knows: t.knows(r, p, at), Confined: host.Confinement(p.PID)}
@@ -229,9 +229,9 @@ func (t tree) inspectDaemons(ctx context.Context, units daemon.Units, st *State,
 			st.problem("%s", tight)
 		}
 		if !t.sees(p, at) {
-			st.fatal("%s (pid %d) does not see this %s: it runs in a container or has mounts of its own, where the hook has to be put as well", p.Name, p.PID, at.path)
+			st.fatal("%s (pid %d) does not see this %s: it runs in a container or has its own mounts. Install the hook there too", p.Name, p.PID, at.path)
 		} else if !d.Knows {
-			st.fatal("%s (pid %d) runs since before the hook was put in place and was not told by install: hugeguard install", p.Name, p.PID)
+			st.fatal("%s (pid %d) was started before the hook was installed, and was not told: hugeguard install", p.Name, p.PID)
 		}
 	}
 }
@@ -250,9 +250,9 @@ func (s scene) gone() string {
 	case s.record == nil:
 		return "the hook is not installed"
 	case at.kind == theirs:
-		return fmt.Sprintf("another program lies at %s, in the place of the hook (layout %s)", at.path, layout)
+		return fmt.Sprintf("another program is at %s, in place of the hook (layout %s)", at.path, layout)
 	}
-	return fmt.Sprintf("the hook that was put at %s (layout %s) is gone", at.path, layout)
+	return fmt.Sprintf("the hook that was installed at %s (layout %s) is gone", at.path, layout)
 }
 
 // knows reports whether a daemon is known to have looked for hooks after ours was put in place. libvirt remembers from

@@ -21,7 +21,7 @@ import (
 
 // ErrNotTold is wrapped by the error of an Install that put the hook in place but could not make a running daemon look
 // for it: until its next reload or start that daemon may call no hook.
-var ErrNotTold = errors.New("the hook is in place but not live")
+var ErrNotTold = errors.New("the hook is installed but not live")
 
 // tellTimeout bounds the reload of one daemon; tests set it and other limits of this package.
 var tellTimeout = 10 * time.Second
@@ -99,7 +99,7 @@ func begin(o Options) (j *job, done func(), err error) {
 	}
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		lock.Close()
-		return nil, nil, fmt.Errorf("another install is at work on %s: %w", lock.Name(), err)
+		return nil, nil, fmt.Errorf("another install is running on %s: %w", lock.Name(), err)
 	}
 	return j, func() { lock.Close() }, nil
 }
@@ -136,7 +136,7 @@ func (j *job) install(ctx context.Context) error {
 	if s.record != nil {
 		rec.Created, rec.Placed, rec.Told = slices.Clone(s.record.Created), s.record.Placed, s.record.Told
 	} else if s.recordErr != nil {
-		fmt.Fprintf(j.Out, "%v: the directories that an earlier install made are not known any more\n", s.recordErr)
+		fmt.Fprintf(j.Out, "%v: hugeguard no longer knows which directories an earlier install made\n", s.recordErr)
 	}
 	first := len(s.layouts()) == 0
 	if first {
@@ -157,7 +157,7 @@ func (j *job) install(ctx context.Context) error {
 		fmt.Fprintf(j.Out, "already installed: %s, layout %s\n", j.at(s, layout).path, layout)
 	}
 	if _, after := s.around(j.at(s, layout).path); len(after) > 0 {
-		fmt.Fprintf(j.Out, "other hooks may run after it, so that it only warns of a shortage: %s\n", Paths(j.describe(after)))
+		fmt.Fprintf(j.Out, "other hooks may run after it, so it only warns of a shortage: %s\n", Paths(j.describe(after)))
 	}
 	if !j.live {
 		return nil

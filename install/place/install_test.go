@@ -519,7 +519,7 @@ func TestWritable(t *testing.T) {
 		if err := os.Chmod(dir, mode); err != nil {
 			t.Fatal(err)
 		}
-		if says := writable(dir); !strings.Contains(says, dir+" can be changed by others than root, who runs it: ") {
+		if says := writable(dir); !strings.Contains(says, "root runs "+dir+", but others can change it: ") {
 			t.Errorf("%v: %q", mode, says)
 		}
 	}
@@ -568,7 +568,7 @@ func TestOneAtATime(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := Install(context.Background(), o); err == nil || !strings.Contains(err.Error(), "another install is at work") {
+	if err := Install(context.Background(), o); err == nil || !strings.Contains(err.Error(), "another install is running") {
 		t.Errorf("a second install: %v", err)
 	}
 	done()

@@ -37,7 +37,7 @@ func ParseLayout(s string) (Layout, error) {
 	case Main, DropIn, Chain:
 		return l, nil
 	}
-	return Auto, fmt.Errorf("no layout %q: there are %s, %s and %s", s, Main, DropIn, Chain)
+	return Auto, fmt.Errorf("unknown layout %q: use %s, %s or %s", s, Main, DropIn, Chain)
 }
 
 // HookDir is where libvirt has its hooks.
@@ -219,9 +219,9 @@ func (s scene) mainFits() error {
 	case s.main.kind == odd:
 		return s.main.oddity()
 	case s.main.kind == theirs:
-		return fmt.Errorf("%s is the site's own hook: layout %s would replace it, use %s or %s", s.main.path, Main, DropIn, Chain)
+		return fmt.Errorf("%s is the site's own hook, and layout %s would replace it: use %s or %s", s.main.path, Main, DropIn, Chain)
 	case s.site.kind != absent:
-		return fmt.Errorf("%s is there, which the hook would call first: remove it, or use layout %s", s.site.path, Chain)
+		return fmt.Errorf("%s exists, and the hook would call it first: remove it, or use layout %s", s.site.path, Chain)
 	}
 	return nil
 }
@@ -229,11 +229,11 @@ func (s scene) mainFits() error {
 func (s scene) dropInFits() error {
 	switch {
 	case s.libvirt != 0 && s.libvirt < hook.DropInSince:
-		return fmt.Errorf("libvirt %s does not run what lies in %s, 6.5.0 is the first that does: use layout %s or %s", s.libvirt, dropInDir, Main, Chain)
+		return fmt.Errorf("libvirt %s does not run hooks in %s (6.5.0 and later do): use layout %s or %s", s.libvirt, dropInDir, Main, Chain)
 	case s.dropInSite.kind != absent:
-		return fmt.Errorf("%s is there, which the hook would call first: remove it first", s.dropInSite.path)
+		return fmt.Errorf("%s exists, and the hook would call it first: remove it", s.dropInSite.path)
 	case s.dropIn.kind == theirs:
-		return fmt.Errorf("%s is not hugeguard's hook program: it will not be replaced", s.dropIn.path)
+		return fmt.Errorf("%s is not hugeguard's hook program, so hugeguard does not replace it", s.dropIn.path)
 	case s.dropIn.kind == odd:
 		return s.dropIn.oddity()
 	case s.main.kind == odd:
@@ -264,7 +264,7 @@ func (s scene) chainFits() error {
 
 // twoSiteHooks is the error after somebody replaced ours by another hook in a chain.
 func (s scene) twoSiteHooks() error {
-	return fmt.Errorf("%s and %s are two hooks of the site: remove the one that is stale", s.main.path, s.site.path)
+	return fmt.Errorf("%s and %s are both hooks of the site: remove the old one", s.main.path, s.site.path)
 }
 
 var errRoot = errors.New("only root may change libvirt's hooks (or use --root DIR)")

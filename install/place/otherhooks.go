@@ -133,5 +133,5 @@ func writable(path string) string {
 	if uid, _ := owner(fi); uid == 0 && (fi.Mode()&0o022 == 0) {
 		return ""
 	}
-	return fmt.Sprintf("%s can be changed by others than root, who runs it: chown root %s; chmod go-w %s", path, path, path)
+	return fmt.Sprintf("root runs %s, but others can change it: chown root %s; chmod go-w %s", path, path, path)
 }

@@ -305,7 +305,7 @@ func (j *job) planUninstall(ctx context.Context, s scene) (hooks, rest []step, e
 	case s.waiting():
 		hooks = append(hooks, s.renameBack())
 	case s.site.kind != absent && s.chained():
-		fmt.Fprintf(j.Out, "%s is not hugeguard's any more and is left alone; %s, which was there before, is left too\n", s.main.path, s.site.path)
+		fmt.Fprintf(j.Out, "%s is no longer hugeguard's, so it stays, and so does %s, the hook before it\n", s.main.path, s.site.path)
 	}
 	hooks = append(hooks, j.dropInsGo(ctx, s)...)
 	for _, part := range []func(context.Context, scene) ([]step, error){j.removeTemporary, j.removeLedger, j.removeState} {
@@ -372,7 +372,7 @@ func (j *job) removeState(_ context.Context, s scene) (steps []step, err error) 
 		steps = append(steps, step{"remove " + name, func() error { return remove(name) }})
 	}
 	if s.recordErr != nil {
-		fmt.Fprintf(j.Out, "%v: directories that install may have made are left\n", s.recordErr)
+		fmt.Fprintf(j.Out, "%v: directories that install may have made stay\n", s.recordErr)
 	}
 	dirs, err = j.rmdirs(s, stateDirs)
 	return append(steps, dirs...), err

@@ -180,7 +180,7 @@ func (f file) unchanged() error {
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
-	return fmt.Errorf("%s has been changed meanwhile and is left as it is: run the same command again", f.path)
+	return fmt.Errorf("%s changed meanwhile, so it stays as it is: run the same command again", f.path)
 }
 
 // movable returns an error where the file cannot be renamed, removed or replaced.
@@ -188,7 +188,7 @@ func (f file) movable() error {
 	if !f.mounted {
 		return nil
 	}
-	return fmt.Errorf("%s is a mount of its own, which cannot be changed from here: unmount it first, or change what is mounted there", f.path)
+	return fmt.Errorf("%s is a mount, and hugeguard cannot replace it: unmount it first, or change the mounted file", f.path)
 }
 
 // isMount reports whether something is mounted at the name itself; false where the kernel (before 5.8) does not say.

@@ -161,7 +161,7 @@ func (t tree) missing(names []string) (gone []directory, err error) {
 				return nil, err
 			}
 			if there {
-				return nil, fmt.Errorf("%s is a symbolic link to nothing", link)
+				return nil, fmt.Errorf("%s is a symbolic link to a missing file", link)
 			}
 			gone = append(gone, directory{name, real})
 		case err != nil:

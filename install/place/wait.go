@@ -48,7 +48,7 @@ func (j *job) untilNoHooks(ctx context.Context) error {
 		}
 		if !waits {
 			waits = true
-			fmt.Fprintf(j.Out, "a guest is being started: waiting until its hooks have ended, for %v at most\n", lastHooks)
+			fmt.Fprintf(j.Out, "libvirt runs hooks for a start: waiting for them, at most %v\n", lastHooks)
 		}
 		if err := ctx.Err(); err != nil || !time.Now().Before(end) {
 			return err

@@ -74,24 +74,24 @@ func (a answer) proves(r Result, c canary, conf config.Config, st place.State, a
 		r.Live = true
 		r.Told = told(c, conf)
 	case called && said.Decision == "":
-		r.Why = append(r.Why, "libvirt calls the hook, which could not judge the start: what it says is above, and in journalctl -t hugeguard")
+		r.Why = append(r.Why, "libvirt calls the hook, but the hook could not judge the start: see its message above, and journalctl -t hugeguard")
 	case failedHook:
-		why := "a hook failed, and not with our refusal: it may keep guests from starting"
+		why := "a hook failed, but not with hugeguard's refusal: it may keep guests from starting"
 		if a.journalErr != nil {
-			why += fmt.Sprintf(". Whether ours was called is not known (%v)", a.journalErr)
+			why += fmt.Sprintf(". hugeguard does not know whether its own hook was called (%v)", a.journalErr)
 		}
 		r.Why = append(r.Why, why)
 		r.reasons(st, a.denials, asked)
 	case a.err != nil && !a.ranQEMU(c):
-		return r, fmt.Errorf("libvirt did not start %s for a reason of its own, so that whether it calls the hook is not known: %s", c.Name, r.Libvirt)
+		return r, fmt.Errorf("libvirt failed to start %s for an unrelated reason, so this does not tell whether it calls the hook: %s", c.Name, r.Libvirt)
 	case a.journalErr != nil && (conf.Mode != config.Enforce || c.verdict.Exempt != ""):
-		return r, fmt.Errorf("the hook is told to refuse nothing, and whether it was called could not be read: %w", a.journalErr)
+		return r, fmt.Errorf("the hook is set to refuse nothing, and the journal does not tell whether it was called: %w", a.journalErr)
 	default:
-		r.Why = append(r.Why, "QEMU was run for a domain that cannot fit: libvirt did not call the hook, or did not heed it")
+		r.Why = append(r.Why, "QEMU ran for a domain that cannot fit: libvirt did not call the hook, or ignored it")
 		r.reasons(st, a.denials, asked)
 	}
 	if a.started {
-		r.Why = append(r.Why, "the domain started, which no host should have room for, and was destroyed")
+		r.Why = append(r.Why, "the domain started, although no host has room for it; it was destroyed")
 	}
 	return r, nil
 }
@@ -116,7 +116,7 @@ func (r *Result) reasons(st place.State, denials []string, asked daemon.Process)
 	}
 	r.Why = append(r.Why, confined(st, asked)...)
 	if found == len(r.Why) && asked.PID != 0 {
-		r.Why = append(r.Why, fmt.Sprintf("all is in place as far as files tell, so that %s (pid %d) may not have looked for hooks since it is: %s", asked.Name, asked.PID, asked.Command()))
+		r.Why = append(r.Why, fmt.Sprintf("the files are in place, but %s (pid %d) may not have looked for hooks since then: %s", asked.Name, asked.PID, asked.Command()))
 	}
 }
 

@@ -94,7 +94,7 @@ func newCanary(fs sysfs.FS, conf config.Config, capabilities string) (canary, er
 	}
 	c.verdict = guard.Judge(demand, host)
 	if c.verdict.Decision != guard.Refuse {
-		return c, fmt.Errorf("a domain of %s on pages of %s would not be refused for certain on this host: %s", guard.Size(most>>10), guard.Size(page), words.Summary(c.verdict))
+		return c, fmt.Errorf("hugeguard would not surely refuse a domain of %s on pages of %s on this host: %s", guard.Size(most>>10), guard.Size(page), words.Summary(c.verdict))
 	}
 	return c, nil
 }
@@ -114,7 +114,7 @@ func canaryPages(host guard.Host) (pageKiB, bytes uint64, err error) {
 		}
 	}
 	if chosen == nil {
-		return 0, 0, errors.New("no hugetlbfs is mounted where libvirt looks for it, so that libvirt itself refuses every guest on huge pages: mount one (systemd: dev-hugepages.mount) and reload the daemon")
+		return 0, 0, errors.New("no hugetlbfs is mounted where libvirt looks for it, so libvirt itself refuses every guest with huge pages: mount one (systemd: dev-hugepages.mount) and reload the daemon")
 	}
 	bytes = guard.CanaryBytes
 	// More than there can ever be, even if somebody allows that much overcommit.

@@ -82,7 +82,7 @@ const systemURI = "qemu:///system"
 // until the process ends.
 func Verify(ctx context.Context, o place.Options, connect func(uri string) (Libvirt, error)) ([]Result, error) {
 	if os.Geteuid() != 0 {
-		return nil, errors.New("only root may start a domain at qemu:///system and read what the hook says of it")
+		return nil, errors.New("only root can start a domain at qemu:///system and read what the hook says about it")
 	}
 	return newVerifier(o).all(ctx, connect)
 }
@@ -105,7 +105,7 @@ func (v verifier) all(ctx context.Context, connect func(uri string) (Libvirt, er
 	var configErr error
 	v.config, configErr = config.Read(v.root)
 	if v.config.Mode == config.Off {
-		return []Result{{Why: []string{fmt.Sprintf("it is told to do nothing (mode = off in %s): whether libvirt calls it cannot be seen", v.root.Path(config.Path))}}}, configErr
+		return []Result{{Why: []string{fmt.Sprintf("it is set to do nothing (mode = off in %s), so nothing shows whether libvirt calls it", v.root.Path(config.Path))}}}, configErr
 	}
 	running, err := v.host.Running(ctx, v.Units)
 	if err != nil {
@@ -166,7 +166,7 @@ func connectError(uri string, running []daemon.Process, err error) error {
 	case strings.Contains(err.Error(), "no connection driver available"):
 		hint = "; that daemon has no QEMU driver: libvirt-daemon-driver-qemu is not installed, or did not load"
 	case len(running) == 0:
-		hint = "; no libvirt daemon is seen to run: systemctl start libvirtd (or virtqemud)"
+		hint = "; no libvirt daemon runs: systemctl start libvirtd (or virtqemud)"
 	}
 	return fmt.Errorf("%s: %s%s", uri, guard.Printable(err.Error(), 600), hint)
 }
@@ -179,7 +179,7 @@ type silence struct {
 }
 
 func (s *silence) Error() string {
-	return fmt.Sprintf("libvirt did not answer to %s in %v: %v", s.call, s.took.Round(time.Millisecond), s.cause)
+	return fmt.Sprintf("libvirt did not answer %s within %v: %v", s.call, s.took.Round(time.Millisecond), s.cause)
 }
 
 func (s *silence) Unwrap() error { return s.cause }
@@ -210,7 +210,7 @@ func ask[T any](ctx context.Context, name string, call func() (T, error)) (T, er
 // one asks one daemon.
 func (v verifier) one(ctx context.Context, conn Libvirt, asked daemon.Process) (Result, error) {
 	result := Result{Daemon: asked.Name, PID: asked.PID}
-	capabilities, err := ask(ctx, "the question what it can start", conn.DomainCapabilities)
+	capabilities, err := ask(ctx, "the question which domains it can start", conn.DomainCapabilities)
 	if errors.As(err, new(*silence)) {
 		return result, err
 	}

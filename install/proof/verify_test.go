@@ -135,7 +135,7 @@ func TestCanaryPages(t *testing.T) {
 	for _, size := range []string{"2048", "1048576"} {
 		h.Write("sys/kernel/mm/hugepages/hugepages-"+size+"kB/nr_overcommit_hugepages", "18446744073709551615\n")
 	}
-	if _, err := newCanary(h.FS(), config.Config{}, capabilities); err == nil || !strings.Contains(err.Error(), "would not be refused for certain on this host") {
+	if _, err := newCanary(h.FS(), config.Config{}, capabilities); err == nil || !strings.Contains(err.Error(), "hugeguard would not surely refuse a domain of ") {
 		t.Errorf("%v", err)
 	}
 	for _, caps := range []string{"", "<domainCapabilities/>", "<a"} {
@@ -181,24 +181,24 @@ func TestProof(t *testing.T) {
 		"told to warn":             {answer: answer{err: died, entries: []journal.Refusal{would}}, config: warn, live: true, told: "mode = warn"},
 		"exempt":                   {answer: answer{err: died, entries: []journal.Refusal{would}}, verdict: exempt, live: true, told: "exempt by pattern *"},
 		"told to warn meanwhile":   {answer: answer{err: died, entries: []journal.Refusal{would}}, live: true, told: "its configuration has just changed"},
-		"it cannot judge":          {answer: answer{err: died, entries: []journal.Refusal{fault}}, why: "libvirt calls the hook, which could not judge"},
+		"it cannot judge":          {answer: answer{err: died, entries: []journal.Refusal{fault}}, why: "libvirt calls the hook, but the hook could not judge"},
 		"a wrong line, and judged": {answer: answer{err: died, entries: []journal.Refusal{{Summary: "noted"}, would}}, config: warn, live: true, told: "mode = warn"},
-		"it cannot judge, closed":  {answer: answer{err: &StartError{Hook: true, Message: hookFailed + "1: hugeguard could not judge"}, entries: []journal.Refusal{fault}}, why: "libvirt calls the hook, which could not judge"},
-		"another's refusal":        {answer: answer{err: &StartError{Hook: true, Message: hookFailed + "3: other"}}, st: fine, why: "a hook failed, and not with our refusal: it may keep guests from starting\n|may not have looked for hooks"},
-		"or ours, not known":       {answer: answer{err: &StartError{Hook: true, Message: hookFailed + "3: other"}, journalErr: journal.ErrHidden}, st: fine, why: "it may keep guests from starting. Whether ours was called is not known (the system's journal is shown to root"},
+		"it cannot judge, closed":  {answer: answer{err: &StartError{Hook: true, Message: hookFailed + "1: hugeguard could not judge"}, entries: []journal.Refusal{fault}}, why: "libvirt calls the hook, but the hook could not judge"},
+		"another's refusal":        {answer: answer{err: &StartError{Hook: true, Message: hookFailed + "3: other"}}, st: fine, why: "a hook failed, but not with hugeguard's refusal: it may keep guests from starting\n|may not have looked for hooks"},
+		"or ours, not known":       {answer: answer{err: &StartError{Hook: true, Message: hookFailed + "3: other"}, journalErr: journal.ErrHidden}, st: fine, why: "it may keep guests from starting. hugeguard does not know whether its own hook was called (only root and the group"},
 		"it cannot be run":         {answer: answer{err: &StartError{Hook: true, Message: hookFailed + "126: Permission denied"}, denials: []string{"apparmor=DENIED"}}, st: confined, why: "a hook failed|denied meanwhile: apparmor=DENIED|AppArmor confines virtqemud (virtqemud (enforce))"},
-		"nobody called it":         {answer: answer{err: died}, st: fine, why: "QEMU was run for a domain|all is in place as far as files tell, so that virtqemud (pid 77) may not have looked for hooks since it is: kill -HUP 77"},
-		"in another language":      {answer: answer{err: &StartError{Message: "Interner Fehler: Prozess beendet:\n2026-01-01T00:00:00.0Z qemu-system-x86_64: unable to map backing store"}}, st: fine, why: "QEMU was run for a domain"},
-		"and nothing else":         {answer: answer{err: &StartError{Message: "Prozess beendet: \nqemu-system-x86_64: cannot"}}, st: fine, why: "QEMU was run for a domain"},
-		"an unfit emulator":        {answer: answer{err: &StartError{Message: "cannot monitor /usr/bin/qemu-system-x86_64: No such file or directory"}}, err: "for a reason of its own"},
-		"by its log":               {answer: answer{err: &StartError{Message: "cannot"}, log: true}, st: fine, why: "QEMU was run for a domain"},
-		"not installed":            {answer: answer{err: died}, st: place.State{Why: []string{"the hook is not installed: hugeguard install"}}, why: "QEMU was run for a domain|the hook is not installed: hugeguard install"},
+		"nobody called it":         {answer: answer{err: died}, st: fine, why: "QEMU ran for a domain|the files are in place, but virtqemud (pid 77) may not have looked for hooks since then: kill -HUP 77"},
+		"in another language":      {answer: answer{err: &StartError{Message: "Interner Fehler: Prozess beendet:\n2026-01-01T00:00:00.0Z qemu-system-x86_64: unable to map backing store"}}, st: fine, why: "QEMU ran for a domain"},
+		"and nothing else":         {answer: answer{err: &StartError{Message: "Prozess beendet: \nqemu-system-x86_64: cannot"}}, st: fine, why: "QEMU ran for a domain"},
+		"an unfit emulator":        {answer: answer{err: &StartError{Message: "cannot monitor /usr/bin/qemu-system-x86_64: No such file or directory"}}, err: "for an unrelated reason"},
+		"by its log":               {answer: answer{err: &StartError{Message: "cannot"}, log: true}, st: fine, why: "QEMU ran for a domain"},
+		"not installed":            {answer: answer{err: died}, st: place.State{Why: []string{"the hook is not installed: hugeguard install"}}, why: "QEMU ran for a domain|the hook is not installed: hugeguard install"},
 		"SELinux":                  {answer: answer{err: died}, st: labelled, why: "SELinux confines virtqemud (system_u:system_r:virtqemud_t:s0), and the hook is unconfined_u:object_r:user_tmp_t:s0: restorecon -v /etc/libvirt/hooks/qemu"},
-		"it started":               {answer: answer{started: true}, st: fine, why: "QEMU was run|the domain started, which no host should have room for, and was destroyed"},
+		"it started":               {answer: answer{started: true}, st: fine, why: "QEMU ran|the domain started, although no host has room for it; it was destroyed"},
 		"started, told to warn":    {answer: answer{started: true, entries: []journal.Refusal{would}}, config: warn, live: true, told: "mode = warn", why: "the domain started"},
-		"for another reason":       {answer: answer{err: &StartError{Message: "unsupported\x1b configuration"}}, err: `libvirt did not start x for a reason of its own|unsupported\x1b configuration`},
-		"warn without a journal":   {answer: answer{err: died, journalErr: journal.ErrHidden}, config: warn, err: "told to refuse nothing, and whether it was called could not be read"},
-		"exempt without a journal": {answer: answer{err: died, journalErr: journal.ErrHidden}, verdict: exempt, err: "told to refuse nothing, and whether it was called could not be read"},
+		"for another reason":       {answer: answer{err: &StartError{Message: "unsupported\x1b configuration"}}, err: `libvirt failed to start x for an unrelated reason|unsupported\x1b configuration`},
+		"warn without a journal":   {answer: answer{err: died, journalErr: journal.ErrHidden}, config: warn, err: "set to refuse nothing, and the journal does not tell whether it was called"},
+		"exempt without a journal": {answer: answer{err: died, journalErr: journal.ErrHidden}, verdict: exempt, err: "set to refuse nothing, and the journal does not tell whether it was called"},
 	} {
 		if c.config.Mode == "" {
 			c.config.Mode = config.Enforce
@@ -264,8 +264,8 @@ func TestVerifyHung(t *testing.T) {
 		before, at int // the call that does not end, and the one before it
 		want       string
 	}{
-		{"at once", -1, 0, "libvirt did not answer to qemu:///system in "},
-		{"asked for what it can", 0, 1, "libvirt did not answer to the question what it can start in "},
+		{"at once", -1, 0, "libvirt did not answer qemu:///system within "},
+		{"asked for what it can", 0, 1, "libvirt did not answer the question which domains it can start within "},
 		{"at the end", 1, 3, "no emulator"},
 	} {
 		patience = limit
@@ -281,7 +281,7 @@ func TestVerifyHung(t *testing.T) {
 		}
 	}
 	patience = time.Millisecond
-	if _, err := start(context.Background(), &hungLibvirt{at: 2}, canary{Domain: guard.Domain{Name: "x"}}); err == nil || !strings.Contains(err.Error(), "did not answer to the start of x") {
+	if _, err := start(context.Background(), &hungLibvirt{at: 2}, canary{Domain: guard.Domain{Name: "x"}}); err == nil || !strings.Contains(err.Error(), "did not answer the start of x") {
 		t.Errorf("%v", err)
 	}
 }
@@ -429,7 +429,7 @@ func TestVerifyURIs(t *testing.T) {
 	}
 	for _, c := range []struct{ err, want string }{
 		{"no connection driver available for qemu:///system", "that daemon has no QEMU driver"},
-		{"Failed to connect socket to '/var/run/libvirt/virtqemud-sock': No such file\n", "no libvirt daemon is seen to run"},
+		{"Failed to connect socket to '/var/run/libvirt/virtqemud-sock': No such file\n", "no libvirt daemon runs"},
 	} {
 		if err := connectError(systemURI, nil, errors.New(c.err)); !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%v", err)

@@ -86,7 +86,7 @@ func Read(ctx context.Context, host sysfs.FS, program string, patience time.Dura
 		r.Emulators = append(r.Emulators, Emulator{e.Path, e.Releases.Report(), e.Releases})
 	}
 	if Hidden(host) {
-		r.fault(errors.New("what is for root (who holds pages, which domains are starting, the journal): run it as root"))
+		r.fault(errors.New("what only root can see (who holds pages, which guests are starting, the journal): run it as root"))
 	}
 	found, blind, err := survey.Full(host, survey.All, conf, time.Now().Add(patience))
 	if err != nil {

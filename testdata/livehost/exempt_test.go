@@ -24,7 +24,7 @@ func (s *scene) goesOn(d domain, by string) {
 	entries[0].want(s.t, map[string]string{"PRIORITY": "4", "HUGEGUARD_DECISION": "refuse", "HUGEGUARD_CAUSE": "pool-too-small",
 		"HUGEGUARD_DOMAIN": d.name, "HUGEGUARD_EXEMPT": by})
 	first, _, _ := strings.Cut(entries[0].one(s.t, "MESSAGE"), "\n")
-	if !strings.HasPrefix(first, "would refuse: node 0 has ") || !strings.HasSuffix(first, "; it goes on: exempt by "+by) {
+	if !strings.HasPrefix(first, "would refuse: node 0 has ") || !strings.HasSuffix(first, "; allowed: exempt by "+by) {
 		s.t.Errorf("the journal says %s", first)
 	}
 	// The admin's command says beforehand what the hook will do.
@@ -101,7 +101,7 @@ func TestWrongConfiguration(t *testing.T) {
 	}
 	entries[1].want(t, map[string]string{"HUGEGUARD_DECISION": "refuse"})
 	entries[0].want(t, map[string]string{"PRIORITY": "4"})
-	const moed, pattern = `line 2: "moed = off": there is no such setting: is mode meant?`, `line 3: "exempt = [a": the value of exempt is patterns of names`
+	const moed, pattern = `line 2: "moed = off": no setting of this name: did you mean mode?`, `line 3: "exempt = [a": the value of exempt must be patterns of names`
 	s.says(entries[0].one(t, "MESSAGE"), "/etc/hugeguard.conf: "+moed+"; "+pattern)
-	s.says(s.command(s.cli, 0, "status", "--hook", s.hook), "hook: live: ", "  not followed: "+moed+"\n", "  not followed: "+pattern)
+	s.says(s.command(s.cli, 0, "status", "--hook", s.hook), "hook: live: ", "  ignored: "+moed+"\n", "  ignored: "+pattern)
 }

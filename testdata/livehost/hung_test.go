@@ -285,7 +285,7 @@ func TestStartingGuestHangs(t *testing.T) {
 	r := prepare(fits)
 	r.lets(t)
 	entries := s.guardEntries()
-	if len(entries) != 1 || !strings.Contains(entries[0].one(t, "MESSAGE"), "could not be seen in time: first") {
+	if len(entries) != 1 || !strings.Contains(entries[0].one(t, "MESSAGE"), "there was no time to see what these have taken: first") {
 		t.Errorf("journal: %q", entries)
 	}
 	ledger, err := os.ReadFile("/run/hugeguard/claims")

@@ -249,7 +249,7 @@ func TestPrometheusSeesTheDrift(t *testing.T) {
 		t.Errorf("%d pages are not reserved, of %d that are held; that is not what reserve says", unreserved, held)
 	}
 	drift := m.firing("HugeguardNovaDrift")
-	if want := fmt.Sprintf("Nova does not know of %d huge pages that are taken on ", unreserved); !strings.HasPrefix(drift.Annotations["summary"], want) ||
+	if want := fmt.Sprintf("Nova does not know of %d huge pages in use on ", unreserved); !strings.HasPrefix(drift.Annotations["summary"], want) ||
 		drift.Labels["node"] != "0" || drift.Labels["page_kib"] != "2048" || !strings.Contains(drift.Annotations["description"], `Run "hugeguard reserve" on `) {
 		t.Errorf("the alert is %+v", drift)
 	}

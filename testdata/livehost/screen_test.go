@@ -74,7 +74,7 @@ func TestStatusShowsTheLastRefusals(t *testing.T) {
 	// Who may not read the journal is told, and sees the rest.
 	out, err := run(append(nobody, s.cli, "status", "--hook", s.hook)...)
 	s.must(err)
-	for _, want := range []string{"\n  node 0, 2 MiB: [", "is shown to root and the group systemd-journal only\n", "\ncould not be read: what is for root ("} {
+	for _, want := range []string{"\n  node 0, 2 MiB: [", "only root and the group systemd-journal can read the system's journal\n", "\ncould not be read: what only root can see ("} {
 		if !strings.Contains(out, want) {
 			t.Errorf("to an ordinary user status does not say %q:\n%s", want, out)
 		}
@@ -124,7 +124,7 @@ func TestCheckAllInAutostartOrder(t *testing.T) {
 		if fmt.Sprint(decisions) != fmt.Sprint(want) {
 			t.Errorf("%s, check --all says %v, want %v", how, decisions, want)
 		}
-		const tail = "1 of 3 with huge pages would be left without:\n  3. c: node 0 has 40 free 2 MiB huge pages, 32 of them for guests that are starting (a, b), 16 needed\n"
+		const tail = "1 of 3 with huge pages would get none:\n  3. c: node 0 has 40 free 2 MiB huge pages, 32 of them for guests that are starting (a, b), 16 needed\n"
 		if out := s.command(program, 3, "check", "--all"); !strings.HasSuffix(out, tail) {
 			t.Errorf("%s, check --all says\n%s", how, out)
 		}

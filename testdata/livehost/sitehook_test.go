@@ -286,7 +286,7 @@ func TestSiteHookMakesPages(t *testing.T) {
 				s.check(s.noTraces())
 			}
 			// What a hook will make nobody can know beforehand.
-			if r := s.askGuard(d); r.Decision != "warn" || !strings.Contains(r.Summary, "another hook may make the pages before hugeguard judges: /etc/libvirt/hooks/qemu") {
+			if r := s.askGuard(d); r.Decision != "warn" || !strings.Contains(r.Summary, "another hook may add the pages before hugeguard judges: /etc/libvirt/hooks/qemu") {
 				t.Errorf("check says %s: %s", r.Decision, r.Summary)
 			}
 			s.verify(0)
@@ -323,7 +323,7 @@ func TestHookAfterTheGuard(t *testing.T) {
 				entries := s.guardEntries()
 				e := entries[len(entries)-1]
 				e.want(t, map[string]string{"PRIORITY": "4", "HUGEGUARD_DECISION": "warn", "HUGEGUARD_NODE": "0", "HUGEGUARD_NEEDED": "32"})
-				s.says(e.one(t, "MESSAGE"), "32 needed; hugeguard allows it: another hook runs after it and may still make pages ("+c.hook+"); to be the last, run: hugeguard install\n")
+				s.says(e.one(t, "MESSAGE"), "32 needed; allowed: another hook runs after hugeguard's and may still add pages ("+c.hook+"); to make hugeguard the last, run: hugeguard install\n")
 			}
 			tell(32)
 			s.launches(d)
@@ -343,7 +343,7 @@ func TestHookAfterTheGuard(t *testing.T) {
 			if r := s.status(0); len(r.Hook.Why) == 0 || !strings.Contains(strings.Join(r.Hook.Why, "\n"), "libvirt runs other hooks after it ("+c.hook+")") {
 				t.Errorf("status says %q", r.Hook.Why)
 			}
-			s.says(s.verify(0), "which it refused\n", "libvirt runs other hooks after it ("+c.hook+"), which may still make pages: it only warns of a shortage: hugeguard install\n")
+			s.says(s.verify(0), "which it refused\n", "libvirt runs other hooks after it ("+c.hook+"), which may still add pages, so it only warns of a shortage: hugeguard install\n")
 			s.says(s.command(s.cli, 0, "metrics", "--hook", s.hook), "\nhugeguard_hook_others_after 1\n")
 
 			s.installGuard()
@@ -374,7 +374,7 @@ func TestHookWrittenOverTheGuard(t *testing.T) {
 	s.refused(d)
 	site := s.newSiteHook(mainHook)
 	s.failsInQEMU(d)
-	const why = "another program lies at " + mainHook + ", in the place of the hook (layout main): hugeguard install"
+	const why = "another program is at " + mainHook + ", in place of the hook (layout main): hugeguard install"
 	if r := s.status(4); r.Hook.Live || len(r.Hook.Why) != 1 || r.Hook.Why[0] != why {
 		t.Errorf("status says %+v", r.Hook)
 	}
@@ -389,8 +389,8 @@ func TestHookWrittenOverTheGuard(t *testing.T) {
 	}
 	s.must(os.Chmod(mainHook, 0o777))
 	s.must(os.Chmod(hookDir, 0o775))
-	if r := s.status(0); len(r.Hook.Why) != 2 || !strings.HasPrefix(r.Hook.Why[0], hookDir+" can be changed by others than root") ||
-		!strings.HasPrefix(r.Hook.Why[1], mainHook+" can be changed by others than root") {
+	if r := s.status(0); len(r.Hook.Why) != 2 || !strings.HasPrefix(r.Hook.Why[0], "root runs "+hookDir+", but others can change it") ||
+		!strings.HasPrefix(r.Hook.Why[1], "root runs "+mainHook+", but others can change it") {
 		t.Errorf("status says %q", r.Hook.Why)
 	}
 }

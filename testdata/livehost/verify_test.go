@@ -162,7 +162,7 @@ func TestVerifyNotLive(t *testing.T) {
 		t.Log(when)
 		out := s.verify(4)
 		s.says(out, append(want, fmt.Sprintf("hook: NOT LIVE: libvirtd (pid %d) was asked to start hugeguard-verify-", s.libvirtd.pid()),
-			"\n  QEMU was run for a domain that cannot fit", "\n  libvirt says: ", qemuNoPages)...)
+			"\n  QEMU ran for a domain that cannot fit", "\n  libvirt says: ", qemuNoPages)...)
 		if n := len(s.guardEntries()); n != 0 {
 			t.Errorf("%s: the hook made %d journal entries", when, n)
 		}
@@ -174,7 +174,7 @@ func TestVerifyNotLive(t *testing.T) {
 	program, err := os.ReadFile(s.hook)
 	s.must(err)
 	s.must(os.WriteFile(mainHook, program, 0o755))
-	not("placed by hand beside a running daemon", fmt.Sprintf("\n  libvirtd (pid %d) runs since before the hook was put in place and was not told by install: hugeguard install\n", s.libvirtd.pid()))
+	not("placed by hand beside a running daemon", fmt.Sprintf("\n  libvirtd (pid %d) was started before the hook was installed, and was not told: hugeguard install\n", s.libvirtd.pid()))
 	s.must(os.Remove(mainHook))
 
 	s.installGuard()
@@ -183,17 +183,17 @@ func TestVerifyNotLive(t *testing.T) {
 
 	s.must(os.WriteFile(mainHook, []byte("#!/bin/sh\nexit 0\n"), 0o755))
 	s.must(os.Chmod(mainHook, 0o755))
-	not("replaced", "\n  another program lies at "+mainHook+", in the place of the hook (layout main): hugeguard install\n")
+	not("replaced", "\n  another program is at "+mainHook+", in place of the hook (layout main): hugeguard install\n")
 
 	s.must(os.Remove(mainHook))
-	not("removed", "\n  the hook that was put at "+mainHook+" (layout main) is gone: hugeguard install\n")
+	not("removed", "\n  the hook that was installed at "+mainHook+" (layout main) is gone: hugeguard install\n")
 
 	s.installGuard()
 	s.must(mount("/etc/libvirt/hooks", "/etc/libvirt/hooks", "", syscall.MS_BIND, ""))
 	t.Cleanup(func() { syscall.Unmount("/etc/libvirt/hooks", syscall.MNT_DETACH) })
 	s.must(mount("", "/etc/libvirt/hooks", "", syscall.MS_BIND|syscall.MS_REMOUNT|syscall.MS_NOEXEC, ""))
-	s.says(s.verify(4), "\n  a hook failed, and not with our refusal: it may keep guests from starting\n", "cannot execute binary",
-		"\n  "+mainHook+" lies on a file system that is mounted noexec, so that libvirt cannot run it: mount -o remount,exec\n")
+	s.says(s.verify(4), "\n  a hook failed, but not with hugeguard's refusal: it may keep guests from starting\n", "cannot execute binary",
+		"\n  "+mainHook+" is on a file system mounted noexec, so libvirt cannot run it: mount -o remount,exec\n")
 	if r := s.status(4); r.Hook.Live || len(r.Hook.Why) != 1 {
 		t.Errorf("noexec: status says %+v", r.Hook)
 	}
@@ -205,7 +205,7 @@ func TestVerifyNotLive(t *testing.T) {
 	s.must(syscall.Kill(s.libvirtd.pid(), syscall.SIGHUP))
 	s.must(s.eventuallyLooked(looked))
 	s.must(os.Rename("/etc/libvirt/away", mainHook))
-	not("forgotten", "\n  all is in place as far as files tell, so that libvirtd (pid ", ") may not have looked for hooks since it is: kill -HUP ")
+	not("forgotten", "\n  the files are in place, but libvirtd (pid ", ") may not have looked for hooks since then: kill -HUP ")
 	s.must(syscall.Kill(s.libvirtd.pid(), syscall.SIGHUP))
 	s.must(eventually(func() error { _, err := run(s.cliLibvirt, "verify", "--hook", s.hook); return err }))
 	s.noCanary()
@@ -221,7 +221,7 @@ func TestVerifyDaemonWithItsOwnMounts(t *testing.T) {
 		s.check(s.startLibvirtd())
 	})
 	s.installGuard()
-	want := fmt.Sprintf("  libvirtd (pid %d) does not see this %s: it runs in a container or has mounts of its own, where the hook has to be put as well\n", s.libvirtd.pid(), mainHook)
+	want := fmt.Sprintf("  libvirtd (pid %d) does not see this %s: it runs in a container or has its own mounts. Install the hook there too\n", s.libvirtd.pid(), mainHook)
 	s.says(s.command(s.cli, 4, "status", "--hook", s.hook), "hook: NOT LIVE\n"+want)
 	s.says(s.verify(4), "\n"+want)
 }
@@ -235,7 +235,7 @@ func TestStatusOfAHookOfOthers(t *testing.T) {
 		func() error { s.installGuard(); return os.Chown(mainHook, 65534, 0) },
 	} {
 		s.must(change())
-		if r := s.status(0); !r.Hook.Live || len(r.Hook.Why) != 1 || r.Hook.Why[0] != mainHook+" can be changed by others than root, who runs it: hugeguard install" {
+		if r := s.status(0); !r.Hook.Live || len(r.Hook.Why) != 1 || r.Hook.Why[0] != "root runs "+mainHook+", but others can change it: hugeguard install" {
 			t.Errorf("%+v", r.Hook)
 		}
 	}
@@ -254,7 +254,7 @@ func TestVerifyBesideOthers(t *testing.T) {
 	s.must(s.libvirtd.stop())
 	s.must(s.startLibvirtd())
 	out := s.verify(4)
-	s.says(out, "\n  a hook failed, and not with our refusal: it may keep guests from starting\n", "\n  the hook is not installed: hugeguard install\n", "out of order")
+	s.says(out, "\n  a hook failed, but not with hugeguard's refusal: it may keep guests from starting\n", "\n  the hook is not installed: hugeguard install\n", "out of order")
 	s.installGuard("--layout", "drop-in")
 	s.says(s.verify(0), "which it refused\n  it says: hugeguard verify asked for more than there can be: node 0 has ")
 }
@@ -264,8 +264,8 @@ func TestVerifyConfigured(t *testing.T) {
 	s := begin(t, 16)
 	s.installGuard()
 	for conf, want := range map[string][]string{
-		"mode = warn":                   {"hook: live, but told to refuse nothing here (mode = warn): libvirtd (pid ", "\n  it says: hugeguard verify asked for more than there can be: node 0 has ", qemuNoPages},
-		"exempt = hugeguard-* [a-b]":    {"hook: live, but told to refuse nothing here (exempt by pattern hugeguard-*): libvirtd (pid ", "; it goes on: exempt by pattern hugeguard-*", qemuNoPages},
+		"mode = warn":                   {"hook: live, but set to refuse nothing here (mode = warn): libvirtd (pid ", "\n  it says: hugeguard verify asked for more than there can be: node 0 has ", qemuNoPages},
+		"exempt = hugeguard-* [a-b]":    {"hook: live, but set to refuse nothing here (exempt by pattern hugeguard-*): libvirtd (pid ", "; allowed: exempt by pattern hugeguard-*", qemuNoPages},
 		"exempt = other\nfail = closed": {"hook: live: libvirtd (pid ", "which it refused"},
 	} {
 		s.configure(conf)
@@ -273,7 +273,7 @@ func TestVerifyConfigured(t *testing.T) {
 	}
 	before := len(s.guardEntries())
 	s.configure("mode = off")
-	s.says(s.verify(4), "hook: NOT LIVE\n  it is told to do nothing (mode = off in /etc/hugeguard.conf): whether libvirt calls it cannot be seen\n")
+	s.says(s.verify(4), "hook: NOT LIVE\n  it is set to do nothing (mode = off in /etc/hugeguard.conf), so nothing shows whether libvirt calls it\n")
 	if n := len(s.guardEntries()); n != before {
 		t.Errorf("mode off: %d entries more", n-before)
 	}
@@ -289,7 +289,7 @@ func TestVerifyFault(t *testing.T) {
 	s.must(os.WriteFile(mainHook, []byte("#!/bin/sh\nsleep 0.3 | "+s.hook+" \"$@\"\n"), 0o755))
 	t.Cleanup(func() { os.Remove(mainHook) })
 	s.must(os.Chmod(mainHook, 0o755))
-	s.says(s.verify(4), "hook: NOT LIVE: libvirtd (pid ", "\n  it says: hugeguard could not judge the start of hugeguard-verify-", "\n  libvirt calls the hook, which could not judge the start: ")
+	s.says(s.verify(4), "hook: NOT LIVE: libvirtd (pid ", "\n  it says: hugeguard could not judge the start of hugeguard-verify-", "\n  libvirt calls the hook, but the hook could not judge the start: ")
 }
 
 // A daemon that takes the connection and never answers, and a start that goes on, are left when verify is told to
@@ -332,7 +332,7 @@ func TestVerifyStopped(t *testing.T) {
 	pid := s.libvirtd.pid()
 	s.must(syscall.Kill(pid, syscall.SIGSTOP))
 	t.Cleanup(func() { syscall.Kill(pid, syscall.SIGCONT) })
-	stopped("hugeguard: libvirt did not answer to qemu:///system in ", connected, func() {})
+	stopped("hugeguard: libvirt did not answer qemu:///system within ", connected, func() {})
 	s.must(syscall.Kill(pid, syscall.SIGCONT))
 	s.noCanary()
 
@@ -384,7 +384,7 @@ func TestVerifyCannotAsk(t *testing.T) {
 	expect(s.cli, "built without libvirt's library")
 
 	s.must(s.libvirtd.stop())
-	expect(s.cliLibvirt, "no libvirt daemon is seen to run: systemctl start libvirtd (or virtqemud)")
+	expect(s.cliLibvirt, "no libvirt daemon runs: systemctl start libvirtd (or virtqemud)")
 	s.must(s.startLibvirtd())
 
 	// The program for a machine with libvirt, on one without.

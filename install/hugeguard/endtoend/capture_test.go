@@ -116,7 +116,7 @@ func TestCaptureOfLongMaps(t *testing.T) {
 	other := "00400000 default file=/" + strings.Repeat("x", 4094) + " mapped=1 N0=1 kernelpagesize_kB=4\n"
 	h.Write("proc/4000/numa_maps", line+strings.Repeat(other, (64<<20)/len(other)+1)+line)
 	archive, stderr := archiveOf(t, h.Path(""))
-	const said = "proc/4000/numa_maps: it is longer than can be taken"
+	const said = "proc/4000/numa_maps: it is too long, so the capture has only its beginning"
 	list := strings.Join(installtest.Entries(t, archive), "\n")
 	if !strings.Contains(stderr, said) || strings.Count(stderr, said) != 1 || !strings.Contains(list, said) || !strings.Contains(list, fmt.Sprintf("%q", line)) {
 		t.Errorf("said is %s", stderr)
