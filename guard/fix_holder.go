@@ -37,6 +37,8 @@ type ShrinkOVS struct {
 type TuneProcess struct {
 	Holder Holder
 	Fewer  map[int]uint64 // pages of each node that it has to do without
+	// Ordinary says that there is ordinary memory for all that it has.
+	Ordinary bool
 }
 
 // StopProcesses ends processes, which give their pages back.
@@ -146,7 +148,32 @@ func (l launch) tune(host Host, must []failure, b Blame) []Fix {
 			fewer[at.Node] = pages
 		}
 	}
-	return []Fix{TuneProcess{processes[0], fewer}}
+	return []Fix{TuneProcess{processes[0], fewer, host.Memory.holds(processes[0])}}
+}
+
+// search returns what can be done about pages that nobody is seen to have.
+func (l launch) search(host Host, must []failure) []Fix {
+	if host.Holders == nil || host.Holders.Cut || len(host.Holders.Unreadable) > 0 {
+		return []Fix{LookUnconfined{}}
+	}
+	found := slices.Concat(l.rebind(host, must), l.larger(host, must))
+	pool, _ := host.pool(must[0].pageKiB)
+	lost := unaccounted(pool, host.held(pool))
+	gone := host.change(func(p *SizePool) {
+		for i := range p.Nodes {
+			if n := &p.Nodes[i]; p.PageKiB == pool.PageKiB {
+				surplus := min(n.Surplus, lost[n.Node])
+				n.Free += lost[n.Node] - surplus
+				n.Total -= surplus
+				n.Surplus -= surplus
+				p.Surplus = minus(p.Surplus, surplus)
+			}
+		}
+	})
+	if !l.mustFail(gone) {
+		found = append(found, Reboot{FindPages})
+	}
+	return found
 }
 
 // rebind binds memory that is short to another node, the nearest where all of it fits. Nova chooses nodes itself.
@@ -189,6 +216,22 @@ func (l launch) moved(from, to NodeSet) (moved launch, changes []Change) {
 	}
 	return moved, changes
 }
+
+// holds reports whether the host has as much ordinary memory available as a process has in huge pages; so it does where
+// nothing is known of its memory.
+func (m *Memory) holds(h Holder) bool {
+	if m == nil || m.AvailableKiB == 0 {
+		return true
+	}
+	var kept uint64
+	for _, n := range m.Nodes {
+		kept += n.keptKiB()
+	}
+	return m.AvailableKiB >= kept+h.all()*h.PageKiB
+}
+
+// all is how many pages a holder has, or was promised.
+func (h Holder) all() uint64 { return sumPages(h.Pages) + h.Unplaced + h.Reserved }
 
 // stop ends the processes to blame. Without Open vSwitch and other guests a host is of no use.
 func stop(b Blame) []Fix {

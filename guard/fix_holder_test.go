@@ -66,6 +66,21 @@ func TestHolderFixes(t *testing.T) {
 		{"one of a user's session", with(process("something", 200), func(h *Holder) { h.Unit = "session-4.scope" }), []string{"host: kill 7"}},
 		{"several, only all of which would do", process("a", 30).heldBy(HolderProcess, "b", 8, 0, 30).changed(func(h *Holders) { h.List[0].Pages = map[int]uint64{0: 30} }),
 			[]string{"host: systemctl stop a.service, kill 8"}},
+		{"PostgreSQL with more than there is ordinary memory", func() Host {
+			h := process("postgres", 200)
+			h.Memory = &Memory{AvailableKiB: 300 << 10}
+			return h
+		}(), []string{`host: runuser -u postgres -- psql -U postgres -c "ALTER SYSTEM SET shared_buffers = '288MB'", systemctl restart postgres.service`,
+			"host: systemctl stop postgres.service"}},
+		{"Java with more than there is ordinary memory", func() Host {
+			h := process("java", 200)
+			h.Memory = &Memory{AvailableKiB: 300 << 10}
+			return h
+		}(), []string{"host: systemctl stop java.service"}},
+		{"pages that nobody has", pages(24, 0).heldBy(HolderGuest, "a", 1, 0, 3).gone(0, 37).gone(0, 3), []string{"host: systemctl reboot"}},
+		{"pages that nobody has, and another node", pages(24, 64).heldBy(HolderGuest, "a", 1, 0, 3).gone(0, 40), []string{"domain: bind ram-node0 to node 1", "host: systemctl reboot"}},
+		{"pages that somebody may have who could not be asked", pages(24, 0).heldBy(HolderGuest, "a", 1, 0, 3).gone(0, 40).changed(func(h *Holders) { h.Cut = true }),
+			[]string{"host: hugeguard status"}},
 		{"guests", with(process("a", 60), func(h *Holder) { h.Kind = HolderGuest }), nil},
 	} {
 		v := Judge(guest(t, "strict:0", cell{64, "strict:0"}), test.host)

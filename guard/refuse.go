@@ -137,7 +137,7 @@ func (l launch) fixes(host Host, must []failure, b Blame) (found []Fix) {
 	case CauseSizeMismatch, CausePageSizeUnsupported, CauseBindingImpossible:
 		found = append(found, ChangeDomain{own[Change](must)})
 	case CauseUnaccounted:
-		found = append(found, LookUnconfined{})
+		found = append(found, l.search(host, must)...)
 	}
 	files := slices.DeleteFunc(slices.Clone(b.Holders), func(h Holder) bool { return h.Kind != HolderFile })
 	if len(files) > 0 {

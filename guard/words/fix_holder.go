@@ -39,7 +39,7 @@ func endFormer(h guard.Holder) Fix {
 }
 
 func reboot(r guard.Reboot) Fix {
-	what := "reboot this host: in the end nothing else gives back pages that nobody is seen to have"
+	what := "reboot this host: nothing else gives back the pages of a hugetlbfs that was unmounted in use (umount -l) or lies in another mount namespace, if nobody is found there, or pages that the kernel lost"
 	if r.Why == guard.EndStuck {
 		what = "reboot this host if that QEMU is still there a minute later"
 	}
@@ -240,28 +240,47 @@ func tuneDPDK(t guard.TuneProcess) Fix {
 	return Fix{What: "start " + process(t.Holder) + " with less memory", Lines: []string{"--socket-mem=" + strings.Join(nodes, ",")}, Cost: startsAgain}
 }
 
-// https://www.postgresql.org/docs/current/runtime-config-resource.html, huge_pages.
+// https://www.postgresql.org/docs/current/runtime-config-resource.html, huge_pages and shared_buffers.
 func tunePostgreSQL(t guard.TuneProcess) Fix {
-	sql := `psql -U postgres -c "ALTER SYSTEM SET huge_pages = off"`
-	if !strings.HasPrefix(t.Holder.Unit, "container ") {
-		sql = "runuser -u postgres -- " + sql
+	set := func(setting string) []string {
+		sql := `psql -U postgres -c "ALTER SYSTEM SET ` + setting + `"`
+		if !strings.HasPrefix(t.Holder.Unit, "container ") {
+			sql = "runuser -u postgres -- " + sql
+		}
+		return []string{inside(t.Holder, sql), manage(t.Holder, "restart")}
 	}
-	return Fix{What: "have PostgreSQL take ordinary memory (or fewer pages, by a smaller shared_buffers)",
-		Commands: []string{inside(t.Holder, sql), manage(t.Holder, "restart")}, Cost: ordinary + ": its clients have to connect again"}
+	const clients = ": its clients have to connect again"
+	if t.Ordinary {
+		return Fix{What: "have PostgreSQL take ordinary memory", Commands: set("huge_pages = off"), Cost: ordinary + clients}
+	}
+	_, mib := left(t)
+	mib = (mib + t.Holder.Reserved*t.Holder.PageKiB/1024) * 9 / 10 // its other shared memory is of huge pages, too
+	if mib < leastDPDK {
+		return Fix{}
+	}
+	return Fix{What: "have PostgreSQL take less shared memory (huge_pages = off would take more ordinary memory than there is)",
+		Commands: set(fmt.Sprintf("shared_buffers = '%dMB'", mib)), Cost: startsAgain + clients + ", and its cache is smaller"}
 }
 
 // https://dev.mysql.com/doc/refman/8.4/en/large-page-support.html
 func tuneMySQL(t guard.TuneProcess) Fix {
-	return Fix{What: "in its my.cnf have it take ordinary memory, then " + manage(t.Holder, "restart"),
-		Lines: []string{"[mysqld]", "large_pages=OFF"}, Cost: ordinary + ": its clients have to connect again"}
+	return takesOrdinary(t, "in its my.cnf have it take ordinary memory, then "+manage(t.Holder, "restart"), "[mysqld]", "large_pages=OFF")
 }
 
 // https://docs.oracle.com/en/java/javase/21/docs/specs/man/java.html
 func tuneJava(t guard.TuneProcess) Fix {
-	return Fix{What: "start " + process(t.Holder) + " with this option", Lines: []string{"-XX:-UseLargePages"}, Cost: ordinary}
+	return takesOrdinary(t, "start "+process(t.Holder)+" with this option", "-XX:-UseLargePages")
 }
 
 // https://xmrig.com/docs/miner/hugepages
 func tuneMiner(t guard.TuneProcess) Fix {
-	return Fix{What: "start " + process(t.Holder) + " with this option", Lines: []string{"--no-huge-pages"}, Cost: ordinary}
+	return takesOrdinary(t, "start "+process(t.Holder)+" with this option", "--no-huge-pages")
+}
+
+// takesOrdinary has a process take ordinary memory, if there is as much.
+func takesOrdinary(t guard.TuneProcess, what string, lines ...string) Fix {
+	if !t.Ordinary {
+		return Fix{}
+	}
+	return Fix{What: what, Lines: lines, Cost: ordinary}
 }
