@@ -64,7 +64,7 @@ func TestEveryCauseHasItsFix(t *testing.T) {
 			"nova: [DEFAULT], reserved_huge_pages=node:0,size:2048,count:40", "set reserved_huge_pages=node:0,size:2048,count:40", true},
 		{"a guest", CauseGuests, start{bound, pages(24, 64).heldBy(HolderGuest, "a", 7, 0, 40)},
 			start{bound, pages(24, 64).heldBy(HolderGuest, "a", 7, 0, 39)},
-			"host: echo 104 > /sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages", "node 1 has 64 free", true},
+			"host: echo 104 > /sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages", "bind ram-node0 to node 1", true},
 		{"a guest that starts", CauseStartingGuests, start{bound, pages(64, 0).started("a", "0", 1, 0)},
 			start{bound, pages(65, 0).started("a", "0", 1, 0)}, "", "try again when they have started", true},
 		{"files", CauseLeftoverFiles, start{bound, pages(24, 0).leftBehind(0, 40, "/h/x")},

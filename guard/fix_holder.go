@@ -176,13 +176,19 @@ func (l launch) search(host Host, must []failure) []Fix {
 	return found
 }
 
-// rebind binds memory that is short to another node, the nearest where all of it fits. Nova chooses nodes itself.
+// rebind binds memory that is short to another node, the nearest where all of it fits, or else to all nodes, where it
+// fits on these together. Nova chooses nodes itself.
 func (l launch) rebind(host Host, must []failure) []Fix {
 	if host.Nova != nil || len(must) != 1 || must[0].cause != "" {
 		return nil
 	}
+	var better []NodeSet
 	for _, other := range alternatives(host, must[0]) {
-		moved, changes := l.moved(must[0].nodes, NodeSet{other.Node})
+		better = append(better, NodeSet{other.Node})
+	}
+	better = append(better, host.inherited(ruleCpuset).And(host.memoryNodes()))
+	for _, to := range better {
+		moved, changes := l.moved(must[0].nodes, to)
 		if len(changes) > 0 && !moved.mustFail(host) {
 			return []Fix{ChangeDomain{changes}}
 		}

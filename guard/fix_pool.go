@@ -242,6 +242,16 @@ func (l launch) growth(host Host, must []failure, limits []Limit) (found []Fix) 
 	return found
 }
 
+// enlarging returns what helps where nobody is to blame: larger pools or, where the kernel does not make pages at once,
+// first to bind the memory to other nodes.
+func (l launch) enlarging(host Host, must []failure) []Fix {
+	larger, elsewhere := l.growth(host, must, nil), l.rebind(host, must)
+	if len(larger) == 1 {
+		return append(larger, elsewhere...)
+	}
+	return append(elsewhere, larger...)
+}
+
 // larger returns how to make pools larger at once, for those who have to do something else otherwise.
 func (l launch) larger(host Host, must []failure) []Fix {
 	return slices.DeleteFunc(l.growth(host, must, nil), func(f Fix) bool {

@@ -131,7 +131,7 @@ func (l launch) fixes(host Host, must []failure, b Blame) (found []Fix) {
 	case CauseKernelReserved:
 		found = append(found, l.holderFixes(host, must, b)...)
 	case CausePoolMissing, CausePoolTooSmall, CauseGuests:
-		found = append(found, l.growth(host, must, nil)...)
+		found = append(found, l.enlarging(host, must)...)
 	case CauseMountLimit, CauseCgroupLimit:
 		found = append(found, l.raising(host, own[Limit](must))...)
 	case CauseSizeMismatch, CausePageSizeUnsupported, CauseBindingImpossible:

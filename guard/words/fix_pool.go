@@ -295,6 +295,15 @@ func about(kib uint64) string {
 	return text + " " + [...]string{"KiB", "MiB", "GiB", "TiB"}[unit]
 }
 
+// ofPools reports whether a fix makes pools larger.
+func ofPools(fix guard.Fix) bool {
+	switch fix.(type) {
+	case guard.GrowPools, guard.BootPools, guard.FreeMemory:
+		return true
+	}
+	return false
+}
+
 // emptyPool says why a pool has no pages that were set up.
 func emptyPool(lack guard.Lack, f guard.Finding) string {
 	switch {

@@ -88,7 +88,7 @@ func todo(v guard.Verdict, f guard.Finding) string {
 			}
 			continue
 		}
-		if _, grow := fix.(guard.GrowPools); grow && v.Cause == guard.CauseGuests {
+		if v.Cause == guard.CauseGuests && ofPools(fix) {
 			continue
 		}
 		if f := say(fix); f.short != "" {
