@@ -67,6 +67,10 @@ type Backend struct {
 	// leaves RAM to -mem-path; nil otherwise.
 	Cpuset NodeSet `json:"cpuset,omitempty"`
 
+	// Path is where QEMU is told to put its file, which need not lie on hugetlbfs: a path, or [BackingDir] in a Demand;
+	// "" where libvirt takes a hugetlbfs mount by the page size.
+	Path string `json:"path,omitempty"`
+
 	// Threads are the nodes whose CPUs QEMU is to prepare restrictive memory from (qemuBuildThreadContextProps); nil
 	// otherwise.
 	Threads NodeSet `json:"-"`
@@ -84,11 +88,21 @@ type Backend struct {
 	Auto bool `json:"-"`
 	// Device is the model of a memory device, "" for the guest's RAM.
 	Device string `json:"-"`
+	// Own says that QEMU is told of it beside libvirt, in the domain's qemu:commandline.
+	Own bool `json:"-"`
+	// Unsure says that it may not be so: another release, or what is not understood, decides.
+	Unsure bool `json:"-"`
+	// Lazy says that QEMU has its pages reserved at the start and does not touch them.
+	Lazy bool       `json:"-"`
+	over *OverMount // what lies over its Path, once that is known
 	// Requested is how much of a virtio-mem device the guest is to have at first, in KiB. QEMU starts without it.
 	Requested uint64 `json:"-"`
 	// Block is in how large pieces a virtio-mem device is plugged, in KiB; 0 for all else.
 	Block uint64 `json:"-"`
 }
+
+// BackingDir stands for the directory of QEMU's files that memory_backing_dir in qemu.conf names.
+const BackingDir = "memory_backing_dir"
 
 // Policy is the memory policy of a backend, by QEMU's names (HostMemPolicy in qapi/qom.json).
 type Policy string

@@ -51,6 +51,9 @@ const (
 	codeHooks        = "other-hooks"       // it depends on what other hooks do
 	codeTooMany      = "too-many"          // QEMU takes no guest with so many cells or memory devices
 	codeLeftToOthers = "left-to-libvirt"   // libvirt itself will refuse, and say why
+	codeElsewhere    = "elsewhere"         // it depends on whether memory is on huge pages
+	codeUnjudged     = "unjudged"          // it is not known how much memory is
+	codeOnTouch      = "on-touch"          // pages that QEMU does not touch at the start may be gone later
 	codeMountAge     = "mount-age"         // libvirt refuses if its daemon is older than the mount
 	codeOVSPending   = "ovs-pending"       // Open vSwitch has not taken its own pages yet
 	codeOVSMempool   = "ovs-mempool"       // there is no room for one more mempool of Open vSwitch

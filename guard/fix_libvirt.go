@@ -129,7 +129,7 @@ func (d Demand) onPages(of, size uint64) (changed Demand, ids []string) {
 	changed.Backends = slices.Clone(d.Backends)
 	for i := range changed.Backends {
 		b := &changed.Backends[i]
-		if b.PageKiB == of && !b.Memfd {
+		if b.PageKiB == of && b.onMount() {
 			b.PageKiB = size
 			ids = append(ids, b.ID)
 		}

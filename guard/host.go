@@ -20,6 +20,8 @@ type Host struct {
 	Pools []SizePool
 	// Mounts are the hugetlbfs mounts in the order in which libvirt looks.
 	Mounts []Mount
+	// Places are the paths of the demand that may lie on hugetlbfs.
+	Places []Place
 	// Configured says that Mounts are those that hugetlbfs_mount in qemu.conf names, for certain.
 	Configured bool
 	// Daemon is the systemd unit of libvirt's daemon, such as "virtqemud.service"; "" where that is not known.

@@ -19,6 +19,7 @@ func Judge(demand Demand, host Host) Verdict {
 	}
 	backends, left := resolve(demand, host)
 	backends, hidden := onHugePages(backends, host)
+	unsized, open := unjudged(demand, host)
 	v.Demand, v.Releases = backends, host.Releases
 	v.Pools, v.Sizes, v.OVS = host.Report(), host.SizeReport(), host.OVSReport()
 	if left != nil {
@@ -37,11 +38,11 @@ func Judge(demand Demand, host Host) Verdict {
 		}
 	}
 	if must == nil {
-		v.Findings = slices.Concat(hidden, risks, plugging(host, backends), l.vswitch(demand, host), l.beside(host, doomed))
+		v.Findings = slices.Concat(hidden, unsized, risks, plugging(host, backends), l.vswitch(demand, host), l.beside(host, doomed))
 		if len(v.Findings) > 0 {
 			v.Decision = Warn
 		}
-		v.Findings = append(v.Findings, l.mountAges(host)...)
+		v.Findings = slices.Concat(v.Findings, open, l.mountAges(host))
 		return v
 	}
 	l.refuse(&v, host, must)
@@ -50,9 +51,12 @@ func Judge(demand Demand, host Host) Verdict {
 	return v
 }
 
-// doubt returns why a launch that must fail might not: libvirt may take other pages than it is thought to, or the sizes
-// that it has saved. It is nil if neither helps.
+// doubt returns why a launch that must fail might not: memory may not be on huge pages, libvirt may take other pages than
+// it is thought to, or the sizes that it has saved. It is nil if none of these helps.
 func (l launch) doubt(demand Demand, host Host, f failure) *Finding {
+	if finding := l.unsure(host, f); finding != nil {
+		return finding
+	}
 	if l.fitsOtherDefault(demand, host) {
 		finding := f.perhaps(host, codeDefault, IfDefaultSize{})
 		return &finding
@@ -67,7 +71,7 @@ func (l launch) doubt(demand Demand, host Host, f failure) *Finding {
 // fitsOtherDefault reports whether a launch of pages without a size could succeed with another size than the one that
 // libvirt is thought to take: what was mounted when the daemon started and hugetlbfs_mount in qemu.conf decide.
 func (l launch) fitsOtherDefault(demand Demand, host Host) bool {
-	if host.Configured || !slices.ContainsFunc(demand.Backends, func(b Backend) bool { return b.PageKiB == 0 }) {
+	if host.Configured || !slices.ContainsFunc(demand.Backends, Backend.byDefault) {
 		return false
 	}
 	for _, mount := range host.Mounts {

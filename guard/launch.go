@@ -36,10 +36,8 @@ func (b Backend) pages() uint64 {
 // libvirt will refuse by itself.
 func resolve(demand Demand, host Host) (backends []Backend, left *Finding) {
 	for _, b := range demand.Backends {
-		if b.PageKiB == 0 {
-			b.PageKiB = defaultMountKiB(host)
-		}
-		if b.PageKiB != 0 && b.PageKiB == host.BasePageKiB {
+		b, ok := host.settled(b)
+		if !ok || b.Bytes == 0 {
 			continue
 		}
 		if why := refusedByLibvirt(b, host); why != nil && left == nil {
@@ -65,11 +63,11 @@ func (d Demand) PageSizes(host Host) []uint64 {
 		sizes = slices.Clone(host.Sizes)
 	}
 	for _, b := range d.Backends {
-		if b.PageKiB == 0 {
+		if b.byDefault() {
 			for _, mount := range host.Mounts {
 				sizes = append(sizes, mount.PageKiB)
 			}
-		} else if b.PageKiB != host.BasePageKiB {
+		} else if b, ok := host.settled(b); ok {
 			sizes = append(sizes, b.PageKiB)
 		}
 	}
@@ -101,25 +99,32 @@ func (h Host) mounted(kib uint64) bool {
 // others: QEMU maps files on whatever lies over the mount, and starts.
 func onHugePages(backends []Backend, host Host) (left []Backend, risks []Finding) {
 	for _, b := range backends {
-		mount := hidden(host, b.PageKiB)
-		if b.Memfd || mount == nil {
+		over, certain := host.over(b)
+		if over == nil {
 			left = append(left, b)
 			continue
 		}
-		// By the mount that libvirt takes, if there is another.
-		certain := !slices.ContainsFunc(host.Mounts, func(m Mount) bool { return m.PageKiB == b.PageKiB && m.Over == nil })
 		pool, _ := host.pool(b.PageKiB)
-		risks = append(risks, newFinding(codeHidden, SeverityWarn, pool, nil, b.Pages, Hidden{*mount.Over, certain}).of(b))
+		risks = append(risks, newFinding(codeHidden, SeverityWarn, pool, nil, b.Pages, Hidden{*over, certain}).of(b))
 	}
 	return left, risks
 }
 
-// hidden returns the first mount of a page size over which another file system lies where QEMU's files will be; nil
-// where there is none.
-func hidden(h Host, pageKiB uint64) *Mount {
-	i := slices.IndexFunc(h.Mounts, func(m Mount) bool { return m.PageKiB == pageKiB && m.Over != nil })
-	if i < 0 {
-		return nil
+// over returns what lies over the place of a backend's file, nil for nothing that is known; certain says that no other
+// mount may be meant.
+func (h Host) over(b Backend) (over *OverMount, certain bool) {
+	if !b.onMount() {
+		return b.over, !b.Unsure
 	}
-	return &h.Mounts[i]
+	certain = true
+	for _, m := range h.Mounts {
+		switch {
+		case m.PageKiB != b.PageKiB:
+		case m.Over == nil:
+			certain = false // libvirt may take this one
+		case over == nil:
+			over = m.Over
+		}
+	}
+	return over, certain
 }

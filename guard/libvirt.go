@@ -64,10 +64,13 @@ func (v Verdict) RefusedBy() string {
 
 // refusedByLibvirt returns why libvirt refuses a backend on a host, nil where it does not.
 func refusedByLibvirt(b Backend, host Host) Reason {
-	if late := host.late(b.PageKiB); late != "" && !b.Memfd {
+	if b.Own {
+		return nil
+	}
+	if late := host.late(b.PageKiB); late != "" && b.onMount() {
 		return LateMount{late}
 	}
-	if b.PageKiB == 0 || !b.Memfd && !host.mounted(b.PageKiB) {
+	if b.PageKiB == 0 || b.onMount() && !host.mounted(b.PageKiB) {
 		return host.noMount(b.PageKiB)
 	}
 	if missing := host.missingNodes(b); len(missing) > 0 {
@@ -108,7 +111,7 @@ const usualMount = "/dev/hugepages"
 // mayBeLate returns what is known of a backend whose mount may have come after libvirt's daemon; nil if none may, or
 // nobody looked.
 func (h Host) mayBeLate(b Backend) *Finding {
-	if b.Memfd {
+	if !b.onMount() {
 		return nil
 	}
 	at := ""

@@ -48,7 +48,7 @@ func (s simulation) mountLimit(pool SizePool, backends []placed) (limited *Mount
 	return limited, certain
 }
 
-// sumFiles is how many pages backends want of a mount.
+// sumFiles is how many pages backends want of a mount that libvirt takes.
 func sumFiles(backends []placed) uint64 {
-	return sum(slices.DeleteFunc(slices.Clone(backends), func(p placed) bool { return p.Memfd }))
+	return sum(slices.DeleteFunc(slices.Clone(backends), func(p placed) bool { return !p.onMount() }))
 }

@@ -11,6 +11,9 @@ func (s simulation) place(b Backend) (placed, *failure) {
 	if f := s.unprepared(b); f != nil {
 		return p, f
 	}
+	if b.Lazy { // a reservation is on no node
+		p.allowed = s.host.memoryNodes()
+	}
 	if b.Policy == PolicyDefault || b.Auto { // numad may still choose any of them
 		return p, nil
 	}
@@ -18,7 +21,7 @@ func (s simulation) place(b Backend) (placed, *failure) {
 	if len(p.wanted) == 0 {
 		return p, s.unbindable(b, b.HostNodes, s.obstacle(b.HostNodes))
 	}
-	if b.Policy == PolicyBind {
+	if b.Policy == PolicyBind && !b.Lazy {
 		p.allowed = p.wanted
 	}
 	return p, nil

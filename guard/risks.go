@@ -15,6 +15,9 @@ func (s simulation) risks(pool SizePool, backends []placed) []Finding {
 			continue
 		}
 		found = append(found, s.orderRisks(pool, contest, i, starting)...)
+		if free := pool.on(b.wanted).Free; b.Lazy && b.Policy == PolicyBind && free < b.Pages {
+			found = append(found, newFinding(codeOnTouch, SeverityWarn, pool, b.wanted, b.Pages, OnTouch{free}).of(b.Backend))
+		}
 		if b.wanted == nil || b.Policy == PolicyBind {
 			continue
 		}

@@ -140,7 +140,7 @@ func (v Verdict) Claims() []Claim {
 			continue
 		}
 		c := Claim{PageKiB: b.PageKiB, Pages: b.Pages, Nodes: b.Cpuset, Cpuset: v.confined}
-		if b.Policy == PolicyBind && !b.Auto {
+		if b.Policy == PolicyBind && !b.Auto && !b.Lazy {
 			c.Nodes, c.Hard = b.HostNodes, true
 		}
 		claims = append(claims, c)

@@ -75,6 +75,8 @@ type domainXML struct {
 	Emulator   string                       `xml:"devices>emulator"`
 	// Capabilities changes what libvirt believes of QEMU.
 	Capabilities *struct{} `xml:"http://libvirt.org/schemas/domain/qemu/1.0 capabilities"`
+	// Commandline is what QEMU is told beside libvirt.
+	Commandline *commandline `xml:"http://libvirt.org/schemas/domain/qemu/1.0 commandline"`
 }
 
 // interfaceXML is a network interface. Its MTU is text, so that one that is no number keeps nothing from being judged.
@@ -151,7 +153,8 @@ func (b *builder) build() error {
 		return err
 	}
 	devices := b.Devices
-	if len(b.pages) == 0 && !slices.ContainsFunc(devices, ownPageSize) {
+	own := b.Commandline.read()
+	if len(b.pages) == 0 && !slices.ContainsFunc(devices, ownPageSize) && !b.anyInFile() && own.path == "" && own.objects == nil {
 		return nil
 	}
 	b.readInterfaces()
@@ -184,6 +187,9 @@ func (b *builder) build() error {
 		if err := b.addDevice(dev, i, names[i]); err != nil {
 			return fmt.Errorf("devices/memory[%d]: %w", i+1, err)
 		}
+	}
+	if err := b.addOwn(own); err != nil {
+		return err
 	}
 	if byPath {
 		// QEMU's board makes it, after all objects (qmp_x_exit_preconfig).
@@ -395,10 +401,11 @@ func (b *builder) sortedCells() ([]guestCell, error) {
 func (b *builder) addCells(cells []guestCell) {
 	for _, c := range cells {
 		page, huge := b.pageFor(c.id)
+		backend := guard.Backend{ID: fmt.Sprintf("ram-node%d", c.id), Cell: &c.id}
 		if !huge {
+			b.addInFile(backend, c.id, nil, "", c.shares, c.kib, roundUp(c.kib, b.ramAlignment()))
 			continue
 		}
-		backend := guard.Backend{ID: fmt.Sprintf("ram-node%d", c.id), Cell: &c.id}
 		b.bind(&backend, c.id, nil, "")
 		b.add(backend, c.kib, roundUp(c.kib, b.ramAlignment()), page)
 	}
@@ -482,7 +489,7 @@ func (b *builder) addPathRAM(cells []guestCell) error {
 // (virDomainDefGetMemoryInitial).
 func (b *builder) addWholeRAM(devices []libvirtxml.DomainMemorydev) error {
 	page, huge := b.pageFor(noCell)
-	if !huge || b.Memory == nil {
+	if filed, _ := b.inFile(false); !huge && !filed || b.Memory == nil {
 		return nil
 	}
 	kib, err := scale(uint64(b.Memory.Value), b.Memory.Unit)
@@ -497,6 +504,10 @@ func (b *builder) addWholeRAM(devices []libvirtxml.DomainMemorydev) error {
 		kib -= min(kib, size)
 	}
 	backend := guard.Backend{ID: b.ramID()}
+	if !huge {
+		b.addInFile(backend, noCell, nil, "", false, kib, roundUp(kib, b.ramAlignment()))
+		return nil
+	}
 	b.bind(&backend, noCell, nil, "")
 	b.add(backend, kib, roundUp(kib, b.ramAlignment()), page)
 	return nil
@@ -573,7 +584,8 @@ func (b *builder) addDevice(dev libvirtxml.DomainMemorydev, index int, name stri
 			return fmt.Errorf("source/pagesize: %w", err)
 		}
 	}
-	if !huge {
+	filed, _ := b.inFile(dev.Access != "")
+	if !huge && (!filed || dev.Model == guard.VirtioMem) {
 		return nil
 	}
 	var own guard.NodeSet
@@ -584,6 +596,10 @@ func (b *builder) addDevice(dev libvirtxml.DomainMemorydev, index int, name stri
 		}
 	}
 	backend.ID = "mem" + name
+	if !huge {
+		b.addInFile(backend, cell, own, element+"/source/nodemask", dev.Access != "", kib, roundUp(kib, b.deviceAlignment()))
+		return nil
+	}
 	if dev.Model == guard.VirtioMem && dev.Target != nil {
 		if requested := dev.Target.Requested; requested != nil {
 			backend.Requested, err = scale(uint64(requested.Value), requested.Unit)
@@ -616,7 +632,7 @@ func (b *builder) add(backend guard.Backend, kib, aligned uint64, page pageEleme
 	}
 	mb := b.MemoryBacking
 	backend.Global = b.prealloc
-	backend.Memfd = mb != nil && mb.MemorySource != nil && mb.MemorySource.Type == "memfd"
+	backend.Memfd = backend.Path == "" && mb != nil && mb.MemorySource != nil && mb.MemorySource.Type == "memfd"
 	b.demand.Backends = append(b.demand.Backends, backend)
 }
 

@@ -72,6 +72,9 @@ func TestFrom(t *testing.T) {
 			return
 		}
 		for _, b := range demand.Backends {
+			if strings.HasSuffix(b.From, "qemu.conf") {
+				continue // no element says more than that it is in a file
+			}
 			altered := alter(xml, b.From)
 			after, err := domain.Parse([]byte(altered))
 			ofPage := strings.Contains(b.From, "page")

@@ -109,6 +109,7 @@ type reduction struct {
 	left   bytes.Buffer
 	at     []string // the names of the open elements
 	of     element  // the innermost
+	option string   // of QEMU's, of which the next argument is the value
 	skip   int      // so many of them are left out
 }
 
@@ -116,14 +117,23 @@ type reduction struct {
 func (r *reduction) start(t xml.StartElement) {
 	name := t.Name.Local
 	of, known := elementAt(path.Join(path.Join(r.at...), name))
-	capabilities := len(r.at) == 1 && name == "capabilities" && t.Name.Space == qemuNamespace
-	if r.skip > 0 || !known && !capabilities {
+	qemus := t.Name.Space == qemuNamespace && slices.Contains(qemuElements, path.Join(append(slices.Clone(r.at), name)...))
+	argument, kept := "", true
+	if qemus && name == "arg" && r.skip == 0 {
+		argument, kept = r.argument(t)
+	}
+	if r.skip > 0 || !known && !qemus || !kept {
 		r.skip++
 		return
 	}
 	r.left.WriteString("<" + name)
-	if capabilities {
+	if qemus {
 		r.left.WriteString(` xmlns="` + qemuNamespace + `"`)
+	}
+	if argument != "" {
+		r.left.WriteString(` value="`)
+		xml.EscapeText(&r.left, []byte(argument))
+		r.left.WriteByte('"')
 	}
 	for _, a := range t.Attr {
 		if a.Name.Space == "" && (slices.Contains(of.attributes, a.Name.Local) || slices.Contains(of.attributes, "*")) {
@@ -134,6 +144,33 @@ func (r *reduction) start(t xml.StartElement) {
 	}
 	r.left.WriteByte('>')
 	r.at, r.of = append(r.at, name), of
+}
+
+// qemuElements are those of QEMU's namespace that decide about memory.
+var qemuElements = []string{"domain/capabilities", "domain/commandline", "domain/commandline/arg"}
+
+// argument returns what is kept of an argument of QEMU's: what [commandline.read] goes by.
+func (r *reduction) argument(t xml.StartElement) (kept string, ok bool) {
+	i := slices.IndexFunc(t.Attr, func(a xml.Attr) bool { return a.Name.Space == "" && a.Name.Local == "value" })
+	text := ""
+	if i >= 0 {
+		text = t.Attr[i].Value
+	}
+	if option := r.option; option != "" {
+		r.option = ""
+		if option == "mem-path" {
+			return text, true
+		}
+		if _, ok := memoryObject(text); !ok {
+			text = "" // another object's secrets
+		}
+		return text, true
+	}
+	option := argument(text)
+	if option == "object" || option == "mem-path" {
+		r.option = option
+	}
+	return text, r.option != "" || option == "mem-prealloc"
 }
 
 // end takes the end of an element.

@@ -48,7 +48,7 @@ func newDomainStream(in io.Reader) *domainStream {
 
 // The elements of a domain, and of its devices, that are of use.
 var (
-	sections = []string{"name", "uuid", "memory", "memoryBacking", "vcpu", "resource", "cputune", "numatune", "os", "cpu", "devices", "capabilities"}
+	sections = []string{"name", "uuid", "memory", "memoryBacking", "vcpu", "resource", "cputune", "numatune", "os", "cpu", "devices", "capabilities", "commandline"}
 	devices  = []string{"memory", "interface", "emulator"}
 )
 

@@ -137,6 +137,8 @@ func condition(f guard.Finding, p guard.Perhaps) string {
 		return fmt.Sprintf("unless libvirt takes another mount of %s pages", guard.Size(f.PageKiB))
 	case guard.IfBelowGroup:
 		return "if libvirt puts QEMU below " + path(when.Path)
+	case guard.IfThere:
+		return fmt.Sprintf("if %s lies on the huge pages at %s, which is not certain", when.Backend, path(when.Path))
 	case guard.IfReleases:
 		return releases(when)
 	}
@@ -162,6 +164,11 @@ func risk(f guard.Finding, why guard.Reason) string {
 		}
 		return fmt.Sprintf("%s is mounted over the huge pages at %s: %s %s there, on ordinary memory, until it is unmounted",
 			path(why.By.Type), path(why.By.Path), id, will)
+	case guard.Unjudged:
+		return unjudged(f, why)
+	case guard.OnTouch:
+		return fmt.Sprintf("%s is bound to %s, where %d of its %d %s pages are free: QEMU starts and dies when the guest touches more",
+			id, on, why.Fit, f.Needed, page)
 	case guard.Numad:
 		return numad(f, why)
 	case guard.SetAside:

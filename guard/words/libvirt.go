@@ -74,3 +74,14 @@ func mayBeLate(m guard.MayBeLate) string {
 	return fmt.Sprintf("nothing here tells whether libvirt's daemon was started before %s was mounted: if it was, libvirt refuses the start until the daemon is restarted",
 		path(m.Path))
 }
+
+// unjudged says that memory is not judged, though it may be on huge pages.
+func unjudged(f guard.Finding, u guard.Unjudged) string {
+	switch {
+	case u.Unread:
+		return fmt.Sprintf("%s is in a file, and is not judged: /etc/libvirt/qemu.conf, which says where, could not be read", f.Backend)
+	case u.Path == "":
+		return fmt.Sprintf("%s is on huge pages by qemu:commandline, and is not judged: its size is not understood", f.Backend)
+	}
+	return fmt.Sprintf("%s is on huge pages at %s by qemu:commandline, and is not judged: its size is not understood", f.Backend, path(u.Path))
+}

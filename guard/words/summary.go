@@ -24,6 +24,9 @@ func Summary(v guard.Verdict) string {
 		return outlook(v)
 	}
 	if len(v.Demand) == 0 {
+		if len(v.Findings) > 0 {
+			return Finding(v.Findings[0])
+		}
 		return "it needs no huge pages"
 	}
 	var needs []string

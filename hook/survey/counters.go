@@ -49,6 +49,7 @@ func (s Surroundings) Counters(of Scope) (guard.Host, error) {
 		return host, s.noMounts
 	}
 	paths := s.place(&host)
+	host.Places = s.places(of, host)
 	sizes := of.sizes(host)
 	seen := map[string]sysfs.Mount{}
 	for _, m := range s.mounts.Hugetlb {

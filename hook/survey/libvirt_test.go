@@ -44,6 +44,31 @@ func TestOutsideIncidents(t *testing.T) {
 			outside{guard.Warn, guard.ByLibvirt, []string{"this host has no NUMA nodes 1-3, it has node 0", "bind pc.ram to node 0"}, nil}},
 		{"disabled in qemu.conf", "mounted-by-hand", writes("etc/libvirt/qemu.conf", "hugetlbfs_mount = []\n"),
 			outside{guard.Warn, guard.ByLibvirt, []string{"hugetlbfs_mount in qemu.conf is empty"}, nil}},
+		{"RAM by an argument of QEMU's", "ram-by-own-argument", nil,
+			outside{guard.Refuse, guard.ByHugeguard, []string{"mem: 2048 huge pages of 2 MiB on any node, decided by qemu:commandline", "1024 free"}, nil}},
+		{"by an argument in JSON, and it fits", "ram-by-own-argument", edits("domain.xml", "memory-backend-file,id=mem,size=4096M,mem-path=/dev/hugepages,share=on",
+			`{"qom-type":"memory-backend-file","id":"mem","size":2147483648,"mem-path":"/dev/hugepages","host-nodes":[0],"policy":"bind"}`),
+			outside{guard.Allow, "", []string{"^it fits: 1024 pages of 2 MiB for mem"}, nil}},
+		{"an argument binds it to a node that is not there", "ram-by-own-argument", edits("domain.xml", "share=on", "host-nodes=1,policy=bind"),
+			outside{guard.Refuse, guard.ByHugeguard, []string{"mem cannot be bound to node 1: no memory belongs there"}, nil}},
+		{"an argument in a file that may be there already", "ram-by-own-argument", edits("domain.xml", "/dev/hugepages,", "/dev/hugepages/vm1,"),
+			outside{guard.Warn, "", []string{"it fails if mem lies on the huge pages at /dev/hugepages/vm1, which is not certain: .*2048 needed"}, nil}},
+		{"an argument without a size", "ram-by-own-argument", edits("domain.xml", "size=4096M,", ""),
+			outside{guard.Warn, "", []string{"^mem is on huge pages at /dev/hugepages by qemu:commandline, and is not judged"}, nil}},
+		{"less than a page", "ram-by-own-argument", edits("domain.xml", "size=4096M", "size=4k"),
+			outside{guard.Refuse, guard.ByHugeguard, []string{"mem is 4 KiB, less than one page of 2 MiB"}, nil}},
+		{"-mem-path", "ram-by-own-argument", edits("domain.xml", "'-object'", "'-mem-path'", "memory-backend-file,id=mem,size=4096M,mem-path=/dev/hugepages,share=on", "/dev/hugepages"),
+			outside{guard.Warn, "", []string{"it fails if pc.ram lies on the huge pages at /dev/hugepages, which is not certain: .*2048 needed"}, nil}},
+		{"memory_backing_dir on hugetlbfs", "backing-dir-on-hugetlbfs", nil,
+			outside{guard.Refuse, guard.ByHugeguard, []string{"ram-node0: 2048 huge pages of 2 MiB on any node, decided by memory_backing_dir in qemu.conf"}, nil}},
+		{"reserved and not touched", "backing-dir-on-hugetlbfs", edits("domain.xml", "<allocation mode='immediate'/>", ""),
+			outside{guard.Refuse, guard.ByHugeguard, []string{"1024 free 2 MiB huge pages, 2048 needed"}, nil}},
+		{"shared memory, of which not every release makes a file", "backing-dir-on-hugetlbfs", edits("domain.xml", "<source type='file'/>", ""),
+			outside{guard.Warn, "", []string{"it fails if ram-node0 lies on the huge pages at /dev/hugepages, which is not certain"}, nil}},
+		{"qemu.conf may not be the one that the daemon read", "backing-dir-on-hugetlbfs", writes("etc/libvirt/qemu.conf.unsure", ""),
+			outside{guard.Warn, "", []string{"it fails if ram-node0 lies on the huge pages at /dev/hugepages"}, nil}},
+		{"qemu.conf cannot be read", "backing-dir-on-hugetlbfs", writes("etc/libvirt/qemu.conf", "memory_backing_dir = [\n"),
+			outside{guard.Allow, "", []string{"^ram-node0 is in a file, and is not judged: /etc/libvirt/qemu.conf"}, nil}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			tree := sysfstest.Archive(t, hooktest.Data("incidents/"+test.incident+".txtar"))
@@ -115,4 +140,27 @@ func arm64(t *testing.T, tree sysfstest.Host) {
 		writes(dir+"hugepages-524288kB/nr_hugepages", "4\n", dir+"hugepages-524288kB/free_hugepages", "4\n")(t, tree)
 	}
 	edits("domain.xml", "size='1048576'", "size='524288'", "x86_64", "aarch64", "pc-q35-7.2", "virt")(t, tree)
+}
+
+// TestNoHugePagesInFiles: files elsewhere need no huge pages, and a volume over those on hugetlbfs is told.
+func TestNoHugePagesInFiles(t *testing.T) {
+	tmpfs := edits("proc/mounts", "hugetlbfs /dev/hugepages hugetlbfs rw,relatime,pagesize=2M", "tmpfs /dev/hugepages tmpfs rw")
+	over := edits("proc/mounts", "pagesize=2M 0 0\n", "pagesize=2M 0 0\ntmpfs /dev/hugepages/libvirt/qemu tmpfs rw 0 0\n")
+	for _, test := range []struct {
+		incident string
+		edit     func(*testing.T, sysfstest.Host)
+		want     string
+	}{
+		{"backing-dir-on-hugetlbfs", tmpfs, "it needs no huge pages"},
+		{"ram-by-own-argument", tmpfs, "it needs no huge pages"},
+		{"backing-dir-on-hugetlbfs", edits("etc/libvirt/qemu.conf", "/dev/hugepages", "/dev/hugepagesize"), "it needs no huge pages"},
+		{"ram-by-own-argument", edits("proc/mounts", "pagesize=2M 0 0\n", "pagesize=2M 0 0\ntmpfs /dev/hugepages tmpfs rw 0 0\n"), "it needs no huge pages"},
+		{"backing-dir-on-hugetlbfs", over, "tmpfs is mounted over the huge pages at /dev/hugepages/libvirt/qemu: ram-node0 will lie there, on ordinary memory, until it is unmounted"},
+	} {
+		tree := sysfstest.Archive(t, hooktest.Data("incidents/"+test.incident+".txtar"))
+		test.edit(t, tree)
+		if got := words.Summary(judged(t, tree)); got != test.want {
+			t.Errorf("%s: %s, want %s", test.incident, got, test.want)
+		}
+	}
 }

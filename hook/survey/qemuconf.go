@@ -29,6 +29,7 @@ type qemuConf struct {
 	mounts      []string // hugetlbfs_mount
 	controllers []string // cgroup_controllers
 	filters     []string // capability_filters
+	backing     []string // memory_backing_dir, one
 }
 
 // readQEMUConf returns the settings in the file of the system's libvirt daemon,
@@ -93,13 +94,17 @@ func parseQEMUConf(text string) (qemuConf, error) {
 		"hugetlbfs_mount":    &s.mounts,
 		"cgroup_controllers": &s.controllers,
 		"capability_filters": &s.filters,
+		"memory_backing_dir": &s.backing,
 	} {
 		value, ok := values[name]
 		if !ok {
 			continue
 		}
-		if value.strings == nil || !value.list && name != "hugetlbfs_mount" {
+		if value.strings == nil || !value.list && name != "hugetlbfs_mount" && name != "memory_backing_dir" {
 			return qemuConf{}, fmt.Errorf("%s is not a list of strings", name)
+		}
+		if value.list && name == "memory_backing_dir" {
+			return qemuConf{}, fmt.Errorf("%s is not a string", name)
 		}
 		*setting = value.strings
 	}
@@ -107,7 +112,7 @@ func parseQEMUConf(text string) (qemuConf, error) {
 }
 
 // deciding are the settings that decide about huge pages.
-var deciding = []string{"hugetlbfs_mount", "cgroup_controllers", "capability_filters"}
+var deciding = []string{"hugetlbfs_mount", "cgroup_controllers", "capability_filters", "memory_backing_dir"}
 
 // mayDecide says whether any of these may be set. As it is installed, the file
 // has them in comments alone, and no string of several lines, in which what
@@ -361,7 +366,7 @@ func reduceQEMUConf(text []byte) ([]byte, error) {
 		return nil, err
 	}
 	var b bytes.Buffer
-	for i, values := range [][]string{s.mounts, s.controllers, s.filters} {
+	for i, values := range [][]string{s.mounts, s.controllers, s.filters, s.backing} {
 		if values == nil {
 			continue
 		}
@@ -376,7 +381,11 @@ func reduceQEMUConf(text []byte) ([]byte, error) {
 			}
 			quoted[k] = quote + v + quote
 		}
-		fmt.Fprintf(&b, "%s = [%s]\n", deciding[i], strings.Join(quoted, ", "))
+		format := "%s = [%s]\n"
+		if deciding[i] == "memory_backing_dir" {
+			format = "%s = %s\n"
+		}
+		fmt.Fprintf(&b, format, deciding[i], strings.Join(quoted, ", "))
 	}
 	again, err := parseQEMUConf(b.String())
 	if err != nil || !reflect.DeepEqual(again, s) {

@@ -1,0 +1,65 @@
+package guard
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestLazy: pages that are reserved and not touched are on no node. A start fails for want of them in all alone, and
+// one that their node cannot hold is told.
+func TestLazy(t *testing.T) {
+	d := guest(t, "strict:0", cell{64, "strict:0"})
+	d.Backends = slices.Clone(d.Backends)
+	d.Backends[0].Lazy = true
+	d.Cpuset = Cpuset{}
+	for _, test := range []struct {
+		host Host
+		want Decision
+		says string
+	}{
+		{pages(64, 0), Allow, "it fits"},
+		{pages(60, 4), Warn, "is bound to node 0, where 60 of its 64 2 MiB pages are free: QEMU starts and dies when the guest touches more"},
+		{pages(60, 3), Refuse, "63 free 2 MiB huge pages"},
+	} {
+		v := Judge(d, test.host)
+		if v.Decision != test.want || !strings.Contains(Summary(v), test.says) {
+			t.Errorf("%s: %s, want %s: %s", v.Decision, Summary(v), test.want, test.says)
+		}
+	}
+	if c := Judge(d, pages(64, 64)).Claims(); len(c) != 1 || c[0].Hard || c[0].Nodes != nil {
+		t.Errorf("others are to leave it %+v", c)
+	}
+}
+
+// TestElsewhere: memory at a path has the pages of the mount there. What is unsure is never a refusal alone, and no
+// reason against one.
+func TestElsewhere(t *testing.T) {
+	there := func(h Host, certain bool) Host {
+		h.Places = []Place{{Path: "/h", At: "/h", Mount: &Mount{Path: "/h", PageKiB: 2048}, Certain: certain}}
+		return h
+	}
+	own := func(bytes uint64) Demand {
+		d := plain(t, 64, "", "<hugepages/>")
+		d.Backends = append(slices.Clone(d.Backends), Backend{ID: "m", Path: "/h", Own: true, Bytes: bytes, ExactBytes: bytes, Policy: PolicyDefault, Strength: Soft})
+		return d
+	}
+	for _, test := range []struct {
+		name string
+		d    Demand
+		h    Host
+		want Decision
+	}{
+		{"both fit", own(64 << 20), there(pages(64), true), Allow},
+		{"both together do not", own(64 << 20), there(pages(63), true), Refuse},
+		{"not certainly there", own(64 << 20), there(pages(63), false), Warn},
+		{"the rest does not fit either", own(64 << 20), there(pages(31), false), Refuse},
+		{"not on hugetlbfs", own(64 << 20), pages(32), Allow},
+		{"of no known size", own(0), there(pages(64), true), Warn},
+	} {
+		test.h.Mounts = []Mount{{Path: "/dev/hugepages", PageKiB: 2048}}
+		if v := Judge(test.d, test.h); v.Decision != test.want {
+			t.Errorf("%s: %s, want %s: %s", test.name, v.Decision, test.want, Summary(v))
+		}
+	}
+}
