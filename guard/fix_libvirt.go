@@ -61,11 +61,20 @@ func after(demand Demand, host Host) (then Fix, ok bool) {
 	if v.Decision != Refuse {
 		return nil, !slices.ContainsFunc(v.Findings, func(f Finding) bool { _, may := f.Reason.(Perhaps); return may })
 	}
-	i := slices.IndexFunc(v.Fixes, func(f Fix) bool { _, grows := f.(GrowPools); return grows })
+	i := slices.IndexFunc(v.Fixes, setsUp)
 	if i < 0 {
 		return nil, false
 	}
 	return v.Fixes[i], true
+}
+
+// setsUp reports whether a fix is one that makes the pages.
+func setsUp(f Fix) bool {
+	switch f.(type) {
+	case GrowPools, BootPools:
+		return true
+	}
+	return false
 }
 
 // mountFixes are those of a page size in KiB without a mount, 0 for that which the kernel has by default.

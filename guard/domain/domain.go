@@ -600,22 +600,31 @@ func (b *builder) addDevice(dev libvirtxml.DomainMemorydev, index int, name stri
 		b.addInFile(backend, cell, own, element+"/source/nodemask", dev.Access != "", kib, roundUp(kib, b.deviceAlignment()))
 		return nil
 	}
-	if dev.Model == guard.VirtioMem && dev.Target != nil {
-		if requested := dev.Target.Requested; requested != nil {
-			backend.Requested, err = scale(uint64(requested.Value), requested.Unit)
-			if err != nil {
-				return fmt.Errorf("target/requested: %w", err)
-			}
-		}
-		if block := dev.Target.Block; block != nil {
-			backend.Block, err = scale(uint64(block.Value), block.Unit)
-			if err != nil {
-				return fmt.Errorf("target/block: %w", err)
-			}
-		}
+	if err := plugged(&backend, dev); err != nil {
+		return err
 	}
 	b.bind(&backend, cell, own, element+"/source/nodemask")
 	b.add(backend, kib, roundUp(kib, b.deviceAlignment()), page)
+	return nil
+}
+
+// plugged reads how much of a virtio-mem device the guest is to have at first, and in how large pieces.
+func plugged(backend *guard.Backend, dev libvirtxml.DomainMemorydev) (err error) {
+	if dev.Model != guard.VirtioMem || dev.Target == nil {
+		return nil
+	}
+	if requested := dev.Target.Requested; requested != nil {
+		backend.Requested, err = scale(uint64(requested.Value), requested.Unit)
+		if err != nil {
+			return fmt.Errorf("target/requested: %w", err)
+		}
+	}
+	if block := dev.Target.Block; block != nil {
+		backend.Block, err = scale(uint64(block.Value), block.Unit)
+		if err != nil {
+			return fmt.Errorf("target/block: %w", err)
+		}
+	}
 	return nil
 }
 

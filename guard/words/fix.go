@@ -30,6 +30,14 @@ func Fixes(v guard.Verdict) []Fix {
 	return fixes
 }
 
+// part says a fix that is a part of another; it is empty where there is none.
+func part(fix guard.Fix) Fix {
+	if fix == nil {
+		return Fix{}
+	}
+	return say(fix)
+}
+
 // say says a fix; it has neither commands nor lines where there is nothing to say.
 func say(fix guard.Fix) Fix {
 	switch fix := fix.(type) {
@@ -53,11 +61,11 @@ func say(fix guard.Fix) Fix {
 	case guard.DeleteFiles:
 		return deleteFiles(fix)
 	case guard.MountPages:
-		return mountFix(fix)
+		return mountFix(fix, part(fix.Then))
 	case guard.RestartDaemon:
 		return lateFix(fix)
 	case guard.ChangePages:
-		return pagesFix(fix)
+		return pagesFix(fix, part(fix.Then))
 	}
 	return holderFix(fix)
 }

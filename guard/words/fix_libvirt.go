@@ -2,6 +2,7 @@ package words
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"hugeguard/guard"
@@ -27,29 +28,29 @@ func lateFix(r guard.RestartDaemon) Fix {
 	return f
 }
 
-// mountFix mounts a hugetlbfs, and does what else is to be done.
-func mountFix(m guard.MountPages) Fix {
+// mountFix mounts a hugetlbfs, after what else is to be done.
+func mountFix(m guard.MountPages, then Fix) Fix {
 	size := mountOption(m.PageKiB)
-	f := onHost(fmt.Sprintf("mount a hugetlbfs of %s pages and restart libvirt's daemon", guard.Size(m.PageKiB)))
-	f.Commands = append(besides(m.Then),
+	f := onHost(fmt.Sprintf("mount a hugetlbfs of %s pages and restart libvirt's daemon", guard.Size(m.PageKiB)),
 		"mkdir -p "+m.Path,
 		fmt.Sprintf("mount -t hugetlbfs -o pagesize=%s hugetlbfs %s", size, m.Path),
 		restartDaemon(m.Daemon))
 	f.short = fmt.Sprintf("mount hugetlbfs of %s pages at %s and restart libvirt's daemon", guard.Size(m.PageKiB), m.Path)
-	if m.Then != nil {
-		f.short += ", after " + f.Commands[0]
-	}
 	if m.Conf != nil {
 		var quoted []string
 		for _, p := range m.Conf {
 			quoted = append(quoted, `"`+path(p)+`"`)
 		}
-		f.What += "; before that, have in /etc/libvirt/qemu.conf"
+		f.What = "have this in /etc/libvirt/qemu.conf, then " + f.What
 		f.Lines = []string{"hugetlbfs_mount = [" + strings.Join(quoted, ", ") + "]"}
 	}
 	f.Cost = daemonCost
-	f.Lasting = append([]string{fmt.Sprintf("echo 'hugetlbfs %s hugetlbfs pagesize=%s 0 0' >> /etc/fstab", m.Path, size)}, lasting(m.Then)...)
-	return f
+	f.Lasting = []string{fmt.Sprintf("echo 'hugetlbfs %s hugetlbfs pagesize=%s 0 0' >> /etc/fstab", m.Path, size)}
+	if _, boots := m.Then.(guard.BootPools); boots {
+		f.What = fmt.Sprintf("have a hugetlbfs of %s pages mounted at boot", guard.Size(m.PageKiB))
+		f.Commands, f.Lasting, f.Cost, f.short = f.Lasting, nil, "", "add the mount to /etc/fstab"
+	}
+	return f.with(then)
 }
 
 // mountOption is a page size in KiB as mount(8) takes it.
@@ -58,30 +59,22 @@ func mountOption(kib uint64) string {
 	return size + unit[:1]
 }
 
-// pagesFix has the domain take pages of another size.
-func pagesFix(c guard.ChangePages) Fix {
+// pagesFix has the domain take pages of another size, after what else is to be done.
+func pagesFix(c guard.ChangePages, then Fix) Fix {
 	line := fmt.Sprintf("give %s pages of %s (memoryBacking/hugepages, in a flavor hw:mem_page_size)", enumerate(c.Backends, 3), guard.Size(c.PageKiB))
-	f := Fix{For: "domain", What: "change the domain, or what made it", Lines: []string{line}, short: line}
-	if f.Commands = besides(c.Then); f.Commands != nil {
-		f.What += ", and set up the pages (the commands)"
-		f.Lasting = lasting(c.Then)
-		f.short += ", and run " + f.Commands[0]
+	return Fix{For: "domain", What: "change the domain, or what made it", Lines: []string{line}, short: line}.with(then)
+}
+
+// with returns a fix that does another one first, which is empty where there is none.
+func (f Fix) with(first Fix) Fix {
+	if first.What == "" {
+		return f
 	}
+	f.What = first.What + "; then " + f.What
+	f.Commands = slices.Concat(first.Commands, f.Commands)
+	f.Lines = slices.Concat(first.Lines, f.Lines)
+	f.Cost = strings.Trim(first.Cost+"; "+f.Cost, "; ")
+	f.Lasting = slices.Concat(first.Lasting, f.Lasting)
+	f.short = strings.Trim(first.short+", then "+f.short, ", ")
 	return f
-}
-
-// besides are the commands of a fix that is a part of another; nil where there is none.
-func besides(then guard.Fix) []string {
-	if then == nil {
-		return nil
-	}
-	return say(then).Commands
-}
-
-// lasting is how a part of another fix is kept.
-func lasting(then guard.Fix) []string {
-	if then == nil {
-		return nil
-	}
-	return say(then).Lasting
 }

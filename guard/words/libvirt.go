@@ -6,15 +6,6 @@ import (
 	"hugeguard/guard"
 )
 
-// byLibvirt says on one line that libvirt will refuse, and the best fix.
-func byLibvirt(v guard.Verdict) string {
-	text := Finding(v.Findings[0])
-	if len(v.Fixes) > 0 {
-		text += "; fix: " + say(v.Fixes[0]).short
-	}
-	return text
-}
-
 // leftToLibvirt says why libvirt itself will refuse.
 func leftToLibvirt(f guard.Finding, why guard.Reason) string {
 	switch why := why.(type) {

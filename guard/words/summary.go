@@ -36,6 +36,15 @@ func Summary(v guard.Verdict) string {
 	return "it fits: " + enumerate(needs, 4)
 }
 
+// byLibvirt says on one line that libvirt will refuse, and the best fix.
+func byLibvirt(v guard.Verdict) string {
+	text := Finding(v.Findings[0])
+	if len(v.Fixes) > 0 {
+		text += "; fix: " + say(v.Fixes[0]).short
+	}
+	return text
+}
+
 // outlook says what may go wrong with a launch that is not refused.
 func outlook(v guard.Verdict) string {
 	text := Finding(v.Findings[0])
