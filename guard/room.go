@@ -64,8 +64,7 @@ func RoomFor(demand Demand, host Host) (room Room, countable bool) {
 
 // fits reports whether a launch is started, and those before it are sure of their pages.
 func (v Verdict) fits() bool {
-	left := slices.ContainsFunc(v.Findings, func(f Finding) bool { return f.Code == codeLeftToOthers })
-	return v.Decision != Refuse && !v.doomed && !left
+	return v.Decision != Refuse && v.RefusedBy() == "" && !v.doomed
 }
 
 // firstNot returns the first number for which a test fails that holds for all before it, most if it never does.

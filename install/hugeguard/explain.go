@@ -205,7 +205,11 @@ func (e explanation) text() string {
 	case e.NotNow != "":
 		fmt.Fprintf(&b, "now: %s\n", e.NotNow)
 	case e.Now != nil:
-		fmt.Fprintf(&b, "now it would be %s:\n", done(e.verdict.Decision))
+		then := "it would be " + done(e.verdict.Decision)
+		if e.verdict.RefusedBy() == guard.ByLibvirt {
+			then = "libvirt would refuse it"
+		}
+		fmt.Fprintf(&b, "now %s:\n", then)
 		for _, line := range strings.Split(words.Text(e.verdict), "\n") {
 			fmt.Fprintf(&b, "  %s\n", line)
 		}

@@ -9,17 +9,47 @@ import (
 	"unicode/utf16"
 )
 
-// printJSON prints v on one line that is safe to show on a terminal. < and > stay as they are, since no browser reads
-// it.
+// schemaVersion is the version of what the commands print as JSON, the key "schema" of each object. Keys may be added to
+// a version. It changes when one is taken away, or means something else. The schema itself is hugeguard.schema.json in
+// install/doc, which TestDocSchema writes.
+const schemaVersion = 1
+
+// printJSON prints v, a struct, as an object on one line that is safe to show on a terminal.
 func printJSON(w io.Writer, v any) error {
+	text, err := object(v)
+	if err == nil {
+		_, err = io.WriteString(w, text+"\n")
+	}
+	return err
+}
+
+// printJSONList prints such objects as an array on one line.
+func printJSONList[T any](w io.Writer, list []T) error {
+	objects := make([]string, len(list))
+	for i, v := range list {
+		var err error
+		if objects[i], err = object(v); err != nil {
+			return err
+		}
+	}
+	_, err := io.WriteString(w, "["+strings.Join(objects, ",")+"]\n")
+	return err
+}
+
+// object returns v, which has at least one key, as an object that begins with the schema's version. < and > stay as they
+// are, since no browser reads it.
+func object(v any) (string, error) {
 	var b strings.Builder
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
 	if err := e.Encode(v); err != nil {
-		return err
+		return "", err
 	}
-	_, err := io.WriteString(w, escapeUnprintable(strings.TrimSuffix(b.String(), "\n"))+"\n")
-	return err
+	text, ok := strings.CutPrefix(strings.TrimSuffix(b.String(), "\n"), "{")
+	if !ok || text == "}" {
+		return "", fmt.Errorf("internal error: %T is no object with keys", v)
+	}
+	return fmt.Sprintf(`{"schema":%d,`, schemaVersion) + escapeUnprintable(text), nil
 }
 
 // escapeUnprintable escapes, as \uXXXX, what is not printable in JSON: control characters, invisible ones, and those

@@ -23,12 +23,15 @@ func FuzzPrintJSON(f *testing.F) {
 		if i := strings.IndexFunc(line, func(r rune) bool { return !strconv.IsPrint(r) }); !ok || i >= 0 {
 			t.Errorf("%q is printed as %q", text, line)
 		}
-		var back map[string]string
+		var back map[string]any
 		if err := json.Unmarshal([]byte(line), &back); err != nil {
 			t.Fatalf("%q: %v", line, err)
 		}
 		if utf8.ValidString(text) && back[text] != text {
 			t.Errorf("%q is read back as %q", text, back)
+		}
+		if !strings.HasPrefix(line, `{"schema":1,`) {
+			t.Errorf("no version is first: %s", line)
 		}
 	})
 }

@@ -74,16 +74,16 @@ type roomReport struct {
 	Demand []guard.Backend `json:"demand"`
 	// Nodes is the room of each node, with all of a guest's memory there; nil where that cannot be.
 	Nodes []nodeRoom `json:"nodes"`
-	InAll room       `json:"in_all"`
+	InAll roomCount  `json:"in_all"`
 }
 
 type nodeRoom struct {
 	Node int `json:"node"`
-	room
+	roomCount
 }
 
-// A room is for how many more guests there is room.
-type room struct {
+// A roomCount is for how many more guests there is room.
+type roomCount struct {
 	Fit int `json:"fit"`
 	// Sure is how many of these are allowed without a warning.
 	Sure int `json:"sure"`
@@ -100,6 +100,8 @@ type obstacle struct {
 	Decision guard.Decision `json:"decision"`
 	Cause    guard.Cause    `json:"cause"` // of a refusal, else ""
 	Summary  string         `json:"summary"`
+	// RefusedBy is who refuses the start, "hugeguard" or "libvirt"; "" for nobody.
+	RefusedBy string `json:"refused_by"`
 }
 
 func (o roomOptions) run(cmd *cobra.Command) error {
@@ -130,12 +132,12 @@ func (o roomOptions) run(cmd *cobra.Command) error {
 		return err
 	}
 	if o.json {
-		r := roomReport{Demand: takes, InAll: newRoomOf(all)}
+		r := roomReport{Demand: takes, InAll: newRoomCount(all)}
 		if o.like != "" {
 			r.Like = &demand.Domain
 		}
 		for _, n := range nodes {
-			r.Nodes = append(r.Nodes, nodeRoom{n.Node, newRoomOf(n.Room)})
+			r.Nodes = append(r.Nodes, nodeRoom{n.Node, newRoomCount(n.Room)})
 		}
 		return printJSON(c.out, r)
 	}
@@ -211,13 +213,13 @@ func (c *checker) count(demand guard.Demand, asIs bool) (takes []guard.Backend, 
 	return guard.Judge(demand, host).Demand, nodes, all, nil
 }
 
-func newRoomOf(r guard.Room) room {
-	return room{Fit: r.Fit, Sure: r.Sure, AtLeast: r.Fit == guard.MostRoom, Doubt: newObstacle(r.Doubt), Next: newObstacle(r.Next)}
+func newRoomCount(r guard.Room) roomCount {
+	return roomCount{Fit: r.Fit, Sure: r.Sure, AtLeast: r.Fit == guard.MostRoom, Doubt: newObstacle(r.Doubt), Next: newObstacle(r.Next)}
 }
 
 func newObstacle(v *guard.Verdict) *obstacle {
 	if v == nil {
 		return nil
 	}
-	return &obstacle{v.Decision, v.Cause, words.InTheWay(*v)}
+	return &obstacle{v.Decision, v.Cause, words.InTheWay(*v), v.RefusedBy()}
 }

@@ -43,7 +43,7 @@ it, or the hook does not judge.`,
 			if len(results) > 0 {
 				var printErr error
 				if asJSON {
-					printErr = printJSON(cmd.OutOrStdout(), results)
+					printErr = printJSONList(cmd.OutOrStdout(), results)
 				} else {
 					printErr = printResults(cmd.OutOrStdout(), results)
 				}
