@@ -143,7 +143,7 @@ func (t trial) suspects() (found []Blame) {
 		found = append(found, Blame{Cause: CauseOtherHolder, Holders: processes})
 	}
 	if len(t.host.Starting) > 0 && t.fits(withoutStarting(t.host)) {
-		starting := t.host.rivals(t.failure.pageKiB, t.failure.nodes)
+		starting := t.host.startingOn(t.failure.pageKiB, t.failure.nodes)
 		found = append(found, Blame{Cause: CauseStartingGuests, Holders: asHolders(t.failure.pageKiB, starting)})
 	}
 	return found
@@ -202,7 +202,7 @@ func (t trial) together() Blame {
 	return Blame{Cause: CauseUnaccounted, Holders: h.list}
 }
 
-// causeOf is the cause that is about such holders, none of them a guest.
+// causeOf returns the cause that blames these holders, none of them a guest.
 func causeOf(holders []Holder) Cause {
 	switch {
 	case !slices.ContainsFunc(holders, func(h Holder) bool { return h.Kind != HolderFile }):

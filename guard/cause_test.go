@@ -53,7 +53,7 @@ func TestCauses(t *testing.T) {
 		host  Host
 		cause Cause
 		says  []string // in the text
-		fix   []string // the lines of the remedies, without those for Nova
+		fix   []string // the lines of the fixes, without those for Nova
 	}{
 		{"files, and that would do", pages(24, 0).leftBehind(0, 40, "/dev/hugepages/rtemap_0"), CauseLeftoverFiles,
 			[]string{"node 0 has 24 free 2 MiB huge pages, 64 needed: leftover file /dev/hugepages/rtemap_0 holds 40 of 64; run rm /dev/hugepages/rtemap_0;"},

@@ -142,8 +142,8 @@ func canServe(h Host) bool {
 	return true
 }
 
-// rivals returns the starting guests that are to take pages of some nodes, or may.
-func (h Host) rivals(kib uint64, nodes NodeSet) []Starting {
+// startingOn returns the starting guests that claim pages of some nodes, or may.
+func (h Host) startingOn(kib uint64, nodes NodeSet) []Starting {
 	pool, _ := h.pool(kib)
 	confinements := confinements(h)
 	return slices.DeleteFunc(slices.Clone(h.Starting), func(s Starting) bool {

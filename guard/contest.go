@@ -32,10 +32,10 @@ func newContest(pool SizePool, backends []placed) *contest {
 		wants[set] += b.Pages
 		c.allowed, c.wanted = append(c.allowed, set), append(c.wanted, c.set(b.wanted))
 	}
-	rivals := make([]uint64, len(c.free)) // pages of all backends that may use a node
+	wanted := make([]uint64, len(c.free)) // pages of all backends that may use a node
 	for set, pages := range wants {
 		for _, node := range c.sets[set] {
-			rivals[node] += pages
+			wanted[node] += pages
 		}
 	}
 	for _, b := range backends {
@@ -45,7 +45,7 @@ func newContest(pool SizePool, backends []placed) *contest {
 		if b.Policy == PolicyPreferred {
 			for _, node := range b.wanted {
 				k := c.nodes[node]
-				others := rivals[k]
+				others := wanted[k]
 				if b.allowed.Has(node) {
 					others -= b.Pages
 				}

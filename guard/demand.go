@@ -95,7 +95,7 @@ type Backend struct {
 	// Lazy says that QEMU has its pages reserved at the start and does not touch them.
 	Lazy bool       `json:"-"`
 	over *OverMount // what lies over its Path, once that is known
-	// Requested is how much of a virtio-mem device the guest is to have at first, in KiB. QEMU starts without it.
+	// Requested is how much of a virtio-mem device the guest gets first, in KiB. QEMU starts without it.
 	Requested uint64 `json:"-"`
 	// Block is in how large pieces a virtio-mem device is plugged, in KiB; 0 for all else.
 	Block uint64 `json:"-"`

@@ -74,7 +74,7 @@
 // were left over, if nothing were reserved, without Open vSwitch, without one process, without the starting guests?
 // What an admin can act on first is asked first. Whether the pool would be too small even if idle is asked before all
 // these. Holders' pages whose node the kernel does not show are placed where the counters leave no other room
-// (holders.go). Guests use their pages as they should, so the pages that nobody is seen to hold are asked about before
+// (holders.go). Guests use their pages as they should, so unexplained pages are asked about before
 // them: the cause is "unaccounted" then, "guests" otherwise, and "unaccounted", too, if nothing explains it.
 //
 // Then come the numbers beside the cause, and the fixes as data (refuse.go): what nova.conf should reserve so that Nova

@@ -56,7 +56,7 @@ func (f failure) facts(host Host) Reason {
 		short.Promised, short.Reserved = true, pool.Reserved
 	}
 	if f.claimed > 0 {
-		short.Starting = names(host.rivals(f.pageKiB, f.nodes))
+		short.Starting = names(host.startingOn(f.pageKiB, f.nodes))
 	}
 	return short
 }

@@ -218,7 +218,7 @@ type Hidden struct {
 	Certain bool
 }
 
-// CannotPlug: after the start fewer pages are left than a virtio-mem device is to have.
+// CannotPlug: after the start fewer pages are left than a virtio-mem device asks for.
 type CannotPlug struct{ Left uint64 }
 
 // OVSPending: Open vSwitch is to take pages of which fewer will be left.

@@ -274,7 +274,7 @@ type fataler interface {
 	Errorf(format string, args ...any)
 }
 
-// TestGrowthHelps: after any fix of pools and limits the kernel has what the launch needs, whoever holds what.
+// TestGrowthHelps: after any fix of pools and limits the kernel has what the launch needs, for any holders.
 func TestGrowthHelps(t *testing.T) {
 	all := cases.AtLeast(t, 1000)
 	tried := map[string]int{}

@@ -113,7 +113,7 @@ func (h Host) locate(holders []Holder) []Holder {
 	return located
 }
 
-// share is what holders of one kind have, all of them together, but for the memory of guests that are gone: whoever keeps
+// share is what holders of one kind have, all of them together, without the memory of guests that are gone: a process that keeps
 // that is to give it back.
 func share(h Host, kind HolderKind) map[nova.Pool]uint64 {
 	held := map[nova.Pool]uint64{}
@@ -131,7 +131,7 @@ func share(h Host, kind HolderKind) map[nova.Pool]uint64 {
 }
 
 // promised is how many pages of each node holders of some kinds are still to take of those that were promised to them.
-// On one node that is certain. Of several nobody knows: it is taken that they go on where they have pages already, else
+// On one node that is certain. Of several nodes none is certain: hugeguard assumes that they continue where they have pages already, else
 // where most are free.
 func (h Host) promised(kinds ...HolderKind) map[nova.Pool]uint64 {
 	placed := map[nova.Pool]uint64{}

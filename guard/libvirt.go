@@ -79,7 +79,7 @@ func refusedByLibvirt(b Backend, host Host) Reason {
 	return nil
 }
 
-// missingNodes returns the nodes that a backend is to have and the host has not.
+// missingNodes returns the nodes that a backend asks for and the host does not have.
 func (h Host) missingNodes(b Backend) NodeSet { return b.HostNodes.Or(b.Cpuset).without(h.nodeSet()) }
 
 // nodeSet is all nodes of the host.
@@ -131,7 +131,7 @@ func (h Host) mayBeLate(b Backend) *Finding {
 	return &f
 }
 
-// mountAges returns one such finding for each mount.
+// mountAges returns one finding for each mount.
 func (l launch) mountAges(host Host) (found []Finding) {
 	for _, b := range l.backends {
 		f := host.mayBeLate(b)

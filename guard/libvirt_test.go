@@ -15,7 +15,7 @@ func fixesIn(v Verdict) string {
 	return strings.Join(all, "\n")
 }
 
-// TestLeftToLibvirt: what libvirt refuses is said with what there is instead, and what helps. The hook lets it go on.
+// TestLeftToLibvirt: what libvirt refuses is said with what there is instead, and what helps. The hook allows it.
 func TestLeftToLibvirt(t *testing.T) {
 	gib := plain(t, 1024, "", "<hugepages><page size='1' unit='GiB'/></hugepages>")
 	small := func(h Host) Host {

@@ -99,7 +99,7 @@ func drifts(h Host, uuid string) []Finding {
 
 // Reservations is the whole of what Nova is to reserve on this host: what others than guests hold or were promised, for
 // Open vSwitch at least what it was told to take, and in all at least what Nova reserves now. Memory of guests that are
-// gone is not in it: whoever keeps that is to give it back. Guests without Nova's metadata are not in
+// gone is not in it: the process that keeps it should give it back. Guests without Nova's metadata are not in
 // it: they are to go, or to become instances.
 func (h Host) Reservations() []Reservation {
 	counts := map[nova.Pool]uint64{}

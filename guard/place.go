@@ -122,7 +122,7 @@ func (s simulation) cpus(b Backend) CPUSet {
 }
 
 // unsupported is the failure of a memfd of pages that the kernel does not have. For files libvirt looks for a mount,
-// which only such a kernel has.
+// which only that kernel has.
 func unsupported(b Backend, host Host) *failure {
 	if !b.Memfd || slices.Contains(host.Sizes, b.PageKiB) {
 		return nil

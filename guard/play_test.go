@@ -29,7 +29,7 @@ func room(free map[int]uint64, nodes NodeSet) (n uint64) {
 	return n
 }
 
-// touch takes a backend's pages in each way that there may be, and goes on with what is left where they were enough.
+// touch takes a backend's pages in each way that there may be, and continues with what is left if they were enough.
 func (p *player) touch(b Backend, free map[int]uint64, next func(free map[int]uint64)) {
 	allowed, first := p.cpuset, NodeSet{}
 	switch b.Policy {

@@ -10,7 +10,7 @@ func (h Host) Report() []PoolReport {
 	reports := []PoolReport{}
 	for _, pool := range h.Pools {
 		held := h.held(pool)
-		var left map[int]uint64 // what nobody is seen to hold
+		var left map[int]uint64 // unexplained pages
 		if h.Holders != nil {
 			left = unaccounted(pool, held)
 		}

@@ -18,7 +18,7 @@ type Releases struct {
 // Release is one release of libvirt or QEMU; the zero value is an unknown one.
 type Release struct {
 	Version Version
-	// Patched says that whoever built it may have given it changes of later
+	// Patched says that its packagers may have given it changes of later
 	// releases, as the makers of some distributions do: it has at least what
 	// its version has.
 	Patched bool

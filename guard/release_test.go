@@ -255,7 +255,7 @@ func drawReleases(t *rapid.T) Releases {
 }
 
 // TestKnowledgeOnlyDecides: to know the releases turns nothing but a warning
-// into something else, so that whoever is allowed need not be asked about them.
+// into something else, so that an allowed launch need not be asked about them.
 func TestKnowledgeOnlyDecides(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		d, host := drawLaunch(t)

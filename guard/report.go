@@ -10,7 +10,7 @@ type PoolReport struct {
 	Surplus uint64         `json:"surplus"`
 	Claimed uint64         `json:"claimed"` // of Free: for starting guests and can take no others
 	Holders []HolderReport `json:"holders"`
-	// Unaccounted is what nobody is seen to hold on this node; nil where nobody looked.
+	// Unaccounted is the number of unexplained pages on this node; nil if nobody looked.
 	Unaccounted *uint64 `json:"unaccounted"`
 }
 

@@ -101,7 +101,7 @@ func (s simulation) orderRisks(pool SizePool, contest *contest, i int, starting 
 	if minus(have, taken) < b.Pages {
 		warn(codeOrder, b.allowed, OnlyOrder{})
 	} else if minus(have, taken+claimable(pool, starting, b.allowed)) < b.Pages {
-		warn(codeStarting, b.allowed, OnlyBeside{names(s.host.rivals(pool.PageKiB, b.allowed))})
+		warn(codeStarting, b.allowed, OnlyBeside{names(s.host.startingOn(pool.PageKiB, b.allowed))})
 	}
 	return found
 }

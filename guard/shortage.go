@@ -144,7 +144,7 @@ func lacking(ahead []claimed, backends []placed, free map[int]uint64, extra uint
 		return nil
 	}
 	if set[0] < len(ahead) {
-		return nil // these cannot be served under such rules, and end by themselves
+		return nil // these cannot be served under these rules, and end by themselves
 	}
 	l := lack{first: set[0] - len(ahead)}
 	for _, i := range set {

@@ -24,7 +24,7 @@ type placed struct {
 
 // confinement returns the nodes that QEMU's cpuset leaves it, and those of them that its own policy leaves it. libvirt
 // keeps strict by the cpuset (qemuProcessSetupPid), or by the process's policy where it may not use that controller
-// (qemuProcessHook): such a policy counts for the reservation and for memory without a policy of its own, and for no
+// (qemuProcessHook): this policy counts for the reservation and for memory without a policy of its own, and for no
 // other. A cpuset with no node that it may have does not take effect: cgroup v2 falls back to the parent's.
 func (s simulation) confinement(cpuset Cpuset) (confined, bound NodeSet) {
 	nodes := cpuset.of(s.rules)

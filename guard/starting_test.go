@@ -174,7 +174,7 @@ func TestClaimsLieWherePagesDo(t *testing.T) {
 	}
 }
 
-// TestStartingNeverHelps: with one more start in flight no launch is judged better, and without any it is judged as on
+// TestStartingNeverHelps: with one more starting guest no launch is judged better, and without any it is judged as on
 // a host that knows of none.
 func TestStartingNeverHelps(t *testing.T) {
 	all := cases.AtLeast(t, 300)
@@ -199,7 +199,7 @@ func TestStartingNeverHelps(t *testing.T) {
 		}
 	})
 	if all && worse == 0 {
-		t.Error("no start in flight made a difference")
+		t.Error("no starting guest made a difference")
 	}
 }
 

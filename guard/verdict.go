@@ -6,8 +6,8 @@ import "slices"
 type Verdict struct {
 	Domain Domain
 	Canary bool // of the demand
-	// Exempt is by what the domain is exempt from being refused, as in [Demand]: whatever the decision, it is let go
-	// on.
+	// Exempt is by what the domain is exempt from being refused, as in [Demand]: whatever the decision, it is
+	// allowed.
 	Exempt   string
 	Decision Decision
 	Cause    Cause     // of a refusal, else ""
@@ -112,8 +112,8 @@ type Lack struct {
 	Surplus     uint64 // surplus pages on all nodes
 	Asked       uint64 // pages that the kernel's command line asks for on these nodes, where that is more than SetUp; else 0
 	Overcommit  uint64 // how many of these there may be
-	Unaccounted uint64 // pages of the nodes that nobody is seen to hold; 0 where nobody looked
-	// NovaReserves is how many pages Nova keeps back there, if those who hold them are such that it could; nil where
+	Unaccounted uint64 // unexplained pages of the nodes; 0 if nobody looked
+	// NovaReserves is how many pages Nova keeps back there, if their holders are of a kind that it could reserve for; nil where
 	// that is not so, or not known.
 	NovaReserves *int64
 	// Misplaced is why Nova came here although it keeps back what it is to; nil where it does not.
@@ -132,7 +132,7 @@ type Misplaced struct {
 // may come from any node.
 func (v Verdict) Claims() []Claim {
 	if v.Canary {
-		return nil // it is to have none
+		return nil // it claims none
 	}
 	var claims []Claim
 	for _, b := range v.Demand {

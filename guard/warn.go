@@ -56,8 +56,8 @@ func (l launch) beside(host Host, doomed []Starting) []Finding {
 				nodes = host.memoryNodes()
 			}
 		}
-		if rivals := host.rivals(pool.PageKiB, nodes); needed > 0 && len(rivals) > 0 {
-			found = append(found, newFinding(codeStarting, SeverityWarn, pool, nodes, needed, Doomed{names(rivals)}))
+		if starting := host.startingOn(pool.PageKiB, nodes); needed > 0 && len(starting) > 0 {
+			found = append(found, newFinding(codeStarting, SeverityWarn, pool, nodes, needed, Doomed{names(starting)}))
 		}
 	}
 	return found

@@ -21,7 +21,7 @@ type outcome struct {
 	verdict guard.Verdict
 	err     error
 	sure    bool // nobody who knows more would say another
-	idle    bool // the domain has no huge pages, which goes on whatever is configured
+	idle    bool // the domain has no huge pages, so it is allowed under every configuration
 }
 
 // An answer is what libvirt and the journal are told of a launch.
@@ -44,7 +44,7 @@ func (c *call) answer(o outcome) answer {
 	if v.Decision == guard.Warn {
 		return answer{Entry: &e}
 	}
-	if c.letsGoOn(v) {
+	if c.allows(v) {
 		first, rest, more := strings.Cut("would refuse: "+e.Message, "\n")
 		if v.Exempt != "" {
 			first += "; allowed: exempt by " + guard.Printable(v.Exempt, 200)

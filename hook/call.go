@@ -58,8 +58,8 @@ func (c *call) exempt() string {
 	return c.config.ExemptsName(c.args[1])
 }
 
-// letsGoOn says whether a start goes on, whatever becomes of it.
-func (c *call) letsGoOn(v guard.Verdict) bool {
+// allows reports whether a start is allowed, even if it will fail.
+func (c *call) allows(v guard.Verdict) bool {
 	v = c.unlessLater(v)
 	return v.Decision != guard.Refuse || v.Exempt != "" || c.config.Mode == config.WarnOnly
 }

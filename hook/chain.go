@@ -18,7 +18,7 @@ import (
 
 // SiteSuffix is what the site's own hook is called beside ours, where ours
 // took its place: /etc/libvirt/hooks/qemu.site. It stays in libvirt's folder,
-// since such scripts look for more beside themselves and AppArmor lets
+// since these scripts look for more beside themselves and AppArmor lets
 // libvirtd run hooks from there alone.
 const SiteSuffix = ".site"
 

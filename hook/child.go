@@ -220,10 +220,10 @@ func (c *call) judgeAll(to io.Writer, began time.Time) {
 		tell(report{Answer: &a})
 	}
 	defer func() {
-		// A defect here must cost neither the launch nor an answer that stood
+		// A bug here must cost neither the launch nor an answer that stood
 		// before it.
 		if r := recover(); r != nil && !stands {
-			answer(outcome{err: defect(r)})
+			answer(outcome{err: bug(r)})
 		}
 	}()
 	err := c.configureInTime()

@@ -106,7 +106,7 @@ func TestChild(t *testing.T) {
 	}
 }
 
-// TestChildIsLate: what a child has said stands when the time is up, though it goes on.
+// TestChildIsLate: what a child has said stands when the time is up, although the child continues.
 func TestChildIsLate(t *testing.T) {
 	f := newFixture(t, nil)
 	f.apart = true
@@ -147,7 +147,7 @@ func TestChildSettles(t *testing.T) {
 	}
 }
 
-// TestNoHugePagesAsksNobody: a domain without huge pages goes on whatever is configured,
+// TestNoHugePagesAsksNobody: a domain without huge pages is allowed under every configuration,
 // and no child is asked.
 func TestNoHugePagesAsksNobody(t *testing.T) {
 	f := newFixture(t, strings.NewReader("<domain type='kvm'><name>better</name><memory>1</memory></domain>"))
@@ -200,7 +200,7 @@ func TestChildCannotBeStarted(t *testing.T) {
 
 // TestChildSaysTheSame: by the child and by one process it is the same that is said.
 func TestChildSaysTheSame(t *testing.T) {
-	// No machine has such pages, whatever else goes on there.
+	// No machine has pages of this size, whatever else runs there.
 	xml := strings.NewReplacer("size='2048'", "size='3072'", "<hugepages>", "<source type='memfd'/><hugepages>").Replace(hooktest.Domain(t, "prepare.xml"))
 	says := func(apart bool) []string {
 		var stderr strings.Builder

@@ -9,7 +9,7 @@ import (
 )
 
 // endPatience is how long the end of a start waits for the lock. A start waits
-// for a half of its deadline, and an eighth if only to be entered.
+// for a half of its deadline, and an eighth if it only writes its claim.
 const endPatience = time.Second
 
 // openLedger returns the ledger, locked, or nil: the launch is judged without
@@ -37,10 +37,10 @@ func (c *call) noteLedger(message string) {
 	}
 }
 
-// keepLedger enters a launch that is let go on, and saves what has changed.
+// keepLedger adds the claim of a launch that is allowed, and saves what has changed.
 func (c *call) keepLedger(l *ledger.Locked, v guard.Verdict, changed bool) {
 	var err error
-	if c.letsGoOn(v) {
+	if c.allows(v) {
 		var own ledger.Claim
 		own, err = ledger.ClaimOf(c.fs, v)
 		switch {
@@ -69,7 +69,7 @@ func (c *call) ended() {
 	startPoller()
 	defer func() {
 		if r := recover(); r != nil {
-			c.noteLedger(oneLine(defect(r)))
+			c.noteLedger(oneLine(bug(r)))
 		}
 	}()
 	if err := ledger.End(c.fs, c.args[1], endPatience); err != nil {

@@ -42,7 +42,7 @@ func (c *call) configureInTime() error {
 		r := read{config: config.Default()}
 		defer func() {
 			if p := recover(); p != nil {
-				r.err = defect(p)
+				r.err = bug(p)
 			}
 			done <- r
 		}()

@@ -78,7 +78,7 @@ func (c *call) judgeBeside(demand guard.Demand, host *guard.Host, claims *ledger
 	if verdict.Decision == guard.Allow && !verdict.Doomed() {
 		return verdict, false
 	}
-	// What fails whoever is starting is so without a look at them, but for
+	// What fails no matter which guests are starting needs no look at them, but for
 	// whether it is worth to wait.
 	host.Starting = nil
 	verdict = guard.Judge(demand, *host)

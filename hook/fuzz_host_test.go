@@ -70,7 +70,7 @@ func FuzzPrepare(f *testing.F) {
 			t.Errorf("%d entries", len(call.entries))
 		}
 		for _, e := range call.entries {
-			if !hooktest.PlainLines(e.Message) || len(e.Message) > 1<<20 || strings.Contains(e.Message, defect("").Error()) {
+			if !hooktest.PlainLines(e.Message) || len(e.Message) > 1<<20 || strings.Contains(e.Message, bug("").Error()) {
 				t.Errorf("the journal has %.2000q", e.Message)
 			}
 		}
@@ -129,7 +129,7 @@ func FuzzLedger(f *testing.F) {
 			t.Errorf("%q: its end leaves %+v of %+v, %v", text, after, left, err)
 		}
 		for _, e := range call.entries {
-			if !hooktest.PlainLines(e.Message) || strings.Contains(e.Message, defect("").Error()) {
+			if !hooktest.PlainLines(e.Message) || strings.Contains(e.Message, bug("").Error()) {
 				t.Errorf("the journal has %.2000q", e.Message)
 			}
 		}

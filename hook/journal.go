@@ -59,7 +59,7 @@ func sendToJournal(e entry) error {
 	go func() {
 		defer func() {
 			if r := recover(); r != nil {
-				sent <- defect(r)
+				sent <- bug(r)
 			}
 		}()
 		sent <- sendFields(journalSocket, fields)
@@ -119,7 +119,7 @@ func appendField(text []byte, name, value string) []byte {
 }
 
 // sealedFile returns a file in memory that nobody can change any more: journald takes an entry that is too large for a
-// message from such a one.
+// message from it.
 func sealedFile(text []byte) (*os.File, error) {
 	fd, err := unix.MemfdCreate("journal-entry", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 	if err != nil {
@@ -137,7 +137,7 @@ func sealedFile(text []byte) (*os.File, error) {
 	return file, nil
 }
 
-// namelessFile returns a file in /dev/shm without a name: journald takes such a one, too, where memfd_create is denied,
+// namelessFile returns a file in /dev/shm without a name: journald accepts it, too, if memfd_create is denied,
 // but none that was opened with O_TMPFILE (fd_verify_safe_flags).
 func namelessFile(text []byte) (*os.File, error) {
 	file, err := os.CreateTemp("/dev/shm", "journal-entry-")
@@ -152,8 +152,8 @@ func namelessFile(text []byte) (*os.File, error) {
 	return file, nil
 }
 
-// defect is a panic as an error.
-func defect(r any) error { return fmt.Errorf("a bug in hugeguard: %v", r) }
+// bug returns a panic as an error.
+func bug(r any) error { return fmt.Errorf("a bug in hugeguard: %v", r) }
 
 // oneLine prints an error, which may quote what others wrote.
 func oneLine(err error) string { return guard.Printable(err.Error(), 400) }

@@ -127,7 +127,7 @@ func TestHostileDomains(t *testing.T) {
 					t.Errorf("a claim of a name of %d bytes", len(claimed))
 				}
 			}
-			// Whoever comes after it is judged, and what is said of it is harmless.
+			// Later guests are judged, and what is said of it is harmless.
 			for _, next := range []string{"bb", "ccc"} {
 				launch(next)
 				f.harmless(t)

@@ -22,7 +22,7 @@ const DropInSince guard.Version = 6_005_000
 
 // Executables returns the names in a directory that libvirt takes for hooks, in
 // the order in which it runs them (virHookCall): by name, those that are
-// regular files, or links to such, and have an execute bit (virFileIsExecutable).
+// regular files, or links to regular files, and have an execute bit (virFileIsExecutable).
 // stat is how a file is looked at.
 func Executables(dir string, stat func(name string) (fs.FileInfo, error)) ([]string, error) {
 	entries, err := os.ReadDir(dir) // sorted as by strcmp(3)

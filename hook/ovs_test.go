@@ -9,11 +9,11 @@ import (
 )
 
 // TestToldAgainstHeld: what Open vSwitch was told stands beside what it holds,
-// in the journal, and the mend counts the larger of the two.
+// in the journal, and the fix counts the larger of the two.
 func TestToldAgainstHeld(t *testing.T) {
 	for _, test := range []struct {
 		told, says string
-		mend       []string
+		fix        []string
 	}{
 		{`,["dpdk-socket-mem","1024,1024"]`, "Open vSwitch was told dpdk-init=true dpdk-socket-mem=1024,1024; node 0: 1024 MiB told (512 pages of 2 MiB), 1024 MiB held; node 1: 1024 MiB told (512 pages of 2 MiB), 1024 MiB held\n",
 			[]string{"node:0,size:2048,count:512", "node:1,size:2048,count:512"}},
@@ -31,9 +31,9 @@ func TestToldAgainstHeld(t *testing.T) {
 		if got := f.entries[0].Message; !strings.Contains(got, test.says) {
 			t.Errorf("%s: the journal lacks %q:\n%s", test.told, test.says, got)
 		}
-		want := "[DEFAULT]\nreserved_huge_pages=" + strings.Join(test.mend, "\nreserved_huge_pages=")
+		want := "[DEFAULT]\nreserved_huge_pages=" + strings.Join(test.fix, "\nreserved_huge_pages=")
 		if got := f.entries[0].Fields["HUGEGUARD_FIX"]; got != want {
-			t.Errorf("%s: the mend is\n%s\nwant\n%s", test.told, got, want)
+			t.Errorf("%s: the fix is\n%s\nwant\n%s", test.told, got, want)
 		}
 	}
 }
@@ -75,7 +75,7 @@ func TestPending(t *testing.T) {
 }
 
 // TestVhostUser: a start that takes what Open vSwitch needs is warned about,
-// and goes on.
+// and the start is allowed.
 func TestVhostUser(t *testing.T) {
 	for _, test := range []struct {
 		name, told string

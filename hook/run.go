@@ -3,9 +3,9 @@
 // standard input and the host it runs on.
 //
 // A launch is refused by exit status 1 with one line on standard error, which
-// libvirt puts into the error of whoever asked for the start. Nothing is ever
+// libvirt puts into its own error. Nothing is ever
 // written to standard output, which libvirt takes for XML at some operations.
-// Whatever goes wrong in here lets the launch go on, unless the admin wants it
+// If anything goes wrong here, the launch is allowed, unless the admin wants it
 // otherwise: see https://libvirt.org/hooks.html for the protocol.
 package hook
 
@@ -100,13 +100,13 @@ func (c *call) passOver(behind site, err error) bool {
 // pages, or is gone.
 var endsStart = []string{"started begin", "stopped end", "release end"}
 
-// guarded is prepare, of whose defects no launch must die.
+// guarded runs prepare and turns a panic into a warning, so that a bug never blocks a start.
 func (c *call) guarded() (status int) {
 	defer func() {
 		if r := recover(); r != nil {
 			// The journal may be what is broken.
 			c.journal = sendToJournal
-			status = c.say(c.fault(defect(r)))
+			status = c.say(c.fault(bug(r)))
 		}
 	}()
 	return c.prepare()
@@ -193,7 +193,7 @@ func (c *call) ask(xml *memory, began time.Time, timer *time.Timer, known *bool)
 func (c *call) judgeNear(xml io.Reader) (o outcome) {
 	defer func() {
 		if r := recover(); r != nil {
-			o = outcome{err: defect(r), sure: true}
+			o = outcome{err: bug(r), sure: true}
 		}
 	}()
 	demand, err := domain.Read(xml)

@@ -152,7 +152,7 @@ type panicking struct{}
 
 func (panicking) Read([]byte) (int, error) { panic("boom\n\x1b") }
 
-// TestFaultsNeverRefuse: whatever goes wrong in the hook lets the launch go on
+// TestFaultsNeverRefuse: if anything goes wrong in the hook, the launch is allowed
 // with one warning, and refuses it only where the admin wants that.
 func TestFaultsNeverRefuse(t *testing.T) {
 	refused := func(t *testing.T) io.Reader { return strings.NewReader(hooktest.Domain(t, "prepare.xml")) }
@@ -262,7 +262,7 @@ func TestModes(t *testing.T) {
 	}
 }
 
-// TestPanicOutsideOfJudging: a defect in telling costs no launch either.
+// TestPanicOutsideOfJudging: a bug in telling costs no launch either.
 func TestPanicOutsideOfJudging(t *testing.T) {
 	f := newFixture(t, strings.NewReader(hooktest.Domain(t, "prepare.xml")))
 	f.journal = func(entry) error { panic("boom") }

@@ -106,15 +106,15 @@ func (f *fixture) refused(t *testing.T, names string) {
 	}
 }
 
-// accepted checks that a third start is let go on without a word.
+// accepted checks that a third start is allowed without a word.
 func (f *fixture) accepted(t *testing.T) {
 	t.Helper()
 	if status := f.launch(t, "c"); status != exitAccept || len(f.entries) > 0 {
-		t.Errorf("status %d, %q, %+v; want it to go on", status, &f.stderr, f.entries)
+		t.Errorf("status %d, %q, %+v; want it to be allowed", status, &f.stderr, f.entries)
 	}
 }
 
-func TestStartsInFlight(t *testing.T) {
+func TestStartingGuests(t *testing.T) {
 	t.Run("a third", func(t *testing.T) {
 		f := two(t)
 		f.refused(t, "a, b")
@@ -382,7 +382,7 @@ func TestStartsInFlight(t *testing.T) {
 }
 
 // TestLedgerTrouble: whatever becomes of the ledger, the start is judged
-// without it and goes on with one warning.
+// without it and allowed with one warning.
 func TestLedgerTrouble(t *testing.T) {
 	must := func(t *testing.T, err error) {
 		t.Helper()

@@ -15,7 +15,7 @@ import (
 // it.
 const lineLimit = 64 << 10
 
-// recordedLimit is how much is recorded of such a file, in bytes: more than 65,530 mappings have in smaps, the most by
+// recordedLimit is how much is recorded of these files, in bytes: more than 65,530 mappings have in smaps, the most by
 // default (vm.max_map_count). Of a longer file the recorder is told that it is.
 const recordedLimit = 64 << 20
 

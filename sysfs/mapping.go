@@ -12,7 +12,7 @@ type Mapping struct {
 	Offset  uint64         // where in the file it begins, in bytes
 	PageKiB uint64         // the size of its pages in KiB; 0 where it has none yet, unless Reservations looked
 	Private bool           // MAP_PRIVATE: the pages that it writes to are copies of its own
-	Anon    uint64         // how many of its pages are such copies
+	Anon    uint64         // how many of its pages are copies
 	MapMax  uint64         // the most page tables that have one of its pages; 0 and 1 are its own alone
 	Bound   []int          // the nodes that its policy binds it to, ascending; nil for another policy or one that is not understood
 	Reserve bool           // its pages were promised to it, no MAP_NORESERVE; only Reservations looks

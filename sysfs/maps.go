@@ -103,7 +103,7 @@ func mayBeHuge(file string, mounts []MountPoints) bool {
 	return strings.HasPrefix(file, "/memfd:") || slices.ContainsFunc(mounts, func(p MountPoints) bool { return p.hold(file) })
 }
 
-// reduceMaps keeps the mappings that begin where mappings of huge pages do, and those that may be such. In place of a
+// reduceMaps keeps the mappings that begin where mappings of huge pages do, and those that may be huge. In place of a
 // line that is no mapping is another that is none.
 func reduceMaps(text []byte, huge map[uint64]bool, mounts []MountPoints) ([]byte, error) {
 	kept := []byte{}

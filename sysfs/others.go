@@ -179,7 +179,7 @@ func (f FS) readOf(base, name string, limit int, owners []int) (data []byte, cha
 }
 
 // ReadDirOf returns the names in the directory /base/name, which must belong to one of the owners as for [FS.ReadOf].
-// If it has more names than most, or reading goes on after the deadline, that is [ErrCut].
+// If it has more names than most, or reading continues after the deadline, that is [ErrCut].
 func (f FS) ReadDirOf(base, name string, most int, deadline time.Time, owners ...int) ([]string, error) {
 	names, err := f.readDirOf(base, name, most, deadline, owners)
 	f.record(below(base, name), Entry{Dir: true}, err)

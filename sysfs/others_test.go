@@ -235,7 +235,7 @@ func TestReadStartOfRoots(t *testing.T) {
 		"null": func() error { return os.Symlink("/dev/null", at("null")) },
 		"others": func() error {
 			err := os.WriteFile(at("others"), nil, 0o600)
-			if root { // of whoever else runs this they are foreign as they are
+			if root { // for any other user they are foreign as they are
 				err = errors.Join(err, os.Chown(at("others"), 7, 0))
 			}
 			return err

@@ -20,7 +20,7 @@ type Segment struct {
 	Resident uint64 // how many bytes of it have memory, as the kernel says: see Pages
 }
 
-// Pages returns how many pages of a size in KiB a segment has, if it is made of such; ok is false where it cannot be.
+// Pages returns how many pages of a size in KiB a segment has, if it is made of pages of that size; ok is false where it cannot be.
 // baseKiB is the ordinary page size.
 //
 // The kernel multiplies what it counts by the page's size (shm_add_rss_swap), and counts huge pages up to Linux 6.6,

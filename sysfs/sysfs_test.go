@@ -377,7 +377,7 @@ func TestReadOwn(t *testing.T) {
 	}
 }
 
-// TestLinksStayInside: whoever reads a tree that others made follows no link of it to a file of the own host.
+// TestLinksStayInside: a reader of a tree that others made follows no link of it to a file of the own host.
 func TestLinksStayInside(t *testing.T) {
 	outside := t.TempDir()
 	for _, name := range []string{"file", "status"} {

@@ -430,7 +430,7 @@ func (b *builder) byPath(cells []guestCell) bool {
 	})
 }
 
-// smallestPage is, in KiB, what is taken for the ordinary page of machines with such types. An element that names it is
+// smallestPage is the size in KiB that counts as the ordinary page of machines of these types. An element that names it is
 // as good as none.
 const smallestPage = 4
 

@@ -189,7 +189,7 @@ func FuzzReduce(f *testing.F) {
 			case line == "" || line == "["+section+"]" || line == "\t," || slices.Contains(samples, line):
 			case !ok:
 				t.Errorf("%q: line %d becomes %q", text, i+1, line)
-			case strings.HasPrefix(value, "node:"): // perhaps written anew
+			case strings.HasPrefix(value, "node:"): // perhaps written again
 			case !strings.Contains(strings.Split(newlines.Replace(text), "\n")[i], strings.TrimSuffix(value, `"`)):
 				t.Errorf("%q: the value in line %d becomes %q", text, i+1, value)
 			}

@@ -9,7 +9,7 @@ import (
 
 // Reduce returns what is left of a configuration file without anything but
 // reserved_huge_pages: [Config.Add] and [Config.Reserved] find the same in it, on
-// the same lines. A value that Nova understands is written anew, without what it
+// the same lines. A value that Nova understands is written again, without what it
 // passes over; of another, what continues its first line is left out. A file that
 // oslo.config rejects becomes one that it rejects for the same, without a line of
 // the file's own.

@@ -19,14 +19,12 @@ type Config struct {
 	Mode     Mode
 	Fail     Fail
 	Deadline time.Duration // of a whole call; from 10 ms to a minute
-	// Claims: a start that is let go on counts for those that follow until it
-	// is over.
+	// Claims: the pages that a starting guest will take count for later starts.
 	Claims bool
 	// WaitForStarting is how long a start that fits but for other starting guests
 	// waits for these; at most 30 s, which the deadline does not count.
 	WaitForStarting time.Duration
-	// StartingLimit is how long after it was let go on a start without a QEMU
-	// is taken for lost; from 1 s to an hour.
+	// StartingLimit is how long a start may go without a QEMU process before its claim is dropped.
 	StartingLimit time.Duration
 	// NovaConf is the files and directories that nova-compute reads its
 	// configuration from, in its order; nil leaves them to be found.
@@ -59,7 +57,7 @@ type Fail string
 
 // The ways to fail.
 const (
-	FailOpen   Fail = "open"   // it goes on; the default
+	FailOpen   Fail = "open"   // it is allowed; the default
 	FailClosed Fail = "closed" // it is refused
 )
 

@@ -16,7 +16,7 @@ import (
 // Data returns the path of a file or a pattern below testdata.
 func Data(name string) string {
 	dir := "."
-	for range 8 { // from the folder of whoever tests
+	for range 8 { // from the directory of the test
 		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
 			break
 		}

@@ -20,7 +20,7 @@ var summary struct {
 	files map[string]string
 }
 
-// Summary makes the host of the incident anew, with less of what its processes map, which hundreds of calls need not
+// Summary makes the host of the incident again, with less of what its processes map, which hundreds of calls need not
 // read.
 func Summary(t testing.TB) sysfstest.Host {
 	t.Helper()

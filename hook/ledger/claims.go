@@ -25,7 +25,7 @@ type Ledger struct {
 type Claim struct {
 	UUID string
 	Name string
-	// Since is when the start was let go on, in time since boot.
+	// Since is when the start was allowed, in time since boot.
 	Since time.Duration
 	// Daemon is the libvirt daemon that asked, where that is known.
 	Daemon Process
@@ -62,7 +62,7 @@ type Process struct {
 	Started time.Duration // since boot
 }
 
-// Check says what of a claim no ledger can have: sums of such pages could
+// Check says what of a claim no ledger can have: sums of these pages could
 // overflow, and nodes must be those of a host.
 func (c Claim) Check() error {
 	if len(c.Parts) > most {

@@ -171,7 +171,7 @@ func TestEnded(t *testing.T) {
 		seen  Seen
 		want  bool
 	}{
-		{"just let go on", Claim{Since: 5}, Seen{Now: 5}, false},
+		{"just allowed", Claim{Since: 5}, Seen{Now: 5}, false},
 		{"no QEMU yet", Claim{Since: 5}, Seen{Now: 15}, false},
 		{"no QEMU in time", Claim{Since: 5}, Seen{Now: 16}, true},
 		{"from the future", Claim{Since: 5}, Seen{Now: 4}, true},

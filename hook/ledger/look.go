@@ -61,7 +61,7 @@ type Looked struct {
 // Look looks at each start of the ledger but that of self, until a time; one without a QEMU for longer than limit is
 // taken for lost. It strikes off the claims that are ended, and notes the QEMUs that it sees.
 //
-// The kernel shows nothing of a process whose memory map another thread waits to change: of such a one nothing counts.
+// The kernel shows nothing of a process whose memory map another thread waits to change: nothing of that process counts.
 func (l *Ledger) Look(root sysfs.FS, self guard.Domain, limit time.Duration, end time.Time) (seen Looked) {
 	if len(l.Claims) == 0 {
 		return seen
@@ -146,16 +146,16 @@ const viewers = 8
 
 // viewAll looks at each start, until a time; nil is one that was not seen by then.
 func viewAll(root sysfs.FS, list []Claim, end time.Time) []*viewed {
-	todo := make(chan int, len(list))
+	queue := make(chan int, len(list))
 	for i := range list {
-		todo <- i
+		queue <- i
 	}
-	close(todo)
+	close(queue)
 	all := make([]*viewed, len(list)) // each read after its index has come
 	done := make(chan int, len(list))
 	for range min(viewers, len(list)) {
 		go func() {
-			for i := range todo {
+			for i := range queue {
 				all[i] = viewStart(root, list[i])
 				done <- i
 			}
@@ -180,7 +180,7 @@ func viewStart(root sysfs.FS, c Claim) (v *viewed) {
 	v = &viewed{}
 	defer func() {
 		if recover() != nil {
-			v.shown = false // a defect must not cost the program
+			v.shown = false // a bug must not end the program
 		}
 	}()
 	qemu, err := byPidFile(root, c.Name)
@@ -333,7 +333,7 @@ func mayBeOf(m sysfs.Mapping, p Part) bool {
 // domain.
 const LongestName = 255
 
-// ClaimOf returns the claim of a domain that is let start.
+// ClaimOf returns the claim of a domain that is allowed.
 func ClaimOf(root sysfs.FS, v guard.Verdict) (Claim, error) {
 	if len(v.Domain.Name) > LongestName {
 		return Claim{}, fmt.Errorf("libvirt has no name of %d bytes", len(v.Domain.Name))

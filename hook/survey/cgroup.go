@@ -16,7 +16,7 @@ const machined = "usr/share/dbus-1/system-services/org.freedesktop.machine1.serv
 // cgroups returns the control groups below which libvirt may start a domain of
 // a resource partition, with the nodes and the huge pages of the given sizes
 // in KiB that they leave to it (virDomainCgroupInitCgroup, which does the same
-// in libvirt 9.0 and 11.3). The domain's own groups are made anew below them,
+// in libvirt 9.0 and 11.3). The domain's own groups are made again below them,
 // and have no limits but numatune's.
 //
 // With systemd-machined it is the partition's slice (virCgroupNewMachineSystemd),

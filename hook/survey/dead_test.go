@@ -9,7 +9,7 @@ import (
 	"hugeguard/sysfs"
 )
 
-// TestDeadGuests: a guest's memory that no QEMU uses is that dead guest's, whoever keeps it. Where not everybody could be
+// TestDeadGuests: a guest's memory that no QEMU uses is that dead guest's, no matter which process keeps it. Where not everybody could be
 // asked, somebody may use it.
 func TestDeadGuests(t *testing.T) {
 	const deleted = "/dev/hugepages/libvirt/qemu/7-rhel1/qemu_back_mem._objects_ram-node0.Ab12Cd (deleted)"

@@ -68,7 +68,7 @@ type tally struct {
 	private  []share
 	reserved map[holderKey]uint64 // by private mappings that have not touched them
 	files    map[fileKey]*file
-	qemus    map[int]bool // the processes that are a QEMU, whoever started it
+	qemus    map[int]bool // the processes that are a QEMU, started by anybody
 	// complete says that all were asked who may use a file.
 	complete bool
 }

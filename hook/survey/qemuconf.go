@@ -294,7 +294,7 @@ func (p *confParser) list() (confValue, error) {
 // double quotes on any number. There are no escapes.
 func (p *confParser) quoted() (string, error) {
 	quote, ends := p.text[p.at:p.at+1], lineEnds
-	// libvirt wants one byte more behind the shortest such string.
+	// libvirt wants one byte more behind the shortest of these strings.
 	if strings.HasPrefix(p.text[p.at:], `"""`) && p.at+6 < len(p.text) {
 		quote, ends = `"""`, ""
 	}

@@ -134,7 +134,7 @@ func (c capabilities) verify() error {
 	return err
 }
 
-// parseCapabilities reads the beginning of such a file as libvirt writes it,
+// parseCapabilities reads the beginning of a file of capabilities as libvirt writes it,
 // one element a line (virQEMUCapsFormatCache).
 func parseCapabilities(text []byte) (capabilities, error) {
 	var c capabilities

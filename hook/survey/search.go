@@ -142,7 +142,7 @@ func (f *finder) describe(h *guard.Holder) {
 	}
 }
 
-// lookCloser fills the tally anew with what takes more time to see: who maps
+// lookCloser fills the tally again with what takes more time to see: who maps
 // or opens huge pages without having touched them, and the files on the mounts.
 func (f *finder) lookCloser(views []view, missing, reserved bool) {
 	all, err := f.Mounts()
@@ -259,12 +259,12 @@ func (f *finder) processes() []sysfs.Process {
 	slices.SortFunc(processes, func(a, b sysfs.Process) int {
 		return cmp.Or(cmp.Compare(b.HugetlbKiB, a.HugetlbKiB), cmp.Compare(a.PID, b.PID))
 	})
-	// A captured host lists such a thread as well.
+	// A captured host lists that thread as well.
 	return slices.CompactFunc(processes, func(a, b sysfs.Process) bool { return a.PID == b.PID })
 }
 
 // thread returns a thread that still has the memory of a process whose first one has ended, as if it were the process:
-// such is a QEMU that was killed and whose virtual CPU hangs in the kernel.
+// An example is a QEMU that was killed and whose virtual CPU hangs in the kernel.
 func (f *finder) thread(pid int) (sysfs.Process, bool) {
 	threads, _ := f.Threads(pid) // none: it has ended
 	for _, id := range threads {
@@ -334,7 +334,7 @@ func (f *finder) who(p sysfs.Process) holderKey {
 	return who
 }
 
-// isQEMU reports whether a process may be a QEMU, whoever started it.
+// isQEMU reports whether a process may be a QEMU, started by anybody.
 func (f *finder) isQEMU(p sysfs.Process) bool {
 	return isQEMU(p.Name) || isQEMU(path.Base(f.Program(p.PID)))
 }
@@ -390,7 +390,7 @@ func (f *finder) missing() bool {
 // addSegments adds the System V segments that nobody has attached. The kernel
 // does not say which of them are of huge pages, and a command that deletes one
 // goes with it: where its size does not show it either, those that can be are
-// taken for such only if together they are just what is missing.
+// taken for these only if together they are just what is missing.
 func (f *finder) addSegments() {
 	segments, err := f.Segments()
 	if err != nil {

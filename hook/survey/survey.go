@@ -1,6 +1,6 @@
 // Package survey reads a host: it is the only place where a root becomes a [guard.Host].
 //
-// [Counters] is the quick look, at what the kernel counts; [Full] looks besides who has the pages, who is to have them,
+// [Counters] is the quick look, at what the kernel counts; [Full] looks besides who has the pages, who claims them,
 // and who counts on them. The hook takes the same steps one by one, since it answers between them, and counts under the
 // ledger's lock.
 package survey
@@ -54,7 +54,7 @@ const searches = 8
 //
 // Looking takes a while, in which pages come and go: the pools are read again, and
 // it is looked again where they have changed. What is left after the last look is older
-// than that: pages that nobody is seen with would be worse than pages that are
+// than that: unexplained pages would be worse than pages that are
 // seen twice.
 func Holders(root sysfs.FS, conf config.Config, host *guard.Host, self guard.Domain, deadline time.Time, atLeast time.Duration) (processes []sysfs.Process, blind error) {
 	addDistances(root, host)

@@ -1,4 +1,4 @@
-// Package atomicfile puts files in the place of others: whoever opens one finds the old or the new, never a part.
+// Package atomicfile replaces files as a whole: a program that opens one finds the old or the new, never a part.
 package atomicfile
 
 import (

@@ -176,7 +176,7 @@ func TestManyDirectories(t *testing.T) {
 	}
 }
 
-// TestArchive: what was packed comes out again, for its owner alone; packed anew by tar(1) as well, with a "." above.
+// TestArchive: what was packed comes out again, for its owner alone; packed again by tar(1) as well, with a "." above.
 func TestArchive(t *testing.T) {
 	changed := time.Date(2026, 1, 2, 3, 4, 5, 678_901_234, time.UTC)
 	c := Capture{files: map[string]file{
@@ -275,7 +275,7 @@ var longElement = strings.Repeat("n", maxElement)
 // TestCreateFails: where it cannot be written there is no file afterwards, and one that was there stays.
 func TestCreateFails(t *testing.T) {
 	dir := t.TempDir()
-	c := Capture{files: map[string]file{"a\x00b": {data: []byte("no archive has such a name")}}}
+	c := Capture{files: map[string]file{"a\x00b": {data: []byte("no archive has this name")}}}
 	for _, force := range []bool{false, true} {
 		if err := c.Create(context.Background(), filepath.Join(dir, "new.tar"), force); err == nil {
 			t.Error("created")

@@ -97,7 +97,7 @@ func TestCounts(t *testing.T) {
 }
 
 // From one run to the next no entry counts twice, and none is left out, whatever the journal still has.
-func TestCountsGoOn(t *testing.T) {
+func TestCountsContinue(t *testing.T) {
 	for name, test := range map[string]struct {
 		stdout string
 		want   uint64 // of refused guests, 5 before
@@ -128,7 +128,7 @@ func TestCountsGoOn(t *testing.T) {
 	}
 }
 
-// What is counted before the journal fails counts, and the next run goes on there.
+// What is counted before the journal fails counts, and the next run continues there.
 func TestCountsCutShort(t *testing.T) {
 	program, _ := installtest.Journalctl(t, counted(1, refusedGuests)+"{}\n", "", "")
 	c := newCounts()
@@ -166,7 +166,7 @@ func TestCountsKept(t *testing.T) {
 	}
 }
 
-// What cannot be read this time is not begun anew.
+// What cannot be read this time does not start again at zero.
 func TestCountsUnread(t *testing.T) {
 	if _, kept, err := read(t.TempDir()); kept || !errors.Is(err, errUnread) {
 		t.Errorf("%v, %v", kept, err)

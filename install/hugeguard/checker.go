@@ -107,7 +107,7 @@ func (c *checker) judge(d foundDomain) (guard.Verdict, error) {
 	if v.Exempt != "" {
 		would := "hugeguard never refuses it"
 		if v.Decision == guard.Refuse {
-			would = "would be refused, and goes on"
+			would = "would be refused, but is allowed"
 		}
 		c.note("%s %s: it is exempt by %s", demand.Domain.Name, would, v.Exempt)
 	}

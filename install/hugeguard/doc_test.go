@@ -56,24 +56,24 @@ func TestDocShown(t *testing.T) {
 	}
 	for _, d := range documents(t) {
 		t.Run(d.Name, func(t *testing.T) {
-			anew := map[*shown.Block][]string{}
+			fresh := map[*shown.Block][]string{}
 			for _, b := range d.Blocks {
 				line := fmt.Sprintf("%s:%d", d.Name, b.Line)
 				switch b.Mark {
 				case "shows":
-					anew[b] = at(b.About).answers(t, line, b)
+					fresh[b] = at(b.About).answers(t, line, b)
 				case "runs":
 					at(b.About).answers(t, line, b)
 				case "ends":
-					anew[b] = at(b.About).ending(t)
+					fresh[b] = at(b.About).ending(t)
 				case "explains":
-					anew[b] = at(b.About).explanation(t)
+					fresh[b] = at(b.About).explanation(t)
 				case "file":
 					text, err := os.ReadFile(filepath.Join(repository, b.About))
 					if err != nil {
 						t.Errorf("%s: %v", line, err)
 					}
-					anew[b] = strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
+					fresh[b] = strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
 				}
 			}
 			path := filepath.Join(repository, d.Name)
@@ -81,7 +81,7 @@ func TestDocShown(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			text := d.With(anew)
+			text := d.With(fresh)
 			if golden.Updating() && !t.Failed() {
 				err = os.WriteFile(path, []byte(text), 0o644)
 				if err != nil {

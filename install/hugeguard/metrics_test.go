@@ -75,7 +75,7 @@ func TestMetricsKept(t *testing.T) {
 	}
 	for name, something := range says {
 		if !something {
-			t.Errorf("%s is 0: the host here is to have some", name)
+			t.Errorf("%s is 0: the host here should have some", name)
 		}
 	}
 }

@@ -150,16 +150,16 @@ func (w *watcher) draw() error {
 
 // suspend stops the program on Ctrl-Z, with the terminal as it was, until it is continued.
 func (w *watcher) suspend() error {
-	goesOn := make(chan os.Signal, 1)
-	signal.Notify(goesOn, syscall.SIGCONT)
-	defer signal.Stop(goesOn)
+	continued := make(chan os.Signal, 1)
+	signal.Notify(continued, syscall.SIGCONT)
+	defer signal.Stop(continued)
 	if err := w.write(leaveScreen); err != nil {
 		return err
 	}
 	if err := syscall.Kill(os.Getpid(), syscall.SIGSTOP); err != nil {
 		return err
 	}
-	<-goesOn
+	<-continued
 	if err := w.write(enterScreen); err != nil {
 		return err
 	}

@@ -250,7 +250,7 @@ func TestKnowsThisFile(t *testing.T) {
 		t.Errorf("put back: %+v", st)
 	}
 
-	// The same file by install: whoever knew it knows the next.
+	// The same file by install: a daemon that knew it knows the next.
 	tr = begin()
 	at(tr, 100_500)
 	for _, o := range []Options{{Hook: v2}, {Hook: v2, Layout: DropIn}} {

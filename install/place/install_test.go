@@ -360,7 +360,7 @@ func TestUninstallInterrupted(t *testing.T) {
 							t.Fatalf("%s: after %s the site's hook is called %d times", what, s.says, site)
 						}
 					}
-					if cut%2 == 1 { // whoever changes their mind can
+					if cut%2 == 1 { // an admin who changes their mind can
 						if err := first(tr, from, v1); err != nil {
 							t.Fatalf("%s: %v", what, err)
 						}
@@ -672,7 +672,7 @@ func TestOtherMachine(t *testing.T) {
 	}
 }
 
-// TestUninstallForgetsStarts: the ledger of the starts in flight goes with the hook that kept it.
+// TestUninstallForgetsStarts: the claims of starting guests go with the hook that kept it.
 func TestUninstallForgetsStarts(t *testing.T) {
 	v1, _ := programs(t)
 	tr := makeSite(t, sites["no hook"])

@@ -201,7 +201,7 @@ func (s scene) renameBack() step {
 }
 
 // removeSecondName returns the step that removes the name by which ours would call the site's hook, once no run of our
-// program can still use it: such a run would fail, and with it the start of a guest.
+// program can still use it: that run would fail, and with it the start of a guest.
 func (j *job) removeSecondName(ctx context.Context, s scene) step {
 	return step{fmt.Sprintf("remove %s, a second name of %s", s.site.path, s.main.path), func() error {
 		if j.live {

@@ -170,7 +170,7 @@ type file struct {
 	mounted bool
 }
 
-// unchanged returns an error where another file, or none, lies by now in the place of this one: whoever put it there did
+// unchanged returns an error where another file, or none, lies is now in place of this one: somebody who put it there did
 // so while hooks were waited for, or a moment ago.
 func (f file) unchanged() error {
 	now, err := os.Lstat(f.path)

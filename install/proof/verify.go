@@ -31,7 +31,7 @@ type Libvirt interface {
 // A StartError is why libvirt did not start a domain.
 type StartError struct {
 	Hook        bool // a hook failed (VIR_ERR_HOOK_SCRIPT_FAILED)
-	Unsupported bool // the host does not allow such a domain (VIR_ERR_CONFIG_UNSUPPORTED)
+	Unsupported bool // the host does not allow this domain (VIR_ERR_CONFIG_UNSUPPORTED)
 	Message     string
 }
 

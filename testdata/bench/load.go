@@ -41,7 +41,7 @@ func holdOne() error {
 	select {}
 }
 
-// populate starts the holders and enters the starts in flight into the ledger.
+// populate starts the holders and writes the claims of the starting guests.
 func populate() (end func(), err error) {
 	var now unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &now); err != nil {
@@ -74,12 +74,12 @@ func populate() (end func(), err error) {
 			return end, fmt.Errorf("holder %d holds nothing: %w", pid, err)
 		}
 	}
-	return end, inFlight(pids[:starting], time.Duration(now.Nano()))
+	return end, writeClaims(pids[:starting], time.Duration(now.Nano()))
 }
 
-// inFlight enters starts whose QEMUs these are, which began at that time since
+// writeClaims writes the claims of starts whose QEMUs these are, which began at that time since
 // boot. They take no more, which counts from an hour later.
-func inFlight(qemus []int, since time.Duration) error {
+func writeClaims(qemus []int, since time.Duration) error {
 	host := sysfs.New("")
 	boot, err := host.BootID()
 	if err != nil {
@@ -110,7 +110,7 @@ func inFlight(qemus []int, since time.Duration) error {
 
 const ledgerFile = "/" + ledger.Path
 
-// inLedger returns the names of the starts in flight.
+// inLedger returns the names of the starting guests.
 func inLedger() (names []string, err error) {
 	kept, err := ledger.Read(sysfs.New(""))
 	if err != nil {
@@ -124,7 +124,7 @@ func inLedger() (names []string, err error) {
 
 // load has so many starts a second judged for a time, of which a few
 // do not fit and each of the others ends at once, and prints how long the
-// calls took, and how many such starts a second the machine has at the most
+// calls took, and how many of these starts a second the machine has at the most
 // where the hook is an empty program. Every verdict must be right, and nothing
 // may stay behind.
 func (b *bench) load(ctx context.Context, rate int, length time.Duration) error {
@@ -140,7 +140,7 @@ func (b *bench) load(ctx context.Context, rate int, length time.Duration) error 
 	if err != nil {
 		return err
 	}
-	fmt.Printf("\n%v with %d processes, %d holders, %d starts in flight, %d at a time:\n\n%-30s %8s %9s %9s %9s %9s %9s\n",
+	fmt.Printf("\n%v with %d processes, %d holders, %d starting guests, %d at a time:\n\n%-30s %8s %9s %9s %9s %9s %9s\n",
 		length, processes, holders, starting, workers, "call", "calls/s", "median ms", "90 % ms", "99 % ms", "most ms", "CPU ms")
 	begun := 0
 	for _, call := range []string{fits, lacks, over} {
@@ -343,7 +343,7 @@ func (b *bench) grow(ctx context.Context, rounds, crowd int) error {
 	if err != nil {
 		return err
 	}
-	if err := take(fmt.Sprintf("%d holders, %d in flight", holders, starting), nil); err != nil {
+	if err := take(fmt.Sprintf("%d holders, %d starting", holders, starting), nil); err != nil {
 		return err
 	}
 	if err := os.Remove(ledgerFile); err != nil {

@@ -81,7 +81,7 @@ func runBusy(ctx context.Context, rounds, crowd, rate int, length time.Duration)
 	if err != nil {
 		return err
 	}
-	// Room for what the holders have, what is in flight and what the workers start.
+	// Room for what the holders have, what the starting guests claim and what the workers start.
 	restore, err := prepareHost(held+holders+starting+2*fitting*(workers+1), held)
 	if err != nil {
 		return err

@@ -1,4 +1,4 @@
-// Package golden compares what a test got with a golden file, and writes the file anew with -update.
+// Package golden compares what a test got with a golden file, and writes the file again with -update.
 package golden
 
 import (
@@ -10,9 +10,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "write the golden files again")
 
-// Updating reports whether golden files are written anew.
+// Updating reports whether golden files are written again.
 func Updating() bool { return *update }
 
 // Compare fails the test if a file has other text than it got.

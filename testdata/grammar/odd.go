@@ -15,7 +15,7 @@ type oddity struct {
 	memory, backing, tune, cpu, devices string
 }
 
-// Odds returns domains of which each has one such field, beside what is plain.
+// Odds returns domains of which each has one of these fields, beside what is plain.
 func Odds() []Odd {
 	const (
 		page  = "<hugepages><page size='2' unit='MiB'/></hugepages>"

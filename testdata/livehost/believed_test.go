@@ -20,7 +20,7 @@ type process struct {
 	unshare uintptr
 }
 
-// runs runs a process of that name, which does nothing, with such arguments until the test's end.
+// runs runs a process of that name, which does nothing, with these arguments until the test's end.
 func (s *scene) runs(name string, how process, argv ...string) *exec.Cmd {
 	s.t.Helper()
 	// A Python script has its interpreter's name and its own among its arguments.
@@ -158,7 +158,7 @@ func samples(metrics string) string {
 	return strings.Join(lines, "\n")
 }
 
-// Whoever listens where Open vSwitch's database does is asked only if it is root or Open vSwitch's user.
+// A process that listens in place of Open vSwitch's database is asked only if it is root or Open vSwitch's user.
 func TestDatabaseOfAUser(t *testing.T) {
 	s := begin(t, 32)
 	s.must(s.build())

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// The message catalog explains an entry to whoever reads the journal with -x, with what it says of itself.
+// The message catalog explains an entry to readers of journalctl -x, with the entry's own numbers.
 func TestCatalog(t *testing.T) {
 	text, err := os.ReadFile("../../install/shipped/hugeguard.catalog")
 	if err != nil {

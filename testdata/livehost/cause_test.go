@@ -154,7 +154,7 @@ func TestCauseKernelReserved(t *testing.T) {
 	h.release()
 }
 
-// Files that nobody has open keep their pages: the mend is the command that deletes them, after which
+// Files that nobody has open keep their pages: the fix is the command that deletes them, after which
 // the domain starts. Files that somebody has open are not among them.
 func TestCauseLeftoverFiles(t *testing.T) {
 	s := begin(t, 64)
@@ -185,7 +185,7 @@ func TestCauseLeftoverFiles(t *testing.T) {
 	_, err := run("/bin/sh", "-c", e.one(t, "HUGEGUARD_FIX"))
 	s.must(err)
 	if p := s.pool(); p.free != 64 {
-		t.Errorf("after the mend the pool is %+v", p)
+		t.Errorf("after the fix the pool is %+v", p)
 	}
 	s.starts(d)
 }
@@ -344,7 +344,7 @@ func (s *scene) dies(d domain, words string) {
 	s.installGuard()
 }
 
-// A limit on the mount is met though the pool has pages. The mend is a mount over it.
+// A limit on the mount is met though the pool has pages. The fix is a mount over it.
 func TestCauseMountLimit(t *testing.T) {
 	s := begin(t, 64)
 	s.installGuard()
@@ -483,8 +483,8 @@ func TestCausePageSizeUnsupported(t *testing.T) {
 	s.starts(d)
 }
 
-// The mend of a pool that is missing or too small is one command, after which the domain starts.
-func TestMendOfThePoolMends(t *testing.T) {
+// The fix for a pool that is missing or too small is one command, after which the domain starts.
+func TestFixOfThePoolHelps(t *testing.T) {
 	for _, d := range []domain{
 		{name: "onecell", mib: 64, cells: 1},
 		{name: "threecells", mib: 96, cells: 3},
@@ -497,14 +497,14 @@ func TestMendOfThePoolMends(t *testing.T) {
 				s.installGuard()
 				s.define(d)
 				_, e := s.refused(d)
-				mend := e.one(t, "HUGEGUARD_FIX")
-				if !strings.HasPrefix(mend, "echo ") {
-					t.Fatalf("HUGEGUARD_FIX=%q is no command", mend)
+				fix := e.one(t, "HUGEGUARD_FIX")
+				if !strings.HasPrefix(fix, "echo ") {
+					t.Fatalf("HUGEGUARD_FIX=%q is no command", fix)
 				}
-				_, err := run("/bin/sh", "-c", mend)
+				_, err := run("/bin/sh", "-c", fix)
 				s.must(err)
 				s.size = s.pool().total
-				t.Logf("%s: %+v", mend, s.pool())
+				t.Logf("%s: %+v", fix, s.pool())
 				s.starts(d)
 			})
 		}

@@ -114,7 +114,7 @@ func (s *scene) try(at string, c shown.Command, define func(string)) {
 			s.t.Errorf("%s: %s: status %d: %s", at, c.Text, status, out)
 			return
 		}
-		if len(c.Answer) != 2 { // of a start that goes on
+		if len(c.Answer) != 2 { // of a start that is allowed
 			return
 		}
 		// Left out of what is shown is the daemon's environment; after the colon it is another refusal.

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// goesOn starts a domain that cannot fit and is exempt: QEMU is run and fails, and the journal says by what.
-func (s *scene) goesOn(d domain, by string) {
+// allowed starts a domain that cannot fit and is exempt: QEMU is run and fails, and the journal says by what.
+func (s *scene) allowed(d domain, by string) {
 	s.t.Helper()
 	before := len(s.guardEntries())
 	s.launches(d)
@@ -30,7 +30,7 @@ func (s *scene) goesOn(d domain, by string) {
 	// The admin's command says beforehand what the hook will do.
 	for how, program := range s.commands() {
 		out, err := runBoth(program, "check", d.name)
-		if want := "hugeguard: " + d.name + " would be refused, and goes on: it is exempt by " + by; err != nil || !strings.Contains(out, want) {
+		if want := "hugeguard: " + d.name + " would be refused, but is allowed: it is exempt by " + by; err != nil || !strings.Contains(out, want) {
 			s.t.Errorf("check, %s: %v\n%s\nwant %s", how, err, out, want)
 		}
 	}
@@ -42,7 +42,7 @@ func runBoth(argv ...string) (string, error) {
 	return run(append([]string{"/bin/sh", "-c", `exec "$0" "$@" 2>&1`}, argv...)...)
 }
 
-// A domain goes on that is exempt by its name, or by its metadata as libvirt keeps it; the same without is refused.
+// A domain is allowed that is exempt by its name, or by its metadata as libvirt keeps it; the same without is refused.
 func TestExempt(t *testing.T) {
 	s := begin(t, 16)
 	s.installGuard()
@@ -53,19 +53,19 @@ func TestExempt(t *testing.T) {
 	s.refused(named)
 
 	s.configure("exempt = other scratch?*")
-	s.goesOn(named, "pattern scratch?*")
+	s.allowed(named, "pattern scratch?*")
 	s.refused(plain)
 
 	// By virsh, on what is defined; not by a mark that is not ours.
 	s.virsh("metadata", plain.name, "urn:example:1", "--key", "hugeguard", "--set", "<exempt/>", "--config")
 	s.refused(plain)
 	s.virsh("metadata", plain.name, "urn:hugeguard:1", "--key", "hugeguard", "--set", "<exempt/>", "--config")
-	s.goesOn(plain, "metadata")
+	s.allowed(plain, "metadata")
 	s.configure("exempt_metadata = off")
 	s.refused(plain)
 	s.refused(named)
 	s.configure("")
-	s.goesOn(plain, "metadata")
+	s.allowed(plain, "metadata")
 	s.virsh("metadata", plain.name, "urn:hugeguard:1", "--remove", "--config")
 	s.refused(plain)
 
@@ -79,7 +79,7 @@ func TestExempt(t *testing.T) {
 		if by == "" {
 			s.refused(plain)
 		} else {
-			s.goesOn(plain, by)
+			s.allowed(plain, by)
 		}
 	}
 }

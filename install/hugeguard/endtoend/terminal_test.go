@@ -76,7 +76,7 @@ func (x *terminal) seen() string {
 	return x.written.String()
 }
 
-// until waits for what the terminal is to have been told.
+// until waits for what the terminal should have been told.
 func (x *terminal) until(what string, holds func(seen string) bool) {
 	x.t.Helper()
 	for end := time.Now().Add(soon); !holds(x.seen()); time.Sleep(5 * time.Millisecond) {

@@ -38,7 +38,7 @@ const (
 
 	shmHugetlb = 0o4000 // SHM_HUGETLB of <linux/shm.h>
 
-	giant = 1 << 20 // KiB; pools of such pages are set up by the kernel's command line alone
+	giant = 1 << 20 // KiB; pools of these pages are set up by the kernel's command line alone
 )
 
 func main() {
