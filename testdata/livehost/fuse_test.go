@@ -15,15 +15,15 @@ const (
 	fuseKilled = 36 // FUSE_INTERRUPT: a signal has come for one who waits
 )
 
-// hung is a file system whose server reads every request and answers none but the mount's: whoever waits for
+// hung is a file system whose server reads every request and answers none but the mount's: a process that waits for
 // another sleeps as no signal can end.
 type hung struct {
 	fuse     *os.File
 	requests atomic.Int64 // that nobody will answer
 }
 
-// hang mounts such a file system over a file or directory. Its end, at the test's at the latest, wakes whoever
-// waits.
+// hang mounts a file system of this kind over a file or directory. Its end, at the test's at the latest, wakes each
+// process that waits.
 func (s *scene) hang(name string) *hung {
 	s.t.Helper()
 	if _, err := os.Stat("/dev/fuse"); err != nil {
@@ -78,7 +78,7 @@ func (h *hung) serve(initialized chan<- struct{}) {
 	}
 }
 
-// hangKillably makes whoever reads a file of the kernel's wait as its own locks have one wait: until it is killed.
+// hangKillably makes a reader of a kernel file wait as the kernel's own locks make it wait: until it is killed.
 // Nobody reads the requests of this file system.
 func (s *scene) hangKillably(name string) {
 	s.t.Helper()

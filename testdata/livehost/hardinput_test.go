@@ -59,7 +59,7 @@ func (s *scene) callProgram(stdin io.Reader, argv ...string) (r hookRun) {
 	return r
 }
 
-// lets checks that the call lets the launch go on and says nothing to libvirt.
+// lets checks that the call allows the launch and says nothing to libvirt.
 func (r hookRun) lets(t *testing.T) {
 	t.Helper()
 	if r.status != 0 || r.stdout != "" || r.stderr != "" {
@@ -67,7 +67,7 @@ func (r hookRun) lets(t *testing.T) {
 	}
 }
 
-// What is no domain cannot be judged: it goes on, with one warning in the journal.
+// A file that is not a domain cannot be judged: it is allowed, with one warning in the journal.
 func TestRubbishIsLetGo(t *testing.T) {
 	d := domain{name: "rubbish", mib: 64, cells: 1}
 	good := d.xml()

@@ -131,7 +131,7 @@ func (h *host) path(name string) string { return filepath.Join(h.dir, name) }
 type daemon struct {
 	name string
 	cmd  *exec.Cmd
-	log  *os.File      // its stdout and stderr: nobody has to read them for it to go on
+	log  *os.File      // its stdout and stderr: it does not wait for a reader
 	done chan struct{} // closed when it has ended and is reaped
 }
 
@@ -306,7 +306,7 @@ func virsh(args ...string) (string, error) {
 	return run(append([]string{"virsh", "-c", "qemu:///system", "-q"}, args...)...)
 }
 
-// stop marks an error that waiting cannot mend.
+// stop marks an error that waiting cannot fix.
 type stop struct{ error }
 
 // patience is how long anything is waited for: until it is taken for something that will never be. Nothing takes

@@ -6,7 +6,7 @@
 //
 //	go test -count=1 ./testdata/livehost
 //
-// Where something is missing it fails and says what: whoever calls for this tier wants it run.
+// Where something is missing it fails and says what: a caller of this tier wants it run.
 package livehost
 
 import (

@@ -82,7 +82,7 @@ type native struct {
 // answer is what libvirt makes of a domain: see native/main.go.
 type answer struct{ Error, Command, Formatted string }
 
-// pretendNodes starts libvirtd anew, as on a host with the pretended nodes and with mounts for both
+// pretendNodes starts libvirtd again, as on a host with the pretended nodes and with mounts for both
 // page sizes, until the test ends.
 func (s *scene) pretendNodes() *native {
 	s.t.Helper()

@@ -58,9 +58,9 @@ func TestOpenVSwitchHoldsThePages(t *testing.T) {
 				"HUGEGUARD_HOLDER_PID":   itoa(ovs.pid()),
 				"HUGEGUARD_HOLDER_PAGES": itoa(held),
 			})
-			remedy := fmt.Sprintf("reserved_huge_pages=node:0,size:2048,count:%d", held)
-			if got := e.one(t, "HUGEGUARD_FIX"); !strings.Contains(got, remedy) {
-				t.Errorf("HUGEGUARD_FIX=%q, want %q in it", got, remedy)
+			setting := fmt.Sprintf("reserved_huge_pages=node:0,size:2048,count:%d", held)
+			if got := e.one(t, "HUGEGUARD_FIX"); !strings.Contains(got, setting) {
+				t.Errorf("HUGEGUARD_FIX=%q, want %q in it", got, setting)
 			}
 			// Told in MiB, of which DPDK takes pages, and some more for itself.
 			told := fmt.Sprintf("Open vSwitch was told dpdk-extra=--no-pci dpdk-init=true dpdk-socket-mem=464; node 0: 464 MiB told (232 pages of 2 MiB), %d MiB held", 2*held)
@@ -70,8 +70,8 @@ func TestOpenVSwitchHoldsThePages(t *testing.T) {
 			if got := e.one(t, "MESSAGE"); !strings.Contains(got, told) {
 				t.Errorf("the journal's message lacks %q:\n%s", told, got)
 			}
-			if got := e.one(t, "MESSAGE"); strings.Count(got, "\n") < 2 || !strings.Contains(got, "\n"+remedy) && !strings.Contains(got, " "+remedy) {
-				t.Errorf("the journal's message lacks the mend %q:\n%s", remedy, got)
+			if got := e.one(t, "MESSAGE"); strings.Count(got, "\n") < 2 || !strings.Contains(got, "\n"+setting) && !strings.Contains(got, " "+setting) {
+				t.Errorf("the journal's message lacks the fix %q:\n%s", setting, got)
 			}
 			for range 5 {
 				if _, _, err := s.start(d); err == nil {
@@ -99,7 +99,7 @@ func TestOpenVSwitchHoldsThePages(t *testing.T) {
 }
 
 // The database stands, Open vSwitch itself does not run yet, as at a boot with guests that start by
-// themselves: the start goes on, and what it takes from Open vSwitch is told.
+// themselves: the start is allowed, and what it takes from Open vSwitch is told.
 func TestOpenVSwitchHasNotTakenItsPages(t *testing.T) {
 	s := begin(t, 64)
 	s.installGuard()
@@ -143,7 +143,7 @@ func TestOpenVSwitchAndTwoCells(t *testing.T) {
 	})
 }
 
-// Open vSwitch is to blame where its pages would do, whoever else has some, and only there.
+// Open vSwitch is to blame where its pages would do, no matter who else has some, and only there.
 func TestOpenVSwitchBesideAGuest(t *testing.T) {
 	for _, test := range []struct {
 		name, cause string

@@ -203,7 +203,7 @@ func (s *scene) journalSend(uid uint32, fields ...string) {
 	}
 }
 
-// What Open vSwitch holds and Nova does not know of raises the alert, which says what mends it, and does.
+// What Open vSwitch holds and Nova does not know of raises the alert, which names the fix, and the fix works.
 func TestPrometheusSeesTheDrift(t *testing.T) {
 	s := begin(t, 256)
 	s.installGuard()
@@ -357,7 +357,7 @@ func TestRefusalsAreCounted(t *testing.T) {
 
 	s.configure("mode = warn")
 	s.start(d)
-	expect("a start that is let go on", 0)
+	expect("a start that is allowed", 0)
 	if text := m.write(); m.value(text, `hugeguard_would_refuse_total{cause="pool-too-small"}`) == 0 {
 		t.Errorf("it is not counted:\n%s", text)
 	}

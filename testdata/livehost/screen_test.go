@@ -53,7 +53,7 @@ func TestStatusShowsTheLastRefusals(t *testing.T) {
 	if list := s.lastRefusals(); !list[0].Would || list[0].Summary != line || list[1].Would || list[1].Time != at {
 		t.Errorf("status shows %+v", list[:2])
 	}
-	if out := s.command(s.cli, 0, "status"); !strings.Contains(out, " too large: "+cause+" (it went on): "+line+"\n") {
+	if out := s.command(s.cli, 0, "status"); !strings.Contains(out, " too large: "+cause+" (allowed): "+line+"\n") {
 		t.Errorf("status says\n%s", out)
 	}
 

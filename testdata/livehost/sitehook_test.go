@@ -114,9 +114,9 @@ func argvs(calls []hookCall) (argvs []string) {
 	return argvs
 }
 
-// A site's own hook goes on as before, wherever the guard lies: the same calls, arguments and input, its
+// A site's own hook works as before, wherever the guard lies: the same calls, arguments and input, its
 // refusals and its filtering in force; and it is all as before when the guard is gone.
-func TestSiteHookGoesOn(t *testing.T) {
+func TestSiteHookStays(t *testing.T) {
 	var before []string // the calls without the guard
 	for _, layout := range []struct{ name, site string }{
 		{"none", mainHook},
@@ -189,7 +189,7 @@ func TestSiteHookGoesOn(t *testing.T) {
 				}
 				s.setPool(16)
 				s.refused(d)
-				// libvirt ends what it began, whoever refused.
+				// libvirt ends what it began, no matter who refused.
 				if got := strings.Join(ops(site.calls()), " "); !strings.HasSuffix(got, "stopped release") {
 					t.Errorf("around the guard's refusal the site's hook was called for %q", got)
 				}

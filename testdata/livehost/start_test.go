@@ -46,7 +46,7 @@ func TestEnoughPages(t *testing.T) {
 }
 
 // A size that is no multiple of the page is rounded up by this QEMU, and refused by a later one: the
-// start goes on, with a warning in the journal and none in libvirt's answer.
+// start is allowed, with a warning in the journal and none in libvirt's answer.
 func TestOddSizeWarns(t *testing.T) {
 	s := begin(t, 34)
 	s.installGuard()

@@ -9,11 +9,11 @@ import (
 	"testing"
 )
 
-// Starts in flight. Between the guard's word and QEMU's touching its pages nothing in the kernel shows
+// Starting guests. Between the guard's word and QEMU's touching its pages nothing in the kernel shows
 // that they are spoken for.
 
 // startHeldBack begins the start of the domain, which waits between the guard's word and QEMU; letGo lets
-// it go on and returns its end.
+// it run and returns its end.
 func (s *scene) startHeldBack(d domain) (letGo func() error) {
 	s.t.Helper()
 	gate := s.path("gate-" + d.name)
@@ -115,7 +115,7 @@ func TestDaemonDiesWhileStarting(t *testing.T) {
 			<-s.libvirtd.done
 			letGo()
 			s.must(s.startLibvirtd())
-			// What libvirt makes of such a domain is its own affair.
+			// How libvirt ends that domain is its own affair.
 			virsh("destroy", first.name)
 			s.must(eventually(func() error {
 				if p, err := readPool(); err != nil || p.free != 32 {
@@ -251,7 +251,7 @@ func (r race) run() (started, refused int, died []string) {
 	return started, refused, died
 }
 
-// Nothing of a domain's lies in the place of the claims while it runs: they are for starts in flight.
+// Nothing of a domain's lies in the place of the claims while it runs: they are for starting guests.
 func TestRunningGuestHasNoClaim(t *testing.T) {
 	s := begin(t, 64)
 	s.installGuard()

@@ -284,7 +284,7 @@ func TestVerifyFault(t *testing.T) {
 	s := begin(t, 16)
 	s.installGuard()
 	s.configure("deadline = 10ms")
-	// Whoever has the program's reads slow keeps it from an answer in time.
+	// Somebody who slows the program's reads keeps it from an answer in time.
 	s.must(os.Remove(mainHook))
 	s.must(os.WriteFile(mainHook, []byte("#!/bin/sh\nsleep 0.3 | "+s.hook+" \"$@\"\n"), 0o755))
 	t.Cleanup(func() { os.Remove(mainHook) })
@@ -292,7 +292,7 @@ func TestVerifyFault(t *testing.T) {
 	s.says(s.verify(4), "hook: NOT LIVE: libvirtd (pid ", "\n  it says: hugeguard could not judge the start of hugeguard-verify-", "\n  libvirt calls the hook, but the hook could not judge the start: ")
 }
 
-// A daemon that takes the connection and never answers, and a start that goes on, are left when verify is told to
+// A daemon that takes the connection and never answers, and a start that takes long, are left when verify is told to
 // end: with its own error, and with nothing left of the canary.
 func TestVerifyStopped(t *testing.T) {
 	s := begin(t, 16)

@@ -44,7 +44,7 @@ func SetPool(dir string, pages int) error {
 }
 
 // compact has the kernel put its free memory together. In its way are caches that it cannot move, those of names and
-// inodes: these are dropped, and read again by whoever wants them.
+// inodes: these are dropped, and read again when a process wants them.
 func compact() error {
 	for _, control := range []struct{ file, value string }{{"drop_caches", "2"}, {"compact_memory", "1"}} {
 		err := os.WriteFile(filepath.Join("/proc/sys/vm", control.file), []byte(control.value), 0)

@@ -80,7 +80,7 @@ type listing struct {
 	GoFiles, CgoFiles, TestGoFiles, XTestGoFiles []string
 }
 
-// list returns the packages that match and, marked as such, those that they need.
+// list returns the packages that match and, marked as needed, those that they import.
 func list(dir string, patterns []string) ([]listing, error) {
 	cmd := exec.Command("go", append([]string{"list", "-export", "-deps", "-json=Dir,ImportPath,Export,DepOnly,GoFiles,CgoFiles,TestGoFiles,XTestGoFiles"}, patterns...)...)
 	cmd.Dir, cmd.Stderr = dir, os.Stderr

@@ -91,9 +91,9 @@ func TestBelief(t *testing.T) {
 	}
 }
 
-// TestMend: told nothing, Nova sends the incident's instance to the node
+// TestFix: told nothing, Nova sends the incident's instance to the node
 // that Open vSwitch has filled; with the lines, to the other one.
-func TestMend(t *testing.T) {
+func TestFix(t *testing.T) {
 	lines := hugeguard(t, "reserve", "--root", incident+"/host")
 	h := sysfstest.Copy(t, incident+"/host")
 	for node := range 2 { // a capture has no file with a node's memory: that machine was given 3.5 GiB a node

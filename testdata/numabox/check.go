@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// checks are what was to hold, one after the other; a run goes on after one that does not.
+// checks are what was to hold, one after the other; a run continues after one that does not.
 type checks struct {
 	done   int
 	failed []string

@@ -363,12 +363,12 @@ func (b *box) incidentJournal(c *checks, ovs int) error {
 		}
 	}
 	c.that(strings.HasPrefix(e["HUGEGUARD_HOLDER"], "ovs-vswitchd"), "with the numbers, and Open vSwitch as the holder", e)
-	var mend []string
+	var lines []string
 	for node := range 2 {
-		mend = append(mend, fmt.Sprintf("reserved_huge_pages=node:%d,size:2048,count:512", node))
+		lines = append(lines, fmt.Sprintf("reserved_huge_pages=node:%d,size:2048,count:512", node))
 	}
-	c.that(strings.Contains(e["HUGEGUARD_FIX"], mend[0]) && strings.Contains(e["HUGEGUARD_FIX"], mend[1]),
-		"with the mend lines for both nodes", e["HUGEGUARD_FIX"])
+	c.that(strings.Contains(e["HUGEGUARD_FIX"], lines[0]) && strings.Contains(e["HUGEGUARD_FIX"], lines[1]),
+		"with the fix's lines for both nodes", e["HUGEGUARD_FIX"])
 	c.that(regexp.MustCompile(`(?s)node 0, 2 MiB: 0 of 1024 free; held: Open vSwitch \S+ \(pid \d+\) 512, guest instance-00000001 \(pid \d+\) 256, `+
 		`guest instance-00000002 \(pid \d+\) 256\n.*node 1, 2 MiB: 512 of 1024 free; held: Open vSwitch \S+ \(pid \d+\) 512\n`).MatchString(e["MESSAGE"]),
 		"with who holds what on each node, guests' memory shared with Open vSwitch counted once", e["MESSAGE"])
@@ -376,7 +376,7 @@ func (b *box) incidentJournal(c *checks, ovs int) error {
 	if err != nil {
 		return err
 	}
-	c.that(strings.Contains(unit, "Hook script execution failed") && strings.Contains(unit, mend[1]),
+	c.that(strings.Contains(unit, "Hook script execution failed") && strings.Contains(unit, lines[1]),
 		"journalctl -u libvirtd has libvirt's error and the guard's entry", unit)
 	return b.incidentStatus(c, ovs)
 }

@@ -60,7 +60,7 @@ func (b *box) again(do func() error) error {
 		}
 		b.crashed++
 		keepConsole(b.path("console"))
-		say("the box crashed; booting it anew")
+		say("the box crashed; booting it again")
 		b.stop()
 		if err := b.start(); err != nil {
 			return fmt.Errorf("boot: %w", err)

@@ -164,7 +164,7 @@ func run(ctx context.Context, o options) (err error) {
 
 func (i *image) version(pkg string) string { return cmp.Or(i.versions[pkg], "?") }
 
-// keepConsole saves what the box printed, for whoever wants to know why it failed.
+// keepConsole saves what the box printed, to show why it failed.
 func keepConsole(from string) {
 	text, err := os.ReadFile(from)
 	if err != nil {

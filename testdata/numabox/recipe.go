@@ -41,7 +41,7 @@ type image struct {
 	lock     *os.File          // keeps others from removing it
 }
 
-// getImage returns the image of a Debian release, from the cache or built anew.
+// getImage returns the image of a Debian release, from the cache, or builds it.
 func getImage(ctx context.Context, suite string) (*image, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {

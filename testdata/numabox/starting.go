@@ -9,7 +9,7 @@ import (
 // set back under the eyes of one and the daemon killed in the middle of another; and once more without claims, where a
 // QEMU has to die or the rest would prove nothing.
 func (b *box) starting(c *checks) error {
-	say("starts in flight: two of four guests fit on node 0")
+	say("starting guests: two of four guests fit on node 0")
 	if err := b.prepare(c); err != nil {
 		return err
 	}

@@ -278,7 +278,7 @@ func (b *box) launch(s scenario) (o outcome, words string, err error) {
 		return "", "", err
 	}
 	if r.Exit != 0 {
-		// virsh goes on to destroy what it could not create.
+		// virsh then destroys what it could not create.
 		words, _, _ = strings.Cut(strings.TrimSpace(r.Stderr), "\nerror: failed to get domain")
 		if !strings.Contains(words, "Failed to create domain") && !strings.Contains(words, "Failed to restore domain") {
 			return "", "", fmt.Errorf("virsh create and destroy: %s", words)

@@ -1,5 +1,5 @@
 // Package shown reads what the documentation shows its readers to type, and what comes of it, so that tests can run
-// every command and write every answer anew.
+// every command and write every answer again.
 //
 // A command is a line that begins with "$ " in a block fenced as console; the lines below it are its answer. What is to
 // become of a block is said by a comment right before it:
@@ -14,7 +14,7 @@
 // HOST is below testdata: the archive of a captured launch without its ending, or a folder with a host and a
 // prepare.xml. "HOST with NAME" changes it by the archive NAME.txtar beside this file: its files replace those of the
 // host, and a line "no file: PATH" of its comment removes one. The archive also has a truth.json if the launch was made
-// on such a host; without one the page does not show how it ended. A block without a comment has commands of
+// on that host; without one the page does not show how it ended. A block without a comment has commands of
 // [Elsewhere] only.
 package shown
 
@@ -136,8 +136,8 @@ func (d *Doc) With(lines map[*Block][]string) string {
 	var text []string
 	at := 0
 	for _, b := range d.Blocks {
-		if anew, ok := lines[b]; ok {
-			text = append(append(text, d.lines[at:b.Line-1]...), anew...)
+		if fresh, ok := lines[b]; ok {
+			text = append(append(text, d.lines[at:b.Line-1]...), fresh...)
 			at = b.to
 		}
 	}

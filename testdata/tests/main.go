@@ -230,7 +230,7 @@ func makeTier(ctx context.Context, tier string) error {
 	}
 }
 
-// reap waits for all children of this process, the orphans that became such among them, until the one has ended. Its error
+// reap waits for all children of this process, the adopted orphans among them, until the one has ended. Its error
 // is how that ended, if it failed.
 func reap(one int) error {
 	for {

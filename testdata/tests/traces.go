@@ -17,13 +17,13 @@ type stock map[string]string
 var (
 	// ownNames are in the names of what only the tests, and what they install, write.
 	ownNames = regexp.MustCompile(`hugeguard|numabox|livehost`)
-	// relatedNames are also in those of the daemons that they run: where nobody writes but whoever installs or configures
-	// something, what has such a name is compared as well.
+	// relatedNames are also in those of the daemons that they run: where only an installation or a change of the
+	// configuration writes something, a file with this name is compared as well.
 	relatedNames = regexp.MustCompile(`(?i)hugeguard|hugepages|libvirt|virtlogd|qemu|openvswitch|ovs|nova|prometheus|node-exporter`)
 )
 
-// watched are the directories whose files are compared, each with the names that count. On a machine in use others write to
-// most of them all the time.
+// watched are the directories whose files are compared, each with the names that count. On a machine in use others
+// write to most of them all the time.
 var watched = map[string]*regexp.Regexp{
 	"/etc": relatedNames, "/usr": relatedNames, "/opt": relatedNames,
 	"/run": ownNames, "/var/lib": ownNames, "/var/cache": ownNames, "/var/log": ownNames, "/dev/shm": ownNames, "/dev/hugepages": ownNames,
@@ -33,9 +33,9 @@ var watched = map[string]*regexp.Regexp{
 // everybodys are those where what lies below a directory is as little the tests' as this.
 var everybodys = []string{"/tmp", "/dev/shm"}
 
-// takeStock notes what there is: the settings of huge pages and of memory, and with names that those of tests have mounts,
-// control groups and files; System V segments that nobody has attached; and the checkout. tmp is the tests' directory for
-// temporary files.
+// takeStock notes what there is: the settings of huge pages and of memory, and with names that those of tests have
+// mounts, control groups and files; System V segments that nobody has attached; and the checkout. tmp is the tests'
+// directory for temporary files.
 func takeStock(tmp string) (stock, error) {
 	s := stock{}
 	for _, pattern := range []string{

@@ -23,7 +23,7 @@ type Command struct {
 	Seconds float64 // after which it is killed
 }
 
-// A Pool is how many pages of a size a node is to have: Dir has its counters.
+// A Pool is how many pages of a size a node should have: Dir has its counters.
 type Pool struct {
 	Dir   string
 	Pages int

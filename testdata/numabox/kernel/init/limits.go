@@ -67,7 +67,7 @@ func (g group) limited() string {
 
 const machineSlice = cgroupDir + "/machine.slice"
 
-// partitionDir is where systemd has the slice of such a partition.
+// partitionDir is where systemd has the slice of that partition.
 func partitionDir(partition string) string {
 	name, ok := strings.CutPrefix(partition, "/machine/")
 	if !ok {

@@ -315,7 +315,7 @@ func newToucher() *toucher {
 func (t touchTask) settle() error {
 	err := setMempolicy(t.mode, t.nodes)
 	if err == unix.EINVAL && (t.mode == mpolPreferred || t.mode == mpolPreferredMany) {
-		// A cpuset has taken the nodes away since. QEMU's threads inherit such a
+		// A cpuset has taken the nodes away since. QEMU's threads inherit that
 		// policy, which is as good as none, but nobody can set it.
 		err = setMempolicy(mpolDefault, 0)
 	}
