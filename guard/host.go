@@ -42,6 +42,8 @@ type Host struct {
 	Memory *Memory
 	// OVS is what Open vSwitch was told; nil where nobody asked, or nobody answered.
 	OVS *OVS
+	// NotKnown is the evidence that was looked for and did not become known in time, or not all of it.
+	NotKnown []Evidence
 }
 
 // Node is an online NUMA node.

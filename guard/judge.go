@@ -12,7 +12,8 @@ import "slices"
 // Host must have the pools of the page sizes that [Demand.PageSizes] returns for it. Without [Host.Holders] the cause
 // of a shortage stays open.
 func Judge(demand Demand, host Host) Verdict {
-	v := Verdict{Domain: demand.Domain, Exempt: demand.Exempt, Canary: demand.Canary, Decision: Allow, Holders: host.Holders}
+	v := Verdict{Domain: demand.Domain, Exempt: demand.Exempt, Canary: demand.Canary, Decision: Allow, Holders: host.Holders,
+		NotKnown: host.NotKnown}
 	if demand.TooMany.Count > 0 {
 		v.Decision, v.Findings = Warn, []Finding{newFinding(codeTooMany, SeverityWarn, SizePool{}, nil, 0, demand.TooMany)}
 		return v

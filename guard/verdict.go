@@ -28,6 +28,8 @@ type Verdict struct {
 	Nova     *NovaReport
 	Releases Releases // for which it was judged
 	Holders  *Holders // nil where nobody looked
+	// NotKnown is the evidence that is left out, since it did not become known in time.
+	NotKnown []Evidence
 
 	waits    bool   // it would fit but for the starting guests
 	doomed   bool   // some of these were left out, who are too many in any case

@@ -92,7 +92,7 @@ func (c *call) askChild(xml *memory, began time.Time) (child, error) {
 	var from io.ReadCloser
 	var end func()
 	if c.apart {
-		from, end, err = spawnChild([]string{childName, c.args[1], time.Since(began).String(), strconv.FormatBool(c.ledgerBusy), c.program}, file)
+		from, end, err = spawnChild([]string{childName, c.args[1], onClock(began).String(), strconv.FormatBool(c.ledgerBusy), c.program}, file)
 	} else {
 		from, end = c.judgeWithin(file, began)
 	}
@@ -182,13 +182,24 @@ func reap(pid int) {
 	}
 }
 
+// clock is the kernel's, which a child shares with its parent however long it takes to begin.
+func clock() time.Duration {
+	var now unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &now) // it has no error for this clock
+	return time.Duration(now.Nano())
+}
+
+// onClock returns what the clock showed at a time, and atClock the time at which it showed that.
+func onClock(at time.Time) time.Duration    { return clock() - time.Since(at) }
+func atClock(shown time.Duration) time.Time { return time.Now().Add(shown - clock()) }
+
 // runChild is the child's program.
 func runChild(args []string) int {
 	startPoller()
 	if len(args) != 5 {
 		return exitRefuse
 	}
-	ago, err := time.ParseDuration(args[2])
+	began, err := time.ParseDuration(args[2])
 	if err != nil {
 		return exitRefuse
 	}
@@ -198,7 +209,7 @@ func runChild(args []string) int {
 		privileged: os.Geteuid() == 0, ledgerBusy: args[3] == "true",
 		later: sync.OnceValue(func() []string { return later(self) })}
 	reports := os.NewFile(childReports, "reports")
-	c.judgeAll(reports, time.Now().Add(-ago))
+	c.judgeAll(reports, atClock(began))
 	reports.Close() // it would stay open for as long as a thread waits for what does not answer
 	return exitAccept
 }
@@ -238,8 +249,8 @@ func (c *call) judgeAll(to io.Writer, began time.Time) {
 }
 
 // judge judges a launch. The verdict by the counters stands as soon as there is
-// one, then, if it is a refusal, the same again with those who hold the pages, and
-// with what Nova believes.
+// one, then, if it is a refusal, the same again with those who hold the pages, with
+// what Open vSwitch was told and with what Nova believes. Each says what is not known yet.
 func (c *call) judge(deadline time.Time, answer func(outcome)) {
 	demand, err := domain.Read(c.stdin)
 	if err != nil {
@@ -249,8 +260,9 @@ func (c *call) judge(deadline time.Time, answer func(outcome)) {
 	read := demand
 	c.demand.Store(&read)
 	demand.Exempt = c.exempt()
-	// Leave a part of the time to say it all.
+	// Leave a part of the time to say it all, and of the rest some for what was told.
 	looking := deadline.Add(-c.config.Deadline / 10)
+	searching := looking.Add(-c.config.Deadline / 4)
 	for range attempts {
 		verdict, host, err := c.decide(demand)
 		answer(outcome{verdict: verdict, err: err})
@@ -259,23 +271,20 @@ func (c *call) judge(deadline time.Time, answer func(outcome)) {
 		}
 		if verdict.Decision != guard.Refuse {
 			if survey.ConcernsOVS(c.fs, demand, host) {
-				host.OVS = survey.OVS(c.fs, c.config, host, deadline)
+				host.OVS, _ = survey.OVS(c.fs, c.config, host, time.Now().Add(c.config.Deadline/8)) // it goes on
 				if host.OVS != nil {
 					answer(outcome{verdict: guard.Judge(demand, host)})
 				}
 			}
 			return
 		}
-		processes, _ := survey.Holders(c.fs, c.config, &host, demand.Domain, looking, 0) // decide has told who is not seen
+		processes, _ := survey.Holders(c.fs, c.config, &host, demand.Domain, searching, 0) // decide has told who is not seen
 		verdict = guard.Judge(demand, host)
 		if verdict.Decision != guard.Refuse {
 			continue // pages have come back meanwhile
 		}
 		answer(outcome{verdict: verdict})
-		host.Nova = survey.Nova(c.fs, c.config, processes, looking)
-		if host.Nova != nil {
-			answer(outcome{verdict: guard.Judge(demand, host)})
-		}
+		survey.Told(c.fs, c.config, &host, processes, looking, func() { answer(outcome{verdict: guard.Judge(demand, host)}) })
 		return
 	}
 }

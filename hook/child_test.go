@@ -100,7 +100,10 @@ func TestChild(t *testing.T) {
 				entries = 2
 			}
 			if len(f.entries) != entries || !strings.HasPrefix(f.entries[entries-1].Message, want) {
-				t.Errorf("journal: %+v", f.entries)
+				t.Fatalf("journal: %+v", f.entries)
+			}
+			if got := f.entries[0].Fields["HUGEGUARD_NOT_KNOWN"]; want == own && got != "holders,ovs,nova" {
+				t.Errorf("not known: %q, want all", got)
 			}
 		})
 	}

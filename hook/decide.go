@@ -16,10 +16,15 @@ func (c *call) decide(demand guard.Demand) (verdict guard.Verdict, host guard.Ho
 	for {
 		verdict, host, err = c.decideNow(demand)
 		if err != nil || !verdict.Waits() || !c.complete || !time.Now().Before(wait) {
-			return verdict, host, err
+			break
 		}
 		time.Sleep(waitPause)
 	}
+	if verdict.Decision == guard.Refuse && c.privileged {
+		host.NotKnown = guard.AllEvidence() // until somebody looks
+		verdict.NotKnown = host.NotKnown
+	}
+	return verdict, host, err
 }
 
 // waitPause is how long a start waits for others before it looks again.

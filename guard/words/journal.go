@@ -55,6 +55,7 @@ func Fields(v guard.Verdict) map[string]string {
 		set("HUGEGUARD_LIBVIRT", r.Libvirt)
 		set("HUGEGUARD_QEMU", r.QEMU)
 	}
+	set("HUGEGUARD_NOT_KNOWN", partNames(v.NotKnown))
 	var lines []string
 	if fixes := Fixes(v); len(fixes) > 0 { // the best; the others need not go with it
 		lines = append(fixes[0].Commands, fixes[0].Lines...)

@@ -26,6 +26,8 @@ type Report struct {
 	Releases *guard.ReleaseReport `json:"releases,omitempty"`
 	// Nova is what Nova believes, of a refusal; nil where there is no sign of it.
 	Nova *guard.NovaReport `json:"nova,omitempty"`
+	// NotKnown is the evidence that did not become known in time: holders, ovs, nova.
+	NotKnown []guard.Evidence `json:"not_known,omitempty"`
 }
 
 // FindingReport is a finding in a [Report]. Counts are pages of PageKiB.
@@ -47,7 +49,7 @@ func NewReport(v guard.Verdict) Report {
 		Domain: v.Domain, Decision: v.Decision, Exempt: v.Exempt, Cause: v.Cause, Summary: Summary(v),
 		Demand:   append([]guard.Backend{}, v.Demand...),
 		Findings: []FindingReport{},
-		Pools:    v.Pools, Fixes: Fixes(v), RefusedBy: v.RefusedBy(), Starting: v.Starting, Sizes: v.Sizes, OVS: v.OVS, Releases: v.Releases.Report(), Nova: v.Nova,
+		Pools:    v.Pools, Fixes: Fixes(v), RefusedBy: v.RefusedBy(), Starting: v.Starting, Sizes: v.Sizes, OVS: v.OVS, Releases: v.Releases.Report(), Nova: v.Nova, NotKnown: v.NotKnown,
 	}
 	for _, f := range v.Findings {
 		report := FindingReport{Code: f.Code, Severity: f.Severity, Nodes: f.Nodes, PageKiB: f.PageKiB,

@@ -43,6 +43,9 @@ func Text(v guard.Verdict) string {
 		line("what Nova believes:")
 		indent(believed)
 	}
+	if missed := NotKnown(v.NotKnown); missed != "" {
+		line("%s", missed)
+	}
 	for _, f := range Fixes(v) {
 		line("fix (%s): %s", f.For, f.What)
 		indent(f.Commands)

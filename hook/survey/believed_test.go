@@ -58,7 +58,7 @@ func TestBelieved(t *testing.T) {
 				h.Write("proc/812/exe.unsure", "") // the program is some user's
 				want = false
 			}
-			found := Nova(h.FS(), config.Config{}, nil, time.Now().Add(time.Hour))
+			found, _ := Nova(h.FS(), config.Config{}, nil, time.Now().Add(time.Hour))
 			if got := found != nil && found.PID == 812; got != want {
 				t.Errorf("%s, the program unsure %v: %v, want %v", test.what, unsure, got, want)
 			}
@@ -80,7 +80,7 @@ func TestBelievedMost(t *testing.T) {
 			h.Write(dir+"cgroup", "0::"+p.cgroup+"\n")
 			h.Write(dir+"cmdline", "python3\x00nova-compute\x00")
 		}
-		found := Nova(h.FS(), config.Config{}, nil, time.Now().Add(time.Hour))
+		found, _ := Nova(h.FS(), config.Config{}, nil, time.Now().Add(time.Hour))
 		if believed := first < len(all)-1; (found != nil) != believed || believed && found.PID != 900 {
 			t.Errorf("of %+v it is %+v", all[first:], found)
 		}

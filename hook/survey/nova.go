@@ -21,13 +21,14 @@ import (
 
 // Nova finds out what Nova is told of this host's huge pages and which
 // instances it counts, until the deadline at the latest. Where there is no sign of Nova, it is nil. processes are
-// those of the host, nil where they are still to be looked for.
-func Nova(root sysfs.FS, conf config.Config, processes []sysfs.Process, deadline time.Time) *guard.Nova {
+// those of the host, nil where they are still to be looked for. known is whether there was time for all of it.
+func Nova(root sysfs.FS, conf config.Config, processes []sysfs.Process, deadline time.Time) (found *guard.Nova, known bool) {
+	f := &finder{FS: root, deadline: deadline}
 	if processes == nil {
-		processes = (&finder{FS: root, deadline: deadline}).processes()
+		processes = f.processes()
 	}
 	var n guard.Nova
-	compute, found := findCompute(root, processes)
+	compute, runs := findCompute(root, processes)
 	told := tellNova(root, conf, compute, deadline)
 	n.PID, n.Unit = compute.pid, compute.unit
 	n.Files, n.Stale = told.files, told.stale
@@ -41,11 +42,12 @@ func Nova(root sysfs.FS, conf config.Config, processes []sysfs.Process, deadline
 			n.SetIn = append(n.SetIn, v.File)
 		}
 	}
-	n.Instances, n.Unread = instances(root, deadline)
-	if found || len(n.Files) > 0 || n.Fault != "" || len(n.Instances) > 0 {
-		return &n
+	n.Instances, n.Unread = instances(f)
+	known = !f.found.Cut && !errors.Is(told.err, errNoTime)
+	if runs || len(n.Files) > 0 || n.Fault != "" || len(n.Instances) > 0 {
+		return &n, known
 	}
-	return nil
+	return nil, known
 }
 
 // compute is the running nova-compute.
@@ -265,7 +267,7 @@ const maxXML = 8 << 20
 // instances returns Nova's instances among libvirt's domains: those that run,
 // and those that are defined and off, which Nova counts as well. unread is how
 // many files there are that could not be read or understood.
-func instances(root sysfs.FS, deadline time.Time) (found []guard.Instance, unread int) {
+func instances(look *finder) (found []guard.Instance, unread int) {
 	type file struct {
 		name    string
 		running bool
@@ -273,7 +275,7 @@ func instances(root sysfs.FS, deadline time.Time) (found []guard.Instance, unrea
 	var files []file
 	seen := map[string]bool{}
 	for _, dir := range []string{"run/libvirt/qemu/", "etc/libvirt/qemu/"} {
-		names, _ := root.ReadDir(dir) // no libvirt, or no guests
+		names, _ := look.ReadDir(dir) // no libvirt, or no guests
 		for _, name := range names {
 			if strings.HasSuffix(name, ".xml") && !seen[name] {
 				seen[name] = true
@@ -281,8 +283,8 @@ func instances(root sysfs.FS, deadline time.Time) (found []guard.Instance, unrea
 			}
 		}
 	}
-	domains := sideBySide(&finder{FS: root, deadline: deadline}, files, func(f file) (i *guard.Instance, ok bool) {
-		text, err := root.ReadFile(f.name, maxXML)
+	domains := sideBySide(look, files, func(f file) (i *guard.Instance, ok bool) {
+		text, err := look.ReadFile(f.name, maxXML)
 		if err != nil {
 			return nil, errors.Is(err, fs.ErrNotExist) // it has ended
 		}

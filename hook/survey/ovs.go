@@ -32,19 +32,16 @@ var databases = []string{
 // [ovs.Request], which has no socket.
 const CapturedOVS = "run/openvswitch/db.json"
 
-// ovsPatience is how long the database may take to answer. Tests have their own.
-var ovsPatience = 50 * time.Millisecond
-
-// OVS asks what Open vSwitch was told about huge pages, until the deadline
-// at the latest. Without an answer it is nil, and what /proc shows stands alone.
-func OVS(root sysfs.FS, conf config.Config, host guard.Host, deadline time.Time) *guard.OVS {
-	told, ok := askOVS(root, conf, host, deadline)
-	if !ok {
-		return nil
+// OVS asks what Open vSwitch was told about huge pages, until the deadline at the latest. Without an answer it is nil,
+// and what /proc shows stands alone; known is whether there is none to be had, or it came in time.
+func OVS(root sysfs.FS, conf config.Config, host guard.Host, deadline time.Time) (o *guard.OVS, known bool) {
+	told, err := askOVS(root, conf, host, deadline)
+	if err != nil {
+		return nil, !isLate(err)
 	}
-	o := guard.OVS{Config: told, HeldKiB: heldByOVS(root, host)}
+	o = &guard.OVS{Config: told, HeldKiB: heldByOVS(root, host)}
 	if !told.Init {
-		return &o
+		return o, true
 	}
 	if host.Holders == nil && o.HeldKiB != nil && *o.HeldKiB == 0 {
 		// Before that is said of it: its pid file may lie elsewhere, or hold
@@ -52,7 +49,13 @@ func OVS(root sysfs.FS, conf config.Config, host guard.Host, deadline time.Time)
 		o.HeldKiB = seenWithOVS(root, deadline)
 	}
 	o.Sizes = sizesWithPages(root, host)
-	return &o
+	return o, true
+}
+
+// isLate reports whether an error of a database's is that it has not answered yet: it did not in time, or has too many
+// who wait for it.
+func isLate(err error) bool {
+	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, unix.EAGAIN)
 }
 
 // ConcernsOVS says whether it is worth asking what Open vSwitch was told,
@@ -115,16 +118,15 @@ func processByPidFile(root sysfs.FS, name string) (sysfs.Process, error) {
 	return root.Process(pid)
 }
 
-func askOVS(root sysfs.FS, conf config.Config, host guard.Host, deadline time.Time) (told ovs.Config, ok bool) {
+// askOVS asks one database after the other until one answers. The error is that of one that may still answer, if there
+// is such a one.
+func askOVS(root sysfs.FS, conf config.Config, host guard.Host, deadline time.Time) (told ovs.Config, err error) {
 	if !root.Live() {
 		text, err := root.ReadFile(CapturedOVS, ovs.ReplyLimit)
 		if err == nil {
 			told, err = ovs.Read(bytes.NewReader(text))
 		}
-		return told, err == nil
-	}
-	if patience := time.Now().Add(ovsPatience); patience.Before(deadline) {
-		deadline = patience
+		return told, err
 	}
 	names, contained := conf.OVSDB, []socket(nil)
 	if names == nil {
@@ -134,12 +136,17 @@ func askOVS(root sysfs.FS, conf config.Config, host guard.Host, deadline time.Ti
 	for _, name := range names {
 		sockets = append(sockets, socket{path: name})
 	}
+	err = fs.ErrNotExist
 	for _, s := range append(sockets, contained...) {
-		if told, err := askSocket(root, s, deadline); err == nil {
-			return told, true
+		told, asked := askSocket(root, s, deadline)
+		if asked == nil {
+			return told, nil
+		}
+		if isLate(asked) {
+			err = asked
 		}
 	}
-	return told, false
+	return told, err
 }
 
 // socket is where a database may listen.

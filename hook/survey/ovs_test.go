@@ -100,55 +100,63 @@ func TestOnlyThePidFileBesideCounts(t *testing.T) {
 	}
 }
 
-// TestAskSocket: a database that does not answer costs no more than the time it is
-// given, and one that answers too much not even that.
+// TestAskSocket: a database that does not answer costs no more than the time it is given, and one that answers too much
+// not even that. Only of the first it is not known what it would say.
 func TestAskSocket(t *testing.T) {
-	usual := ovsPatience
-	defer func() { ovsPatience = usual }()
+	hour := time.Now().Add(time.Hour)
 	for _, test := range []struct {
 		name     string
 		serve    func(net.Conn)
-		patience time.Duration
-		ok       bool
+		deadline time.Time
+		known    bool
+		answers  bool
 	}{
-		{"it answers", func(c net.Conn) {
-			request := make([]byte, len(ovs.Request))
-			if _, err := io.ReadFull(c, request); err == nil && string(request) == ovs.Request {
-				io.WriteString(c, hooktest.OVSAnswer(`,["dpdk-socket-mem","64"]`))
-			}
-		}, time.Hour, true},
-		{"it is silent", func(c net.Conn) { io.Copy(io.Discard, c) }, time.Millisecond, false},
-		{"it hangs up", func(c net.Conn) {}, time.Hour, false},
+		{"it answers", answers, hour, true, true},
+		{"it is silent", func(c net.Conn) { io.Copy(io.Discard, c) }, time.Now(), false, false},
+		{"it hangs up", func(c net.Conn) {}, hour, true, false},
 		{"it never ends", func(c net.Conn) {
 			for {
 				if _, err := io.WriteString(c, strings.Repeat("[", 4096)); err != nil {
 					return
 				}
 			}
-		}, time.Hour, false},
+		}, hour, true, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			socket := filepath.Join(t.TempDir(), "db.sock")
-			listener, err := net.Listen("unix", socket)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer listener.Close()
-			go func() {
-				if c, err := listener.Accept(); err == nil {
-					test.serve(c)
-					c.Close()
-				}
-			}()
-			ovsPatience = test.patience
-			told, ok := askOVS(sysfs.New(""), config.Config{OVSDB: []string{socket + ".absent", socket}}, guard.Host{}, time.Now().Add(time.Hour))
-			if ok != test.ok || ok && told.SocketMiB[0] != 64 {
-				t.Errorf("%+v, %v", told, ok)
+			socket := database(t, test.serve)
+			o, known := OVS(sysfs.New(""), config.Config{OVSDB: []string{socket + ".absent", socket}}, guard.Host{}, test.deadline)
+			if (o != nil) != test.answers || known != test.known || o != nil && o.SocketMiB[0] != 64 {
+				t.Errorf("%+v, %v", o, known)
 			}
 		})
 	}
-	if _, ok := askOVS(sysfs.New(""), config.Config{OVSDB: []string{}}, guard.Host{}, time.Now().Add(time.Second)); ok {
+	if o, known := OVS(sysfs.New(""), config.Config{OVSDB: []string{}}, guard.Host{}, hour); o != nil || !known {
 		t.Error("somebody answered, and nobody was to be asked")
+	}
+}
+
+// database is a socket where a database listens that serves one who connects.
+func database(t *testing.T, serve func(net.Conn)) (socket string) {
+	socket = filepath.Join(t.TempDir(), "db.sock")
+	listener, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
+	go func() {
+		if c, err := listener.Accept(); err == nil {
+			serve(c)
+			c.Close()
+		}
+	}()
+	return socket
+}
+
+// answers is a database that says what Open vSwitch was told.
+func answers(c net.Conn) {
+	request := make([]byte, len(ovs.Request))
+	if _, err := io.ReadFull(c, request); err == nil && string(request) == ovs.Request {
+		io.WriteString(c, hooktest.OVSAnswer(`,["dpdk-socket-mem","64"]`))
 	}
 }
 

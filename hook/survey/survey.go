@@ -7,6 +7,7 @@ package survey
 
 import (
 	"cmp"
+	"slices"
 	"time"
 
 	"hugeguard/guard"
@@ -40,7 +41,7 @@ func Full(root sysfs.FS, of Scope, conf config.Config, deadline time.Time) (host
 	}
 	addDaemon(root, &host)
 	processes, blind := Holders(root, conf, &host, of.domain(), deadline, leisure)
-	host.Nova = Nova(root, conf, processes, deadline)
+	Told(root, conf, &host, processes, deadline, func() {})
 	return host, blind, nil
 }
 
@@ -49,8 +50,8 @@ const searches = 8
 
 // Holders adds to a host of which the counters are known who holds its pages, until the deadline at the latest, and, of
 // the same moment, which domains but self are starting: for each look at these an eighth of the configuration's deadline
-// is given, and atLeast whatever the deadline. Then it adds what Open vSwitch was told. It returns the processes that it
-// saw, and why it is not known which domains are starting.
+// is given, and atLeast whatever the deadline. It returns the processes that it saw, and why it is not known which
+// domains are starting.
 //
 // Looking takes a while, in which pages come and go: the pools are read again, and
 // it is looked again where they have changed. What is left after the last look is older
@@ -63,6 +64,7 @@ func Holders(root sysfs.FS, conf config.Config, host *guard.Host, self guard.Dom
 		processes = f.processes()
 		f.run(processes)
 		host.Holders = &f.found
+		host.Settle(guard.EvidenceHolders, !f.found.Cut || !f.late())
 		if conf.Claims {
 			patience := max(atLeast, min(conf.Deadline/8, time.Until(deadline)))
 			host.Starting, blind = starting(root, self, conf.StartingLimit, time.Now().Add(patience))
@@ -72,8 +74,48 @@ func Holders(root sysfs.FS, conf config.Config, host *guard.Host, self guard.Dom
 		}
 	}
 	host.Memory = Memory(root, *host)
-	host.OVS = OVS(root, conf, *host, deadline)
 	return processes, blind
+}
+
+// Told adds to a host of which the holders are known, or nil, what Open vSwitch was told and what Nova believes, until
+// the deadline at the latest, and calls each after either. They are asked side by side: each may be slow, or never
+// answer, which costs the other nothing.
+func Told(root sysfs.FS, conf config.Config, host *guard.Host, processes []sysfs.Process, deadline time.Time, each func()) {
+	host.Settle(guard.EvidenceOVS, false)
+	host.Settle(guard.EvidenceNova, false)
+	known := *host
+	listed := !slices.Contains(known.NotKnown, guard.EvidenceHolders)
+	answers := make(chan func(), 2)
+	go tell(answers, func() func() {
+		o, all := OVS(root, conf, known, deadline)
+		return func() { host.OVS = o; host.Settle(guard.EvidenceOVS, all) }
+	})
+	go tell(answers, func() func() {
+		n, all := Nova(root, conf, processes, deadline)
+		all = all && (listed || n != nil && n.PID != 0) // or its process may be among those that were not seen
+		return func() { host.Nova = n; host.Settle(guard.EvidenceNova, all) }
+	})
+	late := time.NewTimer(time.Until(deadline))
+	defer late.Stop()
+	for range cap(answers) {
+		select {
+		case add := <-answers:
+			add()
+			each()
+		case <-late.C:
+			return
+		}
+	}
+}
+
+// tell sends what ask returns; nothing is known by what it panics with, which must not end the hook.
+func tell(answers chan<- func(), ask func() func()) {
+	add := func() {}
+	defer func() {
+		_ = recover()
+		answers <- add
+	}()
+	add = ask()
 }
 
 // addDistances adds how far the nodes lie apart, on which the order of hints depends.

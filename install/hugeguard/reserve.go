@@ -104,5 +104,8 @@ func reserveNotes(host guard.Host, format string) []string {
 	for _, note := range words.Unseen(host.Holders) {
 		add("%s: more may be held", note)
 	}
+	if missed := words.NotKnown(host.NotKnown); missed != "" {
+		add("%s: the lines may be wrong, so ask again", missed)
+	}
 	return notes
 }

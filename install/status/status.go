@@ -39,6 +39,8 @@ type Report struct {
 	UnreadablePIDs []int `json:"unreadable_pids,omitempty"`
 	// Cut reports whether something was not examined, mostly for lack of time.
 	Cut bool `json:"cut"`
+	// NotKnown is the evidence that did not become known in time: holders, ovs, nova.
+	NotKnown []guard.Evidence `json:"not_known,omitempty"`
 	// Nova is what Nova believes about the pools; nil if there is no sign of Nova.
 	Nova *guard.NovaReport `json:"nova,omitempty"`
 	// Emulators are those that libvirt knows, with the releases for which launches with them are judged.
@@ -50,7 +52,7 @@ type Report struct {
 
 	// Surveyed reports whether the pools could be read.
 	Surveyed bool `json:"-"`
-	// Unseen is what could not be seen of the holders, in words.
+	// Unseen is what could not be seen, in words.
 	Unseen []string `json:"-"`
 }
 
@@ -110,7 +112,10 @@ func (r *Report) add(found guard.Host) {
 			r.UnreadablePIDs = append(r.UnreadablePIDs, p.PID)
 		}
 	}
-	r.Unseen = words.Unseen(found.Holders)
+	r.NotKnown, r.Unseen = found.NotKnown, words.Unseen(found.Holders)
+	if missed := words.NotKnown(found.NotKnown); missed != "" {
+		r.Unseen = append(r.Unseen, missed)
+	}
 	r.Starting, r.Sizes, r.OVS = found.StartingReport(), found.SizeReport(), found.OVSReport()
 	r.Nova = found.NovaReport("")
 }

@@ -192,7 +192,7 @@ func compare(t *testing.T, g generated, answer string) string {
 			want[format.Pool{Node: int(node), PageKiB: uint64(size)}] = int64(count)
 		}
 	}
-	ours := survey.Nova(sysfs.New(g.root), config.Config{}, nil, time.Now().Add(time.Minute))
+	ours, _ := survey.Nova(sysfs.New(g.root), config.Config{}, nil, time.Now().Add(time.Minute))
 	if ours == nil {
 		t.Fatalf("no Nova in %s", g.root)
 	}

@@ -1,0 +1,82 @@
+package survey
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+
+	"hugeguard/guard"
+	"hugeguard/hook/config"
+	"hugeguard/hook/hooktest"
+	"hugeguard/sysfs"
+)
+
+// nobody is a host's processes, of which there are none.
+var nobody = []sysfs.Process{}
+
+// TestToldLate: a database that answers after Nova's configuration was read costs that nothing, and what each look
+// finds is known from then on, whatever time the machine takes for it.
+func TestToldLate(t *testing.T) {
+	read := make(chan struct{})
+	socket := database(t, func(c net.Conn) { <-read; answers(c) })
+	conf := config.Config{OVSDB: []string{socket}, NovaConf: []string{novaConf(t)}}
+	var host guard.Host
+	var notKnown [][]guard.Evidence
+	Told(sysfs.New(""), conf, &host, nobody, time.Now().Add(time.Hour), func() {
+		if notKnown = append(notKnown, host.NotKnown); len(notKnown) == 1 {
+			close(read)
+		}
+	})
+	if want := [][]guard.Evidence{{guard.EvidenceOVS}, {}}; !reflect.DeepEqual(notKnown, want) {
+		t.Errorf("not known: %q, want %q", notKnown, want)
+	}
+	if host.OVS == nil || host.OVS.SocketMiB[0] != 64 || host.Nova == nil || len(host.Nova.Reserved) != 2 {
+		t.Errorf("%+v, %+v", host.OVS, host.Nova)
+	}
+}
+
+// TestToldTooLate: what is not known when the time is up is said to be so, and nothing else is.
+func TestToldTooLate(t *testing.T) {
+	past, hour := time.Now(), time.Now().Add(time.Hour)
+	for _, test := range []struct {
+		name     string
+		deadline time.Time
+		before   []guard.Evidence // not known
+		want     []guard.Evidence
+	}{
+		{"in time", hour, nil, nil},
+		{"no time at all", past, nil, []guard.Evidence{guard.EvidenceOVS, guard.EvidenceNova}},
+		{"no time for all processes", hour, []guard.Evidence{guard.EvidenceHolders}, []guard.Evidence{guard.EvidenceHolders, guard.EvidenceNova}},
+	} {
+		conf := config.Config{OVSDB: []string{database(t, answers)}, NovaConf: []string{novaConf(t)}}
+		host := guard.Host{NotKnown: test.before}
+		Told(sysfs.New(""), conf, &host, nobody, test.deadline, func() {})
+		if len(host.NotKnown) != len(test.want) || len(test.want) > 0 && !reflect.DeepEqual(host.NotKnown, test.want) {
+			t.Errorf("%s: not known: %q, want %q", test.name, host.NotKnown, test.want)
+		}
+	}
+}
+
+// TestHoldersTooLate: who was not looked at in time is not known.
+func TestHoldersTooLate(t *testing.T) {
+	host := hooktest.Incident(t).FS()
+	if in := holders(t, host, time.Now().Add(time.Hour)); len(in.NotKnown) > 0 {
+		t.Errorf("in time, not known: %q", in.NotKnown)
+	}
+	if late := holders(t, host, time.Now()); !slices.Contains(late.NotKnown, guard.EvidenceHolders) {
+		t.Errorf("too late, not known: %q", late.NotKnown)
+	}
+}
+
+// novaConf is a configuration of Nova.
+func novaConf(t *testing.T) string {
+	name := filepath.Join(t.TempDir(), "nova.conf")
+	if err := os.WriteFile(name, []byte(hooktest.ReservesAll), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
