@@ -3,12 +3,14 @@ package words
 import (
 	"fmt"
 	"strings"
+	"unicode"
 
 	"hugeguard/guard"
 )
 
 // Fix is a fix in words.
 type Fix struct {
+	Kind     string   `json:"kind"`     // which of guard's fixes it is, such as "grow-pools"
 	For      string   `json:"for"`      // who acts, or where: "nova", "host" (root's shell on this host), "domain"
 	What     string   `json:"what"`     // what to do, in words
 	Commands []string `json:"commands"` // for root's shell, in this order
@@ -24,6 +26,7 @@ func Fixes(v guard.Verdict) []Fix {
 	fixes := []Fix{}
 	for _, fix := range v.Fixes {
 		if f := say(fix); len(f.Commands) > 0 || len(f.Lines) > 0 {
+			f.Kind = Kind(fix)
 			fixes = append(fixes, f)
 		}
 	}
@@ -36,6 +39,20 @@ func part(fix guard.Fix) Fix {
 		return Fix{}
 	}
 	return say(fix)
+}
+
+// Kind names what sort of fix one is: its type's name, as "grow-pools".
+func Kind(fix guard.Fix) string {
+	var kind strings.Builder
+	small := false
+	for _, r := range strings.TrimPrefix(fmt.Sprintf("%T", fix), "guard.") {
+		if small && unicode.IsUpper(r) {
+			kind.WriteByte('-')
+		}
+		small = unicode.IsLower(r)
+		kind.WriteRune(unicode.ToLower(r))
+	}
+	return kind.String()
 }
 
 // say says a fix; it has neither commands nor lines where there is nothing to say.
