@@ -25,7 +25,7 @@ func newMetrics() *cobra.Command {
 		Use:   "metrics [--root DIR|FILE.tar] [--output FILE.prom]",
 		Short: "Print this host's huge pages, their holders and the refusals, for Prometheus",
 		Long: `Print this host's huge pages, who holds them, what Nova believes about them, whether the hook is live, and
-how many starts it refused, in Prometheus's text format. Pages are counted in pages of their size.
+how many starts it refused, in Prometheus's text format. There are pages of their size, and bytes.
 
 With --output, write them to a file for node_exporter's textfile collector, all at once. Then the counters from the
 journal are kept in /var/lib/hugeguard, so that they never fall when the journal forgets. The packages have a timer
@@ -126,6 +126,31 @@ func (e exposition) gauge(name, help string, samples ...sample) {
 	e.family(name, "gauge", help, samples)
 }
 
+// pages writes a family of pages, whose name ends in _pages, and the same in bytes, which is Prometheus's unit of memory.
+// The samples have the size of the pages as a label.
+func (e exposition) pages(name, help string, samples ...sample) {
+	e.gauge(name, help, samples...)
+	bytes := make([]sample, len(samples))
+	for i, s := range samples {
+		kib, err := strconv.ParseInt(s.labels[slices.Index(s.labels, pageLabel)+1], 10, 64)
+		if err != nil {
+			panic(err)
+		}
+		switch pages := s.value.(type) {
+		case uint64:
+			bytes[i] = s.labels.is(pages * uint64(kib) * 1024)
+		case int64:
+			bytes[i] = s.labels.is(pages * kib * 1024)
+		default:
+			panic(fmt.Sprintf("%s: %T are no pages", name, s.value))
+		}
+	}
+	e.gauge(strings.TrimSuffix(name, "_pages")+"_bytes", "In bytes: "+help, bytes...)
+}
+
+// pageLabel is the label of a page size, in KiB.
+const pageLabel = "page_kib"
+
 // counter writes a family of values that only go up.
 func (e exposition) counter(name, help string, samples ...sample) {
 	e.family(name, "counter", help, samples)
@@ -157,7 +182,7 @@ func truth(b bool) int {
 }
 
 // ofSize returns the labels of a page size, and ofNode those of a pool.
-func ofSize(kib uint64) labels { return labels{"page_kib", strconv.FormatUint(kib, 10)} }
+func ofSize(kib uint64) labels { return labels{pageLabel, strconv.FormatUint(kib, 10)} }
 
 func ofNode(node int, kib uint64) labels {
 	return append(labels{"node", strconv.Itoa(node)}, ofSize(kib)...)
@@ -197,10 +222,10 @@ func (e exposition) pools(pools []guard.PoolReport) {
 		total, free = append(total, at.is(p.Total)), append(free, at.is(p.Free))
 		surplus, claimed = append(surplus, at.is(p.Surplus)), append(claimed, at.is(p.Claimed))
 	}
-	e.gauge("hugeguard_pool_pages", "Huge pages of a node, surplus ones included.", total...)
-	e.gauge("hugeguard_pool_free_pages", "Free huge pages of a node.", free...)
-	e.gauge("hugeguard_pool_surplus_pages", "Huge pages of a node that overcommit added.", surplus...)
-	e.gauge("hugeguard_pool_claimed_pages", "Free huge pages that starting guests will take, and can take on no other node.", claimed...)
+	e.pages("hugeguard_pool_pages", "Huge pages of a node, surplus ones included.", total...)
+	e.pages("hugeguard_pool_free_pages", "Free huge pages of a node.", free...)
+	e.pages("hugeguard_pool_surplus_pages", "Huge pages of a node that overcommit added.", surplus...)
+	e.pages("hugeguard_pool_claimed_pages", "Free huge pages that starting guests will take, and can take on no other node.", claimed...)
 }
 
 // holders writes who holds the pages, of pools whose holders were examined.
@@ -220,8 +245,8 @@ func (e exposition) holders(pools []guard.PoolReport) {
 		}
 		unaccounted = append(unaccounted, at.is(*p.Unaccounted))
 	}
-	e.gauge("hugeguard_pool_held_pages", "Huge pages of a node by holder: Open vSwitch (ovs), libvirt guests, other processes, and leftover files.", held...)
-	e.gauge("hugeguard_pool_unaccounted_pages", "Huge pages of a node that are taken and unexplained, including those of hugeguard_unplaced_pages.", unaccounted...)
+	e.pages("hugeguard_pool_held_pages", "Huge pages of a node by holder: Open vSwitch (ovs), libvirt guests, other processes, and leftover files.", held...)
+	e.pages("hugeguard_pool_unaccounted_pages", "Huge pages of a node that are taken and unexplained, including those of hugeguard_unplaced_pages.", unaccounted...)
 }
 
 // sizes writes what is known about pages of a size without knowing their node, of sizes whose holders were examined.
@@ -246,8 +271,8 @@ func (e exposition) sizes(s status.Report) {
 		promised = append(promised, ofSize(p.PageKiB).is(size.Reserved))
 		unplaced = append(unplaced, ofSize(p.PageKiB).is(pages))
 	}
-	e.gauge("hugeguard_promised_pages", "Free huge pages, on any node, that the kernel promised to mappings that have not touched them yet (resv_hugepages).", promised...)
-	e.gauge("hugeguard_unplaced_pages", "Huge pages with a known holder and an unknown node.", unplaced...)
+	e.pages("hugeguard_promised_pages", "Free huge pages, on any node, that the kernel promised to mappings that have not touched them yet (resv_hugepages).", promised...)
+	e.pages("hugeguard_unplaced_pages", "Huge pages with a known holder and an unknown node.", unplaced...)
 }
 
 // nova writes what Nova believes about the pools.
@@ -261,11 +286,11 @@ func (e exposition) nova(n guard.NovaReport) {
 		free, drift = append(free, at.is(p.Free)), append(drift, at.is(p.Drift))
 		unreserved = append(unreserved, at.is(p.Unreserved))
 	}
-	e.gauge("hugeguard_nova_reserved_pages", "Huge pages of a node that Nova keeps back from its instances (reserved_huge_pages).", reserved...)
-	e.gauge("hugeguard_nova_instance_pages", "Huge pages of a node that Nova counts for its instances, whether they run or not.", instances...)
-	e.gauge("hugeguard_nova_believed_free_pages", "Huge pages of a node that Nova believes to be free.", free...)
-	e.gauge("hugeguard_nova_drift_pages", "Huge pages of a node used outside Nova minus the pages reserved for that; below 0 if Nova reserves more than is used.", drift...)
-	e.gauge("hugeguard_nova_unreserved_pages", "Huge pages of a node that Open vSwitch and other processes hold, or Open vSwitch was told to take, and that Nova does not reserve: what hugeguard reserve would add.", unreserved...)
+	e.pages("hugeguard_nova_reserved_pages", "Huge pages of a node that Nova keeps back from its instances (reserved_huge_pages).", reserved...)
+	e.pages("hugeguard_nova_instance_pages", "Huge pages of a node that Nova counts for its instances, whether they run or not.", instances...)
+	e.pages("hugeguard_nova_believed_free_pages", "Huge pages of a node that Nova believes to be free.", free...)
+	e.pages("hugeguard_nova_drift_pages", "Huge pages of a node used outside Nova minus the pages reserved for that; below 0 if Nova reserves more than is used.", drift...)
+	e.pages("hugeguard_nova_unreserved_pages", "Huge pages of a node that Open vSwitch and other processes hold, or Open vSwitch was told to take, and that Nova does not reserve: what hugeguard reserve would add.", unreserved...)
 }
 
 // counts writes what was counted from the journal.

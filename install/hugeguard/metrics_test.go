@@ -176,6 +176,17 @@ func TestMetricsAreUsed(t *testing.T) {
 			t.Errorf("the page has %s", m[1])
 		}
 	}
+	if !strings.Contains(string(page), "`_bytes`") {
+		t.Error("the page does not say that there are bytes beside pages")
+	}
+	for name := range printed {
+		inPages, isBytes := strings.CutSuffix(name, "_bytes")
+		if _, twin := printed[inPages+"_pages"]; isBytes && twin {
+			delete(printed, name) // what is said of pages holds for it
+		} else if isBytes {
+			t.Errorf("there are no pages beside %s", name)
+		}
+	}
 	for name := range printed {
 		if !strings.Contains(string(page), "`"+name+"`") {
 			t.Errorf("the page lacks %s", name)
