@@ -166,6 +166,8 @@ type Holder struct {
 	Files []string
 	// Prefix is what the paths of these begin with, and of no other file in their folder; "" where nothing is so.
 	Prefix string
+	// Within is a process in whose mount namespace alone the Files are, below its root directory; 0 for the host's.
+	Within int
 	// Segment is the id of a System V segment that is a HolderFile, else "".
 	Segment string
 }

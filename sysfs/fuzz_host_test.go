@@ -66,6 +66,7 @@ func look(host sysfs.FS) (seen []any, errs []error) {
 	for _, m := range mounts.Hugetlb {
 		free, ok, err := host.HugetlbFree(m.Path)
 		pair(free, ok, err)
+		note(host.HugetlbDevice(m.Path), nil)
 		note(host.Files(m.Path, time.Now().Add(time.Hour)))
 	}
 	dir, ok, err := host.CpusetMount()

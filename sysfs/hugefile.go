@@ -29,12 +29,17 @@ func huge(path string, stat *syscall.Stat_t) (file File, ok bool) {
 	}
 	file = File{
 		Path:    path,
-		Device:  fmt.Sprintf("%02x:%02x", unix.Major(uint64(stat.Dev)), unix.Minor(uint64(stat.Dev))),
+		Device:  device(stat.Dev),
 		Inode:   stat.Ino,
 		PageKiB: uint64(stat.Blksize) / 1024,
 		Pages:   uint64(stat.Blocks) * 512 / uint64(stat.Blksize),
 	}
 	return file, true
+}
+
+// device returns a device as /proc/PID/maps prints it.
+func device[N int32 | uint32 | int64 | uint64](number N) string {
+	return fmt.Sprintf("%02x:%02x", unix.Major(uint64(number)), unix.Minor(uint64(number)))
 }
 
 // String returns a file on one line: device, inode, page size in KiB, pages and the path, quoted as Go does.

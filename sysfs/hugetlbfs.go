@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // ErrCut is that there was no time or no patience to look at everything; what comes with it is what was seen.
@@ -27,6 +29,18 @@ func (f FS) Files(mount string, deadline time.Time) ([]File, error) {
 	files, err := f.walk(mount, deadline)
 	f.recordFiles(name, files, err)
 	return files, err
+}
+
+// HugetlbDevice returns the device of the hugetlbfs that is mounted there, which all its mounts share, as
+// /proc/PID/maps prints it; "" for what is no hugetlbfs. A captured host does not say.
+func (f FS) HugetlbDevice(mount string) string {
+	var stat syscall.Stat_t
+	var on syscall.Statfs_t
+	path := f.Path(strings.TrimPrefix(mount, "/"))
+	if !f.Live() || lstatPath(path, &stat) != nil || syscall.Statfs(path, &on) != nil || on.Type != unix.HUGETLBFS_MAGIC {
+		return ""
+	}
+	return device(stat.Dev)
 }
 
 func (f FS) walk(mount string, deadline time.Time) ([]File, error) {

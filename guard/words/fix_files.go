@@ -27,14 +27,17 @@ func deleteFiles(d guard.DeleteFiles) Fix {
 // removal returns the commands that delete leftover files or, where some may be in use, that ask for their users: one
 // for all files.
 func removal(d guard.DeleteFiles) (commands []string) {
-	command, more := "rm", 0
+	verb, more := "rm", 0
 	if !d.Certain {
-		command = "fuser -v"
+		verb = "fuser -v"
 	}
+	command := verb
 	for _, h := range d.Holders {
 		switch {
 		case h.Segment != "":
 			commands = append(commands, "ipcrm -m "+h.Segment)
+		case h.Within != 0:
+			commands = append(commands, removalWithin(h, verb))
 		case h.Prefix != "":
 			command += " " + shellWord(h.Prefix) + "*"
 		default:
@@ -47,11 +50,28 @@ func removal(d guard.DeleteFiles) (commands []string) {
 			}
 		}
 	}
-	if strings.Contains(command, "/") {
+	if command != verb {
 		commands = append([]string{command}, commands...)
 	}
 	if more > 0 {
 		commands = append(commands, fmt.Sprintf("# and %d more files", more))
 	}
 	return commands
+}
+
+// removalWithin is the command for files that lie in another mount namespace: in a container it is run there, as nothing
+// in that is to be believed.
+func removalWithin(h guard.Holder, verb string) string {
+	root := fmt.Sprintf("/proc/%d/root", h.Within)
+	if h.Prefix != "" {
+		verb += " " + shellWord(strings.TrimPrefix(h.Prefix, root)) + "*"
+	} else {
+		for _, file := range h.Files {
+			verb += " " + shellWord(strings.TrimPrefix(file, root))
+		}
+	}
+	if command := "sh -c " + quoted(verb); inside(h, command) != command {
+		return inside(h, command)
+	}
+	return fmt.Sprintf("nsenter -t %d -m sh -c %s", h.Within, quoted(verb))
 }

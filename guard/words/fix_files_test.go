@@ -14,6 +14,9 @@ func TestRemoval(t *testing.T) {
 	many := guard.Holder{Files: []string{"/h/rtemap_0", "/h/rtemap_1"}, Prefix: "/h/rtemap_"}
 	odd := guard.Holder{Files: []string{"/h/a b_0", "/h/a b_1"}, Prefix: "/h/a b_"}
 	some := guard.Holder{Files: []string{"/h/x_0", "/h/x_1"}}
+	contained := guard.Holder{Files: []string{"/proc/7/root/h/rtemap_0", "/proc/7/root/h/rtemap_1"}, Prefix: "/proc/7/root/h/rtemap_", Within: 7,
+		Unit: "container 0123456789ab", Engine: "docker"}
+	elsewhere := guard.Holder{Files: []string{"/proc/7/root/h/rtemap_0"}, Within: 7}
 	segment := guard.Holder{Segment: "5"}
 	var mass guard.Holder
 	for i := range 40000 {
@@ -29,6 +32,8 @@ func TestRemoval(t *testing.T) {
 		{"each by its name", guard.DeleteFiles{Holders: []guard.Holder{some}, Certain: true}, []string{"rm /h/x_0 /h/x_1"}},
 		{"all of them", guard.DeleteFiles{Holders: []guard.Holder{segment, many, some}, Certain: true}, []string{"rm /h/rtemap_* /h/x_0 /h/x_1", "ipcrm -m 5"}},
 		{"a segment", guard.DeleteFiles{Holders: []guard.Holder{segment}, Certain: true}, []string{"ipcrm -m 5"}},
+		{"in a container", guard.DeleteFiles{Holders: []guard.Holder{contained}, Certain: true}, []string{"docker exec 0123456789ab sh -c 'rm /h/rtemap_*'"}},
+		{"in another mount namespace", guard.DeleteFiles{Holders: []guard.Holder{elsewhere, some}, Certain: true}, []string{"rm /h/x_0 /h/x_1", "nsenter -t 7 -m sh -c 'rm /h/rtemap_0'"}},
 		{"perhaps in use", guard.DeleteFiles{Holders: []guard.Holder{many, some}}, []string{"fuser -v /h/rtemap_* /h/x_0 /h/x_1"}},
 	} {
 		if got := removal(test.fix); !slices.Equal(got, test.want) {

@@ -135,7 +135,7 @@ func (t *tally) measure(found sysfs.File, who *holderKey) {
 	if who != nil {
 		f.use(*who, found.Path)
 	} else {
-		f.path = found.Path
+		f.path = cmp.Or(f.path, found.Path) // the host's own comes first
 	}
 }
 

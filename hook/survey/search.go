@@ -3,6 +3,7 @@ package survey
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"io/fs"
 	"path"
 	"runtime"
@@ -77,9 +78,10 @@ func (f *finder) mappings(pid, most int) ([]sysfs.Mapping, error) {
 type view struct {
 	sysfs.Process
 	mappings []sysfs.Mapping
-	files    []sysfs.File // that it maps or has open
-	partly   bool         // not all of it could be seen
-	many     bool         // it has more mappings than fewMappings
+	files    []sysfs.File  // that it maps or has open
+	own      []sysfs.Mount // of hugetlbfs, where its mounts are not the host's
+	partly   bool          // not all of it could be seen
+	many     bool          // it has more mappings than fewMappings
 }
 
 func (f *finder) run(processes []sysfs.Process) {
@@ -133,6 +135,11 @@ func (f *finder) describe(h *guard.Holder) {
 		h.Former = cmp.Or(guestUUID(arguments), f.self.UUID) == f.self.UUID
 		p, _ := f.Process(h.PID)
 		h.Stuck = p.Stuck
+	case h.Kind == guard.HolderFile:
+		if _, err := fmt.Sscanf(h.Name, "/proc/%d/root/", &h.Within); err == nil {
+			place, _ := f.Place(h.Within)
+			h.Unit, h.Engine = place.String(), place.Engine
+		}
 	case h.Kind == guard.HolderProcess || h.Kind == guard.HolderOVS:
 		place, _ := f.Place(h.PID)
 		h.Unit, h.Engine = place.String(), place.Engine
@@ -155,7 +162,7 @@ func (f *finder) lookCloser(views []view, missing, reserved bool) {
 			v.many = false // it was read
 		}
 		f.look(&v, points, missing, reserved, fewMappings)
-		return v, len(v.mappings) > 0 || len(v.files) > 0 || v.partly || v.many
+		return v, len(v.mappings) > 0 || len(v.files) > 0 || len(v.own) > 0 || v.partly || v.many
 	})
 	// The answers come in no order, and owners are chosen by their pids.
 	slices.SortFunc(views, func(a, b view) int { return cmp.Compare(a.PID, b.PID) })
@@ -175,19 +182,52 @@ func (f *finder) lookCloser(views []view, missing, reserved bool) {
 	if !missing {
 		return
 	}
+	devices := map[string]bool{}
 	for _, m := range all.Hugetlb {
-		files, err := f.Files(m.Path, f.deadline)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			f.found.Cut = true
-		}
-		for _, file := range files {
-			// Another file system may be mounted over it.
-			if file.PageKiB == cmp.Or(m.PageKiB, f.host.DefaultPageKiB) {
-				f.tally.measure(file, nil)
-			}
+		devices[f.HugetlbDevice(m.Path)] = true
+		f.addFiles(m)
+	}
+	f.addElsewhere(views, devices)
+}
+
+// addFiles enters the files on a mount.
+func (f *finder) addFiles(m sysfs.Mount) {
+	files, err := f.Files(m.Path, f.deadline)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		f.found.Cut = true
+	}
+	for _, file := range files {
+		// Another file system may be mounted over it.
+		if file.PageKiB == cmp.Or(m.PageKiB, f.host.DefaultPageKiB) {
+			f.tally.measure(file, nil)
 		}
 	}
 }
+
+// addElsewhere enters the files on hugetlbfs mounts that the host does not have and a process has, by its mount
+// namespace; devices are of those that are known.
+func (f *finder) addElsewhere(views []view, devices map[string]bool) {
+	namespaces := map[string]bool{}
+	for _, v := range views {
+		namespace, _ := f.Readlink(fmt.Sprintf("proc/%d/ns/mnt", v.PID))
+		if namespaces[namespace] {
+			continue
+		}
+		for _, m := range v.own {
+			namespaces[namespace] = true
+			m.Path = rootOf(v.PID) + m.Path
+			device := f.HugetlbDevice(m.Path)
+			if f.Live() && (device == "" || devices[device]) {
+				continue // or it is the host's, by another path
+			}
+			devices[device] = true
+			f.addFiles(m)
+		}
+	}
+}
+
+// rootOf is the root directory of a process.
+func rootOf(pid int) string { return fmt.Sprintf("/proc/%d/root", pid) }
 
 // look sees what a process has without having touched it. What is not there
 // is no loss: the process has ended, or the host was captured without it.
@@ -197,7 +237,7 @@ func (f *finder) look(v *view, host sysfs.MountPoints, missing, reserved bool, m
 	if container(f.FS, v.PID) {
 		mounts, err := f.MountsOf(v.PID)
 		note(err)
-		own = mounts.Points()
+		own, v.own = mounts.Points(), mounts.Hugetlb
 	}
 	if v.HugetlbKiB == 0 {
 		huge, err := f.MapsHuge(v.PID, host, own)
