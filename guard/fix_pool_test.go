@@ -200,7 +200,7 @@ func TestGrowth(t *testing.T) {
 			changed(func(h *Holders) { h.Unreadable = []Process{{Name: "a", PID: 5}} }), []string{fmt.Sprintf(write0, 164)}, []string{"rm "}},
 		{"giant pages: the boot gave fewer than it was asked for", giant, ofGiB(15).withMemory(32*gib, 3*gib).inPieces(0, 0).asking(BootPool{PageKiB: gib, Pages: 16}),
 			[]string{"the kernel command line asks for 16", "boot with hugepagesz=1G hugepages=17", "hugepagesz=1G hugepages=17 in place of hugepagesz=1G hugepages=16",
-				"Ask for 1 more, as the last boot made so many fewer", "unlikely to find memory in pieces of that size"}, []string{"echo"}},
+				"The last boot made 1 fewer than it was asked for", "unlikely to find memory in pieces of that size"}, []string{"echo"}},
 		{"giant pages: memory is in large pieces", giant, ofGiB(15).withMemory(32*gib, 3*gib),
 			[]string{"echo 16 > /sys/devices/system/node/node0/hugepages/hugepages-1048576kB/nr_hugepages", "cat /sys/devices/system/node/node0/hugepages/hugepages-1048576kB/nr_hugepages",
 				"set the pool up at boot: 16 pages (16 GiB) on node 0\n  hugepagesz=1G hugepages=16 on the kernel command line"}, nil},

@@ -60,7 +60,7 @@ func growing(g guard.GrowPools) string {
 	}
 	switch {
 	case g.Files != nil:
-		text += ". Delete the leftover files after that: their pages then stay in the pool. Deleted before, these go back to the kernel"
+		text += ". Then delete the leftover files: their pages stay in the pool. If they are deleted first, their pages go back to the kernel"
 	case g.Compact:
 		text = "free memory is in pieces that are too small: drop caches, compact memory, and " + text + ". The last command prints what there is"
 	case g.Seek:
@@ -76,7 +76,7 @@ func poolGrowth(p guard.PoolSize) string {
 	text := fmt.Sprintf("node %d gets %s", p.Node, pagesOf(p.Pages, p.PageKiB))
 	switch made := p.Made(); {
 	case p.Surplus > 0 && made == 0:
-		text += fmt.Sprintf(", by which surplus pages become the pool's (it has %d, %d of them surplus)", p.Now, p.Surplus)
+		text += fmt.Sprintf(", none of them new: surplus pages become the pool's (%d of its %d are surplus)", p.Surplus, p.Now)
 	case p.Surplus > 0:
 		text += fmt.Sprintf(", %d of them new: its %d surplus pages become the pool's first", made, p.Surplus)
 	case p.Now > 0:
@@ -117,7 +117,7 @@ func bootPools(b guard.BootPools) Fix {
 		f.What += ", and raise the limit"
 	}
 	if b.Lost > 0 {
-		f.What += fmt.Sprintf(". Ask for %d more, as the last boot made so many fewer than it was asked for", b.Lost)
+		f.What += fmt.Sprintf(". The last boot made %d fewer than it was asked for, so ask for as many more", b.Lost)
 	}
 	if b.Scattered {
 		f.What += ". While it runs, the kernel is unlikely to find memory in pieces of that size"
@@ -201,7 +201,7 @@ func kernelSize(kib uint64) string {
 
 // freeMemory says that no node has the memory, and what would help.
 func freeMemory(m guard.FreeMemory) Fix {
-	f := Fix{For: "host", What: "no command gives the pages as long as the host is so short of memory"}
+	f := Fix{For: "host", What: "free memory first: until then nothing on this host helps"}
 	var first string
 	for _, p := range m.Places {
 		f.Lines = append(f.Lines, fmt.Sprintf("node %d has %s of memory available, and %s take %s, which leaves too little for the host: stop programs that use %s there, or start the guest on another host",

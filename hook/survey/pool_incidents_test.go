@@ -19,7 +19,7 @@ func TestPoolIncidents(t *testing.T) {
 		"pool-shrunk-under-leftovers": {guard.CausePoolMissing, []string{
 			`all 1024 pages there are surplus`, `pool was made smaller`, `\n  echo 512 > \S+/nr_hugepages\n  rm /dev/hugepages/rtemap_\*\n`}, []string{`ever set up`}},
 		"boot-gave-fewer-giant-pages": {guard.CausePoolTooSmall, []string{
-			`the kernel command line asks for 16`, `hugepagesz=1G hugepages=17 in place of hugepagesz=1G hugepages=16`, `made so many fewer`}, []string{`\n  echo`}},
+			`the kernel command line asks for 16`, `hugepagesz=1G hugepages=17 in place of hugepagesz=1G hugepages=16`, `The last boot made 1 fewer`}, []string{`\n  echo`}},
 		"giant-pages-on-old-host": {guard.CausePoolMissing, []string{
 			`hugepagesz=1G hugepages=4 in GRUB_CMDLINE_LINUX of /etc/default/grub, then update-grub`, `unlikely to find memory in pieces of that size`}, []string{`\n  echo`}},
 		"half-on-each-node": {guard.CausePoolMissing, []string{
