@@ -8,6 +8,8 @@ import (
 // GrowPools makes pools larger, by telling the kernel how many pages they are to have.
 type GrowPools struct {
 	Limits []Limit // to raise first
+	// Shrink are pools of larger pages, which give free ones back first: there is no other memory for Pools.
+	Shrink []PoolSize
 	Pools  []PoolSize
 	// Compact says that the free memory is in pieces that are too small: caches have to go, and memory has to be moved.
 	Compact bool
@@ -223,6 +225,10 @@ func (l launch) growth(host Host, must []failure, limits []Limit) (found []Fix) 
 	}
 	var short *FreeMemory
 	if !fits {
+		if fix := l.trading(host, base, gained); fix != nil {
+			fix.Files, fix.Limits = files, limits
+			return append(found, *fix)
+		}
 		short = l.freeMemory(host, base, now.room)
 	}
 	boot := grower{launch: l, host: base, room: host.Memory.roomAtBoot, most: true}
@@ -240,6 +246,43 @@ func (l launch) growth(host Host, must []failure, limits []Limit) (found []Fix) 
 		found = append(found, *short)
 	}
 	return found
+}
+
+// trading returns how to make pools larger of memory that is in free pages of another, larger size; nil where that will
+// not do.
+func (l launch) trading(host, like Host, gained rooms) *GrowPools {
+	if host.Memory == nil {
+		return nil
+	}
+	for _, other := range host.Memory.Others {
+		rich := host
+		rich.Memory = host.Memory.with(other)
+		g := grower{launch: l, host: like, most: true, room: func(node int, pageKiB uint64) uint64 {
+			if pageKiB >= other.PageKiB {
+				return 0
+			}
+			return rich.Memory.room(node, pageKiB) + gained(node, pageKiB)
+		}}
+		if !g.grow() {
+			continue
+		}
+		fix := growPools(host, like, g.more)
+		if !fix.possible(rich) || fix.Seek {
+			continue
+		}
+		for _, p := range fix.Pools {
+			memory, _ := host.Memory.node(p.Node)
+			short := minus(p.Made()*p.PageKiB+memory.keptKiB(), p.AvailableKiB)
+			if short == 0 {
+				continue
+			}
+			total := other.node(p.Node).Total
+			fix.Shrink = append(fix.Shrink, PoolSize{Node: p.Node, PageKiB: other.PageKiB, Pages: total - (short-1)/other.PageKiB - 1, Now: total})
+		}
+		fix.Keep = Keep{Pools: slices.Concat(fix.Shrink, fix.Pools)}
+		return &fix
+	}
+	return nil
 }
 
 // enlarging returns what helps where nobody is to blame: larger pools or, where the kernel does not make pages at once,

@@ -8,6 +8,8 @@ type Memory struct {
 	// AvailableKiB is how much can be had on all nodes without swapping (MemAvailable); 0 where that is not known.
 	AvailableKiB uint64
 	Boot         Boot
+	// Others are the pools of the sizes that are none of the host's Pools.
+	Others []SizePool
 	// NoNUMA says that the kernel has no files for each node.
 	NoNUMA bool
 }
@@ -81,6 +83,34 @@ func (m *Memory) room(node int, pageKiB uint64) uint64 {
 		return unknownRoom
 	}
 	return minus(m.availableKiB(n), n.keptKiB()) / pageKiB
+}
+
+// with returns memory as it is once all that is free of another pool has been given back.
+func (m *Memory) with(other SizePool) *Memory {
+	more := *m
+	more.Nodes = slices.Clone(m.Nodes)
+	for i, n := range more.Nodes {
+		kib := other.spare(n.Node) * other.PageKiB
+		n.FreeKiB, n.PoolsKiB = n.FreeKiB+kib, minus(n.PoolsKiB, kib)
+		if last := len(n.Blocks) - 1; last >= 0 {
+			n.Blocks = slices.Clone(n.Blocks)
+			n.Blocks[last] += kib / (leastKeptKiB / 64) // of 4 MiB, which is no more than the largest block
+		}
+		if more.AvailableKiB > 0 {
+			more.AvailableKiB += kib
+		}
+		more.Nodes[i] = n
+	}
+	return &more
+}
+
+// spare is how many of a node's pages nobody has, was promised, or is to get back from surplus.
+func (p SizePool) spare(node int) uint64 {
+	n := p.node(node)
+	if n.Surplus > 0 {
+		return 0
+	}
+	return minus(n.Free, p.Reserved)
 }
 
 // roomAtBoot is how many more pages a node can have from the next boot on. Then what else runs finds less memory than

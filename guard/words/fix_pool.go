@@ -15,7 +15,7 @@ func growPools(g guard.GrowPools) Fix {
 	if g.Compact {
 		commands = append(commands, "sync", "echo 3 > /proc/sys/vm/drop_caches", "echo 1 > /proc/sys/vm/compact_memory")
 	}
-	writes := poolWrites(g.Pools, g.NoNUMA)
+	writes := append(poolWrites(g.Shrink, g.NoNUMA), poolWrites(g.Pools, g.NoNUMA)...)
 	commands = append(commands, writes...)
 	if g.Files != nil {
 		commands = append(commands, removal(*g.Files)...)
@@ -55,6 +55,9 @@ func growing(g guard.GrowPools) string {
 		each = append(each, poolGrowth(p))
 	}
 	text := "make the pool larger: " + enumerate(each, 4)
+	for _, p := range g.Shrink {
+		text = fmt.Sprintf("give back %s of node %d that nobody uses, and ", pagesOf(p.Now-p.Pages, p.PageKiB), p.Node) + text
+	}
 	if len(g.Limits) > 0 {
 		text = "raise the limit and " + text
 	}
@@ -89,9 +92,12 @@ func poolGrowth(p guard.PoolSize) string {
 func growingCost(g guard.GrowPools) string {
 	var costs []string
 	for _, p := range g.Pools {
-		if made := p.Made(); made > 0 && p.AvailableKiB > 0 {
+		if made := p.Made(); made > 0 && p.AvailableKiB > 0 && g.Shrink == nil {
 			costs = append(costs, fmt.Sprintf("takes %s of the %s of memory available on node %d", about(made*p.PageKiB), about(p.AvailableKiB), p.Node))
 		}
+	}
+	for _, p := range g.Shrink {
+		costs = append(costs, fmt.Sprintf("node %d has %s in place of %d for those who need pages of %s", p.Node, pagesOf(p.Pages, p.PageKiB), p.Now, guard.Size(p.PageKiB)))
 	}
 	if g.Compact {
 		costs = append(costs, "files are read from disk again, and the host is slow for a moment")

@@ -2,6 +2,7 @@ package survey
 
 import (
 	"cmp"
+	"slices"
 	"strings"
 
 	"hugeguard/guard"
@@ -29,8 +30,27 @@ func Memory(root sysfs.FS, host guard.Host) *guard.Memory {
 		return nil
 	}
 	m.AvailableKiB, _, _ = root.Available()
+	m.Others = otherPools(root, host)
 	m.Boot = boot(root, host)
 	return &m
+}
+
+// otherPools returns the pools that the host is not yet known to have.
+func otherPools(root sysfs.FS, host guard.Host) (others []guard.SizePool) {
+	nodes, err := root.Nodes()
+	if err != nil {
+		return nil
+	}
+	for _, kib := range host.Sizes {
+		if slices.ContainsFunc(host.Pools, func(p guard.SizePool) bool { return p.PageKiB == kib }) {
+			continue
+		}
+		pool, ok, err := root.Pool(kib, nodes)
+		if err == nil && ok {
+			others = append(others, sizePool(pool))
+		}
+	}
+	return others
 }
 
 // boot returns what is known of setting up pages at boot.
