@@ -26,6 +26,8 @@ type Mount struct {
 	// Limited says that its files cannot have more than Size bytes together (size=), reserved pages included.
 	Limited bool
 	Size    uint64
+	// Replaces says that it hides another of the same path and page size.
+	Replaces bool
 	// Over are the later mounts at the same path or below it, in the order of /proc/mounts: they hide what is there.
 	Over []OverMount
 }
@@ -139,6 +141,8 @@ func (l *mountList) add(e mountEntry) (hides bool, err error) {
 		hides = l.hide(over)
 		i, ok := l.at[e.path]
 		if ok {
+			hidden := l.Hugetlb[i]
+			mount.Replaces = hidden.Replaces || hidden.PageKiB == mount.PageKiB
 			l.Hugetlb[i] = mount
 			return hides, nil
 		}

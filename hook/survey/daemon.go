@@ -18,13 +18,19 @@ var awareness = map[sysfs.MountAge]guard.Awareness{
 }
 
 // addDaemon adds which unit libvirt's daemon is, and which mounts it knows. Where qemu.conf names the mounts it knows
-// these.
+// these. It goes by paths, so that it may know a mount by one that this hides.
 func addDaemon(root sysfs.FS, host *guard.Host) {
 	host.Daemon = daemonUnit(root)
+	mounts, _ := root.Mounts() // the host has been read by them
 	for i := range host.Mounts {
 		m := &host.Mounts[i]
 		if host.Configured {
 			m.Daemon = guard.Aware
+			continue
+		}
+		replaces := slices.ContainsFunc(mounts.Hugetlb, func(seen sysfs.Mount) bool { return seen.Path == m.Path && seen.Replaces })
+		if replaces {
+			m.Daemon = guard.Untold
 			continue
 		}
 		age, err := root.MountAge(m.Path, libvirtDir, driverPID)
