@@ -20,7 +20,7 @@ type RebootWhy int
 // What reboots are for.
 const (
 	EndStuck  RebootWhy = iota // it ends a process that no signal ends
-	FindPages                  // it gives back pages that nobody is seen to have
+	FindPages                  // it gives back unexplained pages
 )
 
 // FreeDeadGuests has back ends give back the memory of guests that are gone.
@@ -151,7 +151,7 @@ func (l launch) tune(host Host, must []failure, b Blame) []Fix {
 	return []Fix{TuneProcess{processes[0], fewer, host.Memory.holds(processes[0])}}
 }
 
-// search returns what can be done about pages that nobody is seen to have.
+// search returns what can be done about unexplained pages.
 func (l launch) search(host Host, must []failure) []Fix {
 	if host.Holders == nil || host.Holders.Cut || len(host.Holders.Unreadable) > 0 {
 		return []Fix{LookUnconfined{}}

@@ -9,7 +9,7 @@ import (
 type MountPages struct {
 	PageKiB uint64
 	Path    string
-	Conf    []string // all that hugetlbfs_mount in qemu.conf is to have then; nil where it is not set
+	Conf    []string // the whole value of hugetlbfs_mount in qemu.conf after it; nil if it is not set
 	Daemon  string   // see [Host]
 	Then    Fix      // what is to be done besides, nil for nothing
 }

@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// GrowPools makes pools larger, by telling the kernel how many pages they are to have.
+// GrowPools makes pools larger, by telling the kernel their new numbers of pages.
 type GrowPools struct {
 	Limits []Limit // to raise first
 	// Shrink are pools of larger pages, which give free ones back first: there is no other memory for Pools.
@@ -24,7 +24,7 @@ type GrowPools struct {
 	Keep   Keep
 }
 
-// PoolSize is how many pages one node's pool is to have, without surplus ones.
+// PoolSize is how many pages one node's pool should have, without surplus ones.
 type PoolSize struct {
 	Node         int
 	PageKiB      uint64
@@ -62,7 +62,7 @@ type BootPools struct {
 	Lost   uint64 // pages that the last boot did not make of those it was asked for, and which are asked for on top
 	// Short is what there is too little memory for now; none where there is enough.
 	Short []MemoryShort
-	// Scattered says that there is memory now, but hardly in pieces as large as such pages.
+	// Scattered says that there is memory now, but hardly in pieces as large as these pages.
 	Scattered bool
 	// Node is where all else that runs finds only RestKiB of memory then, less than the UsedKiB that it uses now; -1
 	// for none.
@@ -101,7 +101,7 @@ type grower struct {
 	host   Host // as it would be
 	more   []added
 	room   rooms
-	most   bool // of several nodes with room, the one that has most is to have the pages, rather than the first
+	most   bool // of several nodes with room, the one with most room gets the pages, rather than the first
 	force  bool // where no node has room, the one that has most takes all
 }
 
@@ -382,7 +382,7 @@ func (l launch) freeMemory(host, like Host, room rooms) *FreeMemory {
 	return &fix
 }
 
-// bootPools returns how to have pools of such sizes from the next boot on; nil where the kernel's command line cannot
+// bootPools returns how to have pools of these sizes from the next boot on; nil where the kernel's command line cannot
 // say it.
 func bootPools(host Host, grown GrowPools) *BootPools {
 	line := grown.Keep.Line
@@ -402,7 +402,7 @@ func bootPools(host Host, grown GrowPools) *BootPools {
 	return &fix
 }
 
-// keep returns how pools keep such sizes.
+// keep returns how pools keep these sizes.
 func keep(host Host, pools []PoolSize) Keep {
 	k := Keep{Pools: pools}
 	if len(pools) == 0 {

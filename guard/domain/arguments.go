@@ -265,13 +265,13 @@ func (b *builder) inFile(shares bool) (is, sure bool) {
 	return shares || mb != nil && mb.MemoryAccess != nil && mb.MemoryAccess.Mode != "", false
 }
 
-// anyInFile reports whether some of the guest's memory may be in such files.
+// anyInFile reports whether some of the guest's memory may be in files on hugetlbfs.
 func (b *builder) anyInFile() bool {
 	is, _ := b.inFile(slices.ContainsFunc(b.Cells, func(c libvirtxml.DomainCell) bool { return c.MemAccess != "" }))
 	return is
 }
 
-// addInFile adds memory of which libvirt says no page size, if it is in such a file.
+// addInFile adds memory of which libvirt says no page size, if it is in one of these files.
 func (b *builder) addInFile(backend guard.Backend, cell int, own guard.NodeSet, ownFrom string, shares bool, kib, aligned uint64) {
 	is, sure := b.inFile(shares)
 	if !is {

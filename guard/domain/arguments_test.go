@@ -11,7 +11,7 @@ import (
 	"hugeguard/guard"
 )
 
-// withArguments is a guest of 64 MiB whose QEMU gets such arguments, with more of its XML.
+// withArguments is a guest of 64 MiB whose QEMU gets these arguments, with more of its XML.
 func withArguments(more string, arguments ...string) string {
 	var args strings.Builder
 	for _, a := range arguments {

@@ -608,7 +608,7 @@ func (b *builder) addDevice(dev libvirtxml.DomainMemorydev, index int, name stri
 	return nil
 }
 
-// plugged reads how much of a virtio-mem device the guest is to have at first, and in how large pieces.
+// plugged reads how much of a virtio-mem device the guest gets first, and in how large pieces.
 func plugged(backend *guard.Backend, dev libvirtxml.DomainMemorydev) (err error) {
 	if dev.Model != guard.VirtioMem || dev.Target == nil {
 		return nil

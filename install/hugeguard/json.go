@@ -23,7 +23,7 @@ func printJSON(w io.Writer, v any) error {
 	return err
 }
 
-// printJSONList prints such objects as an array on one line.
+// printJSONList prints these objects as an array on one line.
 func printJSONList[T any](w io.Writer, list []T) error {
 	objects := make([]string, len(list))
 	for i, v := range list {
