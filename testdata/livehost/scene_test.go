@@ -412,10 +412,11 @@ func (s *scene) guardEntries() []entry {
 
 // checkReport is what the tests read of check --json.
 type checkReport struct {
-	Decision string `json:"decision"`
-	Cause    string `json:"cause"`
-	Summary  string `json:"summary"`
-	Demand   []struct {
+	Decision  string `json:"decision"`
+	Cause     string `json:"cause"`
+	RefusedBy string `json:"refused_by"`
+	Summary   string `json:"summary"`
+	Demand    []struct {
 		Backend string `json:"backend"`
 		PageKiB int    `json:"page_kib"`
 		Pages   int    `json:"pages"`
