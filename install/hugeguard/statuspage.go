@@ -145,13 +145,24 @@ func poolRows(pools []guard.PoolReport) (rows []poolRow, empty []string) {
 			}
 			continue
 		}
-		row := poolRow{pool, fmt.Sprintf("node %d, %s:", pool.Node, size), fmt.Sprintf("%d of %d free", pool.Free, pool.Total)}
+		row := poolRow{pool, fmt.Sprintf("node %d, %s:", pool.Node, size), fmt.Sprintf("%d of %d free (%s)", pool.Free, pool.Total, amounts(pool.Free, pool.Total, pool.PageKiB))}
 		if pool.Surplus > 0 {
 			row.count += fmt.Sprintf(", %d surplus", pool.Surplus)
 		}
 		rows = append(rows, row)
 	}
 	return rows, empty
+}
+
+// amounts says how much memory some of all pages are, such as "0.5 of 2 GiB": in the largest unit of which all are one or
+// more, with at most one decimal.
+func amounts(some, all, kib uint64) string {
+	unit, size := 0, float64(kib)
+	for ; size*float64(all) >= 1024 && unit < 4; unit++ {
+		size /= 1024
+	}
+	in := func(pages uint64) string { return strings.TrimSuffix(fmt.Sprintf("%.1f", size*float64(pages)), ".0") }
+	return fmt.Sprintf("%s of %s %s", in(some), in(all), [...]string{"KiB", "MiB", "GiB", "TiB", "PiB"}[unit])
 }
 
 // poolLines draws the pools, and shows who holds them.
