@@ -56,54 +56,54 @@ func TestCauses(t *testing.T) {
 		fix   []string // the lines of the fixes, without those for Nova
 	}{
 		{"files, and that would do", pages(24, 0).leftBehind(0, 40, "/dev/hugepages/rtemap_0"), CauseLeftoverFiles,
-			[]string{"node 0 has 24 free 2 MiB huge pages, 64 needed: leftover file /dev/hugepages/rtemap_0 holds 40 of 64; run rm /dev/hugepages/rtemap_0;"},
+			[]string{"leftover files hold node 0's 2M pages: 24 of 64 free, 64 needed (128 MiB); leftover file /dev/hugepages/rtemap_0 has 40; fix: rm /dev/hugepages/rtemap_0\n"},
 			[]string{"rm /dev/hugepages/rtemap_0"}},
 		{"files, and a page less", pages(23, 0).leftBehind(0, 40, "/dev/hugepages/rtemap_0").heldBy(HolderGuest, "a", 9, 0, 1), CauseGuests,
-			[]string{"guest a holds 1, leftover file /dev/hugepages/rtemap_0 holds 40 of 64"}, nil},
+			[]string{"guest a has 1, leftover file /dev/hugepages/rtemap_0 has 40; fix: echo 105 > "}, nil},
 		{"several files", pages(24, 0).leftBehind(0, 40, "/h/map_1", "/h/map_2"), CauseLeftoverFiles,
-			[]string{"2 leftover files /h/map_1 /h/map_2 hold 40 of 64"}, []string{"rm /h/map_1 /h/map_2"}},
+			[]string{"2 leftover files /h/map_1 /h/map_2 have 40;"}, []string{"rm /h/map_1 /h/map_2"}},
 		{"files whose node nobody can tell", pages(24, 0).leftBehind(0, 40, "/h/x").gone(1, 40), CauseUnaccounted,
-			[]string{"40 of 64 pages are held by nobody that can be seen", "unaccounted on some node: leftover /h/x 40"}, nil},
+			[]string{"unexplained use of node 0's 2M pages: 24 of 64 free, 64 needed (128 MiB); no visible holder has 40 of the 64;", "2M pages: on unknown nodes: leftover /h/x 40 (80 MiB)"}, nil},
 		{"files too many for the other node", pages(24, 0).leftBehind(0, 40, "/h/x").gone(1, 0).heldBy(HolderGuest, "a", 9, 1, 40), CauseLeftoverFiles,
-			[]string{"leftover file /h/x holds 40 of 64"}, []string{"rm /h/x"}},
+			[]string{"leftover file /h/x has 40;"}, []string{"rm /h/x"}},
 		{"files in part on the node for certain", pages(30, 0).leftBehind(0, 40, "/h/x").gone(1, 5), CauseLeftoverFiles,
-			[]string{"leftover file /h/x holds at least 35 of 70"}, []string{"rm /h/x"}},
+			[]string{"leftover file /h/x has at least 35;"}, []string{"rm /h/x"}},
 		{"a file that an unreadable process may use", pages(24, 0).leftBehind(0, 40, "/h/x").changed(func(h *Holders) { h.Unreadable = []Process{{Name: "vpp\x1b", PID: 4, HugetlbKiB: 2 << 20}} }), CauseLeftoverFiles,
-			[]string{`holds 40 of 64 (1 process could not be read: vpp\x1b, pid 4, with 2 GiB)`}, []string{"fuser -v /h/x"}},
+			[]string{`has 40 (1 process could not be read: vpp\x1b, pid 4, with 2 GiB)`}, []string{"fuser -v /h/x"}},
 		{"a file, and no time for all", pages(24, 0).leftBehind(0, 40, "/h/x").changed(func(h *Holders) { h.Cut = true }), CauseLeftoverFiles,
-			[]string{"(not everything was looked at)"}, []string{"fuser -v /h/x"}},
+			[]string{"(time ran out before every holder was examined)"}, []string{"fuser -v /h/x"}},
 		{"a file with an odd name", pages(24, 0).leftBehind(0, 40, "/h/it's a \x1b[31m"), CauseLeftoverFiles,
-			[]string{`leftover file /h/it's a \x1b[31m holds`}, []string{`rm "$(printf '/h/it'\''s a \033[31m')"`}},
+			[]string{`leftover file /h/it's a \x1b[31m has`}, []string{`rm "$(printf '/h/it'\''s a \033[31m')"`}},
 		{"a segment", pages(24, 0).leftBehind(0, 40).changed(func(h *Holders) { h.List[0].Segment, h.List[0].Name = "5", "System V segment 5" }), CauseLeftoverFiles,
-			[]string{"System V segment 5, which nobody has attached, holds 40 of 64"}, []string{"ipcrm -m 5"}},
+			[]string{"System V segment 5, which nobody has attached, has 40;"}, []string{"ipcrm -m 5"}},
 		{"files and Open vSwitch, each of which would do", pages(24, 0).leftBehind(0, 40, "/h/x").heldBy(HolderOVS, "ovs-vswitchd", 7, 0, 40), CauseLeftoverFiles,
-			[]string{"leftover file /h/x holds 40 of 104;", "it would also fit without Open vSwitch DPDK (ovs-vswitchd, pid 7)"}, []string{"rm /h/x"}},
+			[]string{"leftover file /h/x has 40;", "it would also fit without ovs-vswitchd (pid 7)"}, []string{"rm /h/x"}},
 		{"files and Open vSwitch, only both of which would do", pages(4, 0).leftBehind(0, 30, "/h/x").heldBy(HolderOVS, "ovs-vswitchd", 7, 0, 30), CauseOtherHolder,
-			[]string{"leftover file /h/x holds 30, Open vSwitch DPDK (ovs-vswitchd, pid 7) holds 30 of 64"}, []string{"rm /h/x"}},
+			[]string{"processes hold node 0's 2M pages: 4 of 64 free, 64 needed (128 MiB); leftover file /h/x has 30, ovs-vswitchd (pid 7) has 30;"}, []string{"rm /h/x"}},
 		{"Open vSwitch and a process, each of which would do", pages(24, 0).heldBy(HolderProcess, "vpp_main", 8, 0, 40).heldBy(HolderOVS, "ovs-vswitchd", 7, 0, 40), CauseOVS,
-			[]string{"Open vSwitch DPDK (ovs-vswitchd, pid 7) holds 40 of 104", "it would also fit without vpp_main (pid 8)"}, nil},
+			[]string{"OVS-DPDK holds node 0's 2M pages: 24 of 104 free, 64 needed (128 MiB); ovs-vswitchd (pid 7) has 40;", "it would also fit without vpp_main (pid 8)"}, nil},
 		{"a process of a unit", pages(24, 0).heldBy(HolderProcess, "vpp_main", 8, 0, 40).changed(func(h *Holders) { h.List[0].Unit = "vpp.service" }), CauseOtherHolder,
-			[]string{"vpp_main (pid 8, vpp.service) holds 40 of 64"}, nil},
+			[]string{"vpp_main (pid 8, vpp.service) has 40;"}, nil},
 		{"Open vSwitch in a container", pages(24, 0).heldBy(HolderOVS, "ovs-vswitchd", 8, 0, 40).changed(func(h *Holders) { h.List[0].Unit = "container 0123456789ab" }), CauseOVS,
-			[]string{"Open vSwitch DPDK (ovs-vswitchd, pid 8, container 0123456789ab) holds 40 of 64"}, nil},
+			[]string{"ovs-vswitchd (pid 8, container 0123456789ab) has 40;"}, nil},
 		{"a memfd that is open and not mapped", held(pages(24, 0).leftBehind(0, 40).changed(func(h *Holders) { h.List[0].Kind, h.List[0].Name, h.List[0].PID = HolderProcess, "parker", 3 })), CauseOtherHolder,
-			[]string{"parker (pid 3) holds 40 of 64"}, nil},
+			[]string{"parker (pid 3) has 40;"}, nil},
 		{"a dead guest's memory that Open vSwitch keeps", pages(24, 0).heldBy(HolderOVS, "ovs-vswitchd", 7, 0, 40).heldBy(HolderOVS, "ovs-vswitchd", 7, 0, 40).changed(func(h *Holders) { h.List[1].Guest = "7-a" }), CauseOVS,
-			[]string{"Open vSwitch DPDK (ovs-vswitchd, pid 7) for dead guest 7-a holds 40 of 104", "it would also fit without Open vSwitch DPDK (ovs-vswitchd, pid 7)\n"}, nil},
+			[]string{"a dead guest holds node 0's 2M pages: 24 of 104 free, 64 needed (128 MiB); ovs-vswitchd (pid 7) for dead guest 7-a has 40", "it would also fit without ovs-vswitchd (pid 7)\n"}, nil},
 		{"a dead guest's memory and its keeper's own, only both of which would do", pages(4, 0).heldBy(HolderProcess, "vhost", 7, 0, 30).heldBy(HolderProcess, "vhost", 7, 0, 30).heldBy(HolderProcess, "vpp", 8, 0, 20).changed(func(h *Holders) { h.List[1].Guest = "?" }), CauseOtherHolder,
-			[]string{"vhost (pid 7) holds 30, vhost (pid 7) for a dead guest holds 30 of 84"}, nil},
+			[]string{"vhost holds node 0's 2M pages: 4 of 84 free, 64 needed (128 MiB); vhost (pid 7) has 30, vhost (pid 7) for a dead guest has 30"}, nil},
 		{"its own QEMU of before", pages(24, 0).heldBy(HolderGuest, "g", 7, 0, 40).heldBy(HolderGuest, "b", 8, 0, 40).changed(func(h *Holders) { h.List[0].Former = true }), CauseGuests,
-			[]string{"this guest's own earlier QEMU (pid 7) holds 40 of 104"}, nil},
+			[]string{"its old QEMU holds node 0's 2M pages: 24 of 104 free, 64 needed (128 MiB); this guest's own earlier QEMU (pid 7) has 40"}, nil},
 		{"promised to one", pages(64, 0).promisedTo("lazy", 5, 1), CauseKernelReserved,
-			[]string{"1 of its free pages are promised to lazy (pid 5), which has not touched them yet"}, nil},
+			[]string{"others are promised this host's 2M pages: 64 of 64 free, 1 of them promised, 64 needed (128 MiB); lazy (pid 5) is promised 1, not touched yet;"}, nil},
 		{"promised to several, some of them unseen", pages(64, 0).promisedTo("lazy", 5, 3).promisedTo("idle", 6, 4).pooled(func(p *SizePool) { p.Reserved += 2 }), CauseKernelReserved,
-			[]string{"9 of its free pages are promised to processes that have not touched them yet (4 to idle (pid 6), 3 to lazy (pid 5), 2 to others)"}, nil},
+			[]string{"idle (pid 6) is promised 4, lazy (pid 5) is promised 3, others 2, not touched yet;"}, nil},
 		{"promised to nobody that is seen", pages(64, 0).heldBy(HolderGuest, "a", 1, 1, 1).pooled(func(p *SizePool) { p.Reserved = 6 }), CauseKernelReserved,
-			[]string{"6 of its free pages are promised to processes that have not touched them yet;"}, nil},
+			[]string{"6 of them promised, 64 needed (128 MiB); no visible holder has been promised them;"}, nil},
 		{"gone", pages(24, 0).heldBy(HolderGuest, "a", 1, 0, 3).gone(0, 37), CauseUnaccounted,
-			[]string{"37 of 64 pages are held by nobody that can be seen;"}, nil},
+			[]string{"no visible holder has 37 of the 64;"}, nil},
 		{"counters and holders that are not of one moment", pages(24, 0).leftBehind(0, 40, "/h/x").pooled(func(p *SizePool) { p.Nodes[0].Free += 3 }), CauseUnaccounted,
-			[]string{"37 of 64 pages are held by nobody that can be seen"}, nil},
+			[]string{"no visible holder has 37 of the 64;"}, nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			v := Judge(guest(t, "strict:0", cell{64, "strict:0"}), test.host)
@@ -158,23 +158,23 @@ func TestCauseOfTheFirst(t *testing.T) {
 		says   string
 	}{
 		{"guests on both nodes", both, pages(0, 0).heldBy(HolderGuest, "a", 1, 0, 20).heldBy(HolderGuest, "b", 2, 1, 20), CauseGuests,
-			"node 0 has 0 free 2 MiB huge pages, 10 needed: guest a holds 20 of 20;"},
-		{"Open vSwitch on one, a guest on the other", both, vswitch(0).heldBy(HolderGuest, "b", 2, 1, 20), CauseOVS, "Open vSwitch DPDK (ovs-vswitchd, pid 7) holds 20 of 20"},
-		{"Open vSwitch on both, and each in a process of its own", both, vswitch(0).heldBy(HolderOVS, "ovs-vswitchd", 8, 1, 20), CauseOVS, "(ovs-vswitchd, pid 7) holds 20 of 20"},
-		{"Open vSwitch on one, guests on both", wide, vswitch(0).heldBy(HolderGuest, "b", 2, 1, 40), CauseOVS, "node 0 has 0 free 2 MiB huge pages, 10 needed: Open vSwitch DPDK (ovs-vswitchd, pid 7) holds 20 of 20"},
-		{"Open vSwitch on one, too few on both", wide, vswitch(0).heldBy(HolderGuest, "b", 2, 1, 5), CausePoolTooSmall, "this host has 0 free 2 MiB huge pages, 30 needed: the pool has 25 pages in all"},
+			"guests fill node 0's 2M pages: 0 of 20 free, 10 needed (20 MiB); guest a has 20"},
+		{"Open vSwitch on one, a guest on the other", both, vswitch(0).heldBy(HolderGuest, "b", 2, 1, 20), CauseOVS, "; ovs-vswitchd (pid 7) has 20"},
+		{"Open vSwitch on both, and each in a process of its own", both, vswitch(0).heldBy(HolderOVS, "ovs-vswitchd", 8, 1, 20), CauseOVS, "ovs-vswitchd (pid 7) has 20"},
+		{"Open vSwitch on one, guests on both", wide, vswitch(0).heldBy(HolderGuest, "b", 2, 1, 40), CauseOVS, "OVS-DPDK holds node 0's 2M pages: 0 of 20 free, 10 needed (20 MiB); ovs-vswitchd (pid 7) has 20"},
+		{"Open vSwitch on one, too few on both", wide, vswitch(0).heldBy(HolderGuest, "b", 2, 1, 5), CausePoolTooSmall, "this host has too few 2M pages: 0 of 25 free, 30 needed (60 MiB); the pool has only 25 pages (50 MiB) in all"},
 		{"all surplus pages in use", guest(t, "strict:0", cell{30, "strict:0"}), pages(20, 0).heldBy(HolderGuest, "b", 2, 1, 10).change(func(p *SizePool) { p.Overcommit, p.Surplus, p.Nodes[1].Surplus = 10, 10, 10 }),
 			CauseUnaccounted, "10 surplus pages are in use already, and no more than 10 may be made"},
-		{"Open vSwitch has both sizes", sizes, vswitch(0).ofGigantic(HolderOVS, "ovs-vswitchd", 7, 1, 2, 0, 0), CauseOVS, "Open vSwitch DPDK (ovs-vswitchd, pid 7) holds 20 of 20; set reserved_huge_pages=node:0,size:2048,count:20"},
+		{"Open vSwitch has both sizes", sizes, vswitch(0).ofGigantic(HolderOVS, "ovs-vswitchd", 7, 1, 2, 0, 0), CauseOVS, "ovs-vswitchd (pid 7) has 20; fix: reserved_huge_pages=node:0,size:2048,count:20"},
 		{"Open vSwitch, and promises of the other size", sizes,
 			vswitch(0).ofGigantic(HolderGuest, "b", 2, 0, 1, 0, 4).change(func(p *SizePool) {
 				if p.PageKiB == 1<<20 {
 					p.Reserved = 4
 				}
-			}), CauseOVS, "Open vSwitch DPDK (ovs-vswitchd, pid 7) holds 20 of 20"},
+			}), CauseOVS, "; ovs-vswitchd (pid 7) has 20"},
 		{"Open vSwitch, and too few of the other size", sizes, vswitch(0).ofGigantic(HolderGuest, "b", 2, 0, 1, 0, 1), CausePoolTooSmall,
-			"node 1 has 1 free 1 GiB huge pages, 2 needed: the pool has 1 pages in all"},
-		{"Open vSwitch, and none of the other size", sizes, vswitch(0).ofGigantic(HolderGuest, "b", 2, 0, 1, 0, 0), CausePoolMissing, "node 1 has 0 free 1 GiB huge pages, 2 needed: no huge pages of 1 GiB were ever set up there"},
+			"node 1 has too few 1G pages: 1 of 1 free, 2 needed (2 GiB); the pool has only 1 page (1 GiB) in all"},
+		{"Open vSwitch, and none of the other size", sizes, vswitch(0).ofGigantic(HolderGuest, "b", 2, 0, 1, 0, 0), CausePoolMissing, "node 1 has no 1G pages at all: 2 needed (2 GiB)"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			v := Judge(test.demand, test.host)
@@ -230,7 +230,7 @@ func TestNoCauseOfNothing(t *testing.T) {
 			return
 		}
 		found[v.Cause]++
-		for _, nothing := range []string{": 0 of ", ": of ", ": 0 pages", "promised to processes that have not touched them yet;"} {
+		for _, nothing := range []string{" has 0 of the ", "; ; ", "; fix: ; ", " has 0;", " only 0 pages", "no visible holder has been promised"} {
 			if strings.Contains(Summary(v), nothing) {
 				t.Fatalf("%s", Text(v))
 			}

@@ -19,8 +19,8 @@ func TestLazy(t *testing.T) {
 		says string
 	}{
 		{pages(64, 0), Allow, "it fits"},
-		{pages(60, 4), Warn, "is bound to node 0, where 60 of its 64 2 MiB pages are free: QEMU starts and dies when the guest touches more"},
-		{pages(60, 3), Refuse, "63 free 2 MiB huge pages"},
+		{pages(60, 4), Warn, "guest may die on node 0: ram-node0 is bound there, where only 60 of its 64 pages (128 MiB) of 2M are free: QEMU starts and dies when the guest touches more"},
+		{pages(60, 3), Refuse, "this host has too few 2M pages: 63 of 63 free"},
 	} {
 		v := Judge(d, test.host)
 		if v.Decision != test.want || !strings.Contains(Summary(v), test.says) {

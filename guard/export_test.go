@@ -5,6 +5,7 @@ var (
 	ParseDomain func(xml []byte) (Demand, error)
 
 	Summary func(Verdict) string
+	Line    func(Verdict) string
 	Text    func(Verdict) string
 	Fields  func(Verdict) map[string]string
 	Message func(Finding) string

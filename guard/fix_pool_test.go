@@ -193,7 +193,7 @@ func TestGrowth(t *testing.T) {
 			[]string{"echo 3 > /proc/sys/vm/drop_caches", "echo 1 > /proc/sys/vm/compact_memory", fmt.Sprintf(write0, 512), "hugepagesz=2M hugepages=512", "reboots the host"}, nil},
 		{"the pieces are just large enough", any512, pages(256).withMemory(16*gib, 4*gib).inPieces(0, 256), []string{fmt.Sprintf(write0, 512)}, []string{"drop_caches"}},
 		{"the host lives on the rest", any512, pages(256).withMemory(16*gib, 15*gib),
-			[]string{"node 0 has 512 MiB of memory available, and 256 more pages of 2 MiB take 512 MiB, which leaves too little for the host: stop programs that use 256 MiB there"}, nil},
+			[]string{"node 0 has 512 MiB of memory available, and 256 more pages of 2M take 512 MiB, which leaves too little for the host: stop programs that use 256 MiB there"}, nil},
 		{"what else runs has to do with less", plain(t, 6144, "", twoMiB), pages(256).withMemory(16*gib, 12*gib),
 			[]string{"stop programs that use 2.2 GiB there", "what else runs on node 0 uses 12 GiB now and finds 10 GiB then"}, nil},
 		{"at boot there would be as little", any512, pages(0).withMemory(2*gib, 1800*mib), []string{"stop programs that use"}, []string{"reboot"}},

@@ -19,7 +19,7 @@ func TestMarksInVerdict(t *testing.T) {
 	}
 	plain, marked := judged(""), judged("<metadata><exempt xmlns='urn:hugeguard:1'/><canary xmlns='urn:hugeguard:1'/></metadata>")
 	if plain.Decision != Refuse || marked.Decision != Refuse || plain.Cause != marked.Cause || len(Fixes(plain)) == 0 || len(Fixes(marked)) > 0 ||
-		!strings.HasPrefix(Summary(marked), "hugeguard verify asked for more than there can be: node 0 has 1 free") || strings.Contains(Text(marked), "nr_hugepages") {
+		!strings.HasPrefix(Summary(marked), "hugeguard verify asked for more than there can be: node 0 has too few 2M pages: 1 of 1 free") || strings.Contains(Text(marked), "nr_hugepages") {
 		t.Errorf("%s\n%s", Text(plain), Text(marked))
 	}
 	if len(plain.Claims()) != 1 || len(marked.Claims()) != 0 {

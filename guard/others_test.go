@@ -11,7 +11,7 @@ import (
 
 func init() {
 	guard.ParseDomain = domain.Parse
-	guard.Summary, guard.Text, guard.Fields, guard.Message, guard.Reserve = words.Summary, words.Text, words.Fields, words.Finding, words.Reserve
+	guard.Summary, guard.Line, guard.Text, guard.Fields, guard.Message, guard.Reserve = words.Summary, words.Line, words.Text, words.Fields, words.Finding, words.Reserve
 	guard.JSON = func(v guard.Verdict) ([]byte, error) { return json.Marshal(words.NewReport(v)) }
 	guard.Fixes = func(v guard.Verdict) (fixes []guard.FixInWords) {
 		for _, f := range words.Fixes(v) {

@@ -140,8 +140,8 @@ func (l ruled) play(t *testing.T, row *row, fails condition) {
 		if fails == (condition{}) {
 			return
 		}
-		want, _, _ := strings.Cut(Message(Finding{Reason: Perhaps{IfReleases{k, []Combinations{fails.combinations()}}, NoMount{}}}), ":")
-		if !strings.HasPrefix(Summary(v), want+":") {
+		_, want, _ := strings.Cut(Message(Finding{Reason: Perhaps{IfReleases{k, []Combinations{fails.combinations()}}, NoMount{}}}), "; it fails ")
+		if !strings.HasSuffix(Message(v.Findings[0]), "; it fails "+want) {
 			t.Errorf("%q does not say %q", Summary(v), want)
 		}
 	}

@@ -73,9 +73,9 @@ func TestTooMany(t *testing.T) {
 		want                 string
 	}{
 		{maxCells, maxDevices, 0, ""},
-		{maxCells + 1, 0, 0, "its huge pages are not judged: 129 guest cells are more than QEMU takes (128)"},
-		{1, maxDevices, 1, "its huge pages are not judged: 257 memory devices are more than QEMU has slots for (256)"},
-		{1000, 1000, 0, "its huge pages are not judged: 1000 memory devices are more than QEMU has slots for (256)"},
+		{maxCells + 1, 0, 0, "too many guest cells: QEMU takes at most 128, and it has 129: its huge pages are not judged"},
+		{1, maxDevices, 1, "too many memory devices: QEMU takes at most 256, and it has 257: its huge pages are not judged"},
+		{1000, 1000, 0, "too many memory devices: QEMU takes at most 256, and it has 1000: its huge pages are not judged"},
 	} {
 		d := parse(t, large(c.cells, c.dimms, c.virtio, "strict", "0"))
 		v := Judge(d, pages(0))

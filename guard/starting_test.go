@@ -42,36 +42,36 @@ func TestJudgeBesideStarting(t *testing.T) {
 	}{
 		{"room for both", on0(20), pages(40, 0).started("a", "0", 20, 0), Allow, "", "it fits"},
 		{"a page too few", on0(21), pages(40, 0).started("a", "0", 20, 0), Refuse, CauseStartingGuests,
-			"node 0 has 40 free 2 MiB huge pages, 20 of them for guests that are starting (a), 21 needed: without these it would fit; try again when they have started"},
-		{"two of them", on0(20), pages(40, 0).started("a", "0", 15, 0).started("b", "0", 15, 0), Refuse, CauseStartingGuests, "30 of them for guests that are starting (a, b)"},
+			"starting guests take node 0's 2M pages: 40 of 40 free, 20 of them for starting guests (a), 21 needed (42 MiB); without these it would fit; fix: try again when they have started"},
+		{"two of them", on0(20), pages(40, 0).started("a", "0", 15, 0).started("b", "0", 15, 0), Refuse, CauseStartingGuests, "30 of them for starting guests (a, b)"},
 		{"elsewhere", on0(40), pages(40, 20).started("a", "1", 20, 0), Allow, "", ""},
-		{"one that can go elsewhere", on0(40), pages(40, 20).started("a", "", 20, 0), Warn, "", "fits on node 0 only if other guests that are starting (a) take their pages elsewhere"},
-		{"two that cannot all go elsewhere", on0(40), pages(40, 20).started("a", "", 20, 0).started("b", "0-1", 1, 0), Refuse, CauseStartingGuests, "21 of them for guests that are starting (a, b)"},
+		{"one that can go elsewhere", on0(40), pages(40, 20).started("a", "", 20, 0), Warn, "", "may lack node 0's 2M pages: ram-node0 fits there only if other starting guests (a) take their pages elsewhere"},
+		{"two that cannot all go elsewhere", on0(40), pages(40, 20).started("a", "", 20, 0).started("b", "0-1", 1, 0), Refuse, CauseStartingGuests, "21 of them for starting guests (a, b)"},
 		{"some mapped already", on0(20), pages(40, 0).started("a", "0", 20, 20), Allow, "", ""},
 		{"and some not", on0(20), pages(40, 0).started("a", "0", 20, 7), Allow, "", ""},
-		{"reserved, not promised yet", anywhere(21), pages(20, 20).started("a", "0", 20, 0), Refuse, CauseStartingGuests, "20 of them for guests that are starting (a), 21 needed"},
-		{"a reservation of its own", anywhere(21), pages(20, 20).started("a", "0", 20, 20), Refuse, CauseStartingGuests, "21 needed: without these it would fit"},
+		{"reserved, not promised yet", anywhere(21), pages(20, 20).started("a", "0", 20, 0), Refuse, CauseStartingGuests, "20 of them for starting guests (a), 21 needed"},
+		{"a reservation of its own", anywhere(21), pages(20, 20).started("a", "0", 20, 20), Refuse, CauseStartingGuests, "21 needed (42 MiB); without these it would fit"},
 		{"a reservation of others", anywhere(21), pages(20, 20).promisedTo("x", 7, 20), Refuse, CauseKernelReserved, ""},
 		{"more than there is in any case", on0(41), pages(40, 0).started("a", "0", 20, 0), Refuse, CausePoolTooSmall, ""},
 		{"guests that run, and one that starts", on0(20), pages(20, 0).heldBy(HolderGuest, "r", 9, 0, 20).started("a", "0", 20, 0), Refuse, CauseStartingGuests, ""},
 		{"Open vSwitch's pages would do, too", on0(20), pages(20, 0).heldBy(HolderOVS, "ovs-vswitchd", 9, 0, 20).started("a", "0", 20, 0), Refuse, CauseOVS,
-			"20 of them for guests that are starting (a), 20 needed: Open vSwitch DPDK (ovs-vswitchd, pid 9) holds 20 of 40"},
+			"OVS-DPDK holds node 0's 2M pages: 20 of 40 free, 20 of them for starting guests (a), 20 needed (40 MiB); ovs-vswitchd (pid 9) has 20;"},
 		{"guests that run and one that starts, only both of which would do", on0(40), pages(20, 0).heldBy(HolderGuest, "r", 9, 0, 20).started("a", "0", 20, 0), Refuse, CauseGuests,
-			"20 of them for guests that are starting (a), 40 needed: guest r holds 20 of 40"},
+			"20 of them for starting guests (a), 40 needed (80 MiB); guest r has 20"},
 		{"Open vSwitch and one that starts, only both of which would do", on0(40), pages(20, 0).heldBy(HolderOVS, "ovs-vswitchd", 9, 0, 20).started("a", "0", 20, 0), Refuse, CauseOVS,
-			"20 of them for guests that are starting (a), 40 needed: Open vSwitch DPDK (ovs-vswitchd, pid 9) holds 20 of 40; set reserved_huge_pages=node:0,size:2048,count:20"},
+			"20 of them for starting guests (a), 40 needed (80 MiB); ovs-vswitchd (pid 9) has 20; fix: reserved_huge_pages=node:0,size:2048,count:20"},
 		{"a process and one that starts, only both of which would do", on0(40), pages(20, 0).heldBy(HolderProcess, "vpp", 9, 0, 20).started("a", "0", 20, 0), Refuse, CauseOtherHolder,
-			"40 needed: vpp (pid 9) holds 20 of 40"},
+			"40 needed (80 MiB); vpp (pid 9) has 20;"},
 		{"the same beside a guest", on0(40), pages(20, 0).heldBy(HolderOVS, "ovs-vswitchd", 9, 0, 20).heldBy(HolderGuest, "r", 8, 0, 1).started("a", "0", 20, 0), Refuse, CauseOVS,
-			"Open vSwitch DPDK (ovs-vswitchd, pid 9) holds 20 of 41"},
-		{"files and one that starts, only both of which would do", on0(40), pages(20, 0).leftBehind(0, 20, "/h/x").started("a", "0", 20, 0), Refuse, CauseLeftoverFiles, "leftover file /h/x holds 20 of 40; run rm /h/x"},
+			"20 of 41 free, 20 of them for starting guests (a), 40 needed (80 MiB); ovs-vswitchd (pid 9) has 20;"},
+		{"files and one that starts, only both of which would do", on0(40), pages(20, 0).leftBehind(0, 20, "/h/x").started("a", "0", 20, 0), Refuse, CauseLeftoverFiles, "leftover file /h/x has 20; fix: rm /h/x"},
 		{"a start on one node, Open vSwitch on the other", both(10, 10), pages(20, 0).heldBy(HolderOVS, "ovs-vswitchd", 9, 1, 20).started("a", "0", 20, 0), Refuse, CauseOVS,
-			"node 1 has 0 free 2 MiB huge pages, 10 needed: Open vSwitch DPDK (ovs-vswitchd, pid 9) holds 20 of 20"},
+			"OVS-DPDK holds node 1's 2M pages: 0 of 20 free, 10 needed (20 MiB); ovs-vswitchd (pid 9) has 20;"},
 		{"Open vSwitch and a guest on one node, a start on the other", both(10, 10),
-			pages(0, 20).heldBy(HolderOVS, "ovs-vswitchd", 9, 0, 20).heldBy(HolderGuest, "r", 8, 0, 1).started("a", "1", 20, 0), Refuse, CauseOVS, "holds 20 of 21"},
+			pages(0, 20).heldBy(HolderOVS, "ovs-vswitchd", 9, 0, 20).heldBy(HolderGuest, "r", 8, 0, 1).started("a", "1", 20, 0), Refuse, CauseOVS, "OVS-DPDK holds node 0's 2M pages: 0 of 21 free, 10 needed (20 MiB); ovs-vswitchd (pid 9) has 20;"},
 		{"Open vSwitch and a reservation, only both of which would do", on0(40), pages(20, 0).heldBy(HolderOVS, "ovs-vswitchd", 9, 0, 20).promisedTo("x", 7, 20), Refuse, CauseOVS,
-			"node 0 has 20 free 2 MiB huge pages, 40 needed: Open vSwitch DPDK (ovs-vswitchd, pid 9) holds 20 of 40"},
-		{"one that is too large itself", on0(20), pages(20, 20).started("a", "0", 21, 0), Warn, "", "other guests that are starting (a) want more 2 MiB pages than there are"},
+			"OVS-DPDK holds node 0's 2M pages: 20 of 40 free, 40 needed (80 MiB); ovs-vswitchd (pid 9) has 20;"},
+		{"one that is too large itself", on0(20), pages(20, 20).started("a", "0", 21, 0), Warn, "", "starting guests lack 2M pages: a need more than there are"},
 		{"one that is too large elsewhere", on0(20), pages(20, 20).started("a", "1", 21, 0), Allow, "", ""},
 		{"it does not keep out the one before it", on0(1), pages(20, 20).started("a", "0", 20, 0).started("b", "0", 20, 0), Refuse, CauseStartingGuests, "20 of them"},
 		{"what overcommit may add", on0(21), pages(40, 0).started("a", "0", 20, 0).pooled(func(p *SizePool) { p.Overcommit = 9 }), Warn, "", "surplus"},
@@ -103,7 +103,7 @@ func TestStartingIsReported(t *testing.T) {
 			t.Errorf("no %s in %s", want, text)
 		}
 	}
-	if want := `guest a\x1b is starting and has still to take 20 pages of 2 MiB on node 0`; !strings.Contains(Text(v), want) {
+	if want := `starting guest a\x1b is still to take 20 pages of 2M (40 MiB) on node 0`; !strings.Contains(Text(v), want) {
 		t.Errorf("no %q in %s", want, Text(v))
 	}
 	fields := Fields(v)
@@ -253,10 +253,10 @@ func TestConfinedStarts(t *testing.T) {
 		decision Decision
 		says     string
 	}{
-		{"confined", Releases{Libvirt: Release{Version: 9_000_000}, QEMU: Release{Version: 7_002_000}, Cpuset: &yes}, 29, Refuse, "15 of them for guests that are starting (first)"},
+		{"confined", Releases{Libvirt: Release{Version: 9_000_000}, QEMU: Release{Version: 7_002_000}, Cpuset: &yes}, 29, Refuse, "15 of them for starting guests (first)"},
 		{"confined, with room", Releases{Libvirt: Release{Version: 9_000_000}, QEMU: Release{Version: 7_002_000}, Cpuset: &yes}, 30, Allow, ""},
 		{"not confined", Releases{Libvirt: Release{Version: 9_000_000}, QEMU: Release{Version: 7_002_000}, Cpuset: &no}, 29, Allow, ""},
-		{"who knows", Releases{}, 29, Warn, "it fails with libvirt 9.0 or later"},
+		{"who knows", Releases{}, 29, Warn, "; it fails with libvirt 9.0 or later"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			host := pages(c.free, 20)

@@ -40,7 +40,7 @@ func (c *call) answer(o outcome) answer {
 	if v.Decision == guard.Allow {
 		return answer{}
 	}
-	e := entry{Message: words.Text(v), Priority: warning, Fields: words.Fields(v)}
+	e := entry{Message: words.Entry(v), Priority: warning, Fields: words.Fields(v)}
 	if v.Decision == guard.Warn {
 		return answer{Entry: &e}
 	}
@@ -56,7 +56,7 @@ func (c *call) answer(o outcome) answer {
 		return answer{Entry: &e}
 	}
 	e.Priority = failure
-	return answer{Status: exitRefuse, Line: words.Summary(v), Entry: &e}
+	return answer{Status: exitRefuse, Line: words.Line(v), Entry: &e}
 }
 
 // fault is what is to be said of a launch that could not be judged.
@@ -78,7 +78,7 @@ func (c *call) fault(err error) answer {
 // say says it and returns the exit status.
 func (c *call) say(a answer) int {
 	if a.Line != "" {
-		fmt.Fprintln(c.stderr, a.Line)
+		fmt.Fprint(c.stderr, a.Line) // libvirt ends its error with it, and virsh that line
 	}
 	if a.Entry != nil {
 		c.note(*a.Entry)

@@ -52,7 +52,7 @@ func TestDeniedMemfd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(string(entry), "node 0 has 0 free 2 MiB huge pages, 256 needed: who holds the pages was not looked at") {
+	if !strings.Contains(string(entry), "node 0 is short of 2M pages: 0 of 1024 free, 256 needed (512 MiB); holders were not examined") {
 		t.Errorf("the journal's last entry is\n%s", entry)
 	}
 }

@@ -20,7 +20,7 @@ func TestHiddenMountIsAWarning(t *testing.T) {
 	if status := f.prepare(); status != exitAccept || f.stderr.Len() > 0 || len(f.entries) != 1 {
 		t.Fatalf("status %d, stderr %q, journal %+v", status, &f.stderr, f.entries)
 	}
-	const want = "xfs is mounted over the huge pages at /dev/hugepages/libvirt/qemu: ram-node0 will lie there, on ordinary memory, until it is unmounted"
+	const want = "xfs is mounted over 2M pages at /dev/hugepages/libvirt/qemu: until it is unmounted, ram-node0 will lie on it, in ordinary memory"
 	e := f.entries[0]
 	if first, _, _ := strings.Cut(e.Message, "\n"); first != want || e.Priority != warning || e.Fields["HUGEGUARD_DECISION"] != "warn" {
 		t.Errorf("priority %d, %v:\n%s", e.Priority, e.Fields, e.Message)

@@ -26,9 +26,9 @@ func TestMemoryOfHolders(t *testing.T) {
 		times   int // as many processes
 		says    string
 	}{
-		{"one", 1, true, 1, "ovs-vswitchd (pid 2974) 1; unaccounted"},
+		{"one", 1, true, 1, "ovs-vswitchd (pid 2974) 1 (2 MiB); unexplained"},
 		{"all", most, true, 1, "ovs-vswitchd (pid 2974) 65530"},
-		{"all, untouched", most, false, 1, "unaccounted: 1024"},
+		{"all, untouched", most, false, 1, "unexplained: 1024 pages (2 GiB)"},
 		{"all of three", most, true, 3, "2 processes could not be read"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -12,9 +12,11 @@ import (
 // TestNovaInRefusal: what the line says of Nova.
 func TestNovaInRefusal(t *testing.T) {
 	const (
-		short = "node 0 has 0 free 2 MiB huge pages, 256 needed: Open vSwitch DPDK (ovs-vswitchd, pid 2974) holds 512 of 1024"
-		set   = "set reserved_huge_pages=node:0,size:2048,count:512"
-		end   = " (node 1 has 512 free); see: journalctl -t hugeguard\n"
+		short = "OVS-DPDK holds node 0's 2M pages: 0 of 1024 free, 256 needed (512 MiB); ovs-vswitchd (pid 2974) has 512"
+		set   = "fix: reserved_huge_pages=node:0,size:2048,count:512"
+		there = " (node 1 has 512 free)"
+		free  = "; node 1 has 512 free"
+		end   = "; more: hugeguard explain instance-00000003"
 	)
 	for _, test := range []struct {
 		name string
@@ -22,40 +24,40 @@ func TestNovaInRefusal(t *testing.T) {
 		want string // between short and end
 		text string // what the entry has besides
 	}{
-		{"no Nova", func(*testing.T, sysfstest.Host) {}, "; " + set, "fix (nova): in nova.conf of this host, then restart nova-compute\n  [DEFAULT]\n"},
+		{"no Nova", func(*testing.T, sysfstest.Host) {}, "; " + set + there, "fix (nova): in nova.conf of this host, then restart nova-compute\n  [DEFAULT]\n"},
 		{"it reserves none", func(t *testing.T, h sysfstest.Host) { h.Write(hooktest.NovaConf, "[DEFAULT]\npassword=hunter2\n") },
-			" and nova.conf reserves none; " + set, "node 1, 2 MiB: Nova reserves 0, counts 0 for its instances and believes 1024 free; others than its instances hold 512 more"},
+			", nova.conf reserves none; " + set + there, "node 1, 2M pages: Nova reserves 0, counts 0 for its instances and believes 1024 free; others than its instances hold 512 more"},
 		{"it reserves too few", func(t *testing.T, h sysfstest.Host) {
 			h.Write(hooktest.NovaConf, "[DEFAULT]\nreserved_huge_pages=node:0,size:2MiB,count:100\nreserved_huge_pages=node:1,size:1GB,count:2\nreserved_huge_pages=node:7,size:2048,count:3\n")
-		}, " and nova.conf reserves 100; " + set, "fix (nova): in place of reserved_huge_pages in /etc/nova/nova.conf, then restart nova-compute\n  [DEFAULT]\n" +
+		}, ", nova.conf reserves 100; " + set + there, "fix (nova): in place of reserved_huge_pages in /etc/nova/nova.conf, then restart nova-compute\n  [DEFAULT]\n" +
 			"  reserved_huge_pages=node:0,size:2048,count:512\n  reserved_huge_pages=node:1,size:2048,count:512\n" +
 			"  reserved_huge_pages=node:7,size:2048,count:3\n  reserved_huge_pages=node:1,size:1048576,count:2"},
 		{"nobody restarted nova-compute", func(t *testing.T, h sysfstest.Host) {
 			h.Write(hooktest.NovaConf, hooktest.ReservesAll)
 			hooktest.NovaRuns(h, 1000)
 			hooktest.ChangedAt(t, h, hooktest.NovaConf, 1003)
-		}, " and nova.conf reserves 512; restart nova-compute (pid 812), which runs since before /etc/nova/nova.conf was changed", ""},
+		}, ", nova.conf reserves 512; fix: restart nova-compute (pid 812), which was started before /etc/nova/nova.conf was changed" + there, ""},
 		{"somebody else's guests", func(t *testing.T, h sysfstest.Host) {
 			h.Write(hooktest.NovaConf, hooktest.ReservesAll)
 			hooktest.NovaRuns(h, 1000)
 			hooktest.ChangedAt(t, h, hooktest.NovaConf, 1001)
-		}, " and nova.conf reserves 512; Nova does not count guest instance-00000001 (256 pages), guest instance-00000002 (256 pages), not being its instances", ""},
+		}, ", nova.conf reserves 512; Nova does not count the pages of guest instance-00000001 (256), guest instance-00000002 (256), as it did not make them" + free, ""},
 		{"Nova knows", func(t *testing.T, h sysfstest.Host) {
 			h.Write(hooktest.NovaConf, hooktest.ReservesAll)
 			hooktest.MadeByNova(t, h)
 		},
-			" and nova.conf reserves 512; Nova itself believes only 0 free there: this start was placed before that, or not by its scheduler",
-			"node 0, 2 MiB: Nova reserves 512, counts 512 for its instances and believes 0 free\n"},
+			", nova.conf reserves 512; Nova believes only 0 free there: it placed this start earlier, or its scheduler did not place it" + free,
+			"node 0, 2M pages: Nova reserves 512, counts 512 for its instances and believes 0 free\n"},
 		{"the other node is left", func(t *testing.T, h sysfstest.Host) {
 			h.Write(hooktest.NovaConf, "[DEFAULT]\nreserved_huge_pages=node:0,size:2048,count:600\n")
 			hooktest.MadeByNova(t, h)
-		}, " and nova.conf reserves 600; Nova itself believes only 0 free there: this start was placed before that, or not by its scheduler",
+		}, ", nova.conf reserves 600; Nova believes only 0 free there: it placed this start earlier, or its scheduler did not place it" + free,
 			"88 fewer are taken than it allows for"},
-		{"broken", func(t *testing.T, h sysfstest.Host) { h.Write(hooktest.NovaConf, "[DEFAULT]\nhunter2\n") }, "; " + set,
+		{"broken", func(t *testing.T, h sysfstest.Host) { h.Write(hooktest.NovaConf, "[DEFAULT]\nhunter2\n") }, "; " + set + there,
 			"what Nova reserves is not known: /etc/nova/nova.conf: line 2: neither a colon nor an equals sign"},
 		{"nova-compute would not start", func(t *testing.T, h sysfstest.Host) {
 			h.Write(hooktest.NovaConf, "[DEFAULT]\nreserved_huge_pages=node:0,size:2M,count:512\npassword=hunter2\n")
-		}, "; " + set, `what Nova reserves is not known: /etc/nova/nova.conf: line 2: reserved_huge_pages="node:0,size:2M,count:512": size: neither`},
+		}, "; " + set + there, `what Nova reserves is not known: /etc/nova/nova.conf: line 2: reserved_huge_pages="node:0,size:2M,count:512": size: neither`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			f := newFixture(t, strings.NewReader(hooktest.Domain(t, "prepare.xml")))

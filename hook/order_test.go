@@ -81,9 +81,9 @@ func TestLaterHookMakesItAWarning(t *testing.T) {
 	}
 	e := f.entries[0]
 	for _, want := range []string{
-		"node 0 has 0 free 2 MiB huge pages, 256 needed; allowed: another hook runs after hugeguard's and may still add pages " +
+		"node 0 is short of 2M pages: 0 of 1024 free, 256 needed (512 MiB); allowed: another hook runs after hugeguard's and may still add pages " +
 			"(/etc/libvirt/hooks/qemu.d/hugepages.sh); to make hugeguard the last, run: hugeguard install\n",
-		"Open vSwitch ovs-vswitchd (pid 2974) 512",
+		"Open vSwitch ovs-vswitchd (pid 2974) 512 (1 GiB)",
 	} {
 		if !strings.Contains(e.Message, want) {
 			t.Errorf("the journal has no %q:\n%s", want, e.Message)

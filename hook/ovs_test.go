@@ -42,7 +42,7 @@ func TestToldAgainstHeld(t *testing.T) {
 // to take and has not taken yet, whatever its interfaces; none is where Open
 // vSwitch has them, wherever it keeps its pid file.
 func TestPending(t *testing.T) {
-	const says = "was told to take 512 pages of 2 MiB on node 1 and has not taken them yet: this start leaves it 256"
+	const says = "OVS-DPDK lacks node 1's 2M pages: it was told to take 512 pages (1 GiB) and has not taken them yet, this start leaves it 256"
 	for _, test := range []struct {
 		name  string
 		xml   func(string) string
@@ -84,12 +84,12 @@ func TestVhostUser(t *testing.T) {
 		mtu        string
 		says       string // "": nothing
 	}{
-		{"no room for a mempool", `,["dpdk-socket-mem","1024"]`, true, "260", "", "leaves 4 free 2 MiB huge pages on node 1, fewer than the 23 "},
-		{"jumbo frames", `,["dpdk-socket-mem","1024"]`, true, "300", "<mtu size='9000'/>", "leaves 44 free 2 MiB huge pages on node 1, fewer than the 79 "},
+		{"no room for a mempool", `,["dpdk-socket-mem","1024"]`, true, "260", "", "OVS-DPDK may lack node 1's 2M pages: this start leaves 4 pages (8 MiB), and one more mempool for vhost-user ports of MTU 1500 takes at least 23"},
+		{"jumbo frames", `,["dpdk-socket-mem","1024"]`, true, "300", "<mtu size='9000'/>", "leaves 44 pages (88 MiB), and one more mempool for vhost-user ports of MTU 9000 takes at least 79"},
 		{"just enough", `,["dpdk-socket-mem","1024"]`, true, "279", "", ""},
 		{"it has room of its own", `,["dpdk-socket-mem","1024,1024"]`, true, "260", "", ""},
-		{"a mempool for each port", `,["dpdk-socket-mem","1024,1024"],["per-port-memory","true"]`, true, "260", "", "fewer than the 23 "},
-		{"not started yet", `,["dpdk-socket-mem","1024,1024"]`, false, "512", "", "was told to take 512 pages of 2 MiB on node 1 and has not taken them yet: this start leaves it 256"},
+		{"a mempool for each port", `,["dpdk-socket-mem","1024,1024"],["per-port-memory","true"]`, true, "260", "", "takes at least 23"},
+		{"not started yet", `,["dpdk-socket-mem","1024,1024"]`, false, "512", "", "OVS-DPDK lacks node 1's 2M pages: it was told to take 512 pages (1 GiB) and has not taken them yet, this start leaves it 256"},
 		{"not started yet, and enough for both", `,["dpdk-socket-mem","1024,512"]`, false, "512", "", ""},
 		{"not to use DPDK", `,["dpdk-init","false"],["dpdk-socket-mem","1024"]`, true, "260", "", ""},
 	} {

@@ -100,7 +100,7 @@ func two(t *testing.T) *fixture {
 func (f *fixture) refused(t *testing.T, names string) {
 	t.Helper()
 	status := f.launch(t, "c")
-	want := "for guests that are starting (" + names + "), 256 needed"
+	want := "of them for starting guests (" + names + "), 256 needed"
 	if status != exitRefuse || !strings.Contains(f.stderr.String(), want) || len(f.entries) != 1 {
 		t.Errorf("status %d, %q, %+v; want a refusal %q", status, &f.stderr, f.entries, want)
 	}

@@ -19,8 +19,9 @@ error: Failed to start domain 'instance-0000000c'
 TEXT
 text=$(check testdata/hosts/incident/prepare.xml)
 status=$?
-printf 'error: Hook script execution failed: internal error: Child process (... /etc/libvirt/hooks/qemu\ninstance-0000000c prepare begin -) unexpected exit status 1: %s\n' "$(printf '%s\n' "$text" | head -n 1)"
-printf '\n$ journalctl -t hugeguard -o cat\n%s\n' "$text"
+line="$(printf '%s\n' "$text" | head -n 1); more: hugeguard explain instance-0000000c"
+printf 'error: Hook script execution failed: internal error: Child process (... /etc/libvirt/hooks/qemu\ninstance-0000000c prepare begin -) unexpected exit status 1: %s\n' "$line"
+printf '\n$ journalctl -t hugeguard -o cat\n%s\n%s\n' "$line" "$(printf '%s\n' "$text" | tail -n +2)"
 [ $status -eq 3 ] || { echo "the guest should have been refused (status 3), status is $status" >&2; exit 1; }
 
 printf '\nWithout the guard, QEMU says of a start like this one:\n\n'

@@ -7,7 +7,7 @@ import (
 	"hugeguard/guard"
 )
 
-// Finding says what was found out, without an end.
+// Finding says what was found out, without an end. What it is about, and the node, come first.
 func Finding(f guard.Finding) string {
 	text := reason(f, f.Reason)
 	if known := f.Releases.String(); known != "" {
@@ -18,32 +18,33 @@ func Finding(f guard.Finding) string {
 
 // reason says a finding for a reason, which is its own or, of one under a condition, the one that is then.
 func reason(f guard.Finding, why guard.Reason) string {
-	page := guard.Size(f.PageKiB)
 	switch why := why.(type) {
 	case guard.Short:
-		return short(f, why)
+		return short(f) + ": " + counts(f, why)
 	case guard.NoSuchPages:
 		has := "no huge pages at all"
 		if len(why.Sizes) > 0 {
-			has = sizes(why.Sizes, ", ")
+			has = pageNames(why.Sizes, " and ")
 		}
-		return fmt.Sprintf("%s wants huge pages of %s, and this kernel has %s", f.Backend, page, has)
+		return fmt.Sprintf("this kernel has no %s pages: it has %s, and %s needs %s", pageName(f.PageKiB), has, f.Backend, Pages(f.Needed, f.PageKiB))
 	case guard.WrongSize:
 		return wrongSize(f, why)
 	case guard.Unbindable:
-		return fmt.Sprintf("%s cannot be bound to %s: %s", f.Backend, nodes(f.Nodes), obstacle(why))
+		return fmt.Sprintf("cannot bind RAM to %s for %s: %s", place(f), f.Backend, obstacle(why))
 	case guard.MountFull:
-		return fmt.Sprintf("hugetlbfs at %s has %d of its %d %s pages left (size=), %d needed", path(why.Path), f.Free, f.Total, page, f.Needed)
+		return fmt.Sprintf("mount limit is too low for %s pages: size= of %s leaves %d of %d, %d needed (%s)",
+			pageName(f.PageKiB), path(why.Path), f.Free, f.Total, f.Needed, Amount(f.Needed, f.PageKiB))
 	case guard.GroupFull:
 		counted := "used"
 		if why.Reserved {
-			counted = "reserved"
+			counted = "used or promised"
 		}
-		return fmt.Sprintf("%s allows %d %s huge pages and %d are %s, %d needed", path(why.File), f.Total, page, why.Used, counted, f.Needed)
+		return fmt.Sprintf("cgroup limit is too low for %s pages: %s allows %d, %d %s, %d needed (%s)",
+			pageName(f.PageKiB), path(why.File), f.Total, why.Used, counted, f.Needed, Amount(f.Needed, f.PageKiB))
 	case guard.Perhaps:
-		return "it fails " + condition(f, why) + ": " + reason(f, why.Of)
+		return perhaps(f, why) + "; it fails " + condition(f, why)
 	case guard.TooMany:
-		return "its huge pages are not judged: " + tooMany(why)
+		return tooMany(why) + ": its huge pages are not judged"
 	case guard.NoMount, guard.NoNode, guard.LateMount:
 		return "libvirt will refuse it: " + leftToLibvirt(f, why)
 	case guard.MayBeLate:
@@ -54,58 +55,38 @@ func reason(f guard.Finding, why guard.Reason) string {
 	return risk(f, why)
 }
 
-// short says of a shortage where, and how much.
-func short(f guard.Finding, s guard.Short) string {
-	where, has := "this host", "has"
-	if !s.Anywhere && !s.Promised {
-		where = nodes(f.Nodes)
-		if len(f.Nodes) > 1 {
-			has = "have"
-		}
-	}
-	text := fmt.Sprintf("%s %s %d free %s huge pages", where, has, f.Free, guard.Size(f.PageKiB))
-	if s.Promised && (s.Reserved > 0 || s.Claimed == 0) {
-		text += fmt.Sprintf(", %d of them reserved", s.Reserved)
-	}
-	if s.Claimed > 0 {
-		text += fmt.Sprintf(", %d of them for guests that are starting (%s)", s.Claimed, guests(s.Starting))
-	}
-	text += fmt.Sprintf(", %d needed", f.Needed)
-	if s.Keeper != "" {
-		text += fmt.Sprintf(", and %s keeps QEMU there", path(s.Keeper))
+// perhaps says what a launch fails of under a condition.
+func perhaps(f guard.Finding, p guard.Perhaps) string {
+	text := reason(f, p.Of)
+	switch of := p.Of.(type) {
+	case guard.Short:
+		return "may lack " + pool(f) + ": " + counts(f, of)
+	case guard.Unbindable:
+		return "may not" + strings.TrimPrefix(text, "cannot")
 	}
 	return text
 }
 
-// sizes lists page sizes.
-func sizes(kib []uint64, by string) string {
-	each := make([]string, len(kib))
-	for i, size := range kib {
-		each[i] = guard.Size(size)
-	}
-	return strings.Join(each, by)
-}
-
 // wrongSize says what is wrong with a size.
 func wrongSize(f guard.Finding, s guard.WrongSize) string {
-	id, size, page := f.Backend, guard.Size(s.KiB), guard.Size(f.PageKiB)
+	id, size, page := f.Backend, guard.Size(s.KiB), pageName(f.PageKiB)
 	switch s.Why {
 	case guard.SmallBlock:
-		return fmt.Sprintf("%s is plugged in blocks of %s, less than its page of %s", id, size, page)
+		return fmt.Sprintf("blocks are smaller than a %s page: %s is plugged in blocks of %s", page, id, size)
 	case guard.BelowPage:
-		return fmt.Sprintf("%s is %s, less than one page of %s", id, size, page)
+		return fmt.Sprintf("size is less than one %s page: %s is %s", page, id, size)
 	case guard.UnboundRests:
 		where := "the nodes that numad chooses"
 		if !s.Auto {
 			where = nodes(s.HostNodes)
 		}
-		return fmt.Sprintf("%s is %s, no multiple of its %s page, so that the kernel cannot bind it to %s", id, size, page, where)
+		return fmt.Sprintf("size is no multiple of %s pages: %s is %s, so the kernel cannot bind it to %s", page, id, size, where)
 	}
-	unit := page + " page"
+	unit := page + " pages"
 	if s.UnitKiB > f.PageKiB {
-		unit = guard.Size(s.UnitKiB) + " block"
+		unit = guard.Size(s.UnitKiB) + " blocks"
 	}
-	return fmt.Sprintf("%s is %s, no multiple of its %s, as QEMU wants it to be", id, size, unit)
+	return fmt.Sprintf("size is no multiple of %s: %s is %s, and QEMU requires a multiple", unit, id, size)
 }
 
 // obstacle says what keeps memory from nodes.
@@ -130,11 +111,11 @@ func obstacle(u guard.Unbindable) string {
 func condition(f guard.Finding, p guard.Perhaps) string {
 	switch when := p.When.(type) {
 	case guard.IfDefaultSize:
-		return fmt.Sprintf("if libvirt takes pages of %s, the domain naming none", guard.Size(f.PageKiB))
+		return fmt.Sprintf("if libvirt takes %s pages, as the domain names no size", pageName(f.PageKiB))
 	case guard.IfColdStart:
-		return "unless it is restored or comes in by migration, where sizes are not rounded up"
+		return "unless it is restored or migrated here, where sizes are not rounded up"
 	case guard.IfThisMount:
-		return fmt.Sprintf("unless libvirt takes another mount of %s pages", guard.Size(f.PageKiB))
+		return fmt.Sprintf("unless libvirt takes another mount of %s pages", pageName(f.PageKiB))
 	case guard.IfBelowGroup:
 		return "if libvirt puts QEMU below " + path(when.Path)
 	case guard.IfThere:
@@ -148,61 +129,59 @@ func condition(f guard.Finding, p guard.Perhaps) string {
 // tooMany says what a guest has more of than QEMU takes.
 func tooMany(e guard.TooMany) string {
 	if e.Devices {
-		return fmt.Sprintf("%d memory devices are more than QEMU has slots for (%d)", e.Count, e.Most)
+		return fmt.Sprintf("too many memory devices: QEMU takes at most %d, and it has %d", e.Most, e.Count)
 	}
-	return fmt.Sprintf("%d guest cells are more than QEMU takes (%d)", e.Count, e.Most)
+	return fmt.Sprintf("too many guest cells: QEMU takes at most %d, and it has %d", e.Most, e.Count)
 }
 
 // risk says what may go wrong, or is not as it should be.
 func risk(f guard.Finding, why guard.Reason) string {
-	id, page, on := f.Backend, guard.Size(f.PageKiB), nodes(f.Nodes)
+	id, page := f.Backend, pageName(f.PageKiB)
 	switch why := why.(type) {
 	case guard.Hidden:
 		will := "may lie"
 		if why.Certain {
 			will = "will lie"
 		}
-		return fmt.Sprintf("%s is mounted over the huge pages at %s: %s %s there, on ordinary memory, until it is unmounted",
-			path(why.By.Type), path(why.By.Path), id, will)
+		return fmt.Sprintf("%s is mounted over %s pages at %s: until it is unmounted, %s %s on it, in ordinary memory",
+			cut(why.By.Type, 9), page, path(why.By.Path), id, will)
 	case guard.Unjudged:
 		return unjudged(f, why)
 	case guard.OnTouch:
-		return fmt.Sprintf("%s is bound to %s, where %d of its %d %s pages are free: QEMU starts and dies when the guest touches more",
-			id, on, why.Fit, f.Needed, page)
+		return fmt.Sprintf("guest may die on %s: %s is bound there, where only %d of its %s of %s are free: QEMU starts and dies when the guest touches more",
+			place(f), id, why.Fit, Pages(f.Needed, f.PageKiB), page)
 	case guard.Numad:
 		return numad(f, why)
 	case guard.SetAside:
-		return fmt.Sprintf("it fits only if enough of the %d reserved %s pages are those that a hugetlbfs mount sets aside for it (min_size)",
-			why.Reserved, page)
+		return fmt.Sprintf("may lack promised %s pages: of the %d promised, enough must be those that a hugetlbfs mount sets aside for it (min_size)",
+			page, why.Reserved)
 	case guard.OnlyCleared:
-		return fmt.Sprintf("it fits only if other guests that are starting (%s) have taken some of their %s pages already, which the kernel is clearing",
-			guests(why.Starting), page)
+		return fmt.Sprintf("starting guests may need the %s pages: it fits only if %s took some of theirs already, which the kernel is clearing",
+			page, guests(why.Starting))
 	case guard.OnlySurplus:
-		return fmt.Sprintf("it fits only if the kernel can make surplus %s pages where they are needed (nr_overcommit_hugepages), which it promises to nobody",
-			page)
+		return fmt.Sprintf("may lack surplus %s pages: the kernel must make them where they are needed, and does not promise to (nr_overcommit_hugepages)", page)
 	case guard.OnlyOrder:
 		if why.Reservation {
-			return fmt.Sprintf("%s can be reserved only if the guest's other memory leaves as many pages free on %s, to which QEMU's own memory is bound",
-				id, on)
+			return fmt.Sprintf("may lack %s: they can be reserved for %s only if the guest's other memory leaves enough there, to which QEMU's own memory is bound",
+				pool(f), id)
 		}
-		return fmt.Sprintf("%s fits on %s only if the guest's other memory takes its pages elsewhere, which depends on the order in which the kernel hands them out",
-			id, on)
+		return fmt.Sprintf("may lack %s: %s fits there only if the guest's other memory takes its pages elsewhere, which depends on the kernel's order",
+			pool(f), id)
 	case guard.OnlyBeside:
-		return fmt.Sprintf("%s fits on %s only if other guests that are starting (%s) take their pages elsewhere", id, on, guests(why.Starting))
+		return fmt.Sprintf("may lack %s: %s fits there only if other starting guests (%s) take their pages elsewhere", pool(f), id, guests(why.Starting))
 	case guard.Spills:
-		return fmt.Sprintf("%s asks for %s (%s), where only %d of its %d %s pages find room; the others will lie on other nodes",
-			id, on, why.Policy, why.Fit, f.Needed, page)
+		return fmt.Sprintf("will spill from %s: only %d of the %s of %s find room there (%s), the others will lie on other nodes",
+			place(f), why.Fit, Pages(f.Needed, f.PageKiB), id, why.Policy)
 	case guard.Doomed:
-		return fmt.Sprintf("other guests that are starting (%s) want more %s pages than there are, and may take this guest's before they fail",
-			guests(why.Starting), page)
+		return fmt.Sprintf("starting guests lack %s pages: %s need more than there are, and may take this guest's before they fail", page, guests(why.Starting))
 	case guard.CannotPlug:
-		return fmt.Sprintf("%s is to plug %d pages of %s after the start, and %d will be left", id, f.Needed, page, why.Left)
+		return fmt.Sprintf("may lack %s pages to plug: %s is to plug %s after the start, and %d will be left", page, id, Pages(f.Needed, f.PageKiB), why.Left)
 	case guard.OVSPending:
-		return fmt.Sprintf("Open vSwitch was told to take %d pages of %s on %s and has not taken them yet: this start leaves it %d",
-			f.Needed, page, on, why.Left)
+		return fmt.Sprintf("OVS-DPDK lacks %s: it was told to take %s and has not taken them yet, this start leaves it %d",
+			pool(f), Pages(f.Needed, f.PageKiB), why.Left)
 	case guard.NoMempool:
-		return fmt.Sprintf("this start leaves %d free %s huge pages on %s, fewer than the %d that Open vSwitch needs at least should it have to make one more mempool for vhost-user ports of MTU %d",
-			why.Left, page, on, f.Needed, why.MTU)
+		return fmt.Sprintf("OVS-DPDK may lack %s: this start leaves %s, and one more mempool for vhost-user ports of MTU %d takes at least %d",
+			pool(f), Pages(why.Left, f.PageKiB), why.MTU, f.Needed)
 	case guard.NovaStale:
 		return stale(why)
 	case guard.NovaPool:
@@ -213,20 +192,19 @@ func risk(f guard.Finding, why guard.Reason) string {
 
 // stale says that nova-compute has not read its configuration.
 func stale(s guard.NovaStale) string {
-	return fmt.Sprintf("nova-compute (pid %d) runs since before %s was changed", s.PID, guard.Printable(s.File, 200))
+	return fmt.Sprintf("nova-compute (pid %d) was started before %s was changed", s.PID, guard.Printable(s.File, 200))
 }
 
 // numad says what may be wrong with the nodes that numad chooses.
 func numad(f guard.Finding, n guard.Numad) string {
-	on := nodes(f.Nodes)
 	switch n.Risk {
 	case guard.NumadLeavesOut:
-		return fmt.Sprintf("numad chooses the nodes that QEMU is kept to after this check: without %s among them %s cannot have its pages", on, f.Backend)
+		return fmt.Sprintf("numad may leave out %s: it chooses nodes after this check, and %s must have its pages there", place(f), f.Backend)
 	case guard.NumadTooSmall:
-		return fmt.Sprintf("numad chooses the nodes after this check and does not look at huge pages: %s could not hold %d %s pages",
-			on, f.Needed, guard.Size(f.PageKiB))
+		return fmt.Sprintf("numad may choose %s: it chooses after this check and ignores huge pages, and %s cannot have %s there",
+			place(f), f.Backend, Pages(f.Needed, f.PageKiB))
 	case guard.NumadDenied:
-		return fmt.Sprintf("numad chooses the nodes after this check and does not know that %s keeps QEMU to %s", path(n.File), nodes(n.Kept))
+		return fmt.Sprintf("numad may choose wrong nodes: it chooses after this check and does not know that %s keeps QEMU to %s", path(n.File), nodes(n.Kept))
 	}
-	return fmt.Sprintf("numad chooses the nodes after this check, and QEMU cannot prepare memory from the CPUs of %s, as it may run on none of them", on)
+	return fmt.Sprintf("numad may choose %s: it chooses after this check, and QEMU cannot prepare memory from CPUs there, as it may run on none of them", place(f))
 }

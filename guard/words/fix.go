@@ -18,7 +18,7 @@ type Fix struct {
 	Cost     string   `json:"cost"`     // what else happens then; "" for nothing
 	Lasting  []string `json:"lasting"`  // how to keep it beyond the next boot; none where it lasts by itself
 
-	short string // for the one line
+	short string // for the one line, after "fix: "; a command is whole
 }
 
 // Fixes says what to do about a refusal, the best first.
@@ -71,8 +71,11 @@ func say(fix guard.Fix) Fix {
 	case guard.RaiseLimits:
 		return raiseLimits(fix)
 	case guard.ChangeDomain:
-		lines := changes(fix)
-		return Fix{For: "domain", What: "change the domain, or what made it", Lines: lines, short: strings.Join(lines[:min(1, len(lines))], "")}
+		f := Fix{For: "domain", What: "change the domain, or what made it", Lines: changes(fix)}
+		if len(f.Lines) > 0 {
+			f.short = f.Lines[0]
+		}
+		return f
 	case guard.LookUnconfined:
 		return onHost("look for holders outside libvirt's confinement, which hides some", "hugeguard status")
 	case guard.DeleteFiles:
@@ -87,11 +90,11 @@ func say(fix guard.Fix) Fix {
 	return holderFix(fix)
 }
 
-// onHost is a fix by commands of root's on this host, of which the first goes on the one line.
+// onHost is a fix by commands of root's on this host, of which the first is on the one line.
 func onHost(what string, commands ...string) Fix {
 	f := Fix{For: "host", What: what, Commands: commands}
 	if len(commands) > 0 {
-		f.short = "run " + commands[0]
+		f.short = commands[0]
 	}
 	return f
 }
@@ -111,53 +114,9 @@ func change(c guard.Change) string {
 	case guard.PinEmulator:
 		return fmt.Sprintf("pin the emulator to CPUs of %s, too (cputune/emulatorpin)", nodes(c.Nodes))
 	case guard.TakePages:
-		return fmt.Sprintf("give %s pages of %s (memoryBacking/hugepages, in a flavor hw:mem_page_size)", c.Backend, sizes(c.KiB, " or "))
+		return fmt.Sprintf("give %s %s pages (memoryBacking/hugepages, in a flavor hw:mem_page_size)", c.Backend, pageNames(c.KiB, " or "))
 	case guard.ResizeBlocks:
 		return fmt.Sprintf("make the blocks of %s %s", c.Backend, guard.Size(c.KiB[0]))
 	}
 	return fmt.Sprintf("make %s %s", c.Backend, guard.Size(c.KiB[0]))
-}
-
-// onPath is a command that ends in a path; "" where the path has characters that cannot be shown.
-func onPath(command, path string, args ...any) string {
-	if strings.ContainsFunc(path, func(r rune) bool { return r != '\\' && guard.Printable(string(r), 9) != string(r) }) {
-		return ""
-	}
-	if strings.ContainsFunc(path, isSpecial) {
-		path = quoted(path)
-	}
-	return fmt.Sprintf(command, append(args, path)...)
-}
-
-// shellWord quotes a file's name for a POSIX shell, so that nothing in it acts on a terminal.
-func shellWord(name string) string {
-	switch {
-	case strings.ContainsFunc(name, isOdd):
-		var format strings.Builder
-		for i := range len(name) {
-			switch c := name[i]; {
-			case c == '%' || c == '\\':
-				format.Write([]byte{c, c})
-			case isOdd(rune(c)):
-				fmt.Fprintf(&format, `\%03o`, c)
-			default:
-				format.WriteByte(c)
-			}
-		}
-		return `"$(printf ` + quoted(format.String()) + `)"`
-	case strings.ContainsFunc(name, isSpecial):
-		return quoted(name)
-	}
-	return name
-}
-
-func quoted(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
-
-// isOdd reports whether a terminal may not show a character.
-func isOdd(r rune) bool { return r < ' ' || r > '~' }
-
-// isSpecial reports whether a character may mean something to a shell.
-func isSpecial(r rune) bool {
-	plain := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/._-+:@%,=", r)
-	return !plain
 }

@@ -38,15 +38,15 @@ func removal(d guard.DeleteFiles) (commands []string) {
 			commands = append(commands, "ipcrm -m "+h.Segment)
 		case h.Within != 0:
 			commands = append(commands, removalWithin(h, verb))
-		case h.Prefix != "":
+		case shellWord(h.Prefix) != "":
 			command += " " + shellWord(h.Prefix) + "*"
 		default:
 			for _, file := range h.Files {
-				if len(command) > maxRemoval {
+				if word := shellWord(file); word != "" && len(command) <= maxRemoval {
+					command += " " + word
+				} else {
 					more++
-					continue
 				}
-				command += " " + shellWord(file)
 			}
 		}
 	}

@@ -31,11 +31,11 @@ func lateFix(r guard.RestartDaemon) Fix {
 // mountFix mounts a hugetlbfs, after what else is to be done.
 func mountFix(m guard.MountPages, then Fix) Fix {
 	size := mountOption(m.PageKiB)
-	f := onHost(fmt.Sprintf("mount a hugetlbfs of %s pages and restart libvirt's daemon", guard.Size(m.PageKiB)),
+	f := onHost(fmt.Sprintf("mount a hugetlbfs of %s pages and restart libvirt's daemon", pageName(m.PageKiB)),
 		"mkdir -p "+m.Path,
 		fmt.Sprintf("mount -t hugetlbfs -o pagesize=%s hugetlbfs %s", size, m.Path),
 		restartDaemon(m.Daemon))
-	f.short = fmt.Sprintf("mount hugetlbfs of %s pages at %s and restart libvirt's daemon", guard.Size(m.PageKiB), m.Path)
+	f.short = fmt.Sprintf("mount hugetlbfs of %s pages at %s and restart libvirt's daemon", pageName(m.PageKiB), m.Path)
 	if m.Conf != nil {
 		var quoted []string
 		for _, p := range m.Conf {
@@ -61,7 +61,7 @@ func mountOption(kib uint64) string {
 
 // pagesFix has the domain take pages of another size, after what else is to be done.
 func pagesFix(c guard.ChangePages, then Fix) Fix {
-	line := fmt.Sprintf("give %s pages of %s (memoryBacking/hugepages, in a flavor hw:mem_page_size)", enumerate(c.Backends, 3), guard.Size(c.PageKiB))
+	line := fmt.Sprintf("give %s %s pages (memoryBacking/hugepages, in a flavor hw:mem_page_size)", enumerate(c.Backends, 3), pageName(c.PageKiB))
 	return Fix{For: "domain", What: "change the domain, or what made it", Lines: []string{line}, short: line}.with(then)
 }
 

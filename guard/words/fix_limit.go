@@ -18,13 +18,13 @@ func raiseLimits(r guard.RaiseLimits) Fix {
 // of a remount without a word (hugetlbfs_fs_context_ops knows no reconfiguration).
 func limits(limits []guard.Limit) (lines []string) {
 	for _, l := range limits {
-		bytes := l.Pages * l.PageKiB * 1024
-		line := onPath("echo %d > %s", l.Path, bytes)
-		if l.Mount {
-			line = onPath("mount -t hugetlbfs -o %s hugetlbfs %s", l.Path, mountOptions(l))
-		}
-		if line != "" {
-			lines = append(lines, line)
+		path := shellWord(l.Path)
+		switch {
+		case path == "":
+		case l.Mount:
+			lines = append(lines, fmt.Sprintf("mount -t hugetlbfs -o %s hugetlbfs %s", mountOptions(l), path))
+		default:
+			lines = append(lines, fmt.Sprintf("echo %d > %s", l.Pages*l.PageKiB*1024, path))
 		}
 	}
 	return lines

@@ -41,11 +41,11 @@ func growingShort(g guard.GrowPools, writes []string, first string) string {
 	}
 	switch {
 	case g.Files != nil:
-		return "run " + write + ", then delete the leftover files"
+		return write + ", then delete the leftover files"
 	case g.Compact:
 		return "drop caches, compact memory, then " + write
 	}
-	return "run " + write
+	return write
 }
 
 // growing says what making pools larger does.
@@ -76,7 +76,7 @@ func growing(g guard.GrowPools) string {
 
 // poolGrowth says what becomes of a pool.
 func poolGrowth(p guard.PoolSize) string {
-	text := fmt.Sprintf("node %d gets %s", p.Node, pagesOf(p.Pages, p.PageKiB))
+	text := fmt.Sprintf("node %d gets %s", p.Node, Pages(p.Pages, p.PageKiB))
 	switch made := p.Made(); {
 	case p.Surplus > 0 && made == 0:
 		text += fmt.Sprintf(", none of them new: surplus pages become the pool's (%d of its %d are surplus)", p.Surplus, p.Now)
@@ -93,11 +93,11 @@ func growingCost(g guard.GrowPools) string {
 	var costs []string
 	for _, p := range g.Pools {
 		if made := p.Made(); made > 0 && p.AvailableKiB > 0 && g.Shrink == nil {
-			costs = append(costs, fmt.Sprintf("takes %s of the %s of memory available on node %d", about(made*p.PageKiB), about(p.AvailableKiB), p.Node))
+			costs = append(costs, fmt.Sprintf("takes %s of the %s of memory available on node %d", Amount(made, p.PageKiB), Amount(p.AvailableKiB, 1), p.Node))
 		}
 	}
 	for _, p := range g.Shrink {
-		costs = append(costs, fmt.Sprintf("node %d has %s in place of %d for those who need pages of %s", p.Node, pagesOf(p.Pages, p.PageKiB), p.Now, guard.Size(p.PageKiB)))
+		costs = append(costs, fmt.Sprintf("node %d has %s in place of %d for those who need pages of %s", p.Node, pagesOf(p.Pages, p.PageKiB), p.Now, pageName(p.PageKiB)))
 	}
 	if g.Compact {
 		costs = append(costs, "files are read from disk again, and the host is slow for a moment")
@@ -115,7 +115,7 @@ func growingCost(g guard.GrowPools) string {
 func bootPools(b guard.BootPools) Fix {
 	var each []string
 	for _, p := range b.Pools {
-		each = append(each, fmt.Sprintf("%s on node %d", pagesOf(p.Pages, p.PageKiB), p.Node))
+		each = append(each, fmt.Sprintf("%s on node %d", Pages(p.Pages, p.PageKiB), p.Node))
 	}
 	f := Fix{For: "host", What: "set the pool up at boot: " + enumerate(each, 4), Cost: "reboots the host"}
 	f.Lines = append(lineSteps(b.Line), keepLimits(b.Limits)...)
@@ -132,12 +132,12 @@ func bootPools(b guard.BootPools) Fix {
 		f.What += ". hugetlb_cma= on the kernel command line keeps the kernel from it: remove that"
 	}
 	if b.Node >= 0 {
-		f.Cost += fmt.Sprintf("; what else runs on node %d uses %s now and finds %s then", b.Node, about(b.UsedKiB), about(b.RestKiB))
+		f.Cost += fmt.Sprintf("; what else runs on node %d uses %s now and finds %s then", b.Node, Amount(b.UsedKiB, 1), Amount(b.RestKiB, 1))
 	}
 	f.short = "boot with " + bootLine(b.Line.Pools)
 	if len(b.Short) > 0 {
 		short := b.Short[0]
-		f.short = fmt.Sprintf("node %d has only %s of memory available: free %s more, or %s", short.Node, about(short.AvailableKiB), about(short.MissingKiB), f.short)
+		f.short = fmt.Sprintf("node %d has only %s of memory available: free %s more, or %s", short.Node, Amount(short.AvailableKiB, 1), Amount(short.MissingKiB, 1), f.short)
 	}
 	return f
 }
@@ -175,7 +175,7 @@ func comment(text string) string {
 func bootLine(pools []guard.BootPool) string {
 	var words []string
 	for _, p := range pools {
-		words = append(words, fmt.Sprintf("hugepagesz=%s hugepages=%s", kernelSize(p.PageKiB), bootCount(p)))
+		words = append(words, fmt.Sprintf("hugepagesz=%s hugepages=%s", pageName(p.PageKiB), bootCount(p)))
 	}
 	return strings.Join(words, " ")
 }
@@ -194,26 +194,15 @@ func bootCount(p guard.BootPool) string {
 	return strings.Join(each, ",")
 }
 
-// kernelSize is a page size as the kernel's command line takes it: 2M, 1G.
-func kernelSize(kib uint64) string {
-	unit := "K"
-	for _, larger := range []string{"M", "G"} {
-		if kib%1024 == 0 {
-			kib, unit = kib/1024, larger
-		}
-	}
-	return fmt.Sprint(kib) + unit
-}
-
 // freeMemory says that no node has the memory, and what would help.
 func freeMemory(m guard.FreeMemory) Fix {
 	f := Fix{For: "host", What: "free memory first: until then nothing on this host helps"}
 	var first string
 	for _, p := range m.Places {
 		f.Lines = append(f.Lines, fmt.Sprintf("node %d has %s of memory available, and %s take %s, which leaves too little for the host: stop programs that use %s there, or start the guest on another host",
-			p.Node, about(p.AvailableKiB), morePages(p.Pages, p.PageKiB), about(p.Pages*p.PageKiB), about(p.MissingKiB)))
+			p.Node, Amount(p.AvailableKiB, 1), morePages(p.Pages, p.PageKiB), Amount(p.Pages, p.PageKiB), Amount(p.MissingKiB, 1)))
 		if first == "" {
-			first = fmt.Sprintf("node %d has only %s of memory available: free %s more", p.Node, about(p.AvailableKiB), about(p.MissingKiB))
+			first = fmt.Sprintf("node %d has only %s of memory available: free %s more", p.Node, Amount(p.AvailableKiB, 1), Amount(p.MissingKiB, 1))
 		}
 	}
 	then := growPools(m.Then)
@@ -225,9 +214,9 @@ func freeMemory(m guard.FreeMemory) Fix {
 
 func morePages(n, kib uint64) string {
 	if n == 1 {
-		return "one more page of " + guard.Size(kib)
+		return "one more page of " + pageName(kib)
 	}
-	return fmt.Sprintf("%d more pages of %s", n, guard.Size(kib))
+	return fmt.Sprintf("%d more pages of %s", n, pageName(kib))
 }
 
 // keepPools says how pools keep their sizes beyond the next boot.
@@ -277,53 +266,20 @@ func poolFiles(pools []guard.PoolSize, noNUMA bool) (files []string) {
 	return files
 }
 
-// pagesOf says pages with their size: "512 pages (1 GiB)".
-func pagesOf(n, kib uint64) string {
-	what := "pages"
-	if n == 1 {
-		what = "page"
-	}
-	return fmt.Sprintf("%d %s (%s)", n, what, about(n*kib))
-}
-
-// about prints a size in KiB in the largest binary unit in which it is one or more, with a decimal where it has less
-// than ten of it: "600 MiB", "3.3 GiB", "1 GiB".
-func about(kib uint64) string {
-	size, unit := float64(kib), 0
-	for size >= 1024 && unit < 3 {
-		size /= 1024
-		unit++
-	}
-	text := fmt.Sprintf("%.0f", size)
-	if size < 10 {
-		text = strings.TrimSuffix(fmt.Sprintf("%.1f", size), ".0")
-	}
-	return text + " " + [...]string{"KiB", "MiB", "GiB", "TiB"}[unit]
-}
-
-// ofPools reports whether a fix makes pools larger.
-func ofPools(fix guard.Fix) bool {
-	switch fix.(type) {
-	case guard.GrowPools, guard.BootPools, guard.FreeMemory:
-		return true
-	}
-	return false
-}
-
-// emptyPool says why a pool has no pages that were set up.
+// emptyPool says why a pool has no pages that were set up; "" where there is no more to say.
 func emptyPool(lack guard.Lack, f guard.Finding) string {
 	switch {
 	case f.Total > 0:
 		return fmt.Sprintf("all %d pages there are surplus, which go back to the kernel when they are freed%s", f.Total, shrunk(lack))
 	case lack.Asked > 0:
-		return fmt.Sprintf("the kernel command line asks for %s there, and there is none", pagesOf(lack.Asked, f.PageKiB))
+		return fmt.Sprintf("the kernel command line asks for %s there, and there is none", Pages(lack.Asked, f.PageKiB))
 	}
-	return fmt.Sprintf("no huge pages of %s were ever set up there", guard.Size(f.PageKiB))
+	return ""
 }
 
 // smallPool says that a pool is too small whoever uses it.
 func smallPool(lack guard.Lack, f guard.Finding) string {
-	text := fmt.Sprintf("the pool has %d pages in all, too few even when nobody uses it", lack.SetUp)
+	text := fmt.Sprintf("the pool has only %s in all", Pages(lack.SetUp, f.PageKiB))
 	switch {
 	case lack.Asked > 0:
 		text += fmt.Sprintf(" (the kernel command line asks for %d)", lack.Asked)

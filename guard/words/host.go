@@ -10,15 +10,15 @@ import (
 
 // Pool says a pool and who holds it, on one line.
 func Pool(p guard.PoolReport) string {
-	text := fmt.Sprintf("node %d, %s: %d of %d free", p.Node, guard.Size(p.PageKiB), p.Free, p.Total)
+	text := fmt.Sprintf("node %d, %s pages: %s", p.Node, pageName(p.PageKiB), free(p.Free, p.Total, p.PageKiB))
 	if p.Surplus > 0 {
 		text += fmt.Sprintf(", %d surplus", p.Surplus)
 	}
 	if len(p.Holders) > 0 {
-		text += "; held: " + holders(p.Holders, 20)
+		text += "; " + holders(p.Holders, p.PageKiB, 20)
 	}
 	if p.Unaccounted != nil && *p.Unaccounted > 0 {
-		text += fmt.Sprintf("; unaccounted: %d", *p.Unaccounted)
+		text += "; unexplained: " + Pages(*p.Unaccounted, p.PageKiB)
 	}
 	return text
 }
@@ -27,23 +27,23 @@ func Pool(p guard.PoolReport) string {
 func PageSize(s guard.SizeReport) string {
 	var parts []string
 	if s.Reserved > 0 {
-		text := fmt.Sprintf("%d of the free pages are reserved", s.Reserved)
+		text := fmt.Sprintf("%d of the free ones (%s) are promised (resv)", s.Reserved, Amount(s.Reserved, s.PageKiB))
 		if len(s.ReservedBy) > 0 {
-			text += ", not yet touched by: " + holders(s.ReservedBy, 10)
+			text += ": " + holders(s.ReservedBy, s.PageKiB, 10)
 		}
 		parts = append(parts, text)
 	}
 	if len(s.Unplaced) > 0 {
-		parts = append(parts, "unaccounted on some node: "+holders(s.Unplaced, 10))
+		parts = append(parts, "on unknown nodes: "+holders(s.Unplaced, s.PageKiB, 10))
 	}
-	return fmt.Sprintf("%s: %s", guard.Size(s.PageKiB), strings.Join(parts, "; "))
+	return fmt.Sprintf("%s pages: %s", pageName(s.PageKiB), strings.Join(parts, "; "))
 }
 
 // holders lists holders with their pages.
-func holders(reports []guard.HolderReport, most int) string {
+func holders(reports []guard.HolderReport, kib uint64, most int) string {
 	var each []string
 	for _, h := range reports {
-		each = append(each, Holder(h))
+		each = append(each, fmt.Sprintf("%s (%s)", Holder(h), Amount(h.Pages, kib)))
 	}
 	return enumerate(each, most)
 }
@@ -84,7 +84,7 @@ func Starting(r guard.StartingReport) string {
 	if r.Nodes != nil {
 		where = nodes(r.Nodes)
 	}
-	return fmt.Sprintf("guest %s is starting and has still to take %d pages of %s on %s", name(r.Name), r.Pages, guard.Size(r.PageKiB), where)
+	return fmt.Sprintf("starting guest %s is still to take %s on %s", name(r.Name), pagesOf(r.Pages, r.PageKiB), where)
 }
 
 // OVS says what Open vSwitch was told and what it holds, on one line.
@@ -121,6 +121,9 @@ func ovsNode(r guard.OVSReport, n guard.OVSNodeReport) string {
 	return text
 }
 
+// notInTime says that a time limit has ended the search for holders.
+const notInTime = "time ran out before every holder was examined"
+
 // Unseen says what was not seen of who holds pages, in lines.
 func Unseen(h *guard.Holders) []string {
 	if h == nil {
@@ -131,7 +134,7 @@ func Unseen(h *guard.Holders) []string {
 		lines = append(lines, unreadable(h.Unreadable, 10))
 	}
 	if h.Cut {
-		lines = append(lines, "not everything was looked at")
+		lines = append(lines, notInTime)
 	}
 	return lines
 }

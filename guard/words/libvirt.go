@@ -13,7 +13,7 @@ func leftToLibvirt(f guard.Finding, why guard.Reason) string {
 		return fmt.Sprintf("this host has no %s, it has %s", numaNodes(why.Missing), nodes(why.Has))
 	case guard.LateMount:
 		return fmt.Sprintf("hugetlbfs at %s (%s pages) was mounted after libvirt's daemon was started, which knows only the mounts of then",
-			path(why.Path), guard.Size(f.PageKiB))
+			path(why.Path), pageName(f.PageKiB))
 	case guard.NoMount:
 		return noMount(f, why)
 	}
@@ -30,7 +30,7 @@ func numaNodes(s guard.NodeSet) string {
 
 // noMount says that a mount is missing, and what there is.
 func noMount(f guard.Finding, n guard.NoMount) string {
-	text := fmt.Sprintf("no hugetlbfs of %s pages is mounted", guard.Size(f.PageKiB))
+	text := fmt.Sprintf("no hugetlbfs of %s pages is mounted", pageName(f.PageKiB))
 	switch {
 	case n.Disabled:
 		text = "hugetlbfs_mount in qemu.conf is empty, which disables huge pages"
@@ -41,7 +41,7 @@ func noMount(f guard.Finding, n guard.NoMount) string {
 	default:
 		var each []string
 		for _, m := range n.Mounted {
-			each = append(each, fmt.Sprintf("%s at %s", guard.Size(m.PageKiB), path(m.Path)))
+			each = append(each, fmt.Sprintf("%s at %s", pageName(m.PageKiB), path(m.Path)))
 		}
 		text += ", only of " + enumerate(each, 3)
 	}
@@ -55,7 +55,7 @@ func kernelSizes(sizes []guard.SizeFree) string {
 	}
 	var each []string
 	for _, s := range sizes {
-		each = append(each, fmt.Sprintf("%s pages (%d of %d free)", guard.Size(s.PageKiB), s.Free, s.Total))
+		each = append(each, fmt.Sprintf("%s pages (%d of %d free)", pageName(s.PageKiB), s.Free, s.Total))
 	}
 	return enumerate(each, 4)
 }

@@ -54,8 +54,8 @@ func NovaEdit(n *guard.Nova) string {
 
 // NovaPool says what Nova believes of a pool, on one line.
 func NovaPool(p guard.NovaPool) string {
-	text := fmt.Sprintf("node %d, %s: Nova reserves %d, counts %d for its instances and believes %d free",
-		p.Node, guard.Size(p.PageKiB), p.Reserved, p.Instances, p.Free)
+	text := fmt.Sprintf("node %d, %s pages: Nova reserves %d, counts %d for its instances and believes %d free",
+		p.Node, pageName(p.PageKiB), p.Reserved, p.Instances, p.Free)
 	switch {
 	case p.Drift > 0:
 		text += fmt.Sprintf("; others than its instances hold %d more than it reserves", p.Drift)
@@ -81,7 +81,7 @@ func Nova(r *guard.NovaReport) []string {
 		lines = append(lines, NovaPool(p))
 	}
 	for _, s := range r.Strangers {
-		lines = append(lines, fmt.Sprintf("guest %s is none of Nova's instances: Nova does not count its %d pages of %s", name(s.Name), s.Pages, guard.Size(s.PageKiB)))
+		lines = append(lines, fmt.Sprintf("Nova did not make guest %s and does not count its %s", name(s.Name), pagesOf(s.Pages, s.PageKiB)))
 	}
 	for _, text := range r.Ignored {
 		lines = append(lines, fmt.Sprintf("Nova ignores %s%s: this host has no such pages", reserveKey, text))

@@ -8,8 +8,8 @@ type Report struct {
 	Decision guard.Decision `json:"decision"`
 	// Exempt is by what the domain is exempt from being refused: whatever the decision, it is allowed.
 	Exempt   string             `json:"exempt,omitempty"`
-	Cause    guard.Cause        `json:"cause"` // of a refusal, else ""
-	Summary  string             `json:"summary"`
+	Cause    guard.Cause        `json:"cause"`   // of a refusal, else ""
+	Summary  string             `json:"summary"` // the line
 	Demand   []guard.Backend    `json:"demand"`
 	Findings []FindingReport    `json:"findings"`
 	Pools    []guard.PoolReport `json:"pools"`
@@ -46,7 +46,7 @@ type FindingReport struct {
 // NewReport returns a verdict as JSON has it.
 func NewReport(v guard.Verdict) Report {
 	r := Report{
-		Domain: v.Domain, Decision: v.Decision, Exempt: v.Exempt, Cause: v.Cause, Summary: Summary(v),
+		Domain: v.Domain, Decision: v.Decision, Exempt: v.Exempt, Cause: v.Cause, Summary: Line(v),
 		Demand:   append([]guard.Backend{}, v.Demand...),
 		Findings: []FindingReport{},
 		Pools:    v.Pools, Fixes: Fixes(v), RefusedBy: v.RefusedBy(), Starting: v.Starting, Sizes: v.Sizes, OVS: v.OVS, Releases: v.Releases.Report(), Nova: v.Nova, NotKnown: v.NotKnown,

@@ -28,7 +28,7 @@ func Takes(demand []guard.Backend) string {
 	}
 	var each []string
 	for _, p := range parts {
-		each = append(each, fmt.Sprintf("%d pages of %s (%s) %s", pages[p], guard.Size(p.kib), guard.Size(pages[p]*p.kib), p.where))
+		each = append(each, pagesOf(pages[p], p.kib)+" "+p.where)
 	}
 	return strings.Join(each, ", ")
 }

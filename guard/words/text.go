@@ -7,10 +7,15 @@ import (
 	"hugeguard/guard"
 )
 
-// Text says a verdict in full, for the journal and the terminal: the summary, what the domain asks for, who holds what,
-// and what helps. It ends without a newline.
-func Text(v guard.Verdict) string {
-	lines := []string{Summary(v)}
+// Text says a verdict in full, for the terminal: the summary, what the domain needs, who holds what, and what helps. It
+// ends without a newline.
+func Text(v guard.Verdict) string { return text(v, Summary(v)) }
+
+// Entry is [Text] for the journal: it begins with the line that libvirt was told.
+func Entry(v guard.Verdict) string { return text(v, Line(v)) }
+
+func text(v guard.Verdict, first string) string {
+	lines := []string{first}
 	line := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
 	indent := func(texts []string) {
 		for _, t := range texts {
@@ -21,16 +26,16 @@ func Text(v guard.Verdict) string {
 		lines = append(lines, listed...)
 	}
 	if len(v.Demand) > 0 {
-		line("domain %s (%s) asks for:", guard.Printable(v.Domain.Name, 4*maxName), name(v.Domain.UUID))
+		line("domain %s (%s) needs:", guard.Printable(v.Domain.Name, 4*maxName), name(v.Domain.UUID))
 	}
 	for _, b := range v.Demand {
-		line("  %s: %d huge pages of %s %s, decided by %s", b.ID, b.Pages, guard.Size(b.PageKiB), placement(b), b.From)
+		line("  %s %s, for %s (%s)", pagesOf(b.Pages, b.PageKiB), placement(b), b.ID, b.From)
 	}
 	if v.Releases != (guard.Releases{}) {
 		line("judged for %s", v.Releases)
 	}
 	if len(v.Pools) > 0 {
-		line("huge pages of this host:")
+		line("this host has:")
 	}
 	for _, p := range v.Pools {
 		line("  %s", Pool(p))
@@ -97,9 +102,9 @@ func notes(v guard.Verdict) []string {
 func without(b guard.Blame) string {
 	switch b.Cause {
 	case guard.CauseKernelReserved:
-		return "the reserved pages"
+		return "the promised pages"
 	case guard.CauseStartingGuests:
-		return "the guests that are starting"
+		return "the starting guests"
 	}
 	var each []string
 	for _, h := range b.Holders {
@@ -116,7 +121,7 @@ func placement(b guard.Backend) string {
 	case b.Cpuset != nil:
 		return "on " + nodes(b.Cpuset) + " (restrictive)"
 	case b.Policy == guard.PolicyBind:
-		return "on " + nodes(b.HostNodes) + " and nowhere else"
+		return "on " + nodes(b.HostNodes) + " only"
 	case b.HostNodes != nil:
 		return fmt.Sprintf("on %s if they can (%s)", nodes(b.HostNodes), b.Policy)
 	}

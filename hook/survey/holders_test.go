@@ -281,9 +281,9 @@ func TestSearch(t *testing.T) {
 	for _, report := range host.SizeReport() {
 		fmt.Fprintln(&text, words.PageSize(report))
 	}
-	const says = `node 0, 2 MiB: 0 of 1024 free; held: Open vSwitch ovs-vswitchd (pid 2974) 512, guest instance-00000001 (pid 3066) 256, guest instance-00000002 (pid 3085) 256
-node 1, 2 MiB: 472 of 1024 free; held: Open vSwitch ovs-vswitchd (pid 2974) 512, leftover System V segment 5 38; unaccounted: 2
-2 MiB: 7 of the free pages are reserved, not yet touched by: lazybones (pid 77, lazy.service) 7
+	const says = `node 0, 2M pages: 0 of 1024 free (0 of 2 GiB); Open vSwitch ovs-vswitchd (pid 2974) 512 (1 GiB), guest instance-00000001 (pid 3066) 256 (512 MiB), guest instance-00000002 (pid 3085) 256 (512 MiB)
+node 1, 2M pages: 472 of 1024 free (944 MiB of 2 GiB); Open vSwitch ovs-vswitchd (pid 2974) 512 (1 GiB), leftover System V segment 5 38 (76 MiB); unexplained: 2 pages (4 MiB)
+2M pages: 7 of the free ones (14 MiB) are promised (resv): lazybones (pid 77, lazy.service) 7 (14 MiB)
 `
 	if diff := cmp.Diff(says, text.String()); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)

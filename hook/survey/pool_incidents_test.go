@@ -15,7 +15,7 @@ func TestPoolIncidents(t *testing.T) {
 	for name, want := range map[string]answer{
 		"memory-short-for-pool": {guard.CausePoolTooSmall, []string{
 			`node 0 has only 600 MiB of memory available: free 3.3 GiB more, or boot with hugepagesz=2M hugepages=8192`,
-			`uses 19 GiB now and finds 16 GiB then`}, []string{`\n  echo 8192`}},
+			`uses 18.8 GiB now and finds 16 GiB then`}, []string{`\n  echo 8192`}},
 		"pool-shrunk-under-leftovers": {guard.CausePoolMissing, []string{
 			`all 1024 pages there are surplus`, `pool was made smaller`, `\n  echo 512 > \S+/nr_hugepages\n  rm /dev/hugepages/rtemap_\*\n`}, []string{`ever set up`}},
 		"boot-gave-fewer-giant-pages": {guard.CausePoolTooSmall, []string{
@@ -24,7 +24,7 @@ func TestPoolIncidents(t *testing.T) {
 			`hugepagesz=1G hugepages=4 in GRUB_CMDLINE_LINUX of /etc/default/grub, then update-grub`, `unlikely to find memory in pieces of that size`}, []string{`\n  echo`}},
 		"half-on-each-node": {guard.CausePoolMissing, []string{
 			`echo 1024 > /sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages\n  echo 1024 > /sys/devices/system/node/node1/`,
-			`run echo 1024 > \S+node0\S+; echo 1024 > \S+node1\S+; see`, `hugepages=0:1024,1:1024`}, []string{`compact`, `reboot`}},
+			`fix: echo 1024 > \S+node0\S+; echo 1024 > \S+node1\S+\n`, `hugepages=0:1024,1:1024`}, []string{`compact`, `reboot`}},
 		"pool-shrunk-under-guest": {guard.CausePoolMissing, []string{
 			`all 2048 pages there are surplus`, `\n  echo 2560 > `, `512 of them new: its 2048 surplus pages become the pool's first`, `vm.nr_hugepages = 2560`}, []string{`ever set up`}},
 		"pool-in-pieces": {guard.CausePoolTooSmall, []string{

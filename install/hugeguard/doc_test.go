@@ -453,21 +453,26 @@ func newStage(t *testing.T, about string) stage {
 }
 
 // play has the commands that need a running libvirt and its journal say what they would after the start of a guest of
-// that host ("..." is the daemon's environment): what the hook says is what check says (TestCheckSaysWhatTheHookWillSay
+// that host ("..." is the daemon's environment): what the hook says is what check says, and where there is more (TestCheckSaysWhatTheHookWillSay
 // in testdata/livehost).
 const play = `
 hugeguard() { sub=$1; shift; command hugeguard "$sub" --root "$HOST" "$@"; }
 sudo() { "$@"; }
-refusal() { hugeguard check "$HOST/prepare.xml"; }
+judge() { hugeguard check "$HOST/prepare.xml"; }
+line() {
+	hugeguard check --json "$HOST/prepare.xml" |
+		sed -e 's/.*"summary":"//' -e 's/","demand":.*//' -e 's/\\u003e/>/g' -e 's/\\u0026/\&/g' -e 's/\\"/"/g'
+}
 virsh() {
 	[ "$1 $#" = "start 2" ] || { echo "virsh $* cannot be played" >&2; exit 2; }
-	line=$(refusal) && { echo "Domain '$2' started"; return; }
+	judge >/dev/null && { echo "Domain '$2' started"; return; }
 	printf "error: Failed to start domain '%s'\nerror: Hook script execution failed: internal error: Child process (" "$2"
-	printf '... /etc/libvirt/hooks/qemu %s prepare begin -) unexpected exit status 1: %s\n' "$2" "$(printf '%s' "$line" | head -n 1)"
+	printf '... /etc/libvirt/hooks/qemu %s prepare begin -) unexpected exit status 1: %s\n' "$2" "$(line)"
 }
 journalctl() {
 	[ "$*" = "-t hugeguard -o cat" ] || { echo "journalctl $* cannot be played" >&2; exit 2; }
-	refusal
+	line
+	judge | tail -n +2
 }
 `
 

@@ -29,7 +29,7 @@ type answer struct {
 // refusal reports whether libvirt passed on our hook's refusal.
 func (a answer) refusal() bool {
 	var e *StartError
-	return errors.As(a.err, &e) && e.Hook && strings.Contains(e.Message, "journalctl -t hugeguard")
+	return errors.As(a.err, &e) && e.Hook && strings.Contains(e.Message, "; more: hugeguard explain")
 }
 
 // ranQEMU reports whether QEMU was run: there is its log, or libvirt passes on its message (qemu-kvm: unable to ...),

@@ -152,7 +152,7 @@ const (
 
 // What an answer proves, and where it proves nothing why.
 func TestProof(t *testing.T) {
-	ours := &StartError{Hook: true, Message: hookFailed + "1: node 0 has 0 free; see: journalctl -t hugeguard\n"}
+	ours := &StartError{Hook: true, Message: hookFailed + "1: node 0 has too few 2M pages: 0 of 1 free, 2 needed (4 MiB); more: hugeguard explain x\n"}
 	died := &StartError{Message: qemuDied}
 	refused, would, fault := journal.Refusal{Decision: "refuse", Summary: "it is full"}, journal.Refusal{Decision: "refuse", Would: true, Summary: "it is full"}, journal.Refusal{Summary: "hugeguard could not judge"}
 	asked := daemon.Process{Name: "virtqemud", PID: 77}
@@ -316,7 +316,7 @@ func TestVerifyConfined(t *testing.T) {
 		t.Fatal(err)
 	}
 	unconfined := &StartError{Unsupported: true, Message: "unsupported configuration: Unconfined guests are not allowed on this host"}
-	ours := &StartError{Hook: true, Message: hookFailed + "1: see: journalctl -t hugeguard"}
+	ours := &StartError{Hook: true, Message: hookFailed + "1: node 0 has too few 2M pages; more: hugeguard explain x"}
 	for name, c2 := range map[string]struct {
 		errs []error // of each start
 		live bool

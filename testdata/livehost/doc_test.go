@@ -120,7 +120,7 @@ func (s *scene) try(at string, c shown.Command, define func(string)) {
 		// Left out of what is shown is the daemon's environment; after the colon it is another refusal.
 		shape, _, _ := strings.Cut(c.Answer[1], "unexpected exit status 1: ")
 		before, after, _ := strings.Cut(shape, "...")
-		if !strings.HasPrefix(said[1], before) || !strings.Contains(said[1], after) || !strings.HasSuffix(said[1], "; see: journalctl -t hugeguard") {
+		if !strings.HasPrefix(said[1], before) || !strings.Contains(said[1], after) || !strings.HasSuffix(said[1], "; more: hugeguard explain "+words[2]) {
 			s.t.Errorf("%s: %s: libvirt says\n%s\nshown is\n%s", at, c.Text, said[1], c.Answer[1])
 		}
 	case status == 0 && strings.HasPrefix(string(out), "-- No entries --") && !strings.Contains(c.Text, "||"):

@@ -24,7 +24,7 @@ func (s *scene) allowed(d domain, by string) {
 	entries[0].want(s.t, map[string]string{"PRIORITY": "4", "HUGEGUARD_DECISION": "refuse", "HUGEGUARD_CAUSE": "pool-too-small",
 		"HUGEGUARD_DOMAIN": d.name, "HUGEGUARD_EXEMPT": by})
 	first, _, _ := strings.Cut(entries[0].one(s.t, "MESSAGE"), "\n")
-	if !strings.HasPrefix(first, "would refuse: node 0 has ") || !strings.HasSuffix(first, "; allowed: exempt by "+by) {
+	if !strings.HasPrefix(first, "would refuse: node 0 has too few 2M pages: ") || !strings.HasSuffix(first, "; allowed: exempt by "+by) {
 		s.t.Errorf("the journal says %s", first)
 	}
 	// The admin's command says beforehand what the hook will do.

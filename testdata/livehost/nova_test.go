@@ -39,15 +39,15 @@ func TestNova(t *testing.T) {
 			t.Errorf("a password in\n%s", all)
 		}
 	}
-	says(" holds 40 of 64 and nova.conf reserves none; set reserved_huge_pages=node:0,size:2048,count:40")
+	says(" has 40, nova.conf reserves none; fix: reserved_huge_pages=node:0,size:2048,count:40")
 
 	// An admin does what it says, but for the restart.
 	write(s.command(s.cli, 0, "reserve"), time.Now().Add(time.Minute))
-	says(fmt.Sprintf(" and nova.conf reserves 40; restart nova-compute (pid %d), which runs since before %s was changed", compute.pid(), conf))
+	says(fmt.Sprintf(", nova.conf reserves 40; fix: restart nova-compute (pid %d), which was started before %s was changed", compute.pid(), conf))
 
 	// As it will be after one.
 	write(s.command(s.cli, 0, "reserve"), time.Now().Add(-time.Hour))
-	says(" and nova.conf reserves 40; Nova itself believes only 24 free there")
+	says(", nova.conf reserves 40; Nova believes only 24 free there")
 	if out := s.command(s.cli, 0, "status"); !strings.Contains(out, "reserves 40, counts 0, believes 24 free; no drift\n") {
 		t.Errorf("status says\n%s", out)
 	}

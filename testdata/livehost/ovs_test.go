@@ -46,8 +46,8 @@ func TestOpenVSwitchHoldsThePages(t *testing.T) {
 			}
 
 			line, e := s.refused(d)
-			want := fmt.Sprintf(`^node 0 has %d free 2 MiB huge pages, 32 needed: Open vSwitch DPDK \(%s, pid %d\) holds %d of 256\b.*`+
-				`; set reserved_huge_pages=node:0,size:2048,count:%d\b.*; see: journalctl -t hugeguard$`,
+			want := fmt.Sprintf(`^OVS-DPDK holds node 0's 2M pages: %d of 256 free, 32 needed \(64 MiB\); %s \(pid %d\) has %d\b.*`+
+				`; fix: reserved_huge_pages=node:0,size:2048,count:%d\b.*; more: hugeguard explain third$`,
 				before.free, test.comm, ovs.pid(), held, held)
 			if !regexp.MustCompile(want).MatchString(line) {
 				t.Errorf("the refusal is\n%s\nwant\n%s", line, want)
@@ -120,7 +120,7 @@ func TestOpenVSwitchHasNotTakenItsPages(t *testing.T) {
 		t.Fatalf("the start made %d journal entries, want 1: %q", len(entries), entries)
 	}
 	entries[0].want(t, map[string]string{"HUGEGUARD_DECISION": "warn", "PRIORITY": "4"})
-	const want = "Open vSwitch was told to take 40 pages of 2 MiB on node 0 and has not taken them yet: this start leaves it 32"
+	const want = "OVS-DPDK lacks node 0's 2M pages: it was told to take 40 pages (80 MiB) and has not taken them yet, this start leaves it 32"
 	if got := entries[0].one(t, "MESSAGE"); !strings.HasPrefix(got, want) {
 		t.Errorf("the journal says\n%s\nwant %s", got, want)
 	}

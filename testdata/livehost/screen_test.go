@@ -124,7 +124,7 @@ func TestCheckAllInAutostartOrder(t *testing.T) {
 		if fmt.Sprint(decisions) != fmt.Sprint(want) {
 			t.Errorf("%s, check --all says %v, want %v", how, decisions, want)
 		}
-		const tail = "1 of 3 with huge pages would get none:\n  3. c: node 0 has 40 free 2 MiB huge pages, 32 of them for guests that are starting (a, b), 16 needed\n"
+		const tail = "1 of 3 with huge pages would get none:\n  3. c: node 0 is short of 2M pages: 40 of 40 free, 32 of them for starting guests (a, b), 16 needed (32 MiB)\n"
 		if out := s.command(program, 3, "check", "--all"); !strings.HasSuffix(out, tail) {
 			t.Errorf("%s, check --all says\n%s", how, out)
 		}

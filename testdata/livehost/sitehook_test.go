@@ -271,7 +271,7 @@ func TestSiteHookMakesPages(t *testing.T) {
 				before := len(s.guardEntries())
 				s.launches(d)
 				_, _, err := s.start(d)
-				const want = "unexpected exit status 1: node 0 has 20 free 2 MiB huge pages, 32 needed: the pool has 20 pages in all"
+				const want = "unexpected exit status 1: node 0 has too few 2M pages: 20 of 20 free, 32 needed (64 MiB); the pool has only 20 pages (40 MiB) in all"
 				if err == nil || !strings.Contains(err.Error(), want) {
 					t.Errorf("start: %v; want %q", err, want)
 				}
@@ -323,7 +323,7 @@ func TestHookAfterTheGuard(t *testing.T) {
 				entries := s.guardEntries()
 				e := entries[len(entries)-1]
 				e.want(t, map[string]string{"PRIORITY": "4", "HUGEGUARD_DECISION": "warn", "HUGEGUARD_NODE": "0", "HUGEGUARD_NEEDED": "32"})
-				s.says(e.one(t, "MESSAGE"), "32 needed; allowed: another hook runs after hugeguard's and may still add pages ("+c.hook+"); to make hugeguard the last, run: hugeguard install\n")
+				s.says(e.one(t, "MESSAGE"), "32 needed (64 MiB); allowed: another hook runs after hugeguard's and may still add pages ("+c.hook+"); to make hugeguard the last, run: hugeguard install\n")
 			}
 			tell(32)
 			s.launches(d)
@@ -348,7 +348,7 @@ func TestHookAfterTheGuard(t *testing.T) {
 
 			s.installGuard()
 			s.launches(d)
-			if _, _, err := s.start(d); err == nil || !strings.Contains(err.Error(), "node 0 has 20 free 2 MiB huge pages, 32 needed") {
+			if _, _, err := s.start(d); err == nil || !strings.Contains(err.Error(), "node 0 has too few 2M pages: 20 of 20 free, 32 needed") {
 				t.Errorf("after another install: %v; want the refusal", err)
 			}
 			if n := s.launches(d); n != 0 {
@@ -418,7 +418,7 @@ func TestMountOverHugePages(t *testing.T) {
 	if n := hugePagesOf(s.qemuPID(d)); n != 0 {
 		t.Errorf("it has %d huge pages", n)
 	}
-	const want = "tmpfs is mounted over the huge pages at " + over + ": ram-node0 will lie there, on ordinary memory, until it is unmounted"
+	const want = "tmpfs is mounted over 2M pages at " + over + ": until it is unmounted, ram-node0 will lie on it, in ordinary memory"
 	entries := s.guardEntries()
 	if len(entries) != 1 {
 		t.Fatalf("%d journal entries: %q", len(entries), entries)

@@ -156,7 +156,7 @@ func TestStartsAtTheSameTime(t *testing.T) {
 		causes[cause]++
 		// Who starts, or who runs.
 		if message := e.one(t, "MESSAGE"); (cause != "guests" && cause != "starting-guests") ||
-			!strings.Contains(message, "for guests that are starting (racer") && !strings.Contains(message, "guest racer") {
+			!strings.Contains(message, "for starting guests (racer") && !strings.Contains(message, "guest racer") {
 			t.Errorf("%s was refused for %s: %s", e.one(t, "HUGEGUARD_DOMAIN"), cause, message)
 		}
 	}

@@ -93,7 +93,7 @@ func TestVerifyLive(t *testing.T) {
 				s := begin(t, pages)
 				s.installGuard("--layout", layout)
 				out := s.verify(0)
-				s.says(out, fmt.Sprintf("hook: live: libvirtd (pid %d) called it for hugeguard-verify-", s.libvirtd.pid()), "which it refused\n  it says: hugeguard verify asked for more than there can be: node 0 has ", " needed")
+				s.says(out, fmt.Sprintf("hook: live: libvirtd (pid %d) called it for hugeguard-verify-", s.libvirtd.pid()), "which it refused\n  it says: hugeguard verify asked for more than there can be: node 0 has ", " needed (")
 				if strings.Count(out, "\n") != 2 {
 					t.Errorf("it says more:\n%s", out)
 				}

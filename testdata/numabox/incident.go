@@ -149,9 +149,9 @@ func (b *box) incident(c *checks, o options) error {
 	}
 	c.that(now == daemon, "libvirtd was not restarted by it", daemon, now)
 
-	line := regexp.MustCompile(fmt.Sprintf(`unexpected exit status 1: node 0 has 0 free 2 MiB huge pages, 256 needed: `+
-		`Open vSwitch DPDK \(ovs-vswitchd\S*, pid %d\) holds 512 of 1024\b.*; set reserved_huge_pages=node:0,size:2048,count:512 `+
-		`\(node 1 has 512 free\); see: journalctl -t hugeguard\n`, ovs))
+	line := regexp.MustCompile(fmt.Sprintf(`unexpected exit status 1: OVS-DPDK holds node 0's 2M pages: 0 of 1024 free, 256 needed \(512 MiB\); `+
+		`ovs-vswitchd\S* \(pid %d\) has 512\b.*; fix: reserved_huge_pages=node:0,size:2048,count:512 `+
+		`\(node 1 has 512 free\); more: hugeguard explain %s\n$`, ovs, third))
 	refused := func(when string) error {
 		r, err := b.virsh("start --paused " + third)
 		if err != nil {
@@ -369,8 +369,8 @@ func (b *box) incidentJournal(c *checks, ovs int) error {
 	}
 	c.that(strings.Contains(e["HUGEGUARD_FIX"], lines[0]) && strings.Contains(e["HUGEGUARD_FIX"], lines[1]),
 		"with the fix's lines for both nodes", e["HUGEGUARD_FIX"])
-	c.that(regexp.MustCompile(`(?s)node 0, 2 MiB: 0 of 1024 free; held: Open vSwitch \S+ \(pid \d+\) 512, guest instance-00000001 \(pid \d+\) 256, `+
-		`guest instance-00000002 \(pid \d+\) 256\n.*node 1, 2 MiB: 512 of 1024 free; held: Open vSwitch \S+ \(pid \d+\) 512\n`).MatchString(e["MESSAGE"]),
+	c.that(regexp.MustCompile(`(?s)node 0, 2M pages: 0 of 1024 free \(0 of 2 GiB\); Open vSwitch \S+ \(pid \d+\) 512 \(1 GiB\), guest instance-00000001 \(pid \d+\) 256 \(512 MiB\), `+
+		`guest instance-00000002 \(pid \d+\) 256 \(512 MiB\)\n.*node 1, 2M pages: 512 of 1024 free \(1 of 2 GiB\); Open vSwitch \S+ \(pid \d+\) 512 \(1 GiB\)\n`).MatchString(e["MESSAGE"]),
 		"with who holds what on each node, guests' memory shared with Open vSwitch counted once", e["MESSAGE"])
 	unit, err := b.must("journalctl", "-q", "-u", "libvirtd", "-o", "cat")
 	if err != nil {

@@ -41,7 +41,7 @@ func packageInBox(version string) string {
 }
 
 // refusedHere is how libvirt says that the guard refused the guest of this part.
-var refusedHere = regexp.MustCompile(`Hook script execution failed.* exit status 1: node 0 has 8 free 2 MiB huge pages, 20 needed`)
+var refusedHere = regexp.MustCompile(`Hook script execution failed.* exit status 1: node 0 has too few 2M pages: 8 of 8 free, 20 needed`)
 
 // siteHook is a hook of the site's own that keeps a book. AppArmor lets it run nothing.
 const siteHook = `#!/bin/sh

@@ -89,7 +89,7 @@ for n in $(seq %[1]d); do virsh -q destroy racer$n >/dev/null 2>&1 || true; tr '
 		switch {
 		case strings.TrimSpace(line) == "started":
 			started++
-		case strings.Contains(line, "for guests that are starting (racer") || strings.Contains(line, "guest racer"):
+		case strings.Contains(line, "for starting guests (racer") || strings.Contains(line, "guest racer"):
 			refused++
 		default:
 			other += line + "\n"

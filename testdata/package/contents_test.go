@@ -255,7 +255,7 @@ func TestUnpacked(t *testing.T) {
 	}
 	const incident = repository + "/testdata/hosts/incident/"
 	refusal, err := exec.Command(command, "check", "--root", incident+"host", incident+"prepare.xml").Output()
-	const want = "node 0 has 0 free 2 MiB huge pages, 512 needed: Open vSwitch DPDK (ovs-vswitchd, pid 567) holds 512 of 1024 and nova.conf reserves none;"
+	const want = "OVS-DPDK holds node 0's 2M pages: 0 of 1024 free, 512 needed (1 GiB); ovs-vswitchd (pid 567) has 512, nova.conf reserves none;"
 	if e, ok := err.(*exec.ExitError); !ok || e.ExitCode() != 3 || !strings.HasPrefix(string(refusal), want) {
 		t.Errorf("check says of the incident (%v)\n%s", err, refusal)
 	}
