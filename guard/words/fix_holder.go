@@ -78,7 +78,7 @@ func freeDead(keepers []guard.Holder) Fix {
 }
 
 // restarts returns the commands that restart processes: their units, or their containers; without either they are
-// ended, for whoever started them to do it again.
+// ended, so that their owner can start them again.
 func restarts(holders []guard.Holder) (commands []string) {
 	for _, h := range holders {
 		commands = append(commands, manage(h, "restart"))

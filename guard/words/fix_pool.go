@@ -277,7 +277,7 @@ func emptyPool(lack guard.Lack, f guard.Finding) string {
 	return ""
 }
 
-// smallPool says that a pool is too small whoever uses it.
+// smallPool says that even an empty pool is too small.
 func smallPool(lack guard.Lack, f guard.Finding) string {
 	text := fmt.Sprintf("the pool has only %s in all", Pages(lack.SetUp, f.PageKiB))
 	switch {

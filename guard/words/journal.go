@@ -9,8 +9,8 @@ import (
 
 // Fields returns the journal's fields of a verdict (systemd.journal-fields), without those that every entry has.
 // HUGEGUARD_DECISION=refuse with PRIORITY=3 is a start that was refused, with PRIORITY=4 one that would have been and
-// went on. HUGEGUARD_CANARY=1 marks the domain of "hugeguard verify", which was refused to see that it is: whoever
-// counts refusals leaves it out. HUGEGUARD_EXEMPT says by what a domain is exempt.
+// was allowed. HUGEGUARD_CANARY=1 marks the domain of "hugeguard verify", which was refused as a test: do not count it
+// as a refusal. HUGEGUARD_EXEMPT says by what a domain is exempt.
 func Fields(v guard.Verdict) map[string]string {
 	fields := map[string]string{
 		"MESSAGE_ID":         v.MessageID(),
