@@ -52,21 +52,7 @@ Exit status: 0 it is explained, or there is nothing to explain, 1 an error, 2 wr
 			}
 			c.host, c.out, c.notes = host, cmd.OutOrStdout(), cmd.ErrOrStderr()
 			c.configure()
-			j, err := journal.At(host)
-			if err != nil {
-				return err
-			}
-			known := openDomains(host)
-			defer known.close()
-			e, err := c.explain(cmd.Context(), j, known, strings.Join(args, ""))
-			if err != nil {
-				return err
-			}
-			if c.json {
-				return printJSON(c.out, e)
-			}
-			_, err = io.WriteString(c.out, e.text())
-			return err
+			return c.runExplain(cmd.Context(), strings.Join(args, ""))
 		},
 	}
 	cmd.Flags().BoolVar(&c.json, "json", false, "print one JSON object")
@@ -79,6 +65,25 @@ Exit status: 0 it is explained, or there is nothing to explain, 1 an error, 2 wr
 		return domainNames(host), cobra.ShellCompDirectiveNoFileComp
 	}
 	return cmd
+}
+
+// runExplain explains the last entry in the host's journal about a domain, or about any.
+func (c *checker) runExplain(ctx context.Context, who string) error {
+	j, err := journal.At(c.host)
+	if err != nil {
+		return err
+	}
+	known := openDomains(c.host)
+	defer known.close()
+	e, err := c.explain(ctx, j, known, who)
+	if err != nil {
+		return err
+	}
+	if c.json {
+		return printJSON(c.out, e)
+	}
+	_, err = io.WriteString(c.out, e.text())
+	return err
 }
 
 // An explanation is what explain prints.
