@@ -41,7 +41,7 @@ cgroup /cg/sets cgroup rw,cpuset,hugetlb 0 0
 	got, err := parseMounts(text, 100)
 	want := Mounts{
 		Hugetlb: []Mount{
-			{Path: "/dev/hugepages", PageKiB: 2048, Minimum: true, Limited: true}, // the one on top
+			{Path: "/dev/hugepages", PageKiB: 2048, Replaces: true, Minimum: true, Limited: true}, // the one on top
 			{Path: "/mnt/one gig", PageKiB: 1 << 20, Limited: true, Size: 2 << 30},
 			{Path: "/huge"},
 			{Path: "/min", PageKiB: 2048, Minimum: true},

@@ -34,6 +34,8 @@ func TestOutsideIncidents(t *testing.T) {
 			outside{guard.Allow, "", []string{"^it fits: ", "started before /mnt/hugepages1G was mounted.*restarted"}, nil}},
 		{"it was mounted later", "mounted-by-hand", writes("mnt/hugepages1G.age", "later\n", "proc/900/cgroup", "0::/system.slice/virtqemud.service\n"),
 			outside{guard.Warn, guard.ByLibvirt, []string{"hugetlbfs at /mnt/hugepages1G \\(1G pages\\) was mounted after", "fix: restart libvirt's daemon", "systemctl restart virtqemud.service"}, []string{"# virtqemud"}}},
+		{"it was mounted later, over one that the daemon may know", "mounted-by-hand", mountedTwice,
+			outside{guard.Allow, "", []string{"^it fits: "}, []string{"was mounted after"}}},
 		{"it was mounted before", "mounted-by-hand", writes("mnt/hugepages1G.age", "known\n"), outside{guard.Allow, "", []string{"^it fits: "}, []string{"restart"}}},
 		{"a volume over hugetlbfs", "volume-over-hugetlbfs", nil,
 			outside{guard.Warn, "", []string{"xfs is mounted over 1M pages at /dev/hugepages/libvirt/qemu: until it is unmounted, s390.ram will lie on it"}, nil}},
@@ -114,6 +116,13 @@ func writes(files ...string) func(*testing.T, sysfstest.Host) {
 			}
 		}
 	}
+}
+
+// mountedTwice has the 1 GiB mount of a host lie over another of its kind, and be younger than the daemon.
+func mountedTwice(t *testing.T, tree sysfstest.Host) {
+	const line = "hugetlbfs /mnt/hugepages1G hugetlbfs rw,relatime,pagesize=1024M 0 0\n"
+	writes("mnt/hugepages1G.age", "later\n")(t, tree)
+	edits("proc/mounts", line, line+line)(t, tree)
 }
 
 // edits returns what replaces texts in a file of a host: old and new ones in turn.
