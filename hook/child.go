@@ -271,7 +271,7 @@ func (c *call) judge(deadline time.Time, answer func(outcome)) {
 		}
 		if verdict.Decision != guard.Refuse {
 			if survey.ConcernsOVS(c.fs, demand, host) {
-				host.OVS, _ = survey.OVS(c.fs, c.config, host, time.Now().Add(c.config.Deadline/8)) // it goes on
+				host.OVS, _ = survey.OVS(c.fs, c.config, host, time.Now().Add(c.config.Deadline/8)) // an error does not matter
 				if host.OVS != nil {
 					answer(outcome{verdict: guard.Judge(demand, host)})
 				}

@@ -94,11 +94,11 @@ func refusal(v guard.Verdict, more string) string {
 		missing = "hugeguard verify asked for more than there can be: " + missing
 	}
 	room := max(maxLine-len(v.Domain.Name), maxLine/2)
-	todo, see := todo(v, f), "fix: see below"
+	best, see := bestFix(v, f), "fix: see below"
 	if more != "" {
 		see = "fix: see" + strings.TrimPrefix(more, "more:")
 	}
-	for _, parts := range [][]string{{missing, why, todo, more}, {missing, why, see}} {
+	for _, parts := range [][]string{{missing, why, best, more}, {missing, why, see}} {
 		line := strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), "; ")
 		if len(line) <= room {
 			return line
@@ -107,8 +107,8 @@ func refusal(v guard.Verdict, more string) string {
 	return missing + "; " + see
 }
 
-// todo is the best fix in short, and the nodes that have as many free pages as are needed.
-func todo(v guard.Verdict, f guard.Finding) string {
+// bestFix returns the best fix in short, and the nodes that have as many free pages as are needed.
+func bestFix(v guard.Verdict, f guard.Finding) string {
 	var others []string
 	for _, n := range v.Lack.Others {
 		others = append(others, fmt.Sprintf("node %d has %d free", n.Node, n.Free))

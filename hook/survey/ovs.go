@@ -118,8 +118,7 @@ func processByPidFile(root sysfs.FS, name string) (sysfs.Process, error) {
 	return root.Process(pid)
 }
 
-// askOVS asks one database after the other until one answers. The error is that of one that may still answer, if there
-// is such a one.
+// askOVS asks one database after the other until one answers. The error is that of a database that may still answer.
 func askOVS(root sysfs.FS, conf config.Config, host guard.Host, deadline time.Time) (told ovs.Config, err error) {
 	if !root.Live() {
 		text, err := root.ReadFile(CapturedOVS, ovs.ReplyLimit)
