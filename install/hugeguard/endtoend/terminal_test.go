@@ -259,7 +259,7 @@ func TestWatchElsewhere(t *testing.T) {
 		between string
 	}{
 		{nil, "free\n\nhook: NOT LIVE\n"},
-		{[]string{"--json"}, "}\n{\"hook\":"},
+		{[]string{"--json"}, "}\n{\"schema\":1,\"hook\":"},
 	} {
 		cmd := exec.Command("hugeguard", append([]string{"status", "--root", incident, "--watch=0.1"}, c.args...)...)
 		cmd.Env = append(os.Environ(), "TERM=xterm")
