@@ -482,31 +482,3 @@ func TestCausePageSizeUnsupported(t *testing.T) {
 	s.define(d)
 	s.starts(d)
 }
-
-// The fix for a pool that is missing or too small is one command, after which the domain starts.
-func TestFixOfThePoolHelps(t *testing.T) {
-	for _, d := range []domain{
-		{name: "onecell", mib: 64, cells: 1},
-		{name: "threecells", mib: 96, cells: 3},
-		{name: "with-dimm", mib: 64, cells: 1, dimm: 32},
-		{name: "unbound", mib: 64, cells: 2, soft: true},
-	} {
-		for _, pages := range []int{0, 20} {
-			t.Run(fmt.Sprintf("%s from %d", d.name, pages), func(t *testing.T) {
-				s := begin(t, pages)
-				s.installGuard()
-				s.define(d)
-				_, e := s.refused(d)
-				fix := e.one(t, "HUGEGUARD_FIX")
-				if !strings.HasPrefix(fix, "echo ") {
-					t.Fatalf("HUGEGUARD_FIX=%q is no command", fix)
-				}
-				_, err := run("/bin/sh", "-c", fix)
-				s.must(err)
-				s.size = s.pool().total
-				t.Logf("%s: %+v", fix, s.pool())
-				s.starts(d)
-			})
-		}
-	}
-}

@@ -227,6 +227,11 @@ func (h *host) startOVS(program string, socketMem int) (*daemon, error) {
 	if err := h.startDatabase(socketMem); err != nil {
 		return nil, err
 	}
+	return h.startSwitchd(program, socketMem)
+}
+
+// startSwitchd is that with the database that runs.
+func (h *host) startSwitchd(program string, socketMem int) (*daemon, error) {
 	switchd, err := h.start("ovs-vswitchd", program, ovsDB, "--pidfile", "--log-file="+h.path("ovs-vswitchd.log"))
 	if err != nil {
 		return nil, err

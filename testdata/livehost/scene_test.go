@@ -421,6 +421,7 @@ type checkReport struct {
 		PageKiB int    `json:"page_kib"`
 		Pages   int    `json:"pages"`
 	} `json:"demand"`
+	Fixes []fix `json:"fixes"`
 }
 
 func (r checkReport) pages() (n int) {

@@ -1,0 +1,432 @@
+package livehost
+
+import (
+	"cmp"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// fix is one of the fixes in check --json.
+type fix struct {
+	Kind     string   `json:"kind"`
+	What     string   `json:"what"`
+	Commands []string `json:"commands"`
+	Lines    []string `json:"lines"`
+}
+
+// notExecuted are the kinds of fixes that cannot be executed here, each with the reason.
+var notExecuted = map[string]string{
+	"reserve-in-nova": "Nova's scheduler has to follow it: testdata/nova asks its own code whether it does",
+	"restart-nova":    "Nova's scheduler has to follow it: testdata/nova asks its own code whether it does",
+	"boot-pools":      "it takes effect at the next boot, and this is not the machine's own system",
+	"reboot":          "this is not the machine's own system",
+	"free-memory":     "it takes a machine that is short of memory",
+	"look-unconfined": "it only looks for those who have the pages",
+	"tune-process":    "it is a setting of programs that are not here: VPP, SPDK, PostgreSQL and others",
+}
+
+// shortage is a host on which a domain does not start, and the fixes that are printed there.
+type shortage struct {
+	name   string
+	pages  int // of the pool
+	domain domain
+	make   func(s *scene, d domain)
+	kinds  []string // of the fixes, in this order
+	// again does what whoever runs a process does once a fix has ended it; nil if that may stay away.
+	again func(s *scene)
+	// elsewhere are the kinds that cannot be executed on this host alone, each with the reason.
+	elsewhere map[string]string
+	// libvirts says that libvirt itself refuses the start.
+	libvirts bool
+}
+
+var shortages = []shortage{
+	{
+		name: "guests", pages: 64, domain: domain{name: "second", mib: 64, cells: 1},
+		make: func(s *scene, d domain) {
+			first := domain{name: "first", mib: 96, cells: 1}
+			s.define(first)
+			s.starts(first)
+		},
+		kinds: []string{"grow-pools"},
+	},
+	{
+		name: "a process", pages: 64, domain: domain{name: "squeezed", mib: 64, cells: 1},
+		make:  func(s *scene, d domain) { s.hold("packetmover", touched, 40) },
+		kinds: []string{"reserve-in-nova", "grow-pools", "stop-processes"},
+	},
+	{
+		name: "a process in a unit", pages: 64, domain: domain{name: "squeezed", mib: 64, cells: 1},
+		make: func(s *scene, d domain) {
+			h := s.hold("packetmover", touched, 40)
+			s.unit(h.pid())
+			s.t.Cleanup(h.release) // before its control group
+		},
+		kinds: []string{"reserve-in-nova", "grow-pools", "stop-processes"},
+	},
+	{
+		name: "a program with a switch of its own", pages: 64, domain: domain{name: "squeezed", mib: 64, cells: 1},
+		make:  func(s *scene, d domain) { s.hold("xmrig", touched, 40) },
+		kinds: []string{"reserve-in-nova", "grow-pools", "tune-process", "stop-processes"},
+	},
+	{
+		name: "promised pages", pages: 64, domain: domain{name: "squeezed", mib: 64, cells: 1},
+		make:  func(s *scene, d domain) { s.hold("lazybones", reserved, 40) },
+		kinds: []string{"grow-pools", "stop-processes"},
+	},
+	{
+		name: "leftover files", pages: 64, domain: domain{name: "squeezed", mib: 64, cells: 1},
+		make: func(s *scene, d domain) {
+			for _, name := range []string{leftover + "1", hugetlbfs + "/dead guest's file"} {
+				s.hold("crashed", file, 20).release()
+				s.must(os.Rename(leftover, name))
+				s.t.Cleanup(func() { os.Remove(name) })
+			}
+		},
+		kinds: []string{"delete-files"},
+	},
+	{
+		name: "a segment", pages: 64, domain: domain{name: "squeezed", mib: 64, cells: 1},
+		make: func(s *scene, d domain) {
+			h := s.hold("database", sysv, 40)
+			s.t.Cleanup(func() { run("ipcrm", "-m", h.segment) })
+			h.release()
+		},
+		kinds: []string{"delete-files"},
+	},
+	{
+		name: "a dead guest's memory", pages: 64, domain: domain{name: "squeezed", mib: 64, cells: 1},
+		make: func(s *scene, d domain) {
+			guest := hugetlbfs + "/libvirt/qemu/7-gone"
+			s.must(os.MkdirAll(guest, 0o755))
+			first := s.hold("qemu-of-it", file, 40)
+			s.hold("backend", mapped, 40)
+			first.release()
+			s.must(os.Rename(leftover, guest+"/ram"))
+			s.must(os.RemoveAll(guest))
+		},
+		kinds: []string{"free-dead-guests", "grow-pools"},
+	},
+	{
+		name: "its own earlier QEMU", pages: 48, domain: domain{name: "twice", mib: 64, cells: 1},
+		make: func(s *scene, d domain) {
+			s.starts(d)
+			pid := s.qemuPID(d)
+			s.t.Cleanup(func() { syscall.Kill(pid, syscall.SIGKILL) })
+			s.must(s.libvirtd.stop())
+			for _, name := range []string{".xml", ".pid"} {
+				s.must(os.Remove("/run/libvirt/qemu/" + d.name + name))
+			}
+			s.must(s.startLibvirtd())
+		},
+		kinds: []string{"end-former"},
+	},
+	{
+		name: "Open vSwitch", pages: 256, domain: domain{name: "third", mib: 64, cells: 1},
+		make:  func(s *scene, d domain) { s.ovsHolds(ovsVswitchd, 20) },
+		kinds: []string{"reserve-in-nova", "grow-pools", "shrink-ovs"},
+		again: func(s *scene) {
+			s.must(eventually(func() error {
+				if s.ovs[1].running() {
+					return fmt.Errorf("Open vSwitch runs still")
+				}
+				return nil
+			}))
+			s.ovs = s.ovs[:1]                          // the database
+			_, err := s.startSwitchd(ovsVswitchd, 448) // as the fix told it
+			s.must(err)
+		},
+	},
+	{
+		name: "no pool", pages: 0, domain: domain{name: "dry", mib: 64, cells: 1},
+		make:  func(s *scene, d domain) {},
+		kinds: []string{"grow-pools"},
+	},
+	{
+		name: "a pool too small for three cells", pages: 20, domain: domain{name: "threecells", mib: 96, cells: 3},
+		make:  func(s *scene, d domain) {},
+		kinds: []string{"grow-pools"},
+	},
+	{
+		name: "a pool too small for a device", pages: 20, domain: domain{name: "with-dimm", mib: 64, cells: 1, dimm: 32},
+		make:  func(s *scene, d domain) {},
+		kinds: []string{"grow-pools"},
+	},
+	{
+		name: "a pool too small, unbound", pages: 20, domain: domain{name: "unbound", mib: 64, cells: 2, soft: true},
+		make:  func(s *scene, d domain) {},
+		kinds: []string{"grow-pools"},
+	},
+	{
+		name: "a pool that shrank below a process", pages: 64, domain: domain{name: "squeezed", mib: 64, cells: 1},
+		make: func(s *scene, d domain) {
+			s.hold("packetmover", touched, 40)
+			s.must(writeInt(poolDir+"/nr_hugepages", 8))
+		},
+		kinds: []string{"grow-pools"},
+	},
+	{
+		name: "the mount's limit", pages: 64, domain: domain{name: "limited", mib: 64, cells: 1},
+		make: func(s *scene, d domain) {
+			s.unmountsMore(d)
+			s.must(mount("limited", hugetlbfs, "hugetlbfs", 0, "pagesize=2M,size=60M"))
+		},
+		kinds: []string{"raise-limits"},
+	},
+	{
+		name: "a control group's limit", pages: 64, domain: domain{name: "limited", mib: 64, cells: 1},
+		make: func(s *scene, d domain) {
+			s.must(os.WriteFile(filepath.Join(s.limitedGroup(), "hugetlb.2MB.max"), []byte("60M"), 0))
+		},
+		kinds: []string{"raise-limits"},
+	},
+	{
+		name: "a size that is odd", pages: 64, domain: domain{name: "odd", mib: 63, cells: 1, source: "memfd"},
+		make:  func(s *scene, d domain) {},
+		kinds: []string{"change-domain"},
+	},
+	{
+		name: "pages that the kernel does not have", pages: 64, domain: domain{name: "foreign", mib: 64, cells: 1, source: "memfd", page: 16 << 10},
+		make:  func(s *scene, d domain) {},
+		kinds: []string{"change-domain"},
+	},
+	{
+		name: "no mount", pages: 64, domain: domain{name: "mountless", mib: 64, cells: 1}, libvirts: true,
+		make: func(s *scene, d domain) {
+			s.remounts(d)
+			s.must(syscall.Unmount(hugetlbfs, 0))
+			s.restartLibvirtd()
+		},
+		kinds: []string{"mount-pages"},
+	},
+	{
+		name: "no mount of that size", pages: 600, domain: domain{name: "gigantic", mib: 1024, cells: 1, page: 1 << 20}, libvirts: true,
+		make:      func(s *scene, d domain) {},
+		kinds:     []string{"change-pages", "mount-pages"},
+		elsewhere: map[string]string{"mount-pages": "the kernel may not find 1 GiB in one piece; that of another size is executed"},
+	},
+	{
+		name: "a mount later than the daemon", pages: 64, domain: domain{name: "early", mib: 64, cells: 1}, libvirts: true,
+		make: func(s *scene, d domain) {
+			s.remounts(d)
+			s.must(syscall.Unmount(hugetlbfs, 0))
+			s.restartLibvirtd()
+			s.must(mount("hugetlbfs", hugetlbfs, "hugetlbfs", 0, "pagesize=2M"))
+		},
+		kinds: []string{"restart-daemon"},
+	},
+}
+
+// TestFixes executes each fix that is printed for a shortage, each on that host again, after which the domain starts.
+func TestFixes(t *testing.T) {
+	for _, c := range shortages {
+		for i, kind := range c.kinds {
+			t.Run(fmt.Sprintf("%s/%s", c.name, kind), func(t *testing.T) {
+				s := begin(t, c.pages)
+				s.installGuard()
+				d := c.domain
+				s.define(d)
+				c.make(s, d)
+				fixes := s.printed(c, d)
+				var kinds []string
+				for _, f := range fixes {
+					kinds = append(kinds, f.Kind)
+				}
+				if !slices.Equal(kinds, c.kinds) {
+					t.Errorf("the fixes are %q, want %q", kinds, c.kinds)
+				}
+				if reason := cmp.Or(notExecuted[kind], c.elsewhere[kind]); reason != "" || i >= len(fixes) {
+					t.Logf("not executed: %s", reason)
+					return
+				}
+				t.Logf("%s\n%s%s", fixes[i].What, strings.Join(fixes[i].Commands, "\n"), strings.Join(fixes[i].Lines, "\n"))
+				s.execute(fixes[i], &d)
+				if c.again != nil && slices.ContainsFunc(fixes[i].Commands, func(command string) bool { return strings.HasPrefix(command, "kill ") }) {
+					c.again(s)
+				}
+				s.size = s.pool().total
+				s.starts(d)
+				s.virsh("destroy", d.name)
+			})
+		}
+	}
+}
+
+// TestEveryFixIsExecuted: each of guard's fixes is, or it is said why not.
+func TestEveryFixIsExecuted(t *testing.T) {
+	executed := map[string]bool{}
+	for _, c := range shortages {
+		for _, kind := range c.kinds {
+			name := strings.ReplaceAll(kind, "-", "")
+			executed[name] = executed[name] || notExecuted[kind] == "" && c.elsewhere[kind] == ""
+		}
+	}
+	for kind := range notExecuted {
+		executed[strings.ReplaceAll(kind, "-", "")] = true
+	}
+	said := saidFixes(t)
+	for _, name := range said {
+		if !executed[strings.ToLower(name)] {
+			t.Errorf("no test executes the fix %s", name)
+		}
+		delete(executed, strings.ToLower(name))
+	}
+	for kind := range executed {
+		t.Errorf("there is no fix %s", kind)
+	}
+	if len(said) < 15 {
+		t.Errorf("only %d fixes", len(said))
+	}
+}
+
+// saidFixes are the types that package words has words for as fixes.
+func saidFixes(t *testing.T) (names []string) {
+	files, err := filepath.Glob("../../guard/words/fix*.go")
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	for _, name := range files {
+		source, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(source, func(n ast.Node) bool {
+			types, ok := n.(*ast.TypeSwitchStmt)
+			if !ok {
+				return true
+			}
+			for _, clause := range types.Body.List {
+				for _, one := range clause.(*ast.CaseClause).List {
+					if of, ok := one.(*ast.SelectorExpr); ok && !slices.Contains(names, of.Sel.Name) {
+						names = append(names, of.Sel.Name)
+					}
+				}
+			}
+			return true
+		})
+	}
+	return names
+}
+
+// printed has the domain refused and returns the fixes that are printed: to the journal as to whoever asks beforehand.
+func (s *scene) printed(c shortage, d domain) []fix {
+	s.t.Helper()
+	if c.libvirts {
+		if _, _, err := s.start(d); err == nil {
+			s.t.Fatalf("%s was started", d.name)
+		}
+		return s.askGuard(d).Fixes
+	}
+	_, e := s.turnedAway(d)
+	message := e.one(s.t, "MESSAGE")
+	fixes := s.askGuard(d).Fixes
+	for _, f := range fixes {
+		for _, line := range slices.Concat(f.Commands, f.Lines) {
+			if !strings.Contains(message, "\n  "+line+"\n") && !strings.HasSuffix(message, "\n  "+line) {
+				s.t.Errorf("the journal lacks the fix %q:\n%s", line, message)
+			}
+		}
+	}
+	return fixes
+}
+
+// execute does what a fix says: its commands as root's shell does, in a system without systemd that of libvirt's and of
+// the holders' units, and to the domain what its lines say.
+func (s *scene) execute(f fix, d *domain) {
+	s.t.Helper()
+	for _, command := range f.Commands {
+		if words := strings.Fields(command); words[0] == "systemctl" {
+			s.systemctl(words[1], words[2])
+			continue
+		}
+		_, err := run("/bin/sh", "-c", command)
+		s.must(err)
+	}
+	for _, line := range f.Lines {
+		s.change(d, line)
+	}
+	s.define(*d)
+}
+
+// systemctl is systemd's for the units that there are.
+func (s *scene) systemctl(verb, unit string) {
+	s.t.Helper()
+	if strings.HasPrefix(unit, "libvirtd") && verb == "restart" {
+		s.restartLibvirtd()
+		return
+	}
+	procs, err := os.ReadFile(filepath.Join(cgroup2(s.t), unit, "cgroup.procs"))
+	s.must(err)
+	if verb != "stop" || len(procs) == 0 {
+		s.t.Fatalf("systemctl %s %s: nothing to do", verb, unit)
+	}
+	for _, pid := range strings.Fields(string(procs)) {
+		n, err := strconv.Atoi(pid)
+		s.must(err)
+		s.must(syscall.Kill(n, syscall.SIGTERM))
+	}
+	s.must(eventually(func() error {
+		if left, _ := os.ReadFile(filepath.Join(cgroup2(s.t), unit, "cgroup.procs")); len(left) > 0 {
+			return fmt.Errorf("%s has %q", unit, left)
+		}
+		return nil
+	}))
+}
+
+// change does to a domain what a line of a fix says.
+func (s *scene) change(d *domain, line string) {
+	s.t.Helper()
+	if resize := regexp.MustCompile(`^make ram-node0 (\d+) MiB$`).FindStringSubmatch(line); resize != nil {
+		mib, err := strconv.Atoi(resize[1])
+		s.must(err)
+		d.mib = mib
+		return
+	}
+	if regexp.MustCompile(`^give ram-node0 2M (or \S+ )*pages\b`).MatchString(line) {
+		d.page = 0
+		return
+	}
+	s.t.Fatalf("no test can do what the line %q says", line)
+}
+
+func (s *scene) restartLibvirtd() {
+	s.t.Helper()
+	s.must(s.libvirtd.stop())
+	s.must(s.startLibvirtd())
+}
+
+// unmountsMore takes away, when the test ends, the mounts that were put over that of the huge pages.
+func (s *scene) unmountsMore(d domain) {
+	s.t.Cleanup(func() {
+		virsh("destroy", d.name)
+		for len(hugetlbMounts()) > 1 {
+			s.check(eventually(func() error { return syscall.Unmount(hugetlbfs, 0) }))
+		}
+	})
+}
+
+// remounts has the huge pages mounted as before when the test ends, and libvirtd know of it.
+func (s *scene) remounts(d domain) {
+	s.t.Cleanup(func() {
+		virsh("destroy", d.name)
+		mounts, err := os.ReadFile("/proc/mounts")
+		s.check(err)
+		for _, line := range strings.Split(string(mounts), "\n") {
+			if words := strings.Fields(line); len(words) > 2 && words[2] == "hugetlbfs" {
+				s.check(eventually(func() error { return syscall.Unmount(words[1], 0) }))
+			}
+		}
+		s.check(mount("hugetlbfs", hugetlbfs, "hugetlbfs", 0, "pagesize=2M"))
+		s.restartLibvirtd()
+	})
+}
