@@ -165,7 +165,7 @@ func TestCauseOfTheFirst(t *testing.T) {
 		{"Open vSwitch on one, too few on both", wide, vswitch(0).heldBy(HolderGuest, "b", 2, 1, 5), CausePoolTooSmall, "this host has too few 2M pages: 0 of 25 free, 30 needed (60 MiB); the pool has only 25 pages (50 MiB) in all"},
 		{"all surplus pages in use", guest(t, "strict:0", cell{30, "strict:0"}), pages(20, 0).heldBy(HolderGuest, "b", 2, 1, 10).change(func(p *SizePool) { p.Overcommit, p.Surplus, p.Nodes[1].Surplus = 10, 10, 10 }),
 			CauseUnaccounted, "10 surplus pages are in use already, and no more than 10 may be made"},
-		{"Open vSwitch has both sizes", sizes, vswitch(0).ofGigantic(HolderOVS, "ovs-vswitchd", 7, 1, 2, 0, 0), CauseOVS, "ovs-vswitchd (pid 7) has 20; fix: reserved_huge_pages=node:0,size:2048,count:20"},
+		{"Open vSwitch has both sizes", sizes, vswitch(0).ofGigantic(HolderOVS, "ovs-vswitchd", 7, 1, 2, 0, 0), CauseOVS, "ovs-vswitchd (pid 7) has 20; fix: echo 30 > "},
 		{"Open vSwitch, and promises of the other size", sizes,
 			vswitch(0).ofGigantic(HolderGuest, "b", 2, 0, 1, 0, 4).change(func(p *SizePool) {
 				if p.PageKiB == 1<<20 {

@@ -1,37 +1,13 @@
 package guard
 
-import (
-	"fmt"
-
-	"hugeguard/guard/nova"
-)
-
 // Fix is something that an admin can do about a refusal: one of the types below. Package words says it.
 type Fix any
 
-// ReserveInNova has Nova keep back what others than its instances hold.
-type ReserveInNova struct {
-	Reservations []Reservation
-	Nova         *Nova // nil where nobody looked
-}
-
-// Reservation is what Nova is to keep back of one pool.
-type Reservation struct {
-	nova.Pool
-	Count   uint64
-	Lacking bool // Nova does not keep back as many now, or it is not known whether it does
-}
-
-// String returns the value of a setting of reserved_huge_pages, the size in KiB, which Nova takes without a unit.
-func (r Reservation) String() string {
-	return fmt.Sprintf("node:%d,size:%d,count:%d", r.Node, r.PageKiB, r.Count)
-}
-
-// RestartNova has nova-compute, which is this systemd unit, read its configuration again.
-type RestartNova struct{ Unit string }
-
 // ChangeDomain changes what the domain asks for.
-type ChangeDomain struct{ Changes []Change }
+type ChangeDomain struct {
+	Changes []Change
+	Manager Manager // whose the domain is, who makes it again at each start
+}
 
 // Change is what to change of one of the domain's backends.
 type Change struct {

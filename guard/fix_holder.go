@@ -177,9 +177,9 @@ func (l launch) search(host Host, must []failure) []Fix {
 }
 
 // rebind binds memory that is short to another node, the nearest where all of it fits, or else to all nodes, where it
-// fits on these together. Nova chooses nodes itself.
+// fits on these together. Managers choose nodes themselves.
 func (l launch) rebind(host Host, must []failure) []Fix {
-	if host.Nova != nil || len(must) != 1 || must[0].cause != "" {
+	if host.Placer != "" || len(must) != 1 || must[0].cause != "" {
 		return nil
 	}
 	var better []NodeSet
@@ -190,7 +190,7 @@ func (l launch) rebind(host Host, must []failure) []Fix {
 	for _, to := range better {
 		moved, changes := l.moved(must[0].nodes, to)
 		if len(changes) > 0 && !moved.mustFail(host) {
-			return []Fix{ChangeDomain{changes}}
+			return []Fix{ChangeDomain{Changes: changes}}
 		}
 	}
 	return nil

@@ -24,7 +24,8 @@ type RestartDaemon struct {
 type ChangePages struct {
 	Backends []string
 	PageKiB  uint64
-	Then     Fix // what is to be done besides, nil for nothing
+	Then     Fix     // what is to be done besides, nil for nothing
+	Manager  Manager // see [ChangeDomain]
 }
 
 // fixesForLibvirt returns what an admin can do about a start that libvirt will refuse, the cheapest first. After each of
@@ -45,7 +46,7 @@ func fixesForLibvirt(demand Demand, host Host) []Fix {
 		return mountFixes(demand, host, left.PageKiB)
 	case NoNode:
 		if changes := otherNodes(demand, host); changes != nil {
-			return []Fix{ChangeDomain{changes}}
+			return []Fix{ChangeDomain{Changes: changes}}
 		}
 	}
 	return nil
@@ -87,7 +88,7 @@ func mountFixes(demand Demand, host Host, kib uint64) (fixes []Fix) {
 		changed, ids := demand.onPages(kib, size)
 		then, ok := after(changed, host)
 		if ok {
-			other = append(other, ChangePages{ids, size, then})
+			other = append(other, ChangePages{Backends: ids, PageKiB: size, Then: then})
 		}
 	}
 	if !slices.Contains(host.Sizes, kib) {

@@ -12,6 +12,8 @@ import (
 type Domain struct {
 	Name string `json:"name"`
 	UUID string `json:"uuid"`
+	// Manager is who made it, as its metadata says; "" where nobody is known to have.
+	Manager Manager `json:"manager,omitempty"`
 }
 
 // Printable returns text in which nothing can act on a terminal or end a line: control and other unprintable characters

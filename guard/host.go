@@ -40,6 +40,10 @@ type Host struct {
 	Nova *Nova
 	// Memory is what more huge pages can be made of; nil where nobody looked, or the host does not say.
 	Memory *Memory
+	// Platform is what the host is part of; the zero value where nobody looked.
+	Platform Platform
+	// Placer is who chooses the nodes of the guest that is judged, "" for those who write its XML. [Judge] sets it.
+	Placer Manager
 	// OVS is what Open vSwitch was told; nil where nobody asked, or nobody answered.
 	OVS *OVS
 	// NotKnown is the evidence that was looked for and did not become known in time, or not all of it.

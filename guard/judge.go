@@ -12,8 +12,9 @@ import "slices"
 // Host must have the pools of the page sizes that [Demand.PageSizes] returns for it. Without [Host.Holders] the cause
 // of a shortage stays open.
 func Judge(demand Demand, host Host) Verdict {
+	host.Placer = host.manager(demand.Domain)
 	v := Verdict{Domain: demand.Domain, Exempt: demand.Exempt, Canary: demand.Canary, Decision: Allow, Holders: host.Holders,
-		NotKnown: host.NotKnown}
+		Manager: host.Placer, Inside: host.inside(demand.Domain), NotKnown: host.NotKnown}
 	if demand.TooMany.Count > 0 {
 		v.Decision, v.Findings = Warn, []Finding{newFinding(codeTooMany, SeverityWarn, SizePool{}, nil, 0, demand.TooMany)}
 		return v
@@ -24,7 +25,7 @@ func Judge(demand Demand, host Host) Verdict {
 	v.Demand, v.Releases = backends, host.Releases
 	v.Pools, v.Sizes, v.OVS = host.Report(), host.SizeReport(), host.OVSReport()
 	if left != nil {
-		v.Decision, v.Findings, v.Fixes = Warn, []Finding{*left}, fixesForLibvirt(demand, host)
+		v.Decision, v.Findings, v.Fixes = Warn, []Finding{*left}, onPlatform(host, v, fixesForLibvirt(demand, host))
 		return v
 	}
 	l := launch{backends, demand.Cpuset}
@@ -48,7 +49,9 @@ func Judge(demand Demand, host Host) Verdict {
 	}
 	l.refuse(&v, host, must)
 	v.Findings = append(v.Findings, hidden...)
-	v.Findings = append(v.Findings, drifts(host, demand.Domain.UUID)...)
+	if v.Manager == ManagerNova {
+		v.Findings = append(v.Findings, drifts(host, demand.Domain.UUID)...)
+	}
 	return v
 }
 

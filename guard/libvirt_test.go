@@ -38,7 +38,7 @@ func TestLeftToLibvirt(t *testing.T) {
 		return h
 	}
 	const mountGiB = "mkdir -p /dev/hugepages1G, mount -t hugetlbfs -o pagesize=1G hugetlbfs /dev/hugepages1G, systemctl restart libvirtd    # virtqemud where libvirt is modular"
-	const take2MiB = "give pc.ram 2M pages (memoryBacking/hugepages, in a flavor hw:mem_page_size)"
+	const take2MiB = "give pc.ram 2M pages (memoryBacking/hugepages)"
 	for _, test := range []struct {
 		name  string
 		d     Demand

@@ -151,7 +151,7 @@ func TestWhatNovaIsAsked(t *testing.T) {
 		want string // after the holder
 		fix  string // the first line of the fix
 	}{
-		{"nobody knows of Nova", host, "; fix: reserved_huge_pages=node:0,size:2048,count:512 (node 1 has 512 free)", "[DEFAULT]"},
+		{"no Nova", host, "; fix: bind ram-node0 to node 1 (node 1 has 512 free)", "bind ram-node0 to node 1"},
 		{"as designed", host.reserving(nova.Reserved{}),
 			", nova.conf reserves none; fix: reserved_huge_pages=node:0,size:2048,count:512 (node 1 has 512 free)", "[DEFAULT]"},
 		{"enough for one of two", crowded.reserving(nova.Reserved{node(0): 512, node(1): 512}),

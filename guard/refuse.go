@@ -1,9 +1,6 @@
 package guard
 
-import (
-	"slices"
-	"strings"
-)
+import "slices"
 
 // refuse makes a verdict of why a launch must fail: what is missing, who is to blame, and what helps.
 func (l launch) refuse(v *Verdict, host Host, must []failure) {
@@ -12,14 +9,16 @@ func (l launch) refuse(v *Verdict, host Host, must []failure) {
 	v.Decision = Refuse
 	v.Blame = l.blame(host, must)
 	v.Cause = v.Blame.Cause
-	v.Lack = lackOf(host, must[0], v.Blame, v.Domain.UUID)
+	v.Lack = lackOf(host, must[0], *v)
 	v.waits = l.fitsAfter(host)
 	for _, f := range must {
 		v.Findings = append(v.Findings, f.finding(host, SeverityRefuse))
 	}
 	if !v.Canary { // else nobody should do anything about it
-		v.Nova = host.NovaReport(v.Domain.UUID)
-		v.Fixes = l.fixes(host, must, v.Blame)
+		if v.Manager == ManagerNova {
+			v.Nova = host.NovaReport(v.Domain.UUID)
+		}
+		v.Fixes = onPlatform(host, *v, l.fixes(host, must, v.Blame))
 	}
 }
 
@@ -43,7 +42,7 @@ func (l launch) fitsAfter(host Host) bool {
 }
 
 // lackOf returns what is known of what a failure is short of.
-func lackOf(h Host, f failure, b Blame, uuid string) Lack {
+func lackOf(h Host, f failure, v Verdict) Lack {
 	pool, _ := h.pool(f.pageKiB)
 	there := pool.on(f.nodes)
 	l := Lack{SetUp: minus(there.Total, there.Surplus), Reserved: pool.Reserved, Surplus: pool.Surplus, Overcommit: pool.Overcommit}
@@ -53,11 +52,11 @@ func lackOf(h Host, f failure, b Blame, uuid string) Lack {
 	if h.Holders != nil {
 		l.Unaccounted = Holder{Pages: unaccounted(pool, h.held(pool))}.On(f.nodes)
 	}
-	if b.outsiders() && h.Nova.known() {
+	if v.Blame.outsiders() && v.Manager == ManagerNova && h.Nova.known() {
 		reserves := h.Nova.reserves(f.pageKiB, f.nodes)
 		l.NovaReserves = &reserves
 		if agreesOn(h, f.pageKiB, f.nodes) {
-			misplaced := misplaced(h, f, uuid)
+			misplaced := misplaced(h, f, v.Domain.UUID)
 			l.Misplaced = &misplaced
 		}
 	}
@@ -120,14 +119,7 @@ func (l launch) fixes(host Host, must []failure, b Blame) (found []Fix) {
 	}
 	switch b.Cause {
 	case CauseOVS, CauseOtherHolder:
-		if !host.Agrees() {
-			if reservations := host.Reservations(); reservations != nil {
-				found = append(found, ReserveInNova{reservations, host.Nova})
-			}
-		} else if host.Nova.Stale != "" && strings.HasSuffix(host.Nova.Unit, ".service") {
-			found = append(found, RestartNova{host.Nova.Unit})
-		} // else what keeps Nova from knowing is in the summary
-		found = append(found, l.holderFixes(host, must, b)...)
+		found = slices.Concat(tellManager(host, b), l.holderFixes(host, must, b))
 	case CauseKernelReserved:
 		found = append(found, l.holderFixes(host, must, b)...)
 	case CausePoolMissing, CausePoolTooSmall, CauseGuests:
@@ -135,7 +127,7 @@ func (l launch) fixes(host Host, must []failure, b Blame) (found []Fix) {
 	case CauseMountLimit, CauseCgroupLimit:
 		found = append(found, l.raising(host, own[Limit](must))...)
 	case CauseSizeMismatch, CausePageSizeUnsupported, CauseBindingImpossible:
-		found = append(found, ChangeDomain{own[Change](must)})
+		found = append(found, ChangeDomain{Changes: own[Change](must)})
 	case CauseUnaccounted:
 		found = append(found, l.search(host, must)...)
 	}

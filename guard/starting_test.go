@@ -59,7 +59,7 @@ func TestJudgeBesideStarting(t *testing.T) {
 		{"guests that run and one that starts, only both of which would do", on0(40), pages(20, 0).heldBy(HolderGuest, "r", 9, 0, 20).started("a", "0", 20, 0), Refuse, CauseGuests,
 			"20 of them for starting guests (a), 40 needed (80 MiB); guest r has 20"},
 		{"Open vSwitch and one that starts, only both of which would do", on0(40), pages(20, 0).heldBy(HolderOVS, "ovs-vswitchd", 9, 0, 20).started("a", "0", 20, 0), Refuse, CauseOVS,
-			"20 of them for starting guests (a), 40 needed (80 MiB); ovs-vswitchd (pid 9) has 20; fix: reserved_huge_pages=node:0,size:2048,count:20"},
+			"20 of them for starting guests (a), 40 needed (80 MiB); ovs-vswitchd (pid 9) has 20; fix: echo 80 > "},
 		{"a process and one that starts, only both of which would do", on0(40), pages(20, 0).heldBy(HolderProcess, "vpp", 9, 0, 20).started("a", "0", 20, 0), Refuse, CauseOtherHolder,
 			"40 needed (80 MiB); vpp (pid 9) has 20;"},
 		{"the same beside a guest", on0(40), pages(20, 0).heldBy(HolderOVS, "ovs-vswitchd", 9, 0, 20).heldBy(HolderGuest, "r", 8, 0, 1).started("a", "0", 20, 0), Refuse, CauseOVS,

@@ -15,6 +15,8 @@ type Verdict struct {
 	Blame    Blame     // of a refusal
 	Lack     Lack      // of a refusal
 	Fixes    []Fix     // of a refusal, the best first
+	Manager  Manager   // whose guest it is, or else who places guests on the host; "" for nobody
+	Inside   Inside    // what hugeguard runs in
 
 	Demand []Backend
 	Pools  []PoolReport

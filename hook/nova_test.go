@@ -24,12 +24,12 @@ func TestNovaInRefusal(t *testing.T) {
 		want string // between short and end
 		text string // what the entry has besides
 	}{
-		{"no Nova", func(*testing.T, sysfstest.Host) {}, "; " + set + there, "fix (nova): in nova.conf of this host, then restart nova-compute\n  [DEFAULT]\n"},
+		{"no Nova", func(*testing.T, sysfstest.Host) {}, "; fix: bind ram-node0 to node 1" + there, "\nfix (domain): "},
 		{"it reserves none", func(t *testing.T, h sysfstest.Host) { h.Write(hooktest.NovaConf, "[DEFAULT]\npassword=hunter2\n") },
 			", nova.conf reserves none; " + set + there, "node 1, 2M pages: Nova reserves 0, counts 0 for its instances and believes 1024 free; others than its instances hold 512 more"},
 		{"it reserves too few", func(t *testing.T, h sysfstest.Host) {
 			h.Write(hooktest.NovaConf, "[DEFAULT]\nreserved_huge_pages=node:0,size:2MiB,count:100\nreserved_huge_pages=node:1,size:1GB,count:2\nreserved_huge_pages=node:7,size:2048,count:3\n")
-		}, ", nova.conf reserves 100; " + set + there, "fix (nova): in place of reserved_huge_pages in /etc/nova/nova.conf, then restart nova-compute\n  [DEFAULT]\n" +
+		}, ", nova.conf reserves 100; " + set + there, "fix (nova): in place of reserved_huge_pages in /etc/nova/nova.conf, then restart nova-compute; then start the instance again, and Nova places it where it fits\n  [DEFAULT]\n" +
 			"  reserved_huge_pages=node:0,size:2048,count:512\n  reserved_huge_pages=node:1,size:2048,count:512\n" +
 			"  reserved_huge_pages=node:7,size:2048,count:3\n  reserved_huge_pages=node:1,size:1048576,count:2"},
 		{"nobody restarted nova-compute", func(t *testing.T, h sysfstest.Host) {

@@ -25,6 +25,7 @@ func TestToldAgainstHeld(t *testing.T) {
 	} {
 		f := newFixture(t, strings.NewReader(hooktest.Domain(t, "prepare.xml")))
 		f.host.Write(survey.CapturedOVS, hooktest.OVSAnswer(test.told))
+		f.host.Write(hooktest.NovaConf, "[DEFAULT]\n")
 		if status := f.prepare(); status != exitRefuse || len(f.entries) != 1 {
 			t.Fatalf("%s: status %d, journal %+v", test.told, status, f.entries)
 		}

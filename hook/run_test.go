@@ -80,7 +80,7 @@ func TestPrepareRefuses(t *testing.T) {
 		t.Errorf("status %d", status)
 	}
 	const line = "OVS-DPDK holds node 0's 2M pages: 0 of 1024 free, 256 needed (512 MiB); ovs-vswitchd (pid 2974) has 512; " +
-		"fix: reserved_huge_pages=node:0,size:2048,count:512 (node 1 has 512 free); more: hugeguard explain instance-00000003"
+		"fix: bind ram-node0 to node 1 (node 1 has 512 free); more: hugeguard explain instance-00000003"
 	if got := f.stderr.String(); got != line {
 		t.Errorf("stderr: %q", got)
 	}
@@ -96,7 +96,7 @@ func TestPrepareRefuses(t *testing.T) {
 		"HUGEGUARD_DOMAIN": "instance-00000003", "HUGEGUARD_UUID": "32963992-5056-4947-9f20-e664bb88b3d4",
 		"HUGEGUARD_NODE": "0", "HUGEGUARD_PAGE_KIB": "2048", "HUGEGUARD_NEEDED": "256", "HUGEGUARD_FREE": "0",
 		"HUGEGUARD_TOTAL": "1024", "HUGEGUARD_HOLDER": "ovs-vswitchd", "HUGEGUARD_HOLDER_PID": "2974", "HUGEGUARD_HOLDER_PAGES": "512",
-		"HUGEGUARD_FIX": "[DEFAULT]\nreserved_huge_pages=node:0,size:2048,count:512\nreserved_huge_pages=node:1,size:2048,count:512",
+		"HUGEGUARD_FIX": "bind ram-node0 to node 1",
 	} {
 		if e.Fields[key] != want {
 			t.Errorf("%s=%q, want %q", key, e.Fields[key], want)

@@ -80,6 +80,7 @@ func look(host sysfs.FS) (seen []any, errs []error) {
 	for _, controller := range []string{"", "cpuset", "hugetlb"} {
 		note(host.OwnCgroup(controller))
 	}
+	note(host.OwnPlace())
 	note(host.Segments())
 	note(host.BootID())
 	note(host.SinceBoot())

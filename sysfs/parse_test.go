@@ -234,9 +234,9 @@ func TestParsePlace(t *testing.T) {
 		"0::/user.slice/user-1.slice/user@1.service/user.slice/libpod-" + id + ".scope": container("user@1.service", "podman", true),
 		"0::/system.slice/docker-" + id + ".scope/system.slice/in.service\n":            container("docker-"+id+".scope", "docker", false),
 		"0::/machine.slice/libpod-" + id + ".scope/container\n":                         container("libpod-"+id+".scope", "podman", false),
-		"0::/kubepods/pod1/" + id + "\n":                                                container("", "crictl", false),
+		"0::/kubepods.slice/kubepods-pod1.slice/cri-containerd-" + id + ".scope\n":      {Unit: "cri-containerd-" + id + ".scope", Container: id[:12], Engine: "crictl", Pod: true},
+		"0::/kubepods/pod1/" + id + "\n":                                                {Container: id[:12], Engine: "crictl", Pod: true},
 		"0::/engine/" + id + "\n":                                                       container("", "", false),
-		"0::/kubepods.slice/kubepods-pod1.slice/cri-containerd-" + id + ".scope\n":      container("cri-containerd-"+id+".scope", "crictl", false),
 		"12:hugetlb:/docker/" + id + "\n1:name=systemd:/docker/" + id + "\n":            container("", "docker", false),
 		"5:memory:/system.slice/not.service\n1:name=systemd:/system.slice/b.service\n":  {Unit: "b.service"},
 		"1:name=systemd:/user.slice/user-1.slice/session-4.scope\n0::/\n":               {Unit: "session-4.scope", User: true},
@@ -249,7 +249,18 @@ func TestParsePlace(t *testing.T) {
 			t.Errorf("%q: %+v, want %+v", text, got, want)
 		}
 	}
-	if got := container("docker-x.scope", "", false).String(); got != "container 3f2a9c1b2d4e" {
+	for text, want := range map[string]Place{
+		"0::/\n":                              {Top: true},
+		"0::/system.slice/libvirtd.service\n": {Unit: "libvirtd.service"},
+		"0::/../kubepods-burstable.slice\n":   {Pod: true},
+		"4:memory:/kubepods/burstable/pod7/" + id + "\n1:name=systemd:/\n0::/\n": {Container: id[:12], Engine: "crictl", Pod: true, Top: true},
+		"4:memory:/docker/" + id + "\n1:name=systemd:/docker/" + id + "\n":       {Container: id[:12], Engine: "docker"},
+	} {
+		if got := parseOwnPlace(text); got != want {
+			t.Errorf("own %q: %+v, want %+v", text, got, want)
+		}
+	}
+	if got := container("docker-x.scope", "docker", false).String(); got != "container 3f2a9c1b2d4e" {
 		t.Error(got)
 	}
 }

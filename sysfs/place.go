@@ -18,6 +18,10 @@ type Place struct {
 	Engine string
 	// User says that it is in a user's session, or was started by a user's systemd.
 	User bool
+	// Pod says that it is in a pod of Kubernetes.
+	Pod bool
+	// Top says that its control group of version 2 is the topmost that it sees. Only [FS.OwnPlace] sets it.
+	Top bool
 }
 
 // String returns the container ("container 3f2a9c1b2d4e"), else the unit; "" where neither can be told.
@@ -35,6 +39,27 @@ func (f FS) Place(pid int) (Place, error) {
 		return Place{}, err
 	}
 	return parsePlace(string(text)), nil
+}
+
+// OwnPlace returns where this process belongs, which may be told by any hierarchy: a container may see its own for the
+// root of some.
+func (f FS) OwnPlace() (Place, error) {
+	text, err := f.ReadFile("proc/self/cgroup", tableLimit)
+	if err != nil {
+		return Place{}, err
+	}
+	return parseOwnPlace(string(text)), nil
+}
+
+func parseOwnPlace(text string) Place {
+	var p Place
+	for line := range lines(text) {
+		if group, ok := parseCgroupLine(line); ok {
+			p.Top = p.Top || group.hierarchy == "0" && group.path == "/"
+			p.add(group.path)
+		}
+	}
+	return p
 }
 
 func parsePlace(text string) Place {
@@ -59,6 +84,7 @@ func (p *Place) add(path string) {
 	systemds := true // so far: only systemd has made any of these groups
 	for name := range strings.SplitSeq(strings.Trim(path, "/"), "/") {
 		slice := strings.HasSuffix(name, ".slice")
+		p.Pod = p.Pod || strings.HasPrefix(name, "kubepods") // and kubepods.slice, kubepods-burstable.slice
 		p.User = p.User || name == "user.slice" || slice && strings.HasPrefix(name, "user-")
 		id := containerID(name)
 		if id != "" && p.Container == "" {

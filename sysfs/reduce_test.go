@@ -31,12 +31,12 @@ var reads = []struct {
 		func(text []byte) (any, error) { return parseMounts(string(text), math.MaxInt) }},
 	{"proc/self/auxv", "\x21\x00\x00\x00\x00\x00\x00\x00\x00\x10\x00\x00\x00\x00\x00\x00\x06\x00\x00\x00\x00\x00\x00\x00\x00\x10\x00\x00\x00\x00\x00\x00",
 		func(text []byte) (any, error) { _, size, err := parsePageSize(text); return size, err }},
-	{"proc/self/cgroup", "12:cpuset,hugetlb:/machine.slice/../x\n0::/a:b\n", func(text []byte) (any, error) {
+	{"proc/self/cgroup", "12:cpuset,hugetlb:/kubepods/besteffort/../x\n0::/a:b\n", func(text []byte) (any, error) {
 		var groups []string
 		for _, controller := range []string{"", "cpuset", "hugetlb"} {
 			groups = append(groups, parseOwnCgroup(string(text), controller))
 		}
-		return groups, nil
+		return []any{groups, parseOwnPlace(string(text))}, nil
 	}},
 	{"proc/stat", "cpu 1 2\nbtime 1700000000\nprocesses 3\n", func(text []byte) (any, error) { return parseBootTime(string(text)) }},
 	{"proc/sysvipc/shm", "key shmid perms size cpid lpid nattch uid gid cuid cgid atime dtime ctime rss swap\n0 5 600 2097152 12 12 1 0 0 0 0 0 0 0 2097152 0\n",

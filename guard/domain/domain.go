@@ -33,7 +33,7 @@ func Read(in io.Reader) (guard.Demand, error) {
 	if stream.marks.exempt {
 		b.demand.Exempt = guard.ExemptByMetadata
 	}
-	b.demand.Domain = guard.Domain{Name: b.domainXML.Name, UUID: b.domainXML.UUID}
+	b.demand.Domain = guard.Domain{Name: b.domainXML.Name, UUID: b.domainXML.UUID, Manager: stream.marks.manager}
 	b.demand.Partition = b.domainXML.Partition
 	if err := b.build(); err != nil {
 		return guard.Demand{}, fmt.Errorf("domain XML: %w", err)

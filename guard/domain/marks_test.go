@@ -68,7 +68,7 @@ func TestMarks(t *testing.T) {
 			t.Errorf("%s: %v", xml, err)
 			continue
 		}
-		if got := (marks{d.Exempt == guard.ExemptByMetadata, d.Canary}); got != want || d.Exempt != "" && !got.exempt {
+		if got := (marks{d.Exempt == guard.ExemptByMetadata, d.Canary, d.Domain.Manager}); got != want || d.Exempt != "" && !got.exempt {
 			t.Errorf("%.200s\nis %+v, want %+v", xml, got, want)
 		}
 		if len(d.Backends) != 1 {
@@ -92,6 +92,38 @@ func TestMarkOfGuest(t *testing.T) {
 		d, err := Parse(fmt.Appendf(nil, "<domain><name>%s</name>%s<memoryBacking><hugepages/></memoryBacking><metadata><canary xmlns='urn:hugeguard:1'/></metadata></domain>", c.name, c.memory))
 		if err != nil || d.Canary != c.canary {
 			t.Errorf("%+v: %v, %v", c, d.Canary, err)
+		}
+	}
+}
+
+// Who made a domain is told by the namespace of an element in its metadata, whatever the prefix and where it is declared.
+func TestManager(t *testing.T) {
+	for metadata, want := range map[string]guard.Manager{
+		`<metadata><nova:instance xmlns:nova="http://openstack.org/xmlns/libvirt/nova/1.1"><nova:name>v4</nova:name></nova:instance></metadata>`:                                                                           guard.ManagerNova,
+		`<metadata><n:instance xmlns:n="http://openstack.org/xmlns/libvirt/nova/1.0"/></metadata>`:                                                                                                                         guard.ManagerNova,
+		`<metadata xmlns:ovirt-tune="http://ovirt.org/vm/tune/1.0" xmlns:ovirt-vm="http://ovirt.org/vm/1.0"><ovirt-tune:qos/><ovirt-vm:vm><ovirt-vm:clusterVersion>4.7</ovirt-vm:clusterVersion></ovirt-vm:vm></metadata>`: guard.ManagerOVirt,
+		`<metadata><kubevirt xmlns="http://kubevirt.io"><uid>b4a3</uid></kubevirt></metadata>`:                                                                                                                             guard.ManagerKubeVirt,
+		`<metadata><one:vm xmlns:one="http://opennebula.org/xmlns/libvirt/1.0"><one:name>a</one:name></one:vm></metadata>`:                                                                                                 guard.ManagerOpenNebula,
+		`<metadata><exempt xmlns="urn:hugeguard:1"/><nova:instance xmlns:nova="http://openstack.org/xmlns/libvirt/nova/1.1"/></metadata>`:                                                                                  guard.ManagerNova,
+		`<metadata><libosinfo:libosinfo xmlns:libosinfo="http://libosinfo.org/xmlns/libvirt/domain/1.0"><libosinfo:os id="http://x"/></libosinfo:libosinfo></metadata>`:                                                    "",
+		`<metadata><cockpit_machines:data xmlns:cockpit_machines="https://github.com/cockpit-project/cockpit/tree/master/pkg/machines"/></metadata>`:                                                                       "",
+		// Mentioned, and not there.
+		`<metadata><nova:instance/></metadata>`: "",
+		`<metadata><x:y xmlns:x="urn:x" xmlns:nova="http://openstack.org/xmlns/libvirt/nova/1.1"/></metadata>`:      "",
+		`<metadata><a xmlns="urn:x"><instance xmlns="http://openstack.org/xmlns/libvirt/nova/1.1"/></a></metadata>`: "",
+		`<description>http://openstack.org/xmlns/libvirt/nova/1.1</description>`:                                    "",
+	} {
+		text := []byte("<domain><name>x</name>" + metadata + "</domain>")
+		d, err := Parse(text)
+		if err != nil || d.Domain.Manager != want {
+			t.Errorf("%s\nis %q's, want %q (%v)", metadata, d.Domain.Manager, want, err)
+		}
+		left, err := Reduce(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d, err = Parse(left); err != nil || d.Domain.Manager != want {
+			t.Errorf("%s\nreduced to %s is %q's, want %q (%v)", metadata, left, d.Domain.Manager, want, err)
 		}
 	}
 }

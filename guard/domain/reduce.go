@@ -62,23 +62,17 @@ func elementAt(at string) (e element, ok bool) {
 	return e, ok
 }
 
-const (
-	qemuNamespace = "http://libvirt.org/schemas/domain/qemu/1.0"
-	// NovaNamespace begins the namespace of Nova's metadata, with a version behind it (nova/virt/libvirt/config.py,
-	// NOVA_NS).
-	NovaNamespace = "http://openstack.org/xmlns/libvirt/nova/"
-)
+const qemuNamespace = "http://libvirt.org/schemas/domain/qemu/1.0"
 
 // Reduce returns what [Read] makes use of in a domain's XML, or in that of libvirt's status of one: the same demand
-// comes of it. There are no passwords in it, no disks, displays and command lines, and of metadata nothing but that
-// Nova wrote some, and the marks that are meant for hugeguard.
+// comes of it. There are no passwords in it, no disks, displays and command lines, and of metadata nothing but whose
+// they are, and the marks that are meant for hugeguard.
 func Reduce(text []byte) ([]byte, error) {
-	nova := bytes.Contains(text, []byte(NovaNamespace))
 	text, err := Find(text)
 	if err != nil {
 		return nil, err
 	}
-	r := reduction{stream: newDomainStream(bytes.NewReader(text)), nova: nova}
+	r := reduction{stream: newDomainStream(bytes.NewReader(text))}
 	decoder := xml.NewTokenDecoder(r.stream)
 	for {
 		token, err := decoder.Token()
@@ -105,7 +99,6 @@ func Reduce(text []byte) ([]byte, error) {
 // reduction is a domain's XML on its way to what is left of it.
 type reduction struct {
 	stream *domainStream
-	nova   bool // Nova wrote some of the metadata
 	left   bytes.Buffer
 	at     []string // the names of the open elements
 	of     element  // the innermost
@@ -181,23 +174,26 @@ func (r *reduction) end(t xml.EndElement) {
 	}
 	r.at = r.at[:len(r.at)-1]
 	if len(r.at) == 0 {
-		r.left.WriteString(r.stream.marks.metadata(r.nova))
+		r.left.WriteString(r.stream.marks.metadata())
 	}
 	r.left.WriteString("</" + t.Name.Local + ">")
 	r.of, _ = elementAt(path.Join(r.at...))
 }
 
 // metadata is what is left of a domain's.
-func (m marks) metadata(nova bool) string {
+func (m marks) metadata() string {
 	text := ""
-	if nova {
-		text += `<instance xmlns="` + NovaNamespace + `1.1"/>`
+	add := func(element, namespace string) { text += "<" + element + ` xmlns="` + namespace + `"/>` }
+	for _, known := range managers {
+		if m.manager == known.Manager {
+			add("instance", known.namespace)
+		}
 	}
 	if m.exempt {
-		text += `<exempt xmlns="` + guard.Namespace + `"/>`
+		add("exempt", guard.Namespace)
 	}
 	if m.canary {
-		text += `<canary xmlns="` + guard.Namespace + `"/>`
+		add("canary", guard.Namespace)
 	}
 	if text == "" {
 		return ""

@@ -2,10 +2,12 @@ package domain
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/xml"
 	"errors"
 	"io"
 	"slices"
+	"strings"
 
 	"hugeguard/guard"
 )
@@ -127,7 +129,10 @@ func (s *domainStream) bound() error {
 }
 
 // marks are what metadata says to us.
-type marks struct{ exempt, canary bool }
+type marks struct {
+	exempt, canary bool
+	manager        guard.Manager // whose element comes first
+}
 
 // look takes notice of a start tag for what it says of namespaces, or to us: the elements in metadata itself, whatever
 // lies deeper is somebody else's. libvirt knows but the first metadata.
@@ -138,31 +143,76 @@ func (s *domainStream) look(t xml.StartElement, inMetadata bool) {
 	case s.metas != 1 || !inMetadata:
 	case s.depth == 2:
 		s.own = s.own.within(t)
-	case s.depth == 3 && slices.Contains(s.own.within(t), t.Name.Space):
-		s.marks.exempt = s.marks.exempt || t.Name.Local == "exempt"
-		s.marks.canary = s.marks.canary || t.Name.Local == "canary"
+	case s.depth == 3:
+		s.marks.add(s.own.within(t).of(t.Name.Space), t.Name.Local)
 	}
 }
 
-// prefixes are those that stand for [guard.Namespace]; "" is that of names without one.
-type prefixes []string
+// add takes in an element by its namespace.
+func (m *marks) add(namespace, name string) {
+	if namespace == guard.Namespace {
+		m.exempt = m.exempt || name == "exempt"
+		m.canary = m.canary || name == "canary"
+		return
+	}
+	m.manager = cmp.Or(m.manager, managerOf(namespace))
+}
+
+// NovaNamespace begins the namespace of Nova's metadata, with a version behind it (nova/virt/libvirt/config.py,
+// NOVA_NS).
+const NovaNamespace = "http://openstack.org/xmlns/libvirt/nova/"
+
+// managers have elements of these namespaces in the metadata of domains that they make.
+var managers = []struct {
+	namespace string
+	guard.Manager
+}{
+	{NovaNamespace + "1.1", guard.ManagerNova},
+	{"http://ovirt.org/vm/1.0", guard.ManagerOVirt},                      // lib/vdsm/virt/xmlconstants.py
+	{"http://kubevirt.io", guard.ManagerKubeVirt},                        // pkg/virt-launcher/virtwrap/api/schema.go
+	{"http://opennebula.org/xmlns/libvirt/1.0", guard.ManagerOpenNebula}, // src/vmm/LibVirtDriverKVM.cc
+}
+
+// managerOf returns whose a namespace is, of Nova's in any version; "" for nobody's.
+func managerOf(namespace string) guard.Manager {
+	for _, m := range managers {
+		if namespace == m.namespace || m.Manager == guard.ManagerNova && strings.HasPrefix(namespace, NovaNamespace) {
+			return m.Manager
+		}
+	}
+	return ""
+}
+
+// prefixes are those that stand for a namespace that is of interest; "" is that of names without one.
+type prefixes []prefix
+
+type prefix struct{ name, namespace string }
 
 // maxPrefixes is how many of them are kept: nobody needs more.
 const maxPrefixes = 8
 
-// within returns what stands for it inside of an element.
+// of returns the namespace that a prefix stands for; "" for all that are of no interest.
+func (p prefixes) of(name string) string {
+	i := slices.IndexFunc(p, func(known prefix) bool { return known.name == name })
+	if i < 0 {
+		return ""
+	}
+	return p[i].namespace
+}
+
+// within returns what prefixes stand for inside of an element.
 func (p prefixes) within(t xml.StartElement) prefixes {
 	for _, a := range t.Attr {
-		prefix := ""
+		name := ""
 		switch {
 		case a.Name.Space == "xmlns":
-			prefix = a.Name.Local
+			name = a.Name.Local
 		case a.Name.Space != "" || a.Name.Local != "xmlns":
 			continue
 		}
-		p = slices.DeleteFunc(slices.Clone(p), func(other string) bool { return other == prefix })
-		if a.Value == guard.Namespace && len(p) < maxPrefixes {
-			p = append(p, prefix)
+		p = slices.DeleteFunc(slices.Clone(p), func(known prefix) bool { return known.name == name })
+		if (a.Value == guard.Namespace || managerOf(a.Value) != "") && len(p) < maxPrefixes {
+			p = append(p, prefix{name, a.Value})
 		}
 	}
 	return p

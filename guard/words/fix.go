@@ -25,7 +25,7 @@ type Fix struct {
 func Fixes(v guard.Verdict) []Fix {
 	fixes := []Fix{}
 	for _, fix := range v.Fixes {
-		if f := say(fix); len(f.Commands) > 0 || len(f.Lines) > 0 {
+		if f := placed(v, fix, say(fix)); len(f.Commands) > 0 || len(f.Lines) > 0 {
 			f.Kind = Kind(fix)
 			fixes = append(fixes, f)
 		}
@@ -58,10 +58,6 @@ func Kind(fix guard.Fix) string {
 // say says a fix; it has neither commands nor lines where there is nothing to say.
 func say(fix guard.Fix) Fix {
 	switch fix := fix.(type) {
-	case guard.ReserveInNova:
-		return Fix{For: "nova", What: NovaEdit(fix.Nova), Lines: Reserve(fix.Reservations)}
-	case guard.RestartNova:
-		return onHost("restart nova-compute", "systemctl restart "+shellWord(fix.Unit))
 	case guard.GrowPools:
 		return growPools(fix)
 	case guard.BootPools:
@@ -71,7 +67,7 @@ func say(fix guard.Fix) Fix {
 	case guard.RaiseLimits:
 		return raiseLimits(fix)
 	case guard.ChangeDomain:
-		f := Fix{For: "domain", What: "change the domain, or what made it", Lines: changes(fix)}
+		f := Fix{For: "domain", What: "change " + maker(fix.Manager), Lines: changes(fix)}
 		if len(f.Lines) > 0 {
 			f.short = f.Lines[0]
 		}
@@ -87,6 +83,9 @@ func say(fix guard.Fix) Fix {
 	case guard.ChangePages:
 		return pagesFix(fix, part(fix.Then))
 	}
+	if f, ok := platformFix(fix); ok {
+		return f
+	}
 	return holderFix(fix)
 }
 
@@ -100,21 +99,21 @@ func onHost(what string, commands ...string) Fix {
 }
 
 // changes says what to change in a domain.
-func changes(c guard.ChangeDomain) (lines []string) {
-	for _, c := range c.Changes {
-		lines = append(lines, change(c))
+func changes(g guard.ChangeDomain) (lines []string) {
+	for _, c := range g.Changes {
+		lines = append(lines, change(c, g.Manager))
 	}
 	return lines
 }
 
-func change(c guard.Change) string {
+func change(c guard.Change, m guard.Manager) string {
 	switch c.Do {
 	case guard.Bind:
 		return fmt.Sprintf("bind %s to %s", c.Backend, nodes(c.Nodes))
 	case guard.PinEmulator:
 		return fmt.Sprintf("pin the emulator to CPUs of %s, too (cputune/emulatorpin)", nodes(c.Nodes))
 	case guard.TakePages:
-		return fmt.Sprintf("give %s %s pages (memoryBacking/hugepages, in a flavor hw:mem_page_size)", c.Backend, pageNames(c.KiB, " or "))
+		return fmt.Sprintf("give %s %s pages (%s)", c.Backend, pageNames(c.KiB, " or "), pageSetting(m))
 	case guard.ResizeBlocks:
 		return fmt.Sprintf("make the blocks of %s %s", c.Backend, guard.Size(c.KiB[0]))
 	}

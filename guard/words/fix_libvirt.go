@@ -61,8 +61,8 @@ func mountOption(kib uint64) string {
 
 // pagesFix has the domain take pages of another size, after what else is to be done.
 func pagesFix(c guard.ChangePages, then Fix) Fix {
-	line := fmt.Sprintf("give %s %s pages (memoryBacking/hugepages, in a flavor hw:mem_page_size)", enumerate(c.Backends, 3), pageName(c.PageKiB))
-	return Fix{For: "domain", What: "change the domain, or what made it", Lines: []string{line}, short: line}.with(then)
+	line := fmt.Sprintf("give %s %s pages (%s)", enumerate(c.Backends, 3), pageName(c.PageKiB), pageSetting(c.Manager))
+	return Fix{For: "domain", What: "change " + maker(c.Manager), Lines: []string{line}, short: line}.with(then)
 }
 
 // with returns a fix that does another one first, which is empty where there is none.

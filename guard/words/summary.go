@@ -145,7 +145,7 @@ func best(v guard.Verdict, f guard.Finding) string {
 			}
 			continue
 		}
-		if f := say(fix); f.short != "" {
+		if f := placed(v, fix, say(fix)); f.short != "" {
 			return f.short
 		}
 	}

@@ -311,7 +311,7 @@ func parseInstance(text []byte) (*guard.Instance, error) {
 		return nil, nil
 	}
 	demand, err := domain.Parse(domainOnly(text))
-	if err != nil {
+	if err != nil || demand.Domain.Manager != guard.ManagerNova {
 		return nil, err
 	}
 	instance := &guard.Instance{Name: demand.Domain.Name, UUID: demand.Domain.UUID, Pages: map[nova.Pool]uint64{}}

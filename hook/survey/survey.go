@@ -50,8 +50,8 @@ const searches = 8
 
 // Holders adds to a host of which the counters are known who holds its pages, until the deadline at the latest, and, of
 // the same moment, which domains but self are starting: for each look at these an eighth of the configuration's deadline
-// is given, and atLeast whatever the deadline. It returns the processes that it saw, and why it is not known which
-// domains are starting.
+// is given, and atLeast whatever the deadline. Then it adds what the host is part of. It returns the processes that it
+// saw, and why it is not known which domains are starting.
 //
 // Looking takes a while, in which pages come and go: the pools are read again, and
 // it is looked again where they have changed. What is left after the last look is older
@@ -74,6 +74,7 @@ func Holders(root sysfs.FS, conf config.Config, host *guard.Host, self guard.Dom
 		}
 	}
 	host.Memory = Memory(root, *host)
+	host.Platform = platform(root, processes)
 	return processes, blind
 }
 

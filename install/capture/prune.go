@@ -48,7 +48,7 @@ func (p *process) add(name string, f file) {
 	case rest == "numa_maps", rest == "smaps", rest == "fd.files", strings.HasPrefix(rest, "map_files/"):
 		p.keep = p.keep || len(f.data) > 0
 	case rest == "cmdline":
-		p.keep = p.keep || survey.IsCompute(f.data)
+		p.keep = p.keep || survey.IsManager(f.data)
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -17,15 +18,19 @@ import (
 func newReserve() *cobra.Command {
 	var o reserveOptions
 	cmd := &cobra.Command{
-		Use:   "reserve [--root DIR|FILE.tar] [--format nova|tripleo]",
-		Short: "Print the lines that make Nova agree with this host",
-		Long: `Print the lines that make Nova agree with this host: the complete setting of reserved_huge_pages. It has
-what holders other than guests use of each node's huge pages, and what is reserved already. Put the lines in place
-of the old setting. No file is changed.
+		Use:   "reserve [--root DIR|FILE.tar] [--format nova|tripleo|vdsm]",
+		Short: "Print the lines that make the scheduler agree with this host",
+		Long: `Print the lines that make the scheduler agree with this host: the complete setting. It has what holders other
+than guests use of the huge pages, and what is reserved already. Put the lines in place of the old setting. No file is
+changed.
 
 Formats:
-  nova     lines of nova.conf (the default)
+  nova     reserved_huge_pages, lines of nova.conf, one for each node
   tripleo  the parameter NovaReservedHugePages of an environment file
+  vdsm     lines of oVirt's vdsm.conf, which knows one page size and no nodes
+
+Without --format it prints the lines for Nova or for oVirt, if this host shows signs of one of them. On other hosts
+nothing can be reserved, and it prints nothing.
 
 Exit status: 0 it is done, 1 an error, 2 wrong usage.`,
 		Example: `  hugeguard reserve
@@ -35,8 +40,8 @@ Exit status: 0 it is done, 1 an error, 2 wrong usage.`,
 		Args:                  takes(),
 		RunE:                  func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
 	}
-	cmd.Flags().StringVar(&o.format, "format", "nova", "what the lines are for: nova or tripleo")
-	cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{"nova", "tripleo"}, cobra.ShellCompDirectiveNoFileComp))
+	cmd.Flags().StringVar(&o.format, "format", "", "what the lines are for: nova, tripleo or vdsm")
+	cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{"nova", "tripleo", "vdsm"}, cobra.ShellCompDirectiveNoFileComp))
 	rootFlag(cmd, &o.root)
 	return cmd
 }
@@ -44,10 +49,17 @@ Exit status: 0 it is done, 1 an error, 2 wrong usage.`,
 // reserveOptions are the flags of reserve.
 type reserveOptions struct{ root, format string }
 
+// reserveLines are what reserve prints, by its formats. Without one it is that of the host's manager, if it has any.
+var reserveLines = map[string]func(guard.Host) []string{
+	"":        func(guard.Host) []string { return nil },
+	"nova":    func(h guard.Host) []string { return words.Reserve(h.Reservations()) },
+	"tripleo": func(h guard.Host) []string { return words.ReserveTripleO(h.Reservations()) },
+	"vdsm":    func(h guard.Host) []string { return words.ReserveVDSM(h.ReservedInVDSM(0)) },
+}
+
 func (o reserveOptions) run(cmd *cobra.Command) error {
-	lines := map[string]func([]guard.Reservation) []string{"nova": words.Reserve, "tripleo": words.ReserveTripleO}[o.format]
-	if lines == nil {
-		return usageError{fmt.Errorf("unknown format %q: use nova or tripleo", o.format)}
+	if reserveLines[o.format] == nil {
+		return usageError{fmt.Errorf("unknown format %q: use nova, tripleo or vdsm", o.format)}
 	}
 	fs, err := hostAt(cmd, o.root)
 	if err != nil {
@@ -66,12 +78,13 @@ func (o reserveOptions) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	for _, line := range lines(host.Reservations()) {
+	format := cmp.Or(o.format, map[guard.Manager]string{guard.ManagerNova: "nova", guard.ManagerOVirt: "vdsm"}[host.Manager()])
+	for _, line := range reserveLines[format](host) {
 		if _, err := fmt.Fprintln(cmd.OutOrStdout(), line); err != nil {
 			return err
 		}
 	}
-	for _, text := range reserveNotes(host, o.format) {
+	for _, text := range reserveNotes(host, format) {
 		note(stderr, "%s", text)
 	}
 	return nil
@@ -85,6 +98,10 @@ func reserveNotes(host guard.Host, format string) []string {
 	switch {
 	case host.Reservations() == nil:
 		add("only guests hold huge pages here: there is nothing to reserve")
+	case format == "":
+		add("this host shows no sign of Nova or oVirt, so nothing can be reserved (--format nova prints the lines for Nova anyway)")
+	case format == "vdsm":
+		add("put the lines %s", words.VDSMEdit)
 	case host.Agrees():
 		add("%s reserves this already", strings.Join(n.SetIn, ", "))
 	case format == "tripleo":

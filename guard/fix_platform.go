@@ -1,0 +1,174 @@
+package guard
+
+import "slices"
+
+// ReserveInVDSM has oVirt's agent keep pages of one size back from its guests. It knows one size, and no nodes.
+type ReserveInVDSM struct {
+	PageKiB uint64
+	Count   uint64
+}
+
+// RunInPod has Kubernetes count the pages of processes: kubelet keeps none back for what runs outside of pods.
+type RunInPod struct {
+	Holders []Holder // each a process that holds pages of this size
+	PageKiB uint64
+}
+
+// SetStarlingX sets what StarlingX sets up of huge pages on a host at its boot: how many pages of a node are its virtual
+// switch's, or are for all else.
+type SetStarlingX struct {
+	VSwitch bool
+	Pools   []PoolSize
+}
+
+// RaisePodLimit lets the container that runs libvirt have more pages.
+type RaisePodLimit struct{ Limits []Limit }
+
+// tellManager has who places guests on the host reckon with what others than its guests hold.
+func tellManager(host Host, b Blame) []Fix {
+	switch host.Placer {
+	case ManagerNova:
+		if host.Platform.has(ManagerStarlingX) && b.Cause == CauseOVS {
+			return tellStarlingX(host)
+		}
+		return tellNova(host)
+	case ManagerOVirt:
+		return tellVDSM(host, b)
+	case ManagerKubeVirt:
+		processes := slices.DeleteFunc(slices.Clone(b.Holders), func(h Holder) bool { return h.Kind == HolderFile || h.Kind == HolderGuest })
+		if len(processes) > 0 {
+			return []Fix{RunInPod{processes, processes[0].PageKiB}}
+		}
+	}
+	return nil
+}
+
+// tellStarlingX has StarlingX set aside for its virtual switch what Open vSwitch holds, which it writes to Nova's
+// configuration as well (_update_reserved_memory in its helm plugin for Nova).
+func tellStarlingX(host Host) []Fix {
+	set := SetStarlingX{VSwitch: true}
+	for pool, pages := range share(host, HolderOVS) {
+		set.Pools = append(set.Pools, PoolSize{Node: pool.Node, PageKiB: pool.PageKiB, Pages: pages})
+	}
+	if set.Pools == nil || host.Nova.known() && agreesWithOVS(host) {
+		return nil
+	}
+	slices.SortFunc(set.Pools, func(a, b PoolSize) int { return a.Node - b.Node })
+	return []Fix{set}
+}
+
+// agreesWithOVS reports whether Nova keeps back what Open vSwitch holds.
+func agreesWithOVS(host Host) bool {
+	for pool, pages := range share(host, HolderOVS) {
+		if host.Nova.Reserved[pool] < int64(pages) {
+			return false
+		}
+	}
+	return true
+}
+
+// tellVDSM has VDSM keep back what others hold, of the page size that is short.
+func tellVDSM(host Host, b Blame) []Fix {
+	if reserve := host.ReservedInVDSM(b.Holders[0].PageKiB); reserve.Count > 0 {
+		return []Fix{reserve}
+	}
+	return nil
+}
+
+// ReservedInVDSM is what oVirt's agent is to keep back of one page size, or for 0 of that of which others hold most.
+func (h Host) ReservedInVDSM(kib uint64) (most ReserveInVDSM) {
+	counts := map[uint64]uint64{}
+	for _, r := range h.Reservations() {
+		counts[r.PageKiB] += r.Count
+	}
+	for size, count := range counts {
+		if (kib == 0 || kib == size) && size*count > most.PageKiB*most.Count {
+			most = ReserveInVDSM{size, count}
+		}
+	}
+	return most
+}
+
+// onPlatform returns fixes as they are made where the host is managed, or where hugeguard runs in a container.
+func onPlatform(host Host, v Verdict, fixes []Fix) []Fix {
+	var found []Fix
+	for _, fix := range fixes {
+		switch f := fix.(type) {
+		case GrowPools:
+			fix = asSized(host, f.Pools, fix)
+		case BootPools:
+			fix = asSized(host, f.Pools, fix)
+		case RaiseLimits:
+			if v.Inside == InsidePod {
+				found = append(found, podLimits(f)...)
+				continue
+			}
+		case ChangeDomain:
+			f.Manager = v.Manager
+			fix = f
+		case ChangePages:
+			f.Manager = v.Manager
+			fix = f
+		}
+		if !setsApplication(fix) || !slices.ContainsFunc(found, setsApplication) { // now and at boot are the same there
+			found = append(found, fix)
+		}
+	}
+	return found
+}
+
+func setsApplication(f Fix) bool {
+	set, ok := f.(SetStarlingX)
+	return ok && !set.VSwitch
+}
+
+// asSized returns how pools get these sizes: on StarlingX by its own command, which sets them up at boot, elsewhere by a
+// fix.
+func asSized(host Host, pools []PoolSize, fix Fix) Fix {
+	if host.Platform.has(ManagerStarlingX) {
+		return SetStarlingX{Pools: withoutOVS(host, pools)}
+	}
+	return fix
+}
+
+// inside returns what hugeguard runs in: where libvirt is KubeVirt's, always a pod.
+func (h Host) inside(d Domain) Inside {
+	if d.Manager == ManagerKubeVirt {
+		return InsidePod
+	}
+	return h.Platform.Inside
+}
+
+// withoutOVS returns pools without what Open vSwitch holds of them, which StarlingX counts apart.
+func withoutOVS(host Host, pools []PoolSize) []PoolSize {
+	held := share(host, HolderOVS)
+	less := slices.Clone(pools)
+	for i := range less {
+		p := &less[i]
+		for pool, pages := range held {
+			if pool.Node == p.Node && pool.PageKiB == p.PageKiB {
+				p.Pages = minus(p.Pages, pages)
+			}
+		}
+	}
+	return less
+}
+
+// podLimits returns the limits that a pod's own declaration sets, and those of mounts by themselves.
+func podLimits(r RaiseLimits) (fixes []Fix) {
+	var groups, mounts []Limit
+	for _, l := range r.Limits {
+		if l.Mount {
+			mounts = append(mounts, l)
+		} else {
+			groups = append(groups, l)
+		}
+	}
+	if groups != nil {
+		fixes = append(fixes, RaisePodLimit{groups})
+	}
+	if mounts != nil {
+		fixes = append(fixes, RaiseLimits{mounts})
+	}
+	return fixes
+}

@@ -1,0 +1,34 @@
+package words
+
+import (
+	"strings"
+
+	"hugeguard/guard"
+)
+
+// reserveInNova says how Nova learns what others hold. Nova keeps no list of what its own instances leave: it takes the
+// lines when it starts.
+func reserveInNova(fix guard.ReserveInNova) Fix {
+	f := Fix{For: "nova", What: NovaEdit(fix.Nova) + "; then start the instance again, and Nova places it where it fits",
+		Lines: Reserve(fix.Reservations), Cost: "restarting nova-compute stops no instance"}
+	if fix.Nova != nil {
+		f.Lasting = deployed(fix.Nova.Files)
+	}
+	return f
+}
+
+// deployed says where files of a deployment come from, which writes them again.
+func deployed(files []string) []string {
+	for _, tool := range []struct{ dir, set string }{
+		{"/var/lib/config-data/", "TripleO writes this file again: set NovaReservedHugePages there, too (hugeguard reserve --format tripleo)"},
+		{"/var/lib/openstack/config/", "RHOSO writes this file again: put the lines into the extra configuration of its service nova, too"},
+		{"/etc/kolla/", "kolla-ansible writes this file again: put the lines into /etc/kolla/config/nova.conf of the deploying host, too"},
+	} {
+		for _, file := range files {
+			if strings.HasPrefix(file, tool.dir) {
+				return []string{tool.set}
+			}
+		}
+	}
+	return nil
+}

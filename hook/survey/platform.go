@@ -1,0 +1,60 @@
+package survey
+
+import (
+	"slices"
+
+	"hugeguard/guard"
+	"hugeguard/sysfs"
+)
+
+// signs are what tells that a host belongs to a manager: one of these files, or one of these processes, which are of the
+// service. Files that may lie on a file system that never answers are not among them, such as Proxmox's /etc/pve.
+var signs = []struct {
+	guard.Manager
+	files, processes []string
+	service
+}{
+	{guard.ManagerOVirt, []string{"etc/vdsm/vdsm.conf", "usr/share/vdsm/vdsmd"}, []string{"vdsmd"}, service{units: []string{"vdsmd"}}},
+	{guard.ManagerKubeVirt, []string{"var/lib/kubelet", "usr/bin/kubelet", "usr/local/bin/kubelet"}, []string{"kubelet", "kubelite", "k3s-server", "k3s-agent"}, service{}},
+	{guard.ManagerOpenNebula, []string{"var/tmp/one", "etc/one"}, nil, service{}}, // the first is where its drivers are on every host
+	{guard.ManagerStarlingX, []string{"etc/platform/platform.conf"}, nil, service{}},
+	{guard.ManagerProxmox, []string{"var/lib/pve-cluster", "usr/bin/pvesh"}, nil, service{}},
+}
+
+// platform returns what a host is part of, with the processes that were seen on it.
+func platform(root sysfs.FS, processes []sysfs.Process) guard.Platform {
+	p := guard.Platform{Inside: inside(root)}
+	for _, sign := range signs {
+		seen := slices.ContainsFunc(sign.files, root.Exists) || slices.ContainsFunc(processes, func(process sysfs.Process) bool {
+			return slices.Contains(sign.processes, process.Name) && believed(root, process, sign.service)
+		})
+		if seen {
+			p.Managers = append(p.Managers, sign.Manager)
+		}
+	}
+	return p
+}
+
+// isManager reports whether a program is one of those that tell a manager.
+func isManager(program string) bool {
+	for _, sign := range signs {
+		if slices.Contains(sign.processes, program) {
+			return true
+		}
+	}
+	return false
+}
+
+// inside returns what this process runs in: by its control group, where that shows it, else by what kubelet, Podman and
+// Docker put into every container. Docker's file is also left in disks that were made of its images, which systemd
+// boots: it gives every process a control group.
+func inside(root sysfs.FS) guard.Inside {
+	place, err := root.OwnPlace()
+	switch {
+	case place.Pod, root.Exists("dev/termination-log"), root.Exists("run/secrets/kubernetes.io"):
+		return guard.InsidePod
+	case place.Container != "", root.Exists("run/.containerenv"), err == nil && place.Top && root.Exists(".dockerenv"):
+		return guard.InsideContainer
+	}
+	return guard.InsideHost
+}
