@@ -2,7 +2,6 @@ package words
 
 import (
 	"fmt"
-	"path/filepath"
 	"slices"
 
 	"hugeguard/guard"
@@ -135,9 +134,9 @@ func placed(v guard.Verdict, fix guard.Fix, f Fix) Fix {
 	case guard.DeleteFiles, guard.LookUnconfined:
 		return f // here, too
 	case guard.RaiseLimits:
-		if !fix.Limits[0].Mount { // where that file is on the host is not known here
-			f.Commands, f.Lines = nil, []string{fmt.Sprintf("%s = %d", filepath.Base(fix.Limits[0].Path), fix.Limits[0].Pages*fix.Limits[0].PageKiB*1024)}
-			f.short = f.Lines[0]
+		if !fix.Limits[0].Mount {
+			f.What += " (" + where + ", its control group has another path)"
+			return f
 		}
 	}
 	f.What = where + ": " + f.What

@@ -28,6 +28,10 @@ type fix struct {
 var notExecuted = map[string]string{
 	"reserve-in-nova": "Nova's scheduler has to follow it: testdata/nova asks its own code whether it does",
 	"restart-nova":    "Nova's scheduler has to follow it: testdata/nova asks its own code whether it does",
+	"reserve-in-vdsm": "oVirt's agent has to follow it, which is not here",
+	"run-in-pod":      "Kubernetes has to follow it, which is not here",
+	"raise-pod-limit": "Kubernetes has to follow it, which is not here",
+	"set-starling-x":  "StarlingX has to follow it, which is not here",
 	"boot-pools":      "it takes effect at the next boot, and this is not the machine's own system",
 	"reboot":          "this is not the machine's own system",
 	"free-memory":     "it takes a machine that is short of memory",
@@ -42,7 +46,7 @@ type shortage struct {
 	domain domain
 	make   func(s *scene, d domain)
 	kinds  []string // of the fixes, in this order
-	// again does what whoever runs a process does once a fix has ended it; nil if that may stay away.
+	// again does what the owner of a process does once a fix has ended it; nil if that may stay away.
 	again func(s *scene)
 	// elsewhere are the kinds that cannot be executed on this host alone, each with the reason.
 	elsewhere map[string]string
@@ -63,7 +67,7 @@ var shortages = []shortage{
 	{
 		name: "a process", pages: 64, domain: domain{name: "squeezed", mib: 64, cells: 1},
 		make:  func(s *scene, d domain) { s.hold("packetmover", touched, 40) },
-		kinds: []string{"reserve-in-nova", "grow-pools", "stop-processes"},
+		kinds: []string{"grow-pools", "stop-processes"},
 	},
 	{
 		name: "a process in a unit", pages: 64, domain: domain{name: "squeezed", mib: 64, cells: 1},
@@ -72,12 +76,12 @@ var shortages = []shortage{
 			s.unit(h.pid())
 			s.t.Cleanup(h.release) // before its control group
 		},
-		kinds: []string{"reserve-in-nova", "grow-pools", "stop-processes"},
+		kinds: []string{"grow-pools", "stop-processes"},
 	},
 	{
 		name: "a program with a switch of its own", pages: 64, domain: domain{name: "squeezed", mib: 64, cells: 1},
 		make:  func(s *scene, d domain) { s.hold("xmrig", touched, 40) },
-		kinds: []string{"reserve-in-nova", "grow-pools", "tune-process", "stop-processes"},
+		kinds: []string{"grow-pools", "tune-process", "stop-processes"},
 	},
 	{
 		name: "promised pages", pages: 64, domain: domain{name: "squeezed", mib: 64, cells: 1},
@@ -134,7 +138,7 @@ var shortages = []shortage{
 	{
 		name: "Open vSwitch", pages: 256, domain: domain{name: "third", mib: 64, cells: 1},
 		make:  func(s *scene, d domain) { s.ovsHolds(ovsVswitchd, 20) },
-		kinds: []string{"reserve-in-nova", "grow-pools", "shrink-ovs"},
+		kinds: []string{"grow-pools", "shrink-ovs"},
 		again: func(s *scene) {
 			s.must(eventually(func() error {
 				if s.ovs[1].running() {
@@ -318,7 +322,7 @@ func saidFixes(t *testing.T) (names []string) {
 	return names
 }
 
-// printed has the domain refused and returns the fixes that are printed: to the journal as to whoever asks beforehand.
+// printed has the domain refused and returns the fixes that are printed: to the journal as to those who ask beforehand.
 func (s *scene) printed(c shortage, d domain) []fix {
 	s.t.Helper()
 	if c.libvirts {

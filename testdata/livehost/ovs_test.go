@@ -35,6 +35,9 @@ func TestOpenVSwitchHoldsThePages(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := begin(t, 256)
+			s.must(os.MkdirAll("/etc/nova", 0o755))
+			t.Cleanup(func() { os.RemoveAll("/etc/nova") })
+			s.must(os.WriteFile("/etc/nova/nova.conf", []byte("[DEFAULT]\n"), 0o644))
 			s.installGuard()
 			d := domain{name: "third", mib: 64, cells: 1}
 			s.define(d)
