@@ -35,10 +35,10 @@ func platform(root sysfs.FS, processes []sysfs.Process) guard.Platform {
 	return p
 }
 
-// isManager reports whether a program is one of those that tell a manager.
-func isManager(program string) bool {
+// IsManager reports whether a process of that name tells a manager.
+func IsManager(name string) bool {
 	for _, sign := range signs {
-		if slices.Contains(sign.processes, program) {
+		if slices.Contains(sign.processes, name) {
 			return true
 		}
 	}

@@ -60,7 +60,7 @@ func reduceDomain(text []byte) ([]byte, error) {
 	return []byte("<domain>\n"), nil
 }
 
-// reduceArguments keeps the arguments by which Open vSwitch, a guest, nova-compute or another manager is known, and those that say where
+// reduceArguments keeps the arguments by which Open vSwitch, a guest or nova-compute is known, and those that say where
 // nova-compute finds its configuration.
 func reduceArguments(text []byte) ([]byte, error) {
 	if len(text) == 0 {
@@ -95,7 +95,7 @@ func reduceArguments(text []byte) ([]byte, error) {
 // Python runs.
 func keptProgram(arguments []string) []string {
 	program := path.Base(arguments[0])
-	if program != computeName && !isOVS(program) && !isManager(program) {
+	if program != computeName && !isOVS(program) {
 		program = ""
 	}
 	if computeAt(arguments) > 0 {
@@ -111,8 +111,7 @@ func configOption(source nova.Source) string {
 	return "--config-file="
 }
 
-// IsManager reports whether reduced arguments are nova-compute's, or those of another program that tells a manager.
-func IsManager(arguments []byte) bool {
-	each := strings.Split(string(arguments), "\x00")
-	return computeAt(each) >= 0 || isManager(each[0])
+// IsCompute reports whether reduced arguments are nova-compute's.
+func IsCompute(arguments []byte) bool {
+	return computeAt(strings.Split(string(arguments), "\x00")) >= 0
 }

@@ -29,7 +29,7 @@ type process struct {
 	bytes  int      // of all files together
 	status bool     // it has a status
 	pages  uint64   // huge pages, in KiB
-	keep   bool     // it has to do with huge pages, or is nova-compute or libvirt's daemon
+	keep   bool     // it has to do with huge pages, or is of a manager or libvirt's daemon
 }
 
 // add takes in one of its files.
@@ -42,13 +42,13 @@ func (p *process) add(name string, f file) {
 		status, _ := sysfs.ParseStatus(f.data) // it was reduced
 		p.status = true
 		p.pages = status.HugetlbKiB
-		p.keep = p.keep || p.pages > 0
+		p.keep = p.keep || p.pages > 0 || survey.IsManager(status.Name)
 	case f.link == path.Base(name): // it could not be read
 		p.keep = true
 	case rest == "numa_maps", rest == "smaps", rest == "fd.files", strings.HasPrefix(rest, "map_files/"):
 		p.keep = p.keep || len(f.data) > 0
 	case rest == "cmdline":
-		p.keep = p.keep || survey.IsManager(f.data)
+		p.keep = p.keep || survey.IsCompute(f.data)
 	}
 }
 

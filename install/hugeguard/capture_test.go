@@ -265,3 +265,32 @@ func TestCaptureOfOddFiles(t *testing.T) {
 		t.Errorf("in it is\n%s", strings.Join(installtest.Entries(t, []byte(text)), "\n"))
 	}
 }
+
+// A capture keeps the signs of who manages a host, and of what hugeguard runs in, so that the same fixes come of it.
+func TestCaptureKeepsTheManager(t *testing.T) {
+	const domain = "../../testdata/hosts/plain/prepare.xml"
+	process := func(h sysfstest.Host, name string) {
+		h.Write("proc/900/status", "Name:\t"+name+"\nUid:\t0\t0\t0\t0\nVmRSS:\t1 kB\nHugetlbPages:\t0 kB\n")
+		h.Write("proc/900/cmdline", "/usr/bin/"+name+"\x00--hunter2\x00")
+		h.Write("proc/900/cgroup", "0::/system.slice/"+name+".service\n")
+	}
+	for want, sign := range map[string]func(h sysfstest.Host){
+		"hugepages-2Mi: 2Gi":        func(h sysfstest.Host) { h.Write("var/lib/kubelet/config.yaml", "hunter2") },
+		"kubelet counts":            func(h sysfstest.Host) { process(h, "kubelet") },
+		"reserved_hugepage_count":   func(h sysfstest.Host) { h.Write("etc/vdsm/vdsm.conf", "hunter2") },
+		"system host-memory-modify": func(h sysfstest.Host) { h.Write("etc/platform/platform.conf", "hunter2") },
+		"outside of this pod":       func(h sysfstest.Host) { h.Write("proc/self/cgroup", "0::/kubepods.slice/x\n") },
+		"outside of this container": func(h sysfstest.Host) { h.Write("run/.containerenv", "hunter2") },
+	} {
+		t.Run(want, func(t *testing.T) {
+			h := sysfstest.Copy(t, "../../testdata/hosts/plain/host")
+			sign(h)
+			archive := sameCaptured(t, h.Path(""), domain)
+			var out, errs bytes.Buffer
+			Run(context.Background(), []string{"check", "--root", archive, domain}, nil, &out, &errs)
+			if !strings.Contains(out.String(), want) {
+				t.Errorf("%q is not said in\n%s%s", want, &out, &errs)
+			}
+		})
+	}
+}
