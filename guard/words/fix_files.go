@@ -33,20 +33,21 @@ func removal(d guard.DeleteFiles) (commands []string) {
 	}
 	command := verb
 	for _, h := range d.Holders {
-		switch {
+		switch words, unsaid := fileWords(h, ""); {
 		case h.Segment != "":
 			commands = append(commands, "ipcrm -m "+h.Segment)
 		case h.Within != 0:
-			commands = append(commands, removalWithin(h, verb))
-		case shellWord(h.Prefix) != "":
-			command += " " + shellWord(h.Prefix) + "*"
+			if within := removalWithin(h, verb); within != "" {
+				commands = append(commands, within)
+			}
 		default:
-			for _, file := range h.Files {
-				if word := shellWord(file); word != "" && len(command) <= maxRemoval {
-					command += " " + word
-				} else {
+			more += unsaid
+			for _, word := range words {
+				if len(command) > maxRemoval {
 					more++
+					continue
 				}
+				command += " " + word
 			}
 		}
 	}
@@ -59,17 +60,29 @@ func removal(d guard.DeleteFiles) (commands []string) {
 	return commands
 }
 
-// removalWithin is the command for files that lie in another mount namespace: in a container it is run there, as nothing
-// in that is to be believed.
-func removalWithin(h guard.Holder, verb string) string {
-	root := fmt.Sprintf("/proc/%d/root", h.Within)
-	if h.Prefix != "" {
-		verb += " " + shellWord(strings.TrimPrefix(h.Prefix, root)) + "*"
-	} else {
-		for _, file := range h.Files {
-			verb += " " + shellWord(strings.TrimPrefix(file, root))
+// fileWords returns a shell's words for leftover files, as they are below a root, and how many files no word can name.
+func fileWords(h guard.Holder, root string) (words []string, unsaid int) {
+	if word := shellWord(strings.TrimPrefix(h.Prefix, root)); word != "" {
+		return []string{word + "*"}, 0
+	}
+	for _, file := range h.Files {
+		if word := shellWord(strings.TrimPrefix(file, root)); word != "" {
+			words = append(words, word)
+		} else {
+			unsaid++
 		}
 	}
+	return words, unsaid
+}
+
+// removalWithin is the command for files that lie in another mount namespace: in a container it is run there, as nothing
+// in that is to be believed. It is "" where no file can be named.
+func removalWithin(h guard.Holder, verb string) string {
+	words, _ := fileWords(h, fmt.Sprintf("/proc/%d/root", h.Within))
+	if len(words) == 0 {
+		return ""
+	}
+	verb += " " + strings.Join(words, " ")
 	if command := "sh -c " + quoted(verb); inside(h, command) != command {
 		return inside(h, command)
 	}

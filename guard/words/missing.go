@@ -44,11 +44,15 @@ func verb(f guard.Finding, one, several string) string {
 	return one
 }
 
-// missing says what a refused launch lacks, and how much: the cause and the node first.
-func missing(v guard.Verdict, f guard.Finding) string {
+// missing says what a refused launch lacks, and how much: the cause and the node first. Where it is to be brief, it names
+// nobody.
+func missing(v guard.Verdict, f guard.Finding, brief bool) string {
 	s, ok := f.Reason.(guard.Short)
 	if !ok {
 		return reason(f, f.Reason) // which is the cause
+	}
+	if brief {
+		s.Starting, s.Keeper = nil, ""
 	}
 	return lack(v, f) + ": " + counts(f, s)
 }
@@ -124,7 +128,7 @@ func counts(f guard.Finding, s guard.Short) string {
 		text += fmt.Sprintf("%d of them promised, ", s.Reserved)
 	}
 	if s.Claimed > 0 {
-		text += fmt.Sprintf("%d of them for starting guests (%s), ", s.Claimed, guests(s.Starting))
+		text += fmt.Sprintf("%d of them for starting guests%s, ", s.Claimed, inParentheses(guests(s.Starting)))
 	}
 	text += fmt.Sprintf("%d needed (%s)", f.Needed, Amount(f.Needed, f.PageKiB))
 	if s.Keeper != "" {

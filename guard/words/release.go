@@ -13,11 +13,28 @@ func releases(when guard.IfReleases) string {
 	if when.All == nil {
 		return "with some releases of libvirt and QEMU"
 	}
-	each := make([]string, len(when.All))
-	for i, c := range when.All {
+	all := when.All
+	if len(all) == 2 {
+		if both, ok := between(all[0], all[1]); ok {
+			all = []guard.Combinations{both}
+		}
+	}
+	each := make([]string, len(all))
+	for i, c := range all {
 		each[i] = combinations(when.Known, c)
 	}
-	return strings.Join(each, " ")
+	return strings.Join(each, ", and only ")
+}
+
+// between returns two combinations as one, where they are those before a release of libvirt and those since another.
+func between(before, since guard.Combinations) (guard.Combinations, bool) {
+	if since.Others {
+		before, since = since, before
+	}
+	plain := before.Others && !since.Others && !before.Cpuset && before.QEMU == (guard.Changes{}) && since.Libvirt.Until == 0
+	both := since
+	both.Libvirt.Until = before.Libvirt.Since
+	return both, plain && since.Libvirt.Since < before.Libvirt.Since
 }
 
 // combinations says which combinations of libvirt and QEMU are meant.

@@ -86,25 +86,25 @@ func outlook(v guard.Verdict) string {
 }
 
 // refusal says what is missing and why, what helps, and where there is more. Where all of it is too long, the fix is
-// left to the place that says more; then, who has the pages.
+// left to the place that says more; then who has the pages; then all names.
 func refusal(v guard.Verdict, more string) string {
 	f := v.Findings[0]
-	missing, why := missing(v, f), because(v, f)
-	if v.Canary {
-		missing = "hugeguard verify asked for more than there can be: " + missing
-	}
 	room := max(maxLine-len(v.Domain.Name), maxLine/2)
-	best, see := bestFix(v, f), "fix: see below"
+	canary := ""
+	if v.Canary {
+		canary = "hugeguard verify asked for more than there can be: "
+	}
+	full, why, see := canary+missing(v, f, false), because(v, f), "fix: see below"
 	if more != "" {
 		see = "fix: see" + strings.TrimPrefix(more, "more:")
 	}
-	for _, parts := range [][]string{{missing, why, best, more}, {missing, why, see}} {
+	for _, parts := range [][]string{{full, why, bestFix(v, f), more}, {full, why, see}, {full, see}} {
 		line := strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), "; ")
 		if len(line) <= room {
 			return line
 		}
 	}
-	return missing + "; " + see
+	return canary + missing(v, f, true) + "; " + see
 }
 
 // bestFix returns the best fix in short, and the nodes that have as many free pages as are needed.

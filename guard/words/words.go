@@ -116,6 +116,14 @@ func enumerate(parts []string, most int) string {
 	return strings.Join(parts, ", ")
 }
 
+// inParentheses is a text behind another; "" of none.
+func inParentheses(text string) string {
+	if text == "" {
+		return ""
+	}
+	return " (" + text + ")"
+}
+
 // guests names starting guests.
 func guests(names []string) string {
 	var each []string

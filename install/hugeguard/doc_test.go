@@ -66,6 +66,8 @@ func TestDocShown(t *testing.T) {
 					at(b.About).answers(t, line, b)
 				case "ends":
 					fresh[b] = at(b.About).ending(t)
+				case "cut":
+					fresh[b] = []string{at(b.About).verdict(t).Summary[:30]}
 				case "explains":
 					fresh[b] = at(b.About).explanation(t)
 				case "file":
@@ -353,14 +355,20 @@ func TestDocCauses(t *testing.T) {
 		if !strings.HasPrefix(read(d.Name), "# `"+page+"`: ") {
 			t.Errorf("%s has another title", d.Name)
 		}
-		var explained []string
+		var explained, cut []string
 		for _, b := range d.Blocks {
-			if b.Mark == "explains" {
+			switch b.Mark {
+			case "explains":
 				explained = append(explained, newStage(t, b.About).verdict(t).cause())
+			case "cut":
+				cut = append(cut, newStage(t, b.About).verdict(t).cause())
 			}
 		}
 		if !slices.Equal(explained, []string{page}) {
 			t.Errorf("%s explains %q", d.Name, explained)
+		}
+		if cause != "warning" && !slices.Equal(cut, []string{page}) {
+			t.Errorf("%s shows how the line looks cut of %q", d.Name, cut)
 		}
 	}
 	for page := range pages {
@@ -546,6 +554,7 @@ type judged struct {
 	Domain   struct{ Name string }
 	Decision string
 	Cause    string
+	Summary  string
 	Findings []struct {
 		PageKiB             uint64 `json:"page_kib"`
 		Needed, Free, Total uint64

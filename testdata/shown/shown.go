@@ -8,6 +8,7 @@
 //	<!-- runs on HOST -->    the same, but the answers are not compared
 //	<!-- live -->            on a real host (testdata/livehost)
 //	<!-- ends on HOST -->    the text of the block is how the launch ended without hugeguard, if that was captured
+//	<!-- cut on HOST -->     the text of the block is what Nova shows of the line of that launch: 30 bytes
 //	<!-- explains HOST -->   the message catalog on that launch, up to <!-- end -->
 //	<!-- file NAME -->       the text of the block is that file of the repository
 //
@@ -72,7 +73,7 @@ type Command struct {
 	Answer []string
 }
 
-var mark = regexp.MustCompile(`^<!-- (shows|runs|live|ends|explains|file)(?: (?:on )?(\S.*))? -->$`)
+var mark = regexp.MustCompile(`^<!-- (shows|runs|live|ends|cut|explains|file)(?: (?:on )?(\S.*))? -->$`)
 
 // Read reads a document.
 func Read(root, name string) (*Doc, error) {
