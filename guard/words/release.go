@@ -19,11 +19,15 @@ func releases(when guard.IfReleases) string {
 			all = []guard.Combinations{both}
 		}
 	}
-	each := make([]string, len(all))
-	for i, c := range all {
-		each[i] = combinations(when.Known, c)
+	text := combinations(when.Known, all[0])
+	for _, c := range all[1:] {
+		also := combinations(when.Known, c)
+		if strings.HasPrefix(also, "with") {
+			text += ", and only"
+		}
+		text += " " + also
 	}
-	return strings.Join(each, ", and only ")
+	return text
 }
 
 // between returns two combinations as one, where they are those before a release of libvirt and those since another.
@@ -34,7 +38,7 @@ func between(before, since guard.Combinations) (guard.Combinations, bool) {
 	plain := before.Others && !since.Others && !before.Cpuset && before.QEMU == (guard.Changes{}) && since.Libvirt.Until == 0
 	both := since
 	both.Libvirt.Until = before.Libvirt.Since
-	return both, plain && since.Libvirt.Since < before.Libvirt.Since
+	return both, plain && 0 < since.Libvirt.Since && since.Libvirt.Since < before.Libvirt.Since
 }
 
 // combinations says which combinations of libvirt and QEMU are meant.
