@@ -81,7 +81,7 @@ func build(dir string) error {
 	if err != nil {
 		return err
 	}
-	changed := bytes.Replace(text, []byte("# How hugeguard's hook decides"), []byte("# As it was told before"), 1)
+	changed := bytes.Replace(text, []byte("# The settings of hugeguard's hook"), []byte("# As it was told before"), 1)
 	if bytes.Equal(changed, text) {
 		return fmt.Errorf("%s: nothing to change", settings)
 	}
