@@ -311,7 +311,7 @@ func TestDpkgUntouchedConfiguration(t *testing.T) {
 	first, _ := os.ReadFile(s.path(conf))
 	s.sh("dpkg -i " + s.bring(deb(built, version, "amd64")) + " </dev/null")
 	now, _ := os.ReadFile(s.path(conf))
-	if !bytes.Contains(first, []byte("As it was told before")) || !bytes.Contains(now, []byte("# How hugeguard's hook decides")) {
+	if !bytes.Contains(first, []byte("As it was told before")) || !bytes.Contains(now, []byte("# The settings of hugeguard's hook")) {
 		t.Errorf("the configuration was\n%s\nand is\n%s", first, now)
 	}
 }
