@@ -28,11 +28,6 @@ func (b *box) prove(o options) error {
 			return fmt.Errorf("starting: %w", err)
 		}
 	}
-	if o.wants("fixes") {
-		if err := b.again(func() error { return b.fixes(&c) }); err != nil {
-			return fmt.Errorf("fixes: %w", err)
-		}
-	}
 	if o.wants("packages") {
 		if err := b.again(func() error { return b.packages(&c) }); err != nil {
 			return fmt.Errorf("packages: %w", err)
