@@ -2,6 +2,7 @@ package survey
 
 import (
 	"slices"
+	"strings"
 
 	"hugeguard/guard"
 	"hugeguard/sysfs"
@@ -46,15 +47,21 @@ func IsManager(name string) bool {
 }
 
 // inside returns what this process runs in: by its control group, where that shows it, else by what kubelet, Podman and
-// Docker put into every container. Docker's file is also left in disks that were made of its images, which systemd
-// boots: it gives every process a control group.
+// Docker put into every container. Docker's file is also left in disks that were made of its images: those are no overlay,
+// and systemd gives every process a control group.
 func inside(root sysfs.FS) guard.Inside {
 	place, err := root.OwnPlace()
 	switch {
 	case place.Pod, root.Exists("dev/termination-log"), root.Exists("run/secrets/kubernetes.io"):
 		return guard.InsidePod
-	case place.Container != "", root.Exists("run/.containerenv"), err == nil && place.Top && root.Exists(".dockerenv"):
+	case place.Container != "", root.Exists("run/.containerenv"), err == nil && place.Top && root.Exists(".dockerenv") && onOverlay(root):
 		return guard.InsideContainer
 	}
 	return guard.InsideHost
+}
+
+// onOverlay reports whether the root file system is an overlay, as a container's is.
+func onOverlay(root sysfs.FS) bool {
+	mounts, err := root.ReadOwn("proc/self/mounts", 64<<10)
+	return err == nil && strings.HasPrefix(string(mounts), "overlay / overlay ")
 }

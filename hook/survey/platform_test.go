@@ -2,6 +2,7 @@ package survey
 
 import (
 	"fmt"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -138,6 +139,7 @@ func TestInside(t *testing.T) {
 	}{
 		{"the host", "0::/system.slice/libvirtd.service\n", "", false, "", growHere, "outside of this"},
 		{"a disk of Docker's image", "0::/system.slice/libvirtd.service\n", ".dockerenv", false, "", growHere, "outside of this"},
+		{"a disk of Docker's image, without systemd", "0::/\n", ".dockerenv", false, "", growHere, "outside of this"},
 		{"a pod", pod, "", false, guard.InsidePod, `fix \(node\): on the node, outside of this pod: make the pool larger`, `fix \(host\): make`},
 		{"a pod that sees no group", "0::/\n", "dev/termination-log", false, guard.InsidePod, `fix \(node\): on the node, outside of this pod: `, `fix \(host\): make`},
 		{"a container", "0::/docker/" + id + "\n", "", false, guard.InsideContainer, `fix \(host\): on the host, outside of this container: make the pool larger`, "this pod"},
@@ -152,6 +154,13 @@ func TestInside(t *testing.T) {
 			h.Write("proc/self/cgroup", c.own)
 			if c.file != "" {
 				h.Write(c.file, "")
+			}
+			if c.is == guard.InsideContainer {
+				mounts, err := os.ReadFile(h.Path("proc/self/mounts"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				h.Write("proc/self/mounts", "overlay / overlay rw,relatime 0 0\n"+string(mounts))
 			}
 			if c.limit {
 				limit(h)

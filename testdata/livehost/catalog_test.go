@@ -47,7 +47,7 @@ func TestCatalog(t *testing.T) {
 	}
 	for _, want := range []string{
 		"Subject: Another process holds the huge pages that guest squeezed needs\n",
-		"It needs 32 huge pages of 2048 KiB",
+		"It needs 32 huge pages of\n-- 2048 KiB",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("%q is not in\n%s", want, out)
