@@ -2,7 +2,6 @@ package survey
 
 import (
 	"fmt"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -156,11 +155,7 @@ func TestInside(t *testing.T) {
 				h.Write(c.file, "")
 			}
 			if c.is == guard.InsideContainer {
-				mounts, err := os.ReadFile(h.Path("proc/self/mounts"))
-				if err != nil {
-					t.Fatal(err)
-				}
-				h.Write("proc/self/mounts", "overlay / overlay rw,relatime 0 0\n"+string(mounts))
+				h.Write("proc/self/mounts", "overlay / overlay rw,relatime 0 0\n")
 			}
 			if c.limit {
 				limit(h)
