@@ -16,7 +16,7 @@ import (
 )
 
 // ErrOthers is that others than root, and the user who runs this program, can have written a file.
-var ErrOthers = errors.New("not a file of root's that nobody else can write to")
+var ErrOthers = errors.New("must be a regular file, owned by root and not writable by others")
 
 // ReadOwn is [FS.ReadFile] of a regular file that nobody but root and the user who runs this program can have written.
 // A link is followed: what it leads to counts.

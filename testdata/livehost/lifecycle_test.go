@@ -108,7 +108,7 @@ func TestSaveAndRestore(t *testing.T) {
 			s.ovsHolds(ovsVswitchd, 24)
 			s.launches(d)
 			_, err := virsh(how.restore...)
-			if err == nil || !strings.Contains(err.Error(), "Open vSwitch DPDK (ovs-vswitchd") {
+			if err == nil || !strings.Contains(err.Error(), "OVS-DPDK holds") {
 				t.Errorf("restore: %v; want the refusal", err)
 			}
 			if n := s.launches(d); n != 0 {

@@ -170,7 +170,7 @@ func checkPrepare(t *testing.T, demand guard.Demand, o outcome) {
 			t.Errorf("prepare: accepted, with %q on standard error", o.stderr)
 		}
 	case 1:
-		if o.stderr == "" || strings.Contains(o.stderr, "\n") { // libvirt's error goes on after it
+		if o.stderr == "" || strings.Contains(o.stderr, "\n") { // libvirt makes it a part of its own error
 			t.Errorf("prepare: refused, with %q on standard error; want one line, not ended", o.stderr)
 		}
 		if len(demand.Backends) == 0 {
