@@ -27,6 +27,8 @@ func Fixes(v guard.Verdict) []Fix {
 	for _, fix := range v.Fixes {
 		if f := placed(v, fix, say(fix)); len(f.Commands) > 0 || len(f.Lines) > 0 {
 			f.Kind = Kind(fix)
+			// In JSON nothing is [], not null.
+			f.Commands, f.Lines, f.Lasting = append([]string{}, f.Commands...), append([]string{}, f.Lines...), append([]string{}, f.Lasting...)
 			fixes = append(fixes, f)
 		}
 	}
