@@ -37,10 +37,10 @@ func TestLibvirtRefuses(t *testing.T) {
 			t.Errorf("refused by %q: %s, want %s", r.RefusedBy, r.Summary, says)
 		}
 	}
-	refuses("no hugetlbfs of 2 MiB pages is mounted")
+	refuses("no hugetlbfs of 2M pages is mounted")
 	s.must(mount(hugetlbfs, hugetlbfs, "hugetlbfs", 0, "pagesize=2M"))
 	mounted = true
-	refuses("hugetlbfs at /dev/hugepages (2 MiB pages) was mounted after libvirt's daemon was started")
+	refuses("hugetlbfs at /dev/hugepages (2M pages) was mounted after libvirt's daemon was started")
 	s.must(s.libvirtd.stop())
 	s.must(s.startLibvirtd())
 	if r := s.askGuard(d); r.Decision != "allow" || r.RefusedBy != "" {
