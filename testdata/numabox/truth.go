@@ -52,6 +52,8 @@ type verdict struct {
 	Decision string `json:"decision"`
 	Cause    string `json:"cause"`
 	Summary  string `json:"summary"`
+	// RefusedBy is who will refuse the start: "hugeguard", "libvirt", or "" for nobody.
+	RefusedBy string `json:"refused_by"`
 }
 
 // A truth is what a scenario showed. It goes into truth.json.
@@ -234,7 +236,9 @@ else %[2]s %[5]s prepare begin - <%[1]s 2>&1; %[2]s %[5]s release end - </dev/nu
 	if want := causes[s.name]; want != "" {
 		c.quietly(v.Cause == want, fmt.Sprintf("%s: the cause is %s", s.name, want), v.Decision, v.Cause, v.Summary)
 	}
-	if v.Decision == "refuse" {
+	c.quietly((v.RefusedBy == "libvirt") == (t.Outcome == libvirt), s.name+": hugeguard check says whether libvirt refuses it", v.RefusedBy, t.Error)
+	switch {
+	case v.Decision == "refuse":
 		entries, err := b.refusal(s.name)
 		if err != nil {
 			return t, err
@@ -242,7 +246,9 @@ else %[2]s %[5]s prepare begin - <%[1]s 2>&1; %[2]s %[5]s release end - </dev/nu
 		c.quietly(strings.Contains(lines[2], "unexpected exit status 1: "+v.Summary), s.name+": libvirt's error has the summary of hugeguard check", v.Summary, lines[2], entries)
 		c.quietly(len(entries) == 1 && entries[0]["HUGEGUARD_CAUSE"] == v.Cause && entries[0]["MESSAGE_ID"] != "" &&
 			strings.HasPrefix(entries[0]["MESSAGE"]+"\n", v.Summary+"\n"), s.name+": the journal has the same cause and summary", v.Cause, v.Summary, entries)
-	} else {
+	case v.RefusedBy == "libvirt":
+		c.quietly(lines[2] != "" && !strings.Contains(lines[2], "Hook script"), s.name+": libvirt refuses it, and not the hook", lines[2])
+	default:
 		c.quietly(lines[2] == "", s.name+": the hook has nothing to say on standard error", lines[2])
 	}
 	if err := b.settle(s, before); err != nil {
