@@ -142,7 +142,8 @@ func (h *host) start(name string, argv ...string) (*daemon, error) {
 	}
 	d := &daemon{name: name, cmd: exec.Command(argv[0], argv[1:]...), log: log, done: make(chan struct{})}
 	d.cmd.Stdout, d.cmd.Stderr = log, log
-	d.cmd.Env = cleanEnv()
+	// A shell of libvirtd's that reads the guard for the script that lay there writes its mistakes here.
+	d.cmd.Dir, d.cmd.Env = h.dir, cleanEnv()
 	if err := d.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}

@@ -16,9 +16,10 @@ import (
 
 // A system is a copy of this machine's files, without libvirt's and without daemons, in which packages are installed.
 type system struct {
-	t    *testing.T
-	root string
-	kind kind
+	t       *testing.T
+	root    string
+	changed string // what differs from this machine's files, as overlayfs keeps it
+	kind    kind
 }
 
 // A kind says what a system is to its processes.
@@ -45,7 +46,7 @@ func newSystem(t *testing.T, kind kind) *system {
 		})
 	}
 	mount("system", dir, "tmpfs", 0, "mode=0755")
-	s := &system{t, filepath.Join(dir, "root"), kind}
+	s := &system{t, filepath.Join(dir, "root"), filepath.Join(dir, "upper"), kind}
 	for _, name := range []string{"upper", "work", "root"} {
 		if err := os.Mkdir(filepath.Join(dir, name), 0o755); err != nil {
 			t.Fatal(err)
@@ -167,28 +168,42 @@ func (s *system) explained(want bool) {
 	}
 }
 
-// files lists what there is, but for the books that dpkg, apt, rpm and others keep.
+// files lists what there is and this machine does not have, and as a device what this machine alone has (overlayfs's
+// whiteout), but for the books that dpkg, apt, rpm and others keep. What this machine's own processes write meanwhile is
+// not in it.
 func (s *system) files() string {
 	s.t.Helper()
 	var list strings.Builder
-	for _, dir := range []string{"/etc", "/usr", "/var", "/run"} {
-		err := filepath.WalkDir(s.path(dir), func(name string, d fs.DirEntry, err error) error {
-			if err != nil {
-				return err
-			}
-			name = strings.TrimPrefix(name, s.root)
-			switch name {
-			case "/var/lib/dpkg", "/var/lib/apt", "/var/lib/rpm", "/var/log", "/var/cache", "/var/lib/systemd/catalog", "/usr/local":
-				return fs.SkipDir
-			}
-			list.WriteString(name + " " + d.Type().String() + "\n")
-			return nil
+	for _, dir := range []string{"/etc", "/usr", "/var"} {
+		s.list(&list, filepath.Join(s.changed, dir), func(name string, kind fs.FileMode) bool {
+			info, err := os.Lstat(name)
+			return err != nil || info.Mode().Type() != kind
 		})
-		if err != nil {
-			s.t.Fatal(err)
-		}
 	}
+	s.list(&list, s.path("/run"), func(string, fs.FileMode) bool { return true })
 	return list.String()
+}
+
+// list appends the files below a directory whose name and type count.
+func (s *system) list(to *strings.Builder, dir string, counts func(name string, kind fs.FileMode) bool) {
+	s.t.Helper()
+	err := filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name = strings.TrimPrefix(strings.TrimPrefix(name, s.changed), s.root)
+		switch name {
+		case "/var/lib/dpkg", "/var/lib/apt", "/var/lib/rpm", "/var/log", "/var/cache", "/var/lib/systemd/catalog", "/usr/local":
+			return fs.SkipDir
+		}
+		if counts(name, d.Type()) {
+			to.WriteString(name + " " + d.Type().String() + "\n")
+		}
+		return nil
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
 }
 
 // unchanged checks that there is what there was.
