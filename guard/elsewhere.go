@@ -8,7 +8,7 @@ type Place struct {
 	At      string // the directory or file that it means
 	Mount   *Mount // of hugetlbfs; nil for another file system
 	Certain bool   // it is so for libvirt and for QEMU
-	Unread  bool   // what says where it is could not be read
+	Unread  string // the file or link that says where it is, where that could not be read
 }
 
 // settled returns a backend with its page size, and where it lies; ok is false where its pages are no huge ones.
@@ -59,7 +59,7 @@ func (l launch) unsure(host Host, f failure) *Finding {
 // Unjudged: memory may be on huge pages and is not judged.
 type Unjudged struct {
 	Path   string // as in [Place]
-	Unread bool   // as in [Place]; else its size is not understood
+	Unread string // as in [Place]; "" where its size is not understood
 }
 
 // unjudged returns what of a demand is not judged. It is a warning where it takes huge pages for all that is known.
@@ -68,11 +68,11 @@ func unjudged(d Demand, host Host) (certain, open []Finding) {
 		i := slices.IndexFunc(host.Places, func(p Place) bool { return p.Path == b.Path })
 		settled, ok := host.settled(b)
 		switch {
-		case i >= 0 && host.Places[i].Unread:
-			f := newFinding(codeUnjudged, SeverityInfo, SizePool{}, nil, 0, Unjudged{b.Path, true}).of(b)
+		case i >= 0 && host.Places[i].Unread != "":
+			f := newFinding(codeUnjudged, SeverityInfo, SizePool{}, nil, 0, Unjudged{b.Path, host.Places[i].Unread}).of(b)
 			open = append(open, f)
 		case ok && b.Bytes == 0:
-			f := newFinding(codeUnjudged, SeverityWarn, SizePool{PageKiB: settled.PageKiB}, nil, 0, Unjudged{settled.Path, false}).of(b)
+			f := newFinding(codeUnjudged, SeverityWarn, SizePool{PageKiB: settled.PageKiB}, nil, 0, Unjudged{settled.Path, ""}).of(b)
 			certain = append(certain, f)
 		}
 	}

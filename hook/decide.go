@@ -32,7 +32,7 @@ const waitPause = 50 * time.Millisecond
 
 func (c *call) decideNow(demand guard.Demand) (verdict guard.Verdict, host guard.Host, err error) {
 	// Nobody who may have to wait for others' files keeps the lock meanwhile.
-	around := survey.LookAround(c.fs)
+	around := survey.LookAround(c.fs, survey.For(demand))
 	var releases guard.Releases
 	if c.complete && c.privileged {
 		releases = around.Releases(demand)

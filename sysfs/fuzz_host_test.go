@@ -87,6 +87,7 @@ func look(host sysfs.FS) (seen []any, errs []error) {
 	note(host.ReadPID("run/openvswitch/ovs-vswitchd.pid"))
 	for _, m := range mounts.Hugetlb {
 		note(host.MountAge(m.Path, "libvirt/qemu", "run/libvirt/qemu/driver.pid"))
+		note(host.Leads(m.Path, nil))
 	}
 	pids, err := host.Processes()
 	slices.Sort(pids)

@@ -5,8 +5,8 @@ import (
 	"fmt"
 )
 
-// What no copy of a host's files can tell is in files that this package makes: FILE.unsure, MOUNT.statfs, and the files
-// of huge pages of a mount and of a process.
+// What no copy of a host's files can tell is in files that this package makes: FILE.unsure, MOUNT.statfs, MOUNT.age,
+// PATH.leads, and the files of huge pages of a mount and of a process.
 
 // Sure asks the running host what no copy of /name can tell of it. A captured host answers yes, unless it has a file
 // /name.unsure.

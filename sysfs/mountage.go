@@ -2,6 +2,7 @@ package sysfs
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"strings"
 	"syscall"
@@ -27,17 +28,26 @@ func (f FS) MountAge(mount, directory, pidFile string) (MountAge, error) {
 	name := at + ".age"
 	if !f.Live() {
 		text, err := f.readMade(name, counterLimit)
-		switch age := MountAge(strings.TrimSpace(string(text))); {
+		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			return MountUnknown, nil
-		case err == nil && (age == MountKnown || age == MountLater):
-			return age, nil
+		case err != nil:
+			return MountUnknown, err
 		}
-		return MountUnknown, err
+		return parseAge(string(text))
 	}
 	age, err := f.mountAge(at, directory, pidFile)
 	f.record(name, Entry{Data: []byte(age + "\n"), Made: true}, err)
 	return age, err
+}
+
+// parseAge parses what a captured host has of a mount's age.
+func parseAge(text string) (MountAge, error) {
+	age := MountAge(strings.TrimSpace(text))
+	if age != MountKnown && age != MountLater && age != MountUnknown {
+		return MountUnknown, fmt.Errorf("%s is not the age of a mount", quote(string(age)))
+	}
+	return age, nil
 }
 
 func (f FS) mountAge(at, directory, pidFile string) (MountAge, error) {

@@ -38,22 +38,13 @@ func TestMountAge(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		kept := map[string]Entry{}
-		live := New("").Recorded(func(name string, e Entry) { kept[name] = e })
+		root := t.TempDir()
+		live := New("").Recorded(func(name string, e Entry) { keep(t, root, name, e) })
 		got, err := live.MountAge(dir, "libvirt/qemu", pid[1:])
 		if err != nil || got != test.want {
 			t.Errorf("%s: %s, %v, want %s", test.name, got, err, test.want)
 		}
 		// The same comes of what is captured.
-		root := t.TempDir()
-		for name, e := range kept {
-			if err := os.MkdirAll(filepath.Dir(filepath.Join(root, name)), 0o755); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.WriteFile(filepath.Join(root, name), e.Data, 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
 		if again, err := New(root).MountAge(dir, "libvirt/qemu", pid[1:]); err != nil || again != test.want {
 			t.Errorf("%s: captured %s, %v, want %s", test.name, again, err, test.want)
 		}

@@ -65,6 +65,41 @@ func (n *near) openBelow(folder, name string, flags int) (fd int, err error) {
 	return retry(func() (int, error) { return unix.Openat2(dir, name, &how) })
 }
 
+// readlink returns where a symbolic link that is near leads: [syscall.EINVAL] for what is none. What is above it must be
+// known to be no link. Where something is mounted there is no link, so that file system need not be near.
+func (n *near) readlink(name string) (string, error) {
+	folder, rest, below := strings.Cut(name[1:], "/")
+	if !below || folder != "dev" && !slices.Contains(nearFolders, folder) {
+		folder, rest = "", name[1:]
+	}
+	fd, err := n.openBelow(folder, rest, unix.O_PATH|syscall.O_NOFOLLOW|syscall.O_CLOEXEC)
+	if err == syscall.EXDEV && n.sees(folder, path.Dir(rest)) {
+		return "", syscall.EINVAL
+	}
+	if err != nil && err != syscall.ENOENT {
+		return "", n.beyond(name)
+	}
+	if err != nil {
+		return "", err
+	}
+	defer syscall.Close(fd)
+	var target [pathLimit]byte
+	length, err := unix.Readlinkat(fd, "", target[:])
+	if err == syscall.ENOENT { // what the kernel says of no link there
+		err = syscall.EINVAL
+	}
+	return string(target[:max(length, 0)]), err
+}
+
+// sees reports whether nothing is mounted on the way from a folder of the root to what is below it.
+func (n *near) sees(folder, name string) bool {
+	fd, err := n.openBelow(folder, name, unix.O_PATH|syscall.O_CLOEXEC)
+	if err == nil {
+		syscall.Close(fd)
+	}
+	return err == nil
+}
+
 // folder returns a folder of the root, open.
 func (n *near) folder(name string) (fd int, err error) {
 	n.lock.Lock()

@@ -106,6 +106,12 @@ func reduceMade(name string, text []byte) ([]byte, error) {
 	case strings.HasSuffix(name, ".statfs"):
 		_, err := parseStatfs(string(text))
 		return text, err
+	case strings.HasSuffix(name, ".age"):
+		_, err := parseAge(string(text))
+		return text, err
+	case strings.HasSuffix(name, ".leads"):
+		_, err := parseLeads(string(text))
+		return text, err
 	}
 	for line := range lines(string(text)) {
 		if strings.HasPrefix(line, others) {

@@ -16,6 +16,21 @@ const maxLinks = 40
 // into the root would: none leads out of it. What does not exist is kept as it stands. Without last, the last element
 // is not followed. An error is [syscall.ELOOP], or tells of a link that cannot be read.
 func Resolve(root, name string, last bool) (string, error) {
+	at, err := follow(name, last, func(at string) (string, error) { return os.Readlink(root + at) })
+	if err == errLinks {
+		err = &fs.PathError{Op: "resolve", Path: root + "/" + strings.TrimPrefix(name, "/"), Err: syscall.ELOOP}
+	}
+	if err != nil {
+		return "", err
+	}
+	return root + at, nil
+}
+
+var errLinks = errors.New("too many symbolic links")
+
+// follow follows the symbolic links of a path, the last element's only with last. Of what is no link, or does not
+// exist, readlink returns [syscall.EINVAL] or [fs.ErrNotExist].
+func follow(name string, last bool, readlink func(at string) (string, error)) (at string, err error) {
 	at, rest := "/", strings.Split(name, "/")
 	for links := 0; len(rest) > 0; {
 		elem := rest[0]
@@ -27,16 +42,16 @@ func Resolve(root, name string, last bool) (string, error) {
 		if elem == ".." || len(rest) == 0 && !last {
 			continue
 		}
-		target, err := os.Readlink(root + at)
+		target, err := readlink(at)
 		switch {
 		case errors.Is(err, syscall.EINVAL), errors.Is(err, fs.ErrNotExist):
-			continue // no link
+			continue
 		case err != nil:
 			return "", err
 		}
 		links++
 		if links > maxLinks {
-			return "", &fs.PathError{Op: "resolve", Path: root + "/" + strings.TrimPrefix(name, "/"), Err: syscall.ELOOP}
+			return "", errLinks
 		}
 		at = path.Dir(at)
 		if path.IsAbs(target) {
@@ -44,5 +59,5 @@ func Resolve(root, name string, last bool) (string, error) {
 		}
 		rest = append(strings.Split(target, "/"), rest...)
 	}
-	return root + at, nil
+	return at, nil
 }

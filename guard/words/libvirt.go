@@ -69,8 +69,8 @@ func mayBeLate(m guard.MayBeLate) string {
 // unjudged says that memory is not judged, though it may be on huge pages.
 func unjudged(f guard.Finding, u guard.Unjudged) string {
 	switch {
-	case u.Unread:
-		return fmt.Sprintf("%s is in a file, and is not judged: /etc/libvirt/qemu.conf, which says where, could not be read", f.Backend)
+	case u.Unread != "":
+		return fmt.Sprintf("%s is in a file, and is not judged: %s, which says where, could not be read", f.Backend, path(u.Unread))
 	case u.Path == "":
 		return fmt.Sprintf("%s is on huge pages by qemu:commandline, and is not judged: its size is not understood", f.Backend)
 	}

@@ -18,11 +18,12 @@ type Surroundings struct {
 	noMounts error             // mounts could not be read
 	free     map[string]uint64 // what limited mounts have left, by their paths, of those that say it
 	libvirt  libvirt
-	machined bool // libvirt can have systemd-machined place domains
+	leads    map[string]string // where the paths of a demand lead; none for those that cannot be followed
+	machined bool              // libvirt can have systemd-machined place domains
 }
 
 // LookAround reads what is around the kernel's counters.
-func LookAround(fs sysfs.FS) Surroundings {
+func LookAround(fs sysfs.FS, of Scope) Surroundings {
 	s := Surroundings{fs: fs, libvirt: readLibvirt(fs), machined: fs.Exists(machined)}
 	s.mounts, s.noMounts = fs.Mounts()
 	for _, m := range s.mounts.Hugetlb {
@@ -36,6 +37,7 @@ func LookAround(fs sysfs.FS) Surroundings {
 			s.free[m.Path] = free
 		}
 	}
+	s.follow(of)
 	return s
 }
 

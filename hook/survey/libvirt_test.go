@@ -69,6 +69,14 @@ func TestOutsideIncidents(t *testing.T) {
 			outside{guard.Warn, "", []string{"it fails if ram-node0 lies on the huge pages at /dev/hugepages, which is not certain"}, nil}},
 		{"qemu.conf may not be the one that the daemon read", "backing-dir-on-hugetlbfs", writes("etc/libvirt/qemu.conf.unsure", ""),
 			outside{guard.Warn, "", []string{"it fails if ram-node0 lies on the huge pages at /dev/hugepages"}, nil}},
+		{"memory_backing_dir behind links", "backing-dir-on-hugetlbfs", both(edits("etc/libvirt/qemu.conf", "/dev/hugepages", "/srv/ram"), links("srv/ram", "../var/huge", "var/huge", "../../../dev/hugepages")),
+			outside{guard.Refuse, guard.ByHugeguard, []string{"1024 of 1024 free, 2048 needed"}, nil}},
+		{"memory_backing_dir behind links that cannot be read", "backing-dir-on-hugetlbfs", both(edits("etc/libvirt/qemu.conf", "/dev/hugepages", "/srv/ram"), links("srv/ram", "../var/huge", "var/huge", "/srv/ram")),
+			outside{guard.Allow, "", []string{"^ram-node0 is in a file, and is not judged: /srv/ram, which says where, could not be read"}, nil}},
+		{"an argument behind a link", "ram-by-own-argument", both(edits("domain.xml", "/dev/hugepages", "/var/guests"), links("var/guests", "../dev/hugepages")),
+			outside{guard.Refuse, guard.ByHugeguard, []string{"1024 of 1024 free, 2048 needed"}, nil}},
+		{"an argument behind a link of a capture", "ram-by-own-argument", both(edits("domain.xml", "/dev/hugepages", "/var/guests"), writes("var/guests.leads", "/dev/hugepages\n")),
+			outside{guard.Refuse, guard.ByHugeguard, []string{"1024 of 1024 free, 2048 needed"}, nil}},
 		{"qemu.conf cannot be read", "backing-dir-on-hugetlbfs", writes("etc/libvirt/qemu.conf", "memory_backing_dir = [\n"),
 			outside{guard.Allow, "", []string{"^ram-node0 is in a file, and is not judged: /etc/libvirt/qemu.conf"}, nil}},
 	} {
@@ -115,6 +123,29 @@ func writes(files ...string) func(*testing.T, sysfstest.Host) {
 				t.Fatal(err)
 			}
 		}
+	}
+}
+
+// links returns what makes symbolic links on a host: names and where they lead, in turn.
+func links(names ...string) func(*testing.T, sysfstest.Host) {
+	return func(t *testing.T, tree sysfstest.Host) {
+		for i := 0; i < len(names); i += 2 {
+			link := tree.Path(names[i])
+			if err := os.MkdirAll(filepath.Dir(link), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Symlink(names[i+1], link); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// both returns what makes one change of a host and then another.
+func both(first, second func(*testing.T, sysfstest.Host)) func(*testing.T, sysfstest.Host) {
+	return func(t *testing.T, tree sysfstest.Host) {
+		first(t, tree)
+		second(t, tree)
 	}
 }
 

@@ -12,8 +12,38 @@ import (
 // usualBackingDir is where libvirt has files of guests' memory (virQEMUDriverConfigNew).
 const usualBackingDir = "/var/lib/libvirt/qemu/ram"
 
-// places returns what the paths of a demand lie on. They are compared as they are written: on what another link leads
-// is not looked at, as its file system may never answer.
+// follow follows the paths of a demand.
+func (s *Surroundings) follow(of Scope) {
+	if of.demand == nil {
+		return
+	}
+	for _, b := range of.demand.Backends {
+		if b.Path == "" {
+			continue
+		}
+		at, err := s.fs.Leads(s.means(b.Path), s.mounts.Points())
+		if err != nil {
+			continue
+		}
+		if s.leads == nil {
+			s.leads = map[string]string{}
+		}
+		s.leads[b.Path] = at
+	}
+}
+
+// means returns the path that a backend's path stands for.
+func (s Surroundings) means(of string) string {
+	switch {
+	case of != guard.BackingDir:
+		return of
+	case s.libvirt.conf.backing == nil:
+		return usualBackingDir
+	}
+	return s.libvirt.conf.backing[0]
+}
+
+// places returns what the paths of a demand lie on.
 func (s Surroundings) places(of Scope, host guard.Host) (places []guard.Place) {
 	if of.demand == nil {
 		return nil
@@ -22,49 +52,45 @@ func (s Surroundings) places(of Scope, host guard.Host) (places []guard.Place) {
 		known := slices.ContainsFunc(places, func(p guard.Place) bool { return p.Path == b.Path })
 		switch {
 		case b.Path == "" || known:
-		case b.Path == guard.BackingDir:
-			places = append(places, s.backingDir(of, host))
+		case b.Path == guard.BackingDir && s.libvirt.err != nil:
+			places = append(places, guard.Place{Path: b.Path, At: usualBackingDir, Unread: "/" + qemuConfPath})
 		default:
-			places = append(places, s.ownPath(b.Path, host))
+			places = append(places, s.placeOf(b.Path, of, host))
 		}
 	}
 	return places
 }
 
-// backingDir returns what the directory lies on that qemu.conf names.
-func (s Surroundings) backingDir(of Scope, host guard.Host) guard.Place {
-	place := guard.Place{Path: guard.BackingDir, At: usualBackingDir, Certain: s.libvirt.sure() || s.libvirt.conf.backing == nil}
-	if s.libvirt.err != nil {
-		place.Unread = true
+// placeOf returns what the path of a backend lies on.
+func (s Surroundings) placeOf(of string, scope Scope, host guard.Host) guard.Place {
+	place := guard.Place{Path: of}
+	var ok bool
+	place.At, ok = s.leads[of]
+	if !ok {
+		place.At = path.Clean(s.means(of))
+		place.Unread = place.At
 		return place
 	}
-	if s.libvirt.conf.backing != nil {
-		place.At = path.Clean(s.libvirt.conf.backing[0])
-	}
 	mount := s.under(place.At)
-	if mount != nil {
+	switch {
+	case of == guard.BackingDir:
+		place.Certain = s.libvirt.sure() || s.libvirt.conf.backing == nil
+		if mount != nil {
+			place.Mount = mounted(*mount, host)
+			place.Mount.Over = hiding(*mount, place.At, scope.domain().Name)
+		}
+	case mount != nil && !covered(*mount, place.At):
 		place.Mount = mounted(*mount, host)
-		place.Mount.Over = hiding(*mount, place.At, of.domain().Name)
+		// At the mount, and where libvirt has its files, QEMU makes one of its own; elsewhere there may be one already,
+		// with pages in it.
+		place.Certain = place.At == mount.Path || place.At == path.Join(mount.Path, libvirtDir)
 	}
 	return place
 }
 
-// ownPath returns what a path lies on that a domain gives to QEMU. At the mount, and where libvirt has its files, QEMU
-// makes one of its own; elsewhere there may be one already, with pages in it.
-func (s Surroundings) ownPath(at string, host guard.Host) guard.Place {
-	place := guard.Place{Path: at, At: path.Clean(at)}
-	mount := s.under(place.At)
-	if mount == nil {
-		return place
-	}
-	for _, o := range mount.Over {
-		if within(place.At, o.Path) && o.Type != "hugetlbfs" {
-			return place
-		}
-	}
-	place.Mount = mounted(*mount, host)
-	place.Certain = place.At == mount.Path || place.At == path.Join(mount.Path, libvirtDir)
-	return place
+// covered reports whether another file system lies over a path on a mount.
+func covered(mount sysfs.Mount, at string) bool {
+	return slices.ContainsFunc(mount.Over, func(o sysfs.OverMount) bool { return within(at, o.Path) && o.Type != "hugetlbfs" })
 }
 
 // under returns the hugetlbfs mount that a path is below, as far as no other file system lies over it.

@@ -20,7 +20,7 @@ import (
 // pools, and the limits of the mounts and control groups on these; and for a demand which
 // releases are to serve it. It does not look for holders.
 func Counters(root sysfs.FS, of Scope) (guard.Host, error) {
-	around := LookAround(root)
+	around := LookAround(root, of)
 	host, err := around.Counters(of)
 	if err == nil && of.demand != nil {
 		host.Releases = around.Releases(*of.demand)
