@@ -71,6 +71,8 @@ type Backend struct {
 	// "" where libvirt takes a hugetlbfs mount by the page size.
 	Path string `json:"path,omitempty"`
 
+	// Nodemask is a memory device's own set, where the mode of its cell or of numatune/memory is not strict.
+	Nodemask Nodemask `json:"-"`
 	// Threads are the nodes whose CPUs QEMU is to prepare restrictive memory from (qemuBuildThreadContextProps); nil
 	// otherwise.
 	Threads NodeSet `json:"-"`
@@ -99,6 +101,12 @@ type Backend struct {
 	Requested uint64 `json:"-"`
 	// Block is in how large pieces a virtio-mem device is plugged, in KiB; 0 for all else.
 	Block uint64 `json:"-"`
+}
+
+// Nodemask is a memory device's own set of nodes; the zero value is none.
+type Nodemask struct {
+	Nodes NodeSet
+	From  string // the XML element
 }
 
 // BackingDir stands for the directory of QEMU's files that memory_backing_dir in qemu.conf names.

@@ -76,6 +76,14 @@ func plain(t *testing.T, mib int, memory, backing string) Demand {
 		<memoryBacking>%s</memoryBacking>%s<os><type arch='x86_64'>hvm</type></os></domain>`, mib, backing, tune))
 }
 
+// withDIMM is a guest of one cell of 10 pages, and a DIMM of so many pages with a nodemask.
+func withDIMM(t *testing.T, memory string, pages int, nodemask string) Demand {
+	t.Helper()
+	dimm := fmt.Sprintf(`<devices><memory model='dimm'><source><nodemask>%s</nodemask></source>
+		<target><size unit='MiB'>%d</size><node>0</node></target></memory></devices></domain>`, nodemask, 2*pages)
+	return parse(t, strings.Replace(guestXML(memory, cell{pages: 10}), "</domain>", dimm, 1))
+}
+
 func parse(t *testing.T, xml string) Demand {
 	t.Helper()
 	d, err := ParseDomain([]byte(xml))
@@ -357,7 +365,8 @@ func TestJudgeAutoStrays(t *testing.T) {
 		{"strict", "0", pages(10), Allow},
 		{"strict", "0", below(pages(10, 10), confinedTo(0)), Warn}, // numad does not know of it
 		{"preferred", "0", pages(10, 10), Allow},
-		{"restrictive", "0", pages(10, 10), Allow}, // QEMU is told no nodes
+		{"restrictive", "0", pages(10, 10).serving(11_010_000, 0), Allow}, // QEMU is told no nodes
+		{"restrictive", "0", pages(10, 10), Warn},
 	} {
 		v := Judge(parse(t, fmt.Sprintf(`<domain><name>g</name><memory unit='MiB'>4</memory><memoryBacking>%s</memoryBacking>
 			<numatune><memory mode='%s' placement='auto'/></numatune><cpu><numa><cell memory='2' unit='MiB'/></numa></cpu>

@@ -35,8 +35,12 @@ func (b Backend) pages() uint64 {
 // resolve settles page sizes and page counts, and drops backends whose pages are no huge ones here. left is what
 // libvirt will refuse by itself.
 func resolve(demand Demand, host Host) (backends []Backend, left *Finding) {
+	var certain rules
+	if slices.ContainsFunc(demand.Backends, Backend.varies) {
+		certain = host.Releases.certain()
+	}
 	for _, b := range demand.Backends {
-		b, ok := host.settled(b)
+		b, ok := host.settled(b.under(certain))
 		if !ok || b.Bytes == 0 {
 			continue
 		}

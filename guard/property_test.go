@@ -108,6 +108,9 @@ func drawLaunch(t *rapid.T) (Demand, Host) {
 			b.Strength = Hard
 		}
 		b.Device = rapid.SampledFrom([]string{"", "", "", "", "dimm", VirtioMem}).Draw(t, "device")
+		if b.Device != "" && b.Policy != PolicyBind && rapid.IntRange(0, 2).Draw(t, "nodemask") == 0 {
+			b.Nodemask = Nodemask{Nodes: set("nodemask"), From: "devices/memory[1]/source/nodemask"}
+		}
 		b.Memfd = rapid.IntRange(0, 3).Draw(t, "memfd") == 0
 		b.Global = rapid.IntRange(0, 9).Draw(t, "by -mem-prealloc") == 0
 		d.Backends = append(d.Backends, b)
@@ -302,6 +305,7 @@ func TestNumbersOfNodesDoNotMatter(t *testing.T) {
 		for i := range moved.Backends {
 			b := &moved.Backends[i]
 			b.HostNodes, b.Cpuset, b.Threads = move(b.HostNodes), move(b.Cpuset), move(b.Threads)
+			b.Nodemask.Nodes = move(b.Nodemask.Nodes)
 		}
 		a, b := Judge(d, host), Judge(moved, other)
 		tried.add(d, host, a)

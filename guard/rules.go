@@ -22,6 +22,7 @@ const (
 	ruleParallel
 	ruleRestrictiveThreads
 	ruleThreads
+	ruleNodemask
 
 	allRules = 1<<iota - 1
 )
@@ -117,6 +118,27 @@ var table = [...]row{
 			return slices.ContainsFunc(l.backends, func(b Backend) bool { return b.keptOff(host) })
 		},
 	},
+	// A memory device's own nodemask is strict. Before, it took the mode of its cell or of numatune/memory (libvirt's
+	// NEWS of 12.0, "Treat memory device source nodemask as strict NUMA policy").
+	{
+		rule:    ruleNodemask,
+		libvirt: span{12_000_000, 12_000_000},
+		matters: func(l launch, _ Host) bool {
+			return slices.ContainsFunc(l.backends, Backend.varies)
+		},
+	},
+}
+
+// varies reports whether the backend is another one under some rules.
+func (b Backend) varies() bool { return b.Nodemask.Nodes != nil }
+
+// under returns the backend as libvirt makes it under some rules.
+func (b Backend) under(r rules) Backend {
+	if r.has(ruleNodemask) && b.varies() {
+		b.Policy, b.Strength, b.HostNodes, b.From = PolicyBind, Hard, b.Nodemask.Nodes, b.Nodemask.From
+		b.Threads, b.Cpuset, b.Auto, b.Nodemask = nil, nil, false, Nodemask{}
+	}
+	return b
 }
 
 // keptOff reports whether there is a node on none of whose CPUs QEMU may run to prepare the backend.
@@ -167,6 +189,15 @@ func (k Releases) rules() []rules {
 				all = append(all, (libvirt&qemu&^ruleCpuset | cpuset).consistent())
 			}
 		}
+	}
+	return all
+}
+
+// certain returns the rules that hold in any case.
+func (k Releases) certain() rules {
+	all := rules(allRules)
+	for _, r := range k.rules() {
+		all &= r
 	}
 	return all
 }

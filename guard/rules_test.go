@@ -20,6 +20,7 @@ var ruleNames = map[rules]string{
 	ruleParallel:           "parallel",
 	ruleRestrictiveThreads: "restrictive threads",
 	ruleThreads:            "threads",
+	ruleNodemask:           "nodemask",
 }
 
 // TestTable: every rule has one row, and every row is whole.
@@ -85,6 +86,7 @@ func TestEveryRuleDecides(t *testing.T) {
 		ruleParallel:           {guest(t, "", cell{100, "strict:0"}, cell{90, "strict:0-1"}), pages(100, 100), Allow, Warn},
 		ruleRestrictiveThreads: {plain(t, 20, "restrictive:1", twoMiB), noCPU, Allow, Refuse},
 		ruleThreads:            {plain(t, 20, "strict:1", twoMiB), noCPU, Allow, Refuse},
+		ruleNodemask:           {withDIMM(t, "restrictive:0-1", 25, "1"), pages(100, 20), Allow, Refuse},
 	}
 	// With the rule that another ends, until that one comes.
 	ended := map[rules]ruled{

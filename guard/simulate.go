@@ -13,6 +13,7 @@ func simulate(r rules, backends []Backend, cpuset Cpuset, host Host) ([]failure,
 	s.confined, s.bound = s.confinement(cpuset)
 	s.tuned = cpuset.of(r)
 	for _, b := range backends {
+		b = b.under(r)
 		if f := unsupported(b, host); f != nil {
 			return []failure{*f}, nil
 		}

@@ -148,15 +148,16 @@ func TestClaimsLieWherePagesDo(t *testing.T) {
 			for _, r := range rules(allRules).subsets() {
 				s := simulation{rules: r, host: host, inherited: host.inherited(r)}
 				s.confined, s.bound = s.confinement(d.Cpuset)
-				p, f := s.place(b)
+				p, f := s.place(b.under(r))
 				if f != nil {
 					continue
 				}
 				claimed := with.claims(pool, r)[0].allowed
 				// A claim does not know of control groups above the domain's, of a policy that libvirt gives the
-				// process in place of a cpuset, or of a cpuset that leaves out some of the nodes it is bound to.
+				// process in place of a cpuset, of a cpuset that leaves out some of the nodes it is bound to, or of rules
+				// that are not known to hold.
 				cpuset := d.Cpuset.of(r)
-				confined := host.cgroup().Nodes != nil || cpuset != nil && (!r.has(ruleCpuset) && b.Policy == PolicyDefault ||
+				confined := b.varies() || host.cgroup().Nodes != nil || cpuset != nil && (!r.has(ruleCpuset) && b.Policy == PolicyDefault ||
 					r.has(ruleCpuset) && b.Policy == PolicyBind && len(b.HostNodes.without(cpuset)) > 0)
 				switch same := slices.Equal(claimed, p.allowed); {
 				case len(p.allowed.without(claimed)) > 0 || !same && !confined:
@@ -266,6 +267,24 @@ func TestConfinedStarts(t *testing.T) {
 				t.Errorf("%s: %s", v.Decision, Text(v))
 			}
 		})
+	}
+}
+
+// TestNodemaskClaims: a starting guest's device claims the nodes of its own set where these are known to be strict.
+func TestNodemaskClaims(t *testing.T) {
+	d := guest(t, "", cell{15, "strict:1"})
+	for _, c := range []struct {
+		libvirt  Version
+		decision Decision
+	}{{11_010_000, Warn}, {12_000_000, Refuse}} {
+		first := pages(100, 100)
+		first.Releases.Libvirt.Version = c.libvirt
+		host := pages(60, 49)
+		host.Releases, host.Holders = first.Releases, &Holders{}
+		host.Starting = []Starting{Judge(withDIMM(t, "preferred:0", 35, "1"), first).AsStarting()}
+		if v := Judge(d, host); v.Decision != c.decision {
+			t.Errorf("libvirt %s: %s: %s", c.libvirt, v.Decision, Text(v))
+		}
 	}
 }
 

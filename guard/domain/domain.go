@@ -352,6 +352,9 @@ func (b *builder) bind(backend *guard.Backend, cell int, own guard.NodeSet, ownF
 	default:
 		backend.Policy, backend.Strength = guard.PolicyBind, guard.Hard
 	}
+	if own != nil && backend.Policy != guard.PolicyBind {
+		backend.Nodemask = guard.Nodemask{Nodes: own, From: ownFrom}
+	}
 	backend.HostNodes = nodes
 	backend.Pinned, backend.PinnedTo = b.pinned()
 }

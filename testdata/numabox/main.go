@@ -6,7 +6,7 @@
 //	go run ./testdata/numabox                  # all of it
 //	go run ./testdata/numabox -run 'strict.*'  # the scenarios of that name
 //	go run ./testdata/numabox -shell           # a shell in the box
-//	SUITE=trixie go run ./testdata/numabox     # from Debian 13
+//	SUITE=trixie go run ./testdata/numabox     # from Debian 13; bullseye, sid, trixie-backports, bookworm-backports+qemu
 //
 // It needs root, 11 GiB of memory and 2 GiB of disk. The root file system is kept in the user's cache
 // directory; nothing else stays.
@@ -59,9 +59,10 @@ func tick() {
 }
 
 type options struct {
-	suite  string
+	suite  suite
 	only   *regexp.Regexp // the scenarios to run; nil for all, and the rest
 	shell  bool
+	build  bool // the root file system and no more
 	export string
 	pack   bool // export as text archives
 	limit  time.Duration
@@ -85,14 +86,16 @@ func main() {
 	// QEMU is to die with the thread that started it.
 	runtime.LockOSThread()
 	var o options
-	var only string
-	flag.StringVar(&o.suite, "suite", cmp.Or(os.Getenv("SUITE"), "bookworm"), "the Debian `release` of the box")
+	var suite, only string
+	flag.StringVar(&suite, "suite", cmp.Or(os.Getenv("SUITE"), "bookworm"), "the Debian `release` of the box, or trixie-backports and the like")
 	flag.StringVar(&only, "run", "", "run only the parts and scenarios whose name matches this `pattern`")
 	flag.BoolVar(&o.shell, "shell", false, "give a shell in the box")
+	flag.BoolVar(&o.build, "build", false, "only build the root file system")
 	flag.StringVar(&o.export, "export", "", "write every scenario as a captured host below this `directory`")
 	flag.BoolVar(&o.pack, "archive", false, "export text archives, as those in testdata/numabox/captured, not directories")
 	flag.DurationVar(&o.limit, "limit", 4*time.Hour, "give up after this time")
 	flag.Parse()
+	o.suite = parseSuite(suite)
 	if flag.NArg() > 0 {
 		fmt.Fprintf(os.Stderr, "numabox: %q is not an option\n", flag.Arg(0))
 		os.Exit(2)
@@ -129,14 +132,18 @@ func run(ctx context.Context, o options) (err error) {
 	if err := provide(ctx); err != nil {
 		return err
 	}
-	if err := enoughMemory(); err != nil {
-		return err
-	}
 	b := &box{ctx: ctx}
 	if b.image, err = getImage(ctx, o.suite); err != nil {
 		return err
 	}
 	defer b.image.lock.Close()
+	if o.build {
+		say("built Debian %s: %s", o.suite.name, b.versions())
+		return nil
+	}
+	if err := enoughMemory(); err != nil {
+		return err
+	}
 	if b.dir, err = os.MkdirTemp("", "numabox-"); err != nil {
 		return err
 	}
@@ -144,8 +151,7 @@ func run(ctx context.Context, o options) (err error) {
 	if err := b.buildProduct(ctx, o.shell || o.wants("packages")); err != nil {
 		return err
 	}
-	say("booting Debian %s: kernel %s, libvirt %s, QEMU %s, Open vSwitch %s", o.suite, b.image.version("linux-image-cloud-amd64"),
-		b.image.version("libvirt-daemon"), b.image.version("qemu-system-x86"), b.image.version("openvswitch-switch-dpdk"))
+	say("booting Debian %s: %s", o.suite.name, b.versions())
 	defer func() {
 		b.stop()
 		if err != nil && ctx.Err() == nil {

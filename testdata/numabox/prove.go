@@ -36,7 +36,7 @@ func (b *box) prove(o options) error {
 	if len(c.failed) > 0 {
 		return fmt.Errorf("%d of %d checks failed:\n  %s", len(c.failed), c.done, strings.Join(c.failed, "\n  "))
 	}
-	say("all %d checks hold: Debian %s, %s", c.done, o.suite, b.versions())
+	say("all %d checks hold: Debian %s, %s", c.done, o.suite.name, b.versions())
 	return nil
 }
 

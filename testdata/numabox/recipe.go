@@ -42,7 +42,7 @@ type image struct {
 }
 
 // getImage returns the image of a Debian release, from the cache, or builds it.
-func getImage(ctx context.Context, suite string) (*image, error) {
+func getImage(ctx context.Context, suite suite) (*image, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		return nil, err
@@ -55,7 +55,7 @@ func getImage(ctx context.Context, suite string) (*image, error) {
 	if err != nil {
 		return nil, err
 	}
-	prefix := "numabox-" + suite + "-"
+	prefix := "numabox-" + suite.name + "-"
 	dir := filepath.Join(cache, prefix+hash)
 	lock, err := lockFile(ctx, filepath.Join(cache, prefix+"lock"))
 	if err != nil {
@@ -116,9 +116,9 @@ func lockFile(ctx context.Context, name string) (*os.File, error) {
 }
 
 // recipeHash names all that an image is made from, but for the day.
-func recipeHash(suite string) (string, error) {
+func recipeHash(suite suite) (string, error) {
 	h := sha256.New()
-	fmt.Fprintln(h, suite, diskSize, packages)
+	fmt.Fprintln(h, suite.name, diskSize, suite.packages())
 	err := fs.WalkDir(recipeFiles, ".", func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
@@ -131,7 +131,7 @@ func recipeHash(suite string) (string, error) {
 }
 
 // buildImage builds an image with mmdebstrap, beside its place, and moves it there when it is whole.
-func buildImage(ctx context.Context, suite, dir string) error {
+func buildImage(ctx context.Context, suite suite, dir string) error {
 	sources, err := aptSources(ctx, suite)
 	if err != nil {
 		return err
@@ -153,10 +153,19 @@ func buildImage(ctx context.Context, suite, dir string) error {
 	if err := os.Mkdir(out, 0o755); err != nil {
 		return err
 	}
-	say("building the root file system of Debian %s: %d packages and what they need", suite, len(packages))
-	args := []string{"--variant=minbase", "--mode=root", "--format=directory", "--include=" + strings.Join(packages, ","),
+	say("building the root file system of Debian %s: %d packages and what they need", suite.name, len(suite.packages()))
+	args := []string{"--variant=minbase", "--mode=root", "--format=directory", "--include=" + strings.Join(suite.packages(), ","),
 		`--aptopt=Acquire::Check-Valid-Until "false"`, "--customize-hook=copy-in " + filepath.Join(recipe, "rootfs/etc") + " /",
-		"--customize-hook=" + customize + ` "$1"`, suite, root, "-"}
+		"--customize-hook=" + customize + ` "$1"`}
+	if pins := suite.pins(); pins != "" {
+		file := filepath.Join(work, "backports")
+		if err := os.WriteFile(file, []byte(pins), 0o644); err != nil {
+			return err
+		}
+		const preferences = "/etc/apt/preferences.d"
+		args = append(args, `--setup-hook=mkdir -p "$1"`+preferences, "--setup-hook=copy-in "+file+" "+preferences)
+	}
+	args = append(args, suite.release, root, "-")
 	if err := step(ctx, strings.NewReader(sources), "mmdebstrap", args...); err != nil {
 		return err
 	}
@@ -183,7 +192,7 @@ func buildImage(ctx context.Context, suite, dir string) error {
 }
 
 // aptSources returns the lines for mmdebstrap: this machine's own sources of Debian, told for that release.
-func aptSources(ctx context.Context, suite string) (string, error) {
+func aptSources(ctx context.Context, suite suite) (string, error) {
 	release, err := os.ReadFile("/etc/os-release")
 	if err != nil {
 		return "", err
@@ -198,14 +207,18 @@ func aptSources(ctx context.Context, suite string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("apt-get indextargets: %w", err)
 	}
+	kinds := suite.archives()
 	var lines []string
 	for _, line := range strings.Split(string(targets), "\n") {
 		words := strings.Fields(line)
 		if len(words) < 3 || words[2] != "main" || len(words) > 3 && words[3] != "Debian" {
 			continue
 		}
-		if kind, ok := strings.CutPrefix(words[1], here); ok && slices.Contains([]string{"", "-updates", "-security"}, kind) {
-			lines = append(lines, fmt.Sprintf("deb [signed-by=%s] %s %s main\n", keyring, words[0], suite+kind))
+		if kind, ok := strings.CutPrefix(words[1], here); ok && slices.Contains(kinds, kind) {
+			lines = append(lines, fmt.Sprintf("deb [signed-by=%s] %s %s main\n", keyring, words[0], suite.release+kind))
+			if kind == "" && suite.backports != nil {
+				lines = append(lines, fmt.Sprintf("deb [signed-by=%s] %s %s-backports main\n", keyring, words[0], suite.release))
+			}
 		}
 	}
 	if lines == nil {

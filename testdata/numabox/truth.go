@@ -165,7 +165,7 @@ func (b *box) newTruth(scenario string) truth {
 func (b *box) play(c *checks, s scenario, o options) (t truth, err error) {
 	t = b.newTruth(s.name)
 	t.Known = s.known
-	if o.suite != "bookworm" && s.newer != nil {
+	if o.suite.newer() && s.newer != nil {
 		s.want = s.newer
 	}
 	undo, err := b.arrange(s)
