@@ -217,8 +217,9 @@ type Nova struct {
 	// Files is the configuration that was found, in the order in which nova-compute reads it, and SetIn those of it
 	// that set reserved_huge_pages.
 	Files, SetIn []string
-	// Reserved is what the configuration keeps back from instances.
-	Reserved nova.Reserved
+	// Reserved is what the configuration keeps back from instances, and Read what nova-compute read when it started, if
+	// that is Stale now; nil where it is not known.
+	Reserved, Read nova.Reserved
 	// Fault says why Reserved is not known, on one line; "" where it is.
 	Fault string
 	// PID is the running nova-compute, 0 where none is seen, and Unit its systemd unit or its container, "" where that

@@ -11,6 +11,14 @@ import (
 // known reports whether it is known what Nova reserves.
 func (n *Nova) known() bool { return n != nil && len(n.Files) > 0 && n.Fault == "" }
 
+// inUse returns what nova-compute keeps back: what it read when it started. ok is whether that is known.
+func (n *Nova) inUse() (reserved nova.Reserved, ok bool) {
+	if n.Stale != "" {
+		return n.Read, n.Read != nil
+	}
+	return n.Reserved, n.known()
+}
+
 // reserves is how many pages of a size Nova keeps back on some nodes.
 func (n *Nova) reserves(kib uint64, nodes NodeSet) int64 {
 	var count int64
@@ -23,7 +31,8 @@ func (n *Nova) reserves(kib uint64, nodes NodeSet) int64 {
 // NovaReport compares what Nova believes with the pools; uuid is a domain that is about to start and not to be counted,
 // "" for none. It is nil where there is no sign of Nova.
 //
-// An instance that is off counts for Nova and holds nothing, so it is no drift.
+// An instance that is off counts for Nova and holds nothing, so it is no drift. Between a change of the configuration
+// and the restart of nova-compute it is not known what Nova believes, unless it is known what nova-compute read.
 func (h Host) NovaReport(uuid string) *NovaReport {
 	n := h.Nova
 	if n == nil {
@@ -63,15 +72,20 @@ func (h Host) NovaReport(uuid string) *NovaReport {
 		wanted[r.Pool] = int64(r.Count)
 	}
 	promised := h.promised(HolderOVS, HolderProcess)
+	read, inUse := n.inUse()
 	for _, pool := range h.Pools {
 		for _, node := range pool.Nodes {
 			at := nova.Pool{Node: node.Node, PageKiB: pool.PageKiB}
-			if node.Total == 0 && n.Reserved[at] == 0 && counted[at] == 0 && wanted[at] == 0 {
+			if node.Total == 0 && n.Reserved[at] == 0 && read[at] == 0 && counted[at] == 0 && wanted[at] == 0 {
 				continue
 			}
 			p := NovaPool{Node: at.Node, PageKiB: at.PageKiB, Reserved: n.Reserved[at], Instances: counted[at]}
-			p.Free = int64(node.Total) - p.Reserved - int64(p.Instances)
-			p.Drift = int64(minus(node.Total, node.Free)+promised[at]) - p.Reserved - int64(running[at])
+			if inUse {
+				p.Reserved = read[at]
+				free := int64(node.Total) - p.Reserved - int64(p.Instances)
+				drift := int64(minus(node.Total, node.Free)+promised[at]) - p.Reserved - int64(running[at])
+				p.Free, p.Drift = &free, &drift
+			}
 			p.Unreserved = uint64(max(wanted[at]-p.Reserved, 0))
 			report.Pools = append(report.Pools, p)
 		}
@@ -90,7 +104,7 @@ func drifts(h Host, uuid string) []Finding {
 		found = append(found, newFinding(codeNovaStale, SeverityInfo, SizePool{}, nil, 0, NovaStale{report.PID, report.Stale}))
 	}
 	for _, p := range report.Pools {
-		if pool, ok := h.pool(p.PageKiB); ok && p.Drift != 0 {
+		if pool, ok := h.pool(p.PageKiB); ok && p.Drift != nil && *p.Drift != 0 {
 			found = append(found, newFinding(codeNovaDrift, SeverityInfo, pool, NodeSet{p.Node}, 0, p))
 		}
 	}

@@ -119,14 +119,14 @@ func TestBelief(t *testing.T) {
 	}
 	host.Nova.Instances = []Instance{instance("a", true, 20), instance("off", false, 5), instance("starting", false, 7)}
 	report := host.NovaReport("starting")
-	if want := (NovaPool{Node: 0, PageKiB: 2048, Reserved: 25, Instances: 25, Free: 10, Drift: 5, Unreserved: 5}); len(report.Pools) != 1 || report.Pools[0] != want || report.Instances != 2 || len(report.Strangers) > 0 {
+	if want := (NovaPool{Node: 0, PageKiB: 2048, Reserved: 25, Instances: 25, Free: new(int64(10)), Drift: new(int64(5)), Unreserved: 5}); len(report.Pools) != 1 || !reflect.DeepEqual(report.Pools[0], want) || report.Instances != 2 || len(report.Strangers) > 0 {
 		t.Errorf("%+v, want %+v", report, want)
 	}
-	if p := host.toldOVS("/dev/hugepages", 80).NovaReport("").Pools[0]; p.Drift != 5 || p.Unreserved != 15 {
+	if p := host.toldOVS("/dev/hugepages", 80).NovaReport("").Pools[0]; *p.Drift != 5 || p.Unreserved != 15 {
 		t.Errorf("%+v where Open vSwitch was told to take 40 pages", p)
 	}
 	host.Nova.Instances = host.Nova.Instances[1:]
-	if report := host.NovaReport(""); len(report.Strangers) != 1 || report.Strangers[0] != (Stranger{"a", 2048, 20}) || report.Pools[0].Drift != 25 {
+	if report := host.NovaReport(""); len(report.Strangers) != 1 || report.Strangers[0] != (Stranger{"a", 2048, 20}) || *report.Pools[0].Drift != 25 {
 		t.Errorf("%+v", report)
 	}
 	if host.Nova.Unread = 1; len(host.NovaReport("").Strangers) > 0 {
@@ -134,6 +134,26 @@ func TestBelief(t *testing.T) {
 	}
 	if host.Nova.Fault = "broken"; len(host.NovaReport("").Pools) > 0 {
 		t.Error("a belief that is not known")
+	}
+}
+
+// TestNotYetRead: what nova-compute did not read yet, it does not reserve.
+func TestNotYetRead(t *testing.T) {
+	at := nova.Pool{Node: 0, PageKiB: 2048}
+	host := pages(10).heldBy(HolderOVS, "ovs-vswitchd", 2, 0, 30).reserving(nova.Reserved{at: 30})
+	host.Nova.Stale = "/etc/nova/nova.conf"
+	if p := host.NovaReport("").Pools[0]; p.Reserved != 30 || p.Free != nil || p.Drift != nil {
+		t.Errorf("%+v of a configuration that nobody has read", p)
+	}
+	if found := drifts(host, ""); len(found) != 1 || found[0].Code != codeNovaStale {
+		t.Errorf("%+v", found)
+	}
+	if !host.Agrees() {
+		t.Error("the new configuration does not agree")
+	}
+	host.Nova.Read = nova.Reserved{}
+	if p := host.NovaReport("").Pools[0]; p.Reserved != 0 || *p.Free != 40 || *p.Drift != 30 || p.Unreserved != 30 {
+		t.Errorf("%+v where nova-compute has read another", p)
 	}
 }
 

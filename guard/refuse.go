@@ -83,8 +83,8 @@ func misplaced(h Host, f failure, uuid string) (m Misplaced) {
 	}
 	var free int64
 	for _, p := range h.NovaReport(uuid).Pools {
-		if p.PageKiB == f.pageKiB && f.nodes.Has(p.Node) {
-			free += p.Free
+		if p.PageKiB == f.pageKiB && f.nodes.Has(p.Node) && p.Free != nil {
+			free += *p.Free
 		}
 	}
 	if free < int64(f.needed) {

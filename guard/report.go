@@ -84,15 +84,17 @@ type NovaReport struct {
 
 // NovaPool is what Nova believes of one node's pool of one size. Counts are pages.
 type NovaPool struct {
-	Node      int    `json:"node"`
-	PageKiB   uint64 `json:"page_kib"`
+	Node    int    `json:"node"`
+	PageKiB uint64 `json:"page_kib"`
+	// Reserved is what nova-compute keeps back; while that is not known, what its configuration says.
 	Reserved  int64  `json:"reserved"`
 	Instances uint64 `json:"instances"`
-	// Free is what Nova takes to be free: the total without Reserved and Instances.
-	Free int64 `json:"free"`
+	// Free is what Nova takes to be free: the total without Reserved and Instances. It is nil while nova-compute uses an
+	// older configuration that is not known.
+	Free *int64 `json:"free"`
 	// Drift is how many pages more than Nova allows for are taken by others than its instances. Below 0 fewer are taken
-	// than it allows for.
-	Drift int64 `json:"drift"`
+	// than it allows for. It is nil if Free is.
+	Drift *int64 `json:"drift"`
 	// Unreserved is what [Host.Reservations] has more than Reserved: what Open vSwitch and other processes hold, or
 	// Open vSwitch was told to take, and Nova does not keep back.
 	Unreserved uint64 `json:"unreserved"`

@@ -142,7 +142,8 @@ func (f FS) reopen(there int, path string, kind uint32, owners []int) (fd int, s
 	return fd, stat, nil
 }
 
-// ReadOf is [FS.ReadFile] of /base/name, as [FS.OpenPath] finds it, and when it was last modified. It must be a regular
+// ReadOf is [FS.ReadFile] of /base/name, as [FS.OpenPath] finds it, and when it was last changed: its ctime, since what
+// replaces a file may bring an older mtime with it; of a captured host, what the capture says. It must be a regular
 // file that belongs to root or another of the owners, by their user ids; without owners, to anybody. Nothing else is
 // opened. Of a captured host it is not known whose a file was.
 //
@@ -175,27 +176,39 @@ func (f FS) readOf(base, name string, limit int, owners []int) (data []byte, cha
 	if err != nil {
 		return nil, changed, err
 	}
-	return data, time.Unix(stat.Mtim.Unix()), nil
+	return data, f.changed(stat), nil
+}
+
+// changed returns when a file was changed. Unpacking a capture sets its mtime alone.
+func (f FS) changed(stat syscall.Stat_t) time.Time {
+	if f.Live() {
+		return time.Unix(stat.Ctim.Unix())
+	}
+	return time.Unix(stat.Mtim.Unix())
 }
 
 // ReadDirOf returns the names in the directory /base/name, which must belong to one of the owners as for [FS.ReadOf].
-// If it has more names than most, or reading continues after the deadline, that is [ErrCut].
-func (f FS) ReadDirOf(base, name string, most int, deadline time.Time, owners ...int) ([]string, error) {
-	names, err := f.readDirOf(base, name, most, deadline, owners)
+// If it has more names than most, or reading continues after the deadline, that is [ErrCut]. changed is when a file
+// was last added or removed; the zero time of a captured host, which does not say.
+func (f FS) ReadDirOf(base, name string, most int, deadline time.Time, owners ...int) (names []string, changed time.Time, err error) {
+	names, changed, err = f.readDirOf(base, name, most, deadline, owners)
 	f.record(below(base, name), Entry{Dir: true}, err)
-	return names, err
+	return names, changed, err
 }
 
-func (f FS) readDirOf(base, name string, most int, deadline time.Time, owners []int) (names []string, err error) {
+func (f FS) readDirOf(base, name string, most int, deadline time.Time, owners []int) (names []string, changed time.Time, err error) {
 	path := f.Path(below(base, name))
 	there, err := f.OpenPath(base, name)
 	if err != nil {
-		return nil, err
+		return nil, changed, err
 	}
 	defer syscall.Close(there)
-	fd, _, err := f.reopen(there, path, syscall.S_IFDIR, owners)
+	fd, stat, err := f.reopen(there, path, syscall.S_IFDIR, owners)
 	if err != nil {
-		return nil, err
+		return nil, changed, err
+	}
+	if f.Live() {
+		changed = time.Unix(stat.Mtim.Unix())
 	}
 	dir := os.NewFile(uintptr(fd), path)
 	defer dir.Close()
@@ -203,13 +216,13 @@ func (f FS) readDirOf(base, name string, most int, deadline time.Time, owners []
 		some, err := dir.Readdirnames(256)
 		names = append(names, some...)
 		if len(names) > most || time.Now().After(deadline) {
-			return nil, &fs.PathError{Op: "read", Path: path, Err: ErrCut}
+			return nil, changed, &fs.PathError{Op: "read", Path: path, Err: ErrCut}
 		}
 		if err == io.EOF {
-			return names, nil
+			return names, changed, nil
 		}
 		if err != nil {
-			return nil, err
+			return nil, changed, err
 		}
 	}
 }

@@ -131,10 +131,10 @@ func TestOtherRoot(t *testing.T) {
 				t.Errorf("%s: %q, %v, %v", name, text, changed, err)
 			}
 		}
-		if names, err := tree.ReadDirOf(tree.base, "/etc/dir", 9, time.Now().Add(time.Hour)); err != nil || len(names) != 1 {
+		if names, _, err := tree.ReadDirOf(tree.base, "/etc/dir", 9, time.Now().Add(time.Hour)); err != nil || len(names) != 1 {
 			t.Errorf("%q, %v", names, err)
 		}
-		if names, err := tree.ReadDirOf(tree.base, "/etc/dir-away", 9, time.Now().Add(time.Hour)); err == nil {
+		if names, _, err := tree.ReadDirOf(tree.base, "/etc/dir-away", 9, time.Now().Add(time.Hour)); err == nil {
 			t.Errorf("%q", names)
 		}
 	}
@@ -179,8 +179,39 @@ func TestKernelsFiles(t *testing.T) {
 			t.Errorf("%s: %q", name, text)
 		}
 	}
-	if names, err := New("").ReadDirOf("", "/proc/self", 1<<20, time.Now().Add(time.Hour)); !errors.Is(err, errKernels) {
+	if names, _, err := New("").ReadDirOf("", "/proc/self", 1<<20, time.Now().Add(time.Hour)); !errors.Is(err, errKernels) {
 		t.Errorf("%q, %v", names, err)
+	}
+}
+
+// TestChanged: what replaces a file may be older than what it replaces, and what is removed is no more there.
+func TestChanged(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, []byte("text"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	old := time.Unix(1_000_000_000, 0)
+	for _, name := range []string{file, dir} {
+		if err := os.Chtimes(name, old, old); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, changed, err := New("").ReadOf("", file, 100); err != nil || !changed.After(old) {
+		t.Errorf("changed at %v, %v", changed, err)
+	}
+	if _, changed, err := New(dir).ReadOf("", "file", 100); err != nil || !changed.Equal(old) {
+		t.Errorf("captured as changed at %v, %v", changed, err)
+	}
+	later := time.Now().Add(time.Hour)
+	if _, changed, err := New("").ReadDirOf("", dir, 9, later); err != nil || !changed.Equal(old) {
+		t.Errorf("the directory changed at %v, %v", changed, err)
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if _, changed, err := New("").ReadDirOf("", dir, 9, later); err != nil || !changed.After(old) {
+		t.Errorf("the directory changed at %v, %v after a file was removed", changed, err)
 	}
 }
 
@@ -203,7 +234,7 @@ func TestReadDirOf(t *testing.T) {
 			FS
 			name string
 		}{{New(""), dir}, {New(dir), "/"}} {
-			names, err := tree.ReadDirOf("", tree.name, test.most, time.Now().Add(test.patience))
+			names, _, err := tree.ReadDirOf("", tree.name, test.most, time.Now().Add(test.patience))
 			if !errors.Is(err, test.want) || err == nil && len(names) != 600 || err != nil && names != nil {
 				t.Errorf("%+v: %d names, %v", test, len(names), err)
 			}
@@ -216,10 +247,10 @@ func TestReadDirOf(t *testing.T) {
 		t.Fatal(err)
 	}
 	asked := opened(t, dir)
-	if names, err := New("").ReadDirOf("", dir, 600, time.Now().Add(later), 0, 7); !errors.Is(err, errForeign) || asked() {
+	if names, _, err := New("").ReadDirOf("", dir, 600, time.Now().Add(later), 0, 7); !errors.Is(err, errForeign) || asked() {
 		t.Errorf("%d names, %v", len(names), err)
 	}
-	if names, err := New("").ReadDirOf("", dir, 600, time.Now().Add(later), 65534); len(names) != 600 || err != nil {
+	if names, _, err := New("").ReadDirOf("", dir, 600, time.Now().Add(later), 65534); len(names) != 600 || err != nil {
 		t.Errorf("%d names, %v", len(names), err)
 	}
 }

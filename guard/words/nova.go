@@ -2,6 +2,7 @@ package words
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"hugeguard/guard"
@@ -54,13 +55,17 @@ func NovaEdit(n *guard.Nova) string {
 
 // NovaPool says what Nova believes of a pool, on one line.
 func NovaPool(p guard.NovaPool) string {
+	if p.Free == nil || p.Drift == nil {
+		return fmt.Sprintf("node %d, %s pages: the new configuration reserves %d, Nova counts %d for its instances",
+			p.Node, pageName(p.PageKiB), p.Reserved, p.Instances)
+	}
 	text := fmt.Sprintf("node %d, %s pages: Nova reserves %d, counts %d for its instances and believes %d free",
-		p.Node, pageName(p.PageKiB), p.Reserved, p.Instances, p.Free)
-	switch {
-	case p.Drift > 0:
-		text += fmt.Sprintf("; others than its instances hold %d more than it reserves", p.Drift)
-	case p.Drift < 0:
-		text += fmt.Sprintf("; %d fewer are taken than it allows for", -p.Drift)
+		p.Node, pageName(p.PageKiB), p.Reserved, p.Instances, *p.Free)
+	switch drift := *p.Drift; {
+	case drift > 0:
+		text += fmt.Sprintf("; others than its instances hold %d more than it reserves", drift)
+	case drift < 0:
+		text += fmt.Sprintf("; %d fewer are taken than it allows for", -drift)
 	}
 	return text
 }
@@ -87,10 +92,18 @@ func Nova(r *guard.NovaReport) []string {
 		lines = append(lines, fmt.Sprintf("Nova ignores %s%s: this host has no such pages", reserveKey, text))
 	}
 	if r.Stale != "" {
-		lines = append(lines, stale(guard.NovaStale{PID: r.PID, File: r.Stale})+", and reserves what it read then")
+		lines = append(lines, stale(guard.NovaStale{PID: r.PID, File: r.Stale})+": "+unused(r))
 	}
 	if r.Unread > 0 {
 		lines = append(lines, fmt.Sprintf("%d domains could not be read: Nova may count more", r.Unread))
 	}
 	return lines
+}
+
+// unused says what Nova believes while it does not use its new configuration.
+func unused(r *guard.NovaReport) string {
+	if slices.ContainsFunc(r.Pools, func(p guard.NovaPool) bool { return p.Free != nil }) {
+		return "Nova reserves what was there before until it is restarted"
+	}
+	return "Nova does not use the new configuration yet, and what it believes free is not known until it is restarted"
 }

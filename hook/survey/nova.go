@@ -31,7 +31,7 @@ func Nova(root sysfs.FS, conf config.Config, processes []sysfs.Process, deadline
 	compute, runs := findCompute(root, processes)
 	told := tellNova(root, conf, compute, deadline)
 	n.PID, n.Unit = compute.pid, compute.unit
-	n.Files, n.Stale = told.files, told.stale
+	n.Files, n.Stale, n.Read = told.files, told.stale, told.read
 	var err error
 	n.Reserved, err = told.config.Reserved()
 	if err := cmp.Or(told.err, err); err != nil {
@@ -97,8 +97,9 @@ type told struct {
 	files   []string // that were read, as nova-compute names them
 	changed string   // the one that was changed last, and when
 	newest  time.Time
-	stale   string // one that was changed after nova-compute had read it
-	err     error  // the first
+	stale   string        // one that was changed after nova-compute had read it
+	read    nova.Reserved // what it read then, nil where that is not known
+	err     error         // the first
 }
 
 // tellNova reads the configuration: the one that the admin names, else that
@@ -138,7 +139,7 @@ func tellNova(root sysfs.FS, conf config.Config, c compute, deadline time.Time) 
 		mine, errMine := own.config.Reserved()
 		theirs, errTheirs := usual.config.Reserved()
 		if errMine == nil && errTheirs == nil && !maps.Equal(mine, theirs) {
-			usual.stale = usual.changed
+			usual.stale, usual.read = usual.changed, mine
 		}
 		return usual
 	}
@@ -197,7 +198,7 @@ func (r *novaReader) readSource(t *told, s nova.Source, name string) bool {
 	if !s.Dir {
 		return r.readFile(t, name, s.Named)
 	}
-	names, err := r.ReadDirOf(r.base, name, novaNames, r.deadline, r.owners...)
+	names, changed, err := r.ReadDirOf(r.base, name, novaNames, r.deadline, r.owners...)
 	if err != nil {
 		if s.Named || !errors.Is(err, fs.ErrNotExist) {
 			t.fail(err)
@@ -209,6 +210,7 @@ func (r *novaReader) readSource(t *told, s nova.Source, name string) bool {
 		t.fail(fmt.Errorf("%s: %d files are too many", name, len(names)))
 		return true
 	}
+	t.see(name, changed)
 	slices.Sort(names)
 	for _, n := range names {
 		r.readFile(t, path.Join(name, n), true)
@@ -235,14 +237,19 @@ func (r *novaReader) readFile(t *told, name string, must bool) bool {
 		t.fail(err)
 		return true
 	}
-	if changed.After(t.newest) {
-		t.newest, t.changed = changed, name
-	}
+	t.see(name, changed)
 	err = t.config.Add(name, string(text))
 	if err != nil {
 		t.fail(err)
 	}
 	return true
+}
+
+// see keeps what was changed last.
+func (t *told) see(name string, changed time.Time) {
+	if changed.After(t.newest) {
+		t.newest, t.changed = changed, name
+	}
 }
 
 // fail keeps the first error.

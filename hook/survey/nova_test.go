@@ -122,7 +122,7 @@ func TestNovaInContainer(t *testing.T) {
 		t.Errorf("%+v", n)
 	}
 	h.Write("proc/812/root/etc/nova/nova.conf", "[DEFAULT]\n")
-	if n := read(); n.Stale != "/etc/kolla/nova-compute/nova.conf" {
+	if n := read(); n.Stale != "/etc/kolla/nova-compute/nova.conf" || n.Read == nil || len(n.Read) > 0 {
 		t.Errorf("%+v", n)
 	}
 	// It is the one who asks that is confined.

@@ -283,7 +283,9 @@ func (e exposition) nova(n guard.NovaReport) {
 	for _, p := range n.Pools {
 		at := ofNode(p.Node, p.PageKiB)
 		reserved, instances = append(reserved, at.is(p.Reserved)), append(instances, at.is(p.Instances))
-		free, drift = append(free, at.is(p.Free)), append(drift, at.is(p.Drift))
+		if p.Free != nil && p.Drift != nil {
+			free, drift = append(free, at.is(*p.Free)), append(drift, at.is(*p.Drift))
+		}
 		unreserved = append(unreserved, at.is(p.Unreserved))
 	}
 	e.pages("hugeguard_nova_reserved_pages", "Huge pages of a node that Nova keeps back from its instances (reserved_huge_pages).", reserved...)

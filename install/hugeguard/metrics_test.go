@@ -56,7 +56,7 @@ func TestMetricsKept(t *testing.T) {
 		Unreadable: 8,
 		Cut:        true,
 		Nova: &guard.NovaReport{Files: []string{"/etc/nova/nova.conf"}, Stale: "/etc/nova/nova.conf",
-			Pools: []guard.NovaPool{{Node: 1, PageKiB: 2048, Reserved: 21, Instances: 22, Free: 23, Drift: -24, Unreserved: 25}}},
+			Pools: []guard.NovaPool{{Node: 1, PageKiB: 2048, Reserved: 21, Instances: 22, Free: new(int64(23)), Drift: new(int64(-24)), Unreserved: 25}}},
 		Faults: make([]string, 9),
 	}
 	counted := counts.Counts{Refused: map[guard.Cause]uint64{}, Would: map[guard.Cause]uint64{}, Warned: 31, Faults: 32}

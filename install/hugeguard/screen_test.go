@@ -120,7 +120,7 @@ func TestOneScreen(t *testing.T) {
 	held := uint64(1024)
 	s.OVS = &guard.OVSReport{Told: []string{"dpdk-extra=--no-pci", "dpdk-init=true", "dpdk-socket-mem=1024,1024"}, PageKiB: 2048,
 		Nodes: []guard.OVSNodeReport{{Node: 0, ToldMiB: 1024, HeldMiB: &held}, {Node: 1, ToldMiB: 1024, HeldMiB: &held}}}
-	s.Nova = &guard.NovaReport{Files: []string{"/etc/nova/nova.conf"}, Pools: []guard.NovaPool{{Node: 0, PageKiB: 2048, Drift: 512}, {Node: 1, PageKiB: 2048, Drift: 512}}}
+	s.Nova = &guard.NovaReport{Files: []string{"/etc/nova/nova.conf"}, Pools: []guard.NovaPool{{Node: 0, PageKiB: 2048, Free: new(int64(512)), Drift: new(int64(512))}, {Node: 1, PageKiB: 2048, Free: new(int64(512)), Drift: new(int64(512))}}}
 	for i := range 30 {
 		s.Emulators = append(s.Emulators, status.Emulator{Path: fmt.Sprintf("/usr/bin/qemu-%d", i)})
 		s.Starting = append(s.Starting, guard.StartingReport{Name: fmt.Sprintf("starts-%d", i), PageKiB: 2048, Pages: 1})

@@ -332,12 +332,16 @@ func (p *page) novaLines(nova *guard.NovaReport) {
 	}
 	p.line(heading, 0, "what Nova believes:")
 	for _, pool := range nova.Pools {
-		text := fmt.Sprintf("node %d, %s: reserves %d, counts %d, believes %d free; ", pool.Node, guard.Size(pool.PageKiB), pool.Reserved, pool.Instances, pool.Free)
-		switch {
-		case pool.Drift > 0:
-			p.line(bad, 2, "%sdrift %d", text, pool.Drift)
-		case pool.Drift < 0:
-			p.line(plainStyle, 2, "%sno drift, %d to spare", text, -pool.Drift)
+		if pool.Free == nil || pool.Drift == nil {
+			p.line(bad, 2, "node %d, %s: will reserve %d, counts %d; drift not known before nova-compute is restarted", pool.Node, guard.Size(pool.PageKiB), pool.Reserved, pool.Instances)
+			continue
+		}
+		text := fmt.Sprintf("node %d, %s: reserves %d, counts %d, believes %d free; ", pool.Node, guard.Size(pool.PageKiB), pool.Reserved, pool.Instances, *pool.Free)
+		switch drift := *pool.Drift; {
+		case drift > 0:
+			p.line(bad, 2, "%sdrift %d", text, drift)
+		case drift < 0:
+			p.line(plainStyle, 2, "%sno drift, %d to spare", text, -drift)
 		default:
 			p.line(plainStyle, 2, "%sno drift", text)
 		}
