@@ -24,10 +24,10 @@ func TestNova(t *testing.T) {
 	starts := func() *daemon {
 		compute, err := s.host.start("nova-compute", program, "--config-file", conf)
 		s.must(err)
-		t.Cleanup(func() { s.check(compute.stop()) })
 		return compute
 	}
 	compute := starts()
+	t.Cleanup(func() { s.check(compute.stop()) })
 
 	says := func(want string) {
 		t.Helper()
@@ -49,7 +49,7 @@ func TestNova(t *testing.T) {
 	says(fmt.Sprintf(", nova.conf reserves 40; fix: restart nova-compute (pid %d), which was started before %s was changed", compute.pid(), conf))
 
 	s.must(compute.stop())
-	starts()
+	compute = starts()
 	says(", nova.conf reserves 40; Nova believes only 24 free there")
 	if out := s.command(s.cli, 0, "status"); !strings.Contains(out, "reserves 40, counts 0, believes 24 free; no drift\n") {
 		t.Errorf("status says\n%s", out)
