@@ -23,6 +23,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -71,6 +72,27 @@ type options struct {
 // wants reports whether a part is to be run.
 func (o options) wants(part string) bool { return o.only == nil || o.only.MatchString(part) }
 
+// scenarios are those to be run.
+func (o options) scenarios() (chosen []scenario) {
+	for _, s := range scenarios {
+		if o.wants(s.name) || o.wants(allScenarios) {
+			chosen = append(chosen, s)
+		}
+	}
+	return chosen
+}
+
+// pick sets what is to be run: the parts and scenarios whose name matches a pattern.
+func (o *options) pick(pattern string) (err error) {
+	if o.only, err = regexp.Compile("^(?:" + pattern + ")$"); err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(names(), o.wants) {
+		return fmt.Errorf("nothing is named %s; there are %s", pattern, strings.Join(names(), " "))
+	}
+	return nil
+}
+
 // keep exports a scenario, if that is wanted.
 func (o options) keep(name string, c capture) error {
 	switch {
@@ -101,8 +123,7 @@ func main() {
 		os.Exit(2)
 	}
 	if only != "" {
-		var err error
-		if o.only, err = regexp.Compile("^(?:" + only + ")$"); err != nil {
+		if err := o.pick(only); err != nil {
 			fmt.Fprintln(os.Stderr, "numabox:", err)
 			os.Exit(2)
 		}

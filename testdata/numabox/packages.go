@@ -54,7 +54,7 @@ const ours = `find / /run /dev/shm -xdev -name '*hugeguard*' ! -path '/run/udev/
 
 // packages installs, upgrades, removes and purges the package beside the running libvirtd, without a hook of the
 // site's own and with one.
-func (b *box) packages(c *checks) error {
+func (b *box) packages(c *checks, _ options) error {
 	say("packages: dpkg beside the running libvirtd, with an impossible start after each step")
 	if err := b.prepare(c); err != nil { // an edited /etc/hugeguard.conf
 		return err

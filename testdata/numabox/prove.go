@@ -12,25 +12,39 @@ import (
 	"hugeguard/testdata/numabox/wire"
 )
 
+// parts are what a run proves, in this order.
+var parts = []struct {
+	name  string
+	prove func(*box, *checks, options) error
+}{
+	{"incident", (*box).incident},
+	{allScenarios, (*box).truthTable},
+	{"starting", (*box).starting},
+	{"packages", (*box).packages},
+}
+
+const allScenarios = "scenarios"
+
+// names are those of all parts and scenarios.
+func names() (all []string) {
+	for _, p := range parts {
+		all = append(all, p.name)
+	}
+	for _, s := range scenarios {
+		all = append(all, s.name)
+	}
+	return all
+}
+
 // prove runs all parts, or those that were asked for, and reports.
 func (b *box) prove(o options) error {
 	var c checks
-	if o.wants("incident") {
-		if err := b.again(func() error { return b.incident(&c, o) }); err != nil {
-			return fmt.Errorf("incident: %w", err)
+	for _, p := range parts {
+		if !o.wants(p.name) && (p.name != allScenarios || o.scenarios() == nil) {
+			continue
 		}
-	}
-	if err := b.truthTable(&c, o); err != nil {
-		return err
-	}
-	if o.wants("starting") {
-		if err := b.again(func() error { return b.starting(&c) }); err != nil {
-			return fmt.Errorf("starting: %w", err)
-		}
-	}
-	if o.wants("packages") {
-		if err := b.again(func() error { return b.packages(&c) }); err != nil {
-			return fmt.Errorf("packages: %w", err)
+		if err := b.again(func() error { return p.prove(b, &c, o) }); err != nil {
+			return fmt.Errorf("%s: %w", p.name, err)
 		}
 	}
 	if len(c.failed) > 0 {

@@ -8,7 +8,7 @@ import (
 // starting has more guests start at one instant than fit on their node, round after round, with the machine's clock
 // set back under the eyes of one and the daemon killed in the middle of another; and once more without claims, where a
 // QEMU has to die or the rest would prove nothing.
-func (b *box) starting(c *checks) error {
+func (b *box) starting(c *checks, _ options) error {
 	say("starting guests: two of four guests fit on node 0")
 	if err := b.prepare(c); err != nil {
 		return err

@@ -91,15 +91,7 @@ while IFS= read -r line; do printf '%s\n' "$line"; done >` + recorded + "\n"
 
 // truthTable plays the scenarios with the guard away and asks the guard about the same state.
 func (b *box) truthTable(c *checks, o options) error {
-	var chosen []scenario
-	for _, s := range scenarios {
-		if o.only == nil || o.only.MatchString(s.name) {
-			chosen = append(chosen, s)
-		}
-	}
-	if len(chosen) == 0 {
-		return nil
-	}
+	chosen := o.scenarios()
 	say("the truth table: %d scenarios", len(chosen))
 	var table []truth
 	err := b.again(func() error {
