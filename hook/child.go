@@ -17,6 +17,7 @@ import (
 	"hugeguard/guard/domain"
 	"hugeguard/hook/config"
 	"hugeguard/hook/survey"
+	"hugeguard/hook/survey/vswitch"
 )
 
 // What is not the kernel's own may never answer: a file system whose server is gone,
@@ -270,8 +271,8 @@ func (c *call) judge(deadline time.Time, answer func(outcome)) {
 			return
 		}
 		if verdict.Decision != guard.Refuse {
-			if survey.ConcernsOVS(c.fs, demand, host) {
-				host.OVS, _ = survey.OVS(c.fs, c.config, host, time.Now().Add(c.config.Deadline/8)) // an error does not matter
+			if vswitch.Concerns(c.fs, demand, host) {
+				host.OVS, _ = vswitch.Ask(c.fs, c.config, host, time.Now().Add(c.config.Deadline/8)) // an error does not matter
 				if host.OVS != nil {
 					answer(outcome{verdict: guard.Judge(demand, host)})
 				}

@@ -9,7 +9,7 @@ import (
 	"hugeguard/guard"
 	"hugeguard/hook/config"
 	"hugeguard/hook/hooktest"
-	"hugeguard/hook/survey"
+	"hugeguard/hook/survey/vswitch"
 )
 
 // TestEvidenceInTime: each answer to a launch that must fail says what is not known by then; with all the time there is
@@ -25,7 +25,7 @@ func TestEvidenceInTime(t *testing.T) {
 		{0, [][]guard.Evidence{all, all}},
 	} {
 		f := newFixture(t, strings.NewReader(hooktest.Domain(t, "prepare.xml")))
-		f.host.Write(survey.CapturedOVS, hooktest.OVSAnswer(`,["dpdk-socket-mem","1024,1024"]`))
+		f.host.Write(vswitch.Captured, hooktest.OVSAnswer(`,["dpdk-socket-mem","1024,1024"]`))
 		f.host.Write(hooktest.NovaConf, hooktest.ReservesAll)
 		f.config, f.complete = config.Default(), true
 		var got [][]guard.Evidence

@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"hugeguard/hook/hooktest"
-	"hugeguard/hook/survey"
+	"hugeguard/hook/survey/vswitch"
 )
 
 // TestToldAgainstHeld: what Open vSwitch was told stands beside what it holds,
@@ -24,7 +24,7 @@ func TestToldAgainstHeld(t *testing.T) {
 		{`,["dpdk-alloc-mem","64"]`, "64 MiB told on any node", []string{"node:0,size:2048,count:512", "node:1,size:2048,count:512"}},
 	} {
 		f := newFixture(t, strings.NewReader(hooktest.Domain(t, "prepare.xml")))
-		f.host.Write(survey.CapturedOVS, hooktest.OVSAnswer(test.told))
+		f.host.Write(vswitch.Captured, hooktest.OVSAnswer(test.told))
 		f.host.Write(hooktest.NovaConf, "[DEFAULT]\n")
 		if status := f.prepare(); status != exitRefuse || len(f.entries) != 1 {
 			t.Fatalf("%s: status %d, journal %+v", test.told, status, f.entries)
@@ -57,7 +57,7 @@ func TestPending(t *testing.T) {
 		{"the pid is a container's", func(xml string) string { return vhost(xml, "") }, "99", true, false},
 	} {
 		f := newFixture(t, strings.NewReader(test.xml(hooktest.Domain(t, "prepare-on-node1.xml"))))
-		f.host.Write(survey.CapturedOVS, hooktest.OVSAnswer(`,["dpdk-socket-mem","1024,1024"]`))
+		f.host.Write(vswitch.Captured, hooktest.OVSAnswer(`,["dpdk-socket-mem","1024,1024"]`))
 		f.host.Write("sys/devices/system/node/node1/hugepages/hugepages-2048kB/free_hugepages", "512\n")
 		if test.pid != "" {
 			f.host.Write("run/openvswitch/ovs-vswitchd.pid", test.pid+"\n")
@@ -96,7 +96,7 @@ func TestVhostUser(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			f := newFixture(t, strings.NewReader(vhost(hooktest.Domain(t, "prepare-on-node1.xml"), test.mtu)))
-			f.host.Write(survey.CapturedOVS, hooktest.OVSAnswer(test.told))
+			f.host.Write(vswitch.Captured, hooktest.OVSAnswer(test.told))
 			f.host.Write("sys/devices/system/node/node1/hugepages/hugepages-2048kB/free_hugepages", test.free+"\n")
 			if f.host.Write("run/openvswitch/ovs-vswitchd.pid", "2974\n"); !test.running {
 				f.host.Remove("proc/2974")

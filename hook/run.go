@@ -21,7 +21,7 @@ import (
 	"hugeguard/guard"
 	"hugeguard/guard/domain"
 	"hugeguard/hook/config"
-	"hugeguard/hook/survey"
+	"hugeguard/hook/survey/vswitch"
 )
 
 // Run is the hook program: args as libvirt gives them (program, domain,
@@ -209,6 +209,6 @@ func (c *call) judgeNear(xml io.Reader) (o outcome) {
 	verdict, host, err := c.decide(judged)
 	o = outcome{verdict: verdict, err: err}
 	// What Open vSwitch may have on another file system leaves the verdict as it is.
-	o.sure = !c.fs.Far() && (!c.privileged || err != nil || verdict.Decision == guard.Allow && !survey.MayConcernOVS(c.fs, c.config, demand, host))
+	o.sure = !c.fs.Far() && (!c.privileged || err != nil || verdict.Decision == guard.Allow && !vswitch.MayConcern(c.fs, c.config, demand, host))
 	return o
 }

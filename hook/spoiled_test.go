@@ -17,7 +17,7 @@ import (
 	"hugeguard/hook/config"
 	"hugeguard/hook/hooktest"
 	"hugeguard/hook/ledger"
-	"hugeguard/hook/survey"
+	"hugeguard/hook/survey/vswitch"
 )
 
 // TestSpoiledFiles: whatever becomes of any one file that a call reads, what
@@ -103,7 +103,7 @@ func spoilable(t *testing.T, xml string) *fixture {
 	f.host.Write("proc/self/auxv", "\x06\x00\x00\x00\x00\x00\x00\x00\x00\x10\x00\x00\x00\x00\x00\x00")
 	f.host.Write("etc/nova/nova.conf", "[DEFAULT]\nreserved_huge_pages = node:0,size:2048,count:64\n")
 	f.host.Write("run/openvswitch/ovs-vswitchd.pid", "2974\n")
-	f.host.Write(survey.CapturedOVS, hooktest.OVSAnswer(`,["dpdk-socket-mem","1024,1024"]`))
+	f.host.Write(vswitch.Captured, hooktest.OVSAnswer(`,["dpdk-socket-mem","1024,1024"]`))
 	f.host.Write(ledger.Path, spoilableLedger)
 	f.qemu("other", 910, 4991, 64, 0)
 	return f

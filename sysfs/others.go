@@ -87,18 +87,18 @@ func (f FS) OpenPath(base, name string) (fd int, err error) {
 	fd, err = retry(func() (int, error) { return openat2(root, path.Clean("/"+name), &how) })
 	if err == syscall.ENOSYS || err == syscall.EPERM { // an older container says the latter
 		if !f.Live() || isRoot(root) {
-			return f.openAs(below(base, name), flags)
+			return f.openAs(Below(base, name), flags)
 		}
 		err = errInside
 	}
 	if err != nil {
-		return -1, &fs.PathError{Op: "open", Path: f.Path(below(base, name)), Err: err}
+		return -1, &fs.PathError{Op: "open", Path: f.Path(Below(base, name)), Err: err}
 	}
 	return fd, nil
 }
 
-// below returns the name of /base/name, from which no .. in it leads above the base.
-func below(base, name string) string {
+// Below returns the name of /base/name, from which no .. in it leads above the base.
+func Below(base, name string) string {
 	return strings.TrimPrefix(base+path.Clean("/"+name), "/")
 }
 
@@ -149,7 +149,7 @@ func (f FS) reopen(there int, path string, kind uint32, owners []int) (fd int, s
 //
 // It is for files that lie where somebody chose: a recorder is told so.
 func (f FS) ReadOf(base, name string, limit int, owners ...int) (data []byte, changed time.Time, err error) {
-	full := below(base, name)
+	full := Below(base, name)
 	data, changed, err = f.readOf(base, name, limit, owners)
 	f.record(full, Entry{Data: data, File: true, Chosen: true}, err)
 	if err == nil {
@@ -159,7 +159,7 @@ func (f FS) ReadOf(base, name string, limit int, owners ...int) (data []byte, ch
 }
 
 func (f FS) readOf(base, name string, limit int, owners []int) (data []byte, changed time.Time, err error) {
-	full := below(base, name)
+	full := Below(base, name)
 	path := f.Path(full)
 	there, err := f.OpenPath(base, name)
 	if err != nil {
@@ -192,12 +192,12 @@ func (f FS) changed(stat syscall.Stat_t) time.Time {
 // was last added or removed; the zero time of a captured host, which does not say.
 func (f FS) ReadDirOf(base, name string, most int, deadline time.Time, owners ...int) (names []string, changed time.Time, err error) {
 	names, changed, err = f.readDirOf(base, name, most, deadline, owners)
-	f.record(below(base, name), Entry{Dir: true}, err)
+	f.record(Below(base, name), Entry{Dir: true}, err)
 	return names, changed, err
 }
 
 func (f FS) readDirOf(base, name string, most int, deadline time.Time, owners []int) (names []string, changed time.Time, err error) {
-	path := f.Path(below(base, name))
+	path := f.Path(Below(base, name))
 	there, err := f.OpenPath(base, name)
 	if err != nil {
 		return nil, changed, err

@@ -14,6 +14,7 @@ import (
 	"hugeguard/guard/words"
 	"hugeguard/hook/config"
 	"hugeguard/hook/hooktest"
+	"hugeguard/hook/survey/libvirt"
 	"hugeguard/sysfs/sysfstest"
 	"hugeguard/testdata/golden"
 )
@@ -59,7 +60,7 @@ func TestCaptured(t *testing.T) {
 			v := guard.Judge(demand, host)
 			host.Releases = guard.Releases{}
 			unknowing := guard.Judge(demand, host)
-			if _, err := os.Stat(tree.Path(capabilitiesDir)); err == nil && (v.Releases.Libvirt.Version == 0 || v.Releases.QEMU.Version == 0 || v.Releases.Cpuset == nil) {
+			if _, err := os.Stat(tree.Path(libvirt.CapabilitiesDir)); err == nil && (v.Releases.Libvirt.Version == 0 || v.Releases.QEMU.Version == 0 || v.Releases.Cpuset == nil) {
 				t.Errorf("the releases are known only in part: %+v", v.Releases)
 			}
 			if unknowing.Decision != guard.Warn && v.Decision != unknowing.Decision {

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"hugeguard/guard"
+	"hugeguard/hook/survey/libvirt"
 	"hugeguard/sysfs"
 )
 
@@ -17,14 +18,14 @@ type Surroundings struct {
 	mounts   sysfs.Mounts
 	noMounts error             // mounts could not be read
 	free     map[string]uint64 // what limited mounts have left, by their paths, of those that say it
-	libvirt  libvirt
+	libvirt  libvirt.Libvirt
 	leads    map[string]string // where the paths of a demand lead; none for those that cannot be followed
 	machined bool              // libvirt can have systemd-machined place domains
 }
 
 // LookAround reads what is around the kernel's counters.
 func LookAround(fs sysfs.FS, of Scope) Surroundings {
-	s := Surroundings{fs: fs, libvirt: readLibvirt(fs), machined: fs.Exists(machined)}
+	s := Surroundings{fs: fs, libvirt: libvirt.Read(fs), machined: fs.Exists(machined)}
 	s.mounts, s.noMounts = fs.Mounts()
 	for _, m := range s.mounts.Hugetlb {
 		if !m.Limited {
@@ -63,7 +64,7 @@ func (s Surroundings) Counters(of Scope) (guard.Host, error) {
 			host.Mounts[i].Limit = s.limit(m, seen[m.Path])
 		}
 	}
-	host.Cgroups, err = cgroups(s.fs, s.mounts.Cgroup, s.machined, s.libvirt.ungoverned(), of.partition, sizes)
+	host.Cgroups, err = cgroups(s.fs, s.mounts.Cgroup, s.machined, s.libvirt.Ungoverned(), of.partition, sizes)
 	if err != nil {
 		return host, err
 	}
@@ -81,7 +82,7 @@ func (s Surroundings) Counters(of Scope) (guard.Host, error) {
 
 // Releases is [Releases] by what was read before.
 func (s Surroundings) Releases(demand guard.Demand) guard.Releases {
-	return s.libvirt.releases(s.fs, demand.Emulator)
+	return s.libvirt.Releases(demand.Emulator)
 }
 
 // kernel reads the nodes and the page sizes.
@@ -121,8 +122,8 @@ func (s Surroundings) place(host *guard.Host) (paths []string) {
 		host.Mounts = append(host.Mounts, guard.Mount{Path: m.Path, PageKiB: cmp.Or(m.PageKiB, host.DefaultPageKiB), Minimum: m.Minimum})
 		paths = append(paths, m.Path)
 	}
-	configured := s.libvirt.conf.mounts
-	if !s.libvirt.sure() || configured == nil {
+	configured := s.libvirt.Mounts()
+	if configured == nil {
 		return paths
 	}
 	chosen, ok := configuredMounts(configured, host.Mounts)
@@ -180,3 +181,52 @@ func sizePool(pool sysfs.Pool) guard.SizePool {
 
 // smallestPageKiB is the ordinary page size of most kernels.
 const smallestPageKiB = 4
+
+// configuredMounts returns the mounts that hugetlbfs_mount names, in its order;
+// ok is false where one is not known to lie on hugetlbfs.
+func configuredMounts(paths []string, mounts []guard.Mount) (chosen []guard.Mount, ok bool) {
+	for _, p := range paths {
+		best := -1
+		for i, m := range mounts {
+			// A later mount lies over an earlier.
+			if within(path.Clean(p), m.Path) && (best < 0 || len(m.Path) >= len(mounts[best].Path)) {
+				best = i
+			}
+		}
+		if best < 0 {
+			return nil, false
+		}
+		chosen = append(chosen, mounts[best])
+	}
+	return chosen, true
+}
+
+// within says whether a path is dir or below it.
+func within(p, dir string) bool {
+	return p == dir || dir == "/" || strings.HasPrefix(p, dir+"/")
+}
+
+// refreshPools reads a host's pools again and says whether pages came or went.
+func refreshPools(root sysfs.FS, host *guard.Host) (changed bool) {
+	nodes := nodesOf(*host)
+	pools := slices.Clone(host.Pools)
+	for i, old := range pools {
+		now, ok, err := root.Pool(old.PageKiB, nodes)
+		if err != nil || !ok {
+			continue
+		}
+		pools[i] = sizePool(now)
+		changed = changed || !slices.Equal(old.Nodes, pools[i].Nodes) || old.Reserved != pools[i].Reserved
+	}
+	host.Pools = pools
+	return changed
+}
+
+// nodesOf are the host's nodes as pools are asked for.
+func nodesOf(host guard.Host) []sysfs.Node {
+	nodes := make([]sysfs.Node, len(host.Nodes))
+	for i, n := range host.Nodes {
+		nodes[i].ID = n.ID
+	}
+	return nodes
+}

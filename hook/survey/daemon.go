@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"hugeguard/guard"
+	"hugeguard/hook/survey/libvirt"
 	"hugeguard/sysfs"
 )
 
@@ -33,7 +34,7 @@ func addDaemon(root sysfs.FS, host *guard.Host) {
 			m.Daemon = guard.Untold
 			continue
 		}
-		age, err := root.MountAge(m.Path, libvirtDir, driverPID)
+		age, err := root.MountAge(m.Path, libvirtDir, libvirt.DriverPID)
 		if err != nil {
 			age = sysfs.MountUnknown
 		}
@@ -43,7 +44,7 @@ func addDaemon(root sysfs.FS, host *guard.Host) {
 
 // daemonUnit returns the unit of the daemon that runs QEMU, "" where that is not known.
 func daemonUnit(root sysfs.FS) string {
-	pid, err := root.ReadPID(driverPID)
+	pid, err := root.ReadPID(libvirt.DriverPID)
 	if err != nil {
 		return ""
 	}

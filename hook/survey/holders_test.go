@@ -20,8 +20,8 @@ import (
 	"hugeguard/testdata/golden"
 )
 
-// holders returns a host with those who hold its pages.
-func holders(t testing.TB, root sysfs.FS, deadline time.Time) guard.Host {
+// look returns a host with those who hold its pages.
+func look(t testing.TB, root sysfs.FS, deadline time.Time) guard.Host {
 	t.Helper()
 	host, _, err := Full(root, All, config.Config{}, deadline)
 	if err != nil {
@@ -41,7 +41,7 @@ func TestKernels(t *testing.T) {
 		name := strings.TrimSuffix(filepath.Base(file), ".txtar")
 		t.Run(name, func(t *testing.T) {
 			fs := sysfstest.Archive(t, file).FS()
-			host := holders(t, fs, time.Now().Add(time.Hour))
+			host := look(t, fs, time.Now().Add(time.Hour))
 			var got strings.Builder
 			for _, report := range host.Report() {
 				got.WriteString(words.Pool(report) + "\n")
@@ -58,163 +58,6 @@ func TestKernels(t *testing.T) {
 			}
 			golden.Compare(t, hooktest.Data("golden/kernels/"+name+".txt"), got.String())
 		})
-	}
-}
-
-// TestGuestNames: the daemon's own pid file is no guest's.
-func TestGuestNames(t *testing.T) {
-	got := guestNames(hooktest.Incident(t).FS())
-	if diff := cmp.Diff(map[int]string{3066: "instance-00000001", 3085: "instance-00000002"}, got); diff != "" {
-		t.Errorf("-want +got:\n%s", diff)
-	}
-}
-
-// TestLedger: a page counts once, for the one whom it serves.
-func TestLedger(t *testing.T) {
-	guest := holderKey{kind: guard.HolderGuest, name: "a", pid: 30}
-	ovs := holderKey{kind: guard.HolderOVS, name: "ovs-vswitchd", pid: 20}
-	other := holderKey{kind: guard.HolderProcess, name: "testpmd", pid: 10}
-	file := func(inode uint64, node int, pages uint64) sysfs.Mapping {
-		return sysfs.Mapping{Device: "00:10", Inode: inode, PageKiB: 2048, Pages: map[int]uint64{node: pages}}
-	}
-	var sum tally
-	// A guest's memory, which Open vSwitch maps for each of two ports; memory
-	// of Open vSwitch's own in two parts of one file; a private copy; memory
-	// that Open vSwitch shares with a process that it serves; an untouched
-	// mapping; a SysV segment in two processes, whose number is a memfd's inode.
-	second := file(2, 1, 5)
-	second.Offset = 1 << 30
-	sum.add(ovs, []sysfs.Mapping{file(1, 0, 256), file(1, 0, 256), file(2, 0, 7), second, file(3, 1, 4), {Device: "00:10", Inode: 4}, {Device: "00:10", Inode: 7, PageKiB: 2048, File: "/memfd:x (deleted)", Pages: map[int]uint64{0: 1}}, {Device: "00:10", Inode: 7, File: "/SYSV00000000 (deleted)", PageKiB: 2048, Pages: map[int]uint64{0: 1}}})
-	sum.add(guest, []sysfs.Mapping{file(1, 0, 256)})
-	sum.add(other, []sysfs.Mapping{file(3, 1, 4), {Device: "00:10", Inode: 9, PageKiB: 1 << 20, Anon: 2, Pages: map[int]uint64{1: 2}}, {Device: "00:10", Inode: 7, File: "/SYSV00000000 (deleted)", PageKiB: 2048, Pages: map[int]uint64{0: 1}}})
-	want := []guard.Holder{
-		{Kind: guard.HolderProcess, Name: "testpmd", PID: 10, PageKiB: 2048, Pages: map[int]uint64{0: 1, 1: 4}},
-		{Kind: guard.HolderProcess, Name: "testpmd", PID: 10, PageKiB: 1 << 20, Pages: map[int]uint64{1: 2}},
-		{Kind: guard.HolderOVS, Name: "ovs-vswitchd", PID: 20, PageKiB: 2048, Pages: map[int]uint64{0: 8, 1: 5}},
-		{Kind: guard.HolderGuest, Name: "a", PID: 30, PageKiB: 2048, Pages: map[int]uint64{0: 256}},
-	}
-	if diff := cmp.Diff(want, sum.holders()); diff != "" {
-		t.Errorf("-want +got:\n%s", diff)
-	}
-}
-
-// TestLedgerFiles: pages that stat counts and nobody has touched, files that
-// nobody uses, and what was promised.
-func TestLedgerFiles(t *testing.T) {
-	guest := holderKey{kind: guard.HolderGuest, name: "a", pid: 30}
-	ovs := holderKey{kind: guard.HolderOVS, name: "ovs-vswitchd", pid: 20}
-	mapping := func(inode uint64, pages uint64, touched map[int]uint64) sysfs.Mapping {
-		return sysfs.Mapping{Start: 1 << 30, End: 1<<30 + pages<<21, Device: "00:10", Inode: inode, PageKiB: 2048, Pages: touched, Reserve: true}
-	}
-	file := func(path string, inode, pages uint64) sysfs.File {
-		return sysfs.File{Path: path, Device: "00:10", Inode: inode, PageKiB: 2048, Pages: pages}
-	}
-	lazy := mapping(6, 9, nil)
-	lazy.Reserve = false
-	private := mapping(7, 10, map[int]uint64{0: 4})
-	private.Private, private.Anon = true, 3 // one is the file's
-	inherited := mapping(8, 5, map[int]uint64{1: 5})
-	inherited.Private, inherited.Anon, inherited.MapMax = true, 5, 2
-	segment := mapping(1, 2, nil)
-	segment.File = "/SYSV00000000 (deleted)"
-
-	var sum tally
-	// The guest's memory, of which Open vSwitch has touched half: 2 of 8 pages
-	// are promised, and one lies where nobody tells.
-	sum.add(ovs, []sysfs.Mapping{mapping(1, 8, map[int]uint64{0: 2}), lazy, private, inherited})
-	sum.add(guest, []sysfs.Mapping{mapping(1, 8, map[int]uint64{0: 4, 1: 1}), inherited, segment})
-	sum.measure(file("/dev/hugepages/x (deleted)", 1, 6), &ovs)
-	sum.measure(file("/memfd:open (deleted)", 5, 3), &ovs)
-	sum.measure(file("/SYSV00000000 (deleted)", 1, 1), &guest)
-	for i := range uint64(3) {
-		sum.measure(file(fmt.Sprintf("/dev/hugepages/rtemap_%d", i), 100+i, 1), nil)
-	}
-	sum.measure(file("/dev/hugepages/dead", 200, 7), nil)
-	sum.measure(file("/dev/hugepages/copied", 7, 1), nil) // its page is in the private mapping
-	want := []guard.Holder{
-		{Kind: guard.HolderOVS, Name: "ovs-vswitchd", PID: 20, PageKiB: 2048, Pages: map[int]uint64{0: 4}, Unplaced: 3, Reserved: 7},
-		{Kind: guard.HolderGuest, Name: "a", PID: 30, PageKiB: 2048, Pages: map[int]uint64{0: 4, 1: 6}, Unplaced: 2, Reserved: 3},
-	}
-	if diff := cmp.Diff(want, sum.holders()); diff != "" {
-		t.Errorf("-want +got:\n%s", diff)
-	}
-	left := []guard.Holder{
-		{Kind: guard.HolderFile, Name: "/dev/hugepages/dead", PageKiB: 2048, Unplaced: 7, Files: []string{"/dev/hugepages/dead"}},
-		{Kind: guard.HolderFile, Name: "/dev/hugepages/rtemap_*", PageKiB: 2048, Unplaced: 3, Files: []string{"/dev/hugepages/rtemap_0", "/dev/hugepages/rtemap_1", "/dev/hugepages/rtemap_2"}, Prefix: "/dev/hugepages/rtemap_"},
-	}
-	if diff := cmp.Diff(left, sum.leftover()); diff != "" {
-		t.Errorf("-want +got:\n%s", diff)
-	}
-}
-
-// TestLeftoverPrefix: files are named by how they begin only if that names no other file.
-func TestLeftoverPrefix(t *testing.T) {
-	for _, test := range []struct {
-		name    string
-		folder  string
-		another string // that is no leftover; "" for none
-		used    bool   // by some process, else it has no page
-		want    string
-	}{
-		{"they are alone", "/h/rtemap_", "", false, "/h/rtemap_"},
-		{"another begins otherwise", "/h/rtemap_", "/h/spdk_0", true, "/h/rtemap_"},
-		{"another is in use", "/h/rtemap_", "/h/rtemap_9", true, ""},
-		{"another has no pages yet", "/h/rtemap_", "/h/rtemap_9", false, ""},
-		{"another has a longer name", "/h/rtemap_", "/h/rtemap_0.old", true, ""},
-		{"another is in a folder below", "/h/rtemap_", "/h/rtemap_5/x", true, "/h/rtemap_"},
-		{"they have nothing but numbers", "/h/", "", false, ""},
-	} {
-		sum := tally{}
-		put := func(path string, inode, pages uint64, who *holderKey) {
-			found := sysfs.File{Path: path, Device: "00:10", Inode: inode, PageKiB: 2048, Pages: pages}
-			sum.measure(found, nil)
-			if who != nil {
-				sum.measure(found, who)
-			}
-		}
-		for i := range uint64(3) {
-			put(fmt.Sprint(test.folder, i), i, 1, nil)
-		}
-		switch {
-		case test.used:
-			put(test.another, 9, 1, &holderKey{kind: guard.HolderProcess, pid: 7})
-		case test.another != "":
-			put(test.another, 9, 0, nil)
-		}
-		if got := sum.leftover(); len(got) != 1 || got[0].Prefix != test.want || len(got[0].Files) != 3 {
-			t.Errorf("%s: %+v, want %q", test.name, got, test.want)
-		}
-	}
-}
-
-// TestIdentify: Open vSwitch is known under any name, and a QEMU that libvirt
-// did not start is a process.
-func TestIdentify(t *testing.T) {
-	for _, test := range []struct {
-		comm, arguments, program string
-		want                     guard.HolderKind
-		name                     string
-	}{
-		{"ovs-vswitchd-dp", "/usr/lib/x", "", guard.HolderOVS, "ovs-vswitchd-dp"},
-		{"main", "/usr/sbin/ovs-vswitchd --pidfile", "", guard.HolderOVS, "main"},
-		{"forwarder", "/opt/forwarder --pidfile unix:/run/openvswitch/db.sock", "", guard.HolderOVS, "forwarder"},
-		{"forwarder", "/opt/forwarder", "/usr/sbin/ovs-vswitchd (deleted)", guard.HolderOVS, "forwarder"},
-		{"vpp_main", "/usr/bin/vpp -c unix:/run/vpp/cli.sock", "/usr/bin/vpp", guard.HolderProcess, "vpp_main"},
-		{"qemu-system-x86", "/usr/bin/qemu-system-x86_64 -name mine", "", guard.HolderProcess, "qemu-system-x86"},
-		{"qemu-system-x86", "/usr/bin/qemu-system-x86_64 -name guest=a,,b,debug-threads=on", "", guard.HolderGuest, "a,b"},
-		{"empty", "", "", guard.HolderProcess, "empty"},
-	} {
-		h := hooktest.Incident(t)
-		h.Write("proc/7/cmdline", strings.ReplaceAll(test.arguments, " ", "\x00"))
-		if test.program != "" {
-			if err := os.Symlink(test.program, h.Path("proc/7/exe")); err != nil {
-				t.Fatal(err)
-			}
-		}
-		got := identify(h.FS(), sysfs.Process{PID: 7, Name: test.comm}, nil)
-		if got.kind != test.want || got.name != test.name {
-			t.Errorf("%s %q %q: %+v", test.comm, test.arguments, test.program, got)
-		}
 	}
 }
 
@@ -243,7 +86,7 @@ func TestSearch(t *testing.T) {
 		"0 7 600 4194304 1 1 1 0 0 0 0 0 0 0 4194304 0\n"+
 		"0 8 600 4096 1 1 0 0 0 0 0 0 0 0 4096 0\n")
 	fs := h.FS()
-	host := holders(t, fs, time.Now().Add(time.Hour))
+	host := look(t, fs, time.Now().Add(time.Hour))
 	var got []guard.Holder
 	for _, holder := range host.Holders.List {
 		if holder.PID == 0 || holder.PID == 77 {
@@ -259,7 +102,7 @@ func TestSearch(t *testing.T) {
 	}
 	// With it, they are just what is missing.
 	h.Write("proc/sysvipc/shm", header+"0 5 600 83886080 1 1 0 0 0 0 0 0 0 0 79691776 0\n0 6 600 4194304 1 1 0 0 0 0 0 0 0 0 4194304 0\n")
-	again := holders(t, fs, time.Now().Add(time.Hour))
+	again := look(t, fs, time.Now().Add(time.Hour))
 	var segments []string
 	for _, holder := range again.Holders.List {
 		if holder.Segment != "" {
@@ -290,23 +133,6 @@ node 1, 2M pages: 472 of 1024 free (944 MiB of 2 GiB); Open vSwitch ovs-vswitchd
 	}
 }
 
-func TestGuestName(t *testing.T) {
-	for argument, want := range map[string]string{
-		"guest=a,debug-threads=on":    "a",
-		"guest=a,,b,debug-threads=on": "a,b",
-		"guest=,":                     "",
-	} {
-		if got, ok := guestName([]string{"qemu", "-name", argument}); !ok || got != want {
-			t.Errorf("%s: %q, %v", argument, got, ok)
-		}
-	}
-	for _, arguments := range [][]string{nil, {"qemu"}, {"qemu", "-name"}, {"qemu", "-name", "process=x"}} {
-		if got, ok := guestName(arguments); ok {
-			t.Errorf("%q: %q", arguments, got)
-		}
-	}
-}
-
 // TestManyMounts: a process in a container that has the host's hugetlbfs mounted too often is named as one that was not
 // read in full, and what it maps by the host's name for it is found all the same.
 func TestManyMounts(t *testing.T) {
@@ -332,7 +158,7 @@ func TestManyMounts(t *testing.T) {
 	h.Write("proc/77/mounts", mounts.String())
 	h.Write("proc/78/mounts", mounts.String()+"hugetlbfs /home/more hugetlbfs rw,pagesize=2M 0 0\n")
 	h.Write("sys/kernel/mm/hugepages/hugepages-2048kB/resv_hugepages", "14\n")
-	host := holders(t, h.FS(), time.Now().Add(time.Hour))
+	host := look(t, h.FS(), time.Now().Add(time.Hour))
 	promised := map[int]uint64{}
 	for _, holder := range host.Holders.List {
 		if holder.PID == 77 || holder.PID == 78 {
@@ -350,8 +176,42 @@ func TestManyMounts(t *testing.T) {
 // TestCutSurvey: what there was no time to read is said to be so.
 func TestCutSurvey(t *testing.T) {
 	fs := hooktest.Incident(t).FS()
-	host := holders(t, fs, time.Now().Add(-time.Second))
+	host := look(t, fs, time.Now().Add(-time.Second))
 	if !host.Holders.Cut || len(host.Holders.List) > 0 {
 		t.Errorf("%+v", host.Holders)
+	}
+}
+
+// TestElsewhere: files that nobody uses in the mount namespace of a container are found, once, and deleted there.
+func TestElsewhere(t *testing.T) {
+	h := hooktest.Incident(t)
+	for pid, namespace := range map[string]string{"self": "mnt:[1]", "77": "mnt:[2]", "78": "mnt:[2]", "79": "mnt:[3]"} {
+		h.Write("proc/"+pid+"/ns/keep", "")
+		if err := os.Symlink(namespace, h.Path("proc/"+pid+"/ns/mnt")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, pid := range []string{"77", "78", "79"} {
+		dir := "proc/" + pid + "/"
+		h.Write(dir+"status", "Name:\tpause\nHugetlbPages:\t       0 kB\n")
+		h.Write(dir+"maps", "")
+		h.Write(dir+"mounts", "none / overlay rw 0 0\nhugetlbfs /hugepages hugetlbfs rw,pagesize=2M 0 0\n")
+		h.Write(dir+"cgroup", "0::/system.slice/docker-"+strings.Repeat("0123456789abcdef", 4)+".scope\n")
+		h.Write(dir+"root/hugepages.files", "00:99 5 2048 30 \"/proc/"+pid+"/root/hugepages/rtemap_0\"\n00:99 6 2048 10 \"/proc/"+pid+"/root/hugepages/rtemap_1\"\n")
+	}
+	h.Write("sys/devices/system/node/node1/hugepages/hugepages-2048kB/free_hugepages", "472\n")
+	h.Write("sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages", "472\n")
+	host := look(t, h.FS(), time.Now().Add(time.Hour))
+	var got []guard.Holder
+	for _, holder := range host.Holders.List {
+		if holder.Kind == guard.HolderFile {
+			got = append(got, holder)
+		}
+	}
+	want := []guard.Holder{{Kind: guard.HolderFile, Name: "/proc/77/root/hugepages/rtemap_*", PageKiB: 2048, Unplaced: 40, Within: 77,
+		Unit: "container 0123456789ab", Engine: "docker", Prefix: "/proc/77/root/hugepages/rtemap_",
+		Files: []string{"/proc/77/root/hugepages/rtemap_0", "/proc/77/root/hugepages/rtemap_1"}}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
 	}
 }

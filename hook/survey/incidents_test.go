@@ -85,7 +85,7 @@ func (a answer) compare(t *testing.T, v guard.Verdict) {
 // TestPromisedCounts: what was promised is to be reserved as what is held.
 func TestPromisedCounts(t *testing.T) {
 	tree := sysfstest.Archive(t, hooktest.Data("incidents/postgres-promised.txtar"))
-	host := holders(t, tree.FS(), time.Now().Add(time.Hour))
+	host := look(t, tree.FS(), time.Now().Add(time.Hour))
 	got := words.Reserve(host.Reservations())
 	if len(got) != 2 || got[1] != "reserved_huge_pages=node:0,size:2048,count:4296" {
 		t.Errorf("%q", got)

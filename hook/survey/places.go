@@ -6,11 +6,9 @@ import (
 	"slices"
 
 	"hugeguard/guard"
+	"hugeguard/hook/survey/libvirt"
 	"hugeguard/sysfs"
 )
-
-// usualBackingDir is where libvirt has files of guests' memory (virQEMUDriverConfigNew).
-const usualBackingDir = "/var/lib/libvirt/qemu/ram"
 
 // follow follows the paths of a demand.
 func (s *Surroundings) follow(of Scope) {
@@ -34,13 +32,11 @@ func (s *Surroundings) follow(of Scope) {
 
 // means returns the path that a backend's path stands for.
 func (s Surroundings) means(of string) string {
-	switch {
-	case of != guard.BackingDir:
+	if of != guard.BackingDir {
 		return of
-	case s.libvirt.conf.backing == nil:
-		return usualBackingDir
 	}
-	return s.libvirt.conf.backing[0]
+	dir, _ := s.libvirt.BackingDir()
+	return dir
 }
 
 // places returns what the paths of a demand lie on.
@@ -52,8 +48,8 @@ func (s Surroundings) places(of Scope, host guard.Host) (places []guard.Place) {
 		known := slices.ContainsFunc(places, func(p guard.Place) bool { return p.Path == b.Path })
 		switch {
 		case b.Path == "" || known:
-		case b.Path == guard.BackingDir && s.libvirt.err != nil:
-			places = append(places, guard.Place{Path: b.Path, At: usualBackingDir, Unread: "/" + qemuConfPath})
+		case b.Path == guard.BackingDir && s.libvirt.Unread != nil:
+			places = append(places, guard.Place{Path: b.Path, At: s.means(b.Path), Unread: "/" + libvirt.ConfPath})
 		default:
 			places = append(places, s.placeOf(b.Path, of, host))
 		}
@@ -74,7 +70,7 @@ func (s Surroundings) placeOf(of string, scope Scope, host guard.Host) guard.Pla
 	mount := s.under(place.At)
 	switch {
 	case of == guard.BackingDir:
-		place.Certain = s.libvirt.sure() || s.libvirt.conf.backing == nil
+		_, place.Certain = s.libvirt.BackingDir()
 		if mount != nil {
 			place.Mount = mounted(*mount, host)
 			place.Mount.Over = hiding(*mount, place.At, scope.domain().Name)

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"hugeguard/guard"
+	"hugeguard/hook/survey/process"
 	"hugeguard/sysfs"
 )
 
@@ -13,27 +14,27 @@ import (
 var signs = []struct {
 	guard.Manager
 	files, processes []string
-	service
+	process.Service
 }{
-	{guard.ManagerOVirt, []string{"etc/vdsm/vdsm.conf", "usr/share/vdsm/vdsmd"}, []string{"vdsmd"}, service{units: []string{"vdsmd"}}},
-	{guard.ManagerKubeVirt, []string{"var/lib/kubelet", "usr/bin/kubelet", "usr/local/bin/kubelet"}, []string{"kubelet", "kubelite", "k3s-server", "k3s-agent"}, service{}},
-	{guard.ManagerOpenNebula, []string{"var/tmp/one", "etc/one"}, nil, service{}}, // the first is where its drivers are on every host
-	{guard.ManagerStarlingX, []string{"etc/platform/platform.conf"}, nil, service{}},
-	{guard.ManagerProxmox, []string{"var/lib/pve-cluster", "usr/bin/pvesh"}, nil, service{}},
+	{guard.ManagerOVirt, []string{"etc/vdsm/vdsm.conf", "usr/share/vdsm/vdsmd"}, []string{"vdsmd"}, process.Service{Units: []string{"vdsmd"}}},
+	{guard.ManagerKubeVirt, []string{"var/lib/kubelet", "usr/bin/kubelet", "usr/local/bin/kubelet"}, []string{"kubelet", "kubelite", "k3s-server", "k3s-agent"}, process.Service{}},
+	{guard.ManagerOpenNebula, []string{"var/tmp/one", "etc/one"}, nil, process.Service{}}, // the first is where its drivers are on every host
+	{guard.ManagerStarlingX, []string{"etc/platform/platform.conf"}, nil, process.Service{}},
+	{guard.ManagerProxmox, []string{"var/lib/pve-cluster", "usr/bin/pvesh"}, nil, process.Service{}},
 }
 
 // platform returns what a host is part of, with the processes that were seen on it.
 func platform(root sysfs.FS, processes []sysfs.Process) guard.Platform {
-	p := guard.Platform{Inside: inside(root)}
+	host := guard.Platform{Inside: inside(root)}
 	for _, sign := range signs {
-		seen := slices.ContainsFunc(sign.files, root.Exists) || slices.ContainsFunc(processes, func(process sysfs.Process) bool {
-			return slices.Contains(sign.processes, process.Name) && believed(root, process, sign.service)
+		seen := slices.ContainsFunc(sign.files, root.Exists) || slices.ContainsFunc(processes, func(p sysfs.Process) bool {
+			return slices.Contains(sign.processes, p.Name) && process.Believed(root, p, sign.Service)
 		})
 		if seen {
-			p.Managers = append(p.Managers, sign.Manager)
+			host.Managers = append(host.Managers, sign.Manager)
 		}
 	}
-	return p
+	return host
 }
 
 // IsManager reports whether a process of that name tells a manager.

@@ -16,6 +16,10 @@ import (
 	"hugeguard/hook/config"
 	"hugeguard/hook/hooktest"
 	"hugeguard/hook/ledger"
+	"hugeguard/hook/survey/compute"
+	"hugeguard/hook/survey/libvirt"
+	"hugeguard/hook/survey/process"
+	"hugeguard/hook/survey/vswitch"
 )
 
 const bootOfLedger = "4ea7b5a5-8d6f-4d3f-8c59-1f0f7a0f7a0f"
@@ -28,24 +32,19 @@ var reads = []struct {
 	{config.Path, "mode = warn\nclaims = of\n", func(text []byte) (any, error) { return string(text), nil }},
 	{ledger.Path, string(ledger.Ledger{Boot: bootOfLedger, Claims: []ledger.Claim{{UUID: "u", Name: "early", Since: 999, Parts: []ledger.Part{{PageKiB: 2048, Pages: 5, Nodes: []int{1}, Hard: true}}}}}.Text()),
 		func(text []byte) (any, error) { return ledger.Parse(text, bootOfLedger) }},
-	{CapturedOVS, `{"id":0,"result":[{"rows":[{"other_config":["map",[["dpdk-init","true"],["dpdk-socket-mem","1024,1024"],["x","y"]]]}]}],"error":null}`,
+	{vswitch.Captured, `{"id":0,"result":[{"rows":[{"other_config":["map",[["dpdk-init","true"],["dpdk-socket-mem","1024,1024"],["x","y"]]]}]}],"error":null}`,
 		func(text []byte) (any, error) { return ovs.Read(bytes.NewReader(text)) }},
 	{"run/libvirt/qemu/*.xml", "", readDomain},
 	{"etc/libvirt/qemu/*.xml", "", readDomain},
-	{qemuConfPath, "hugetlbfs_mount = \"/dev/hugepages\"\nvnc_password = \"x\"\ncgroup_controllers = [ 'cpuset' ]\n", func(text []byte) (any, error) {
-		if !mayDecide(text) {
-			return qemuConf{}, nil
-		}
-		return parseQEMUConf(string(text))
-	}},
-	{capabilitiesDir + "/*", "", func(text []byte) (any, error) { return parseCapabilities(text) }},
+	{libvirt.ConfPath, "hugetlbfs_mount = \"/dev/hugepages\"\nvnc_password = \"x\"\ncgroup_controllers = [ 'cpuset' ]\n", func(text []byte) (any, error) { return libvirt.ParseConf(text) }},
+	{libvirt.CapabilitiesDir + "/*", "", func(text []byte) (any, error) { return libvirt.ParseCapabilities(text) }},
 	{tunedProfile, "virtual-host\n", func(text []byte) (any, error) { return string(text), nil }},
 	{"proc/[0-9]*/cmdline", "/usr/bin/python3\x00/usr/bin/nova-compute\x00--x\x00--config-file\x00/a\x00--config-dir=/b\x00", readArguments},
 }
 
 func readDomain(text []byte) (any, error) {
 	demand, err := domain.Parse(text)
-	instance, _ := parseInstance(text)
+	instance, _ := compute.ParseInstance(text)
 	return []any{demand, instance}, err
 }
 
@@ -54,13 +53,15 @@ func readArguments(text []byte) (any, error) {
 		return nil, nil
 	}
 	arguments := strings.Split(strings.TrimSuffix(string(text), "\x00"), "\x00")
-	guest, ok := guestName(arguments)
+	a := process.ParseArguments(arguments)
 	var sources []nova.Source
-	at := computeAt(arguments)
-	if at >= 0 {
-		sources = nova.Sources(arguments[at+1:])
+	if a.Compute != nil {
+		sources, a.Compute = nova.Sources(a.Compute), []string{}
 	}
-	return []any{guest, ok, runsAsOVS(arguments), at >= 0, sources}, nil
+	if !a.IsGuest {
+		a.UUID = "" // of which nothing is read then
+	}
+	return []any{a, sources}, nil
 }
 
 // wellFormed reports whether libvirt can have written the XML.
@@ -114,7 +115,7 @@ func FuzzReductions(f *testing.F) {
 		want, wantErr := reads[i].read(text)
 		kept, err := Reductions[i].Keep(text)
 		if err != nil {
-			if wantErr == nil && reads[i].files != qemuConfPath {
+			if wantErr == nil && reads[i].files != libvirt.ConfPath {
 				t.Errorf("%s: nothing is kept of %q, which is %+v: %v", reads[i].files, text, want, err)
 			}
 			return

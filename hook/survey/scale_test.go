@@ -74,7 +74,7 @@ func TestScale(t *testing.T) {
 		fs := h.FS()
 		// What it costs is what it reads, whatever the machine.
 		var reads atomic.Int64
-		host := holders(t, fs.Recorded(func(string, sysfs.Entry) { reads.Add(1) }), time.Now().Add(time.Hour))
+		host := look(t, fs.Recorded(func(string, sysfs.Entry) { reads.Add(1) }), time.Now().Add(time.Hour))
 		if got := reads.Load(); got > most {
 			t.Errorf("%d missing: %d reads, want %d at most", missing, got, most)
 		}

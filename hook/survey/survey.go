@@ -3,6 +3,8 @@
 // [Counters] is the quick look, at what the kernel counts; [Full] looks besides who has the pages, who claims them,
 // and who counts on them. The hook takes the same steps one by one, since it answers between them, and counts under the
 // ledger's lock.
+//
+// What lies around the kernel's counters has rooms of its own: libvirt, process, holders, vswitch, and compute.
 package survey
 
 import (
@@ -13,6 +15,9 @@ import (
 	"hugeguard/guard"
 	"hugeguard/hook/config"
 	"hugeguard/hook/ledger"
+	"hugeguard/hook/survey/compute"
+	"hugeguard/hook/survey/holders"
+	"hugeguard/hook/survey/vswitch"
 	"hugeguard/sysfs"
 )
 
@@ -60,16 +65,14 @@ const searches = 8
 func Holders(root sysfs.FS, conf config.Config, host *guard.Host, self guard.Domain, deadline time.Time, atLeast time.Duration) (processes []sysfs.Process, blind error) {
 	addDistances(root, host)
 	for again := searches - 1; ; again-- {
-		f := finder{FS: root, host: host, self: self, deadline: deadline, known: map[int]holderKey{}}
-		processes = f.processes()
-		f.run(processes)
-		host.Holders = &f.found
-		host.Settle(guard.EvidenceHolders, !f.found.Cut || !f.late())
+		found, seen, known := holders.Find(root, *host, self, deadline)
+		host.Holders, processes = &found, seen
+		host.Settle(guard.EvidenceHolders, known)
 		if conf.Claims {
 			patience := max(atLeast, min(conf.Deadline/8, time.Until(deadline)))
 			host.Starting, blind = starting(root, self, conf.StartingLimit, time.Now().Add(patience))
 		}
-		if again == 0 || f.late() || !refreshPools(root, host) {
+		if again == 0 || time.Now().After(deadline) || !refreshPools(root, host) {
 			break
 		}
 	}
@@ -88,11 +91,11 @@ func Told(root sysfs.FS, conf config.Config, host *guard.Host, processes []sysfs
 	listed := !slices.Contains(known.NotKnown, guard.EvidenceHolders)
 	answers := make(chan func(), 2)
 	go tell(answers, func() func() {
-		o, all := OVS(root, conf, known, deadline)
+		o, all := vswitch.Ask(root, conf, known, deadline)
 		return func() { host.OVS = o; host.Settle(guard.EvidenceOVS, all) }
 	})
 	go tell(answers, func() func() {
-		n, all := Nova(root, conf, processes, deadline)
+		n, all := compute.Look(root, conf, processes, deadline)
 		all = all && (listed || n != nil && n.PID != 0) // or its process may be among those that were not seen
 		return func() { host.Nova = n; host.Settle(guard.EvidenceNova, all) }
 	})

@@ -64,10 +64,10 @@ func TestToldTooLate(t *testing.T) {
 // TestHoldersTooLate: who was not looked at in time is not known.
 func TestHoldersTooLate(t *testing.T) {
 	host := hooktest.Incident(t).FS()
-	if in := holders(t, host, time.Now().Add(time.Hour)); len(in.NotKnown) > 0 {
+	if in := look(t, host, time.Now().Add(time.Hour)); len(in.NotKnown) > 0 {
 		t.Errorf("in time, not known: %q", in.NotKnown)
 	}
-	if late := holders(t, host, time.Now()); !slices.Contains(late.NotKnown, guard.EvidenceHolders) {
+	if late := look(t, host, time.Now()); !slices.Contains(late.NotKnown, guard.EvidenceHolders) {
 		t.Errorf("too late, not known: %q", late.NotKnown)
 	}
 }

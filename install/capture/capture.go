@@ -16,6 +16,7 @@ import (
 	"hugeguard/guard"
 	"hugeguard/guard/ovs"
 	"hugeguard/hook/survey"
+	"hugeguard/hook/survey/vswitch"
 	"hugeguard/install/place"
 	"hugeguard/sysfs"
 )
@@ -66,7 +67,7 @@ func (c *Capture) answers(host sysfs.FS, found guard.Host, o Options) error {
 		if err != nil {
 			return err
 		}
-		c.files[survey.CapturedOVS] = file{data: text}
+		c.files[vswitch.Captured] = file{data: text}
 	}
 	text, err := json.Marshal(o.State)
 	c.files[place.CapturedState] = file{data: append(text, '\n')}

@@ -9,6 +9,7 @@ import (
 
 	"hugeguard/guard"
 	"hugeguard/hook/survey"
+	"hugeguard/hook/survey/process"
 	"hugeguard/sysfs"
 )
 
@@ -22,8 +23,8 @@ const (
 // firstMounts tells the host's first mount namespace, which a container has not.
 const firstMounts = "proc/1/ns/mnt"
 
-// process is what a capture has of one process.
-type process struct {
+// processFiles is what a capture has of one process.
+type processFiles struct {
 	pid    int
 	names  []string // of the files
 	bytes  int      // of all files together
@@ -33,7 +34,7 @@ type process struct {
 }
 
 // add takes in one of its files.
-func (p *process) add(name string, f file) {
+func (p *processFiles) add(name string, f file) {
 	_, rest := sysfs.OfProcess(name)
 	p.names = append(p.names, name)
 	p.bytes += len(f.data)
@@ -48,13 +49,14 @@ func (p *process) add(name string, f file) {
 	case rest == "numa_maps", rest == "smaps", rest == "fd.files", strings.HasPrefix(rest, "map_files/"):
 		p.keep = p.keep || len(f.data) > 0
 	case rest == "cmdline":
-		p.keep = p.keep || survey.IsCompute(f.data)
+		a := process.ParseArguments(strings.Split(string(f.data), "\x00"))
+		p.keep = p.keep || a.Compute != nil
 	}
 }
 
 // processes returns the processes of which there are files or pid files, and how many bytes all other files have.
-func (c *Capture) processes() (all map[int]*process, others int) {
-	all = map[int]*process{}
+func (c *Capture) processes() (all map[int]*processFiles, others int) {
+	all = map[int]*processFiles{}
 	for name, f := range c.files {
 		pid, _ := sysfs.OfProcess(name)
 		if pid > 0 && name != firstMounts {
@@ -69,9 +71,9 @@ func (c *Capture) processes() (all map[int]*process, others int) {
 	return all, others
 }
 
-func at(all map[int]*process, pid int) *process {
+func at(all map[int]*processFiles, pid int) *processFiles {
 	if all[pid] == nil {
-		all[pid] = &process{pid: pid}
+		all[pid] = &processFiles{pid: pid}
 	}
 	return all[pid]
 }
@@ -92,7 +94,7 @@ func (c *Capture) prune() (seen int) {
 	if size > maxOthers {
 		size -= c.dropOthers(size - maxOthers)
 	}
-	var kept []*process
+	var kept []*processFiles
 	for _, p := range all {
 		if p.status {
 			seen++
@@ -103,7 +105,7 @@ func (c *Capture) prune() (seen int) {
 			c.drop(p)
 		}
 	}
-	slices.SortFunc(kept, func(a, b *process) int {
+	slices.SortFunc(kept, func(a, b *processFiles) int {
 		return cmp.Or(cmp.Compare(b.pages, a.pages), cmp.Compare(a.pid, b.pid))
 	})
 	left := 0
@@ -122,7 +124,7 @@ func (c *Capture) prune() (seen int) {
 }
 
 // drop leaves a process out.
-func (c *Capture) drop(p *process) {
+func (c *Capture) drop(p *processFiles) {
 	for _, name := range p.names {
 		delete(c.files, name)
 	}

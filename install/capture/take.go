@@ -17,6 +17,7 @@ import (
 	"hugeguard/guard/domain"
 	"hugeguard/hook/config"
 	"hugeguard/hook/survey"
+	"hugeguard/hook/survey/libvirt"
 	"hugeguard/sysfs"
 )
 
@@ -39,8 +40,8 @@ func (t *taker) survey(ctx context.Context, o Options) (found guard.Host, domain
 		return found, 0, err
 	}
 	conf, _ := config.Read(rec) // what is wrong with it will be seen again
-	survey.Emulators(rec)
-	survey.Releases(rec, guard.Demand{})
+	libvirt.Emulators(rec)
+	libvirt.Read(rec).Releases("")
 	partitions := partitionsOf(t.host, mounts.Cgroup)
 	domains = t.domains(rec, partitions)
 	t.limits(ctx, rec, partitions)
@@ -69,7 +70,7 @@ func (t *taker) domains(rec sysfs.FS, partitions map[string]bool) (n int) {
 			demand, err := domain.Parse(t.files[dir+name].data)
 			if err == nil {
 				partitions[demand.Partition] = true
-				survey.Releases(rec, demand)
+				libvirt.Read(rec).Releases(demand.Emulator)
 			}
 		}
 	}

@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"hugeguard/guard"
-	"hugeguard/hook/survey"
+	"hugeguard/hook/survey/libvirt"
 	"hugeguard/sysfs"
 )
 
@@ -39,7 +39,7 @@ func (t tree) libvirt() guard.Version {
 // cachedLibvirt returns the version of the libvirt that has looked at emulators in the tree, by its cache: the newest,
 // as an older one may have left some.
 func (t tree) cachedLibvirt() (newest guard.Version) {
-	for _, e := range survey.Emulators(sysfs.New(t.root)) {
+	for _, e := range libvirt.Emulators(sysfs.New(t.root)) {
 		newest = max(newest, e.Releases.Libvirt.Version)
 	}
 	return newest

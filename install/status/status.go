@@ -14,6 +14,7 @@ import (
 	"hugeguard/guard/words"
 	"hugeguard/hook/config"
 	"hugeguard/hook/survey"
+	"hugeguard/hook/survey/libvirt"
 	"hugeguard/install/daemon"
 	"hugeguard/install/journal"
 	"hugeguard/install/place"
@@ -84,7 +85,7 @@ func Read(ctx context.Context, host sysfs.FS, program string, patience time.Dura
 	var conf config.Config
 	conf, r.Settings = ReadSettings(host)
 	r.Mode = conf.Mode
-	for _, e := range survey.Emulators(host) {
+	for _, e := range libvirt.Emulators(host) {
 		r.Emulators = append(r.Emulators, Emulator{e.Path, e.Releases.Report(), e.Releases})
 	}
 	if Hidden(host) {

@@ -15,7 +15,7 @@ import (
 
 	format "hugeguard/guard/nova"
 	"hugeguard/hook/config"
-	"hugeguard/hook/survey"
+	"hugeguard/hook/survey/compute"
 	"hugeguard/sysfs"
 	"hugeguard/sysfs/sysfstest"
 	"hugeguard/testdata/machine"
@@ -192,7 +192,7 @@ func compare(t *testing.T, g generated, answer string) string {
 			want[format.Pool{Node: int(node), PageKiB: uint64(size)}] = int64(count)
 		}
 	}
-	ours, _ := survey.Nova(sysfs.New(g.root), config.Config{}, nil, time.Now().Add(time.Minute))
+	ours, _ := compute.Look(sysfs.New(g.root), config.Config{}, nil, time.Now().Add(time.Minute))
 	if ours == nil {
 		t.Fatalf("no Nova in %s", g.root)
 	}

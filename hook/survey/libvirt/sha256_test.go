@@ -1,4 +1,4 @@
-package survey
+package libvirt
 
 import (
 	"crypto/sha256"

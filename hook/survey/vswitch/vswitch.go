@@ -1,4 +1,5 @@
-package survey
+// Package vswitch asks what Open vSwitch was told about huge pages, and tells how many it has.
+package vswitch
 
 import (
 	"bytes"
@@ -16,6 +17,7 @@ import (
 	"hugeguard/guard"
 	"hugeguard/guard/ovs"
 	"hugeguard/hook/config"
+	"hugeguard/hook/survey/process"
 	"hugeguard/sysfs"
 )
 
@@ -28,13 +30,13 @@ var databases = []string{
 	"/var/snap/microovn/common/run/switch/db.sock",
 }
 
-// CapturedOVS is where a captured host has the database's answer to
+// Captured is where a captured host has the database's answer to
 // [ovs.Request], which has no socket.
-const CapturedOVS = "run/openvswitch/db.json"
+const Captured = "run/openvswitch/db.json"
 
-// OVS asks what Open vSwitch was told about huge pages, until the deadline at the latest. Without an answer it is nil,
+// Ask asks what Open vSwitch was told about huge pages, until the deadline at the latest. Without an answer it is nil,
 // and what /proc shows stands alone; known is whether there is none to be had, or it came in time.
-func OVS(root sysfs.FS, conf config.Config, host guard.Host, deadline time.Time) (o *guard.OVS, known bool) {
+func Ask(root sysfs.FS, conf config.Config, host guard.Host, deadline time.Time) (o *guard.OVS, known bool) {
 	told, err := askOVS(root, conf, host, deadline)
 	if err != nil {
 		return nil, !isLate(err)
@@ -58,31 +60,31 @@ func isLate(err error) bool {
 	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, unix.EAGAIN)
 }
 
-// ConcernsOVS says whether it is worth asking what Open vSwitch was told,
+// Concerns says whether it is worth asking what Open vSwitch was told,
 // although a start need not be refused: it does not hold any pages yet, or
 // little is left for the interfaces of the domain that it is to serve. To find
 // out costs two small files.
-func ConcernsOVS(root sysfs.FS, demand guard.Demand, host guard.Host) bool {
+func Concerns(root sysfs.FS, demand guard.Demand, host guard.Host) bool {
 	held := heldByOVS(root, host)
 	return held != nil && *held == 0 || guard.LeavesNoMempool(demand, host)
 }
 
-// MayConcernOVS is ConcernsOVS for who looks at what is near alone. Where Open vSwitch
+// MayConcern is Concerns for who looks at what is near alone. Where Open vSwitch
 // keeps no pid file beside its database's socket, or the pid is that of its container,
 // nobody can tell cheaply that it holds nothing yet: it is asked where little is left.
-func MayConcernOVS(near sysfs.FS, conf config.Config, demand guard.Demand, host guard.Host) bool {
+func MayConcern(near sysfs.FS, conf config.Config, demand guard.Demand, host guard.Host) bool {
 	sockets := conf.OVSDB
 	if sockets == nil {
 		sockets = databases
 	}
 	if !near.Live() {
-		sockets = []string{"/" + CapturedOVS}
+		sockets = []string{"/" + Captured}
 	}
 	there := false
 	for _, socket := range sockets {
 		var stat syscall.Stat_t
-		err := near.Status(relative(socket), &stat)
-		if err == nil && holdsNothingYet(near, path.Dir(relative(socket))) {
+		err := near.Status(sysfs.Below("", socket), &stat)
+		if err == nil && holdsNothingYet(near, path.Dir(sysfs.Below("", socket))) {
 			return true
 		}
 		there = there || err == nil || errors.Is(err, sysfs.ErrFar)
@@ -95,7 +97,7 @@ func MayConcernOVS(near sysfs.FS, conf config.Config, demand guard.Demand, host 
 func holdsNothingYet(near sysfs.FS, dir string) bool {
 	switch p, err := processByPidFile(near, dir+"/ovs-vswitchd.pid"); {
 	case err == nil:
-		return isOVS(p.Name) && p.HugetlbKiB == 0
+		return process.IsOVS(p.Name) && p.HugetlbKiB == 0
 	case !errors.Is(err, fs.ErrNotExist):
 		return false
 	}
@@ -121,7 +123,7 @@ func processByPidFile(root sysfs.FS, name string) (sysfs.Process, error) {
 // askOVS asks one database after the other until one answers. The error is that of a database that may still answer.
 func askOVS(root sysfs.FS, conf config.Config, host guard.Host, deadline time.Time) (told ovs.Config, err error) {
 	if !root.Live() {
-		text, err := root.ReadFile(CapturedOVS, ovs.ReplyLimit)
+		text, err := root.ReadFile(Captured, ovs.ReplyLimit)
 		if err == nil {
 			told, err = ovs.Read(bytes.NewReader(text))
 		}
@@ -215,7 +217,7 @@ func believedPeer(root sysfs.FS, connection *os.File) bool {
 		return true
 	}
 	p, err := root.Process(int(peer.Pid))
-	return err == nil && p.UID == int(peer.Uid) && believed(root, p, ovsService)
+	return err == nil && p.UID == int(peer.Uid) && process.Believed(root, p, process.OpenVSwitch)
 }
 
 // containedDatabases are the sockets that running daemons of Open vSwitch were
@@ -263,24 +265,30 @@ func heldByOVS(root sysfs.FS, host guard.Host) *uint64 {
 	if errors.Is(err, fs.ErrNotExist) {
 		return &held
 	}
-	if err != nil || identify(root, p, nil).kind != guard.HolderOVS {
+	if err != nil || !isVSwitch(root, p) {
 		return nil
 	}
 	return &p.HugetlbKiB
 }
 
+// isVSwitch reports whether a process is Open vSwitch's daemon.
+func isVSwitch(root sysfs.FS, p sysfs.Process) bool {
+	kind, _ := process.Identify(root, p, nil)
+	return kind == guard.HolderOVS
+}
+
 // seenWithOVS is how much huge memory those processes map that are
 // ovs-vswitchd, guests' among it; nil where there is no time for all processes.
 func seenWithOVS(root sysfs.FS, deadline time.Time) *uint64 {
-	f := finder{FS: root, deadline: deadline}
+	processes, cut, err := process.List(root, deadline)
+	if err != nil || cut {
+		return nil
+	}
 	held := uint64(0)
-	for _, p := range f.processes() {
-		if p.HugetlbKiB > 0 && identify(root, p, nil).kind == guard.HolderOVS {
+	for _, p := range processes {
+		if p.HugetlbKiB > 0 && isVSwitch(root, p) {
 			held += p.HugetlbKiB
 		}
-	}
-	if f.found.Cut || len(f.found.Unreadable) > 0 {
-		return nil
 	}
 	return &held
 }

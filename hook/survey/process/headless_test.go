@@ -1,4 +1,4 @@
-package survey
+package process
 
 import (
 	"os"
@@ -55,8 +55,11 @@ func TestHeadless(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := finder{FS: fs, deadline: end}
-	for _, p := range f.processes() {
+	processes, _, err := List(fs, end)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range processes {
 		if p.PID != cmd.Process.Pid && slices.Contains(threads, p.PID) && p.Memory {
 			return
 		}

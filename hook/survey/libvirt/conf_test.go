@@ -1,4 +1,4 @@
-package survey
+package libvirt
 
 import (
 	"fmt"
@@ -7,12 +7,11 @@ import (
 	"strings"
 	"testing"
 
-	"hugeguard/guard"
 	"hugeguard/hook/hooktest"
 )
 
 func TestParseQEMUConf(t *testing.T) {
-	for text, want := range map[string]qemuConf{
+	for text, want := range map[string]Conf{
 		"":                            {},
 		"# hugetlbfs_mount = \"/a\"":  {},
 		"hugetlbfs_mount = \"/a\"\n":  {mounts: []string{"/a"}},
@@ -67,7 +66,7 @@ func FuzzParseQEMUConf(f *testing.F) {
 	f.Add("x = \"#\" ; hugetlbfs_mount = \"/a\"\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		got, err := parseQEMUConf(text)
-		if err == nil && !mayDecide([]byte(text)) && !reflect.DeepEqual(got, qemuConf{}) {
+		if err == nil && !mayDecide([]byte(text)) && !reflect.DeepEqual(got, Conf{}) {
 			t.Errorf("%+v is not seen at a glance", got)
 		}
 		again, errAgain := parseQEMUConf("# first\n" + text)
@@ -75,7 +74,7 @@ func FuzzParseQEMUConf(f *testing.F) {
 		if !blank && ((err == nil) != (errAgain == nil) || !reflect.DeepEqual(got, again)) {
 			t.Errorf("%+v, %v; behind a comment %+v, %v", got, err, again, errAgain)
 		}
-		left, errLeft := reduceQEMUConf([]byte(text))
+		left, errLeft := ReduceConf([]byte(text))
 		if err != nil && mayDecide([]byte(text)) != (errLeft != nil) {
 			t.Errorf("%q: %v, reduced %v", text, err, errLeft)
 		}
@@ -96,7 +95,7 @@ func TestShippedQEMUConf(t *testing.T) {
 	}
 	// Every example in it is to be read, too.
 	examples := strings.ReplaceAll(string(text), "\n#", "\n")
-	if s, err := parseQEMUConf(string(text)); err != nil || !reflect.DeepEqual(s, qemuConf{}) {
+	if s, err := parseQEMUConf(string(text)); err != nil || !reflect.DeepEqual(s, Conf{}) {
 		t.Errorf("%+v, %v", s, err)
 	}
 	for _, name := range []string{"cgroup_controllers", "hugetlbfs_mount", "capability_filters"} {
@@ -104,49 +103,6 @@ func TestShippedQEMUConf(t *testing.T) {
 		example, _, _ = strings.Cut(example, "\n")
 		if s, err := parseQEMUConf(name + " = " + example); !ok || err != nil {
 			t.Errorf("%s: %+v, %v", example, s, err)
-		}
-	}
-}
-
-func TestConfiguredMounts(t *testing.T) {
-	mounts := []guard.Mount{{Path: "/dev/hugepages", PageKiB: 2048}, {Path: "/mnt/1G", PageKiB: 1 << 20}, {Path: "/mnt/1G", PageKiB: 2048, Minimum: true}, {Path: "/mnt/1G/in", PageKiB: 1 << 20}}
-	for _, test := range []struct {
-		paths []string
-		want  []guard.Mount
-		ok    bool
-	}{
-		{[]string{}, nil, true},
-		{[]string{"/mnt/1G", "/dev/hugepages/"}, []guard.Mount{mounts[2], mounts[0]}, true},
-		{[]string{"/mnt/1G/in/libvirt", "/dev/hugepages/vm"}, []guard.Mount{mounts[3], mounts[0]}, true},
-		{[]string{"/mnt/1G", "/dev/hugepages2"}, nil, false},
-		{[]string{"/run/hugepages"}, nil, false}, // perhaps a link
-		{[]string{""}, nil, false},
-	} {
-		if got, ok := configuredMounts(test.paths, mounts); ok != test.ok || !reflect.DeepEqual(got, test.want) {
-			t.Errorf("%q: %+v %v", test.paths, got, ok)
-		}
-	}
-}
-
-// TestSurveyConfiguredMounts: the mounts that the survey finds are those that
-// libvirt was told to use.
-func TestSurveyConfiguredMounts(t *testing.T) {
-	host := hooktest.Incident(t)
-	all, err := Counters(host.FS(), All)
-	if err != nil || len(all.Mounts) == 0 || all.Configured {
-		t.Fatalf("%+v, %v", all.Mounts, err)
-	}
-	first := all.Mounts[0].Path
-	for conf, want := range map[string]int{"hugetlbfs_mount = '" + first + "'": 1, "hugetlbfs_mount = []": 0} {
-		host.Write(qemuConfPath, conf)
-		if h, err := Counters(host.FS(), All); err != nil || !h.Configured || len(h.Mounts) != want {
-			t.Errorf("%s: %+v, %v", conf, h.Mounts, err)
-		}
-	}
-	for _, conf := range []string{"", "hugetlbfs_mount = '/nowhere'", "rubbish"} {
-		host.Write(qemuConfPath, conf)
-		if h, err := Counters(host.FS(), All); err != nil || h.Configured || !reflect.DeepEqual(h.Mounts, all.Mounts) {
-			t.Errorf("%s: %+v, %v", conf, h.Mounts, err)
 		}
 	}
 }
@@ -176,7 +132,7 @@ func TestUseCpuset(t *testing.T) {
 		host := hooktest.Incident(t)
 		host.Remove("proc/mounts")
 		host.Remove("sys/fs/cgroup")
-		host.Write(qemuConfPath, test.conf)
+		host.Write(ConfPath, test.conf)
 		if test.mounts != "-" {
 			host.Write("proc/mounts", test.mounts)
 		}
@@ -184,7 +140,7 @@ func TestUseCpuset(t *testing.T) {
 			host.Write("sys/fs/cgroup/cgroup.controllers", test.controllers)
 		}
 		var got any
-		if may := Releases(host.FS(), guard.Demand{}).Cpuset; may != nil {
+		if may := Read(host.FS()).Releases("").Cpuset; may != nil {
 			got = *may
 		}
 		if got != test.want {

@@ -1,8 +1,7 @@
-package survey
+package holders
 
 import (
 	"cmp"
-	"path"
 	"slices"
 	"strings"
 
@@ -329,99 +328,4 @@ func atLeast(pages, other map[int]uint64) {
 // process that Open vSwitch serves.
 func rank(kind guard.HolderKind) int {
 	return slices.Index([]guard.HolderKind{guard.HolderGuest, guard.HolderProcess, guard.HolderOVS}, kind)
-}
-
-// identify says what sort of holder a process is and how it is called. By its name
-// and its arguments one is taken for a service's or for a guest only if it is
-// believed; any other is a process of that name.
-func identify(fs sysfs.FS, p sysfs.Process, guests map[int]string) holderKey {
-	who := holderKey{kind: guard.HolderProcess, name: p.Name, pid: p.PID}
-	if name, ok := guests[p.PID]; ok {
-		who.kind, who.name = guard.HolderGuest, name
-		return who
-	}
-	// Before Linux 4.17 the arguments can lie on a file system that does not answer
-	// (proc_pid_cmdline_read): only those that matter are read.
-	program := path.Base(fs.Program(p.PID))
-	switch {
-	case isQEMU(program) && runsProgramOf(fs, p, 0), program == "." && !fs.Live():
-		arguments, _ := fs.Arguments(p.PID)
-		if name, ok := guestName(arguments); ok {
-			who.kind, who.name = guard.HolderGuest, name
-			return who
-		}
-	}
-	if believed(fs, p, ovsService) {
-		arguments, _ := fs.Arguments(p.PID)
-		if isOVS(p.Name) || isOVS(program) || runsAsOVS(arguments) {
-			who.kind = guard.HolderOVS
-		}
-	}
-	return who
-}
-
-// isQEMU recognises QEMU by its program's name: qemu-system-x86_64, qemu-kvm, kvm-spice.
-func isQEMU(program string) bool {
-	return strings.Contains(program, "qemu") || strings.Contains(program, "kvm")
-}
-
-// isOVS recognises Open vSwitch's daemon by its program's name, which Debian
-// lengthens (ovs-vswitchd-dpdk) and the kernel cuts to 15 bytes.
-func isOVS(program string) bool { return strings.HasPrefix(program, "ovs-vswitchd") }
-
-// runsAsOVS recognises it under any name by its arguments: of all programs
-// that talk to Open vSwitch's database it is the one that has huge pages.
-func runsAsOVS(arguments []string) bool {
-	return len(arguments) > 0 && isOVS(path.Base(arguments[0])) || slices.ContainsFunc(arguments, isDatabase)
-}
-
-// isDatabase reports whether an argument names the socket of Open vSwitch's database.
-func isDatabase(argument string) bool {
-	socket, ok := strings.CutPrefix(argument, "unix:")
-	return ok && path.Base(socket) == "db.sock"
-}
-
-// guestNames returns the names of libvirt's running guests by pid, from the
-// pid files of its QEMU driver. driver.pid among them is the daemon's own.
-func guestNames(fs sysfs.FS) map[int]string {
-	const dir = "run/libvirt/qemu"
-	guests := map[int]string{}
-	files, _ := fs.ReadDir(dir) // no guests, or no libvirt
-	for _, file := range files {
-		name, ok := strings.CutSuffix(file, ".pid")
-		if !ok || name == "driver" {
-			continue
-		}
-		if pid, err := fs.ReadPID(dir + "/" + file); err == nil {
-			guests[pid] = name
-		}
-	}
-	return guests
-}
-
-// guestUUID finds the UUID in the command line that libvirt gives QEMU; "" without one.
-func guestUUID(arguments []string) string {
-	at := slices.Index(arguments, "-uuid")
-	if at < 0 || at+1 >= len(arguments) {
-		return ""
-	}
-	return arguments[at+1]
-}
-
-// guestName finds the name in the command line that libvirt gives QEMU:
-// -name guest=NAME,debug-threads=on, with commas in the name doubled. It
-// serves for guests of session daemons, whose pid files lie elsewhere.
-func guestName(arguments []string) (string, bool) {
-	at := slices.Index(arguments, "-name")
-	if at < 0 || at+1 >= len(arguments) {
-		return "", false
-	}
-	name, ok := strings.CutPrefix(arguments[at+1], "guest=")
-	if !ok {
-		return "", false
-	}
-	const comma = "\x00" // no argument can hold one
-	name = strings.ReplaceAll(name, ",,", comma)
-	name, _, _ = strings.Cut(name, ",")
-	return strings.ReplaceAll(name, comma, ","), true
 }

@@ -1,4 +1,4 @@
-package survey
+package libvirt
 
 import (
 	"strings"
@@ -12,8 +12,8 @@ import (
 
 func TestParseCapabilities(t *testing.T) {
 	real := hooktest.Debian12(t)
-	want := capabilities{emulator: hooktest.Emulator, ctime: 1795489049, libvirt: 9_000_000, qemu: 7_002_022}
-	if got, err := parseCapabilities([]byte(real)); got != want || err != nil {
+	want := Capabilities{emulator: hooktest.Emulator, ctime: 1795489049, libvirt: 9_000_000, qemu: 7_002_022}
+	if got, err := ParseCapabilities([]byte(real)); got != want || err != nil {
 		t.Errorf("%+v, %v", got, err)
 	}
 	patched := want
@@ -23,23 +23,23 @@ func TestParseCapabilities(t *testing.T) {
 	replace := func(old, new string) string { return strings.Replace(real, old, new, 1) }
 	for name, test := range map[string]struct {
 		text string
-		want capabilities
+		want Capabilities
 		ok   bool
 	}{
 		"another distribution":      {replace("Debian 1:7.2+dfsg-7+deb12u18+b3", "qemu-kvm-7.2.0-14.el9_2"), patched, true},
 		"no distribution":           {replace("Debian 1:7.2+dfsg-7+deb12u18+b3", ""), patched, true},
 		"on the way to a release":   {replace("<version>7002022<", "<version>8002091<"), development, true},
-		"a version that is deeper":  {replace("  <version>7002022</version>", "    <version>7002022</version>"), capabilities{}, false},
-		"a version behind the arch": {replace("  <version>7002022</version>\n", "") + "  <version>7002022</version>\n", capabilities{}, false},
-		"no version of libvirt":     {replace("  <selfvers>9000000</selfvers>", ""), capabilities{}, false},
-		"too large a number":        {replace("9000000", "9000000000000000000000"), capabilities{}, false},
-		"no number":                 {replace("<selfvers>9000000", "<selfvers>nine"), capabilities{}, false},
-		"no emulator":               {replace(hooktest.Emulator, ""), capabilities{}, false},
-		"another document":          {"<domain>\n" + real, capabilities{}, false},
-		"cut short":                 {real[:6000], capabilities{}, false},
-		"empty":                     {"", capabilities{}, false},
+		"a version that is deeper":  {replace("  <version>7002022</version>", "    <version>7002022</version>"), Capabilities{}, false},
+		"a version behind the arch": {replace("  <version>7002022</version>\n", "") + "  <version>7002022</version>\n", Capabilities{}, false},
+		"no version of libvirt":     {replace("  <selfvers>9000000</selfvers>", ""), Capabilities{}, false},
+		"too large a number":        {replace("9000000", "9000000000000000000000"), Capabilities{}, false},
+		"no number":                 {replace("<selfvers>9000000", "<selfvers>nine"), Capabilities{}, false},
+		"no emulator":               {replace(hooktest.Emulator, ""), Capabilities{}, false},
+		"another document":          {"<domain>\n" + real, Capabilities{}, false},
+		"cut short":                 {real[:6000], Capabilities{}, false},
+		"empty":                     {"", Capabilities{}, false},
 	} {
-		got, err := parseCapabilities([]byte(test.text))
+		got, err := ParseCapabilities([]byte(test.text))
 		if (err == nil) != test.ok || test.ok && got != test.want {
 			t.Errorf("%s: %+v, %v", name, got, err)
 		}
@@ -50,7 +50,7 @@ func FuzzParseCapabilities(f *testing.F) {
 	f.Add([]byte(hooktest.Debian12(f)))
 	f.Add([]byte("<qemuCaps>\n  <emulator>/x</emulator>\n  <qemuctime>1</qemuctime>\n  <selfvers>9000000</selfvers>\n  <version>1</version>\n  <package></package>"))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		c, err := parseCapabilities(text)
+		c, err := ParseCapabilities(text)
 		if err == nil && (c.emulator == "" || strings.Contains(c.emulator, "\n") || c.ctime <= 0 || c.libvirt == 0) {
 			t.Errorf("%+v", c)
 		}
@@ -115,11 +115,11 @@ func TestVerify(t *testing.T) {
 	}
 	host.Write("program", "\x7fELF...")
 	host.Write("script", "#!/bin/sh\n")
-	good := capabilities{emulator: host.Path("program"), ctime: ctime("program")}
+	good := Capabilities{emulator: host.Path("program"), ctime: ctime("program")}
 	if err := good.verify(); err != nil {
 		t.Error(err)
 	}
-	for name, wrong := range map[string]capabilities{
+	for name, wrong := range map[string]Capabilities{
 		"older emulator": {emulator: good.emulator, ctime: good.ctime - 1},
 		"script":         {emulator: host.Path("script"), ctime: ctime("script")},
 		"no emulator":    {emulator: host.Path("gone")},
@@ -135,7 +135,6 @@ func TestVerify(t *testing.T) {
 func TestReleases(t *testing.T) {
 	host := hooktest.Incident(t)
 	host.Write(hooktest.EmulatorFile, hooktest.Debian12(t))
-	demand := guard.Demand{Emulator: hooktest.Emulator}
 	for _, test := range []struct {
 		conf    string
 		libvirt guard.Version
@@ -145,8 +144,8 @@ func TestReleases(t *testing.T) {
 		{"capability_filters = [ \"vnc\", 'thread-context' ]\n", 0},
 		{"capability_filters = [ \n", 0},
 	} {
-		host.Write(qemuConfPath, test.conf)
-		got := Releases(host.FS(), demand)
+		host.Write(ConfPath, test.conf)
+		got := Read(host.FS()).Releases(hooktest.Emulator)
 		if got.Libvirt.Version != test.libvirt || got.QEMU.Version != 7_002_022 {
 			t.Errorf("%q: %+v", test.conf, got)
 		}

@@ -1,4 +1,4 @@
-package survey
+package compute
 
 import (
 	"fmt"
@@ -53,7 +53,7 @@ func TestNovaFound(t *testing.T) {
 				hooktest.NovaRuns(h, 1000, test.run...)
 			}
 			config := config.Config{NovaConf: strings.Fields(test.named)}
-			n, _ := Nova(h.FS(), config, nil, time.Now().Add(time.Hour))
+			n, _ := Look(h.FS(), config, nil, time.Now().Add(time.Hour))
 			if n == nil || n.Fault != "" {
 				t.Fatalf("%+v", n)
 			}
@@ -86,13 +86,13 @@ func TestNovaFaults(t *testing.T) {
 		if test.run != nil {
 			hooktest.NovaRuns(h, 1000, test.run...)
 		}
-		found, _ := Nova(h.FS(), config.Config{NovaConf: strings.Fields(test.named)}, nil, time.Now().Add(time.Hour))
+		found, _ := Look(h.FS(), config.Config{NovaConf: strings.Fields(test.named)}, nil, time.Now().Add(time.Hour))
 		if found == nil || !strings.HasSuffix(found.Fault, test.want) {
 			t.Errorf("%+v: %+v", test, found)
 		}
 	}
 	h := hooktest.Incident(t)
-	found, _ := Nova(h.FS(), config.Config{}, nil, time.Now().Add(time.Hour))
+	found, _ := Look(h.FS(), config.Config{}, nil, time.Now().Add(time.Hour))
 	if found != nil {
 		t.Errorf("%+v without a sign of Nova", found)
 	}
@@ -112,7 +112,7 @@ func TestNovaInContainer(t *testing.T) {
 		}
 	}
 	read := func() *guard.Nova {
-		found, _ := Nova(h.FS(), config.Config{}, nil, time.Now().Add(time.Hour))
+		found, _ := Look(h.FS(), config.Config{}, nil, time.Now().Add(time.Hour))
 		if found == nil || found.Fault != "" || len(found.Reserved) != 2 {
 			t.Fatalf("%+v", found)
 		}
@@ -130,7 +130,7 @@ func TestNovaInContainer(t *testing.T) {
 	if err := os.Symlink("mnt:[2]", h.Path("proc/1/ns/mnt")); err != nil {
 		t.Fatal(err)
 	}
-	found, _ := Nova(h.FS(), config.Config{}, nil, time.Now().Add(time.Hour))
+	found, _ := Look(h.FS(), config.Config{}, nil, time.Now().Add(time.Hour))
 	if found == nil || found.Files[0] != "/etc/nova/nova.conf" || len(found.Reserved) > 0 {
 		t.Errorf("%+v of a nova-compute that sees what the host sees", found)
 	}
@@ -156,7 +156,7 @@ func TestNovaLinks(t *testing.T) {
 		if inside {
 			h.Write("proc/812/root/srv/nova.conf", "[DEFAULT]\nreserved_huge_pages=node:0,size:2048,count:7\n")
 		}
-		n, _ := Nova(h.FS(), config.Config{}, nil, time.Now().Add(time.Hour))
+		n, _ := Look(h.FS(), config.Config{}, nil, time.Now().Add(time.Hour))
 		if n == nil || (len(n.Files) == 1) != inside || (n.Reserved[nova.Pool{Node: 0, PageKiB: 2048}] == 7) != inside || len(n.Reserved) > 1 {
 			t.Errorf("inside %v: %+v", inside, n)
 		}
@@ -180,7 +180,7 @@ func TestInstances(t *testing.T) {
 		{Name: "instance-00000002", Running: true, Pages: map[nova.Pool]uint64{at(0): 256}},
 		{Name: "instance-00000006", UUID: "6d0f1a52-4a5e-4c5e-9b1d-70a5e000005e", Pages: map[nova.Pool]uint64{at(0): 256, at(1): 256}},
 	}
-	got, unread := instances(&finder{FS: h.FS(), deadline: time.Now().Add(time.Hour)})
+	got, unread, _ := instances(h.FS(), time.Now().Add(time.Hour))
 	for i := range min(2, len(got)) {
 		want[i].UUID = got[i].UUID // the machine's own
 		if len(got[i].UUID) != 36 {
@@ -191,10 +191,10 @@ func TestInstances(t *testing.T) {
 		t.Errorf("%d unread, %+v\nwant %+v", unread, got, want)
 	}
 	h.Write("etc/libvirt/qemu/broken.xml", domain.NovaNamespace+"<domain type='kvm'>")
-	if _, unread := instances(&finder{FS: h.FS(), deadline: time.Now().Add(time.Hour)}); unread != 1 {
+	if _, unread, late := instances(h.FS(), time.Now().Add(time.Hour)); unread != 1 || late {
 		t.Errorf("%d unread", unread)
 	}
-	if got, unread := instances(&finder{FS: h.FS(), deadline: time.Now().Add(-time.Second)}); len(got) > 0 || unread != 5 {
+	if got, unread, late := instances(h.FS(), time.Now().Add(-time.Second)); len(got) > 0 || unread != 5 || !late {
 		t.Errorf("%d unread, %+v, without any time", unread, got)
 	}
 }

@@ -1,4 +1,6 @@
-package survey
+// Package compute finds out what Nova believes of a host: what nova-compute is told of its huge pages, and which
+// instances Nova counts.
+package compute
 
 import (
 	"bytes"
@@ -16,16 +18,17 @@ import (
 	"hugeguard/guard/domain"
 	"hugeguard/guard/nova"
 	"hugeguard/hook/config"
+	"hugeguard/hook/survey/process"
 	"hugeguard/sysfs"
 )
 
-// Nova finds out what Nova is told of this host's huge pages and which
+// Look finds out what Nova is told of this host's huge pages and which
 // instances it counts, until the deadline at the latest. Where there is no sign of Nova, it is nil. processes are
 // those of the host, nil where they are still to be looked for. known is whether there was time for all of it.
-func Nova(root sysfs.FS, conf config.Config, processes []sysfs.Process, deadline time.Time) (found *guard.Nova, known bool) {
-	f := &finder{FS: root, deadline: deadline}
+func Look(root sysfs.FS, conf config.Config, processes []sysfs.Process, deadline time.Time) (found *guard.Nova, known bool) {
+	cut := false
 	if processes == nil {
-		processes = f.processes()
+		processes, cut, _ = process.List(root, deadline)
 	}
 	var n guard.Nova
 	compute, runs := findCompute(root, processes)
@@ -42,8 +45,9 @@ func Nova(root sysfs.FS, conf config.Config, processes []sysfs.Process, deadline
 			n.SetIn = append(n.SetIn, v.File)
 		}
 	}
-	n.Instances, n.Unread = instances(f)
-	known = !f.found.Cut && !errors.Is(told.err, errNoTime)
+	instances, unread, late := instances(root, deadline)
+	n.Instances, n.Unread = instances, unread
+	known = !cut && !late && !errors.Is(told.err, errNoTime)
 	if runs || len(n.Files) > 0 || n.Fault != "" || len(n.Instances) > 0 {
 		return &n, known
 	}
@@ -57,38 +61,27 @@ type compute struct {
 	unit      string   // its systemd service or container, "" where that is not known
 }
 
-const computeName = "nova-compute"
-
 // findCompute looks for nova-compute among the processes that are believed, the most
 // the first, then by their pids. It is a Python script: the kernel gives it the script's
 // name, unless somebody runs python with the script as an argument.
 func findCompute(root sysfs.FS, processes []sysfs.Process) (first compute, found bool) {
-	most := untrusted
+	most := process.Untrusted
 	for _, p := range processes {
-		if !strings.HasPrefix(p.Name, computeName) && !strings.HasPrefix(p.Name, "python") {
+		if !strings.HasPrefix(p.Name, process.ComputeName) && !strings.HasPrefix(p.Name, "python") {
 			continue
 		}
-		t := trusted(root, p, novaService)
-		if t < most || t == untrusted || t == most && p.PID > first.pid {
+		t := process.Trusted(root, p, process.Nova)
+		if t < most || t == process.Untrusted || t == most && p.PID > first.pid {
 			continue
 		}
-		arguments, err := root.Arguments(p.PID)
-		if err != nil {
-			continue
-		}
-		at := computeAt(arguments)
-		if at < 0 {
+		arguments := process.ArgumentsOf(root, p.PID).Compute
+		if arguments == nil {
 			continue
 		}
 		place, _ := root.Place(p.PID) // only words depend on it
-		most, first, found = t, compute{p.PID, p.UID, arguments[at+1:], place.String()}, true
+		most, first, found = t, compute{p.PID, p.UID, arguments, place.String()}, true
 	}
 	return first, found
-}
-
-// computeAt returns which of a process's arguments is nova-compute, a program that Python runs; -1 for none.
-func computeAt(arguments []string) int {
-	return slices.IndexFunc(arguments[:min(len(arguments), 3)], func(a string) bool { return path.Base(a) == computeName })
 }
 
 // told is what a configuration of Nova says.
@@ -112,7 +105,7 @@ func tellNova(root sysfs.FS, conf config.Config, c compute, deadline time.Time) 
 	}
 	usual := told{}
 	for _, d := range nova.Deployments() {
-		if _, err := root.Stat(relative(d.Marker)); d.Marker != "" && err != nil {
+		if _, err := root.Stat(sysfs.Below("", d.Marker)); d.Marker != "" && err != nil {
 			continue
 		}
 		usual = r.read(d.Sources)
@@ -134,7 +127,7 @@ func tellNova(root sysfs.FS, conf config.Config, c compute, deadline time.Time) 
 	case len(own.files) == 0 && len(usual.files) > 0:
 		// It is in a container that we cannot see into.
 		return usual.since(root, c)
-	case len(usual.files) > 0 && container(root, c.pid):
+	case len(usual.files) > 0 && process.InContainer(root, c.pid):
 		// An admin edits the host's files, and a container starts with a copy.
 		mine, errMine := own.config.Reserved()
 		theirs, errTheirs := usual.config.Reserved()
@@ -259,22 +252,19 @@ func (t *told) fail(err error) { t.err = cmp.Or(t.err, err) }
 func named(root sysfs.FS, paths []string) []nova.Source {
 	var sources []nova.Source
 	for _, p := range paths {
-		info, err := root.Stat(relative(p))
+		info, err := root.Stat(sysfs.Below("", p))
 		sources = append(sources, nova.Source{Path: []string{p}, Dir: err == nil && info.IsDir(), Named: true})
 	}
 	return sources
 }
-
-// relative makes a name below the root of a file's path.
-func relative(name string) string { return strings.TrimPrefix(path.Clean("/"+name), "/") }
 
 // maxXML is more than libvirt's file of a domain has, in bytes.
 const maxXML = 8 << 20
 
 // instances returns Nova's instances among libvirt's domains: those that run,
 // and those that are defined and off, which Nova counts as well. unread is how
-// many files there are that could not be read or understood.
-func instances(look *finder) (found []guard.Instance, unread int) {
+// many files there are that could not be read or understood; late says that there was no time for some.
+func instances(root sysfs.FS, deadline time.Time) (found []guard.Instance, unread int, late bool) {
 	type file struct {
 		name    string
 		running bool
@@ -282,7 +272,7 @@ func instances(look *finder) (found []guard.Instance, unread int) {
 	var files []file
 	seen := map[string]bool{}
 	for _, dir := range []string{"run/libvirt/qemu/", "etc/libvirt/qemu/"} {
-		names, _ := look.ReadDir(dir) // no libvirt, or no guests
+		names, _ := root.ReadDir(dir) // no libvirt, or no guests
 		for _, name := range names {
 			if strings.HasSuffix(name, ".xml") && !seen[name] {
 				seen[name] = true
@@ -290,12 +280,12 @@ func instances(look *finder) (found []guard.Instance, unread int) {
 			}
 		}
 	}
-	domains := sideBySide(look, files, func(f file) (i *guard.Instance, ok bool) {
-		text, err := look.ReadFile(f.name, maxXML)
+	domains, late := process.SideBySide(files, deadline, func(f file) (i *guard.Instance, ok bool) {
+		text, err := root.ReadFile(f.name, maxXML)
 		if err != nil {
 			return nil, errors.Is(err, fs.ErrNotExist) // it has ended
 		}
-		i, err = parseInstance(text)
+		i, err = ParseInstance(text)
 		if i != nil {
 			i.Running = f.running
 		}
@@ -307,13 +297,13 @@ func instances(look *finder) (found []guard.Instance, unread int) {
 		}
 	}
 	slices.SortFunc(found, func(a, b guard.Instance) int { return cmp.Compare(a.Name, b.Name) })
-	return found, len(files) - len(domains)
+	return found, len(files) - len(domains), late
 }
 
-// parseInstance reads what Nova counts for a domain: each guest cell's pages
+// ParseInstance reads what Nova counts for a domain: each guest cell's pages
 // on the one node that Nova binds it to. It is nil where Nova did not make the
 // domain. text is a domain or libvirt's status of one.
-func parseInstance(text []byte) (*guard.Instance, error) {
+func ParseInstance(text []byte) (*guard.Instance, error) {
 	if !bytes.Contains(text, []byte(domain.NovaNamespace)) {
 		return nil, nil
 	}

@@ -1,4 +1,4 @@
-package survey
+package libvirt
 
 import (
 	"bytes"
@@ -16,26 +16,21 @@ import (
 	"hugeguard/sysfs"
 )
 
-// Releases returns which libvirt and QEMU are to serve a demand, without
-// running anything. What is not certain stays unknown.
+// Releases returns which libvirt and QEMU are to serve a domain whose emulator that is.
 //
 // libvirt keeps what it found out about each emulator in a file, and has
 // looked just before it calls the hook whether that still holds
 // (qemuProcessPrepareQEMUCaps, virFileCacheLookup).
-func Releases(root sysfs.FS, demand guard.Demand) guard.Releases {
-	return readLibvirt(root).releases(root, demand.Emulator)
-}
-
-func (l libvirt) releases(root sysfs.FS, emulator string) (r guard.Releases) {
+func (l Libvirt) Releases(emulator string) (r guard.Releases) {
 	if l.certain {
-		r.Cpuset = l.conf.useCpuset(root)
+		r.Cpuset = l.conf.useCpuset(l.root)
 	}
-	caps, err := readCapabilities(root, emulator)
+	caps, err := readCapabilities(l.root, emulator)
 	if err != nil {
 		return r
 	}
 	// Only a QEMU that libvirt believes to have thread-context gets to use it.
-	if l.err == nil && !slices.Contains(l.conf.filters, "thread-context") {
+	if l.Unread == nil && !slices.Contains(l.conf.filters, "thread-context") {
 		r.Libvirt = guard.Release{Version: caps.libvirt, Patched: caps.patched}
 	}
 	r.QEMU = guard.Release{Version: caps.qemu, Patched: caps.patched}
@@ -51,17 +46,17 @@ type Emulator struct {
 // Emulators returns what is known of each emulator that libvirt has looked at,
 // in the order of their paths.
 func Emulators(fs sysfs.FS) []Emulator {
-	libvirt := readLibvirt(fs)
-	names, _ := fs.ReadDir(capabilitiesDir) // none where they cannot be read
+	libvirt := Read(fs)
+	names, _ := fs.ReadDir(CapabilitiesDir) // none where they cannot be read
 	var all []Emulator
 	for _, name := range names {
-		text, err := fs.ReadStartOfRoots(capabilitiesDir+"/"+name, capabilitiesStart)
+		text, err := fs.ReadStartOfRoots(CapabilitiesDir+"/"+name, capabilitiesStart)
 		if err != nil {
 			continue
 		}
 		// What is believed of it is asked as for a domain.
-		caps, _ := parseCapabilities(text)
-		if releases := libvirt.releases(fs, caps.emulator); releases.QEMU.Version != 0 {
+		caps, _ := ParseCapabilities(text)
+		if releases := libvirt.Releases(caps.emulator); releases.QEMU.Version != 0 {
 			all = append(all, Emulator{caps.emulator, releases})
 		}
 	}
@@ -69,8 +64,8 @@ func Emulators(fs sysfs.FS) []Emulator {
 	return all
 }
 
-// capabilities is what is of interest in libvirt's file about an emulator.
-type capabilities struct {
+// Capabilities is what is of interest in libvirt's file about an emulator.
+type Capabilities struct {
 	emulator      string
 	ctime         int64 // of the emulator, in seconds
 	libvirt, qemu guard.Version
@@ -78,9 +73,9 @@ type capabilities struct {
 }
 
 const (
-	// capabilitiesDir is the cache of the system's daemon, below the root
+	// CapabilitiesDir is the cache of the system's daemon, below the root
 	// (virQEMUDriverConfigNew); a session's has another.
-	capabilitiesDir = "var/cache/libvirt/qemu/capabilities"
+	CapabilitiesDir = "var/cache/libvirt/qemu/capabilities"
 	// capabilitiesStart is more than what comes before the machines and CPU
 	// models, which are most of the file: 10 KiB with libvirt 9.0.
 	capabilitiesStart = 64 << 10
@@ -92,17 +87,17 @@ var errStale = errors.New("it is about another emulator")
 // running host that must be the emulator that is there now, a program and no
 // script that runs who knows what, and nobody but root may have written it: QEMU's user
 // owns the directory above.
-func readCapabilities(fs sysfs.FS, emulator string) (capabilities, error) {
+func readCapabilities(fs sysfs.FS, emulator string) (Capabilities, error) {
 	if !path.IsAbs(emulator) {
-		return capabilities{}, errStale
+		return Capabilities{}, errStale
 	}
 	sum := sha256Sum(emulator)
-	name := capabilitiesDir + "/" + hex.EncodeToString(sum[:]) + ".xml"
+	name := CapabilitiesDir + "/" + hex.EncodeToString(sum[:]) + ".xml"
 	text, err := fs.ReadStartOfRoots(name, capabilitiesStart)
 	if err != nil {
-		return capabilities{}, err
+		return Capabilities{}, err
 	}
-	caps, err := parseCapabilities(text)
+	caps, err := ParseCapabilities(text)
 	if err == nil && caps.emulator != emulator {
 		err = errStale
 	}
@@ -113,13 +108,13 @@ func readCapabilities(fs sysfs.FS, emulator string) (capabilities, error) {
 		}
 	}
 	if err != nil {
-		return capabilities{}, fmt.Errorf("%s: %w", fs.Path(name), err)
+		return Capabilities{}, fmt.Errorf("%s: %w", fs.Path(name), err)
 	}
 	return caps, nil
 }
 
 // verify checks what is known of the emulator against the file system.
-func (c capabilities) verify() error {
+func (c Capabilities) verify() error {
 	var emulator syscall.Stat_t
 	if err := syscall.Stat(c.emulator, &emulator); err != nil {
 		return err
@@ -134,10 +129,10 @@ func (c capabilities) verify() error {
 	return err
 }
 
-// parseCapabilities reads the beginning of a file of capabilities as libvirt writes it,
+// ParseCapabilities reads the beginning of a file of capabilities as libvirt writes it,
 // one element a line (virQEMUCapsFormatCache).
-func parseCapabilities(text []byte) (capabilities, error) {
-	var c capabilities
+func ParseCapabilities(text []byte) (Capabilities, error) {
+	var c Capabilities
 	root, rest, _ := bytes.Cut(text, []byte("\n"))
 	if string(root) != "<qemuCaps>" {
 		return c, fmt.Errorf("%q is not <qemuCaps>", guard.Printable(string(root), 40))
@@ -190,9 +185,9 @@ func parseCapabilities(text []byte) (capabilities, error) {
 // capabilityElements are those of the file that are read.
 var capabilityElements = []string{"emulator", "qemuctime", "selfvers", "version", "package"}
 
-// reduceCapabilities keeps which releases an emulator and libvirt are.
-func reduceCapabilities(text []byte) ([]byte, error) {
-	_, err := parseCapabilities(text)
+// ReduceCapabilities keeps which releases an emulator and libvirt are.
+func ReduceCapabilities(text []byte) ([]byte, error) {
+	_, err := ParseCapabilities(text)
 	if err != nil {
 		return nil, err
 	}

@@ -1,4 +1,4 @@
-package survey
+package process
 
 import (
 	"errors"
@@ -13,48 +13,48 @@ import (
 	"hugeguard/sysfs"
 )
 
-// service is what tells a service that runs as a user of its own.
-type service struct {
-	units []string // parts of the names of its systemd units, of whole words
-	users []int    // in the images of its containers, whose own the numbers are
+// A Service is what tells a service that runs as a user of its own.
+type Service struct {
+	Units []string // parts of the names of its systemd units, of whole words
+	Users []int    // in the images of its containers, whose own the numbers are
 }
 
 var (
-	novaService = service{
-		units: []string{"nova", "n-cpu"}, // the latter is devstack's
-		users: []int{42436, 42424},       // Kolla's, TripleO's and RHOSO's; openstack-helm's
+	Nova = Service{
+		Units: []string{"nova", "n-cpu"}, // the latter is devstack's
+		Users: []int{42436, 42424},       // Kolla's, TripleO's and RHOSO's; openstack-helm's
 	}
-	ovsService = service{
-		units: []string{"ovs", "ovsdb", "openvswitch"},
-		users: []int{42476, 42424}, // the same in turn
+	OpenVSwitch = Service{
+		Units: []string{"ovs", "ovsdb", "openvswitch"},
+		Users: []int{42476, 42424}, // the same in turn
 	}
 )
 
-// trust is how far a process is believed to be what it calls itself.
-type trust int
+// Trust is how far a process is believed to be what it calls itself.
+type Trust int
 
 // From none, each is worth more than the one before.
 const (
-	untrusted   trust = iota
+	Untrusted   Trust = iota
 	contained         // it is in a container, as the service's user
 	roots             // it is root's
 	inUnit            // it is in the service's unit
 	rootsInUnit       // both
 )
 
-// believed says whether a process is what it calls itself. Its name and its
+// Believed reports whether a process is what it calls itself. Its name and its
 // arguments are its own choice, so that what counts is who has started it: root, or
 // systemd in the service's own unit, or a container's engine, as the user that the
 // service has in its images. Nothing in a user's session is believed, whoever's it is.
-func believed(root sysfs.FS, p sysfs.Process, s service) bool {
-	return trusted(root, p, s) != untrusted
+func Believed(root sysfs.FS, p sysfs.Process, s Service) bool {
+	return Trusted(root, p, s) != Untrusted
 }
 
-// trusted says how far a process is believed.
-func trusted(root sysfs.FS, p sysfs.Process, s service) (t trust) {
+// Trusted says how far a process is believed.
+func Trusted(root sysfs.FS, p sysfs.Process, s Service) (t Trust) {
 	place, err := root.Place(p.PID)
 	if err != nil && (root.Live() || !errors.Is(err, fs.ErrNotExist)) || place.User {
-		return untrusted
+		return Untrusted
 	}
 	own := p.UID == 0 || p.UID < 0 && !root.Live()
 	switch unit := s.runsIn(place.Unit); {
@@ -64,22 +64,22 @@ func trusted(root sysfs.FS, p sysfs.Process, s service) (t trust) {
 		t = inUnit
 	case own:
 		t = roots
-	case place.Container != "" && slices.Contains(s.users, p.UID):
+	case place.Container != "" && slices.Contains(s.Users, p.UID):
 		t = contained
 	default:
-		return untrusted
+		return Untrusted
 	}
 	if !runsProgramOf(root, p, 0, p.UID) {
-		return untrusted
+		return Untrusted
 	}
 	return t
 }
 
 // runsIn says whether a unit is one of the service's: nova_compute.service is, and
 // renovate.service is not.
-func (s service) runsIn(unit string) bool {
+func (s Service) runsIn(unit string) bool {
 	name, ok := strings.CutSuffix(unit, ".service")
-	return ok && slices.ContainsFunc(s.units, func(part string) bool {
+	return ok && slices.ContainsFunc(s.Units, func(part string) bool {
 		return strings.Contains(wordsOf(name), wordsOf(part))
 	})
 }
@@ -107,9 +107,9 @@ func runsProgramOf(root sysfs.FS, p sysfs.Process, users ...int) bool {
 	})
 }
 
-// container says whether a process has other mounts than this one, and than the
+// InContainer reports whether a process has other mounts than this one, and than the
 // host's first: a service of systemd's has its own, too, where it is confined.
-func container(root sysfs.FS, pid int) bool {
+func InContainer(root sysfs.FS, pid int) bool {
 	mounts := func(of string) string {
 		namespace, _ := root.Readlink("proc/" + of + "/ns/mnt")
 		return namespace

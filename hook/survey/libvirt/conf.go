@@ -1,11 +1,10 @@
-package survey
+package libvirt
 
 import (
 	"bytes"
 	"errors"
 	"fmt"
 	"os"
-	"path"
 	"reflect"
 	"slices"
 	"strings"
@@ -17,15 +16,15 @@ import (
 
 // Files of libvirt's, below the root.
 const (
-	qemuConfPath = "etc/libvirt/qemu.conf"
-	// driverPID is written by the daemon that runs QEMU once it has read
+	ConfPath = "etc/libvirt/qemu.conf"
+	// DriverPID is written by the daemon that runs QEMU once it has read
 	// qemu.conf (qemuStateInitialize), and by no other.
-	driverPID = "run/libvirt/qemu/driver.pid"
+	DriverPID = "run/libvirt/qemu/driver.pid"
 )
 
-// qemuConf is the settings of qemu.conf that decide about huge pages. A nil list is
+// Conf is the settings of qemu.conf that decide about huge pages. A nil list is
 // a setting that is not there, an empty one is set to nothing.
-type qemuConf struct {
+type Conf struct {
 	mounts      []string // hugetlbfs_mount
 	controllers []string // cgroup_controllers
 	filters     []string // capability_filters
@@ -36,20 +35,17 @@ type qemuConf struct {
 // none where there is no file. The daemon reads it when it starts and never
 // again: certain says that it read this. A captured host is believed to be as
 // it was captured.
-func readQEMUConf(fs sysfs.FS) (s qemuConf, certain bool, err error) {
-	text, err := fs.ReadFile(qemuConfPath, qemuConfLimit)
+func readQEMUConf(fs sysfs.FS) (s Conf, certain bool, err error) {
+	text, err := fs.ReadFile(ConfPath, qemuConfLimit)
 	if errors.Is(err, os.ErrNotExist) {
-		return qemuConf{}, false, nil
+		return Conf{}, false, nil
 	}
 	if err != nil {
-		return qemuConf{}, false, err
+		return Conf{}, false, err
 	}
-	if !mayDecide(text) {
-		return qemuConf{}, readByDaemon(fs), nil
-	}
-	s, err = parseQEMUConf(string(text))
+	s, err = ParseConf(text)
 	if err != nil {
-		return qemuConf{}, false, fmt.Errorf("%s: %w", fs.Path(qemuConfPath), err)
+		return Conf{}, false, fmt.Errorf("%s: %w", fs.Path(ConfPath), err)
 	}
 	return s, readByDaemon(fs), nil
 }
@@ -57,9 +53,9 @@ func readQEMUConf(fs sysfs.FS) (s qemuConf, certain bool, err error) {
 // readByDaemon says whether the daemon that runs QEMU started after qemu.conf
 // was last changed. A session's daemon has another file.
 func readByDaemon(fs sysfs.FS) bool {
-	return fs.Sure(qemuConfPath, func() bool {
+	return fs.Sure(ConfPath, func() bool {
 		var conf, daemon syscall.Stat_t
-		if os.Geteuid() != 0 || fs.Status(qemuConfPath, &conf) != nil || fs.Status(driverPID, &daemon) != nil {
+		if os.Geteuid() != 0 || fs.Status(ConfPath, &conf) != nil || fs.Status(DriverPID, &daemon) != nil {
 			return false
 		}
 		// A file that is moved into place keeps its time of modification, so it
@@ -75,21 +71,29 @@ func before(a, b syscall.Timespec) bool {
 // qemuConfLimit is far above the 40 KiB of the file that libvirt comes with.
 const qemuConfLimit = 1 << 20
 
+// ParseConf is parseQEMUConf, and leaves alone a file in which nothing can decide about huge pages.
+func ParseConf(text []byte) (Conf, error) {
+	if !mayDecide(text) {
+		return Conf{}, nil
+	}
+	return parseQEMUConf(string(text))
+}
+
 // parseQEMUConf reads the settings of a qemu.conf. An error means that the
 // daemon would not have started with it (virConfParse).
-func parseQEMUConf(text string) (qemuConf, error) {
+func parseQEMUConf(text string) (Conf, error) {
 	p := confParser{text: text}
 	values := map[string]confValue{}
 	for p.at < len(p.text) {
 		name, value, err := p.statement()
 		if err != nil {
-			return qemuConf{}, fmt.Errorf("line %d: %w", 1+strings.Count(text[:p.at], "\n"), err)
+			return Conf{}, fmt.Errorf("line %d: %w", 1+strings.Count(text[:p.at], "\n"), err)
 		}
 		if _, known := values[name]; !known && name != "" {
 			values[name] = value // the first counts
 		}
 	}
-	var s qemuConf
+	var s Conf
 	for name, setting := range map[string]*[]string{
 		"hugetlbfs_mount":    &s.mounts,
 		"cgroup_controllers": &s.controllers,
@@ -101,10 +105,10 @@ func parseQEMUConf(text string) (qemuConf, error) {
 			continue
 		}
 		if value.strings == nil || !value.list && name != "hugetlbfs_mount" && name != "memory_backing_dir" {
-			return qemuConf{}, fmt.Errorf("%s is not a list of strings", name)
+			return Conf{}, fmt.Errorf("%s is not a list of strings", name)
 		}
 		if value.list && name == "memory_backing_dir" {
-			return qemuConf{}, fmt.Errorf("%s is not a string", name)
+			return Conf{}, fmt.Errorf("%s is not a string", name)
 		}
 		*setting = value.strings
 	}
@@ -307,33 +311,9 @@ func (p *confParser) quoted() (string, error) {
 	return rest[:end], nil
 }
 
-// configuredMounts returns the mounts that hugetlbfs_mount names, in its order;
-// ok is false where one is not known to lie on hugetlbfs.
-func configuredMounts(paths []string, mounts []guard.Mount) (chosen []guard.Mount, ok bool) {
-	for _, p := range paths {
-		best := -1
-		for i, m := range mounts {
-			// A later mount lies over an earlier.
-			if within(path.Clean(p), m.Path) && (best < 0 || len(m.Path) >= len(mounts[best].Path)) {
-				best = i
-			}
-		}
-		if best < 0 {
-			return nil, false
-		}
-		chosen = append(chosen, mounts[best])
-	}
-	return chosen, true
-}
-
-// within says whether a path is dir or below it.
-func within(p, dir string) bool {
-	return p == dir || dir == "/" || strings.HasPrefix(p, dir+"/")
-}
-
 // useCpuset says whether libvirt confines QEMU by the cpuset controller
 // (qemuProcessHook, virDomainCgroupInitCgroup); nil where that is not certain.
-func (s qemuConf) useCpuset(fs sysfs.FS) *bool {
+func (s Conf) useCpuset(fs sysfs.FS) *bool {
 	yes, no := true, false
 	if s.controllers != nil && !slices.Contains(s.controllers, "cpuset") {
 		return &no
@@ -355,9 +335,9 @@ func (s qemuConf) useCpuset(fs sysfs.FS) *bool {
 	return &yes
 }
 
-// reduceQEMUConf keeps the settings that decide about huge pages: the others have passwords among them. An error is of a
+// ReduceConf keeps the settings that decide about huge pages: the others have passwords among them. An error is of a
 // file with which the daemon would not have started, or of a setting that cannot be written again.
-func reduceQEMUConf(text []byte) ([]byte, error) {
+func ReduceConf(text []byte) ([]byte, error) {
 	if !mayDecide(text) {
 		return []byte{}, nil
 	}
@@ -392,24 +372,4 @@ func reduceQEMUConf(text []byte) ([]byte, error) {
 		return nil, fmt.Errorf("%q cannot be written again", guard.Printable(b.String(), 40))
 	}
 	return append([]byte{}, b.Bytes()...), nil
-}
-
-// libvirt is what is known of its configuration.
-type libvirt struct {
-	conf    qemuConf
-	certain bool  // it goes by that
-	err     error // that could not be read
-}
-
-func readLibvirt(fs sysfs.FS) (l libvirt) {
-	l.conf, l.certain, l.err = readQEMUConf(fs)
-	return l
-}
-
-// sure reports whether it is known what libvirt goes by.
-func (l libvirt) sure() bool { return l.err == nil && l.certain }
-
-// ungoverned reports whether libvirt uses no control groups at all.
-func (l libvirt) ungoverned() bool {
-	return l.sure() && l.conf.controllers != nil && len(l.conf.controllers) == 0
 }

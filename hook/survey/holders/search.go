@@ -1,4 +1,6 @@
-package survey
+// Package holders finds out who holds a host's huge pages: the processes that map them or have them open, and the files
+// that nobody uses.
+package holders
 
 import (
 	"cmp"
@@ -6,20 +8,33 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
-	"runtime"
 	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
 
 	"hugeguard/guard"
+	"hugeguard/hook/survey/process"
 	"hugeguard/sysfs"
 )
+
+// Find looks for those who hold a host's huge pages, until the deadline at the latest. self is the guest that is about
+// to start, none where that is any. It returns the processes that it saw, too, and whether there was time for all.
+func Find(root sysfs.FS, host guard.Host, self guard.Domain, deadline time.Time) (found guard.Holders, processes []sysfs.Process, known bool) {
+	f := finder{FS: root, host: host, self: self, deadline: deadline, known: map[int]holderKey{}}
+	processes, cut, err := process.List(root, deadline)
+	f.found.Cut = cut
+	if err != nil {
+		f.found.Unreadable = []guard.Process{{}}
+	}
+	f.run(processes)
+	return f.found, processes, !f.found.Cut || !f.late()
+}
 
 // finder is one look for those who hold huge pages.
 type finder struct {
 	sysfs.FS
-	host     *guard.Host
+	host     guard.Host
 	self     guard.Domain // that is about to start; none where that is any
 	deadline time.Time
 	guests   map[int]string
@@ -27,31 +42,6 @@ type finder struct {
 	kept     atomic.Int64      // mappings
 	tally    tally
 	found    guard.Holders
-}
-
-// refreshPools reads a host's pools again and says whether pages came or went.
-func refreshPools(root sysfs.FS, host *guard.Host) (changed bool) {
-	nodes := nodesOf(*host)
-	pools := slices.Clone(host.Pools)
-	for i, old := range pools {
-		now, ok, err := root.Pool(old.PageKiB, nodes)
-		if err != nil || !ok {
-			continue
-		}
-		pools[i] = sizePool(now)
-		changed = changed || !slices.Equal(old.Nodes, pools[i].Nodes) || old.Reserved != pools[i].Reserved
-	}
-	host.Pools = pools
-	return changed
-}
-
-// nodesOf are the host's nodes as pools are asked for.
-func nodesOf(host guard.Host) []sysfs.Node {
-	nodes := make([]sysfs.Node, len(host.Nodes))
-	for i, n := range host.Nodes {
-		nodes[i].ID = n.ID
-	}
-	return nodes
 }
 
 func (f *finder) late() bool { return time.Now().After(f.deadline) }
@@ -85,7 +75,7 @@ type view struct {
 }
 
 func (f *finder) run(processes []sysfs.Process) {
-	f.guests = guestNames(f.FS)
+	f.guests = process.Guests(f.FS)
 	views := make([]view, len(processes))
 	for _, most := range []int{fewMappings, mostMappings} {
 		for i, p := range processes {
@@ -131,8 +121,7 @@ func (f *finder) describe(h *guard.Holder) {
 	switch {
 	case h.Kind == guard.HolderGuest && h.Name == f.self.Name:
 		// Another user's guest can have the same name.
-		arguments, _ := f.Arguments(h.PID)
-		h.Former = cmp.Or(guestUUID(arguments), f.self.UUID) == f.self.UUID
+		h.Former = cmp.Or(process.ArgumentsOf(f.FS, h.PID).UUID, f.self.UUID) == f.self.UUID
 		p, _ := f.Process(h.PID)
 		h.Stuck = p.Stuck
 	case h.Kind == guard.HolderFile:
@@ -157,13 +146,14 @@ func (f *finder) lookCloser(views []view, missing, reserved bool) {
 		f.found.Cut = true
 	}
 	points := all.Points()
-	views = sideBySide(f, views, func(v view) (view, bool) {
+	views, cut := process.SideBySide(views, f.deadline, func(v view) (view, bool) {
 		if v.HugetlbKiB > 0 {
 			v.many = false // it was read
 		}
 		f.look(&v, points, missing, reserved, fewMappings)
 		return v, len(v.mappings) > 0 || len(v.files) > 0 || len(v.own) > 0 || v.partly || v.many
 	})
+	f.found.Cut = f.found.Cut || cut
 	// The answers come in no order, and owners are chosen by their pids.
 	slices.SortFunc(views, func(a, b view) int { return cmp.Compare(a.PID, b.PID) })
 	for i := range views {
@@ -234,7 +224,7 @@ func rootOf(pid int) string { return fmt.Sprintf("/proc/%d/root", pid) }
 func (f *finder) look(v *view, host sysfs.MountPoints, missing, reserved bool, most int) {
 	note := func(err error) { v.partly = v.partly || err != nil && !errors.Is(err, fs.ErrNotExist) }
 	var own sysfs.MountPoints
-	if container(f.FS, v.PID) {
+	if process.InContainer(f.FS, v.PID) {
 		mounts, err := f.MountsOf(v.PID)
 		note(err)
 		own, v.own = mounts.Points(), mounts.Hugetlb
@@ -279,80 +269,6 @@ func hasRoom(m sysfs.Mapping) bool {
 	return n == 0 || n < m.Size()
 }
 
-// processes returns the processes that have memory, those with the most huge
-// pages first, should there be no time for all. The kernel takes its time for
-// each, so they are read side by side.
-func (f *finder) processes() []sysfs.Process {
-	pids, err := f.Processes()
-	if err != nil {
-		f.found.Unreadable = []guard.Process{{}}
-		return nil
-	}
-	processes := sideBySide(f, pids, func(pid int) (sysfs.Process, bool) {
-		// A process that has ended meanwhile holds nothing any more.
-		p, err := f.Process(pid)
-		if err == nil && p.Headless {
-			return f.thread(pid)
-		}
-		return p, err == nil && p.Memory
-	})
-	slices.SortFunc(processes, func(a, b sysfs.Process) int {
-		return cmp.Or(cmp.Compare(b.HugetlbKiB, a.HugetlbKiB), cmp.Compare(a.PID, b.PID))
-	})
-	// A captured host lists that thread as well.
-	return slices.CompactFunc(processes, func(a, b sysfs.Process) bool { return a.PID == b.PID })
-}
-
-// thread returns a thread that still has the memory of a process whose first one has ended, as if it were the process:
-// An example is a QEMU that was killed and whose virtual CPU hangs in the kernel.
-func (f *finder) thread(pid int) (sysfs.Process, bool) {
-	threads, _ := f.Threads(pid) // none: it has ended
-	for _, id := range threads {
-		p, err := f.Process(id)
-		if err == nil && p.Memory {
-			return p, true
-		}
-	}
-	return sysfs.Process{}, false
-}
-
-// sideBySide asks about each of a list until the deadline, and returns the
-// answers that are any, in no order.
-func sideBySide[In, Out any](f *finder, list []In, ask func(In) (Out, bool)) []Out {
-	type part struct {
-		answers []Out
-		cut     bool
-	}
-	parts := make(chan part)
-	workers := min(runtime.GOMAXPROCS(0), 8)
-	for w := range workers {
-		go func() {
-			p := part{cut: true}
-			defer func() {
-				// A panic here would end the hook, and with it the launch.
-				recover()
-				parts <- p
-			}()
-			for i := w; i < len(list); i += workers {
-				if f.late() {
-					return
-				}
-				if answer, ok := ask(list[i]); ok {
-					p.answers = append(p.answers, answer)
-				}
-			}
-			p.cut = false
-		}()
-	}
-	var answers []Out
-	for range workers {
-		p := <-parts
-		answers = append(answers, p.answers...)
-		f.found.Cut = f.found.Cut || p.cut
-	}
-	return answers
-}
-
 // unreadable notes a process that would not show what it holds, unless it has
 // ended.
 func (f *finder) unreadable(p sysfs.Process) {
@@ -368,15 +284,11 @@ func (f *finder) unreadable(p sysfs.Process) {
 func (f *finder) who(p sysfs.Process) holderKey {
 	who, ok := f.known[p.PID]
 	if !ok {
-		who = identify(f.FS, p, f.guests)
+		who.pid = p.PID
+		who.kind, who.name = process.Identify(f.FS, p, f.guests)
 		f.known[p.PID] = who
 	}
 	return who
-}
-
-// isQEMU reports whether a process may be a QEMU, started by anybody.
-func (f *finder) isQEMU(p sysfs.Process) bool {
-	return isQEMU(p.Name) || isQEMU(path.Base(f.Program(p.PID)))
 }
 
 // enter begins the tally with what processes show.
@@ -387,7 +299,7 @@ func (f *finder) enter(views []view) {
 			continue
 		}
 		who := f.who(v.Process)
-		if f.isQEMU(v.Process) {
+		if process.IsQEMU(f.FS, v.Process) {
 			f.tally.qemus[v.PID] = true
 		}
 		f.tally.add(who, v.mappings)

@@ -1,13 +1,9 @@
 package survey
 
 import (
-	"errors"
 	"io"
-	"io/fs"
 	"net"
-	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +13,7 @@ import (
 	"hugeguard/guard/ovs"
 	"hugeguard/hook/config"
 	"hugeguard/hook/hooktest"
+	"hugeguard/hook/survey/vswitch"
 	"hugeguard/sysfs"
 )
 
@@ -51,7 +48,7 @@ func TestDatabaseIsNotAsked(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := ConcernsOVS(host.FS(), d, seen); got != test.want {
+		if got := vswitch.Concerns(host.FS(), d, seen); got != test.want {
 			t.Errorf("%s: %v", test.name, got)
 		}
 	}
@@ -80,7 +77,7 @@ func TestOnlyThePidFileBesideCounts(t *testing.T) {
 		{"it runs by Debian's name and has none yet", "2980", "1024", true, true},
 	} {
 		host := hooktest.Incident(t)
-		host.Write(CapturedOVS, hooktest.OVSAnswer(""))
+		host.Write(vswitch.Captured, hooktest.OVSAnswer(""))
 		host.Write("sys/devices/system/node/node1/hugepages/hugepages-2048kB/free_hugepages", test.free+"\n")
 		if test.pid != "" {
 			host.Write("run/openvswitch/ovs-vswitchd.pid", test.pid+"\n")
@@ -94,7 +91,7 @@ func TestOnlyThePidFileBesideCounts(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := MayConcernOVS(host.FS(), config.Config{}, d, seen); got != test.want {
+		if got := vswitch.MayConcern(host.FS(), config.Config{}, d, seen); got != test.want {
 			t.Errorf("%s: %v", test.name, got)
 		}
 	}
@@ -124,13 +121,13 @@ func TestAskSocket(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			socket := database(t, test.serve)
-			o, known := OVS(sysfs.New(""), config.Config{OVSDB: []string{socket + ".absent", socket}}, guard.Host{}, test.deadline)
+			o, known := vswitch.Ask(sysfs.New(""), config.Config{OVSDB: []string{socket + ".absent", socket}}, guard.Host{}, test.deadline)
 			if (o != nil) != test.answers || known != test.known || o != nil && o.SocketMiB[0] != 64 {
 				t.Errorf("%+v, %v", o, known)
 			}
 		})
 	}
-	if o, known := OVS(sysfs.New(""), config.Config{OVSDB: []string{}}, guard.Host{}, hour); o != nil || !known {
+	if o, known := vswitch.Ask(sysfs.New(""), config.Config{OVSDB: []string{}}, guard.Host{}, hour); o != nil || !known {
 		t.Error("somebody answered, and nobody was to be asked")
 	}
 }
@@ -157,56 +154,6 @@ func answers(c net.Conn) {
 	request := make([]byte, len(ovs.Request))
 	if _, err := io.ReadFull(c, request); err == nil && string(request) == ovs.Request {
 		io.WriteString(c, hooktest.OVSAnswer(`,["dpdk-socket-mem","64"]`))
-	}
-}
-
-// TestContainedDatabases: a daemon in a container is asked at the socket that
-// it was told to use, as its own mounts have it.
-func TestContainedDatabases(t *testing.T) {
-	h := hooktest.Incident(t)
-	h.Write("proc/5/cmdline", "ovs-vswitchd\x00unix:/var/run/../ovs/db.sock\x00--pidfile\x00")
-	h.Write("proc/6/cmdline", "ovs-vswitchd\x00tcp:127.0.0.1:6640\x00")
-	host := guard.Host{Holders: &guard.Holders{List: []guard.Holder{
-		{Kind: guard.HolderGuest, PID: 4}, {Kind: guard.HolderOVS, PID: 5}, {Kind: guard.HolderOVS, PID: 6}}}}
-	got := containedDatabases(h.FS(), host)
-	want := []socket{{"proc/5/root", "/var/ovs/db.sock"}, {"proc/6/root", "/run/openvswitch/db.sock"}}
-	if !slices.Equal(got, want) {
-		t.Errorf("%q, want %q", got, want)
-	}
-}
-
-// TestContainedSocket: a link in a container leads to no socket of the host's.
-func TestContainedSocket(t *testing.T) {
-	dir := t.TempDir()
-	listener, err := net.Listen("unix", filepath.Join(dir, "db.sock"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	go func() {
-		for {
-			c, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			if _, err := io.ReadFull(c, make([]byte, len(ovs.Request))); err == nil {
-				io.WriteString(c, hooktest.OVSAnswer(""))
-			}
-			c.Close()
-		}
-	}()
-	if err := os.Mkdir(filepath.Join(dir, "root"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Symlink(filepath.Join(dir, "db.sock"), filepath.Join(dir, "root/db.sock")); err != nil {
-		t.Fatal(err)
-	}
-	deadline := time.Now().Add(time.Hour)
-	if told, err := askSocket(sysfs.New(""), socket{dir[1:], "/db.sock"}, deadline); err != nil || !told.Init {
-		t.Errorf("%+v, %v", told, err)
-	}
-	if told, err := askSocket(sysfs.New(""), socket{dir[1:] + "/root", "/db.sock"}, deadline); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("%+v, %v", told, err)
 	}
 }
 

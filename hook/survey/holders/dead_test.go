@@ -1,15 +1,11 @@
-package survey
+package holders
 
 import (
-	"os"
-	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"hugeguard/guard"
-	"hugeguard/hook/hooktest"
 	"hugeguard/sysfs"
 )
 
@@ -66,40 +62,6 @@ func TestDeadBesideOwn(t *testing.T) {
 		{Kind: guard.HolderProcess, Name: "vhost", PID: 10, PageKiB: 2048, Pages: map[int]uint64{}, Unplaced: 7, Guest: "7-a"},
 	}
 	if diff := cmp.Diff(want, sum.holders()); diff != "" {
-		t.Errorf("-want +got:\n%s", diff)
-	}
-}
-
-// TestElsewhere: files that nobody uses in the mount namespace of a container are found, once, and deleted there.
-func TestElsewhere(t *testing.T) {
-	h := hooktest.Incident(t)
-	for pid, namespace := range map[string]string{"self": "mnt:[1]", "77": "mnt:[2]", "78": "mnt:[2]", "79": "mnt:[3]"} {
-		h.Write("proc/"+pid+"/ns/keep", "")
-		if err := os.Symlink(namespace, h.Path("proc/"+pid+"/ns/mnt")); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, pid := range []string{"77", "78", "79"} {
-		dir := "proc/" + pid + "/"
-		h.Write(dir+"status", "Name:\tpause\nHugetlbPages:\t       0 kB\n")
-		h.Write(dir+"maps", "")
-		h.Write(dir+"mounts", "none / overlay rw 0 0\nhugetlbfs /hugepages hugetlbfs rw,pagesize=2M 0 0\n")
-		h.Write(dir+"cgroup", "0::/system.slice/docker-"+strings.Repeat("0123456789abcdef", 4)+".scope\n")
-		h.Write(dir+"root/hugepages.files", "00:99 5 2048 30 \"/proc/"+pid+"/root/hugepages/rtemap_0\"\n00:99 6 2048 10 \"/proc/"+pid+"/root/hugepages/rtemap_1\"\n")
-	}
-	h.Write("sys/devices/system/node/node1/hugepages/hugepages-2048kB/free_hugepages", "472\n")
-	h.Write("sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages", "472\n")
-	host := holders(t, h.FS(), time.Now().Add(time.Hour))
-	var got []guard.Holder
-	for _, holder := range host.Holders.List {
-		if holder.Kind == guard.HolderFile {
-			got = append(got, holder)
-		}
-	}
-	want := []guard.Holder{{Kind: guard.HolderFile, Name: "/proc/77/root/hugepages/rtemap_*", PageKiB: 2048, Unplaced: 40, Within: 77,
-		Unit: "container 0123456789ab", Engine: "docker", Prefix: "/proc/77/root/hugepages/rtemap_",
-		Files: []string{"/proc/77/root/hugepages/rtemap_0", "/proc/77/root/hugepages/rtemap_1"}}}
-	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 }
