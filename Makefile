@@ -132,7 +132,7 @@ install: build
 	install -D -m 0644 bin/manual/hugeguard.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/hugeguard
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/$(ZSH) bin/manual/_hugeguard
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d bin/manual/hugeguard.fish
-	sed -i 's|=/usr/bin/|=$(PREFIX)/bin/|' $(DESTDIR)$(PREFIX)/lib/systemd/system/hugeguard-metrics.service
+	sed -i 's|=/usr/bin/|=$(PREFIX)/bin/|' $(DESTDIR)$(PREFIX)/lib/systemd/system/hugeguard-*.service
 	$(if $(DESTDIR),,-journalctl --update-catalog)
 	$(if $(DESTDIR),,-systemctl daemon-reload)
 	bin/hugeguard install --hook bin/qemu $(if $(DESTDIR),--root $(DESTDIR))
@@ -141,7 +141,7 @@ uninstall: build
 	$(if $(DESTDIR),,-systemctl disable --now hugeguard-metrics.timer)
 	bin/hugeguard uninstall $(if $(DESTDIR),--root $(DESTDIR))
 	rm -f $(DESTDIR)/var/lib/prometheus/node-exporter/hugeguard.prom
-	rm -rf $(DESTDIR)$(PREFIX)/share/hugeguard $(DESTDIR)$(PREFIX)/lib/systemd/system/hugeguard-metrics.*
+	rm -rf $(DESTDIR)$(PREFIX)/share/hugeguard $(DESTDIR)$(PREFIX)/lib/systemd/system/hugeguard-*
 	rm -f $(DESTDIR)$(PREFIX)/share/man/man8/hugeguard.8 $(DESTDIR)$(PREFIX)/share/man/man5/hugeguard.conf.5
 	rm -f $(DESTDIR)$(PREFIX)/share/bash-completion/completions/hugeguard $(DESTDIR)$(PREFIX)/share/$(ZSH)/_hugeguard
 	rm -f $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/hugeguard.fish

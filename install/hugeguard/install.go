@@ -30,6 +30,9 @@ other qemu hook. Otherwise it uses drop-in, or chain if libvirt is older than 6.
 older version put the hook elsewhere, or another hook now runs after it, install moves it. At every moment libvirt
 finds a guard and the site's hook.
 
+If SELinux, AppArmor or the mount denies the daemon to execute the hook, no guest would start. Then hugeguard does
+not place the hook, or takes it away, and says what to do.
+
 It needs root.
 
 Exit status: 0 it is done, 1 an error, 2 wrong usage, 4 the hook is installed, but a running daemon could not be
@@ -62,12 +65,16 @@ told.`,
 
 func newUninstall() *cobra.Command {
 	var o place.Options
+	var ifDenied bool
 	c := &cobra.Command{
-		Use:   "uninstall [--root DIR] [--dry-run]",
+		Use:   "uninstall [--if-denied] [--root DIR] [--dry-run]",
 		Short: "Remove the hook and restore libvirt's hooks",
 		Long: `Remove the hook and restore libvirt's hooks. The site's own hook gets its own name back, and the
 directories that install made are removed if they are empty. Files that others changed since then stay as they
 are.
+
+With --if-denied it removes the hook only if SELinux, AppArmor or the mount denies a daemon to execute it, because
+then no guest would start. It says why. Otherwise it changes and prints nothing. The timer of the metrics does this.
 
 It needs root.
 
@@ -76,8 +83,19 @@ Exit status: 0 it is done, 1 an error, 2 wrong usage.`,
   sudo hugeguard uninstall`,
 		Args:                  takes(),
 		DisableFlagsInUseLine: true,
-		RunE:                  func(c *cobra.Command, _ []string) error { return change(c, o, place.Uninstall) },
+		RunE: func(c *cobra.Command, _ []string) error {
+			if !ifDenied {
+				return change(c, o, place.Uninstall)
+			}
+			err := change(c, o, place.WithdrawDenied)
+			if errors.Is(err, place.ErrWithdrawn) {
+				fmt.Fprintf(c.ErrOrStderr(), "hugeguard: %s\n", oneLine(err.Error()))
+				return nil
+			}
+			return err
+		},
 	}
+	c.Flags().BoolVar(&ifDenied, "if-denied", false, "remove the hook only if a daemon may not execute it")
 	changeFlags(c, &o)
 	return c
 }

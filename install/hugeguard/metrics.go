@@ -197,6 +197,7 @@ func (e exposition) status(s status.Report, now time.Time) {
 	e.gauge("hugeguard_survey_cut", "Whether some possible holders of huge pages were not examined in time.", one(truth(s.Cut)))
 	e.gauge("hugeguard_unreadable_processes", "Processes that could not be read: they may hold more pages.", one(s.Unreadable))
 
+	e.gauge("hugeguard_hook_denied", "Whether SELinux, AppArmor or a mount without exec denies the daemon to execute the hook, so that it is not in place.", one(truth(s.Hook.Denied != "")))
 	e.gauge("hugeguard_hook_live", "Whether libvirt calls the hook, as far as files and processes show.", one(truth(s.Hook.Live)))
 	e.gauge("hugeguard_hook_others_after", "Other qemu hooks that libvirt runs after hugeguard's: if there are any, it warns of a shortage and does not refuse.",
 		one(len(s.Hook.HooksAfter)))

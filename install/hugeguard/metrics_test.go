@@ -48,7 +48,7 @@ func TestMetricsKept(t *testing.T) {
 		return list
 	}
 	report := status.Report{
-		Hook:       place.State{Live: true, HooksAfter: make([]place.OtherHook, 2)},
+		Hook:       place.State{Live: true, Denied: "SELinux", HooksAfter: make([]place.OtherHook, 2)},
 		Mode:       config.WarnOnly,
 		Settings:   status.Settings{Wrong: make([]string, 3)},
 		Pools:      []guard.PoolReport{{Node: 1, PageKiB: 2048, Total: 100, Free: 36, Surplus: 5, Claimed: 6, Holders: holders(13), Unaccounted: &unaccounted}},

@@ -43,43 +43,6 @@ func liveUninstall(t *testing.T, tr tree) string {
 	return out.String()
 }
 
-// What install makes, and no more, gets its SELinux label before a daemon is told.
-func TestLabelled(t *testing.T) {
-	tr := makeSite(t, map[string]string{"/etc/libvirt/hooks/qemu": siteText, "/usr/lib64/libvirt.so.0.9000.0": ""})
-	d := installtest.StartDaemon(t, tr.root, "libvirtd", installtest.Catches, ":")
-	program := filepath.Join(t.TempDir(), "restorecon")
-	installtest.Write(t, program, fmt.Sprintf("#!/bin/sh\necho \"$@\" >%s.called\necho 'no context for it' >&2\nexit 1\n", program))
-	if err := os.Chmod(program, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	defer func(was []string) { restorecon = was }(restorecon)
-	restorecon = []string{"/nowhere/restorecon", program}
-
-	out, err := liveInstall(t, tr, Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	d.Expect(t, "hung up")
-	labelled := fmt.Sprintf("%s %s\n", tr.root+dropInDir, tr.root+dropInHook)
-	if got, err := os.ReadFile(program + ".called"); err != nil || string(got) != labelled {
-		t.Errorf("labelled are %q, %v, want %q", got, err, labelled)
-	}
-	label, told := strings.Index(out, "label for SELinux "), strings.Index(out, "send SIGHUP")
-	if label < 0 || told < label || !strings.Contains(out, "no context for it") {
-		t.Errorf("install says\n%s", out)
-	}
-	os.Remove(program + ".called")
-	if out, err := liveInstall(t, tr, Options{}); err != nil || !strings.HasPrefix(out, "already installed") {
-		t.Errorf("once more: %v\n%s", err, out)
-	}
-	if err := Install(context.Background(), Options{Root: t.TempDir(), Hook: built(t), Out: io.Discard}); err != nil {
-		t.Error(err)
-	}
-	if _, err := os.Stat(program + ".called"); err == nil {
-		t.Error("what is not changed, or lies in an image, is labelled")
-	}
-}
-
 func inspect(t *testing.T, tr tree, o Options) State {
 	t.Helper()
 	if o.Hook == "" {

@@ -12,9 +12,8 @@ import (
 	"strings"
 	"syscall"
 
-	"golang.org/x/sys/unix"
-
 	"hugeguard/hook"
+	"hugeguard/install/confine"
 	"hugeguard/install/daemon"
 )
 
@@ -29,8 +28,12 @@ type State struct {
 	Executable bool `json:"executable"`
 	// Current reports whether the program is the one that belongs to this command; nil if that one was not found.
 	Current *bool `json:"current,omitempty"`
-	// Label is the SELinux label of the program; "" without one.
-	Label string `json:"label,omitempty"`
+	// Label is the SELinux label of the program, and PolicyLabel the one that the policy has for its path; "" without one.
+	Label       string `json:"label,omitempty"`
+	PolicyLabel string `json:"policy_label,omitempty"`
+	// Denied is what keeps a daemon from executing the hook, where it lies or would be installed: SELinux, AppArmor or the
+	// mount, with the fix; "" if nothing does, or the kernel could not be asked.
+	Denied string `json:"denied,omitempty"`
 	// SiteHook is the site's own qemu hook, which runs beside ours; "" without one.
 	SiteHook string `json:"site_hook,omitempty"`
 	// HooksBefore are the other qemu hooks that libvirt runs before ours, or would run before it. HooksAfter are those
@@ -110,9 +113,16 @@ func (t tree) inspect(ctx context.Context, o Options) (State, error) {
 		st.problem("%v", s.recordErr)
 	}
 	t.inspectOthers(&st, s)
+	if t.root != "" {
+		o.Units = nil
+	}
+	running, err := t.daemons().Running(ctx, o.Units)
+	if err != nil {
+		st.problem("cannot find out whether a libvirt daemon runs: %v", err)
+	}
 	in := s.layouts()
 	if len(in) == 0 {
-		st.problem("%s: hugeguard install", s.gone())
+		t.inspectAbsent(&st, s, running)
 		return st, nil
 	}
 	at := s.lies(in[0])
@@ -120,8 +130,12 @@ func (t tree) inspect(ctx context.Context, o Options) (State, error) {
 	if len(in) > 1 {
 		st.problem("%s and %s are both hugeguard's: to keep only one, run hugeguard install", s.main.path, s.lies(DropIn).path)
 	}
+	if err != nil {
+		st.Live = false
+	}
 	st.inspectOrder(s)
 	t.inspectFile(&st, at)
+	t.inspectDenial(&st, running, t.found(at.path))
 	if st.Layout == DropIn && s.libvirt != 0 && s.libvirt < hook.DropInSince {
 		st.fatal("libvirt %s does not run hooks in %s: hugeguard install --layout %s", s.libvirt, dropInDir, Chain)
 	}
@@ -137,7 +151,7 @@ func (t tree) inspect(ctx context.Context, o Options) (State, error) {
 			st.problem("%s is not the version of %s: hugeguard install", at.path, prog.path)
 		}
 	}
-	t.inspectDaemons(ctx, o.Units, &st, s.record, at)
+	t.inspectDaemons(running, &st, s.record, at)
 	return st, nil
 }
 
@@ -203,25 +217,60 @@ func (t tree) inspectFile(st *State, at file) {
 	if t.root != "" {
 		return
 	}
-	st.Label = label(at.path)
-	if is, err := noexec(at.path); err == nil && is {
-		st.fatal("%s is on a file system mounted noexec, so libvirt cannot run it: mount -o remount,exec", at.path)
-	}
 	if uid, _ := owner(at.info); uid != 0 || at.info.Mode()&0o022 != 0 {
 		st.problem("root runs %s, but others can change it: hugeguard install", at.path)
 	}
 }
 
-// inspectDaemons fills in the daemons that run, and whether they call the hook.
-func (t tree) inspectDaemons(ctx context.Context, units daemon.Units, st *State, r *record, at file) {
-	if t.root != "" {
-		units = nil
+// inspectAbsent fills in why there is no hook.
+func (t tree) inspectAbsent(st *State, s scene, running []daemon.Process) {
+	layout, err := s.choose(Auto)
+	if err == nil && t.asks() {
+		j := job{tree: t, live: true}
+		_, denied, _ := j.permitted(running, s, layout) // install says what could not be asked
+		if denied != nil && denied.Enforced {
+			st.problem("%s", s.gone())
+			st.deny(denied)
+			return
+		}
 	}
-	host := t.daemons()
-	running, err := host.Running(ctx, units)
+	st.problem("%s: hugeguard install", s.gone())
+}
+
+// asks reports whether the kernel can be asked: it is this host's.
+func (t tree) asks() bool { return t.root == "" || t.kernel != nil }
+
+// inspectDenial fills in whether the daemons may execute the hook.
+func (t tree) inspectDenial(st *State, running []daemon.Process, h confine.Hook) {
+	if !t.asks() {
+		return
+	}
+	st.Label = h.Label
+	if label, inherits := t.policyLabel(h.Path, false); !inherits {
+		st.PolicyLabel = label
+	}
+	denied, err := t.denial(running, h)
 	if err != nil {
-		st.fatal("cannot find out whether a libvirt daemon runs: %v", err)
+		st.problem("%s", strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
+	if denied != nil {
+		st.deny(denied)
+	}
+}
+
+// deny adds what keeps a daemon from executing the hook.
+func (st *State) deny(d *confine.Denial) {
+	if !d.Enforced {
+		st.problem("%v", d)
+		return
+	}
+	st.Denied = d.String()
+	st.fatal("%v", d)
+}
+
+// inspectDaemons fills in the daemons that run, and whether they call the hook.
+func (t tree) inspectDaemons(running []daemon.Process, st *State, r *record, at file) {
+	host := t.daemons()
 	for _, p := range running {
 		d := Daemon{Name: p.Name, PID: p.PID, Knows: t.knows(r, p, at), Confined: host.Confinement(p.PID)}
 		st.Daemons = append(st.Daemons, d)
@@ -286,20 +335,3 @@ func (t tree) sees(p daemon.Process, at file) bool {
 
 // changed returns when the file's name, mode or content last changed, by the wall clock in seconds.
 func (f file) changed() int64 { return int64(f.info.Sys().(*syscall.Stat_t).Ctim.Sec) }
-
-// label returns the SELinux label of a file, "" without one.
-func label(name string) string {
-	text := make([]byte, 256)
-	n, err := unix.Getxattr(name, "security.selinux", text)
-	if err != nil {
-		return ""
-	}
-	return strings.TrimRight(string(text[:n]), "\x00")
-}
-
-// noexec reports whether the file's file system is mounted so that its programs cannot be run (statvfs(3)).
-func noexec(name string) (bool, error) {
-	var mount unix.Statfs_t
-	err := unix.Statfs(name, &mount)
-	return err == nil && mount.Flags&unix.ST_NOEXEC != 0, err
-}

@@ -132,6 +132,10 @@ func (j *job) install(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	layout, err = j.permit(ctx, s, layout)
+	if err != nil {
+		return err
+	}
 	rec := &record{Layout: layout}
 	if s.record != nil {
 		rec.Created, rec.Placed, rec.Told = slices.Clone(s.record.Created), s.record.Placed, s.record.Told
@@ -152,6 +156,11 @@ func (j *job) install(ctx context.Context) error {
 	}
 	if err := j.run(steps); err != nil {
 		return err
+	}
+	if len(steps) > 0 && j.live && !j.DryRun {
+		if err := j.withdrawDenied(ctx); err != nil { // what was asked before was about the plan
+			return err
+		}
 	}
 	if len(steps) == 0 {
 		fmt.Fprintf(j.Out, "already installed: %s, layout %s\n", j.at(s, layout).path, layout)

@@ -429,7 +429,7 @@ func TestPlacedBeside(t *testing.T) {
 		if _, err := unix.InotifyAddWatch(watch, dir, unix.IN_CREATE|unix.IN_MOVED_TO); err != nil {
 			t.Fatal(err)
 		}
-		if err := placeBeside(dst, []byte(left), 0o755); err != nil {
+		if err := placeBeside(dst, []byte(left), 0o755, func(string) error { return nil }); err != nil {
 			t.Fatal(err)
 		}
 		events := make([]byte, 4096)

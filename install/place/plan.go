@@ -6,14 +6,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
 
-	"golang.org/x/sys/unix"
-
-	"hugeguard/guard"
 	"hugeguard/hook/ledger"
 	"hugeguard/install/atomicfile"
 	"hugeguard/install/counts"
@@ -32,6 +27,7 @@ func (j *job) planInstall(ctx context.Context, s scene, layout Layout, prog *pro
 	if err != nil {
 		return nil, err
 	}
+	same = same && j.rightLabel(j.at(s, layout).path)
 	for _, f := range s.moved(layout, same) {
 		if err := f.movable(); err != nil {
 			return nil, err
@@ -56,7 +52,7 @@ func (j *job) planInstall(ctx context.Context, s scene, layout Layout, prog *pro
 	}
 	// The record goes first: a directory that it lists before there is one does no harm, but one that it does not list
 	// would never be removed.
-	steps := makeDirs(newState)
+	steps := makeDirs(newState, unlabelled)
 	if s.record == nil || s.record.Layout != rec.Layout || len(s.record.Created) != len(rec.Created) {
 		name, err := j.file(recordFile)
 		if err != nil {
@@ -64,9 +60,9 @@ func (j *job) planInstall(ctx context.Context, s scene, layout Layout, prog *pro
 		}
 		steps = append(steps, step{"record in " + name + " what uninstall needs", func() error { return j.writeRecord(rec) }})
 	}
-	steps = append(steps, makeDirs(newHook)...)
+	steps = append(steps, makeDirs(newHook, j.labelled)...)
 	if !same {
-		more, err := j.put(ctx, s, layout, prog, newHook)
+		more, err := j.put(ctx, s, layout, prog)
 		if err != nil {
 			return nil, err
 		}
@@ -76,16 +72,16 @@ func (j *job) planInstall(ctx context.Context, s scene, layout Layout, prog *pro
 	return append(steps, more...), err
 }
 
-// makeDirs returns the steps that create directories.
-func makeDirs(dirs []directory) (steps []step) {
+// makeDirs returns the steps that create directories, and label each.
+func makeDirs(dirs []directory, label func(path string, directory bool) error) (steps []step) {
 	for _, d := range dirs {
-		steps = append(steps, step{"create directory " + d.path, func() error { return mkdir(d.path) }})
+		steps = append(steps, step{"create directory " + d.path, func() error { return errors.Join(mkdir(d.path), label(d.path, true)) }})
 	}
 	return steps
 }
 
-// put returns the steps that put the program in place. made are the directories that are created before.
-func (j *job) put(ctx context.Context, s scene, layout Layout, prog *program, made []directory) (steps []step, err error) {
+// put returns the steps that put the program in place.
+func (j *job) put(ctx context.Context, s scene, layout Layout, prog *program) (steps []step, err error) {
 	to := j.at(s, layout)
 	dir, err := j.dir(HookDir)
 	if err != nil {
@@ -117,13 +113,9 @@ func (j *job) put(ctx context.Context, s scene, layout Layout, prog *program, ma
 			}
 			return err
 		}
-		return place(to.path, dir, prog.data, 0o755)
+		return placeFinished(to.path, dir, prog.data, 0o755, func(tmp string) error { return j.label(tmp, to.path, false) })
 	}})
-	var paths []string
-	for _, d := range made {
-		paths = append(paths, d.path)
-	}
-	return append(steps, j.relabel(ctx, append(paths, to.path))...), nil
+	return steps, nil
 }
 
 // clear returns the steps that remove what another layout left. Until then libvirt calls the guard twice, but never not
@@ -172,27 +164,6 @@ func (j *job) at(s scene, l Layout) file {
 		return s.dropIn
 	}
 	return s.main
-}
-
-// restorecon are the paths of the program that sets the SELinux labels of files by the policy of the host.
-var restorecon = []string{"/usr/sbin/restorecon", "/sbin/restorecon"}
-
-// relabel returns the step that sets the SELinux labels of what install made, before a daemon is told to run it: with
-// the label of the directory the daemon may not be allowed to. It touches no file of the site. Below another root,
-// labels are up to the maker of the image.
-func (j *job) relabel(ctx context.Context, made []string) []step {
-	i := slices.IndexFunc(restorecon, func(name string) bool { return unix.Access(name, unix.X_OK) == nil })
-	if j.root != "" && !j.live || i < 0 {
-		return nil
-	}
-	return []step{{"label for SELinux " + strings.Join(made, ", "), func() error {
-		ctx, cancel := context.WithTimeout(ctx, tellTimeout)
-		defer cancel()
-		if out, err := exec.CommandContext(ctx, restorecon[i], made...).CombinedOutput(); err != nil {
-			fmt.Fprintf(j.Out, "%s: %v: %s\n", restorecon[i], err, guard.Printable(strings.TrimSpace(string(out)), 400)) // verify shows whether it matters
-		}
-		return nil
-	}}}
 }
 
 // renameBack returns the step that gives the site's hook its own name again, which nothing else has.

@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"hugeguard/install/atomicfile"
+	"hugeguard/install/confine"
 	"hugeguard/install/daemon"
 	"hugeguard/sysfs"
 )
@@ -20,6 +21,8 @@ import (
 type tree struct {
 	root string
 	proc string // the root whose /proc shows the processes, if not this one
+	// kernel answers for the kernel of this host; nil for the running one.
+	kernel confine.Kernel
 	// known is the hook program of this command, by which a part of it is known; nil where it is not found.
 	known *program
 }
@@ -64,14 +67,19 @@ const tempName = ".hugeguard-install.tmp"
 // place makes data the content of dst: old or new at any moment, never a part. The file is written in tempDir, or in a
 // directory beside dst if that is on another file system.
 func place(dst, tempDir string, data []byte, mode fs.FileMode) error {
-	err := placeFrom(tempDir, dst, data, mode)
+	return placeFinished(dst, tempDir, data, mode, func(string) error { return nil })
+}
+
+// placeFinished is place with a last step on the file before it gets its name.
+func placeFinished(dst, tempDir string, data []byte, mode fs.FileMode, finish func(name string) error) error {
+	err := placeFrom(tempDir, dst, data, mode, finish)
 	if errors.Is(err, syscall.EXDEV) {
-		return placeBeside(dst, data, mode)
+		return placeBeside(dst, data, mode, finish)
 	}
 	return err
 }
 
-func placeBeside(dst string, data []byte, mode fs.FileMode) error {
+func placeBeside(dst string, data []byte, mode fs.FileMode, finish func(name string) error) error {
 	beside := filepath.Join(filepath.Dir(dst), tempName)
 	if err := os.RemoveAll(beside); err != nil { // of a run that was interrupted
 		return err
@@ -80,10 +88,10 @@ func placeBeside(dst string, data []byte, mode fs.FileMode) error {
 		return err
 	}
 	defer os.Remove(beside)
-	return placeFrom(beside, dst, data, mode)
+	return placeFrom(beside, dst, data, mode, finish)
 }
 
-func placeFrom(tempDir, dst string, data []byte, mode fs.FileMode) error {
+func placeFrom(tempDir, dst string, data []byte, mode fs.FileMode, finish func(name string) error) error {
 	tmp := filepath.Join(tempDir, tempName)
 	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -91,6 +99,9 @@ func placeFrom(tempDir, dst string, data []byte, mode fs.FileMode) error {
 	err := atomicfile.Create(tmp, data, mode)
 	if err == nil && os.Geteuid() == 0 {
 		err = os.Lchown(tmp, 0, 0) // a directory with the set-group-ID bit gives it another group
+	}
+	if err == nil {
+		err = finish(tmp)
 	}
 	if err == nil {
 		err = atomicfile.Rename(tmp, dst)

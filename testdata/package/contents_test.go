@@ -96,6 +96,7 @@ const common = `-rw-r--r-- /etc/hugeguard.conf
 -rw-r--r-- /usr/share/fish/vendor_completions.d/hugeguard.fish
 -rw-r--r-- /usr/lib/systemd/system/hugeguard-metrics.service
 -rw-r--r-- /usr/lib/systemd/system/hugeguard-metrics.timer
+-rw-r--r-- /usr/lib/systemd/system/hugeguard-withdraw.service
 -rw-r--r-- /usr/share/hugeguard/hugeguard.json
 -rw-r--r-- /usr/share/hugeguard/hugeguard.rules.yml
 -rw-r--r-- /usr/share/man/man5/hugeguard.conf.5.gz

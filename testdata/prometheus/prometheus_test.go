@@ -135,7 +135,7 @@ func TestDashboard(t *testing.T) {
 func TestUnits(t *testing.T) {
 	program, dir := hugeguard(t), t.TempDir()
 	var units []string
-	for _, unit := range []string{"hugeguard-metrics.service", "hugeguard-metrics.timer"} {
+	for _, unit := range []string{"hugeguard-metrics.service", "hugeguard-metrics.timer", "hugeguard-withdraw.service"} {
 		data, err := os.ReadFile("../../install/shipped/systemd/" + unit)
 		if err != nil {
 			t.Fatal(err)

@@ -1,0 +1,192 @@
+package place
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"hugeguard/install/installtest"
+)
+
+const (
+	initContext = "system_u:system_r:init_t:s0"
+	daemonType  = "system_u:object_r:virtd_exec_t:s0"
+	libvirtd    = "system_u:system_r:virtd_t:s0"
+	etcType     = "system_u:object_r:virt_etc_rw_t:s0"
+	ownType     = "system_u:object_r:hugeguard_exec_t:s0"
+	ownContext  = "system_u:system_r:hugeguard_t:s0"
+)
+
+// What the policy allows libvirtd.
+var (
+	listsFolder = map[string]uint32{libvirtd + " " + etcType + " 7": 0xf}
+	runsOwn     = map[string]uint32{libvirtd + " " + ownType + " 6": 0xf, libvirtd + " " + ownContext + " 2": 1, ownContext + " " + ownType + " 6": 1 << 5}
+	runsAny     = map[string]uint32{libvirtd + " " + etcType + " 6": 0x1f}
+)
+
+func rules(sets ...map[string]uint32) map[string]uint32 {
+	all := map[string]uint32{}
+	for _, set := range sets {
+		for key, allowed := range set {
+			all[key] = allowed
+		}
+	}
+	return all
+}
+
+// selinuxSite is a site with an enforcing SELinux and a libvirtd that does not run.
+func selinuxSite(t *testing.T, files map[string]string, allowed map[string]uint32) (tree, *installtest.Policy) {
+	t.Helper()
+	all := map[string]string{"/usr/sbin/libvirtd": "", "/usr/lib64/libvirt.so.0.9000.0": "", "/proc/1/attr/current": initContext + "\x00", "/etc/libvirt/hooks/README": ""}
+	for name, text := range files {
+		all[name] = text
+	}
+	tr := makeSite(t, all)
+	installtest.WriteSELinux(t, tr.root, "1")
+	boot := filepath.Join(tr.root, "proc/sys/kernel/random/boot_id")
+	installtest.Write(t, boot, "6f1ed002-ab5e-49d5-9d1c-1d1b3e1c2a11\n")
+	installtest.Write(t, filepath.Join(tr.root, "proc/uptime"), "100.00 100.00\n")
+	p := &installtest.Policy{
+		Rules: allowed,
+		Known: []string{initContext, libvirtd, daemonType, etcType, ownType, ownContext},
+		Moves: map[string]string{initContext + " " + daemonType: libvirtd, libvirtd + " " + ownType: ownContext},
+		Labels: map[string]string{
+			tr.root + "/usr/sbin/libvirtd": daemonType,
+			tr.root + mainHook:             etcType,
+			tr.root + dropInDir:            etcType,
+			tr.root + dropInHook:           ownType,
+		},
+	}
+	tr.kernel = p
+	return tr, p
+}
+
+// A hook that libvirt may not execute would fail every start: it is not placed, and nothing is changed.
+func TestDeniedIsNotPlaced(t *testing.T) {
+	for _, site := range []map[string]string{nil, {"/etc/libvirt/hooks/qemu": siteText}} {
+		tr, _ := selinuxSite(t, site, rules(listsFolder))
+		was := list(t, tr)
+		out, err := liveInstall(t, tr, Options{})
+		if !errors.Is(err, ErrWithdrawn) || !strings.Contains(err.Error(), "SELinux denies libvirtd (virtd_t)") {
+			t.Errorf("the install: %v\n%s", err, out)
+		}
+		if now := list(t, tr); now != was {
+			t.Errorf("it changed\n%s\ninto\n%s", was, now)
+		}
+		st := inspect(t, tr, Options{})
+		if st.Live || st.Denied == "" || !strings.Contains(strings.Join(st.Why, "\n"), st.Denied) {
+			t.Errorf("status: %+v", st)
+		}
+	}
+}
+
+// With the policy module only the path that is hugeguard's alone has the label that libvirt may execute. The label is set
+// before the file gets its name.
+func TestDropInWhereAllowed(t *testing.T) {
+	tr, p := selinuxSite(t, nil, rules(listsFolder, runsOwn))
+	before := filepath.Join(tr.root, HookDir, tempName)
+	out, err := liveInstall(t, tr, Options{})
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if p.Set[before] != ownType {
+		t.Errorf("labels were set to %v, want that of %s", p.Set, before)
+	}
+	if label, ok := p.Set[tr.root+dropInHook]; ok {
+		t.Errorf("it was labelled %s after it got its name", label)
+	}
+	if p.Set[tr.root+dropInDir] != etcType {
+		t.Errorf("the folder that was made has another label: %v", p.Set)
+	}
+	st := inspect(t, tr, Options{})
+	if st.Layout != DropIn || !st.Live || st.Denied != "" || st.Label != ownType || st.PolicyLabel != ownType {
+		t.Errorf("status: %+v", st)
+	}
+	if out, err := liveInstall(t, tr, Options{}); err != nil || !strings.HasPrefix(out, "already installed") {
+		t.Errorf("once more: %v\n%s", err, out)
+	}
+	if out, err := liveInstall(t, tr, Options{Layout: Main}); !errors.Is(err, ErrWithdrawn) || !strings.Contains(err.Error(), "--layout drop-in") {
+		t.Errorf("in a layout that is denied: %v\n%s", err, out)
+	}
+}
+
+// A policy that denies the hook later has it taken away, and the site's hook stays in force. One that allows it again
+// does not bring it back by itself.
+func TestDeniedLater(t *testing.T) {
+	for name, c := range map[string]struct {
+		site   map[string]string
+		layout Layout
+	}{
+		"main":    {layout: Main},
+		"drop-in": {site: map[string]string{"/etc/libvirt/hooks/qemu": siteText}, layout: DropIn},
+		"chain":   {site: map[string]string{"/etc/libvirt/hooks/qemu": siteText}, layout: Chain},
+	} {
+		allowed := rules(listsFolder, runsOwn, runsAny)
+		tr, p := selinuxSite(t, c.site, allowed)
+		was := list(t, tree{root: filepath.Join(tr.root, "etc")})
+		if out, err := liveInstall(t, tr, Options{Layout: c.layout}); err != nil {
+			t.Fatalf("%s: %v\n%s", name, err, out)
+		}
+		var out strings.Builder
+		j := &job{Options: Options{Out: &out}, tree: tr, live: true}
+		if err := j.withdrawDenied(context.Background()); err != nil || out.Len() > 0 {
+			t.Errorf("%s: nothing is denied, but %v\n%s", name, err, &out)
+		}
+		p.Rules = nil
+		if err := j.withdrawDenied(context.Background()); !errors.Is(err, ErrWithdrawn) || !strings.HasPrefix(out.String(), "re") { // remove, or rename the site's hook
+			t.Errorf("%s: denied later: %v\n%s", name, err, &out)
+		}
+		if now := list(t, tree{root: filepath.Join(tr.root, "etc")}); now != was {
+			t.Errorf("%s: there is\n%s\nnot what there was\n%s", name, now, was)
+		}
+		p.Rules = allowed
+		if err := j.withdrawDenied(context.Background()); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if st := inspect(t, tr, Options{}); st.Installed || st.Denied != "" {
+			t.Errorf("%s: %+v", name, st)
+		}
+	}
+}
+
+// A domain that is only permissive keeps nobody from the hook, but its day will come.
+func TestPermissive(t *testing.T) {
+	tr, p := selinuxSite(t, nil, rules(listsFolder))
+	p.Permissive = true
+	out, err := liveInstall(t, tr, Options{})
+	if err != nil || !strings.Contains(out, "note: SELinux is permissive, but once it enforces it will deny libvirtd") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	st := inspect(t, tr, Options{})
+	if !st.Live || st.Denied != "" || !strings.Contains(strings.Join(st.Why, "\n"), "once it enforces") {
+		t.Errorf("%+v", st)
+	}
+}
+
+// A label that cannot be set leaves no hook with a wrong one.
+func TestLabelFails(t *testing.T) {
+	tr, p := selinuxSite(t, nil, rules(listsFolder, runsOwn))
+	tr.kernel = unlabellable{p}
+	if out, err := liveInstall(t, tr, Options{}); !errors.Is(err, os.ErrPermission) {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if st := inspect(t, tr, Options{}); st.Installed {
+		t.Errorf("%+v", st)
+	}
+}
+
+type unlabellable struct{ *installtest.Policy }
+
+func (unlabellable) SetLabel(path, label string) error { return os.ErrPermission }
+
+// An image is labelled and asked about when it runs.
+func TestImageIsNotAsked(t *testing.T) {
+	tr, _ := selinuxSite(t, nil, nil)
+	if err := Install(context.Background(), Options{Root: tr.root, Hook: built(t), Out: io.Discard}); err != nil {
+		t.Error(err)
+	}
+}
