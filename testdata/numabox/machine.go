@@ -77,7 +77,7 @@ func (b *box) start() error {
 	args := []string{"-machine", "q35", "-accel", "tcg,thread=single", "-cpu", cpu, "-smp", "2,sockets=2", "-m", "10240",
 		"-object", "memory-backend-ram,id=m0,size=5120M", "-object", "memory-backend-ram,id=m1,size=5120M",
 		"-numa", "node,nodeid=0,cpus=0,memdev=m0", "-numa", "node,nodeid=1,cpus=1,memdev=m1",
-		"-kernel", b.image.kernel, "-initrd", b.image.initrd, "-append", cmdline,
+		"-kernel", b.image.kernel, "-initrd", b.image.initrd, "-append", b.image.commandLine(),
 		"-drive", "file=" + b.image.disk + ",if=virtio,format=raw,snapshot=on,cache=unsafe",
 		"-drive", "file=" + b.path("product.img") + ",if=virtio,format=raw,readonly=on",
 		"-nodefaults", "-display", "none", "-no-reboot", "-net", "none",

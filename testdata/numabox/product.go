@@ -35,12 +35,13 @@ func (b *box) buildProduct(ctx context.Context, packaged bool) error {
 	if err := build(static, filepath.Join(stage, "later/qemu"), "-ldflags", "-s -w -buildid=later", "hugeguard/hook/qemu"); err != nil {
 		return err
 	}
-	// Loads libvirt at run time where there is a C compiler, as in the Makefile.
-	var tags []string
-	if _, err := exec.LookPath("cc"); err == nil {
-		tags = []string{"-tags", "libvirt_dlopen"}
+	// Loads libvirt at run time where there is a C compiler, as in the Makefile, and the box's C library is no older than
+	// what such a program takes.
+	env, tags := static, []string(nil)
+	if _, err := exec.LookPath("cc"); err == nil && !b.image.before(libcPackage, 2, 34) {
+		env, tags = nil, []string{"-tags", "libvirt_dlopen"}
 	}
-	if err := build(nil, b.command, append(tags, "hugeguard/install/hugeguard")...); err != nil {
+	if err := build(env, b.command, append(tags, "hugeguard/install/hugeguard")...); err != nil {
 		return err
 	}
 	if err := build(static, filepath.Join(stage, "agent"), "hugeguard/testdata/numabox/agent"); err != nil {

@@ -55,8 +55,8 @@ func (b *box) prove(o options) error {
 }
 
 func (b *box) versions() string {
-	return fmt.Sprintf("kernel %s, libvirt %s, QEMU %s, Open vSwitch %s", b.image.version("linux-image-cloud-amd64"),
-		b.image.version("libvirt-daemon"), b.image.version("qemu-system-x86"), b.image.version("openvswitch-switch-dpdk"))
+	return fmt.Sprintf("kernel %s, libvirt %s, QEMU %s, Open vSwitch %s", b.image.version(kernelPackage),
+		b.image.version(libvirtPackage), b.image.version(qemuPackage), b.image.version("openvswitch-switch-dpdk"))
 }
 
 // prepare checks that the box is what it should be.

@@ -33,7 +33,9 @@ type scenario struct {
 	restore      bool   // the guest is not started but restored from a file
 	plays        int    // how often it is launched, once if not given
 	want         []outcome
-	newer        []outcome // what Debian 13 makes of it, where that differs
+	older        []outcome // what Debian 11 makes of it, where that differs
+	newer        []outcome // what Debian 13 and all later make of it, where that differs
+	newest       []outcome // what libvirt since 12.0 makes of it, where that differs
 	// known says why the guard is wrong in this case, where that is settled.
 	known string
 }
@@ -223,7 +225,16 @@ var scenarios = func() []scenario {
 	}, atTouch)
 	add("dimm-nodemask-outside-strict", guest{ram: 20, tune: strict("0"), devices: dimm(20, "<nodemask>1</nodemask>")}, atBind, scenario{pools: [2]int{40, 20}})
 	add("dimm-nodemask-preferred", guest{ram: 20, tune: memory("preferred", "0"), devices: dimm(25, "<nodemask>0</nodemask>")}, starts,
-		scenario{pools: [2]int{20, 30}})
+		scenario{pools: [2]int{20, 30}, newest: []outcome{atTouch}})
+	// Since libvirt 12.0 such a set is strict whatever the mode is.
+	for _, mode := range []string{"restrictive", "interleave"} {
+		add("dimm-nodemask-"+mode, guest{ram: 10, tune: memory(mode, "0-1"), devices: dimm(25, "<nodemask>0</nodemask>")}, starts,
+			scenario{pools: [2]int{20, 40}, newest: []outcome{atTouch}})
+	}
+	add("dimm-nodemask-preferred-cell", guest{ram: 10, tune: memnode(0, "preferred", "1"), devices: dimm(25, "<nodemask>0</nodemask>")}, starts,
+		scenario{pools: [2]int{20, 40}, newest: []outcome{atTouch}})
+	add("dimm-nodemask-restrictive-outside", guest{ram: 10, tune: memory("restrictive", "1"), devices: dimm(10, "<nodemask>0</nodemask>")}, starts,
+		scenario{pools: [2]int{20, 40}, newest: []outcome{atBind}})
 	add("dimm-smaller-than-page", guest{ram: 20, devices: dimm(256, "<pagesize unit='KiB'>1048576</pagesize>")}, badSize)
 	twoDIMMs := func(n int) guest {
 		return guest{ram: 20, tune: only0, devices: dimm(10, "") + dimm(n, "")}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -58,7 +59,81 @@ func (s suite) packages() []string {
 	return packages
 }
 
-// newer reports whether its libvirt and QEMU are newer than Debian 12's.
-func (s suite) newer() bool {
-	return s.release != "bullseye" && s.release != "bookworm" || s.backports != nil
+// release returns the first numbers of the release that a package is, such as 7, 0 of libvirt's 7.0.0-3+deb11u3.
+func (i *image) release(pkg string) (major, minor int) {
+	version := i.version(pkg)
+	if _, rest, ok := strings.Cut(version, ":"); ok { // an epoch
+		version = rest
+	}
+	fmt.Sscanf(version, "%d.%d", &major, &minor)
+	return major, minor
+}
+
+// before reports whether a package is older than a release.
+func (i *image) before(pkg string, major, minor int) bool {
+	is, and := i.release(pkg)
+	return is < major || is == major && and < minor
+}
+
+const (
+	kernelPackage  = "linux-image-cloud-amd64"
+	libvirtPackage = "libvirt-daemon"
+	qemuPackage    = "qemu-system-x86"
+	libcPackage    = "libc6"
+)
+
+// playable returns those of some scenarios that the box is new enough for, and says why the others are not played.
+func (i *image) playable(all []scenario) (some []scenario) {
+	for _, s := range all {
+		if lacks := i.lacks(s); lacks != "" {
+			say("  %s cannot be played: it takes %s", s.name, lacks)
+			continue
+		}
+		some = append(some, s)
+	}
+	return some
+}
+
+// lacks returns what a scenario takes that the box is too old for, "" where it is not.
+func (i *image) lacks(s scenario) string {
+	xml := s.guest.xml(s.name)
+	switch {
+	case strings.Contains(xml, "mode='restrictive'") && i.before(libvirtPackage, 7, 3):
+		return "numatune's mode restrictive, of libvirt 7.3"
+	case strings.Contains(xml, "model='virtio-mem'") && i.before(libvirtPackage, 7, 9):
+		return "virtio-mem, of libvirt 7.9"
+	}
+	return ""
+}
+
+// expected returns what may become of a scenario with the releases of the box. Debian 11 has libvirt 7.0 and QEMU 5.2,
+// Debian 12 libvirt 9.0 and QEMU 7.2, Debian 13 libvirt 11.3 and QEMU 10.0. With others each outcome of the two nearest
+// may be.
+func (s scenario) expected(i *image) []outcome {
+	want := func(own []outcome) []outcome {
+		if own != nil {
+			return own
+		}
+		return s.want
+	}
+	switch {
+	case s.newest != nil && !i.before(libvirtPackage, 12, 0):
+		return s.newest
+	case !i.before(libvirtPackage, 11, 0) && !i.before(qemuPackage, 9, 1):
+		return want(s.newer)
+	case !i.before(libvirtPackage, 11, 0) || !i.before(qemuPackage, 9, 1):
+		return append(slices.Clone(s.want), s.newer...)
+	case i.before(libvirtPackage, 7, 3) && i.before(qemuPackage, 6, 0):
+		return want(s.older)
+	}
+	return s.want
+}
+
+// commandLine is what the kernel is told. Before 5.16 it knows no number of pages for each node, and shares out what it
+// is to make.
+func (i *image) commandLine() string {
+	if i.before(kernelPackage, 5, 16) {
+		return strings.NewReplacer("0:1,1:1", "2", "0:1024,1:1024", "2048").Replace(cmdline)
+	}
+	return cmdline
 }

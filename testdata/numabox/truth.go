@@ -23,11 +23,12 @@ var qemuWords = []struct {
 	words   *regexp.Regexp
 }{
 	{atMmap, regexp.MustCompile(`unable to map backing store for guest RAM: Cannot allocate memory`)},
-	{atTouch, regexp.MustCompile(`preallocating memory failed: Bad address`)},
+	{atTouch, regexp.MustCompile(`preallocating memory failed: Bad address|Insufficient free host memory pages available to allocate guest RAM`)},
 	{atBind, regexp.MustCompile(`cannot bind memory to host NUMA nodes`)},
 	{noCPUs, regexp.MustCompile(`The nodes select no CPUs|Setting CPU affinity failed`)},
 	{badSize, regexp.MustCompile(`must be equal to or larger than page size|failed to resize memfd|size must be multiple of|size property must be multiple`)},
 	{noPage, regexp.MustCompile(`failed to create memfd|unable to create memfd|hugetlbsize`)},
+	{libvirt, regexp.MustCompile(`Memory backend 'pc.ram' not found`)}, // it made none, and did not say why
 	{libvirt, regexp.MustCompile(`^(?s:error: [^\n]*\n)?error: (unsupported configuration|operation failed|cannot set CPU affinity|internal error: (Unable to find any usable hugetlbfs|hugetlbfs)|.*NUMA node \S+ is unavailable)`)},
 }
 
@@ -91,7 +92,7 @@ while IFS= read -r line; do printf '%s\n' "$line"; done >` + recorded + "\n"
 
 // truthTable plays the scenarios with the guard away and asks the guard about the same state.
 func (b *box) truthTable(c *checks, o options) error {
-	chosen := o.scenarios()
+	chosen := b.image.playable(o.scenarios())
 	say("the truth table: %d scenarios", len(chosen))
 	var table []truth
 	err := b.again(func() error {
@@ -149,17 +150,15 @@ echo 'capability_filters = ["cpu-unavailable-features"]' >>/etc/libvirt/qemu.con
 }
 
 func (b *box) newTruth(scenario string) truth {
-	return truth{Scenario: scenario, Kernel: b.image.version("linux-image-cloud-amd64"), Libvirt: b.image.version("libvirt-daemon"),
-		QEMU: b.image.version("qemu-system-x86")}
+	return truth{Scenario: scenario, Kernel: b.image.version(kernelPackage), Libvirt: b.image.version(libvirtPackage),
+		QEMU: b.image.version(qemuPackage)}
 }
 
 // play plays one scenario.
 func (b *box) play(c *checks, s scenario, o options) (t truth, err error) {
 	t = b.newTruth(s.name)
 	t.Known = s.known
-	if o.suite.newer() && s.newer != nil {
-		s.want = s.newer
-	}
+	s.want = s.expected(b.image)
 	undo, err := b.arrange(s)
 	if err != nil {
 		return t, err
