@@ -27,15 +27,15 @@ func (l launch) butFor(host Host, must []failure) Blame {
 	}
 	idle := idle(host)
 	if l.isShort(idle, f) {
-		pool, _ := idle.pool(f.pageKiB)
-		if pool.on(f.nodes).Total == 0 {
+		pool, _ := idle.Pool(f.pageKiB)
+		if pool.On(f.nodes).Total == 0 {
 			return Blame{Cause: CausePoolMissing}
 		}
 		return Blame{Cause: CausePoolTooSmall}
 	}
 	t := trial{launch: l, host: host, failure: f, whole: true}
 	if host.Holders != nil {
-		t.holding = holdersOf(host, f)
+		t.holding = holdersOf(host, f.pageKiB, f.nodes)
 	}
 	if found := t.suspects(); len(found) > 0 {
 		found[0].Also = found[1:]
@@ -88,8 +88,8 @@ func (l launch) lasting(host Host, must []failure) (lasting []failure) {
 		if i >= 0 {
 			f = must[i]
 		}
-		pool, _ := host.pool(f.pageKiB)
-		f.free = pool.on(f.nodes).Free
+		pool, _ := host.Pool(f.pageKiB)
+		f.free = pool.On(f.nodes).Free
 		lasting = append(lasting, f)
 	}
 	return lasting

@@ -21,7 +21,7 @@ func (h Host) leftBehind(node int, n uint64, files ...string) Host {
 
 // promisedTo has the kernel promise pages to a process.
 func (h Host) promisedTo(name string, pid int, n uint64) Host {
-	h = h.change(func(p *SizePool) { p.Reserved += n })
+	h = h.Change(func(p *SizePool) { p.Reserved += n })
 	holders := Holders{}
 	if h.Holders != nil {
 		holders = *h.Holders
@@ -33,7 +33,7 @@ func (h Host) promisedTo(name string, pid int, n uint64) Host {
 
 // gone has pages of a node be taken by nobody that is seen.
 func (h Host) gone(node int, n uint64) Host {
-	return h.change(func(p *SizePool) { p.Nodes[node].Total += n })
+	return h.Change(func(p *SizePool) { p.Nodes[node].Total += n })
 }
 
 // changed changes what was found out about the holders.
@@ -106,7 +106,7 @@ func TestCauses(t *testing.T) {
 			[]string{"no visible holder has 37 of the 64;"}, nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			v := Judge(guest(t, "strict:0", cell{64, "strict:0"}), test.host)
+			v := JudgeAndFix(guest(t, "strict:0", cell{64, "strict:0"}), test.host)
 			if v.Cause != test.cause {
 				t.Errorf("the cause is %q, want %q: %s", v.Cause, test.cause, Text(v))
 			}
@@ -163,11 +163,11 @@ func TestCauseOfTheFirst(t *testing.T) {
 		{"Open vSwitch on both, and each in a process of its own", both, vswitch(0).heldBy(HolderOVS, "ovs-vswitchd", 8, 1, 20), CauseOVS, "ovs-vswitchd (pid 7) has 20"},
 		{"Open vSwitch on one, guests on both", wide, vswitch(0).heldBy(HolderGuest, "b", 2, 1, 40), CauseOVS, "OVS-DPDK holds node 0's 2M pages: 0 of 20 free, 10 needed (20 MiB); ovs-vswitchd (pid 7) has 20"},
 		{"Open vSwitch on one, too few on both", wide, vswitch(0).heldBy(HolderGuest, "b", 2, 1, 5), CausePoolTooSmall, "this host has too few 2M pages: 0 of 25 free, 30 needed (60 MiB); the pool has only 25 pages (50 MiB) in all"},
-		{"all surplus pages in use", guest(t, "strict:0", cell{30, "strict:0"}), pages(20, 0).heldBy(HolderGuest, "b", 2, 1, 10).change(func(p *SizePool) { p.Overcommit, p.Surplus, p.Nodes[1].Surplus = 10, 10, 10 }),
+		{"all surplus pages in use", guest(t, "strict:0", cell{30, "strict:0"}), pages(20, 0).heldBy(HolderGuest, "b", 2, 1, 10).Change(func(p *SizePool) { p.Overcommit, p.Surplus, p.Nodes[1].Surplus = 10, 10, 10 }),
 			CauseUnaccounted, "10 surplus pages are in use already, and no more than 10 may be made"},
 		{"Open vSwitch has both sizes", sizes, vswitch(0).ofGigantic(HolderOVS, "ovs-vswitchd", 7, 1, 2, 0, 0), CauseOVS, "ovs-vswitchd (pid 7) has 20; fix: echo 30 > "},
 		{"Open vSwitch, and promises of the other size", sizes,
-			vswitch(0).ofGigantic(HolderGuest, "b", 2, 0, 1, 0, 4).change(func(p *SizePool) {
+			vswitch(0).ofGigantic(HolderGuest, "b", 2, 0, 1, 0, 4).Change(func(p *SizePool) {
 				if p.PageKiB == 1<<20 {
 					p.Reserved = 4
 				}
@@ -177,7 +177,7 @@ func TestCauseOfTheFirst(t *testing.T) {
 		{"Open vSwitch, and none of the other size", sizes, vswitch(0).ofGigantic(HolderGuest, "b", 2, 0, 1, 0, 0), CausePoolMissing, "node 1 has no 1G pages at all: 2 needed (2 GiB)"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			v := Judge(test.demand, test.host)
+			v := JudgeAndFix(test.demand, test.host)
 			if v.Decision != Refuse || v.Cause != test.cause || !strings.Contains(Summary(v), test.says) || strings.Contains(Text(v), "it would also fit") {
 				t.Errorf("%s: %s", v.Cause, Text(v))
 			}
@@ -206,7 +206,7 @@ func TestNoCauseOfNothing(t *testing.T) {
 			host = host.heldBy(kind, string(kind), i+1, node.Draw(t, "node"), some(string(kind)))
 		}
 		host = host.leftBehind(node.Draw(t, "node"), some("files"), "/h/x").gone(node.Draw(t, "node"), some("gone"))
-		free := host.Pools[0].on(host.memoryNodes()).Free
+		free := host.Pools[0].On(host.MemoryNodes()).Free
 		if n := some("promised"); n <= free {
 			host = host.promisedTo("lazy", 9, n)
 		}
@@ -225,7 +225,7 @@ func TestNoCauseOfNothing(t *testing.T) {
 			b.Bytes = (some("needed") + 1) * b.PageKiB << 10
 			b.ExactBytes = b.Bytes
 		}
-		v := Judge(d, host)
+		v := JudgeAndFix(d, host)
 		if v.Decision != Refuse {
 			return
 		}

@@ -96,7 +96,7 @@ func TestEveryCauseHasItsFix(t *testing.T) {
 			start{bound, pages(64, 0).heldBy(HolderGuest, "a", 1, 0, 3).gone(0, 37)}, "host: echo 104 > /sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages", "fix: echo 104 > ", true},
 	} {
 		has[test.cause] = true
-		v := Judge(test.is.demand, test.is.host)
+		v := JudgeAndFix(test.is.demand, test.is.host)
 		best := ""
 		if fixes := Fixes(v); len(fixes) > 0 {
 			best = fixes[0].For + ": " + strings.Join(fixes[0].Lines, ", ")
@@ -114,7 +114,7 @@ func TestEveryCauseHasItsFix(t *testing.T) {
 		if v.Shortage() != test.lack {
 			t.Errorf("%s: others can make the pages: %t, want %t", test.name, v.Shortage(), test.lack)
 		}
-		if v := Judge(test.allBut.demand, test.allBut.host); v.Cause == test.cause {
+		if v := JudgeAndFix(test.allBut.demand, test.allBut.host); v.Cause == test.cause {
 			t.Errorf("%s: one that is all but the same is refused for it, too: %s", test.name, Summary(v))
 		}
 	}

@@ -15,7 +15,7 @@ type claimed struct {
 // that can be met from the same nodes: for the kernel it is the same whose pages they are.
 func (h Host) claims(pool SizePool, r rules) []claimed {
 	var list []claimed
-	memory := h.memoryNodes()
+	memory := h.MemoryNodes()
 	for _, s := range h.Starting {
 		for _, c := range s.Claims {
 			if c.PageKiB != pool.PageKiB || c.Pages == 0 {
@@ -86,7 +86,7 @@ func confinements(h Host) []rules {
 func claimable(pool SizePool, claims []claimed, nodes NodeSet) uint64 {
 	var pages uint64
 	for _, c := range claims {
-		pages += min(c.pages, pool.on(c.allowed.And(nodes)).Free)
+		pages += min(c.pages, pool.On(c.allowed.And(nodes)).Free)
 	}
 	return pages
 }
@@ -107,9 +107,9 @@ func (h Host) claimedOn(pool SizePool, node int) uint64 {
 	return least
 }
 
-// serious returns the host with those starting guests alone whose pages can be had, the earliest first, and those who
+// Serious returns the host with those starting guests alone whose pages can be had, the earliest first, and those who
 // are too many: these will fail, and give back what they took meanwhile.
-func serious(h Host) (host Host, doomed []Starting) {
+func Serious(h Host) (host Host, doomed []Starting) {
 	if len(h.Starting) == 0 || canServe(h) {
 		return h, nil
 	}
@@ -132,7 +132,7 @@ func canServe(h Host) bool {
 	for _, r := range confinements(h) {
 		for _, pool := range h.Pools {
 			claims := sure(h.claims(pool, r))
-			all := pool.on(h.memoryNodes())
+			all := pool.On(h.MemoryNodes())
 			if assign(claimRequests(claims), pool.freeByNode(), pool.headroom()) != nil ||
 				unmapped(claims) > minus(all.Free+pool.headroom(), pool.Reserved) && !h.setAside(pool) {
 				return false
@@ -144,7 +144,7 @@ func canServe(h Host) bool {
 
 // startingOn returns the starting guests that claim pages of some nodes, or may.
 func (h Host) startingOn(kib uint64, nodes NodeSet) []Starting {
-	pool, _ := h.pool(kib)
+	pool, _ := h.Pool(kib)
 	confinements := confinements(h)
 	return slices.DeleteFunc(slices.Clone(h.Starting), func(s Starting) bool {
 		only := h

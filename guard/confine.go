@@ -9,7 +9,7 @@ func (c Cpuset) within(host Host) Cpuset {
 	}
 	for _, group := range groups {
 		host.Cgroups = []Cgroup{group}
-		inherited := host.inherited(ruleCpuset)
+		inherited := host.UsableNodes()
 		if len(c.Nodes.And(inherited)) == 0 || len(c.Union.And(inherited)) == 0 {
 			return Cpuset{}
 		}
@@ -30,7 +30,7 @@ func (c Cpuset) of(r rules) NodeSet {
 
 // inherited returns the nodes that QEMU's memory may lie on before libvirt confines it to fewer.
 func (h Host) inherited(r rules) NodeSet {
-	all, c := h.memoryNodes(), h.cgroup()
+	all, c := h.MemoryNodes(), h.cgroup()
 	if c.Nodes == nil || c.Legacy && !r.has(ruleCpuset) {
 		return all
 	}
@@ -39,6 +39,9 @@ func (h Host) inherited(r rules) NodeSet {
 	}
 	return all
 }
+
+// UsableNodes returns the nodes that QEMU's memory may lie on if libvirt may use cpusets and confines it to nothing.
+func (h Host) UsableNodes() NodeSet { return h.inherited(ruleCpuset) }
 
 // inheritedCPUs returns the CPUs that QEMU may run on before libvirt confines it to fewer; nil for all.
 func (h Host) inheritedCPUs(r rules) CPUSet {

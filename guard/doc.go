@@ -1,10 +1,10 @@
 // Package guard judges whether the huge pages of a libvirt domain are available.
 //
 // [Judge] takes a [Demand], the memory backends that QEMU will create, and a [Host], what the kernel has to give and
-// who holds the rest. It returns a [Verdict]: what will become of the launch, why, who has the pages, and what would
-// help. A verdict is facts; package words puts them into words. Package domain makes the demand of a domain's XML, and
-// hook/survey makes the host of a running system or of a capture. Everything here is pure: no files, no clock, no
-// environment, so that every verdict can be played again.
+// who holds the rest. It returns a [Verdict]: what will become of the launch, why, and who has the pages. A verdict is
+// facts. Package fix finds what would help, and package words puts both into words. Package domain makes the demand of
+// a domain's XML, and hook/survey makes the host of a running system or of a capture. Everything here is pure: no
+// files, no clock, no environment, so that every verdict can be played again.
 //
 // # What QEMU will ask for
 //
@@ -77,8 +77,9 @@
 // (holders.go). Guests use their pages as they should, so unexplained pages are asked about before
 // them: the cause is "unaccounted" then, "guests" otherwise, and "unaccounted", too, if nothing explains it.
 //
-// Then come the numbers beside the cause, and the fixes as data (refuse.go): what nova.conf should reserve so that Nova
-// does not place a guest there again, how large a pool should be, which files to delete.
+// Then come the numbers beside the cause (refuse.go). What helps is left to package fix, which asks the judgement about
+// the host as it would be then: what nova.conf should reserve so that Nova does not place a guest there again, how
+// large a pool should be, which files to delete.
 //
 // # What is left to others
 //

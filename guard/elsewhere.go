@@ -29,8 +29,8 @@ func (h Host) settled(b Backend) (settled Backend, ok bool) {
 	return b, b.PageKiB == 0 || b.PageKiB != h.BasePageKiB
 }
 
-// onMount reports whether libvirt takes a mount by the page size for the backend's file.
-func (b Backend) onMount() bool { return !b.Memfd && b.Path == "" }
+// OnMount reports whether libvirt takes a mount by the page size for the backend's file.
+func (b Backend) OnMount() bool { return !b.Memfd && b.Path == "" }
 
 // byDefault reports whether libvirt takes the default page size for it.
 func (b Backend) byDefault() bool { return b.PageKiB == 0 && b.Path == "" && !b.Own }

@@ -4,6 +4,10 @@ package guard
 var (
 	ParseDomain func(xml []byte) (Demand, error)
 
+	// JudgeAndFix is [Judge] with the fixes, and Helps tries each of those that are about pools and limits.
+	JudgeAndFix func(Demand, Host) Verdict
+	Helps       func(t Fataler, d Demand, host Host, v Verdict) (fixes int)
+
 	Summary func(Verdict) string
 	Line    func(Verdict) string
 	Text    func(Verdict) string
@@ -18,4 +22,9 @@ var (
 type FixInWords struct {
 	For   string
 	Lines []string
+}
+
+// Fataler is a test, as far as it can fail.
+type Fataler interface {
+	Errorf(format string, args ...any)
 }

@@ -17,14 +17,13 @@ type failure struct {
 	// keeper is the file that keeps QEMU to the nodes, where the domain's own tuning would let it go elsewhere.
 	keeper string
 	reason Reason // of other failures than a shortage
-	fix    any    // what would help against these: a [Change] or a [Limit], nil for nothing
 	// releases is what had to be known for the failure to be certain.
 	releases Releases
 }
 
 // finding returns the failure as a finding.
 func (f failure) finding(host Host, severity Severity) Finding {
-	pool, ok := host.pool(f.pageKiB)
+	pool, ok := host.Pool(f.pageKiB)
 	if !ok {
 		pool.PageKiB = f.pageKiB
 	}
@@ -49,10 +48,10 @@ func (f failure) facts(host Host) Reason {
 	if f.reason != nil {
 		return f.reason
 	}
-	all := host.memoryNodes()
+	all := host.MemoryNodes()
 	short := Short{Anywhere: len(all) != 1 && slices.Equal(all, f.nodes), Claimed: f.claimed, Keeper: f.keeper}
 	if f.code == codeReserved {
-		pool, _ := host.pool(f.pageKiB)
+		pool, _ := host.Pool(f.pageKiB)
 		short.Promised, short.Reserved = true, pool.Reserved
 	}
 	if f.claimed > 0 {
@@ -63,6 +62,6 @@ func (f failure) facts(host Host) Reason {
 
 // has reports whether a shortage is the same as another, or what is left of it.
 func (f failure) has(g failure) bool {
-	return f.cause == "" && g.cause == "" && f.pageKiB == g.pageKiB && len(g.nodes.without(f.nodes)) == 0 &&
+	return f.cause == "" && g.cause == "" && f.pageKiB == g.pageKiB && len(g.nodes.Without(f.nodes)) == 0 &&
 		(f.code == g.code || f.code == codeReserved)
 }

@@ -60,7 +60,7 @@ const (
 )
 
 func newFinding(code string, severity Severity, pool SizePool, nodes NodeSet, needed uint64, reason Reason) Finding {
-	sum := pool.on(nodes)
+	sum := pool.On(nodes)
 	return Finding{Code: code, Severity: severity, Nodes: nodes, PageKiB: pool.PageKiB,
 		Needed: needed, Free: sum.Free, Total: sum.Total, Reason: reason}
 }
@@ -95,6 +95,7 @@ type WrongSize struct {
 	Why       SizeFault
 	KiB       uint64  // the size that is wrong
 	UnitKiB   uint64  // what it should be a multiple of: the page, or the larger block
+	RightKiB  uint64  // the next size that would do, of the device or of its blocks
 	Auto      bool    // numad chooses the nodes
 	HostNodes NodeSet // else to these it is bound
 }
@@ -116,6 +117,7 @@ type Unbindable struct {
 	File string  // of the control group, where that is why
 	Kept NodeSet // to these QEMU is kept
 	CPUs CPUSet  // on these it may run
+	Able NodeSet // nodes to which QEMU could bind it; nil for none
 }
 
 // Obstacle is what keeps memory from a node. QEMU prepares memory from the CPUs of its nodes, so that a node without
@@ -133,7 +135,10 @@ const (
 )
 
 // MountFull: the files of a hugetlbfs mount can have no more pages (size=).
-type MountFull struct{ Path string }
+type MountFull struct {
+	Path string
+	Used uint64
+}
 
 // GroupFull: the processes of a control group can have no more pages.
 type GroupFull struct {

@@ -83,7 +83,7 @@ func TestHolderFixes(t *testing.T) {
 			[]string{"host: hugeguard status"}},
 		{"guests", with(process("a", 60), func(h *Holder) { h.Kind = HolderGuest }), nil},
 	} {
-		v := Judge(guest(t, "strict:0", cell{64, "strict:0"}), test.host)
+		v := JudgeAndFix(guest(t, "strict:0", cell{64, "strict:0"}), test.host)
 		var got []string
 		for _, fix := range Fixes(v) {
 			said := fix.For + ": " + strings.Join(fix.Lines, ", ")
@@ -116,7 +116,7 @@ func TestRebind(t *testing.T) {
 		{"Nova", guest(t, "strict:0", cell{64, "strict:0"}), byNova, ""},
 	} {
 		got := ""
-		for _, fix := range Fixes(Judge(test.demand, test.host)) {
+		for _, fix := range Fixes(JudgeAndFix(test.demand, test.host)) {
 			if fix.For == "domain" {
 				got = strings.Join(fix.Lines, ", ")
 			}

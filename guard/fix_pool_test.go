@@ -16,93 +16,9 @@ const (
 	gib = 1 << 20
 )
 
-// kernel does what Linux does about pools (mm/hugetlb.c).
-type kernel struct{ Host }
-
-// write is a number written to a node's nr_hugepages (set_max_huge_pages): surplus pages become the pool's first, then
-// pages are made; free ones are given back, and what is in use stays as surplus.
-func (k *kernel) write(node int, pageKiB, count uint64) {
-	k.Host = k.change(func(p *SizePool) {
-		if p.PageKiB != pageKiB {
-			return
-		}
-		for i := range p.Nodes {
-			n := &p.Nodes[i]
-			if n.Node != node {
-				continue
-			}
-			for n.Surplus > 0 && n.Total-n.Surplus < count {
-				n.Surplus--
-				p.Surplus--
-			}
-			for n.Total-n.Surplus < count {
-				n.Total++
-				n.Free++
-			}
-			for n.Total-n.Surplus > count && n.Free > 0 {
-				n.Total--
-				n.Free--
-			}
-			for n.Total-n.Surplus > count {
-				n.Surplus++
-				p.Surplus++
-			}
-		}
-	})
-}
-
-// free is a page that is given back (free_huge_folio).
-func (k *kernel) free(node int, pageKiB uint64) {
-	k.Host = k.change(func(p *SizePool) {
-		for i := range p.Nodes {
-			n := &p.Nodes[i]
-			if p.PageKiB != pageKiB || n.Node != node {
-				continue
-			}
-			if n.Surplus > 0 {
-				n.Surplus--
-				p.Surplus--
-				n.Total--
-			} else {
-				n.Free++
-			}
-		}
-	})
-}
-
-// do does what a fix says, in its order.
-func (k *kernel) do(g GrowPools) {
-	k.Host = k.raised(g.Limits)
-	for _, p := range g.Pools {
-		k.write(p.Node, p.PageKiB, p.Pages)
-	}
-	if g.Files != nil {
-		k.dropFiles()
-	}
-}
-
-// dropFiles deletes all leftover files.
-func (k *kernel) dropFiles() {
-	if k.Holders == nil {
-		return
-	}
-	for _, h := range k.locate(k.Holders.List) {
-		for node, pages := range h.Pages {
-			for range pages {
-				if h.Kind == HolderFile {
-					k.free(node, h.PageKiB)
-				}
-			}
-		}
-	}
-	holders := *k.Holders
-	holders.List = slices.DeleteFunc(slices.Clone(holders.List), func(h Holder) bool { return h.Kind == HolderFile })
-	k.Holders = &holders
-}
-
 // surplus makes so many of a node's pages surplus ones.
 func (h Host) surplus(node int, n uint64) Host {
-	return h.change(func(p *SizePool) {
+	return h.Change(func(p *SizePool) {
 		p.Nodes[node].Surplus += n
 		p.Surplus += n
 	})
@@ -114,7 +30,7 @@ func (h Host) withMemory(totalKiB uint64, usedKiB ...uint64) Host {
 	for id, used := range usedKiB {
 		n := NodeMemory{Node: id, TotalKiB: totalKiB}
 		for _, p := range h.Pools {
-			n.PoolsKiB += p.node(id).Total * p.PageKiB
+			n.PoolsKiB += p.Node(id).Total * p.PageKiB
 		}
 		n.FreeKiB = minus(totalKiB, used+n.PoolsKiB)
 		n.Blocks = make([]uint64, 11)
@@ -238,7 +154,7 @@ func TestGrowth(t *testing.T) {
 		{"nothing is known of memory", any512, pages(256), []string{fmt.Sprintf(write0, 512), "fewer appear where memory is short"}, []string{"reboot"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			v := Judge(test.demand, test.host)
+			v := JudgeAndFix(test.demand, test.host)
 			text := Text(v)
 			for _, want := range test.has {
 				if !strings.Contains(text, want) {
@@ -253,43 +169,9 @@ func TestGrowth(t *testing.T) {
 			if len(Summary(v)) > 600 {
 				t.Errorf("the line has %d bytes: %s", len(Summary(v)), Summary(v))
 			}
-			helps(t, test.demand, test.host, v)
+			Helps(t, test.demand, test.host, v)
 		})
 	}
-}
-
-// helps sees that each fix of pools and limits helps: after it the launch is not refused.
-func helps(t fataler, d Demand, host Host, v Verdict) (fixes int) {
-	for _, fix := range v.Fixes {
-		after := kernel{host}
-		switch fix := fix.(type) {
-		case GrowPools:
-			for _, p := range fix.Pools {
-				if host.Memory != nil && p.Made() > 0 && fix.Shrink == nil && host.Memory.room(p.Node, p.PageKiB) < p.Made() {
-					t.Errorf("%d pages are to be made on node %d, where there is room for %d", p.Made(), p.Node, host.Memory.room(p.Node, p.PageKiB))
-				}
-			}
-			after.do(fix)
-		case RaiseLimits:
-			after.do(GrowPools{Limits: fix.Limits})
-		case BootPools:
-			after.dropFiles()
-			after.do(GrowPools{Pools: fix.Pools, Limits: fix.Limits})
-		case FreeMemory:
-			after.do(fix.Then)
-		default:
-			continue
-		}
-		fixes++
-		if then := Judge(d, after.Host); then.Decision == Refuse {
-			t.Errorf("%+v does not help: %s\nbefore: %s\nafter: %+v", fix, Summary(then), Summary(v), after.Pools)
-		}
-	}
-	return fixes
-}
-
-type fataler interface {
-	Errorf(format string, args ...any)
 }
 
 // TestGrowthHelps: after any fix of pools and limits the kernel has what the launch needs, for any holders.
@@ -319,11 +201,11 @@ func TestGrowthHelps(t *testing.T) {
 			}
 			host = host.withMemory(32*gib, used...)
 		}
-		v := Judge(d, host)
+		v := JudgeAndFix(d, host)
 		if v.Decision != Refuse {
 			return
 		}
-		tried[string(v.Cause)] += helps(t, d, host, v)
+		tried[string(v.Cause)] += Helps(t, d, host, v)
 	})
 	t.Logf("tried: %v", tried)
 	for _, cause := range []Cause{CausePoolMissing, CausePoolTooSmall, CauseGuests, CauseKernelReserved, CauseMountLimit, CauseCgroupLimit} {

@@ -11,6 +11,7 @@ import (
 
 	"hugeguard/guard"
 	"hugeguard/guard/domain"
+	"hugeguard/guard/fix"
 	"hugeguard/guard/guardtest"
 	"hugeguard/guard/words"
 )
@@ -66,7 +67,7 @@ func FuzzJudge(f *testing.F) {
 		if how&64 != 0 {
 			host.Starting = []guard.Starting{{Domain: guard.Domain{Name: "other"}, Claims: []guard.Claim{{PageKiB: 2048, Pages: uint64(how), Nodes: guard.NodeSet{0}}}}}
 		}
-		v := guard.Judge(demand, host)
+		v := fix.Judge(demand, host)
 		text := words.Text(v)
 		if strings.ContainsFunc(text, func(r rune) bool { return r != '\n' && !strconv.IsPrint(r) }) || strings.Contains(words.Summary(v), "\n") {
 			t.Errorf("%q", text)
@@ -96,7 +97,7 @@ func FuzzJudge(f *testing.F) {
 				t.Errorf("%q", line)
 			}
 		}
-		switch v := guard.Judge(demand, plenty); v.Cause {
+		switch v := fix.Judge(demand, plenty); v.Cause {
 		case guard.CauseSizeMismatch, guard.CauseBindingImpossible, guard.CausePageSizeUnsupported, "":
 		case guard.CausePoolTooSmall:
 			// More than the 2 EiB that there are.

@@ -103,7 +103,7 @@ func (h Host) locate(holders []Holder) []Holder {
 	known := map[uint64]unseen{} // by page size
 	for i, holder := range located {
 		if known[holder.PageKiB] == nil {
-			pool, _ := h.pool(holder.PageKiB)
+			pool, _ := h.Pool(holder.PageKiB)
 			known[holder.PageKiB] = h.unseen(pool)
 		}
 		pages := known[holder.PageKiB].certain(holder)
@@ -113,9 +113,9 @@ func (h Host) locate(holders []Holder) []Holder {
 	return located
 }
 
-// share is what holders of one kind have, all of them together, without the memory of guests that are gone: a process that keeps
-// that is to give it back.
-func share(h Host, kind HolderKind) map[nova.Pool]uint64 {
+// HeldBy is what holders of one kind have, all of them together, without the memory of guests that are gone: a process
+// that keeps that is to give it back.
+func (h Host) HeldBy(kind HolderKind) map[nova.Pool]uint64 {
 	held := map[nova.Pool]uint64{}
 	if h.Holders == nil {
 		return held
@@ -142,7 +142,7 @@ func (h Host) promised(kinds ...HolderKind) map[nova.Pool]uint64 {
 		if holder.Guest != "" || !slices.Contains(kinds, holder.Kind) {
 			continue
 		}
-		pool, _ := h.pool(holder.PageKiB)
+		pool, _ := h.Pool(holder.PageKiB)
 		nodes := slices.Clone(pool.Nodes)
 		slices.SortStableFunc(nodes, func(a, b NodePool) int {
 			return cmp.Or(cmp.Compare(holder.Pages[b.Node], holder.Pages[a.Node]), cmp.Compare(b.Free, a.Free))

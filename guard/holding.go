@@ -13,9 +13,9 @@ type holding struct {
 	list, promised []Holder // those with most pages there first, and with most promises
 }
 
-// holdersOf returns those who have pages on the nodes of a shortage, or may have.
-func holdersOf(host Host, f failure) holding {
-	pool, _ := host.pool(f.pageKiB)
+// holdersOf returns those who have pages of a size on some nodes, or may have.
+func holdersOf(host Host, pageKiB uint64, nodes NodeSet) holding {
+	pool, _ := host.Pool(pageKiB)
 	all := holding{host: host, pool: pool, unseen: host.unseen(pool)}
 	there := map[int]uint64{} // by where it is in the host's list, at the least
 	var at []int
@@ -24,7 +24,7 @@ func holdersOf(host Host, f failure) holding {
 			continue
 		}
 		// Those who hold nothing on the short nodes are nobody's trouble.
-		there[i] = Holder{Pages: all.unseen.certain(one)}.On(f.nodes)
+		there[i] = Holder{Pages: all.unseen.certain(one)}.On(nodes)
 		if there[i] > 0 || one.Unplaced > 0 {
 			at = append(at, i)
 		}
@@ -42,6 +42,14 @@ func holdersOf(host Host, f failure) holding {
 		return cmp.Or(cmp.Compare(b.Reserved, a.Reserved), cmp.Compare(a.PID, b.PID))
 	})
 	return all
+}
+
+// WithoutFiles returns the host as it would be without the leftover files that have pages of a size on some nodes, and
+// these files. It is for a host whose Holders are known.
+func (h Host) WithoutFiles(pageKiB uint64, nodes NodeSet) (without Host, files []Holder) {
+	holding := holdersOf(h, pageKiB, nodes)
+	files = holding.of(HolderFile)
+	return holding.without(files), files
 }
 
 // of returns those of some kinds.
@@ -63,7 +71,7 @@ func (h holding) ofDead() []Holder {
 // long as a node has surplus pages, those that come back go to the kernel (free_huge_folio).
 func (h holding) without(holders []Holder) Host {
 	back := h.unseen.certain(holders...)
-	return h.host.change(func(p *SizePool) {
+	return h.host.Change(func(p *SizePool) {
 		if p.PageKiB != h.pool.PageKiB {
 			return
 		}

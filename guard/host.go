@@ -42,8 +42,6 @@ type Host struct {
 	Memory *Memory
 	// Platform is what the host is part of; the zero value where nobody looked.
 	Platform Platform
-	// Placer is who chooses the nodes of the guest that is judged, "" for those who write its XML. [Judge] sets it.
-	Placer Manager
 	// OVS is what Open vSwitch was told; nil where nobody asked, or nobody answered.
 	OVS *OVS
 	// NotKnown is the evidence that was looked for and did not become known in time, or not all of it.
@@ -252,8 +250,8 @@ type OVS struct {
 	Sizes []uint64
 }
 
-// pool returns the pool of one page size in KiB.
-func (h Host) pool(kib uint64) (SizePool, bool) {
+// Pool returns the pool of one page size in KiB.
+func (h Host) Pool(kib uint64) (SizePool, bool) {
 	for _, p := range h.Pools {
 		if p.PageKiB == kib {
 			return p, true
@@ -262,8 +260,8 @@ func (h Host) pool(kib uint64) (SizePool, bool) {
 	return SizePool{}, false
 }
 
-// node returns one node's share of a pool; a node without one has no pages.
-func (p SizePool) node(id int) NodePool {
+// Node returns one node's share of a pool; a node without one has no pages.
+func (p SizePool) Node(id int) NodePool {
 	for _, n := range p.Nodes {
 		if n.Node == id {
 			return n
@@ -272,8 +270,8 @@ func (p SizePool) node(id int) NodePool {
 	return NodePool{Node: id}
 }
 
-// on sums the pool over a set of nodes.
-func (p SizePool) on(nodes NodeSet) NodePool {
+// On sums the pool over a set of nodes.
+func (p SizePool) On(nodes NodeSet) NodePool {
 	var sum NodePool
 	for _, n := range p.Nodes {
 		if nodes.Has(n.Node) {
@@ -303,9 +301,9 @@ func (p SizePool) headroom() uint64 { return min(minus(p.Overcommit, p.Surplus),
 // left is how many pages more fit under a limit.
 func (l PageLimit) left() uint64 { return minus(l.Pages, l.Used) }
 
-// memoryNodes returns the nodes that have memory. What the kernel promises it counts over all of them
+// MemoryNodes returns the nodes that have memory. What the kernel promises it counts over all of them
 // (hugetlb_acct_memory).
-func (h Host) memoryNodes() NodeSet {
+func (h Host) MemoryNodes() NodeSet {
 	nodes := NodeSet{}
 	for _, n := range h.Nodes {
 		if n.HasMemory {

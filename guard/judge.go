@@ -12,9 +12,8 @@ import "slices"
 // Host must have the pools of the page sizes that [Demand.PageSizes] returns for it. Without [Host.Holders] the cause
 // of a shortage stays open.
 func Judge(demand Demand, host Host) Verdict {
-	host.Placer = host.manager(demand.Domain)
 	v := Verdict{Domain: demand.Domain, Exempt: demand.Exempt, Canary: demand.Canary, Decision: Allow, Holders: host.Holders,
-		Manager: host.Placer, Inside: host.inside(demand.Domain), NotKnown: host.NotKnown}
+		Manager: host.manager(demand.Domain), Inside: host.inside(demand.Domain), NotKnown: host.NotKnown}
 	if demand.TooMany.Count > 0 {
 		v.Decision, v.Findings = Warn, []Finding{newFinding(codeTooMany, SeverityWarn, SizePool{}, nil, 0, demand.TooMany)}
 		return v
@@ -25,13 +24,13 @@ func Judge(demand Demand, host Host) Verdict {
 	v.Demand, v.Releases = backends, host.Releases
 	v.Pools, v.Sizes, v.OVS = host.Report(), host.SizeReport(), host.OVSReport()
 	if left != nil {
-		v.Decision, v.Findings, v.Fixes = Warn, []Finding{*left}, onPlatform(host, v, fixesForLibvirt(demand, host))
+		v.Decision, v.Findings = Warn, []Finding{*left}
 		return v
 	}
 	l := launch{backends, demand.Cpuset}
 	v.confined = demand.Cpuset.within(host)
 	v.Starting = host.StartingReport()
-	host, doomed := serious(host)
+	host, doomed := Serious(host)
 	v.doomed = len(doomed) > 0
 	must, risks := l.play(host)
 	if must != nil {
@@ -53,6 +52,18 @@ func Judge(demand Demand, host Host) Verdict {
 		v.Findings = append(v.Findings, drifts(host, demand.Domain.UUID)...)
 	}
 	return v
+}
+
+// MustFail returns why a launch must fail on a host, the first first, and nil if it can succeed: what [Judge] refuses it
+// for, but for what may be doubted. It is for those who ask what would change that, and looks for no cause.
+func MustFail(demand Demand, host Host) (why []Finding) {
+	backends, _ := resolve(demand, host)
+	backends, _ = onHugePages(backends, host)
+	must, _ := launch{backends, demand.Cpuset}.play(host)
+	for _, f := range must {
+		why = append(why, f.finding(host, SeverityRefuse))
+	}
+	return why
 }
 
 // doubt returns why a launch that must fail might not: memory may not be on huge pages, libvirt may take other pages than

@@ -22,11 +22,11 @@ func pages(free ...uint64) Host {
 }
 
 // pooled changes the host's only pool.
-func (h Host) pooled(f func(*SizePool)) Host { return h.change(f) }
+func (h Host) pooled(f func(*SizePool)) Host { return h.Change(f) }
 
 // heldBy has somebody take pages of a node, which had them on top of its free ones.
 func (h Host) heldBy(kind HolderKind, name string, pid int, node int, n uint64) Host {
-	h = h.change(func(p *SizePool) { p.Nodes[node].Total += n })
+	h = h.Change(func(p *SizePool) { p.Nodes[node].Total += n })
 	holders := Holders{}
 	if h.Holders != nil {
 		holders = *h.Holders
@@ -228,7 +228,7 @@ func TestJudge(t *testing.T) {
 		{"nobody looked", guest(t, "strict:0", cell{64, "strict:0"}), pages(0, 0).pooled(func(p *SizePool) { p.Nodes[0].Total = 100 }), Refuse, CauseUnaccounted, codeNodeShort, "node 0 is short of 2M pages: 0 of 100 free, 64 needed (128 MiB); holders were not examined"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			v := Judge(test.demand, test.host)
+			v := JudgeAndFix(test.demand, test.host)
 			code := ""
 			if len(v.Findings) > 0 {
 				code = v.Findings[0].Code
@@ -276,7 +276,7 @@ func TestJudgeRestored(t *testing.T) {
 		{"rounded to 256 MiB", ppc64(300 << 10), pages(200), Warn, codeRestore},
 		{"rounding makes no page more", plain(t, 3, "", twoMiB), pages(1), Refuse, codeNodeShort},
 	} {
-		v := Judge(test.demand, test.host)
+		v := JudgeAndFix(test.demand, test.host)
 		code := ""
 		if len(v.Findings) > 0 {
 			code = v.Findings[0].Code
@@ -307,7 +307,7 @@ func TestJudgeAuto(t *testing.T) {
 			{pages(50, 50), Warn}, // numad may advise both nodes
 			{pages(50, 49), Refuse},
 		} {
-			if v := Judge(d, test.host); v.Decision != test.want {
+			if v := JudgeAndFix(d, test.host); v.Decision != test.want {
 				t.Errorf("%s, free %v: %s (%s), want %s", name, test.host.Pools[0].Nodes, v.Decision, Summary(v), test.want)
 			}
 		}
@@ -321,7 +321,7 @@ func TestJudgeAutoCells(t *testing.T) {
 		host Host
 		want Decision
 	}{{pages(2, 2), Allow}, {pages(1, 1), Warn}, {pages(1, 0), Refuse}} {
-		if v := Judge(d, test.host); v.Decision != test.want {
+		if v := JudgeAndFix(d, test.host); v.Decision != test.want {
 			t.Errorf("free %v: %s (%s), want %s", test.host.Pools[0].Nodes, v.Decision, Summary(v), test.want)
 		}
 	}
@@ -346,7 +346,7 @@ func TestJudgeAutoCPUs(t *testing.T) {
 		{"restrictive", kept.serving(9_002_000, 7_002_000), Warn},
 		{"strict", below(twoCPUs(10, 10), runningOn(0, 2)), Allow},
 	} {
-		v := Judge(auto(t, test.mode, 2, 1), test.host)
+		v := JudgeAndFix(auto(t, test.mode, 2, 1), test.host)
 		if v.Decision != test.want || test.want == Warn && !strings.Contains(Summary(v), "numad may choose node 1: it chooses after this check, and QEMU cannot prepare memory from CPUs there") {
 			t.Errorf("%s, %+v, %s: %s, %s", test.mode, test.host.Nodes, test.host.Releases, v.Decision, Summary(v))
 		}
@@ -368,7 +368,7 @@ func TestJudgeAutoStrays(t *testing.T) {
 		{"restrictive", "0", pages(10, 10).serving(11_010_000, 0), Allow}, // QEMU is told no nodes
 		{"restrictive", "0", pages(10, 10), Warn},
 	} {
-		v := Judge(parse(t, fmt.Sprintf(`<domain><name>g</name><memory unit='MiB'>4</memory><memoryBacking>%s</memoryBacking>
+		v := JudgeAndFix(parse(t, fmt.Sprintf(`<domain><name>g</name><memory unit='MiB'>4</memory><memoryBacking>%s</memoryBacking>
 			<numatune><memory mode='%s' placement='auto'/></numatune><cpu><numa><cell memory='2' unit='MiB'/></numa></cpu>
 			<devices><memory model='dimm'><source><nodemask>%s</nodemask><pagesize unit='MiB'>2</pagesize></source>
 			<target><size unit='MiB'>2</size><node>0</node></target></memory></devices></domain>`, twoMiB, test.mode, test.nodes)), test.host)
@@ -385,7 +385,7 @@ func TestJudgeVirtioMem(t *testing.T) {
 		<devices><memory model='virtio-mem'><target><size unit='MiB'>100</size><node>0</node>
 		<block unit='MiB'>2</block><requested unit='MiB'>80</requested></target></memory></devices></domain>`)
 	for free, want := range map[uint64]Decision{50: Allow, 49: Warn, 10: Warn, 9: Refuse} {
-		if v := Judge(d, pages(free)); v.Decision != want {
+		if v := JudgeAndFix(d, pages(free)); v.Decision != want {
 			t.Errorf("%d free: %s (%s), want %s", free, v.Decision, Summary(v), want)
 		}
 	}
@@ -408,7 +408,7 @@ func TestJudgeVirtioMemBlocks(t *testing.T) {
 		d := parse(t, fmt.Sprintf(`<domain type='kvm'><name>g</name><memory unit='GiB'>1</memory><cpu><numa><cell id='0' cpus='0' memory='20' unit='MiB'/></numa></cpu>
 			<devices><memory model='virtio-mem'><source><pagesize unit='MiB'>%d</pagesize></source><target><size unit='MiB'>%d</size><node>0</node>
 			<block unit='MiB'>%d</block><requested unit='MiB'>0</requested></target></memory></devices></domain>`, test.page, test.size, test.block))
-		v := Judge(d, withGiB(pages(1000), 2))
+		v := JudgeAndFix(d, withGiB(pages(1000), 2))
 		if v.Decision != test.want || !strings.Contains(Summary(v), test.says) || v.Decision == Refuse && v.Cause != CauseSizeMismatch {
 			t.Errorf("%+v: %s %s (%s)", test, v.Decision, v.Cause, Summary(v))
 		}
@@ -421,7 +421,7 @@ func TestSummaryIsBounded(t *testing.T) {
 	for pid := range 200 {
 		host = host.heldBy(HolderGuest, strings.Repeat("\x1b[31m\n", 300), pid, 0, 1)
 	}
-	v := Judge(guest(t, "", cell{64, "strict:0"}), host)
+	v := JudgeAndFix(guest(t, "", cell{64, "strict:0"}), host)
 	if v.Cause != CauseGuests || len(Summary(v)) > 600 || strings.ContainsAny(Summary(v), "\n\x1b") {
 		t.Errorf("%s, %d bytes: %q", v.Cause, len(Summary(v)), Summary(v))
 	}
@@ -454,7 +454,7 @@ func TestPrintable(t *testing.T) {
 
 // TestEveryShortage: nodes that are short each for itself are each told, and the fix is for all of them.
 func TestEveryShortage(t *testing.T) {
-	v := Judge(guest(t, "", cell{10, "strict:0"}, cell{30, "strict:1"}, cell{5, "strict:0"}), pages(4, 0))
+	v := JudgeAndFix(guest(t, "", cell{10, "strict:0"}, cell{30, "strict:1"}, cell{5, "strict:0"}), pages(4, 0))
 	want := []string{"node 0 is short of 2M pages: 4 of 4 free, 15 needed (30 MiB)", "node 1 is short of 2M pages: 30 needed (60 MiB)"}
 	for i, f := range v.Findings {
 		if len(v.Findings) != len(want) || Message(f) != want[i] || f.Severity != SeverityRefuse {
@@ -498,7 +498,7 @@ func TestHiddenMount(t *testing.T) {
 		"a memfd":        {memfd(d), hidden, Refuse, "100 needed", 1},
 		"of other pages": {d, other, Refuse, "100 needed", 1},
 	} {
-		v := Judge(test.demand, test.host)
+		v := JudgeAndFix(test.demand, test.host)
 		if v.Decision != test.decision || !strings.Contains(Summary(v), test.says) || len(v.Demand) != test.backends {
 			t.Errorf("%s: %s, %d backends: %s", name, v.Decision, len(v.Demand), Summary(v))
 		}
@@ -507,7 +507,7 @@ func TestHiddenMount(t *testing.T) {
 
 // TestShortage: which refusals other hooks could still prevent.
 func TestShortage(t *testing.T) {
-	v := Judge(guest(t, "strict:0", cell{100, ""}), pages(10, 10))
+	v := JudgeAndFix(guest(t, "strict:0", cell{100, ""}), pages(10, 10))
 	if !v.Shortage() {
 		t.Errorf("no shortage: %s", Summary(v))
 	}
@@ -522,9 +522,9 @@ func TestShortage(t *testing.T) {
 	unbound := pages(10, 10)
 	unbound.Nodes[0].HasMemory = false
 	for name, v := range map[string]Verdict{
-		"fits":          Judge(guest(t, "strict:0", cell{1, ""}), pages(10, 10)),
-		"a binding":     Judge(guest(t, "strict:0", cell{100, ""}), unbound),
-		"no such pages": Judge(guest(t, "strict:0", cell{100, ""}), func() Host { h := pages(10); h.Sizes, h.Pools = []uint64{1 << 20}, nil; return h }()),
+		"fits":          JudgeAndFix(guest(t, "strict:0", cell{1, ""}), pages(10, 10)),
+		"a binding":     JudgeAndFix(guest(t, "strict:0", cell{100, ""}), unbound),
+		"no such pages": JudgeAndFix(guest(t, "strict:0", cell{100, ""}), func() Host { h := pages(10); h.Sizes, h.Pools = []uint64{1 << 20}, nil; return h }()),
 	} {
 		if v.Shortage() {
 			t.Errorf("%s is taken for a shortage: %s: %s", name, v.Decision, Summary(v))

@@ -108,7 +108,7 @@ func onHugePages(backends []Backend, host Host) (left []Backend, risks []Finding
 			left = append(left, b)
 			continue
 		}
-		pool, _ := host.pool(b.PageKiB)
+		pool, _ := host.Pool(b.PageKiB)
 		risks = append(risks, newFinding(codeHidden, SeverityWarn, pool, nil, b.Pages, Hidden{*over, certain}).of(b))
 	}
 	return left, risks
@@ -117,7 +117,7 @@ func onHugePages(backends []Backend, host Host) (left []Backend, risks []Finding
 // over returns what lies over the place of a backend's file, nil for nothing that is known; certain says that no other
 // mount may be meant.
 func (h Host) over(b Backend) (over *OverMount, certain bool) {
-	if !b.onMount() {
+	if !b.OnMount() {
 		return b.over, !b.Unsure
 	}
 	certain = true

@@ -67,23 +67,23 @@ func refusedByLibvirt(b Backend, host Host) Reason {
 	if b.Own {
 		return nil
 	}
-	if late := host.late(b.PageKiB); late != "" && b.onMount() {
+	if late := host.late(b.PageKiB); late != "" && b.OnMount() {
 		return LateMount{late}
 	}
-	if b.PageKiB == 0 || b.onMount() && !host.mounted(b.PageKiB) {
+	if b.PageKiB == 0 || b.OnMount() && !host.mounted(b.PageKiB) {
 		return host.noMount(b.PageKiB)
 	}
-	if missing := host.missingNodes(b); len(missing) > 0 {
-		return NoNode{missing, host.nodeSet()}
+	if missing := host.MissingNodes(b); len(missing) > 0 {
+		return NoNode{missing, host.AllNodes()}
 	}
 	return nil
 }
 
-// missingNodes returns the nodes that a backend asks for and the host does not have.
-func (h Host) missingNodes(b Backend) NodeSet { return b.HostNodes.Or(b.Cpuset).without(h.nodeSet()) }
+// MissingNodes returns the nodes that a backend asks for and the host does not have.
+func (h Host) MissingNodes(b Backend) NodeSet { return b.HostNodes.Or(b.Cpuset).Without(h.AllNodes()) }
 
-// nodeSet is all nodes of the host.
-func (h Host) nodeSet() NodeSet {
+// AllNodes is all nodes of the host.
+func (h Host) AllNodes() NodeSet {
 	nodes := NodeSet{}
 	for _, n := range h.Nodes {
 		nodes = append(nodes, n.ID)
@@ -106,19 +106,19 @@ func (h Host) late(kib uint64) (path string) {
 }
 
 // usualMount is mounted by systemd at boot, before all daemons (dev-hugepages.mount).
-const usualMount = "/dev/hugepages"
+const UsualMount = "/dev/hugepages"
 
 // mayBeLate returns what is known of a backend whose mount may have come after libvirt's daemon; nil if none may, or
 // nobody looked.
 func (h Host) mayBeLate(b Backend) *Finding {
-	if !b.onMount() {
+	if !b.OnMount() {
 		return nil
 	}
 	at := ""
 	for _, m := range h.Mounts {
 		switch {
 		case m.PageKiB != b.PageKiB:
-		case m.Daemon != Untold || m.Path == usualMount:
+		case m.Daemon != Untold || m.Path == UsualMount:
 			return nil
 		case at == "":
 			at = m.Path
@@ -151,8 +151,8 @@ func (h Host) noMount(kib uint64) NoMount {
 		}
 	}
 	for _, size := range h.Sizes {
-		if pool, ok := h.pool(size); ok {
-			sum := pool.on(h.nodeSet())
+		if pool, ok := h.Pool(size); ok {
+			sum := pool.On(h.AllNodes())
 			n.Sizes = append(n.Sizes, SizeFree{size, sum.Free, sum.Total})
 		}
 	}

@@ -60,7 +60,7 @@ func TestLeftToLibvirt(t *testing.T) {
 			"this host has no NUMA node 4, it has nodes 0-1", "domain: bind pc.ram to node 1"},
 		{"nor would it fit elsewhere", plain(t, 1024, "strict:4", "<hugepages/>"), pages(30, 60), "no NUMA node 4", ""},
 	} {
-		v := Judge(test.d, test.h)
+		v := JudgeAndFix(test.d, test.h)
 		if v.Decision != Warn || v.RefusedBy() != ByLibvirt || v.Cause != "" || v.Shortage() {
 			t.Errorf("%s: %s by %q", test.name, v.Decision, v.RefusedBy())
 		}
@@ -72,7 +72,7 @@ func TestLeftToLibvirt(t *testing.T) {
 		}
 	}
 	for _, daemon := range []Awareness{Unasked, Aware, Untold} {
-		v := Judge(gib, late(daemon))
+		v := JudgeAndFix(gib, late(daemon))
 		if v.Decision != Allow || v.RefusedBy() != "" || strings.HasPrefix(Summary(v), "it fits") != true {
 			t.Errorf("%d: %s: %s", daemon, v.Decision, Summary(v))
 		}
@@ -86,12 +86,12 @@ func TestLeftToLibvirt(t *testing.T) {
 func TestExemptFromLibvirt(t *testing.T) {
 	d := plain(t, 1024, "", "<hugepages><page size='16' unit='MiB'/></hugepages>")
 	d.Exempt = ExemptByMetadata
-	if by := Judge(d, pages(600)).RefusedBy(); by != ByLibvirt {
+	if by := JudgeAndFix(d, pages(600)).RefusedBy(); by != ByLibvirt {
 		t.Errorf("refused by %q", by)
 	}
 	d = plain(t, 1024, "", "<hugepages><page size='2' unit='MiB'/></hugepages>")
 	d.Exempt = ExemptByMetadata
-	if v := Judge(d, pages(6)); v.Decision != Refuse || v.RefusedBy() != "" {
+	if v := JudgeAndFix(d, pages(6)); v.Decision != Refuse || v.RefusedBy() != "" {
 		t.Errorf("%s by %q", v.Decision, v.RefusedBy())
 	}
 }

@@ -8,9 +8,8 @@ import "slices"
 func (s simulation) limits(pool SizePool, backends []placed) (met []failure, risks []Finding) {
 	if limited, certain := s.mountLimit(pool, backends); limited != nil {
 		f := failure{code: codeMountLimit, cause: CauseMountLimit, backend: backends[0].ID, pageKiB: pool.PageKiB,
-			needed: sumFiles(backends), free: limited.Limit.left(), total: limited.Limit.Pages, reason: MountFull{limited.Path}}
+			needed: sumFiles(backends), free: limited.Limit.left(), total: limited.Limit.Pages, reason: MountFull{limited.Path, limited.Limit.Used}}
 		if certain {
-			f.fix = Limit{limited.Path, pool.PageKiB, limited.Limit.Used + f.needed, true}
 			met = append(met, f)
 		} else {
 			risks = append(risks, f.perhaps(s.host, f.code, IfThisMount{}))
@@ -21,7 +20,7 @@ func (s simulation) limits(pool SizePool, backends []placed) (met []failure, ris
 		if l.PageKiB == pool.PageKiB && needed > l.left() {
 			met = append(met, failure{code: codeCgroupLimit, cause: CauseCgroupLimit, backend: backends[0].ID, pageKiB: pool.PageKiB,
 				needed: needed, free: l.left(), total: l.Pages,
-				reason: GroupFull{l.File, l.Used, l.Reserved}, fix: Limit{l.File, l.PageKiB, l.Used + needed, false}})
+				reason: GroupFull{l.File, l.Used, l.Reserved}})
 		}
 	}
 	return met, risks
@@ -50,5 +49,5 @@ func (s simulation) mountLimit(pool SizePool, backends []placed) (limited *Mount
 
 // sumFiles is how many pages backends want of a mount that libvirt takes.
 func sumFiles(backends []placed) uint64 {
-	return sum(slices.DeleteFunc(slices.Clone(backends), func(p placed) bool { return !p.onMount() }))
+	return sum(slices.DeleteFunc(slices.Clone(backends), func(p placed) bool { return !p.OnMount() }))
 }

@@ -108,7 +108,7 @@ func TestLimits(t *testing.T) {
 		{"a group that is overdrawn", plain(t, 2, "", twoMiB), below(pages(30), limited("max", 5, 9)), Refuse, CauseCgroupLimit, codeCgroupLimit, "allows 5"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			v := Judge(test.demand, test.host)
+			v := JudgeAndFix(test.demand, test.host)
 			code := ""
 			if len(v.Findings) > 0 {
 				code = v.Findings[0].Code
@@ -128,7 +128,7 @@ func TestEveryLimit(t *testing.T) {
 	host := sized(pages(19), 20, 0)
 	c := limited("max", 18, 0)
 	c.Limits = append(c.Limits, limited("rsvd.max", 25, 5).Limits...)
-	v := Judge(plain(t, 42, "", twoMiB), below(host, c))
+	v := JudgeAndFix(plain(t, 42, "", twoMiB), below(host, c))
 	var codes []string
 	for _, f := range v.Findings {
 		codes = append(codes, f.Code)
@@ -148,7 +148,7 @@ func TestEveryLimit(t *testing.T) {
 func TestOvercommitWithoutBounds(t *testing.T) {
 	for _, overcommit := range []uint64{0, 1, 1<<64 - 2, 1<<64 - 1} {
 		host := pages(2).pooled(func(p *SizePool) { p.Overcommit = overcommit })
-		if v := Judge(guest(t, "", cell{2, ""}), host); v.Decision != Allow {
+		if v := JudgeAndFix(guest(t, "", cell{2, ""}), host); v.Decision != Allow {
 			t.Errorf("overcommit %d: %s: %s", overcommit, v.Decision, Summary(v))
 		}
 	}

@@ -32,8 +32,8 @@ const (
 	InsidePod       Inside = "pod" // a container of Kubernetes
 )
 
-// has reports whether there are signs of a manager.
-func (p Platform) has(m Manager) bool { return slices.Contains(p.Managers, m) }
+// Has reports whether there are signs of a manager.
+func (p Platform) Has(m Manager) bool { return slices.Contains(p.Managers, m) }
 
 // manager returns whose guest a domain is, or else who places guests on the host. A sign on the host tells less than a
 // domain's own metadata: a host can have several managers, and Nova's containers run below a kubelet too.
@@ -45,7 +45,7 @@ func (h Host) manager(d Domain) Manager {
 		return ManagerNova
 	}
 	for _, m := range []Manager{ManagerOVirt, ManagerKubeVirt, ManagerOpenNebula} {
-		if h.Platform.has(m) {
+		if h.Platform.Has(m) {
 			return m
 		}
 	}
@@ -54,3 +54,11 @@ func (h Host) manager(d Domain) Manager {
 
 // Manager returns who places guests on the host, which domain it is aside; "" for nobody of whom there are signs.
 func (h Host) Manager() Manager { return h.manager(Domain{}) }
+
+// inside returns what hugeguard runs in: where libvirt is KubeVirt's, always a pod.
+func (h Host) inside(d Domain) Inside {
+	if d.Manager == ManagerKubeVirt {
+		return InsidePod
+	}
+	return h.Platform.Inside
+}

@@ -15,7 +15,7 @@ func TestMarksInVerdict(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return Judge(d, host)
+		return JudgeAndFix(d, host)
 	}
 	plain, marked := judged(""), judged("<metadata><exempt xmlns='urn:hugeguard:1'/><canary xmlns='urn:hugeguard:1'/></metadata>")
 	if plain.Decision != Refuse || marked.Decision != Refuse || plain.Cause != marked.Cause || len(Fixes(plain)) == 0 || len(Fixes(marked)) > 0 ||

@@ -34,8 +34,8 @@ func (s NodeSet) Or(t NodeSet) NodeSet {
 	return slices.Compact(either)
 }
 
-// without returns the nodes that are not in t; never nil.
-func (s NodeSet) without(t NodeSet) NodeSet {
+// Without returns the nodes that are not in t; never nil.
+func (s NodeSet) Without(t NodeSet) NodeSet {
 	return slices.DeleteFunc(append(NodeSet{}, s...), t.Has)
 }
 

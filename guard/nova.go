@@ -2,21 +2,34 @@ package guard
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"slices"
 
 	"hugeguard/guard/nova"
 )
 
-// known reports whether it is known what Nova reserves.
-func (n *Nova) known() bool { return n != nil && len(n.Files) > 0 && n.Fault == "" }
+// Reservation is what Nova is to keep back of one pool.
+type Reservation struct {
+	nova.Pool
+	Count   uint64
+	Lacking bool // Nova does not keep back as many now, or it is not known whether it does
+}
+
+// String returns the value of a setting of reserved_huge_pages, the size in KiB, which Nova takes without a unit.
+func (r Reservation) String() string {
+	return fmt.Sprintf("node:%d,size:%d,count:%d", r.Node, r.PageKiB, r.Count)
+}
+
+// Known reports whether it is known what Nova reserves.
+func (n *Nova) Known() bool { return n != nil && len(n.Files) > 0 && n.Fault == "" }
 
 // inUse returns what nova-compute keeps back: what it read when it started. ok is whether that is known.
 func (n *Nova) inUse() (reserved nova.Reserved, ok bool) {
 	if n.Stale != "" {
 		return n.Read, n.Read != nil
 	}
-	return n.Reserved, n.known()
+	return n.Reserved, n.Known()
 }
 
 // reserves is how many pages of a size Nova keeps back on some nodes.
@@ -56,13 +69,13 @@ func (h Host) NovaReport(uuid string) *NovaReport {
 		return nil
 	}
 	for _, s := range strangers(h) {
-		report.Strangers = append(report.Strangers, Stranger{s.Name, s.PageKiB, s.On(nodeIDs(h))})
+		report.Strangers = append(report.Strangers, Stranger{s.Name, s.PageKiB, s.On(h.AllNodes())})
 	}
-	if !n.known() {
+	if !n.Known() {
 		return report
 	}
 	for at, count := range n.Reserved {
-		if !nodeIDs(h).Has(at.Node) || !slices.Contains(h.Sizes, at.PageKiB) {
+		if !h.AllNodes().Has(at.Node) || !slices.Contains(h.Sizes, at.PageKiB) {
 			report.Ignored = append(report.Ignored, Reservation{Pool: at, Count: uint64(max(count, 0))}.String())
 		}
 	}
@@ -104,7 +117,7 @@ func drifts(h Host, uuid string) []Finding {
 		found = append(found, newFinding(codeNovaStale, SeverityInfo, SizePool{}, nil, 0, NovaStale{report.PID, report.Stale}))
 	}
 	for _, p := range report.Pools {
-		if pool, ok := h.pool(p.PageKiB); ok && p.Drift != nil && *p.Drift != 0 {
+		if pool, ok := h.Pool(p.PageKiB); ok && p.Drift != nil && *p.Drift != 0 {
 			found = append(found, newFinding(codeNovaDrift, SeverityInfo, pool, NodeSet{p.Node}, 0, p))
 		}
 	}
@@ -117,8 +130,8 @@ func drifts(h Host, uuid string) []Finding {
 // it: they are to go, or to become instances.
 func (h Host) Reservations() []Reservation {
 	counts := map[nova.Pool]uint64{}
-	own, ownPromised := share(h, HolderOVS), h.promised(HolderOVS)
-	for _, pools := range []map[nova.Pool]uint64{own, share(h, HolderProcess), h.promised(HolderOVS, HolderProcess)} {
+	own, ownPromised := h.HeldBy(HolderOVS), h.promised(HolderOVS)
+	for _, pools := range []map[nova.Pool]uint64{own, h.HeldBy(HolderProcess), h.promised(HolderOVS, HolderProcess)} {
 		for pool, pages := range pools {
 			counts[pool] += pages
 		}
@@ -126,7 +139,7 @@ func (h Host) Reservations() []Reservation {
 	for pool, pages := range told(h) {
 		counts[pool] += minus(pages, own[pool]+ownPromised[pool])
 	}
-	if h.Nova.known() {
+	if h.Nova.Known() {
 		for pool, count := range h.Nova.Reserved {
 			counts[pool] = max(counts[pool], uint64(max(count, 0)))
 		}
@@ -134,7 +147,7 @@ func (h Host) Reservations() []Reservation {
 	var all []Reservation
 	for pool, count := range counts {
 		if count > 0 {
-			all = append(all, Reservation{pool, count, !h.Nova.known() || h.Nova.Reserved[pool] != int64(count)})
+			all = append(all, Reservation{pool, count, !h.Nova.Known() || h.Nova.Reserved[pool] != int64(count)})
 		}
 	}
 	slices.SortFunc(all, func(a, b Reservation) int {
@@ -145,7 +158,7 @@ func (h Host) Reservations() []Reservation {
 
 // Agrees reports whether Nova's configuration reserves what [Host.Reservations] returns.
 func (h Host) Agrees() bool {
-	if !h.Nova.known() {
+	if !h.Nova.Known() {
 		return false
 	}
 	wanted := nova.Reserved{}
@@ -157,7 +170,7 @@ func (h Host) Agrees() bool {
 
 // agreesOn is Agrees for the pages of one size on some nodes.
 func agreesOn(h Host, kib uint64, nodes NodeSet) bool {
-	return h.Nova.known() && !slices.ContainsFunc(h.Reservations(), func(r Reservation) bool {
+	return h.Nova.Known() && !slices.ContainsFunc(h.Reservations(), func(r Reservation) bool {
 		return r.PageKiB == kib && nodes.Has(r.Node) && r.Lacking
 	})
 }
@@ -175,13 +188,4 @@ func strangers(h Host) []Holder {
 		}
 	}
 	return found
-}
-
-// nodeIDs are the host's nodes.
-func nodeIDs(h Host) NodeSet {
-	nodes := NodeSet{}
-	for _, n := range h.Nodes {
-		nodes = append(nodes, n.ID)
-	}
-	return nodes
 }

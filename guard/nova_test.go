@@ -102,7 +102,7 @@ func TestReserveSettles(t *testing.T) {
 			t.Fatalf("%q, and then %q", lines, again)
 		}
 		for _, p := range host.NovaReport("").Pools {
-			outside := share(host, HolderOVS)[nova.Pool{Node: p.Node, PageKiB: p.PageKiB}] + share(host, HolderProcess)[nova.Pool{Node: p.Node, PageKiB: p.PageKiB}]
+			outside := host.HeldBy(HolderOVS)[nova.Pool{Node: p.Node, PageKiB: p.PageKiB}] + host.HeldBy(HolderProcess)[nova.Pool{Node: p.Node, PageKiB: p.PageKiB}]
 			if uint64(p.Reserved) < outside || p.Unreserved > 0 {
 				t.Fatalf("%d reserved of the %d that others hold: %+v", p.Reserved, outside, p)
 			}
@@ -185,7 +185,7 @@ func TestWhatNovaIsAsked(t *testing.T) {
 		{"enough here, too little there", host.reserving(nova.Reserved{node(0): 512}),
 			", nova.conf reserves 512; Nova believes only 0 free there: it placed this start earlier, or its scheduler did not place it; node 1 has 512 free", "[DEFAULT]"},
 	} {
-		v := Judge(guest(t, "strict:0", cell{256, "strict:0"}), test.host)
+		v := JudgeAndFix(guest(t, "strict:0", cell{256, "strict:0"}), test.host)
 		_, got, _ := strings.Cut(Summary(v), "; ovs-vswitchd (pid 702) has 512")
 		if got != test.want {
 			t.Errorf("%s: %s\nwant %s", test.name, Summary(v), test.want)

@@ -6,11 +6,12 @@ import (
 
 	"hugeguard/guard"
 	"hugeguard/guard/domain"
+	"hugeguard/guard/fix"
 	"hugeguard/guard/words"
 )
 
 func init() {
-	guard.ParseDomain = domain.Parse
+	guard.ParseDomain, guard.JudgeAndFix, guard.Helps = domain.Parse, fix.Judge, helps
 	guard.Summary, guard.Line, guard.Text, guard.Fields, guard.Message, guard.Reserve = words.Summary, words.Line, words.Text, words.Fields, words.Finding, words.Reserve
 	guard.JSON = func(v guard.Verdict) ([]byte, error) { return json.Marshal(words.NewReport(v)) }
 	guard.Fixes = func(v guard.Verdict) (fixes []guard.FixInWords) {

@@ -12,7 +12,7 @@ func (s simulation) place(b Backend) (placed, *failure) {
 		return p, f
 	}
 	if b.Lazy { // a reservation is on no node
-		p.allowed = s.host.memoryNodes()
+		p.allowed = s.host.MemoryNodes()
 	}
 	if b.Policy == PolicyDefault || b.Auto { // numad may still choose any of them
 		return p, nil
@@ -30,7 +30,7 @@ func (s simulation) place(b Backend) (placed, *failure) {
 // obstacle returns why no memory of QEMU's can lie on any of the nodes.
 func (s simulation) obstacle(nodes NodeSet) Unbindable {
 	switch {
-	case len(nodes.And(s.host.memoryNodes())) == 0:
+	case len(nodes.And(s.host.MemoryNodes())) == 0:
 		return Unbindable{Why: NoMemory}
 	case len(nodes.And(s.inherited)) == 0:
 		return Unbindable{Why: CgroupNodes, File: s.host.cgroup().NodesFile, Kept: s.inherited}
@@ -40,19 +40,15 @@ func (s simulation) obstacle(nodes NodeSet) Unbindable {
 
 // unbindable is the failure of a backend that cannot be bound to nodes.
 func (s simulation) unbindable(b Backend, nodes NodeSet, why Unbindable) *failure {
-	f := s.refused(codeBinding, CauseBindingImpossible, b, why)
-	f.nodes = nodes
-	if why.Why == PinnedToOther {
-		f.fix = Change{Do: PinEmulator, Backend: b.ID, Nodes: nodes}
-		return f
-	}
 	for _, among := range []NodeSet{s.confined, s.inherited} {
 		able := slices.DeleteFunc(slices.Clone(among), func(node int) bool { return nodes.Has(node) || !s.host.hasCPU(NodeSet{node}, s.cpus(b)) })
 		if len(able) > 0 {
-			f.fix = Change{Do: Bind, Backend: b.ID, Nodes: able}
+			why.Able = able
 			break
 		}
 	}
+	f := s.refused(codeBinding, CauseBindingImpossible, b, why)
+	f.nodes = nodes
 	return f
 }
 
@@ -63,9 +59,9 @@ func (s simulation) refused(code string, cause Cause, b Backend, reason Reason) 
 	if nodes == nil {
 		nodes = s.bound
 	}
-	pool, _ := s.host.pool(b.PageKiB)
+	pool, _ := s.host.Pool(b.PageKiB)
 	return &failure{code: code, cause: cause, backend: b.ID, nodes: nodes, pageKiB: b.PageKiB,
-		needed: b.Pages, free: pool.on(nodes).Free, reason: reason}
+		needed: b.Pages, free: pool.On(nodes).Free, reason: reason}
 }
 
 // preparedFrom returns the nodes from whose CPUs QEMU is to prepare a backend, where it can; none of one without a
@@ -127,27 +123,21 @@ func unsupported(b Backend, host Host) *failure {
 	if !b.Memfd || slices.Contains(host.Sizes, b.PageKiB) {
 		return nil
 	}
-	f := &failure{code: codePageSize, cause: CausePageSizeUnsupported, backend: b.ID, pageKiB: b.PageKiB, needed: b.Pages,
+	return &failure{code: codePageSize, cause: CausePageSizeUnsupported, backend: b.ID, pageKiB: b.PageKiB, needed: b.Pages,
 		reason: NoSuchPages{host.Sizes}}
-	if len(host.Sizes) > 0 {
-		f.fix = Change{Do: TakePages, Backend: b.ID, KiB: host.Sizes}
-	}
-	return f
 }
 
 // mismatch returns why QEMU cannot make a backend of that size from pages of that size. Both the size that a cold start
 // rounds to and the one that a restore uses must be impossible: the hook cannot tell which it is.
 func (s simulation) mismatch(b Backend) *failure {
 	if b.Block != 0 && b.Block < b.PageKiB { // virtio_mem_device_realize
-		f := s.refused(codeSize, CauseSizeMismatch, b, WrongSize{Why: SmallBlock, KiB: b.Block, UnitKiB: b.PageKiB})
-		f.fix = Change{Do: ResizeBlocks, Backend: b.ID, KiB: []uint64{b.PageKiB}}
-		return f
+		return s.refused(codeSize, CauseSizeMismatch, b, WrongSize{Why: SmallBlock, KiB: b.Block, UnitKiB: b.PageKiB, RightKiB: b.PageKiB})
 	}
 	page := b.PageKiB * 1024
 	unit := max(page, b.Block*1024)
 	var wrong WrongSize
 	for _, bytes := range []uint64{b.ExactBytes, b.Bytes} {
-		wrong = WrongSize{KiB: bytes / 1024, UnitKiB: unit / 1024}
+		wrong = WrongSize{KiB: bytes / 1024, UnitKiB: unit / 1024, RightKiB: (b.Bytes/unit + 1) * unit / 1024}
 		switch {
 		case bytes < page:
 			wrong.Why = BelowPage
@@ -161,7 +151,5 @@ func (s simulation) mismatch(b Backend) *failure {
 			return nil
 		}
 	}
-	f := s.refused(codeSize, CauseSizeMismatch, b, wrong)
-	f.fix = Change{Do: Resize, Backend: b.ID, KiB: []uint64{(b.Bytes/unit + 1) * unit / 1024}}
-	return f
+	return s.refused(codeSize, CauseSizeMismatch, b, wrong)
 }

@@ -175,7 +175,7 @@ func TestEveryOrder(t *testing.T) {
 			t.Fatal(err)
 		}
 		may := rapid.Bool().Draw(t, "cpuset")
-		p := player{promised: host.Pools[0].Reserved, parallel: rapid.Bool().Draw(t, "parallel"), memory: host.memoryNodes()}
+		p := player{promised: host.Pools[0].Reserved, parallel: rapid.Bool().Draw(t, "parallel"), memory: host.MemoryNodes()}
 		libvirt, qemu := Version(9_000_000), Version(7_002_000)
 		switch {
 		case union:

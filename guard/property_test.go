@@ -183,7 +183,7 @@ func TestMorePagesNeverHurt(t *testing.T) {
 		tried.add(d, host, before)
 		node := rapid.IntRange(0, len(host.Nodes)-1).Draw(t, "node")
 		kib := rapid.SampledFrom([]uint64{2048, 1 << 20}).Draw(t, "size")
-		after := Judge(d, host.change(func(p *SizePool) {
+		after := Judge(d, host.Change(func(p *SizePool) {
 			if p.PageKiB == kib {
 				p.Nodes[node].Free++
 				p.Nodes[node].Total++
@@ -341,10 +341,10 @@ func TestTheSameTwice(t *testing.T) {
 				host.Nodes[i].Distances[k] = 10 + 5*((i-k)*(i-k)%3)
 			}
 		}
-		first := Judge(d, host)
+		first := JudgeAndFix(d, host)
 		tried.add(d, host, first)
 		for range 3 {
-			again := Judge(d, host)
+			again := JudgeAndFix(d, host)
 			if !reflect.DeepEqual(first, again) || Text(first) != Text(again) || !reflect.DeepEqual(Fields(first), Fields(again)) {
 				t.Fatalf("%+v\nand again\n%+v", first, again)
 			}

@@ -14,11 +14,8 @@ func (l launch) refuse(v *Verdict, host Host, must []failure) {
 	for _, f := range must {
 		v.Findings = append(v.Findings, f.finding(host, SeverityRefuse))
 	}
-	if !v.Canary { // else nobody should do anything about it
-		if v.Manager == ManagerNova {
-			v.Nova = host.NovaReport(v.Domain.UUID)
-		}
-		v.Fixes = onPlatform(host, *v, l.fixes(host, must, v.Blame))
+	if v.Manager == ManagerNova && !v.Canary { // of which nobody should do anything
+		v.Nova = host.NovaReport(v.Domain.UUID)
 	}
 }
 
@@ -43,8 +40,8 @@ func (l launch) fitsAfter(host Host) bool {
 
 // lackOf returns what is known of what a failure is short of.
 func lackOf(h Host, f failure, v Verdict) Lack {
-	pool, _ := h.pool(f.pageKiB)
-	there := pool.on(f.nodes)
+	pool, _ := h.Pool(f.pageKiB)
+	there := pool.On(f.nodes)
 	l := Lack{SetUp: minus(there.Total, there.Surplus), Reserved: pool.Reserved, Surplus: pool.Surplus, Overcommit: pool.Overcommit}
 	if asked := h.askedOn(f.pageKiB, f.nodes); asked > l.SetUp {
 		l.Asked = asked
@@ -52,7 +49,7 @@ func lackOf(h Host, f failure, v Verdict) Lack {
 	if h.Holders != nil {
 		l.Unaccounted = Holder{Pages: unaccounted(pool, h.held(pool))}.On(f.nodes)
 	}
-	if v.Blame.outsiders() && v.Manager == ManagerNova && h.Nova.known() {
+	if v.Blame.outsiders() && v.Manager == ManagerNova && h.Nova.Known() {
 		reserves := h.Nova.reserves(f.pageKiB, f.nodes)
 		l.NovaReserves = &reserves
 		if agreesOn(h, f.pageKiB, f.nodes) {
@@ -95,8 +92,8 @@ func misplaced(h Host, f failure, uuid string) (m Misplaced) {
 
 // alternatives returns the nodes that have as many free pages as a shortage on other nodes wants, the nearest first.
 func alternatives(host Host, f failure) []NodePool {
-	pool, _ := host.pool(f.pageKiB)
-	open := host.inherited(ruleCpuset)
+	pool, _ := host.Pool(f.pageKiB)
+	open := host.UsableNodes()
 	var found []NodePool
 	for _, n := range pool.Nodes {
 		n.Free = minus(n.Free, host.claimedOn(pool, n.Node))
@@ -110,40 +107,4 @@ func alternatives(host Host, f failure) []NodePool {
 		slices.SortStableFunc(found, func(a, b NodePool) int { return distances[a.Node] - distances[b.Node] })
 	}
 	return found
-}
-
-// fixes returns what an admin can do about failures of one cause.
-func (l launch) fixes(host Host, must []failure, b Blame) (found []Fix) {
-	if b.over() {
-		return l.holderFixes(host, must, b) // as they are over, nobody is to reckon with them
-	}
-	switch b.Cause {
-	case CauseOVS, CauseOtherHolder:
-		found = slices.Concat(tellManager(host, b), l.holderFixes(host, must, b))
-	case CauseKernelReserved:
-		found = append(found, l.holderFixes(host, must, b)...)
-	case CausePoolMissing, CausePoolTooSmall, CauseGuests:
-		found = append(found, l.enlarging(host, must)...)
-	case CauseMountLimit, CauseCgroupLimit:
-		found = append(found, l.raising(host, own[Limit](must))...)
-	case CauseSizeMismatch, CausePageSizeUnsupported, CauseBindingImpossible:
-		found = append(found, ChangeDomain{Changes: own[Change](must)})
-	case CauseUnaccounted:
-		found = append(found, l.search(host, must)...)
-	}
-	files := slices.DeleteFunc(slices.Clone(b.Holders), func(h Holder) bool { return h.Kind != HolderFile })
-	if len(files) > 0 {
-		found = append(found, DeleteFiles{files, len(host.Holders.Unreadable) == 0 && !host.Holders.Cut})
-	}
-	return found
-}
-
-// own returns the fixes that failures have each for itself.
-func own[T any](must []failure) (fixes []T) {
-	for _, f := range must {
-		if fix, ok := f.fix.(T); ok {
-			fixes = append(fixes, fix)
-		}
-	}
-	return fixes
 }

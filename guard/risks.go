@@ -15,7 +15,7 @@ func (s simulation) risks(pool SizePool, backends []placed) []Finding {
 			continue
 		}
 		found = append(found, s.orderRisks(pool, contest, i, starting)...)
-		if free := pool.on(b.wanted).Free; b.Lazy && b.Policy == PolicyBind && free < b.Pages {
+		if free := pool.On(b.wanted).Free; b.Lazy && b.Policy == PolicyBind && free < b.Pages {
 			found = append(found, newFinding(codeOnTouch, SeverityWarn, pool, b.wanted, b.Pages, OnTouch{free}).of(b.Backend))
 		}
 		if b.wanted == nil || b.Policy == PolicyBind {
@@ -31,8 +31,8 @@ func (s simulation) risks(pool SizePool, backends []placed) []Finding {
 // luck returns what the whole launch hangs on, nil for nothing: that reserved pages are its own, starting guests
 // further than they show, surplus pages to be had.
 func (s simulation) luck(pool SizePool, backends []placed, starting []claimed) *Finding {
-	memory := s.host.memoryNodes()
-	free, needed := pool.on(memory).Free, sum(backends)
+	memory := s.host.MemoryNodes()
+	free, needed := pool.On(memory).Free, sum(backends)
 	promised := pool.Reserved + unmapped(starting)
 	var f Finding
 	switch extra := pool.headroom(); {
@@ -59,7 +59,7 @@ func (s simulation) numadRisks(pool SizePool, backends []placed) (found []Findin
 	if len(auto) == 0 {
 		return nil
 	}
-	memory := s.host.memoryNodes()
+	memory := s.host.MemoryNodes()
 	warn := func(nodes NodeSet, pages uint64, n Numad) {
 		found = append(found, newFinding(codeAuto, SeverityWarn, pool, nodes, pages, n))
 	}
@@ -69,7 +69,7 @@ func (s simulation) numadRisks(pool SizePool, backends []placed) (found []Findin
 			warn(small, sum(hard), Numad{Risk: NumadTooSmall})
 		}
 	}
-	if denied := memory.without(s.inherited); len(denied) > 0 {
+	if denied := memory.Without(s.inherited); len(denied) > 0 {
 		i := slices.IndexFunc(auto, func(p placed) bool { return p.Policy != PolicyDefault })
 		if i >= 0 {
 			warn(denied, auto[i].Pages, Numad{NumadDenied, s.host.cgroup().NodesFile, s.inherited})
@@ -93,10 +93,10 @@ func (s simulation) orderRisks(pool SizePool, contest *contest, i int, starting 
 		found = append(found, newFinding(code, SeverityWarn, pool, nodes, b.Pages, reason).of(b.Backend))
 	}
 	// Whether what is touched side by side is so when all is mapped, or from when each is, is QEMU's to choose.
-	if s.reservesElsewhere(b) && minus(pool.on(s.bound).Free, contest.taken(i, false, s.bound)) < b.Pages {
+	if s.reservesElsewhere(b) && minus(pool.On(s.bound).Free, contest.taken(i, false, s.bound)) < b.Pages {
 		warn(codeOrder, s.bound, OnlyOrder{Reservation: true})
 	}
-	have := pool.on(b.allowed).Free
+	have := pool.On(b.allowed).Free
 	taken := contest.taken(i, s.rules.has(ruleParallel), b.allowed)
 	if minus(have, taken) < b.Pages {
 		warn(codeOrder, b.allowed, OnlyOrder{})
@@ -110,12 +110,12 @@ func (s simulation) orderRisks(pool SizePool, contest *contest, i int, starting 
 // share on each.
 func wished(pool SizePool, b placed) uint64 {
 	if b.Policy != PolicyInterleave {
-		return min(b.Pages, pool.on(b.wanted).Free)
+		return min(b.Pages, pool.On(b.wanted).Free)
 	}
 	share := (b.Pages + uint64(len(b.wanted)) - 1) / uint64(len(b.wanted))
 	var there uint64
 	for _, node := range b.wanted {
-		there += min(share, pool.node(node).Free)
+		there += min(share, pool.Node(node).Free)
 	}
 	return min(there, b.Pages)
 }
@@ -123,8 +123,8 @@ func wished(pool SizePool, b placed) uint64 {
 // tooSmall returns the nodes that could not hold so many pages alone.
 func (s simulation) tooSmall(pool SizePool, pages uint64) NodeSet {
 	var small NodeSet
-	for _, node := range s.host.memoryNodes() {
-		if pool.node(node).Free < pages {
+	for _, node := range s.host.MemoryNodes() {
+		if pool.Node(node).Free < pages {
 			small = append(small, node)
 		}
 	}

@@ -28,37 +28,38 @@ const MostRoom = 1 << 20
 
 // RoomFor returns for how many more launches of a demand a host has room. It asks [Judge] as it would be asked if one
 // after the other was started: each that fits claims its pages ([Verdict.AsStarting]), and has them counted against the
-// limits of mounts and control groups. countable is false where a launch takes no huge pages, so that there is nothing
-// to count.
+// limits of mounts and control groups. The verdicts that it returns are those of judge, which may add fixes to them.
+// countable is false where a launch takes no huge pages, so that there is nothing to count.
 //
 // More claims never make a launch fit that did not, so that the number is found by halving (TestRoomIsExact).
-func RoomFor(demand Demand, host Host) (room Room, countable bool) {
-	host, _ = serious(host)
+func RoomFor(demand Demand, host Host, judge func(Demand, Host) Verdict) (room Room, countable bool) {
+	host, _ = Serious(host)
 	first := Judge(demand, host)
-	room.Next = &first
+	after := func(n int) Verdict { return Judge(demand, host.after(n, first)) }
+	shown := func(n int) *Verdict {
+		v := judge(demand, host.after(n, first))
+		return &v
+	}
 	if !first.fits() {
+		room.Next = shown(0)
 		return room, true
 	}
-	claims := first.Claims()
-	if len(claims) == 0 {
+	if len(first.Claims()) == 0 {
+		room.Next = &first
 		return room, false
 	}
-	after := func(n int) Verdict { return Judge(demand, host.after(n, first)) }
 	room.Fit = firstNot(MostRoom, func(n int) bool { return after(n).fits() })
 	room.Sure = firstNot(room.Fit, func(n int) bool { return after(n).Decision == Allow })
 	if room.Sure < room.Fit {
-		doubt := after(room.Sure)
-		room.Doubt = &doubt
+		room.Doubt = shown(room.Sure)
 	}
 	if room.Fit == MostRoom {
-		room.Next = nil
 		return room, true
 	}
-	next := after(room.Fit)
-	if next.doomed {
-		next = after(room.Fit - 1)
+	room.Next = shown(room.Fit)
+	if room.Next.doomed {
+		room.Next = shown(room.Fit - 1)
 	}
-	room.Next = &next
 	return room, true
 }
 
@@ -111,24 +112,24 @@ func (h Host) after(n int, v Verdict) Host {
 }
 
 // RoomByNode returns for how many more launches each node with memory has room, if all were bound to it, and all nodes
-// together have. It is for a demand that is [Demand.Movable].
-func RoomByNode(demand Demand, host Host) (nodes []NodeRoom, all Room) {
+// together have. The verdicts are judge's, as those of [RoomFor]. It is for a demand that is [Demand.Movable].
+func RoomByNode(demand Demand, host Host, judge func(Demand, Host) Verdict) (nodes []NodeRoom, all Room) {
 	rest := host
-	for _, id := range host.memoryNodes() {
+	for _, id := range host.MemoryNodes() {
 		bound := demand.BoundTo(id)
-		room, countable := RoomFor(bound, host)
+		room, countable := RoomFor(bound, host, judge)
 		if !countable {
 			continue
 		}
 		nodes = append(nodes, NodeRoom{id, room})
-		room, _ = RoomFor(bound, rest)
+		room, _ = RoomFor(bound, rest, Judge)
 		all.Fit, all.Sure = all.Fit+room.Fit, all.Sure+room.Sure
 		if room.Fit > 0 {
 			rest = rest.after(room.Fit, Judge(bound, rest))
 		}
 	}
 	if !demand.bound() {
-		all, _ = RoomFor(demand, host)
+		all, _ = RoomFor(demand, host, judge)
 	}
 	return nodes, all
 }

@@ -10,7 +10,7 @@ import (
 
 // repeated counts as RoomFor does, but starts one launch after the other.
 func repeated(d Demand, host Host) (fit, sure int, next Verdict) {
-	host, _ = serious(host)
+	host, _ = Serious(host)
 	for allowed := true; ; fit++ {
 		v := Judge(d, host)
 		if !v.fits() {
@@ -33,7 +33,7 @@ func TestRoomIsExact(t *testing.T) {
 	seen := map[string]int{}
 	rapid.Check(t, func(t *rapid.T) {
 		d, host := drawLaunch(t)
-		room, countable := RoomFor(d, host)
+		room, countable := RoomFor(d, host, Judge)
 		if !countable {
 			return
 		}
@@ -95,7 +95,7 @@ func TestRoom(t *testing.T) {
 		if !c.demand.Movable() {
 			t.Fatalf("%s: it cannot be moved", name)
 		}
-		nodes, all := RoomByNode(c.demand, c.host)
+		nodes, all := RoomByNode(c.demand, c.host, Judge)
 		if len(nodes) != len(c.nodes) || all.Fit != c.all {
 			t.Errorf("%s: %+v, in all %d, want %v, %d", name, nodes, all.Fit, c.nodes, c.all)
 			continue
@@ -110,17 +110,17 @@ func TestRoom(t *testing.T) {
 
 // TestRoomUncountable: what takes no pages at its start, or would be refused by libvirt, fits no number of times.
 func TestRoomUncountable(t *testing.T) {
-	if room, countable := RoomFor(Demand{}, pages(10)); countable {
+	if room, countable := RoomFor(Demand{}, pages(10), Judge); countable {
 		t.Errorf("room for %d guests without huge pages", room.Fit)
 	}
 	plugged := guestOf(3, 0)
 	plugged.Backends[0].Device = VirtioMem
-	if room, countable := RoomFor(plugged, pages(10)); countable {
+	if room, countable := RoomFor(plugged, pages(10), Judge); countable {
 		t.Errorf("room for %d guests that take their pages later", room.Fit)
 	}
 	unmounted := pages(10)
 	unmounted.Mounts = nil
-	if room, _ := RoomFor(guestOf(3, 0), unmounted); room.Fit != 0 || room.Next == nil {
+	if room, _ := RoomFor(guestOf(3, 0), unmounted, Judge); room.Fit != 0 || room.Next == nil {
 		t.Errorf("without a mount there is room for %d", room.Fit)
 	}
 }

@@ -25,7 +25,7 @@ func (s simulation) certain(pool SizePool, backends []placed) []failure {
 
 // short is a shortage of a backend.
 func short(pool SizePool, code string, b placed, nodes NodeSet, needed uint64) failure {
-	return failure{code: code, backend: b.ID, nodes: nodes, pageKiB: pool.PageKiB, needed: needed, free: pool.on(nodes).Free}
+	return failure{code: code, backend: b.ID, nodes: nodes, pageKiB: pool.PageKiB, needed: needed, free: pool.On(nodes).Free}
 }
 
 // nodeShort is a shortage of nodes.
@@ -58,13 +58,13 @@ func (s simulation) untouchable(pool SizePool, backends []placed, starting []cla
 // unreservable returns the shortage when the pages are mapped: they are to come from all that is free, less what others
 // were promised.
 func (s simulation) unreservable(pool SizePool, backends []placed, starting []claimed) *failure {
-	all := pool.on(s.host.memoryNodes())
+	all := pool.On(s.host.MemoryNodes())
 	claimed := unmapped(starting)
 	needed := sum(backends)
 	if needed <= minus(all.Free+pool.headroom(), pool.Reserved+claimed) {
 		return nil
 	}
-	f := short(pool, codeReserved, backends[0], s.host.memoryNodes(), needed)
+	f := short(pool, codeReserved, backends[0], s.host.MemoryNodes(), needed)
 	f.claimed = min(claimed, f.free)
 	return &f
 }
@@ -73,7 +73,7 @@ func (s simulation) unreservable(pool SizePool, backends []placed, starting []cl
 // nodes, and those that this reservation and the guest's earlier ones have added. Surplus pages that the touch could
 // still add do not count.
 func (s simulation) unreservableBound(pool SizePool, backends []placed, free map[int]uint64) *failure {
-	all, bound := pool.on(s.host.memoryNodes()), pool.on(s.bound)
+	all, bound := pool.On(s.host.MemoryNodes()), pool.On(s.bound)
 	extra := pool.headroom()
 	promised := pool.Reserved
 	touched := newFlow(free, extra) // of the earlier ones that have taken theirs by then
@@ -102,7 +102,7 @@ func (s simulation) unreservableBound(pool SizePool, backends []placed, free map
 
 // reservesElsewhere reports whether a backend's pages are reserved on other nodes than they may lie on: a process's
 // policy counts for the reservation, also of what is bound to other nodes then.
-func (s simulation) reservesElsewhere(b placed) bool { return len(b.allowed.without(s.bound)) > 0 }
+func (s simulation) reservesElsewhere(b placed) bool { return len(b.allowed.Without(s.bound)) > 0 }
 
 // touchedLater reports whether a backend may have none of its pages yet when those after it are mapped: where all are
 // touched side by side, which takes a thread-context.
@@ -113,7 +113,7 @@ func (s simulation) touchedLater(b placed) bool {
 // keeper names the file of the control group that keeps a backend to nodes, "" where the domain itself does or nothing
 // needs to.
 func (s simulation) keeper(b placed, nodes NodeSet) string {
-	wanted := s.host.memoryNodes()
+	wanted := s.host.MemoryNodes()
 	if s.tuned != nil {
 		wanted = s.tuned.And(wanted)
 	}

@@ -56,10 +56,10 @@ func (s simulation) strays(cpuset Cpuset) []Finding {
 	}
 	var found []Finding
 	for _, b := range s.backends {
-		if len(s.inherited.without(b.wanted)) == 0 || b.wanted == nil {
+		if len(s.inherited.Without(b.wanted)) == 0 || b.wanted == nil {
 			continue
 		}
-		pool, _ := s.host.pool(b.PageKiB)
+		pool, _ := s.host.Pool(b.PageKiB)
 		found = append(found, newFinding(codeAuto, SeverityWarn, pool, b.wanted, b.Pages, Numad{Risk: NumadLeavesOut}).of(b.Backend))
 	}
 	return found

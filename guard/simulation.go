@@ -45,7 +45,7 @@ func (s simulation) confinement(cpuset Cpuset) (confined, bound NodeSet) {
 // last (mpol_rebind_nodemask). A policy of nodes without memory was not set in the first place.
 func (s simulation) rebound(policy NodeSet) NodeSet {
 	bound := NodeSet{}
-	for rank, node := range s.host.memoryNodes() {
+	for rank, node := range s.host.MemoryNodes() {
 		if policy.Has(node) {
 			bound = bound.Or(NodeSet{s.inherited[rank%len(s.inherited)]})
 		}

@@ -23,7 +23,7 @@ func (h Host) started(name, nodes string, pages, mapped uint64) Host {
 		c.Hard = true
 	}
 	h.Starting = append(h.Starting[:len(h.Starting):len(h.Starting)], Starting{Domain: Domain{Name: name, UUID: name}, Claims: []Claim{c}})
-	return h.change(func(p *SizePool) { p.Reserved += mapped })
+	return h.Change(func(p *SizePool) { p.Reserved += mapped })
 }
 
 // TestJudgeBesideStarting: pages of those who are starting count as gone, as far as they must lie where this launch
@@ -80,7 +80,7 @@ func TestJudgeBesideStarting(t *testing.T) {
 			if c.host.Holders == nil {
 				c.host.Holders = &Holders{}
 			}
-			v := Judge(c.demand, c.host)
+			v := JudgeAndFix(c.demand, c.host)
 			if v.Decision != c.decision || v.Cause != c.cause || !strings.Contains(Summary(v), c.says) {
 				t.Errorf("%s %q: %s", v.Decision, v.Cause, Text(v))
 			}
@@ -93,7 +93,7 @@ func TestJudgeBesideStarting(t *testing.T) {
 func TestStartingIsReported(t *testing.T) {
 	host := pages(40, 20).started("a\x1b", "0", 20, 0).started("b", "", 5, 0)
 	host.Holders = &Holders{}
-	v := Judge(guest(t, "strict:0", cell{21, "strict:0"}), host)
+	v := JudgeAndFix(guest(t, "strict:0", cell{21, "strict:0"}), host)
 	text, err := JSON(v)
 	if err != nil {
 		t.Fatal(err)
@@ -114,7 +114,7 @@ func TestStartingIsReported(t *testing.T) {
 
 // TestClaimsOfVerdict: what a launch claims is what it will take.
 func TestClaimsOfVerdict(t *testing.T) {
-	v := Judge(guest(t, "strict:0-1", cell{20, "strict:1"}, cell{7, "preferred:0"}), pages(40, 40))
+	v := JudgeAndFix(guest(t, "strict:0-1", cell{20, "strict:1"}, cell{7, "preferred:0"}), pages(40, 40))
 	got, err := json.Marshal(v.Claims())
 	if err != nil {
 		t.Fatal(err)
@@ -135,12 +135,12 @@ func TestClaimsLieWherePagesDo(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		d, host := drawLaunch(t)
 		host.Cgroups = host.Cgroups[:min(len(host.Cgroups), 1)] // as play does
-		v := Judge(d, host)
+		v := JudgeAndFix(d, host)
 		for _, b := range v.Demand {
 			if b.Pages == 0 {
 				continue
 			}
-			pool, _ := host.pool(b.PageKiB)
+			pool, _ := host.Pool(b.PageKiB)
 			only := v
 			only.Demand = []Backend{b}
 			with := host
@@ -158,9 +158,9 @@ func TestClaimsLieWherePagesDo(t *testing.T) {
 				// that are not known to hold.
 				cpuset := d.Cpuset.of(r)
 				confined := b.varies() || host.cgroup().Nodes != nil || cpuset != nil && (!r.has(ruleCpuset) && b.Policy == PolicyDefault ||
-					r.has(ruleCpuset) && b.Policy == PolicyBind && len(b.HostNodes.without(cpuset)) > 0)
+					r.has(ruleCpuset) && b.Policy == PolicyBind && len(b.HostNodes.Without(cpuset)) > 0)
 				switch same := slices.Equal(claimed, p.allowed); {
-				case len(p.allowed.without(claimed)) > 0 || !same && !confined:
+				case len(p.allowed.Without(claimed)) > 0 || !same && !confined:
 					t.Fatalf("rules %b: %+v may lie on nodes %v and claims %v: %s", r, b, p.allowed, claimed, Text(v))
 				case same:
 					exact++
@@ -263,7 +263,7 @@ func TestConfinedStarts(t *testing.T) {
 			host := pages(c.free, 20)
 			host.Releases, host.Holders = c.releases, &Holders{}
 			host.Starting = []Starting{{Domain: Domain{Name: "first", UUID: "1"}, Claims: first.Claims()}}
-			if v := Judge(d, host); v.Decision != c.decision || !strings.Contains(Summary(v), c.says) {
+			if v := JudgeAndFix(d, host); v.Decision != c.decision || !strings.Contains(Summary(v), c.says) {
 				t.Errorf("%s: %s", v.Decision, Text(v))
 			}
 		})
@@ -305,9 +305,9 @@ func TestClearing(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			host := pages(c.free, 0).started("a", "0", 20, 20)
 			host.Starting[0].Claims[0].Clearing = c.clearing
-			host = host.change(func(p *SizePool) { p.Reserved -= c.clearing })
+			host = host.Change(func(p *SizePool) { p.Reserved -= c.clearing })
 			host.Holders = &Holders{}
-			v := Judge(guest(t, "strict:0", cell{20, "strict:0"}), host)
+			v := JudgeAndFix(guest(t, "strict:0", cell{20, "strict:0"}), host)
 			if v.Decision != c.decision {
 				t.Errorf("%s: %s", v.Decision, Text(v))
 			}
@@ -331,7 +331,7 @@ func TestTooManyConfined(t *testing.T) {
 			if known.Cpuset == nil {
 				want = Warn // the second may fail
 			}
-			if v := Judge(plain(t, int(2*need), "", twoMiB), host); v.Decision != want {
+			if v := JudgeAndFix(plain(t, int(2*need), "", twoMiB), host); v.Decision != want {
 				t.Errorf("%+v, %d: %s", known, need, Text(v))
 			}
 		}

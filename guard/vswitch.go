@@ -68,7 +68,7 @@ func ovsPageKiB(h Host) uint64 {
 			sizes = append(sizes, mount.PageKiB)
 		}
 	}
-	if held := share(h, HolderOVS); len(held) > 0 && h.OVS.HugeDir == "" {
+	if held := h.HeldBy(HolderOVS); len(held) > 0 && h.OVS.HugeDir == "" {
 		sizes = nil
 		for pool := range held {
 			sizes = append(sizes, pool.PageKiB)
@@ -86,7 +86,7 @@ func ovsPageKiB(h Host) uint64 {
 func (l launch) remains(host Host) map[uint64]map[int]uint64 {
 	left := map[uint64]map[int]uint64{}
 	for _, b := range l.backends {
-		pool, ok := host.pool(b.PageKiB)
+		pool, ok := host.Pool(b.PageKiB)
 		if !ok || b.Policy != PolicyBind || b.Auto || b.Pages == 0 {
 			continue
 		}
@@ -95,7 +95,7 @@ func (l launch) remains(host Host) map[uint64]map[int]uint64 {
 		}
 		for _, node := range b.HostNodes {
 			if _, ok := left[b.PageKiB][node]; !ok {
-				left[b.PageKiB][node] = pool.node(node).Free
+				left[b.PageKiB][node] = pool.Node(node).Free
 			}
 			left[b.PageKiB][node] = minus(left[b.PageKiB][node], b.Pages)
 		}
@@ -128,7 +128,7 @@ func (l launch) vswitch(demand Demand, host Host) []Finding {
 		return nil
 	}
 	kib := ovsPageKiB(host)
-	pool, ok := host.pool(kib)
+	pool, ok := host.Pool(kib)
 	if !ok {
 		return nil
 	}

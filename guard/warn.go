@@ -12,18 +12,18 @@ func plugging(host Host, backends []Backend) []Finding {
 	}
 	known := map[poolOn]uint64{} // what is left
 	for _, b := range backends {
-		pool, ok := host.pool(b.PageKiB)
+		pool, ok := host.Pool(b.PageKiB)
 		if b.Device != VirtioMem || !ok {
 			continue
 		}
-		nodes := host.inherited(ruleCpuset)
+		nodes := host.UsableNodes()
 		if b.Policy == PolicyBind && !b.Auto {
 			nodes = b.HostNodes.And(nodes)
 		}
 		key := poolOn{b.PageKiB, nodes.key()}
 		left, ok := known[key]
 		if !ok {
-			left = minus(pool.on(nodes).Free, pool.Reserved)
+			left = minus(pool.On(nodes).Free, pool.Reserved)
 			for _, other := range backends {
 				if other.PageKiB == b.PageKiB && (other.HostNodes == nil || slices.ContainsFunc(other.HostNodes, nodes.Has)) {
 					left = minus(left, other.Pages)
@@ -53,7 +53,7 @@ func (l launch) beside(host Host, doomed []Starting) []Finding {
 			if b.Policy == PolicyBind && !b.Auto {
 				nodes = nodes.Or(b.HostNodes)
 			} else {
-				nodes = host.memoryNodes()
+				nodes = host.MemoryNodes()
 			}
 		}
 		if starting := host.startingOn(pool.PageKiB, nodes); needed > 0 && len(starting) > 0 {

@@ -15,6 +15,7 @@ import (
 
 	"hugeguard/guard"
 	"hugeguard/guard/domain"
+	"hugeguard/guard/fix"
 	"hugeguard/hook/config"
 	"hugeguard/hook/survey"
 	"hugeguard/hook/survey/vswitch"
@@ -274,18 +275,18 @@ func (c *call) judge(deadline time.Time, answer func(outcome)) {
 			if vswitch.Concerns(c.fs, demand, host) {
 				host.OVS, _ = vswitch.Ask(c.fs, c.config, host, time.Now().Add(c.config.Deadline/8)) // an error does not matter
 				if host.OVS != nil {
-					answer(outcome{verdict: guard.Judge(demand, host)})
+					answer(outcome{verdict: fix.Judge(demand, host)})
 				}
 			}
 			return
 		}
 		processes, _ := survey.Holders(c.fs, c.config, &host, demand.Domain, searching, 0) // decide has told who is not seen
-		verdict = guard.Judge(demand, host)
+		verdict = fix.Judge(demand, host)
 		if verdict.Decision != guard.Refuse {
 			continue // pages have come back meanwhile
 		}
 		answer(outcome{verdict: verdict})
-		survey.Told(c.fs, c.config, &host, processes, looking, func() { answer(outcome{verdict: guard.Judge(demand, host)}) })
+		survey.Told(c.fs, c.config, &host, processes, looking, func() { answer(outcome{verdict: fix.Judge(demand, host)}) })
 		return
 	}
 }

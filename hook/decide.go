@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"hugeguard/guard"
+	"hugeguard/guard/fix"
 	"hugeguard/hook/ledger"
 	"hugeguard/hook/survey"
 )
@@ -24,6 +25,7 @@ func (c *call) decide(demand guard.Demand) (verdict guard.Verdict, host guard.Ho
 		host.NotKnown = guard.AllEvidence() // until somebody looks
 		verdict.NotKnown = host.NotKnown
 	}
+	verdict.Fixes = fix.For(demand, host, verdict)
 	return verdict, host, err
 }
 

@@ -54,7 +54,8 @@ func TestImports(t *testing.T) {
 		"./sysfs":               {"golang.org/x/sys"},
 		"./guard":               {"hugeguard/guard/nova", "hugeguard/guard/ovs"},
 		"./guard/domain":        {"hugeguard/guard", "libvirt.org/go/libvirtxml"},
-		"./guard/words":         {"hugeguard/guard", "hugeguard/guard/ovs"},
+		"./guard/fix":           {"hugeguard/guard"},
+		"./guard/words":         {"hugeguard/guard", "hugeguard/guard/fix", "hugeguard/guard/ovs"},
 		"./guard/nova":          {},
 		"./guard/ovs":           {},
 		"./hook/config":         {"hugeguard/guard", "hugeguard/sysfs"},
@@ -71,6 +72,24 @@ func TestImports(t *testing.T) {
 		for _, imported := range goList(t, "-f", `{{join .Imports "\n"}}`, pkg) {
 			standard := !strings.Contains(imported, ".") && !strings.HasPrefix(imported, "hugeguard/")
 			if !standard && !slices.ContainsFunc(allowed, func(a string) bool { return imported == a || strings.HasPrefix(imported, a+"/") }) {
+				t.Errorf("%s imports %s", pkg, imported)
+			}
+		}
+	}
+}
+
+// TestGuardIsPure: what judges, and what says it, knows no files, no clock and no environment, so that every verdict can
+// be played again.
+func TestGuardIsPure(t *testing.T) {
+	packages := goList(t, "./guard/...")
+	if len(packages) < 7 {
+		t.Errorf("only %d packages: %q", len(packages), packages)
+	}
+	for _, pkg := range packages {
+		for _, imported := range goList(t, "-f", `{{join .Imports "\n"}}`, pkg) {
+			first, _, _ := strings.Cut(imported, "/")
+			if slices.Contains([]string{"os", "syscall", "net", "time", "runtime"}, first) ||
+				slices.Contains([]string{"io/fs", "path/filepath", "math/rand", "math/rand/v2", "crypto/rand"}, imported) {
 				t.Errorf("%s imports %s", pkg, imported)
 			}
 		}

@@ -9,6 +9,7 @@ import (
 
 	"hugeguard/guard"
 	"hugeguard/guard/domain"
+	"hugeguard/guard/fix"
 	"hugeguard/guard/guardtest"
 	"hugeguard/guard/words"
 	"hugeguard/testdata/golden"
@@ -45,7 +46,7 @@ func TestDemands(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			report := words.NewReport(guard.Judge(demand, hostOf(name)))
+			report := words.NewReport(fix.Judge(demand, hostOf(name)))
 			got, err := json.MarshalIndent(struct {
 				Decision guard.Decision  `json:"decision"`
 				Summary  string          `json:"summary"`

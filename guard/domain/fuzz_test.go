@@ -8,6 +8,7 @@ import (
 
 	"hugeguard/guard"
 	"hugeguard/guard/domain"
+	"hugeguard/guard/fix"
 	"hugeguard/guard/guardtest"
 	"hugeguard/guard/words"
 )
@@ -41,7 +42,7 @@ func FuzzParse(f *testing.F) {
 			n.Total, n.Free = 10, 0
 		}
 		for _, host := range []guard.Host{short, {}} {
-			v := guard.Judge(d, host)
+			v := fix.Judge(d, host)
 			if text := words.Text(v); slices.Contains([]byte(text), 0x1b) || slices.Contains([]byte(words.Summary(v)), '\n') {
 				t.Errorf("rendered: %q", text)
 			}

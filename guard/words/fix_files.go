@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"hugeguard/guard"
+	"hugeguard/guard/fix"
 )
 
 const (
@@ -13,7 +14,7 @@ const (
 )
 
 // deleteFiles says how the pages of leftover files come back.
-func deleteFiles(d guard.DeleteFiles) Fix {
+func deleteFiles(d fix.DeleteFiles) Fix {
 	f := onHost("delete the files: no process uses them", removal(d)...)
 	if !d.Certain {
 		f.What = "delete the files that no process uses: not all processes could be asked, this asks again"
@@ -26,7 +27,7 @@ func deleteFiles(d guard.DeleteFiles) Fix {
 
 // removal returns the commands that delete leftover files or, where some may be in use, that ask for their users: one
 // for all files.
-func removal(d guard.DeleteFiles) (commands []string) {
+func removal(d fix.DeleteFiles) (commands []string) {
 	verb, more := "rm", 0
 	if !d.Certain {
 		verb = "fuser -v"

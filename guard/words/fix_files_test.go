@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"hugeguard/guard"
+	"hugeguard/guard/fix"
 )
 
 // TestRemoval: all leftover files go with one command, by how they begin where that names them and no others.
@@ -24,23 +25,23 @@ func TestRemoval(t *testing.T) {
 	}
 	for _, test := range []struct {
 		name string
-		fix  guard.DeleteFiles
+		fix  fix.DeleteFiles
 		want []string
 	}{
-		{"by how they begin", guard.DeleteFiles{Holders: []guard.Holder{many}, Certain: true}, []string{"rm /h/rtemap_*"}},
-		{"a name with a blank", guard.DeleteFiles{Holders: []guard.Holder{odd}, Certain: true}, []string{"rm '/h/a b_'*"}},
-		{"each by its name", guard.DeleteFiles{Holders: []guard.Holder{some}, Certain: true}, []string{"rm /h/x_0 /h/x_1"}},
-		{"all of them", guard.DeleteFiles{Holders: []guard.Holder{segment, many, some}, Certain: true}, []string{"rm /h/rtemap_* /h/x_0 /h/x_1", "ipcrm -m 5"}},
-		{"a segment", guard.DeleteFiles{Holders: []guard.Holder{segment}, Certain: true}, []string{"ipcrm -m 5"}},
-		{"in a container", guard.DeleteFiles{Holders: []guard.Holder{contained}, Certain: true}, []string{"docker exec 0123456789ab sh -c 'rm /h/rtemap_*'"}},
-		{"in another mount namespace", guard.DeleteFiles{Holders: []guard.Holder{elsewhere, some}, Certain: true}, []string{"rm /h/x_0 /h/x_1", "nsenter -t 7 -m sh -c 'rm /h/rtemap_0'"}},
-		{"perhaps in use", guard.DeleteFiles{Holders: []guard.Holder{many, some}}, []string{"fuser -v /h/rtemap_* /h/x_0 /h/x_1"}},
+		{"by how they begin", fix.DeleteFiles{Holders: []guard.Holder{many}, Certain: true}, []string{"rm /h/rtemap_*"}},
+		{"a name with a blank", fix.DeleteFiles{Holders: []guard.Holder{odd}, Certain: true}, []string{"rm '/h/a b_'*"}},
+		{"each by its name", fix.DeleteFiles{Holders: []guard.Holder{some}, Certain: true}, []string{"rm /h/x_0 /h/x_1"}},
+		{"all of them", fix.DeleteFiles{Holders: []guard.Holder{segment, many, some}, Certain: true}, []string{"rm /h/rtemap_* /h/x_0 /h/x_1", "ipcrm -m 5"}},
+		{"a segment", fix.DeleteFiles{Holders: []guard.Holder{segment}, Certain: true}, []string{"ipcrm -m 5"}},
+		{"in a container", fix.DeleteFiles{Holders: []guard.Holder{contained}, Certain: true}, []string{"docker exec 0123456789ab sh -c 'rm /h/rtemap_*'"}},
+		{"in another mount namespace", fix.DeleteFiles{Holders: []guard.Holder{elsewhere, some}, Certain: true}, []string{"rm /h/x_0 /h/x_1", "nsenter -t 7 -m sh -c 'rm /h/rtemap_0'"}},
+		{"perhaps in use", fix.DeleteFiles{Holders: []guard.Holder{many, some}}, []string{"fuser -v /h/rtemap_* /h/x_0 /h/x_1"}},
 	} {
 		if got := removal(test.fix); !slices.Equal(got, test.want) {
 			t.Errorf("%s: %q, want %q", test.name, got, test.want)
 		}
 	}
-	f := deleteFiles(guard.DeleteFiles{Holders: []guard.Holder{mass}, Certain: true})
+	f := deleteFiles(fix.DeleteFiles{Holders: []guard.Holder{mass}, Certain: true})
 	if len(f.Commands) != 2 || len(f.Commands[0]) > maxRemoval+20 || !strings.HasSuffix(f.Commands[1], " more files") || len(f.short) > maxShort {
 		t.Errorf("%d commands, %d bytes, %.100q, %q", len(f.Commands), len(f.Commands[0]), f.Commands, f.short)
 	}

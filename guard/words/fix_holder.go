@@ -8,26 +8,8 @@ import (
 	"strings"
 
 	"hugeguard/guard"
+	"hugeguard/guard/fix"
 )
-
-// holderFix says a fix that is about those who hold pages.
-func holderFix(fix guard.Fix) Fix {
-	switch fix := fix.(type) {
-	case guard.EndFormer:
-		return endFormer(fix.Former)
-	case guard.Reboot:
-		return reboot(fix)
-	case guard.FreeDeadGuests:
-		return freeDead(fix.Keepers)
-	case guard.ShrinkOVS:
-		return shrinkOVS(fix)
-	case guard.TuneProcess:
-		return tune(fix)
-	case guard.StopProcesses:
-		return stop(fix.Holders)
-	}
-	panic(fmt.Sprintf("no words for %T", fix))
-}
 
 func endFormer(h guard.Holder) Fix {
 	f := onHost(fmt.Sprintf("end this guest's own earlier QEMU (pid %d), which libvirt takes for ended", h.PID), "kill -9 "+strconv.Itoa(h.PID))
@@ -38,9 +20,9 @@ func endFormer(h guard.Holder) Fix {
 	return f
 }
 
-func reboot(r guard.Reboot) Fix {
+func reboot(r fix.Reboot) Fix {
 	what := "reboot this host: nothing else gives back the pages of a hugetlbfs that was unmounted in use (umount -l) or lies in another mount namespace, if nobody is found there, or pages that the kernel lost"
-	if r.Why == guard.EndStuck {
+	if r.Why == fix.EndStuck {
 		what = "reboot this host if that QEMU is still there a minute later"
 	}
 	f := onHost(what, "systemctl reboot")
@@ -115,7 +97,7 @@ func process(h guard.Holder) string {
 	return fmt.Sprintf("%s (pid %d%s)", name(h.Name), h.PID, unit(h.Unit))
 }
 
-func shrinkOVS(s guard.ShrinkOVS) Fix {
+func shrinkOVS(s fix.ShrinkOVS) Fix {
 	var was, sizes []string
 	for node, mib := range s.Less {
 		was = append(was, strconv.FormatUint(s.Told[node], 10))
@@ -154,7 +136,7 @@ func stop(holders []guard.Holder) Fix {
 // of their processes begin.
 var switches = []struct {
 	names []string
-	say   func(guard.TuneProcess) Fix
+	say   func(fix.TuneProcess) Fix
 }{
 	{[]string{"vpp"}, tuneVPP},
 	{[]string{"spdk", "vhost", "nvmf_tgt", "iscsi_tgt", "bdevperf"}, tuneSPDK},
@@ -166,7 +148,7 @@ var switches = []struct {
 }
 
 // tune says how a process takes fewer pages by a switch of its own; nothing where none is known.
-func tune(t guard.TuneProcess) Fix {
+func tune(t fix.TuneProcess) Fix {
 	program := cmp.Or(t.Holder.Program, t.Holder.Name)
 	for _, s := range switches {
 		if slices.ContainsFunc(s.names, func(name string) bool { return strings.HasPrefix(program, name) }) {
@@ -184,7 +166,7 @@ const (
 )
 
 // left is how much memory a process may still have, in MiB, on each node up to the last where it has some, and in all.
-func left(t guard.TuneProcess) (nodes []string, all uint64) {
+func left(t fix.TuneProcess) (nodes []string, all uint64) {
 	last := 0
 	for node := range t.Holder.Pages {
 		last = max(last, node)
@@ -205,7 +187,7 @@ const leastBuffers = 16384
 const leastDPDK = 64
 
 // https://s3-docs.fd.io/vpp/24.06/configuration/reference.html, buffers and memory.
-func tuneVPP(t guard.TuneProcess) Fix {
+func tuneVPP(t fix.TuneProcess) Fix {
 	least := uint64(1 << 32) // left on a node that is short, in MiB
 	for node, pages := range t.Holder.Pages {
 		if t.Fewer[node] > 0 {
@@ -222,7 +204,7 @@ func tuneVPP(t guard.TuneProcess) Fix {
 }
 
 // The option -s of https://spdk.io/doc/app_overview.html.
-func tuneSPDK(t guard.TuneProcess) Fix {
+func tuneSPDK(t fix.TuneProcess) Fix {
 	_, all := left(t)
 	if all < leastDPDK {
 		return Fix{}
@@ -232,7 +214,7 @@ func tuneSPDK(t guard.TuneProcess) Fix {
 }
 
 // https://doc.dpdk.org/guides/linux_gsg/linux_eal_parameters.html
-func tuneDPDK(t guard.TuneProcess) Fix {
+func tuneDPDK(t fix.TuneProcess) Fix {
 	nodes, all := left(t)
 	if all < leastDPDK {
 		return Fix{}
@@ -241,7 +223,7 @@ func tuneDPDK(t guard.TuneProcess) Fix {
 }
 
 // https://www.postgresql.org/docs/current/runtime-config-resource.html, huge_pages and shared_buffers.
-func tunePostgreSQL(t guard.TuneProcess) Fix {
+func tunePostgreSQL(t fix.TuneProcess) Fix {
 	set := func(setting string) []string {
 		sql := `psql -U postgres -c "ALTER SYSTEM SET ` + setting + `"`
 		if !strings.HasPrefix(t.Holder.Unit, "container ") {
@@ -263,22 +245,22 @@ func tunePostgreSQL(t guard.TuneProcess) Fix {
 }
 
 // https://dev.mysql.com/doc/refman/8.4/en/large-page-support.html
-func tuneMySQL(t guard.TuneProcess) Fix {
+func tuneMySQL(t fix.TuneProcess) Fix {
 	return takesOrdinary(t, "in its my.cnf have it take ordinary memory, then "+manage(t.Holder, "restart"), "[mysqld]", "large_pages=OFF")
 }
 
 // https://docs.oracle.com/en/java/javase/21/docs/specs/man/java.html
-func tuneJava(t guard.TuneProcess) Fix {
+func tuneJava(t fix.TuneProcess) Fix {
 	return takesOrdinary(t, "start "+process(t.Holder)+" with this option", "-XX:-UseLargePages")
 }
 
 // https://xmrig.com/docs/miner/hugepages
-func tuneMiner(t guard.TuneProcess) Fix {
+func tuneMiner(t fix.TuneProcess) Fix {
 	return takesOrdinary(t, "start "+process(t.Holder)+" with this option", "--no-huge-pages")
 }
 
 // takesOrdinary has a process take ordinary memory, if there is as much.
-func takesOrdinary(t guard.TuneProcess, what string, lines ...string) Fix {
+func takesOrdinary(t fix.TuneProcess, what string, lines ...string) Fix {
 	if !t.Ordinary {
 		return Fix{}
 	}

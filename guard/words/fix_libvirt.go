@@ -2,10 +2,10 @@ package words
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"hugeguard/guard"
+	"hugeguard/guard/fix"
 )
 
 // daemonCost is what a restart of libvirt's daemon does to others.
@@ -20,7 +20,7 @@ func restartDaemon(unit string) string {
 }
 
 // lateFix has the daemon find a mount.
-func lateFix(r guard.RestartDaemon) Fix {
+func lateFix(r fix.RestartDaemon) Fix {
 	f := onHost("restart libvirt's daemon, which then finds "+path(r.Path), restartDaemon(r.Daemon))
 	f.short = "restart libvirt's daemon"
 	f.Cost = daemonCost
@@ -28,8 +28,8 @@ func lateFix(r guard.RestartDaemon) Fix {
 	return f
 }
 
-// mountFix mounts a hugetlbfs, after what else is to be done.
-func mountFix(m guard.MountPages, then Fix) Fix {
+// mountFix mounts a hugetlbfs.
+func mountFix(m fix.MountPages) Fix {
 	size := mountOption(m.PageKiB)
 	f := onHost(fmt.Sprintf("mount a hugetlbfs of %s pages and restart libvirt's daemon", pageName(m.PageKiB)),
 		"mkdir -p "+m.Path,
@@ -46,11 +46,11 @@ func mountFix(m guard.MountPages, then Fix) Fix {
 	}
 	f.Cost = daemonCost
 	f.Lasting = []string{fmt.Sprintf("echo 'hugetlbfs %s hugetlbfs pagesize=%s 0 0' >> /etc/fstab", m.Path, size)}
-	if _, boots := m.Then.(guard.BootPools); boots {
+	if _, boots := m.Then.(fix.BootPools); boots {
 		f.What = fmt.Sprintf("have a hugetlbfs of %s pages mounted at boot", guard.Size(m.PageKiB))
 		f.Commands, f.Lasting, f.Cost, f.short = f.Lasting, nil, "", "add the mount to /etc/fstab"
 	}
-	return f.with(then)
+	return f
 }
 
 // mountOption is a page size in KiB as mount(8) takes it.
@@ -59,22 +59,8 @@ func mountOption(kib uint64) string {
 	return size + unit[:1]
 }
 
-// pagesFix has the domain take pages of another size, after what else is to be done.
-func pagesFix(c guard.ChangePages, then Fix) Fix {
+// pagesFix has the domain take pages of another size.
+func pagesFix(c fix.ChangePages) Fix {
 	line := fmt.Sprintf("give %s %s pages (%s)", enumerate(c.Backends, 3), pageName(c.PageKiB), pageSetting(c.Manager))
-	return Fix{For: "domain", What: "change " + maker(c.Manager), Lines: []string{line}, short: line}.with(then)
-}
-
-// with returns a fix that does another one first, which is empty where there is none.
-func (f Fix) with(first Fix) Fix {
-	if first.What == "" {
-		return f
-	}
-	f.What = first.What + "; then " + f.What
-	f.Commands = slices.Concat(first.Commands, f.Commands)
-	f.Lines = slices.Concat(first.Lines, f.Lines)
-	f.Cost = strings.Trim(first.Cost+"; "+f.Cost, "; ")
-	f.Lasting = slices.Concat(first.Lasting, f.Lasting)
-	f.short = strings.Trim(first.short+", then "+f.short, ", ")
-	return f
+	return Fix{For: "domain", What: "change " + maker(c.Manager), Lines: []string{line}, short: line}
 }

@@ -4,11 +4,11 @@ import (
 	"fmt"
 	"slices"
 
-	"hugeguard/guard"
+	"hugeguard/guard/fix"
 )
 
 // raiseLimits says how to raise limits.
-func raiseLimits(r guard.RaiseLimits) Fix {
+func raiseLimits(r fix.RaiseLimits) Fix {
 	f := onHost("raise the limit", limits(r.Limits)...)
 	f.Cost, f.Lasting = limitCost(r.Limits), keepLimits(r.Limits)
 	return f
@@ -16,7 +16,7 @@ func raiseLimits(r guard.RaiseLimits) Fix {
 
 // limits returns the commands that raise limits. Over a mount is put one with more room: the kernel ignores the size=
 // of a remount without a word (hugetlbfs_fs_context_ops knows no reconfiguration).
-func limits(limits []guard.Limit) (lines []string) {
+func limits(limits []fix.Limit) (lines []string) {
 	for _, l := range limits {
 		path := shellWord(l.Path)
 		switch {
@@ -30,20 +30,20 @@ func limits(limits []guard.Limit) (lines []string) {
 	return lines
 }
 
-func mountOptions(l guard.Limit) string {
+func mountOptions(l fix.Limit) string {
 	return fmt.Sprintf("pagesize=%dK,size=%d", l.PageKiB, l.Pages*l.PageKiB*1024)
 }
 
 // limitCost says what else follows from raised limits.
-func limitCost(limits []guard.Limit) string {
-	if slices.ContainsFunc(limits, func(l guard.Limit) bool { return l.Mount }) {
+func limitCost(limits []fix.Limit) string {
+	if slices.ContainsFunc(limits, func(l fix.Limit) bool { return l.Mount }) {
 		return "the files on the old mount are hidden: running guests keep theirs, other programs cannot open theirs by name"
 	}
 	return "all that runs below that control group can take so much together"
 }
 
 // keepLimits says how to keep limits raised. systemd has no setting for huge pages of a slice (systemd.resource-control).
-func keepLimits(limits []guard.Limit) (lines []string) {
+func keepLimits(limits []fix.Limit) (lines []string) {
 	for _, l := range limits {
 		switch {
 		case l.Mount && l.Path == "/dev/hugepages":

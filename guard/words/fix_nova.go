@@ -3,17 +3,23 @@ package words
 import (
 	"strings"
 
-	"hugeguard/guard"
+	"hugeguard/guard/fix"
 )
 
 // reserveInNova says how Nova learns what others hold. Nova keeps no list of what its own instances leave: it takes the
 // lines when it starts.
-func reserveInNova(fix guard.ReserveInNova) Fix {
-	f := Fix{For: "nova", What: NovaEdit(fix.Nova) + "; then start the instance again, and Nova places it where it fits",
-		Lines: Reserve(fix.Reservations), Cost: "restarting nova-compute stops no instance"}
-	if fix.Nova != nil {
-		f.Lasting = deployed(fix.Nova.Files)
+func reserveInNova(r fix.ReserveInNova) Fix {
+	f := Fix{For: "nova", What: NovaEdit(r.Nova) + "; then start the instance again, and Nova places it where it fits",
+		Lines: Reserve(r.Reservations), Cost: "restarting nova-compute stops no instance"}
+	if r.Nova != nil {
+		f.Lasting = deployed(r.Nova.Files)
 	}
+	return f
+}
+
+func restartNova(r fix.RestartNova) Fix {
+	f := onHost("restart nova-compute, which then reads its configuration again", "systemctl restart "+shellWord(r.Unit))
+	f.For, f.Cost = "nova", "stops no instance"
 	return f
 }
 

@@ -5,32 +5,12 @@ import (
 	"slices"
 
 	"hugeguard/guard"
+	"hugeguard/guard/fix"
 )
-
-// platformFix says a fix that is a manager's own; ok is false for all others.
-func platformFix(fix guard.Fix) (f Fix, ok bool) {
-	switch fix := fix.(type) {
-	case guard.ReserveInNova:
-		return reserveInNova(fix), true
-	case guard.RestartNova:
-		f = onHost("restart nova-compute, which then reads its configuration again", "systemctl restart "+shellWord(fix.Unit))
-		f.For, f.Cost = "nova", "stops no instance"
-		return f, true
-	case guard.ReserveInVDSM:
-		return reserveInVDSM(fix), true
-	case guard.RunInPod:
-		return runInPod(fix), true
-	case guard.SetStarlingX:
-		return setStarlingX(fix), true
-	case guard.RaisePodLimit:
-		return raisePodLimit(fix), true
-	}
-	return Fix{}, false
-}
 
 // ReserveVDSM returns the lines for vdsm.conf that make oVirt's agent keep pages back (lib/vdsm/hugepages.py, which does
 // so only where use_preallocated_hugepages is on, as it is by default). It is nil where there is nothing to reserve.
-func ReserveVDSM(r guard.ReserveInVDSM) []string {
+func ReserveVDSM(r fix.ReserveInVDSM) []string {
 	if r.Count == 0 {
 		return nil
 	}
@@ -40,7 +20,7 @@ func ReserveVDSM(r guard.ReserveInVDSM) []string {
 // VDSMEdit says where the lines of [ReserveVDSM] go, and what to do then.
 const VDSMEdit = "in /etc/vdsm/vdsm.conf of this host, then run systemctl restart vdsmd"
 
-func reserveInVDSM(r guard.ReserveInVDSM) Fix {
+func reserveInVDSM(r fix.ReserveInVDSM) Fix {
 	return Fix{For: "ovirt", What: VDSMEdit + "; then start the guest again",
 		Lines: ReserveVDSM(r), Cost: "restarting vdsmd stops no guest; the engine loses sight of the host for a moment",
 		short: fmt.Sprintf("reserved_hugepage_count=%d in /etc/vdsm/vdsm.conf", r.Count)}
@@ -48,7 +28,7 @@ func reserveInVDSM(r guard.ReserveInVDSM) Fix {
 
 // runInPod says how Kubernetes learns of pages. Up to 1.37 kubelet takes no huge pages in systemReserved, and none in
 // reservedMemory that are not there, too (parseResourceList and validateReservedMemory; KEP-6252).
-func runInPod(r guard.RunInPod) Fix {
+func runInPod(r fix.RunInPod) Fix {
 	var who []string
 	var pages uint64
 	cost := startsAgain
@@ -86,7 +66,7 @@ func quantity(kib uint64) string {
 	return fmt.Sprint(kib) + units[i]
 }
 
-func raisePodLimit(r guard.RaisePodLimit) Fix {
+func raisePodLimit(r fix.RaisePodLimit) Fix {
 	var lines []string
 	for _, l := range r.Limits {
 		lines = append(lines, podLimit(l.PageKiB, l.Pages)...)
@@ -97,7 +77,7 @@ func raisePodLimit(r guard.RaisePodLimit) Fix {
 
 // setStarlingX says what to set (docs.starlingx.io, node_management, "Allocate Host Memory Using the CLI"). The commands
 // are for the active controller.
-func setStarlingX(s guard.SetStarlingX) Fix {
+func setStarlingX(s fix.SetStarlingX) Fix {
 	function := "application"
 	if s.VSwitch {
 		function = "vswitch"
@@ -116,34 +96,6 @@ func setStarlingX(s guard.SetStarlingX) Fix {
 	return Fix{For: "starlingx", What: "on the active controller after source /etc/platform/openrc, with the name of this host for HOST",
 		Lines: slices.Concat([]string{"system host-lock HOST"}, set, []string{"system host-unlock HOST"}),
 		Cost:  "the lock moves this host's guests away, or stops them; the unlock reboots it", short: set[0] + " (on the locked host)"}
-}
-
-// placed returns a fix for where hugeguard runs: in a container root's commands are not the host's.
-func placed(v guard.Verdict, fix guard.Fix, f Fix) Fix {
-	if _, grows := fix.(guard.GrowPools); grows && v.Manager == guard.ManagerKubeVirt {
-		f.Lasting = append(slices.Clone(f.Lasting), "systemctl restart kubelet on the node: it counts pages when it starts")
-	}
-	if v.Inside == guard.InsideHost || f.For != "host" {
-		return f
-	}
-	where := "on the host, outside of this container"
-	if v.Inside == guard.InsidePod {
-		f.For, where = "node", "on the node, outside of this pod"
-	}
-	switch fix := fix.(type) {
-	case guard.DeleteFiles, guard.LookUnconfined:
-		return f // here, too
-	case guard.RaiseLimits:
-		if !fix.Limits[0].Mount {
-			f.What += " (" + where + ", its control group has another path)"
-			return f
-		}
-	}
-	f.What = where + ": " + f.What
-	if f.short != "" {
-		f.short = where + ": " + f.short
-	}
-	return f
 }
 
 // maker says what to change so that a domain changes: a manager makes its domains again at each start.

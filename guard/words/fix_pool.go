@@ -7,10 +7,11 @@ import (
 	"strings"
 
 	"hugeguard/guard"
+	"hugeguard/guard/fix"
 )
 
 // growPools says how to make pools larger now.
-func growPools(g guard.GrowPools) Fix {
+func growPools(g fix.GrowPools) Fix {
 	commands := limits(g.Limits)
 	if g.Compact {
 		commands = append(commands, "sync", "echo 3 > /proc/sys/vm/drop_caches", "echo 1 > /proc/sys/vm/compact_memory")
@@ -30,7 +31,7 @@ func growPools(g guard.GrowPools) Fix {
 }
 
 // growingShort says it for the one line; with limits to raise first that is the first command alone.
-func growingShort(g guard.GrowPools, writes []string, first string) string {
+func growingShort(g fix.GrowPools, writes []string, first string) string {
 	if len(g.Limits) > 0 || len(writes) == 0 {
 		return first
 	}
@@ -49,7 +50,7 @@ func growingShort(g guard.GrowPools, writes []string, first string) string {
 }
 
 // growing says what making pools larger does.
-func growing(g guard.GrowPools) string {
+func growing(g fix.GrowPools) string {
 	var each []string
 	for _, p := range g.Pools {
 		each = append(each, poolGrowth(p))
@@ -75,7 +76,7 @@ func growing(g guard.GrowPools) string {
 }
 
 // poolGrowth says what becomes of a pool.
-func poolGrowth(p guard.PoolSize) string {
+func poolGrowth(p fix.PoolSize) string {
 	text := fmt.Sprintf("node %d gets %s", p.Node, Pages(p.Pages, p.PageKiB))
 	switch made := p.Made(); {
 	case p.Surplus > 0 && made == 0:
@@ -89,7 +90,7 @@ func poolGrowth(p guard.PoolSize) string {
 }
 
 // growingCost says what else follows from larger pools.
-func growingCost(g guard.GrowPools) string {
+func growingCost(g fix.GrowPools) string {
 	var costs []string
 	for _, p := range g.Pools {
 		if made := p.Made(); made > 0 && p.AvailableKiB > 0 && g.Shrink == nil {
@@ -112,7 +113,7 @@ func growingCost(g guard.GrowPools) string {
 }
 
 // bootPools says how to have larger pools from the next boot on.
-func bootPools(b guard.BootPools) Fix {
+func bootPools(b fix.BootPools) Fix {
 	var each []string
 	for _, p := range b.Pools {
 		each = append(each, fmt.Sprintf("%s on node %d", Pages(p.Pages, p.PageKiB), p.Node))
@@ -143,7 +144,7 @@ func bootPools(b guard.BootPools) Fix {
 }
 
 // lineSteps says how to change the kernel's command line.
-func lineSteps(l guard.BootLine) []string {
+func lineSteps(l fix.BootLine) []string {
 	line, instead := bootLine(l.Pools), ""
 	if len(l.Was) > 0 {
 		instead = " in place of " + bootLine(l.Was)
@@ -195,7 +196,7 @@ func bootCount(p guard.BootPool) string {
 }
 
 // freeMemory says that no node has the memory, and what would help.
-func freeMemory(m guard.FreeMemory) Fix {
+func freeMemory(m fix.FreeMemory) Fix {
 	f := Fix{For: "host", What: "free memory first: until then nothing on this host helps"}
 	var first string
 	for _, p := range m.Places {
@@ -220,7 +221,7 @@ func morePages(n, kib uint64) string {
 }
 
 // keepPools says how pools keep their sizes beyond the next boot.
-func keepPools(k guard.Keep, noNUMA bool) (lines []string) {
+func keepPools(k fix.Keep, noNUMA bool) (lines []string) {
 	switch {
 	case k.Asked:
 		return []string{"nothing to do: the kernel command line asks for as many already"}
@@ -238,7 +239,7 @@ func keepPools(k guard.Keep, noNUMA bool) (lines []string) {
 }
 
 // poolSettings are commands that have systemd write pools' sizes at each boot (tmpfiles.d), before guests start.
-func poolSettings(pools []guard.PoolSize, noNUMA bool) (commands []string) {
+func poolSettings(pools []fix.PoolSize, noNUMA bool) (commands []string) {
 	for i, file := range poolFiles(pools, noNUMA) {
 		p := pools[i]
 		commands = append(commands, fmt.Sprintf("echo 'w %s - - - - %d' > /etc/tmpfiles.d/hugepages-%dkB-node%d.conf", file, p.Pages, p.PageKiB, p.Node))
@@ -247,7 +248,7 @@ func poolSettings(pools []guard.PoolSize, noNUMA bool) (commands []string) {
 }
 
 // poolWrites returns the commands that set pools' sizes.
-func poolWrites(pools []guard.PoolSize, noNUMA bool) (commands []string) {
+func poolWrites(pools []fix.PoolSize, noNUMA bool) (commands []string) {
 	for i, file := range poolFiles(pools, noNUMA) {
 		commands = append(commands, fmt.Sprintf("echo %d > %s", pools[i].Pages, file))
 	}
@@ -255,7 +256,7 @@ func poolWrites(pools []guard.PoolSize, noNUMA bool) (commands []string) {
 }
 
 // poolFiles are where pools' sizes are written. That of a node leaves other nodes' pools alone.
-func poolFiles(pools []guard.PoolSize, noNUMA bool) (files []string) {
+func poolFiles(pools []fix.PoolSize, noNUMA bool) (files []string) {
 	for _, p := range pools {
 		dir := fmt.Sprintf("/sys/devices/system/node/node%d/hugepages", p.Node)
 		if noNUMA {

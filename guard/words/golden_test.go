@@ -7,6 +7,7 @@ import (
 
 	"hugeguard/guard"
 	"hugeguard/guard/domain"
+	"hugeguard/guard/fix"
 	"hugeguard/guard/guardtest"
 	"hugeguard/guard/words"
 	"hugeguard/testdata/golden"
@@ -41,7 +42,7 @@ func TestLimitTexts(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		v := guard.Judge(demand, test.host)
+		v := fix.Judge(demand, test.host)
 		fields, err := json.MarshalIndent(words.Fields(v), "", " ")
 		if err != nil {
 			t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"hugeguard/guard"
+	"hugeguard/guard/fix"
 	"hugeguard/guard/words"
 )
 
@@ -108,15 +109,15 @@ func refused(cause guard.Cause, nodes guard.NodeSet, name string) guard.Verdict 
 		holder.Kind = guard.HolderGuest
 	case guard.CauseLeftoverFiles:
 		holder.Kind, holder.Files = guard.HolderFile, []string{"/dev/hugepages/" + name, "/" + name}
-		v.Fixes = []guard.Fix{guard.DeleteFiles{Holders: []guard.Holder{holder}, Certain: true}}
+		v.Fixes = []guard.Fix{fix.DeleteFiles{Holders: []guard.Holder{holder}, Certain: true}}
 	case guard.CausePageSizeUnsupported:
 		f.Reason = guard.NoSuchPages{Sizes: []uint64{64, 1 << 20}}
 	case guard.CauseMountLimit:
 		f.Reason = guard.MountFull{Path: "/" + name}
-		v.Fixes = []guard.Fix{guard.RaiseLimits{Limits: []guard.Limit{{Path: "/" + name, PageKiB: 2048, Pages: 1, Mount: true}}}}
+		v.Fixes = []guard.Fix{fix.RaiseLimits{Limits: []fix.Limit{{Path: "/" + name, PageKiB: 2048, Pages: 1, Mount: true}}}}
 	case guard.CauseCgroupLimit:
 		f.Reason = guard.GroupFull{File: "/" + name, Reserved: true}
-		v.Fixes = []guard.Fix{guard.RaiseLimits{Limits: []guard.Limit{{Path: "/" + name, PageKiB: 2048, Pages: 1}}}}
+		v.Fixes = []guard.Fix{fix.RaiseLimits{Limits: []fix.Limit{{Path: "/" + name, PageKiB: 2048, Pages: 1}}}}
 	case guard.CauseSizeMismatch:
 		f.Reason = guard.WrongSize{Why: guard.NoMultiple, KiB: 2049}
 	case guard.CauseBindingImpossible:

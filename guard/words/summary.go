@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"hugeguard/guard"
+	"hugeguard/guard/fix"
 )
 
 // maxLine is how many bytes of ours libvirt appends to its error at the least, the domain's name in its own words left
@@ -113,14 +114,14 @@ func bestFix(v guard.Verdict, f guard.Finding) string {
 	for _, n := range v.Lack.Others {
 		others = append(others, fmt.Sprintf("node %d has %d free", n.Node, n.Free))
 	}
-	fix, where := best(v, f), enumerate(others, 2)
+	short, where := best(v, f), enumerate(others, 2)
 	switch {
-	case fix == "":
+	case short == "":
 		return where
 	case where == "":
-		return "fix: " + fix
+		return "fix: " + short
 	}
-	return fmt.Sprintf("fix: %s (%s)", fix, where)
+	return fmt.Sprintf("fix: %s (%s)", short, where)
 }
 
 // best is the best fix in short, "" for none: of lines for nova.conf that for the node that is short. What Nova does
@@ -135,8 +136,8 @@ func best(v guard.Verdict, f guard.Finding) string {
 		}
 		return ""
 	}
-	for _, fix := range v.Fixes {
-		if reserve, ok := fix.(guard.ReserveInNova); ok {
+	for _, fact := range v.Fixes {
+		if reserve, ok := fact.(fix.ReserveInNova); ok {
 			i := slices.IndexFunc(reserve.Reservations, func(r guard.Reservation) bool {
 				return r.PageKiB == f.PageKiB && f.Nodes.Has(r.Node) && r.Lacking
 			})
@@ -145,7 +146,7 @@ func best(v guard.Verdict, f guard.Finding) string {
 			}
 			continue
 		}
-		if f := placed(v, fix, say(fix)); f.short != "" {
+		if f := placed(v, fact); f.short != "" {
 			return f.short
 		}
 	}

@@ -11,6 +11,7 @@ import (
 
 	"hugeguard/guard"
 	"hugeguard/guard/domain"
+	"hugeguard/guard/fix"
 	"hugeguard/guard/words"
 	"hugeguard/hook/config"
 	"hugeguard/hook/hooktest"
@@ -57,9 +58,9 @@ func TestCaptured(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			v := guard.Judge(demand, host)
+			v := fix.Judge(demand, host)
 			host.Releases = guard.Releases{}
-			unknowing := guard.Judge(demand, host)
+			unknowing := fix.Judge(demand, host)
 			if _, err := os.Stat(tree.Path(libvirt.CapabilitiesDir)); err == nil && (v.Releases.Libvirt.Version == 0 || v.Releases.QEMU.Version == 0 || v.Releases.Cpuset == nil) {
 				t.Errorf("the releases are known only in part: %+v", v.Releases)
 			}

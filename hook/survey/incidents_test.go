@@ -10,6 +10,7 @@ import (
 
 	"hugeguard/guard"
 	"hugeguard/guard/domain"
+	"hugeguard/guard/fix"
 	"hugeguard/guard/words"
 	"hugeguard/hook/config"
 	"hugeguard/hook/hooktest"
@@ -61,7 +62,7 @@ func judged(t *testing.T, tree sysfstest.Host) guard.Verdict {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return guard.Judge(demand, host)
+	return fix.Judge(demand, host)
 }
 
 func (a answer) compare(t *testing.T, v guard.Verdict) {

@@ -10,6 +10,7 @@ import (
 
 	"hugeguard/guard"
 	"hugeguard/guard/domain"
+	"hugeguard/guard/fix"
 	"hugeguard/guard/words"
 	"hugeguard/hook/config"
 	"hugeguard/hook/hooktest"
@@ -46,7 +47,7 @@ func judgedAs(t *testing.T, h sysfstest.Host, xml string) guard.Verdict {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return guard.Judge(demand, host)
+	return fix.Judge(demand, host)
 }
 
 const (

@@ -8,6 +8,7 @@ import (
 
 	"hugeguard/guard"
 	"hugeguard/guard/domain"
+	"hugeguard/guard/fix"
 	"hugeguard/guard/words"
 	"hugeguard/hook/survey"
 )
@@ -160,13 +161,13 @@ func (c *crowd) judge(demand guard.Demand, autostart bool) (answer, error) {
 	host.Starting = slices.DeleteFunc(slices.Clone(c.seen.Starting), func(s guard.Starting) bool {
 		return s.Domain.Name == demand.Domain.Name || s.Domain.UUID == demand.Domain.UUID
 	})
-	a.Report = words.NewReport(c.unlessHooks(guard.Judge(demand, host)))
+	a.Report = words.NewReport(c.unlessHooks(fix.Judge(demand, host)))
 	if !autostart {
 		return a, nil
 	}
 	c.order++
 	host.Starting = append(host.Starting, c.started...)
-	then := c.unlessHooks(guard.Judge(demand, host))
+	then := c.unlessHooks(fix.Judge(demand, host))
 	a.InOrder = &inOrder{Position: c.order, Decision: then.Decision, Cause: then.Cause, Summary: words.Summary(then)}
 	if then.Decision != guard.Refuse || then.Exempt != "" {
 		c.started = append(c.started, then.AsStarting())

@@ -8,6 +8,7 @@ import (
 
 	"hugeguard/guard"
 	"hugeguard/guard/domain"
+	"hugeguard/guard/fix"
 	"hugeguard/guard/words"
 	"hugeguard/hook"
 	"hugeguard/hook/config"
@@ -103,7 +104,7 @@ func (c *checker) judge(d foundDomain) (guard.Verdict, error) {
 		pages := giveBack(&host, demand.Domain.Name)
 		c.note("%s runs: this is about its next start, after it has given back the %d huge pages that it holds", demand.Domain.Name, pages)
 	}
-	v := c.unlessHooks(guard.Judge(demand, host))
+	v := c.unlessHooks(fix.Judge(demand, host))
 	if v.Exempt != "" {
 		would := "hugeguard never refuses it"
 		if v.Decision == guard.Refuse {

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"hugeguard/guard"
+	"hugeguard/guard/fix"
 	"hugeguard/guard/words"
 	"hugeguard/hook/config"
 	"hugeguard/hook/survey"
@@ -54,7 +55,7 @@ var reserveLines = map[string]func(guard.Host) []string{
 	"":        func(guard.Host) []string { return nil },
 	"nova":    func(h guard.Host) []string { return words.Reserve(h.Reservations()) },
 	"tripleo": func(h guard.Host) []string { return words.ReserveTripleO(h.Reservations()) },
-	"vdsm":    func(h guard.Host) []string { return words.ReserveVDSM(h.ReservedInVDSM(0)) },
+	"vdsm":    func(h guard.Host) []string { return words.ReserveVDSM(fix.ReservedInVDSM(h, 0)) },
 }
 
 func (o reserveOptions) run(cmd *cobra.Command) error {

@@ -10,6 +10,7 @@ import (
 
 	"hugeguard/guard"
 	"hugeguard/guard/domain"
+	"hugeguard/guard/fix"
 	"hugeguard/guard/words"
 	"hugeguard/hook/survey"
 	"hugeguard/install/place"
@@ -203,12 +204,12 @@ func (c *checker) count(demand guard.Demand, asIs bool) (takes []guard.Backend, 
 	if err != nil {
 		return nil, nil, all, err
 	}
-	all, countable := guard.RoomFor(demand, host)
+	all, countable := guard.RoomFor(demand, host, fix.Judge)
 	if !countable {
 		return nil, nil, all, errors.New("it takes no huge pages when it starts: there is nothing to count")
 	}
 	if demand.Movable() && !asIs {
-		nodes, all = guard.RoomByNode(demand, host)
+		nodes, all = guard.RoomByNode(demand, host, fix.Judge)
 	}
 	return guard.Judge(demand, host).Demand, nodes, all, nil
 }

@@ -1,6 +1,10 @@
-package guard
+package fix
 
-import "slices"
+import (
+	"slices"
+
+	"hugeguard/guard"
+)
 
 // RaiseLimits lets a mount, or a control group, have more pages.
 type RaiseLimits struct{ Limits []Limit }
@@ -14,22 +18,30 @@ type Limit struct {
 }
 
 // raising returns what helps against limits: to raise them and, where pages are missing besides, to make pools larger.
-func (l launch) raising(host Host, limits []Limit) []Fix {
-	raised := host.raised(limits)
-	must, _ := l.play(raised)
-	if must == nil {
-		return []Fix{RaiseLimits{limits}}
+func (l launch) raising() []guard.Fix {
+	var limits []Limit
+	for _, f := range l.must {
+		switch why := f.Reason.(type) {
+		case guard.MountFull:
+			limits = append(limits, Limit{why.Path, f.PageKiB, why.Used + f.Needed, true})
+		case guard.GroupFull:
+			limits = append(limits, Limit{why.File, f.PageKiB, why.Used + f.Needed, false})
+		}
 	}
-	return l.growth(raised, must, limits)
+	raised := l.on(raised(l.host, limits))
+	if raised.must == nil {
+		return []guard.Fix{RaiseLimits{limits}}
+	}
+	return raised.growth(limits)
 }
 
 // raised returns the host with limits as they are to be. A mount's is that of another mount over it.
-func (h Host) raised(limits []Limit) Host {
+func raised(h guard.Host, limits []Limit) guard.Host {
 	h.Mounts, h.Cgroups = slices.Clone(h.Mounts), slices.Clone(h.Cgroups)
 	for _, l := range limits {
 		for i, m := range h.Mounts {
 			if l.Mount && m.Path == l.Path && m.Limit != nil {
-				h.Mounts[i].Limit = &PageLimit{PageKiB: l.PageKiB, Reserved: true, Pages: l.Pages, Used: m.Limit.Used}
+				h.Mounts[i].Limit = &guard.PageLimit{PageKiB: l.PageKiB, Reserved: true, Pages: l.Pages, Used: m.Limit.Used}
 			}
 		}
 		for i, c := range h.Cgroups {

@@ -1,6 +1,10 @@
-package guard
+package fix
 
-import "slices"
+import (
+	"slices"
+
+	"hugeguard/guard"
+)
 
 // ReserveInVDSM has oVirt's agent keep pages of one size back from its guests. It knows one size, and no nodes.
 type ReserveInVDSM struct {
@@ -10,7 +14,7 @@ type ReserveInVDSM struct {
 
 // RunInPod has Kubernetes count the pages of processes: kubelet keeps none back for what runs outside of pods.
 type RunInPod struct {
-	Holders []Holder // each a process that holds pages of this size
+	Holders []guard.Holder // each a process that holds pages of this size
 	PageKiB uint64
 }
 
@@ -25,19 +29,20 @@ type SetStarlingX struct {
 type RaisePodLimit struct{ Limits []Limit }
 
 // tellManager has who places guests on the host reckon with what others than its guests hold.
-func tellManager(host Host, b Blame) []Fix {
-	switch host.Placer {
-	case ManagerNova:
-		if host.Platform.has(ManagerStarlingX) && b.Cause == CauseOVS {
+func (r refusal) tellManager() []guard.Fix {
+	host, b := r.host, r.verdict.Blame
+	switch r.verdict.Manager {
+	case guard.ManagerNova:
+		if host.Platform.Has(guard.ManagerStarlingX) && b.Cause == guard.CauseOVS {
 			return tellStarlingX(host)
 		}
 		return tellNova(host)
-	case ManagerOVirt:
+	case guard.ManagerOVirt:
 		return tellVDSM(host, b)
-	case ManagerKubeVirt:
-		processes := slices.DeleteFunc(slices.Clone(b.Holders), func(h Holder) bool { return h.Kind == HolderFile || h.Kind == HolderGuest })
+	case guard.ManagerKubeVirt:
+		processes := slices.DeleteFunc(slices.Clone(b.Holders), func(h guard.Holder) bool { return h.Kind == guard.HolderFile || h.Kind == guard.HolderGuest })
 		if len(processes) > 0 {
-			return []Fix{RunInPod{processes, processes[0].PageKiB}}
+			return []guard.Fix{RunInPod{processes, processes[0].PageKiB}}
 		}
 	}
 	return nil
@@ -45,21 +50,21 @@ func tellManager(host Host, b Blame) []Fix {
 
 // tellStarlingX has StarlingX set aside for its virtual switch what Open vSwitch holds, which it writes to Nova's
 // configuration as well (_update_reserved_memory in its helm plugin for Nova).
-func tellStarlingX(host Host) []Fix {
+func tellStarlingX(host guard.Host) []guard.Fix {
 	set := SetStarlingX{VSwitch: true}
-	for pool, pages := range share(host, HolderOVS) {
+	for pool, pages := range host.HeldBy(guard.HolderOVS) {
 		set.Pools = append(set.Pools, PoolSize{Node: pool.Node, PageKiB: pool.PageKiB, Pages: pages})
 	}
-	if set.Pools == nil || host.Nova.known() && agreesWithOVS(host) {
+	if set.Pools == nil || host.Nova.Known() && agreesWithOVS(host) {
 		return nil
 	}
 	slices.SortFunc(set.Pools, func(a, b PoolSize) int { return a.Node - b.Node })
-	return []Fix{set}
+	return []guard.Fix{set}
 }
 
 // agreesWithOVS reports whether Nova keeps back what Open vSwitch holds.
-func agreesWithOVS(host Host) bool {
-	for pool, pages := range share(host, HolderOVS) {
+func agreesWithOVS(host guard.Host) bool {
+	for pool, pages := range host.HeldBy(guard.HolderOVS) {
 		if host.Nova.Reserved[pool] < int64(pages) {
 			return false
 		}
@@ -68,15 +73,15 @@ func agreesWithOVS(host Host) bool {
 }
 
 // tellVDSM has VDSM keep back what others hold, of the page size that is short.
-func tellVDSM(host Host, b Blame) []Fix {
-	if reserve := host.ReservedInVDSM(b.Holders[0].PageKiB); reserve.Count > 0 {
-		return []Fix{reserve}
+func tellVDSM(host guard.Host, b guard.Blame) []guard.Fix {
+	if reserve := ReservedInVDSM(host, b.Holders[0].PageKiB); reserve.Count > 0 {
+		return []guard.Fix{reserve}
 	}
 	return nil
 }
 
 // ReservedInVDSM is what oVirt's agent is to keep back of one page size, or for 0 of that of which others hold most.
-func (h Host) ReservedInVDSM(kib uint64) (most ReserveInVDSM) {
+func ReservedInVDSM(h guard.Host, kib uint64) (most ReserveInVDSM) {
 	counts := map[uint64]uint64{}
 	for _, r := range h.Reservations() {
 		counts[r.PageKiB] += r.Count
@@ -90,8 +95,8 @@ func (h Host) ReservedInVDSM(kib uint64) (most ReserveInVDSM) {
 }
 
 // onPlatform returns fixes as they are made where the host is managed, or where hugeguard runs in a container.
-func onPlatform(host Host, v Verdict, fixes []Fix) []Fix {
-	var found []Fix
+func onPlatform(host guard.Host, v guard.Verdict, fixes []guard.Fix) []guard.Fix {
+	var found []guard.Fix
 	for _, fix := range fixes {
 		switch f := fix.(type) {
 		case GrowPools:
@@ -99,7 +104,7 @@ func onPlatform(host Host, v Verdict, fixes []Fix) []Fix {
 		case BootPools:
 			fix = asSized(host, f.Pools, fix)
 		case RaiseLimits:
-			if v.Inside == InsidePod {
+			if v.Inside == guard.InsidePod {
 				found = append(found, podLimits(f)...)
 				continue
 			}
@@ -117,31 +122,23 @@ func onPlatform(host Host, v Verdict, fixes []Fix) []Fix {
 	return found
 }
 
-func setsApplication(f Fix) bool {
+func setsApplication(f guard.Fix) bool {
 	set, ok := f.(SetStarlingX)
 	return ok && !set.VSwitch
 }
 
 // asSized returns how pools get these sizes: on StarlingX by its own command, which sets them up at boot, elsewhere by a
 // fix.
-func asSized(host Host, pools []PoolSize, fix Fix) Fix {
-	if host.Platform.has(ManagerStarlingX) {
+func asSized(host guard.Host, pools []PoolSize, fix guard.Fix) guard.Fix {
+	if host.Platform.Has(guard.ManagerStarlingX) {
 		return SetStarlingX{Pools: withoutOVS(host, pools)}
 	}
 	return fix
 }
 
-// inside returns what hugeguard runs in: where libvirt is KubeVirt's, always a pod.
-func (h Host) inside(d Domain) Inside {
-	if d.Manager == ManagerKubeVirt {
-		return InsidePod
-	}
-	return h.Platform.Inside
-}
-
 // withoutOVS returns pools without what Open vSwitch holds of them, which StarlingX counts apart.
-func withoutOVS(host Host, pools []PoolSize) []PoolSize {
-	held := share(host, HolderOVS)
+func withoutOVS(host guard.Host, pools []PoolSize) []PoolSize {
+	held := host.HeldBy(guard.HolderOVS)
 	less := slices.Clone(pools)
 	for i := range less {
 		p := &less[i]
@@ -155,7 +152,7 @@ func withoutOVS(host Host, pools []PoolSize) []PoolSize {
 }
 
 // podLimits returns the limits that a pod's own declaration sets, and those of mounts by themselves.
-func podLimits(r RaiseLimits) (fixes []Fix) {
+func podLimits(r RaiseLimits) (fixes []guard.Fix) {
 	var groups, mounts []Limit
 	for _, l := range r.Limits {
 		if l.Mount {

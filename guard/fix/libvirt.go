@@ -1,52 +1,53 @@
-package guard
+package fix
 
 import (
 	"slices"
 	"strings"
+
+	"hugeguard/guard"
 )
 
 // MountPages mounts a hugetlbfs for libvirt, and has its daemon find it.
 type MountPages struct {
 	PageKiB uint64
 	Path    string
-	Conf    []string // the whole value of hugetlbfs_mount in qemu.conf after it; nil if it is not set
-	Daemon  string   // see [Host]
-	Then    Fix      // what is to be done besides, nil for nothing
+	Conf    []string  // the whole value of hugetlbfs_mount in qemu.conf after it; nil if it is not set
+	Daemon  string    // see [guard.Host]
+	Then    guard.Fix // what is to be done besides, nil for nothing
 }
 
 // RestartDaemon has libvirt's daemon find a mount.
 type RestartDaemon struct {
 	Path   string
-	Daemon string // see [Host]
+	Daemon string // see [guard.Host]
 }
 
 // ChangePages has the domain take pages of a size that libvirt has a mount for.
 type ChangePages struct {
 	Backends []string
 	PageKiB  uint64
-	Then     Fix     // what is to be done besides, nil for nothing
-	Manager  Manager // see [ChangeDomain]
+	Then     guard.Fix     // what is to be done besides, nil for nothing
+	Manager  guard.Manager // see [ChangeDomain]
 }
 
-// fixesForLibvirt returns what an admin can do about a start that libvirt will refuse, the cheapest first. After each of
-// them Judge does not refuse.
-func fixesForLibvirt(demand Demand, host Host) []Fix {
-	_, left := resolve(demand, host)
+// forLibvirt returns what an admin can do about a start that libvirt will refuse, for a reason that the judge left to it,
+// the cheapest first. After each of them the judge does not refuse.
+func forLibvirt(demand guard.Demand, host guard.Host, left guard.Finding) []guard.Fix {
 	switch why := left.Reason.(type) {
-	case LateMount:
+	case guard.LateMount:
 		restarted := host
 		restarted.Mounts = slices.Clone(host.Mounts)
 		for i := range restarted.Mounts {
-			restarted.Mounts[i].Daemon = Aware
+			restarted.Mounts[i].Daemon = guard.Aware
 		}
 		if _, ok := after(demand, restarted); ok {
-			return []Fix{RestartDaemon{why.Path, host.Daemon}}
+			return []guard.Fix{RestartDaemon{why.Path, host.Daemon}}
 		}
-	case NoMount:
+	case guard.NoMount:
 		return mountFixes(demand, host, left.PageKiB)
-	case NoNode:
+	case guard.NoNode:
 		if changes := otherNodes(demand, host); changes != nil {
-			return []Fix{ChangeDomain{Changes: changes}}
+			return []guard.Fix{ChangeDomain{Changes: changes}}
 		}
 	}
 	return nil
@@ -54,23 +55,24 @@ func fixesForLibvirt(demand Demand, host Host) []Fix {
 
 // after judges a demand on a host after a fix: ok says that the start does not fail any more, not even under a
 // condition, or that then does the rest, which is nil where there is none.
-func after(demand Demand, host Host) (then Fix, ok bool) {
-	if _, left := resolve(demand, host); left != nil {
+func after(demand guard.Demand, host guard.Host) (then guard.Fix, ok bool) {
+	v := guard.Judge(demand, host)
+	switch {
+	case v.RefusedBy() == guard.ByLibvirt:
 		return nil, false
+	case v.Decision != guard.Refuse:
+		return nil, !slices.ContainsFunc(v.Findings, func(f guard.Finding) bool { _, may := f.Reason.(guard.Perhaps); return may })
 	}
-	v := Judge(demand, host)
-	if v.Decision != Refuse {
-		return nil, !slices.ContainsFunc(v.Findings, func(f Finding) bool { _, may := f.Reason.(Perhaps); return may })
-	}
-	i := slices.IndexFunc(v.Fixes, setsUp)
+	fixes := For(demand, host, v)
+	i := slices.IndexFunc(fixes, setsUp)
 	if i < 0 {
 		return nil, false
 	}
-	return v.Fixes[i], true
+	return fixes[i], true
 }
 
 // setsUp reports whether a fix is one that makes the pages.
-func setsUp(f Fix) bool {
+func setsUp(f guard.Fix) bool {
 	switch f.(type) {
 	case GrowPools, BootPools:
 		return true
@@ -79,13 +81,13 @@ func setsUp(f Fix) bool {
 }
 
 // mountFixes are those of a page size in KiB without a mount, 0 for that which the kernel has by default.
-func mountFixes(demand Demand, host Host, kib uint64) (fixes []Fix) {
+func mountFixes(demand guard.Demand, host guard.Host, kib uint64) (fixes []guard.Fix) {
 	if kib == 0 {
 		kib = host.DefaultPageKiB
 	}
-	var other []Fix
-	for _, size := range host.mountedSizes() {
-		changed, ids := demand.onPages(kib, size)
+	var other []guard.Fix
+	for _, size := range mountedSizes(host) {
+		changed, ids := onPages(demand, kib, size)
 		then, ok := after(changed, host)
 		if ok {
 			other = append(other, ChangePages{Backends: ids, PageKiB: size, Then: then})
@@ -95,7 +97,7 @@ func mountFixes(demand Demand, host Host, kib uint64) (fixes []Fix) {
 		return other
 	}
 	mounted := host
-	m := Mount{Path: mountPoint(host, kib), PageKiB: kib}
+	m := guard.Mount{Path: mountPoint(host, kib), PageKiB: kib}
 	mounted.Mounts = append(slices.Clone(host.Mounts), m)
 	then, ok := after(demand, mounted)
 	if !ok {
@@ -108,23 +110,23 @@ func mountFixes(demand Demand, host Host, kib uint64) (fixes []Fix) {
 		}
 	}
 	if then == nil {
-		return append([]Fix{mount}, other...)
+		return append([]guard.Fix{mount}, other...)
 	}
 	return append(other, mount)
 }
 
 // mountPoint is where a hugetlbfs of a page size in KiB is mounted by custom.
-func mountPoint(host Host, kib uint64) string {
-	taken := slices.ContainsFunc(host.Mounts, func(m Mount) bool { return m.Path == usualMount })
+func mountPoint(host guard.Host, kib uint64) string {
+	taken := slices.ContainsFunc(host.Mounts, func(m guard.Mount) bool { return m.Path == guard.UsualMount })
 	if kib == host.DefaultPageKiB && !taken {
-		return usualMount
+		return guard.UsualMount
 	}
-	size, unit, _ := strings.Cut(Size(kib), " ")
-	return usualMount + size + unit[:1]
+	size, unit, _ := strings.Cut(guard.Size(kib), " ")
+	return guard.UsualMount + size + unit[:1]
 }
 
 // mountedSizes returns the page sizes in KiB of all mounts, each once.
-func (h Host) mountedSizes() (sizes []uint64) {
+func mountedSizes(h guard.Host) (sizes []uint64) {
 	for _, m := range h.Mounts {
 		if !slices.Contains(sizes, m.PageKiB) {
 			sizes = append(sizes, m.PageKiB)
@@ -134,12 +136,12 @@ func (h Host) mountedSizes() (sizes []uint64) {
 }
 
 // onPages returns a demand with pages of another size where it asks for one, and the backends that have them.
-func (d Demand) onPages(of, size uint64) (changed Demand, ids []string) {
+func onPages(d guard.Demand, of, size uint64) (changed guard.Demand, ids []string) {
 	changed = d
 	changed.Backends = slices.Clone(d.Backends)
 	for i := range changed.Backends {
 		b := &changed.Backends[i]
-		if b.PageKiB == of && b.onMount() {
+		if b.PageKiB == of && b.OnMount() {
 			b.PageKiB = size
 			ids = append(ids, b.ID)
 		}
@@ -149,14 +151,14 @@ func (d Demand) onPages(of, size uint64) (changed Demand, ids []string) {
 
 // otherNodes returns how to bind the backends of a demand that name nodes which the host has not: to those of them that
 // it has, else to the first where it fits, else to all; nil if it fits nowhere.
-func otherNodes(demand Demand, host Host) []Change {
-	memory := host.memoryNodes()
-	var tries []NodeSet
+func otherNodes(demand guard.Demand, host guard.Host) []Change {
+	memory := host.MemoryNodes()
+	var tries []guard.NodeSet
 	for _, node := range memory {
-		tries = append(tries, NodeSet{node})
+		tries = append(tries, guard.NodeSet{node})
 	}
 	for _, nodes := range append(tries, memory) {
-		moved, changes := demand.onNodes(nodes, host)
+		moved, changes := onNodes(demand, nodes, host)
 		then, ok := after(moved, host)
 		if ok && then == nil {
 			return changes
@@ -166,9 +168,9 @@ func otherNodes(demand Demand, host Host) []Change {
 }
 
 // onNodes returns a demand in which nothing names a node that the host has not: sets without any other become nodes.
-func (d Demand) onNodes(nodes NodeSet, host Host) (moved Demand, changes []Change) {
-	has := host.nodeSet()
-	there := func(set NodeSet) NodeSet {
+func onNodes(d guard.Demand, nodes guard.NodeSet, host guard.Host) (moved guard.Demand, changes []Change) {
+	has := host.AllNodes()
+	there := func(set guard.NodeSet) guard.NodeSet {
 		switch left := set.And(has); {
 		case set == nil:
 			return nil
@@ -182,7 +184,7 @@ func (d Demand) onNodes(nodes NodeSet, host Host) (moved Demand, changes []Chang
 	moved.Backends = slices.Clone(d.Backends)
 	for i := range moved.Backends {
 		b := &moved.Backends[i]
-		if len(host.missingNodes(*b)) == 0 {
+		if len(host.MissingNodes(*b)) == 0 {
 			continue
 		}
 		b.HostNodes, b.Cpuset, b.Threads = there(b.HostNodes), there(b.Cpuset), there(b.Threads)

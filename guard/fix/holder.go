@@ -1,0 +1,200 @@
+package fix
+
+import (
+	"slices"
+	"strings"
+
+	"hugeguard/guard"
+	"hugeguard/guard/nova"
+	"hugeguard/guard/ovs"
+)
+
+// LookUnconfined has hugeguard look where libvirt's confinement does not hide who holds pages.
+type LookUnconfined struct{}
+
+// DeleteFiles gives the pages of leftover files back.
+type DeleteFiles struct {
+	Holders []guard.Holder // each a [guard.HolderFile]
+	Certain bool           // all processes were asked whether they use them
+}
+
+// EndFormer ends the earlier QEMU of the guest that is about to start.
+type EndFormer struct{ Former guard.Holder }
+
+// Reboot restarts the host, which gives back what nothing else does.
+type Reboot struct{ Why RebootWhy }
+
+// RebootWhy is what a reboot is for.
+type RebootWhy int
+
+// What reboots are for.
+const (
+	EndStuck  RebootWhy = iota // it ends a process that no signal ends
+	FindPages                  // it gives back unexplained pages
+)
+
+// FreeDeadGuests has back ends give back the memory of guests that are gone.
+type FreeDeadGuests struct{ Keepers []guard.Holder }
+
+// ShrinkOVS has Open vSwitch take less memory at its start. Sizes are MiB, by node.
+type ShrinkOVS struct {
+	OVS  guard.Holder
+	Told []uint64
+	Less []uint64
+}
+
+// TuneProcess has a process do with fewer pages by a switch of its own, where one is known.
+type TuneProcess struct {
+	Holder guard.Holder
+	Fewer  map[int]uint64 // pages of each node that it has to do without
+	// Ordinary says that there is ordinary memory for all that it has.
+	Ordinary bool
+}
+
+// StopProcesses ends processes, which give their pages back.
+type StopProcesses struct{ Holders []guard.Holder }
+
+// leastOVSKiB is the least memory that Open vSwitch is told to do with: room for two mempools for jumbo frames, as small
+// as it makes them.
+var leastOVSKiB = 2 * ovs.Mempool(9000)
+
+// over reports whether all those to blame should be gone: an earlier QEMU of the guest, the memory of guests that are
+// gone.
+func over(b guard.Blame) bool {
+	return len(b.Holders) > 0 && !slices.ContainsFunc(b.Holders, func(h guard.Holder) bool { return !h.Former && h.Guest == "" })
+}
+
+// holderFixes returns what can be done about those who are to blame, the cheapest first. With each of them the launch
+// fits.
+func (r refusal) holderFixes() []guard.Fix {
+	blame, larger := r.verdict.Blame, r.larger()
+	switch {
+	case !over(blame):
+		return slices.Concat(r.rebind(), larger, r.shrinkOVS(), r.tune(), stop(blame.Holders))
+	case !blame.Holders[0].Former:
+		return append([]guard.Fix{FreeDeadGuests{blame.Holders}}, larger...)
+	case blame.Holders[0].Stuck:
+		return []guard.Fix{EndFormer{blame.Holders[0]}, Reboot{EndStuck}}
+	}
+	return []guard.Fix{EndFormer{blame.Holders[0]}}
+}
+
+// missingFrom is how many pages are missing, on the nodes where holders could give them: of several nodes that would do,
+// on that where they have most.
+func (l launch) missingFrom(held map[nova.Pool]uint64) map[nova.Pool]uint64 {
+	missing := map[nova.Pool]uint64{}
+	for _, f := range l.must {
+		short, ok := f.Reason.(guard.Short)
+		if !ok || len(f.Nodes) == 0 {
+			continue
+		}
+		node := slices.MaxFunc(f.Nodes, func(a, b int) int {
+			return int(held[nova.Pool{Node: a, PageKiB: f.PageKiB}]) - int(held[nova.Pool{Node: b, PageKiB: f.PageKiB}])
+		})
+		at := nova.Pool{Node: node, PageKiB: f.PageKiB}
+		missing[at] = max(missing[at], lacking(f, short, f.Free))
+	}
+	return missing
+}
+
+// shrinkOVS has Open vSwitch be told to take less, if it holds no more than it was told: what it holds beyond that it
+// needs.
+func (r refusal) shrinkOVS() []guard.Fix {
+	i := slices.IndexFunc(r.verdict.Blame.Holders, func(h guard.Holder) bool { return h.Kind == guard.HolderOVS && h.Guest == "" })
+	if i < 0 || r.verdict.OVS == nil || !toldByKey(*r.host.OVS) {
+		return nil
+	}
+	kib := r.verdict.OVS.PageKiB
+	held := r.host.HeldBy(guard.HolderOVS)
+	missing := r.missingFrom(held)
+	shrink := ShrinkOVS{OVS: r.verdict.Blame.Holders[i]}
+	for node := range slices.Max(r.host.OVS.Nodes()) + 1 {
+		at, told := nova.Pool{Node: node, PageKiB: kib}, r.host.OVS.SocketMiB[node]
+		less := minus(told, (missing[at]*kib+1023)/1024)
+		if less < told && (held[at] > ovs.Pages(told, kib) || less*1024 < leastOVSKiB) {
+			return nil
+		}
+		shrink.Told, shrink.Less = append(shrink.Told, told), append(shrink.Less, less)
+	}
+	freed := r.host.Change(func(p *guard.SizePool) {
+		for i := range p.Nodes {
+			n := &p.Nodes[i]
+			n.Free = min(n.Total, n.Free+missing[nova.Pool{Node: n.Node, PageKiB: p.PageKiB}])
+		}
+	})
+	if slices.Equal(shrink.Told, shrink.Less) || !r.fits(freed) {
+		return nil
+	}
+	return []guard.Fix{shrink}
+}
+
+// toldByKey reports whether Open vSwitch has its memory by dpdk-socket-mem, which options in dpdk-extra go before.
+func toldByKey(o guard.OVS) bool {
+	return len(o.Nodes()) > 0 && slices.ContainsFunc(o.Told, func(told string) bool { return strings.HasPrefix(told, "dpdk-socket-mem=") }) &&
+		!slices.ContainsFunc(o.Told, func(told string) bool { return strings.HasPrefix(told, "dpdk-extra=") && strings.Contains(told, "-m") })
+}
+
+// tune has the only process to blame do with fewer pages.
+func (r refusal) tune() []guard.Fix {
+	holders := r.verdict.Blame.Holders
+	if len(holders) != 1 || holders[0].Kind != guard.HolderProcess || holders[0].Guest != "" {
+		return nil
+	}
+	held := map[nova.Pool]uint64{}
+	for node, pages := range holders[0].Pages {
+		held[nova.Pool{Node: node, PageKiB: holders[0].PageKiB}] = pages
+	}
+	fewer := map[int]uint64{}
+	for at, pages := range r.missingFrom(held) {
+		if at.PageKiB == holders[0].PageKiB {
+			fewer[at.Node] = pages
+		}
+	}
+	return []guard.Fix{TuneProcess{holders[0], fewer, memory{r.host.Memory}.holds(holders[0])}}
+}
+
+// search returns what can be done about unexplained pages.
+func (r refusal) search() []guard.Fix {
+	if !sawAll(r.host) {
+		return []guard.Fix{LookUnconfined{}}
+	}
+	found := append(r.rebind(), r.larger()...)
+	lost := map[int]uint64{}
+	for _, p := range r.verdict.Pools {
+		if p.PageKiB == r.must[0].PageKiB {
+			lost[p.Node] = *p.Unaccounted
+		}
+	}
+	gone := r.host.Change(func(p *guard.SizePool) {
+		for i := range p.Nodes {
+			if n := &p.Nodes[i]; p.PageKiB == r.must[0].PageKiB {
+				surplus := min(n.Surplus, lost[n.Node])
+				n.Free += lost[n.Node] - surplus
+				n.Total -= surplus
+				n.Surplus -= surplus
+				p.Surplus = minus(p.Surplus, surplus)
+			}
+		}
+	})
+	if r.fits(gone) {
+		found = append(found, Reboot{FindPages})
+	}
+	return found
+}
+
+// stop ends the processes to blame. Without Open vSwitch and other guests a host is of no use.
+func stop(holders []guard.Holder) []guard.Fix {
+	var processes []guard.Holder
+	for _, h := range holders {
+		if h.Kind != guard.HolderProcess {
+			return nil
+		}
+		if !slices.ContainsFunc(processes, func(known guard.Holder) bool { return known.PID == h.PID }) {
+			processes = append(processes, h)
+		}
+	}
+	if processes == nil {
+		return nil
+	}
+	return []guard.Fix{StopProcesses{processes}}
+}

@@ -1,0 +1,121 @@
+package words
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"unicode"
+
+	"hugeguard/guard"
+	"hugeguard/guard/fix"
+)
+
+// Fixes says what to do about a refusal, the best first.
+func Fixes(v guard.Verdict) []Fix {
+	fixes := []Fix{}
+	for _, fact := range v.Fixes {
+		if f := placed(v, fact); len(f.Commands) > 0 || len(f.Lines) > 0 {
+			f.Kind = Kind(fact)
+			// In JSON nothing is [], not null.
+			f.Commands, f.Lines, f.Lasting = append([]string{}, f.Commands...), append([]string{}, f.Lines...), append([]string{}, f.Lasting...)
+			fixes = append(fixes, f)
+		}
+	}
+	return fixes
+}
+
+// Kind names what sort of fix one is: its type's name, as "grow-pools".
+func Kind(fact guard.Fix) string {
+	var kind strings.Builder
+	small := false
+	for _, r := range strings.TrimPrefix(fmt.Sprintf("%T", fact), "fix.") {
+		if small && unicode.IsUpper(r) {
+			kind.WriteByte('-')
+		}
+		small = unicode.IsLower(r)
+		kind.WriteRune(unicode.ToLower(r))
+	}
+	return kind.String()
+}
+
+// say says a fix; it has neither commands nor lines where there is nothing to say.
+func say(fact guard.Fix) Fix {
+	switch f := fact.(type) {
+	case nil:
+		return Fix{} // no part of another
+	case fix.GrowPools:
+		return growPools(f)
+	case fix.BootPools:
+		return bootPools(f)
+	case fix.FreeMemory:
+		return freeMemory(f)
+	case fix.RaiseLimits:
+		return raiseLimits(f)
+	case fix.ChangeDomain:
+		return changeDomain(f)
+	case fix.LookUnconfined:
+		return onHost("look for holders outside libvirt's confinement, which hides some", "hugeguard status")
+	case fix.DeleteFiles:
+		return deleteFiles(f)
+	case fix.EndFormer:
+		return endFormer(f.Former)
+	case fix.Reboot:
+		return reboot(f)
+	case fix.FreeDeadGuests:
+		return freeDead(f.Keepers)
+	case fix.ShrinkOVS:
+		return shrinkOVS(f)
+	case fix.TuneProcess:
+		return tune(f)
+	case fix.StopProcesses:
+		return stop(f.Holders)
+	case fix.ReserveInNova:
+		return reserveInNova(f)
+	case fix.RestartNova:
+		return restartNova(f)
+	case fix.ReserveInVDSM:
+		return reserveInVDSM(f)
+	case fix.RunInPod:
+		return runInPod(f)
+	case fix.SetStarlingX:
+		return setStarlingX(f)
+	case fix.RaisePodLimit:
+		return raisePodLimit(f)
+	case fix.MountPages:
+		return mountFix(f).with(say(f.Then))
+	case fix.RestartDaemon:
+		return lateFix(f)
+	case fix.ChangePages:
+		return pagesFix(f).with(say(f.Then))
+	}
+	panic(fmt.Sprintf("no words for %T", fact))
+}
+
+// placed says a fix for where hugeguard runs: in a container root's commands are not the host's.
+func placed(v guard.Verdict, fact guard.Fix) Fix {
+	f := say(fact)
+	if _, grows := fact.(fix.GrowPools); grows && v.Manager == guard.ManagerKubeVirt {
+		f.Lasting = append(slices.Clone(f.Lasting), "systemctl restart kubelet on the node: it counts pages when it starts")
+	}
+	if v.Inside == guard.InsideHost || f.For != "host" {
+		return f
+	}
+	where := "on the host, outside of this container"
+	if v.Inside == guard.InsidePod {
+		f.For, where = "node", "on the node, outside of this pod"
+	}
+	switch fact := fact.(type) {
+	case fix.DeleteFiles, fix.LookUnconfined:
+		return f // here, too
+	case fix.RaiseLimits:
+		if !fact.Limits[0].Mount {
+			f.What += " (" + where + ", its control group has another path)"
+			return f
+		}
+	}
+	f.What = where + ": " + f.What
+	if f.short != "" {
+		f.short = where + ": " + f.short
+	}
+	return f
+}
