@@ -19,6 +19,12 @@ func (h Host) toldSockets(mib string, more ...string) Host {
 	return h
 }
 
+// used has Open vSwitch use so much of its memory on node 0.
+func (h Host) used(mib uint64) Host {
+	h.OVS = h.OVS.Using(ovs.Use{0: mib * 1024})
+	return h
+}
+
 // TestHolderFixes: what is said to those who hold too much, after what is said to Nova.
 func TestHolderFixes(t *testing.T) {
 	with := func(h Host, f func(*Holder)) Host {
@@ -40,6 +46,10 @@ func TestHolderFixes(t *testing.T) {
 		{"Open vSwitch", vswitch(24, 0, 512).toldSockets("1024,1024"), []string{shrunk}},
 		{"Open vSwitch, and there is another node", vswitch(24, 64, 512).toldSockets("1024,1024"), []string{"domain: bind ram-node0 to node 1", shrunk}},
 		{"Open vSwitch holds more than it was told, which it needs", vswitch(24, 0, 513).toldSockets("1024,1024"), nil},
+		{"Open vSwitch uses most of it", vswitch(24, 0, 512).toldSockets("1024,1024").used(945), nil},
+		{"Open vSwitch uses less", vswitch(24, 0, 512).toldSockets("1024,1024").used(944), []string{shrunk}},
+		{"Open vSwitch holds more than it was told, and uses less", vswitch(24, 0, 513).toldSockets("1024,1024").used(300), []string{strings.Replace(shrunk, "944", "946", 1)}},
+		{"Open vSwitch holds more than it was told, and would hold it again", vswitch(24, 0, 600).toldSockets("1024,1024").used(300), nil},
 		{"Open vSwitch would have too little", vswitch(24, 0, 180).toldSockets("360"), nil},
 		{"Open vSwitch was told nothing", vswitch(24, 0, 512), nil},
 		{"Open vSwitch was told by other means", vswitch(24, 0, 512).toldSockets("1024,1024", "dpdk-extra=--socket-mem 1024,1024"), nil},

@@ -248,6 +248,18 @@ type OVS struct {
 	HeldKiB *uint64
 	// Sizes are the page sizes in KiB of which the host has any pages; nil where that is not known.
 	Sizes []uint64
+	// Use is how much memory it uses; nil where that is not known.
+	Use ovs.Use
+}
+
+// Using returns the same with how much memory it uses.
+func (o *OVS) Using(use ovs.Use) *OVS {
+	if o == nil || use == nil {
+		return o
+	}
+	using := *o
+	using.Use = use
+	return &using
 }
 
 // Pool returns the pool of one page size in KiB.

@@ -63,6 +63,8 @@ type OVSNodeReport struct {
 	ToldMiB uint64 `json:"told_mib"`
 	// HeldMiB is nil where nobody looked.
 	HeldMiB *uint64 `json:"held_mib"`
+	// UsedMiB is how much of it DPDK has handed out, rounded up; nil where that is not known.
+	UsedMiB *uint64 `json:"used_mib"`
 }
 
 // NovaReport is what Nova believes against what is. It is part of the JSON output.

@@ -36,6 +36,10 @@ func (h Host) OVSReport() *OVSReport {
 			held := heldKiB[node] / 1024
 			n.HeldMiB = &held
 		}
+		if usedKiB, ok := h.OVS.Use[node]; ok {
+			used := (usedKiB + 1023) / 1024
+			n.UsedMiB = &used
+		}
 		report.Nodes = append(report.Nodes, n)
 	}
 	return &report

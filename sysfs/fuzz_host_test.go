@@ -96,6 +96,7 @@ func look(host sysfs.FS) (seen []any, errs []error) {
 		own, err := host.MountsOf(pid)
 		note(own.Hugetlb, err)
 		note(host.Process(pid))
+		note(host.InnerPID(pid), nil)
 		note(host.Arguments(pid))
 		note(host.Place(pid))
 		note(host.BusyThreads(pid))

@@ -61,6 +61,25 @@ func (f FS) Process(pid int) (Process, error) {
 	return p, nil
 }
 
+// InnerPID returns the number that a process has in its own PID namespace, such as a container: the last of NSpid in
+// /proc/PID/status. It is the process's own number where the kernel does not tell (before Linux 4.1).
+func (f FS) InnerPID(pid int) int {
+	text, err := f.ReadFile(fmt.Sprintf("proc/%d/status", pid), tableLimit)
+	if err != nil {
+		return pid
+	}
+	numbers, _ := parseField(string(text), "NSpid")
+	all := strings.Fields(numbers)
+	if len(all) == 0 {
+		return pid
+	}
+	inner, err := strconv.Atoi(all[len(all)-1])
+	if err != nil || inner <= 0 {
+		return pid
+	}
+	return inner
+}
+
 // ParseStatus parses /proc/PID/status.
 func ParseStatus(status []byte) (Process, error) {
 	text := string(status)
@@ -108,11 +127,12 @@ func parseUID(text string) int {
 	return uid
 }
 
-// reduceStatus keeps the name, the state, the users, how many threads there are, and the huge pages.
+// reduceStatus keeps the name, the state, the numbers in its PID namespaces, the users, how many threads there are, and
+// the huge pages.
 func reduceStatus(text []byte) ([]byte, error) {
 	_, err := ParseStatus(text)
 	if err != nil {
 		return nil, err
 	}
-	return keepFields(string(text), "Name", "State", "Uid", "Threads", "HugetlbPages"), nil
+	return keepFields(string(text), "Name", "State", "NSpid", "Uid", "Threads", "HugetlbPages"), nil
 }

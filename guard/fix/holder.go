@@ -41,6 +41,7 @@ type ShrinkOVS struct {
 	OVS  guard.Holder
 	Told []uint64
 	Less []uint64
+	Used []uint64 // rounded up; nil where it is not known
 }
 
 // TuneProcess has a process do with fewer pages by a switch of its own, where one is known.
@@ -54,8 +55,8 @@ type TuneProcess struct {
 // StopProcesses ends processes, which give their pages back.
 type StopProcesses struct{ Holders []guard.Holder }
 
-// leastOVSKiB is the least memory that Open vSwitch is told to do with: room for two mempools for jumbo frames, as small
-// as it makes them.
+// leastOVSKiB is the least memory that Open vSwitch is told to do with, even if it uses less: room for two mempools for
+// jumbo frames, as small as it makes them.
 var leastOVSKiB = 2 * ovs.Mempool(9000)
 
 // over reports whether all those to blame should be gone: an earlier QEMU of the guest, the memory of guests that are
@@ -97,8 +98,7 @@ func (l launch) missingFrom(held map[nova.Pool]uint64) map[nova.Pool]uint64 {
 	return missing
 }
 
-// shrinkOVS has Open vSwitch be told to take less, if it holds no more than it was told: what it holds beyond that it
-// needs.
+// shrinkOVS has Open vSwitch be told to take less, but no less than it uses.
 func (r refusal) shrinkOVS() []guard.Fix {
 	i := slices.IndexFunc(r.verdict.Blame.Holders, func(h guard.Holder) bool { return h.Kind == guard.HolderOVS && h.Guest == "" })
 	if i < 0 || r.verdict.OVS == nil || !toldByKey(*r.host.OVS) {
@@ -109,12 +109,15 @@ func (r refusal) shrinkOVS() []guard.Fix {
 	missing := r.missingFrom(held)
 	shrink := ShrinkOVS{OVS: r.verdict.Blame.Holders[i]}
 	for node := range slices.Max(r.host.OVS.Nodes()) + 1 {
-		at, told := nova.Pool{Node: node, PageKiB: kib}, r.host.OVS.SocketMiB[node]
-		less := minus(told, (missing[at]*kib+1023)/1024)
-		if less < told && (held[at] > ovs.Pages(told, kib) || less*1024 < leastOVSKiB) {
+		at := nova.Pool{Node: node, PageKiB: kib}
+		less, ok := without(*r.host.OVS, at, missing[at], held[at])
+		if !ok {
 			return nil
 		}
-		shrink.Told, shrink.Less = append(shrink.Told, told), append(shrink.Less, less)
+		shrink.Told, shrink.Less = append(shrink.Told, r.host.OVS.SocketMiB[node]), append(shrink.Less, less)
+		if r.host.OVS.Use != nil {
+			shrink.Used = append(shrink.Used, (r.host.OVS.Use[node]+1023)/1024)
+		}
 	}
 	freed := r.host.Change(func(p *guard.SizePool) {
 		for i := range p.Nodes {
@@ -126,6 +129,23 @@ func (r refusal) shrinkOVS() []guard.Fix {
 		return nil
 	}
 	return []guard.Fix{shrink}
+}
+
+// without returns how much memory in MiB Open vSwitch is to take on a node so that it holds so many pages less there; ok is
+// false where it needs them. Where it is not known what it uses, it needs all beyond what it was told.
+func without(o guard.OVS, at nova.Pool, less, held uint64) (mib uint64, ok bool) {
+	told := o.SocketMiB[at.Node]
+	has := ovs.Pages(told, at.PageKiB)
+	switch {
+	case less == 0:
+		return told, true
+	case o.Use != nil:
+		has = held
+	case held > has:
+		return told, false
+	}
+	mib = minus(has, less) * at.PageKiB / 1024
+	return mib, mib < told && mib*1024 >= max(o.Use[at.Node], leastOVSKiB)
 }
 
 // toldByKey reports whether Open vSwitch has its memory by dpdk-socket-mem, which options in dpdk-extra go before.

@@ -98,16 +98,25 @@ func process(h guard.Holder) string {
 }
 
 func shrinkOVS(s fix.ShrinkOVS) Fix {
-	var was, sizes []string
-	for node, mib := range s.Less {
-		was = append(was, strconv.FormatUint(s.Told[node], 10))
-		sizes = append(sizes, strconv.FormatUint(mib, 10))
+	const command = "ovs-appctl dpdk/get-malloc-stats"
+	less, use := sizes(s.Less), "how much it uses is not known: see "+inside(s.OVS, command)
+	if s.Used != nil {
+		use = fmt.Sprintf("it uses %s now (%s)", sizes(s.Used), command)
 	}
-	f := onHost(fmt.Sprintf("have Open vSwitch take less memory: dpdk-socket-mem=%s instead of %s (MiB of each node)", strings.Join(sizes, ","), strings.Join(was, ",")),
-		inside(s.OVS, "ovs-vsctl --no-wait set Open_vSwitch . other_config:dpdk-socket-mem="+strings.Join(sizes, ",")),
+	f := onHost(fmt.Sprintf("have Open vSwitch take less memory: dpdk-socket-mem=%s instead of %s (MiB of each node); %s", less, sizes(s.Told), use),
+		inside(s.OVS, "ovs-vsctl --no-wait set Open_vSwitch . other_config:dpdk-socket-mem="+less),
 		manage(s.OVS, "restart"))
 	f.Cost = "restarts Open vSwitch: the traffic of all guests stops until it runs again, and with less memory for packets a port may not come up"
 	return f
+}
+
+// sizes returns sizes of each node as Open vSwitch writes them.
+func sizes(mib []uint64) string {
+	var all []string
+	for _, size := range mib {
+		all = append(all, strconv.FormatUint(size, 10))
+	}
+	return strings.Join(all, ",")
 }
 
 // stop says how processes are ended.

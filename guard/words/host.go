@@ -118,6 +118,9 @@ func ovsNode(r guard.OVSReport, n guard.OVSNodeReport) string {
 	if r.AnyMiB == 0 && *n.HeldMiB > n.ToldMiB {
 		text += fmt.Sprintf(", %d MiB more than told (memory for ports' packets comes on top)", *n.HeldMiB-n.ToldMiB)
 	}
+	if n.UsedMiB != nil {
+		text += fmt.Sprintf(", %d MiB used", *n.UsedMiB)
+	}
 	return text
 }
 

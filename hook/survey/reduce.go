@@ -20,6 +20,7 @@ var Reductions = []sysfs.Reduction{
 	{Files: config.Path, Keep: config.Reduce},
 	{Files: ledger.Path, Keep: ledger.Reduce},
 	{Files: vswitch.Captured, Keep: reduceOVS},
+	{Files: vswitch.CapturedUse, Keep: reduceOVSUse},
 	{Files: "run/libvirt/qemu/*.xml", Keep: reduceDomain},
 	{Files: "etc/libvirt/qemu/*.xml", Keep: reduceDomain},
 	{Files: libvirt.ConfPath, Keep: libvirt.ReduceConf},
@@ -46,6 +47,14 @@ func reduceOVS(text []byte) ([]byte, error) {
 		return nil, err
 	}
 	return ovs.Answer(told)
+}
+
+func reduceOVSUse(text []byte) ([]byte, error) {
+	use, err := ovs.ReadUse(bytes.NewReader(text))
+	if err != nil {
+		return nil, err
+	}
+	return ovs.UseAnswer(use)
 }
 
 // reduceDomain keeps what decides about a domain's memory. One that cannot be read cannot be read then either, and is

@@ -34,6 +34,8 @@ var reads = []struct {
 		func(text []byte) (any, error) { return ledger.Parse(text, bootOfLedger) }},
 	{vswitch.Captured, `{"id":0,"result":[{"rows":[{"other_config":["map",[["dpdk-init","true"],["dpdk-socket-mem","1024,1024"],["x","y"]]]}]}],"error":null}`,
 		func(text []byte) (any, error) { return ovs.Read(bytes.NewReader(text)) }},
+	{vswitch.CapturedUse, `{"id":0,"result":"Heap id:0\n\tHeap name:socket_0\n\tHeap_size:9,\n\tAlloc_size:2048,\n","error":null}`,
+		func(text []byte) (any, error) { return ovs.ReadUse(bytes.NewReader(text)) }},
 	{"run/libvirt/qemu/*.xml", "", readDomain},
 	{"etc/libvirt/qemu/*.xml", "", readDomain},
 	{libvirt.ConfPath, "hugetlbfs_mount = \"/dev/hugepages\"\nvnc_password = \"x\"\ncgroup_controllers = [ 'cpuset' ]\n", func(text []byte) (any, error) { return libvirt.ParseConf(text) }},

@@ -10,6 +10,7 @@ package survey
 import (
 	"cmp"
 	"slices"
+	"sync"
 	"time"
 
 	"hugeguard/guard"
@@ -81,29 +82,48 @@ func Holders(root sysfs.FS, conf config.Config, host *guard.Host, self guard.Dom
 	return processes, blind
 }
 
-// Told adds to a host of which the holders are known, or nil, what Open vSwitch was told and what Nova believes, until
-// the deadline at the latest, and calls each after either. They are asked side by side: each may be slow, or never
-// answer, which costs the other nothing.
+// Told adds to a host of which the holders are known, or nil, what Open vSwitch was told, how much of that it uses, and
+// what Nova believes, until the deadline at the latest, and calls each after each of them. Open vSwitch and Nova are
+// asked side by side: each may be slow, or never answer, which costs the other nothing.
 func Told(root sysfs.FS, conf config.Config, host *guard.Host, processes []sysfs.Process, deadline time.Time, each func()) {
 	host.Settle(guard.EvidenceOVS, false)
 	host.Settle(guard.EvidenceNova, false)
 	known := *host
 	listed := !slices.Contains(known.NotKnown, guard.EvidenceHolders)
-	answers := make(chan func(), 2)
-	go tell(answers, func() func() {
-		o, all := vswitch.Ask(root, conf, known, deadline)
-		return func() { host.OVS = o; host.Settle(guard.EvidenceOVS, all) }
+	answers := make(chan func(), 3)
+	var asked sync.WaitGroup
+	asked.Go(func() {
+		tell(answers, func() func() {
+			o, all := vswitch.Ask(root, conf, known, deadline)
+			return func() { host.OVS = o; host.Settle(guard.EvidenceOVS, all) }
+		})
+		tell(answers, func() func() {
+			use := vswitch.Use(root, known, deadline)
+			if use == nil {
+				return nil
+			}
+			return func() { host.OVS = host.OVS.Using(use) }
+		})
 	})
-	go tell(answers, func() func() {
-		n, all := compute.Look(root, conf, processes, deadline)
-		all = all && (listed || n != nil && n.PID != 0) // or its process may be among those that were not seen
-		return func() { host.Nova = n; host.Settle(guard.EvidenceNova, all) }
+	asked.Go(func() {
+		tell(answers, func() func() {
+			n, all := compute.Look(root, conf, processes, deadline)
+			all = all && (listed || n != nil && n.PID != 0) // or its process may be among those that were not seen
+			return func() { host.Nova = n; host.Settle(guard.EvidenceNova, all) }
+		})
 	})
+	go func() {
+		asked.Wait()
+		close(answers)
+	}()
 	late := time.NewTimer(time.Until(deadline))
 	defer late.Stop()
-	for range cap(answers) {
+	for {
 		select {
-		case add := <-answers:
+		case add, ok := <-answers:
+			if !ok {
+				return
+			}
 			add()
 			each()
 		case <-late.C:
@@ -112,14 +132,13 @@ func Told(root sysfs.FS, conf config.Config, host *guard.Host, processes []sysfs
 	}
 }
 
-// tell sends what ask returns; nothing is known by what it panics with, which must not end the hook.
+// tell sends what ask returns, unless that is nil; nothing is known by what it panics with, which must not end the hook.
 func tell(answers chan<- func(), ask func() func()) {
-	add := func() {}
-	defer func() {
-		_ = recover()
+	defer func() { _ = recover() }()
+	add := ask()
+	if add != nil {
 		answers <- add
-	}()
-	add = ask()
+	}
 }
 
 // addDistances adds how far the nodes lie apart, on which the order of hints depends.

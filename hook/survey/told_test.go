@@ -12,6 +12,7 @@ import (
 	"hugeguard/guard"
 	"hugeguard/hook/config"
 	"hugeguard/hook/hooktest"
+	"hugeguard/hook/survey/vswitch"
 	"hugeguard/sysfs"
 )
 
@@ -69,6 +70,32 @@ func TestHoldersTooLate(t *testing.T) {
 	}
 	if late := look(t, host, time.Now()); !slices.Contains(late.NotKnown, guard.EvidenceHolders) {
 		t.Errorf("too late, not known: %q", late.NotKnown)
+	}
+}
+
+// TestToldUse: what Open vSwitch uses stands beside what it was told, of a captured host too.
+func TestToldUse(t *testing.T) {
+	h := hooktest.Incident(t)
+	h.Write(vswitch.Captured, hooktest.OVSAnswer(`,["dpdk-socket-mem","1024,1024"]`))
+	h.Write(vswitch.CapturedUse, `{"id":0,"result":"Heap name:socket_0\n\tAlloc_size:3145729,\n"}`)
+	var host guard.Host
+	looks := 0
+	Told(h.FS(), config.Config{}, &host, nobody, time.Now().Add(time.Hour), func() { looks++ })
+	report := host.OVSReport()
+	if report == nil || looks != 3 {
+		t.Fatalf("%+v after %d looks", report, looks)
+	}
+	if used := report.Nodes[0].UsedMiB; used == nil || *used != 4 {
+		t.Errorf("node 0 uses %v MiB, want 4", used)
+	}
+	if used := report.Nodes[1].UsedMiB; used != nil {
+		t.Errorf("of node 1 it is known that it uses %d MiB", *used)
+	}
+	if err := os.Remove(h.Path(vswitch.CapturedUse)); err != nil {
+		t.Fatal(err)
+	}
+	if use := vswitch.Use(h.FS(), host, time.Now().Add(time.Hour)); use != nil {
+		t.Errorf("of a host that does not say it is %v", use)
 	}
 }
 

@@ -69,6 +69,13 @@ func (c *Capture) answers(host sysfs.FS, found guard.Host, o Options) error {
 		}
 		c.files[vswitch.Captured] = file{data: text}
 	}
+	if host.Live() && found.OVS != nil && found.OVS.Use != nil {
+		text, err := ovs.UseAnswer(found.OVS.Use)
+		if err != nil {
+			return err
+		}
+		c.files[vswitch.CapturedUse] = file{data: text}
+	}
 	text, err := json.Marshal(o.State)
 	c.files[place.CapturedState] = file{data: append(text, '\n')}
 	return err

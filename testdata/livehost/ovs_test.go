@@ -70,8 +70,8 @@ func TestOpenVSwitchHoldsThePages(t *testing.T) {
 			if extra := 2*held - 464; extra > 0 {
 				told += fmt.Sprintf(", %d MiB more than told", extra)
 			}
-			if got := e.one(t, "MESSAGE"); !strings.Contains(got, told) {
-				t.Errorf("the journal's message lacks %q:\n%s", told, got)
+			if got := e.one(t, "MESSAGE"); !strings.Contains(got, told) || !regexp.MustCompile(`, [1-9]\d* MiB used\n`).MatchString(got) {
+				t.Errorf("the journal's message lacks %q, or how much of that is used:\n%s", told, got)
 			}
 			if got := e.one(t, "MESSAGE"); strings.Count(got, "\n") < 2 || !strings.Contains(got, "\n"+setting) && !strings.Contains(got, " "+setting) {
 				t.Errorf("the journal's message lacks the fix %q:\n%s", setting, got)

@@ -1,9 +1,10 @@
-// Package vswitch asks what Open vSwitch was told about huge pages, and tells how many it has.
+// Package vswitch asks what Open vSwitch was told about huge pages, and tells how many it has and uses.
 package vswitch
 
 import (
 	"bytes"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -139,7 +140,7 @@ func askOVS(root sysfs.FS, conf config.Config, host guard.Host, deadline time.Ti
 	}
 	err = fs.ErrNotExist
 	for _, s := range append(sockets, contained...) {
-		told, asked := askSocket(root, s, deadline)
+		told, asked := askSocket(root, s, deadline, ovs.Ask)
 		if asked == nil {
 			return told, nil
 		}
@@ -150,40 +151,40 @@ func askOVS(root sysfs.FS, conf config.Config, host guard.Host, deadline time.Ti
 	return told, err
 }
 
-// socket is where a database may listen.
+// socket is where a daemon of Open vSwitch may listen.
 type socket struct {
 	root string // in which the path is, such as proc/812/root; "" for this program's own
 	path string
 }
 
-// askSocket asks the database at a socket, whose peer has to be one that is believed.
-func askSocket(root sysfs.FS, at socket, deadline time.Time) (ovs.Config, error) {
+// askSocket asks the daemon of Open vSwitch at a socket, whose peer has to be one that is believed.
+func askSocket[T any](root sysfs.FS, at socket, deadline time.Time, ask func(io.ReadWriter) (T, error)) (answer T, err error) {
 	socket := at.root + at.path // for messages
 	// To see that there is none costs a tenth of trying to connect.
 	fd, err := root.OpenPath(at.root, at.path)
 	if err != nil {
-		return ovs.Config{}, err
+		return answer, err
 	}
 	defer unix.Close(fd)
 	var stat unix.Stat_t
 	if err := unix.Fstat(fd, &stat); err != nil {
-		return ovs.Config{}, &fs.PathError{Op: "stat", Path: socket, Err: err}
+		return answer, &fs.PathError{Op: "stat", Path: socket, Err: err}
 	}
 	if stat.Mode&unix.S_IFMT != unix.S_IFSOCK {
-		return ovs.Config{}, &fs.PathError{Op: "connect", Path: socket, Err: unix.ENOTSOCK}
+		return answer, &fs.PathError{Op: "connect", Path: socket, Err: unix.ENOTSOCK}
 	}
 	connection, err := connect("/proc/self/fd/" + strconv.Itoa(fd))
 	if err != nil {
-		return ovs.Config{}, err
+		return answer, err
 	}
 	defer connection.Close()
 	if !believedPeer(root, connection) {
-		return ovs.Config{}, &fs.PathError{Op: "connect", Path: socket, Err: errPeer}
+		return answer, &fs.PathError{Op: "connect", Path: socket, Err: errPeer}
 	}
 	if err := connection.SetDeadline(deadline); err != nil {
-		return ovs.Config{}, err
+		return answer, err
 	}
-	return ovs.Ask(connection)
+	return ask(connection)
 }
 
 // connect connects to a UNIX socket, which never waits: a full queue is an error. Package net would cost each call of the
@@ -200,7 +201,7 @@ func connect(name string) (*os.File, error) {
 	return os.NewFile(uintptr(fd), name), nil
 }
 
-var errPeer = errors.New("the process that listens there is not Open vSwitch's database")
+var errPeer = errors.New("the process that listens there is not Open vSwitch")
 
 // believedPeer says whether who listens at a socket is root, who runs this program,
 // or Open vSwitch's own user.

@@ -59,10 +59,10 @@ func TestContainedSocket(t *testing.T) {
 		t.Fatal(err)
 	}
 	deadline := time.Now().Add(time.Hour)
-	if told, err := askSocket(sysfs.New(""), socket{dir[1:], "/db.sock"}, deadline); err != nil || !told.Init {
+	if told, err := askSocket(sysfs.New(""), socket{dir[1:], "/db.sock"}, deadline, ovs.Ask); err != nil || !told.Init {
 		t.Errorf("%+v, %v", told, err)
 	}
-	if told, err := askSocket(sysfs.New(""), socket{dir[1:] + "/root", "/db.sock"}, deadline); !errors.Is(err, fs.ErrNotExist) {
+	if told, err := askSocket(sysfs.New(""), socket{dir[1:] + "/root", "/db.sock"}, deadline, ovs.Ask); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("%+v, %v", told, err)
 	}
 }
