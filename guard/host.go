@@ -231,6 +231,11 @@ type Nova struct {
 	Instances []Instance
 	// Unread is how many domains could not be read.
 	Unread int
+	// Refused are instances without a domain that Nova still counts: hugeguard refused their start, and their
+	// directories are still there. Uncounted are the directories of other instances without a domain, and all those of
+	// which it is not known whether they are there: what Nova counts for these is not known.
+	Refused   []Instance
+	Uncounted []string
 }
 
 // Instance is a domain that Nova made, as its metadata says.

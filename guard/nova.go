@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"hugeguard/guard/nova"
 )
@@ -41,6 +42,18 @@ func (n *Nova) reserves(kib uint64, nodes NodeSet) int64 {
 	return count
 }
 
+// InstanceOf returns what Nova counts for a domain that it made: each guest cell's pages on the one node that Nova binds
+// it to. running is whether it has a QEMU.
+func InstanceOf(demand Demand, running bool) Instance {
+	i := Instance{Name: demand.Domain.Name, UUID: demand.Domain.UUID, Running: running, Pages: map[nova.Pool]uint64{}}
+	for _, b := range demand.Backends {
+		if b.Device == "" && b.PageKiB > 0 && len(b.HostNodes) == 1 {
+			i.Pages[nova.Pool{Node: b.HostNodes[0], PageKiB: b.PageKiB}] += b.Bytes / 1024 / b.PageKiB
+		}
+	}
+	return i
+}
+
 // NovaReport compares what Nova believes with the pools; uuid is a domain that is about to start and not to be counted,
 // "" for none. It is nil where there is no sign of Nova.
 //
@@ -65,6 +78,19 @@ func (h Host) NovaReport(uuid string) *NovaReport {
 			}
 		}
 	}
+	for _, i := range n.Refused {
+		if i.UUID == uuid {
+			continue
+		}
+		for pool, pages := range i.Pages {
+			counted[pool] += pages
+			report.Refused = append(report.Refused, RefusedInstance{i.Name, i.UUID, pool.Node, pool.PageKiB, pages})
+		}
+	}
+	slices.SortFunc(report.Refused, func(a, b RefusedInstance) int {
+		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.PageKiB, b.PageKiB), cmp.Compare(a.Node, b.Node))
+	})
+	report.Uncounted = slices.DeleteFunc(slices.Clone(n.Uncounted), func(dir string) bool { return uuid != "" && strings.HasPrefix(dir, uuid) })
 	if len(n.Files) == 0 && n.Fault == "" && n.PID == 0 && report.Instances == 0 {
 		return nil
 	}

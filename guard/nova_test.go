@@ -137,6 +137,24 @@ func TestBelief(t *testing.T) {
 	}
 }
 
+// TestRefusedStillCount: Nova counts an instance whose start was refused as long as it has it.
+func TestRefusedStillCount(t *testing.T) {
+	at := nova.Pool{Node: 0, PageKiB: 2048}
+	host := pages(10).heldBy(HolderOVS, "ovs-vswitchd", 2, 0, 30).reserving(nova.Reserved{at: 30})
+	host.Nova.Refused = []Instance{{Name: "a", UUID: "u", Pages: map[nova.Pool]uint64{at: 7}}}
+	host.Nova.Uncounted = []string{"v", "u_resize"}
+	report := host.NovaReport("")
+	if p := report.Pools[0]; p.Instances != 7 || *p.Free != 3 || *p.Drift != 0 || report.Instances != 0 {
+		t.Errorf("%+v of %+v", p, report)
+	}
+	if want := []RefusedInstance{{"a", "u", 0, 2048, 7}}; !reflect.DeepEqual(report.Refused, want) || len(report.Uncounted) != 2 {
+		t.Errorf("%+v, want %+v", report, want)
+	}
+	if report := host.NovaReport("u"); *report.Pools[0].Free != 10 || report.Refused != nil || len(report.Uncounted) != 1 {
+		t.Errorf("%+v at its next start", report)
+	}
+}
+
 // TestNotYetRead: what nova-compute did not read yet, it does not reserve.
 func TestNotYetRead(t *testing.T) {
 	at := nova.Pool{Node: 0, PageKiB: 2048}

@@ -76,6 +76,12 @@ type NovaReport struct {
 	// Instances is how many domains of this host Nova made, but for the one that is about to start.
 	Instances int `json:"instances"`
 	Unread    int `json:"unread,omitempty"`
+	// Refused are pages that Nova still counts for instances whose start was refused. They are part of the pools'
+	// Instances.
+	Refused []RefusedInstance `json:"refused,omitempty"`
+	// Uncounted are the directories of instances that have no domain. Nova may count pages for them that are part of no
+	// pool's Instances.
+	Uncounted []string `json:"uncounted,omitempty"`
 	// Strangers are guests that hold pages and that Nova did not make, so that it does not count them.
 	Strangers []Stranger `json:"strangers,omitempty"`
 	// Ignored are the pages that are reserved on nodes, or of sizes, that this host does not have.
@@ -100,6 +106,16 @@ type NovaPool struct {
 	// Unreserved is what [Host.Reservations] has more than Reserved: what Open vSwitch and other processes hold, or
 	// Open vSwitch was told to take, and Nova does not keep back.
 	Unreserved uint64 `json:"unreserved"`
+}
+
+// RefusedInstance is what Nova counts on one node for an instance whose start was refused and that has no domain any
+// more.
+type RefusedInstance struct {
+	Name    string `json:"name"`
+	UUID    string `json:"uuid"`
+	Node    int    `json:"node"`
+	PageKiB uint64 `json:"page_kib"`
+	Pages   uint64 `json:"pages"`
 }
 
 // Stranger is a guest's pages of one size that Nova does not know of.

@@ -61,6 +61,17 @@ func (c *call) keepLedger(l *ledger.Locked, v guard.Verdict, changed bool) {
 	}
 }
 
+// keepRefused keeps what Nova counts for the instance whose start was refused.
+func (c *call) keepRefused() {
+	demand := c.demand.Load()
+	if !c.privileged || demand == nil || demand.Domain.Manager != guard.ManagerNova {
+		return
+	}
+	if err := ledger.KeepRefused(c.fs, guard.InstanceOf(*demand, false)); err != nil {
+		c.noteLedger("this refusal cannot be kept, so it is not known for how long Nova counts the guest: " + oneLine(err))
+	}
+}
+
 // ended ends the claim of the domain whose start is over.
 func (c *call) ended() {
 	if !c.privileged || !c.fs.Exists(ledger.Path) {

@@ -1,11 +1,16 @@
 package hook
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"reflect"
 	"strings"
 	"testing"
 
+	"hugeguard/guard"
 	"hugeguard/hook/hooktest"
+	"hugeguard/hook/ledger"
 	"hugeguard/sysfs/sysfstest"
 )
 
@@ -75,5 +80,30 @@ func TestNovaInRefusal(t *testing.T) {
 				t.Errorf("a password in %s", all)
 			}
 		})
+	}
+}
+
+// TestRefusedIsKept: what Nova counts for a refused instance is kept, and nothing of others' guests.
+func TestRefusedIsKept(t *testing.T) {
+	for _, manager := range []string{"nova", ""} {
+		xml := hooktest.Domain(t, "prepare.xml")
+		if manager != "" {
+			xml = strings.Replace(xml, "  <memory unit", `<metadata><nova:instance xmlns:nova="http://openstack.org/xmlns/libvirt/nova/1.1"/></metadata><memory unit`, 1)
+		}
+		f := newFixture(t, strings.NewReader(xml))
+		if status := f.prepare(); status != exitRefuse {
+			t.Fatalf("status %d", status)
+		}
+		demand := f.demand.Load()
+		kept, err := ledger.ReadRefused(f.host.FS(), demand.Domain.UUID)
+		if manager == "" {
+			if !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("%+v, %v of nobody's guest", kept, err)
+			}
+			continue
+		}
+		if want := guard.InstanceOf(*demand, false); err != nil || !reflect.DeepEqual(kept, want) || len(kept.Pages) == 0 {
+			t.Errorf("%+v, %v, want %+v", kept, err, want)
+		}
 	}
 }

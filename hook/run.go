@@ -122,7 +122,11 @@ func (c *call) prepare() int {
 	if known && c.config.Mode == config.Off {
 		return exitAccept
 	}
-	return c.answerInTime(began, known)
+	status := c.answerInTime(began, known)
+	if status == exitRefuse {
+		c.keepRefused()
+	}
+	return status
 }
 
 // answerInTime is prepare, once it is seen whether the configuration is known.

@@ -82,6 +82,7 @@ func look(host sysfs.FS) (seen []any, errs []error) {
 	}
 	note(host.OwnPlace())
 	note(host.Segments())
+	note(host.SharedStorage(0, "/var/lib/nova/instances"))
 	note(host.BootID())
 	note(host.SinceBoot())
 	note(host.ReadPID("run/openvswitch/ovs-vswitchd.pid"))

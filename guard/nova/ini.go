@@ -39,6 +39,7 @@ func (c *Config) Add(file, text string) error {
 		}
 	}
 	c.Values = append(c.Values, r.values...)
+	c.paths.add(r.paths)
 	return nil
 }
 
@@ -50,6 +51,8 @@ type reader struct {
 	values  []Value
 	open    bool // an assignment can be continued
 	ours    bool // namely that of the last value
+	paths   paths
+	path    *string // that of these, nil for none
 }
 
 // read reads a line and returns what is wrong with it, "" if nothing.
@@ -75,6 +78,9 @@ func (r *reader) read(text string) (problem string) {
 func (r *reader) next(text string) (problem string) {
 	if !r.open {
 		return "a continuation line without anything before it"
+	}
+	if r.path != nil {
+		*r.path = odd
 	}
 	if r.ours {
 		r.values[len(r.values)-1].Text += "\n" + strings.TrimLeftFunc(text, isSpace)
@@ -108,6 +114,13 @@ func (r *reader) assign(text string) (problem string) {
 		return "an assignment before the first section"
 	}
 	r.open, r.ours = true, key == option && r.section == section
+	r.path = nil
+	if r.section == section {
+		r.path = r.paths.of(key)
+	}
+	if r.path != nil {
+		*r.path = plain(unquote(trim(text[at+1:])))
+	}
 	if r.ours {
 		r.values = append(r.values, Value{unquote(trim(text[at+1:])), r.file, r.line})
 	}

@@ -1,8 +1,8 @@
 // Package nova reads what nova-compute is told of huge pages: the option reserved_huge_pages, as oslo.config collects
 // it from Nova's configuration files and as Nova understands it.
 //
-// Those files hold passwords. Nothing of any other option is kept, and no error quotes a line that could be another
-// option's.
+// Those files hold passwords. Of other options only the two are kept that say where instances have their directories,
+// and no error quotes a line that could be another option's.
 package nova
 
 import (
@@ -16,6 +16,8 @@ import (
 // MultiOpt): all files add up. The zero value is a configuration without any.
 type Config struct {
 	Values []Value
+
+	paths paths
 }
 
 // Value is one setting of reserved_huge_pages.

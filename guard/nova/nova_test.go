@@ -113,6 +113,25 @@ func TestSecrets(t *testing.T) {
 	}
 }
 
+// TestInstances: where instances have their directories.
+func TestInstances(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                       "/var/lib/nova/instances",
+		"state_path=/srv/nova":   "/srv/nova/instances",
+		"instances_path=/srv/i/": "/srv/i",
+		"instances_path='${state_path}/i'\nstate_path=/a": "/a/i",
+		"instances_path=/srv\n[other]\ninstances_path=/b": "/srv",
+		"instances_path=$pybasedir/i":                     "",
+		"instances_path=i":                                "",
+		"instances_path=/a\n b":                           "",
+	} {
+		dir, ok := read(t, "[DEFAULT]\n"+text+"\n").Instances()
+		if ok != (want != "") || ok && dir != want {
+			t.Errorf("%q: %q, %t, want %q", text, dir, ok, want)
+		}
+	}
+}
+
 func TestSources(t *testing.T) {
 	paths := func(sources []Source) string {
 		var all []string
@@ -177,6 +196,8 @@ func FuzzReduce(f *testing.F) {
 		"[DEFAULT]\nreserved_huge_pages=node:-1,size:2048,count:64\n\t,hunter2:x\nreserved_huge_pages=\"\nreserved_huge_pages='\"a\"'",
 		"[DEFAULT]\ntransport_url=rabbit://nova:hunter2@host\n hunter2\n[hunter2\n", "[DEFAULT]\npassword hunter2\n", "password = hunter2\n",
 		"[DEFAULT]\n= hunter2\n", "[DEFAULT]\n\n  hunter2\n", "[hunter2]\n[]", "",
+		"[DEFAULT]\nstate_path=/srv\npassword=hunter2\ninstances_path = '$state_path/i'\n", "[DEFAULT]\ninstances_path=/a\n hunter2\nstate_path=hunter2 :\n",
+		"[DEFAULT]\nreserved_huge_pages=x\ninstances_path=/a\n[x]\nstate_path=/b\n",
 	}
 	for _, text := range seeds {
 		f.Add(text)
@@ -186,6 +207,10 @@ func FuzzReduce(f *testing.F) {
 		for i, line := range strings.Split(left, "\n") {
 			value, ok := strings.CutPrefix(line, option+`="`)
 			switch {
+			case strings.HasPrefix(line, instancesOption+"=") || strings.HasPrefix(line, stateOption+"="):
+				if _, path, _ := strings.Cut(line, "="); path != odd && plain(path) != path {
+					t.Errorf("%q: line %d becomes %q", text, i+1, line)
+				}
 			case line == "" || line == "["+section+"]" || line == "\t," || slices.Contains(samples, line):
 			case !ok:
 				t.Errorf("%q: line %d becomes %q", text, i+1, line)
@@ -206,6 +231,9 @@ func FuzzReduce(f *testing.F) {
 			if was.Values[i].Line != is.Values[i].Line {
 				t.Errorf("%q: line %d is reduced to line %d", text, was.Values[i].Line, is.Values[i].Line)
 			}
+		}
+		if was.paths != is.paths {
+			t.Errorf("%q: %+v; reduced to %q: %+v", text, was.paths, left, is.paths)
 		}
 		reservedWas, errWas := was.Reserved()
 		reservedIs, errIs := is.Reserved()

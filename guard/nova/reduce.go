@@ -8,8 +8,8 @@ import (
 )
 
 // Reduce returns what is left of a configuration file without anything but
-// reserved_huge_pages: [Config.Add] and [Config.Reserved] find the same in it, on
-// the same lines. A value that Nova understands is written again, without what it
+// reserved_huge_pages, and behind that where instances have their directories: [Config.Add], [Config.Reserved] and
+// [Config.Instances] find the same in it, the first two on the same lines. A value that Nova understands is written again, without what it
 // passes over; of another, what continues its first line is left out. A file that
 // oslo.config rejects becomes one that it rejects for the same, without a line of
 // the file's own.
@@ -39,6 +39,14 @@ func Reduce(text string) string {
 	}
 	if line > 1 {
 		b.WriteByte('\n')
+	}
+	if line == 1 && c.paths != (paths{}) {
+		b.WriteString("[" + section + "]\n")
+	}
+	for _, key := range []string{instancesOption, stateOption} {
+		if value := *c.paths.of(key); value != "" {
+			fmt.Fprintf(&b, "%s=%s\n", key, value)
+		}
 	}
 	return b.String()
 }

@@ -85,6 +85,13 @@ func Nova(r *guard.NovaReport) []string {
 	for _, p := range r.Pools {
 		lines = append(lines, NovaPool(p))
 	}
+	for _, i := range r.Refused {
+		lines = append(lines, fmt.Sprintf("Nova still counts instance %s, whose start was refused, until it is deleted or moved: %s on node %d",
+			name(i.Name), pagesOf(i.Pages, i.PageKiB), i.Node))
+	}
+	if len(r.Uncounted) > 0 {
+		lines = append(lines, uncounted(r.Uncounted))
+	}
 	for _, s := range r.Strangers {
 		lines = append(lines, fmt.Sprintf("Nova did not make guest %s and does not count its %s", name(s.Name), pagesOf(s.Pages, s.PageKiB)))
 	}
@@ -106,4 +113,19 @@ func unused(r *guard.NovaReport) string {
 		return "Nova reserves what was there before until it is restarted"
 	}
 	return "Nova does not use the new configuration yet, and what it believes free is not known until it is restarted"
+}
+
+// mostUncounted is how many directories are named.
+const mostUncounted = 3
+
+// uncounted says of which instances it is not known what Nova counts.
+func uncounted(dirs []string) string {
+	var names []string
+	for _, dir := range dirs[:min(len(dirs), mostUncounted)] {
+		names = append(names, name(dir))
+	}
+	if rest := len(dirs) - len(names); rest > 0 {
+		names = append(names, fmt.Sprintf("%d more", rest))
+	}
+	return "Nova may count more than that: it is not known what it counts for instances that have a directory here and no domain: " + strings.Join(names, ", ")
 }

@@ -19,6 +19,7 @@ import (
 var Reductions = []sysfs.Reduction{
 	{Files: config.Path, Keep: config.Reduce},
 	{Files: ledger.Path, Keep: ledger.Reduce},
+	{Files: ledger.RefusedDir + "/*", Keep: ledger.ReduceRefused},
 	{Files: vswitch.Captured, Keep: reduceOVS},
 	{Files: vswitch.CapturedUse, Keep: reduceOVSUse},
 	{Files: "run/libvirt/qemu/*.xml", Keep: reduceDomain},

@@ -226,7 +226,7 @@ var scenarios = func() []scenario {
 	add("dimm-nodemask-outside-strict", guest{ram: 20, tune: strict("0"), devices: dimm(20, "<nodemask>1</nodemask>")}, atBind, scenario{pools: [2]int{40, 20}})
 	add("dimm-nodemask-preferred", guest{ram: 20, tune: memory("preferred", "0"), devices: dimm(25, "<nodemask>0</nodemask>")}, starts,
 		scenario{pools: [2]int{20, 30}, newest: []outcome{atTouch}})
-	// Since libvirt 12.0 such a set is strict whatever the mode is.
+	// Since libvirt 12.0 this set is strict whatever the mode is.
 	for _, mode := range []string{"restrictive", "interleave"} {
 		add("dimm-nodemask-"+mode, guest{ram: 10, tune: memory(mode, "0-1"), devices: dimm(25, "<nodemask>0</nodemask>")}, starts,
 			scenario{pools: [2]int{20, 40}, newest: []outcome{atTouch}})

@@ -47,6 +47,7 @@ func Look(root sysfs.FS, conf config.Config, processes []sysfs.Process, deadline
 	}
 	instances, unread, late := instances(root, deadline)
 	n.Instances, n.Unread = instances, unread
+	addLost(root, &n, compute, told.config, deadline)
 	known = !cut && !late && !errors.Is(told.err, errNoTime)
 	if runs || len(n.Files) > 0 || n.Fault != "" || len(n.Instances) > 0 {
 		return &n, known
@@ -311,13 +312,8 @@ func ParseInstance(text []byte) (*guard.Instance, error) {
 	if err != nil || demand.Domain.Manager != guard.ManagerNova {
 		return nil, err
 	}
-	instance := &guard.Instance{Name: demand.Domain.Name, UUID: demand.Domain.UUID, Pages: map[nova.Pool]uint64{}}
-	for _, b := range demand.Backends {
-		if b.Device == "" && b.PageKiB > 0 && len(b.HostNodes) == 1 {
-			instance.Pages[nova.Pool{Node: b.HostNodes[0], PageKiB: b.PageKiB}] += b.Bytes / 1024 / b.PageKiB
-		}
-	}
-	return instance, nil
+	instance := guard.InstanceOf(demand, false)
+	return &instance, nil
 }
 
 // domainOnly cuts the domain out of libvirt's status of one, and the devices

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"hugeguard/guard/nova"
 	"hugeguard/hook/config"
 	"hugeguard/hook/hooktest"
+	"hugeguard/hook/ledger"
 )
 
 // TestNovaFound: where the configuration is looked for, and what comes first.
@@ -198,3 +200,53 @@ func TestInstances(t *testing.T) {
 		t.Errorf("%d unread, %+v, without any time", unread, got)
 	}
 }
+
+// TestLost: instances whose start was refused, and that Nova still counts.
+func TestLost(t *testing.T) {
+	const refused, unknown, gone = "00000000-0000-0000-0000-00000000000a", "00000000-0000-0000-0000-00000000000b", "00000000-0000-0000-0000-00000000000c"
+	h := hooktest.Incident(t)
+	hooktest.MadeByNova(t, h)
+	h.Write(hooktest.NovaConf, "[DEFAULT]\nstate_path=/srv/nova\n")
+	read := func() *guard.Nova {
+		t.Helper()
+		n, known := Look(h.FS(), config.Config{}, nil, time.Now().Add(time.Hour))
+		if n == nil || !known || len(n.Instances) != 2 {
+			t.Fatalf("%+v, %t", n, known)
+		}
+		return n
+	}
+	defined := read().Instances[0].UUID
+	pages := map[nova.Pool]uint64{{Node: 0, PageKiB: 2048}: 512}
+	for _, uuid := range []string{refused, gone, defined} {
+		if err := ledger.KeepRefused(h.FS(), guard.Instance{Name: "instance-" + uuid[35:], UUID: uuid, Pages: pages}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, dir := range []string{refused, unknown, defined, defined + "_resize", "_base", "locks"} {
+		h.Write("srv/nova/instances/"+dir+"/disk.info", "{}")
+	}
+	want := []guard.Instance{{Name: "instance-a", UUID: refused, Pages: pages}}
+	n := read()
+	if !reflect.DeepEqual(n.Refused, want) || strings.Join(n.Uncounted, " ") != strings.Join(sorted(unknown, defined+"_resize"), " ") {
+		t.Errorf("refused %+v, want %+v; not counted %q", n.Refused, want, n.Uncounted)
+	}
+	// They may be other hosts', or nobody knows where they are.
+	h.Write("srv/nova/instances.unsure", "")
+	if n := read(); n.Refused != nil || strings.Join(n.Uncounted, " ") != refused+" "+gone {
+		t.Errorf("on shared storage: refused %+v, not counted %q", n.Refused, n.Uncounted)
+	}
+	h.Write(hooktest.NovaConf, "[DEFAULT]\ninstances_path=$mine\n")
+	if n := read(); n.Refused != nil || strings.Join(n.Uncounted, " ") != refused+" "+gone {
+		t.Errorf("somewhere: refused %+v, not counted %q", n.Refused, n.Uncounted)
+	}
+	// It is deleted.
+	h.Write(hooktest.NovaConf, "[DEFAULT]\nstate_path=/srv/nova\n")
+	for _, name := range []string{"srv/nova/instances.unsure", "srv/nova/instances/" + refused} {
+		h.Remove(name)
+	}
+	if n := read(); n.Refused != nil {
+		t.Errorf("deleted: refused %+v", n.Refused)
+	}
+}
+
+func sorted(names ...string) []string { slices.Sort(names); return names }

@@ -1,0 +1,84 @@
+package compute
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"hugeguard/guard"
+	"hugeguard/guard/nova"
+	"hugeguard/hook/ledger"
+	"hugeguard/sysfs"
+)
+
+// Nova undefines the domain of an instance whose start fails in a resize, a migration or a hard reboot, leaves its
+// directory, and still counts it, since its database has the instance on this host. A directory that is renamed to
+// UUID_resize is that of an instance that left, which Nova counts until that is confirmed.
+
+// Limits of what is read of instances.
+const (
+	mostInstances = 20_000 // directories
+	mostLost      = 100    // of these without a domain
+)
+
+// addLost adds the instances that Nova counts though they have no domain.
+func addLost(root sysfs.FS, n *guard.Nova, c compute, config nova.Config, deadline time.Time) {
+	defined := func(uuid string) bool {
+		return slices.ContainsFunc(n.Instances, func(i guard.Instance) bool { return i.UUID == uuid })
+	}
+	refused, _ := root.ReadDir(ledger.RefusedDir) // none was refused
+	refused = slices.DeleteFunc(refused, func(name string) bool { return !ledger.IsUUID(name) || defined(name) })
+	slices.Sort(refused)
+	dirs, err := instanceDirs(root, c, config, deadline)
+	if err != nil {
+		n.Uncounted = refused // their directories may be there
+		return
+	}
+	for _, dir := range dirs {
+		uuid, moved := strings.CutSuffix(dir, "_resize")
+		if !ledger.IsUUID(uuid) || !moved && defined(uuid) {
+			continue
+		}
+		if len(n.Refused)+len(n.Uncounted) == mostLost {
+			break
+		}
+		instance, err := ledger.ReadRefused(root, uuid)
+		if moved || err != nil {
+			n.Uncounted = append(n.Uncounted, dir)
+			continue
+		}
+		n.Refused = append(n.Refused, instance)
+	}
+}
+
+// instanceDirs returns the names of instances' directories without a domain that Nova's instances may have here. It is
+// an error if they may be other hosts', or their file system may not answer.
+func instanceDirs(root sysfs.FS, c compute, config nova.Config, deadline time.Time) ([]string, error) {
+	dir, ok := config.Instances()
+	if !ok {
+		return nil, fmt.Errorf("where instances lie depends on another option")
+	}
+	base, owners := "", []int(nil)
+	if c.pid > 0 {
+		base, owners = fmt.Sprintf("proc/%d/root", c.pid), []int{0, c.uid}
+	}
+	if _, err := root.Stat(base); err != nil {
+		base, owners = "", nil
+	}
+	if shared, err := root.SharedStorage(c.pid, dir); shared || err != nil {
+		return nil, fmt.Errorf("%s: on shared storage: %w", dir, err)
+	}
+	names, _, err := root.ReadDirOf(base, dir, mostInstances, deadline, owners...)
+	if err != nil {
+		return nil, err
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		if uuid, _ := strings.CutSuffix(name, "_resize"); ledger.IsUUID(uuid) {
+			_, _ = root.Stat(path.Join(base, dir, name)) // for a capture
+		}
+	}
+	return names, nil
+}
