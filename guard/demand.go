@@ -152,3 +152,19 @@ type Cpuset struct {
 	// Auto says that numad will choose the nodes, when the hook has answered.
 	Auto bool
 }
+
+// OnMount reports whether libvirt takes a mount by the page size for the backend's file.
+func (b Backend) OnMount() bool { return !b.Memfd && b.Path == "" }
+
+// byDefault reports whether libvirt takes the default page size for it.
+func (b Backend) byDefault() bool { return b.PageKiB == 0 && b.Path == "" && !b.Own }
+
+// pages is how many pages a backend's bytes take, the last one in part.
+func (b Backend) pages() uint64 {
+	page := b.PageKiB * 1024
+	pages := b.Bytes / page
+	if b.Bytes%page != 0 {
+		pages++
+	}
+	return pages
+}

@@ -85,5 +85,5 @@
 //
 // What libvirt itself refuses with a clear message is left to it: a node that does not exist, a page size without a
 // mount. Pages that are huge elsewhere and ordinary here are not judged. Neither are files over whose mount another
-// file system lies, of which a warning tells (launch.go).
+// file system lies, of which a warning tells (resolve.go).
 package guard

@@ -1,7 +1,5 @@
 package guard
 
-import "slices"
-
 // Evidence is a part of what is known of a host beside what the kernel counts. Its texts are part of the JSON output
 // and of the journal's HUGEGUARD_NOT_KNOWN.
 type Evidence string
@@ -15,13 +13,3 @@ const (
 
 // AllEvidence is all parts, in the order in which they are looked for.
 func AllEvidence() []Evidence { return []Evidence{EvidenceHolders, EvidenceOVS, EvidenceNova} }
-
-// Settle notes of a part of the evidence whether all of it became known in time.
-func (h *Host) Settle(part Evidence, known bool) {
-	h.NotKnown = slices.DeleteFunc(AllEvidence(), func(e Evidence) bool {
-		if e == part {
-			return known
-		}
-		return !slices.Contains(h.NotKnown, e)
-	})
-}

@@ -243,3 +243,15 @@ type NovaStale struct {
 
 // OtherHooks is what other hooks may still do, in words.
 type OtherHooks struct{ Words string }
+
+// IfThere: the backend's file lies at a path of hugetlbfs, which is not certain.
+type IfThere struct{ Backend, Path string }
+
+// Unjudged: memory may be on huge pages and is not judged.
+type Unjudged struct {
+	Path   string // as in [Place]
+	Unread string // as in [Place]; "" where its size is not understood
+}
+
+// OnTouch: of pages that QEMU does not touch at the start only so many are free on their nodes.
+type OnTouch struct{ Fit uint64 }

@@ -57,27 +57,6 @@ type Node struct {
 	Distances map[int]int // to other nodes, 10 is itself; nil where nobody looked
 }
 
-// Mount is a hugetlbfs mount.
-type Mount struct {
-	Path    string
-	PageKiB uint64
-	Minimum bool // pages are set aside for it: reserved, but not for others
-	// Limit is how many pages its files can have together (size=), nil for as many as there are. The files of private
-	// mappings count, too.
-	Limit *PageLimit
-	// Over is what is mounted over the place of QEMU's files: these lie on that, and not on the mount. nil where
-	// nothing is.
-	Over *OverMount
-	// Daemon is whether libvirt's daemon knows it.
-	Daemon Awareness
-}
-
-// OverMount is a mount that lies over a part of another.
-type OverMount struct {
-	Path string
-	Type string // its file system, such as "tmpfs"
-}
-
 // Cgroup is a control group, with what QEMU has from it and from those above.
 type Cgroup struct {
 	Path string // its directory
@@ -93,35 +72,6 @@ type Cgroup struct {
 	Legacy bool
 	// Limits are on the huge pages of the group and of those above it.
 	Limits []PageLimit
-}
-
-// PageLimit is how many huge pages of one size the files of a mount, or the processes of a control group, can have
-// together.
-type PageLimit struct {
-	PageKiB uint64
-	File    string // that holds the limit; "" for a mount's
-	// Reserved: it counts pages from when they are mapped (ENOMEM there), not from when they are touched (EFAULT
-	// there).
-	Reserved bool
-	Pages    uint64 // the limit
-	Used     uint64 // pages that count against it already
-}
-
-// SizePool is the huge pages of one size; all counts are pages.
-type SizePool struct {
-	PageKiB    uint64
-	Reserved   uint64 // promised to mappings that have not touched them; on no node in particular
-	Surplus    uint64 // above what was set up
-	Overcommit uint64 // how far Surplus may grow
-	Nodes      []NodePool
-}
-
-// NodePool is one node's share of a SizePool, in pages.
-type NodePool struct {
-	Node    int
-	Total   uint64 // surplus included
-	Free    uint64 // reserved ones included
-	Surplus uint64
 }
 
 // Holders is the outcome of looking for those who hold huge pages.
@@ -277,47 +227,6 @@ func (h Host) Pool(kib uint64) (SizePool, bool) {
 	return SizePool{}, false
 }
 
-// Node returns one node's share of a pool; a node without one has no pages.
-func (p SizePool) Node(id int) NodePool {
-	for _, n := range p.Nodes {
-		if n.Node == id {
-			return n
-		}
-	}
-	return NodePool{Node: id}
-}
-
-// On sums the pool over a set of nodes.
-func (p SizePool) On(nodes NodeSet) NodePool {
-	var sum NodePool
-	for _, n := range p.Nodes {
-		if nodes.Has(n.Node) {
-			sum.Total += n.Total
-			sum.Free += n.Free
-			sum.Surplus += n.Surplus
-		}
-	}
-	return sum
-}
-
-// freeByNode is the free pages of each node.
-func (p SizePool) freeByNode() map[int]uint64 {
-	free := map[int]uint64{}
-	for _, n := range p.Nodes {
-		free[n.Node] = n.Free
-	}
-	return free
-}
-
-// headroom is how many surplus pages the pool may still grow by, if the kernel finds the memory
-// (nr_overcommit_hugepages, zero for gigantic pages).
-//
-// The kernel takes any number for that; what no memory has room for is cut, so that it can be added to.
-func (p SizePool) headroom() uint64 { return min(minus(p.Overcommit, p.Surplus), 1<<50) }
-
-// left is how many pages more fit under a limit.
-func (l PageLimit) left() uint64 { return minus(l.Pages, l.Used) }
-
 // MemoryNodes returns the nodes that have memory. What the kernel promises it counts over all of them
 // (hugetlb_acct_memory).
 func (h Host) MemoryNodes() NodeSet {
@@ -363,4 +272,55 @@ func nodesOf(h Host, cpus CPUSet) NodeSet {
 		}
 	}
 	return nodes
+}
+
+// Settle notes of a part of the evidence whether all of it became known in time.
+func (h *Host) Settle(part Evidence, known bool) {
+	h.NotKnown = slices.DeleteFunc(AllEvidence(), func(e Evidence) bool {
+		if e == part {
+			return known
+		}
+		return !slices.Contains(h.NotKnown, e)
+	})
+}
+
+// AllNodes is all nodes of the host.
+func (h Host) AllNodes() NodeSet {
+	nodes := NodeSet{}
+	for _, n := range h.Nodes {
+		nodes = append(nodes, n.ID)
+	}
+	return nodes
+}
+
+func (h Host) mounted(kib uint64) bool {
+	return slices.ContainsFunc(h.Mounts, func(m Mount) bool { return m.PageKiB == kib })
+}
+
+// manager returns whose guest a domain is, or else who places guests on the host. A sign on the host tells less than a
+// domain's own metadata: a host can have several managers, and Nova's containers run below a kubelet too.
+func (h Host) manager(d Domain) Manager {
+	switch {
+	case d.Manager != "":
+		return d.Manager
+	case h.Nova != nil:
+		return ManagerNova
+	}
+	for _, m := range []Manager{ManagerOVirt, ManagerKubeVirt, ManagerOpenNebula} {
+		if h.Platform.Has(m) {
+			return m
+		}
+	}
+	return ""
+}
+
+// Manager returns who places guests on the host, which domain it is aside; "" for nobody of whom there are signs.
+func (h Host) Manager() Manager { return h.manager(Domain{}) }
+
+// inside returns what hugeguard runs in: where libvirt is KubeVirt's, always a pod.
+func (h Host) inside(d Domain) Inside {
+	if d.Manager == ManagerKubeVirt {
+		return InsidePod
+	}
+	return h.Platform.Inside
 }

@@ -65,39 +65,3 @@ func MustFail(demand Demand, host Host) (why []Finding) {
 	}
 	return why
 }
-
-// doubt returns why a launch that must fail might not: memory may not be on huge pages, libvirt may take other pages than
-// it is thought to, or the sizes that it has saved. It is nil if none of these helps.
-func (l launch) doubt(demand Demand, host Host, f failure) *Finding {
-	if finding := l.unsure(host, f); finding != nil {
-		return finding
-	}
-	if l.fitsOtherDefault(demand, host) {
-		finding := f.perhaps(host, codeDefault, IfDefaultSize{})
-		return &finding
-	}
-	if asSaved, differs := l.asSaved(); differs && !asSaved.mustFail(host) {
-		finding := f.perhaps(host, codeRestore, IfColdStart{})
-		return &finding
-	}
-	return nil
-}
-
-// fitsOtherDefault reports whether a launch of pages without a size could succeed with another size than the one that
-// libvirt is thought to take: what was mounted when the daemon started and hugetlbfs_mount in qemu.conf decide.
-func (l launch) fitsOtherDefault(demand Demand, host Host) bool {
-	if host.Configured || !slices.ContainsFunc(demand.Backends, Backend.byDefault) {
-		return false
-	}
-	for _, mount := range host.Mounts {
-		// As if that mount were the one, and no size the kernel's default.
-		other := host
-		other.Mounts, other.DefaultPageKiB = append([]Mount{mount}, host.Mounts...), 0
-		backends, left := resolve(demand, other)
-		backends, _ = onHugePages(backends, other)
-		if left == nil && !(launch{backends, l.cpuset}).mustFail(other) {
-			return true
-		}
-	}
-	return false
-}

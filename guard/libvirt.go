@@ -5,18 +5,6 @@ import "slices"
 // What libvirt itself refuses. The hook leaves it to libvirt, whose message is clear; who asks beforehand is told it,
 // and what helps.
 
-// Awareness is whether libvirt's running daemon knows a hugetlbfs mount. The daemon reads its mounts when it starts, and
-// never again (virQEMUDriverConfigNew).
-type Awareness int
-
-// What can be known of a daemon and a mount.
-const (
-	Unasked Awareness = iota // nobody looked
-	Aware                    // the daemon knows the mount, or will when it starts
-	Unaware                  // it was mounted after the daemon had started
-	Untold                   // nothing tells
-)
-
 // NoMount: libvirt refuses, as no hugetlbfs of that page size is mounted; PageKiB 0 is of any.
 type NoMount struct {
 	Disabled bool       // hugetlbfs_mount in qemu.conf is empty
@@ -44,24 +32,6 @@ type MayBeLate struct{ Path string }
 // NoNode: libvirt refuses, as the host has no such nodes.
 type NoNode struct{ Missing, Has NodeSet }
 
-// Refusers of a start.
-const (
-	ByHugeguard = "hugeguard"
-	ByLibvirt   = "libvirt"
-)
-
-// RefusedBy returns who refuses the start: [ByHugeguard], [ByLibvirt] or "" for nobody. libvirt also refuses a domain
-// that is exempt from hugeguard's refusals.
-func (v Verdict) RefusedBy() string {
-	switch {
-	case v.Decision == Refuse && v.Exempt == "":
-		return ByHugeguard
-	case slices.ContainsFunc(v.Findings, func(f Finding) bool { return f.Code == codeLeftToOthers }):
-		return ByLibvirt
-	}
-	return ""
-}
-
 // refusedByLibvirt returns why libvirt refuses a backend on a host, nil where it does not.
 func refusedByLibvirt(b Backend, host Host) Reason {
 	if b.Own {
@@ -82,15 +52,6 @@ func refusedByLibvirt(b Backend, host Host) Reason {
 // MissingNodes returns the nodes that a backend asks for and the host does not have.
 func (h Host) MissingNodes(b Backend) NodeSet { return b.HostNodes.Or(b.Cpuset).Without(h.AllNodes()) }
 
-// AllNodes is all nodes of the host.
-func (h Host) AllNodes() NodeSet {
-	nodes := NodeSet{}
-	for _, n := range h.Nodes {
-		nodes = append(nodes, n.ID)
-	}
-	return nodes
-}
-
 // late returns the mount of a page size if libvirt's daemon knows none of that size; "" where it may know one.
 func (h Host) late(kib uint64) (path string) {
 	for _, m := range h.Mounts {
@@ -104,9 +65,6 @@ func (h Host) late(kib uint64) (path string) {
 	}
 	return path
 }
-
-// usualMount is mounted by systemd at boot, before all daemons (dev-hugepages.mount).
-const UsualMount = "/dev/hugepages"
 
 // mayBeLate returns what is known of a backend whose mount may have come after libvirt's daemon; nil if none may, or
 // nobody looked.

@@ -34,31 +34,3 @@ const (
 
 // Has reports whether there are signs of a manager.
 func (p Platform) Has(m Manager) bool { return slices.Contains(p.Managers, m) }
-
-// manager returns whose guest a domain is, or else who places guests on the host. A sign on the host tells less than a
-// domain's own metadata: a host can have several managers, and Nova's containers run below a kubelet too.
-func (h Host) manager(d Domain) Manager {
-	switch {
-	case d.Manager != "":
-		return d.Manager
-	case h.Nova != nil:
-		return ManagerNova
-	}
-	for _, m := range []Manager{ManagerOVirt, ManagerKubeVirt, ManagerOpenNebula} {
-		if h.Platform.Has(m) {
-			return m
-		}
-	}
-	return ""
-}
-
-// Manager returns who places guests on the host, which domain it is aside; "" for nobody of whom there are signs.
-func (h Host) Manager() Manager { return h.manager(Domain{}) }
-
-// inside returns what hugeguard runs in: where libvirt is KubeVirt's, always a pod.
-func (h Host) inside(d Domain) Inside {
-	if d.Manager == ManagerKubeVirt {
-		return InsidePod
-	}
-	return h.Platform.Inside
-}

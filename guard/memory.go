@@ -61,12 +61,3 @@ func (b BootPool) On(node, nodes int) uint64 {
 	}
 	return b.Pages / uint64(nodes)
 }
-
-// askedOn is how many pages of a size the kernel's command line asks for on some nodes.
-func (h Host) askedOn(pageKiB uint64, nodes NodeSet) (pages uint64) {
-	asked, all := h.Memory.Asked(pageKiB), h.MemoryNodes()
-	for _, node := range nodes.And(all) {
-		pages += asked.On(node, len(all))
-	}
-	return pages
-}

@@ -192,3 +192,21 @@ func (v Verdict) LibvirtBefore(release Version) bool {
 	known := v.Releases.Libvirt.Version
 	return known != 0 && known < release
 }
+
+// RefusedBy returns who refuses the start: [ByHugeguard], [ByLibvirt] or "" for nobody. libvirt also refuses a domain
+// that is exempt from hugeguard's refusals.
+func (v Verdict) RefusedBy() string {
+	switch {
+	case v.Decision == Refuse && v.Exempt == "":
+		return ByHugeguard
+	case slices.ContainsFunc(v.Findings, func(f Finding) bool { return f.Code == codeLeftToOthers }):
+		return ByLibvirt
+	}
+	return ""
+}
+
+// Refusers of a start.
+const (
+	ByHugeguard = "hugeguard"
+	ByLibvirt   = "libvirt"
+)

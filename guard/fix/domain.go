@@ -6,32 +6,6 @@ import (
 	"hugeguard/guard"
 )
 
-// ChangeDomain changes what the domain asks for.
-type ChangeDomain struct {
-	Changes []Change
-	Manager guard.Manager // whose the domain is, who makes it again at each start
-}
-
-// Change is what to change of one of the domain's backends.
-type Change struct {
-	Do      Action
-	Backend string
-	Nodes   guard.NodeSet // to bind it to, or to whose CPUs to pin the emulator
-	KiB     []uint64      // the size to make it, or of its blocks; the page sizes that it may have
-}
-
-// Action is how to change a domain.
-type Action int
-
-// The actions.
-const (
-	Bind         Action = iota // bind it to other nodes
-	PinEmulator                // pin the emulator to CPUs of its nodes, too
-	Resize                     // make it of another size
-	ResizeBlocks               // plug it in blocks of another size
-	TakePages                  // take pages of another size for it
-)
-
 // changes returns what to change of a domain that no free page would help.
 func (l launch) changes() (changes []Change) {
 	for _, f := range l.must {

@@ -83,14 +83,6 @@ func (g *grower) serve(f guard.Finding, short guard.Short) bool {
 	return true
 }
 
-// lacking is how many pages a shortage lacks where so many are free on its nodes.
-func lacking(f guard.Finding, short guard.Short, free uint64) uint64 {
-	if short.Promised {
-		free = minus(free, short.Reserved)
-	}
-	return minus(f.Needed+short.Claimed, free)
-}
-
 // left is how much room a node has beside what it is to get already.
 func (g *grower) left(node int, pageKiB uint64) uint64 {
 	var taken uint64

@@ -9,61 +9,9 @@ import (
 	"hugeguard/guard/ovs"
 )
 
-// LookUnconfined has hugeguard look where libvirt's confinement does not hide who holds pages.
-type LookUnconfined struct{}
-
-// DeleteFiles gives the pages of leftover files back.
-type DeleteFiles struct {
-	Holders []guard.Holder // each a [guard.HolderFile]
-	Certain bool           // all processes were asked whether they use them
-}
-
-// EndFormer ends the earlier QEMU of the guest that is about to start.
-type EndFormer struct{ Former guard.Holder }
-
-// Reboot restarts the host, which gives back what nothing else does.
-type Reboot struct{ Why RebootWhy }
-
-// RebootWhy is what a reboot is for.
-type RebootWhy int
-
-// What reboots are for.
-const (
-	EndStuck  RebootWhy = iota // it ends a process that no signal ends
-	FindPages                  // it gives back unexplained pages
-)
-
-// FreeDeadGuests has back ends give back the memory of guests that are gone.
-type FreeDeadGuests struct{ Keepers []guard.Holder }
-
-// ShrinkOVS has Open vSwitch take less memory at its start. Sizes are MiB, by node.
-type ShrinkOVS struct {
-	OVS  guard.Holder
-	Told []uint64
-	Less []uint64
-	Used []uint64 // rounded up; nil where it is not known
-}
-
-// TuneProcess has a process do with fewer pages by a switch of its own, where one is known.
-type TuneProcess struct {
-	Holder guard.Holder
-	Fewer  map[int]uint64 // pages of each node that it has to do without
-	// Ordinary says that there is ordinary memory for all that it has.
-	Ordinary bool
-}
-
-// StopProcesses ends processes, which give their pages back.
-type StopProcesses struct{ Holders []guard.Holder }
-
 // leastOVSKiB is the least memory that Open vSwitch is told to do with, even if it uses less: room for two mempools for
 // jumbo frames, as small as it makes them.
 var leastOVSKiB = 2 * ovs.Mempool(9000)
-
-// over reports whether all those to blame should be gone: an earlier QEMU of the guest, the memory of guests that are
-// gone.
-func over(b guard.Blame) bool {
-	return len(b.Holders) > 0 && !slices.ContainsFunc(b.Holders, func(h guard.Holder) bool { return !h.Former && h.Guest == "" })
-}
 
 // holderFixes returns what can be done about those who are to blame, the cheapest first. With each of them the launch
 // fits.
@@ -217,4 +165,10 @@ func stop(holders []guard.Holder) []guard.Fix {
 		return nil
 	}
 	return []guard.Fix{StopProcesses{processes}}
+}
+
+// over reports whether all those to blame should be gone: an earlier QEMU of the guest, the memory of guests that are
+// gone.
+func over(b guard.Blame) bool {
+	return len(b.Holders) > 0 && !slices.ContainsFunc(b.Holders, func(h guard.Holder) bool { return !h.Former && h.Guest == "" })
 }

@@ -7,29 +7,6 @@ import (
 	"hugeguard/guard"
 )
 
-// MountPages mounts a hugetlbfs for libvirt, and has its daemon find it.
-type MountPages struct {
-	PageKiB uint64
-	Path    string
-	Conf    []string  // the whole value of hugetlbfs_mount in qemu.conf after it; nil if it is not set
-	Daemon  string    // see [guard.Host]
-	Then    guard.Fix // what is to be done besides, nil for nothing
-}
-
-// RestartDaemon has libvirt's daemon find a mount.
-type RestartDaemon struct {
-	Path   string
-	Daemon string // see [guard.Host]
-}
-
-// ChangePages has the domain take pages of a size that libvirt has a mount for.
-type ChangePages struct {
-	Backends []string
-	PageKiB  uint64
-	Then     guard.Fix     // what is to be done besides, nil for nothing
-	Manager  guard.Manager // see [ChangeDomain]
-}
-
 // forLibvirt returns what an admin can do about a start that libvirt will refuse, for a reason that the judge left to it,
 // the cheapest first. After each of them the judge does not refuse.
 func forLibvirt(demand guard.Demand, host guard.Host, left guard.Finding) []guard.Fix {
@@ -63,7 +40,7 @@ func after(demand guard.Demand, host guard.Host) (then guard.Fix, ok bool) {
 	case v.Decision != guard.Refuse:
 		return nil, !slices.ContainsFunc(v.Findings, func(f guard.Finding) bool { _, may := f.Reason.(guard.Perhaps); return may })
 	}
-	fixes := For(demand, host, v)
+	fixes := ofRefusal(demand, host, v)
 	i := slices.IndexFunc(fixes, setsUp)
 	if i < 0 {
 		return nil, false

@@ -6,17 +6,6 @@ import (
 	"hugeguard/guard"
 )
 
-// RaiseLimits lets a mount, or a control group, have more pages.
-type RaiseLimits struct{ Limits []Limit }
-
-// Limit is how many pages a limit is to be.
-type Limit struct {
-	Path    string // of the mount, or of the control group's file
-	PageKiB uint64
-	Pages   uint64
-	Mount   bool
-}
-
 // raising returns what helps against limits: to raise them and, where pages are missing besides, to make pools larger.
 func (l launch) raising() []guard.Fix {
 	var limits []Limit

@@ -2,31 +2,10 @@ package fix
 
 import (
 	"slices"
+	"strings"
 
 	"hugeguard/guard"
 )
-
-// ReserveInVDSM has oVirt's agent keep pages of one size back from its guests. It knows one size, and no nodes.
-type ReserveInVDSM struct {
-	PageKiB uint64
-	Count   uint64
-}
-
-// RunInPod has Kubernetes count the pages of processes: kubelet keeps none back for what runs outside of pods.
-type RunInPod struct {
-	Holders []guard.Holder // each a process that holds pages of this size
-	PageKiB uint64
-}
-
-// SetStarlingX sets what StarlingX sets up of huge pages on a host at its boot: how many pages of a node are its virtual
-// switch's, or are for all else.
-type SetStarlingX struct {
-	VSwitch bool
-	Pools   []PoolSize
-}
-
-// RaisePodLimit lets the container that runs libvirt have more pages.
-type RaisePodLimit struct{ Limits []Limit }
 
 // tellManager has who places guests on the host reckon with what others than its guests hold.
 func (r refusal) tellManager() []guard.Fix {
@@ -168,4 +147,18 @@ func podLimits(r RaiseLimits) (fixes []guard.Fix) {
 		fixes = append(fixes, RaiseLimits{mounts})
 	}
 	return fixes
+}
+
+// tellNova has Nova keep back what others than its instances hold. What it does already it is not told again: what keeps
+// it from knowing then is in the summary.
+func tellNova(host guard.Host) []guard.Fix {
+	switch {
+	case !host.Agrees():
+		if reservations := host.Reservations(); reservations != nil {
+			return []guard.Fix{ReserveInNova{reservations, host.Nova}}
+		}
+	case host.Nova.Stale != "" && strings.HasSuffix(host.Nova.Unit, ".service"):
+		return []guard.Fix{RestartNova{host.Nova.Unit}}
+	}
+	return nil
 }

@@ -190,11 +190,6 @@ func risk(f guard.Finding, why guard.Reason) string {
 	panic(fmt.Sprintf("no words for %T", why))
 }
 
-// stale says that nova-compute has not read its configuration.
-func stale(s guard.NovaStale) string {
-	return fmt.Sprintf("nova-compute (pid %d) was started before %s was changed", s.PID, guard.Printable(s.File, 200))
-}
-
 // numad says what may be wrong with the nodes that numad chooses.
 func numad(f guard.Finding, n guard.Numad) string {
 	switch n.Risk {

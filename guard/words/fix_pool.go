@@ -266,34 +266,3 @@ func poolFiles(pools []fix.PoolSize, noNUMA bool) (files []string) {
 	}
 	return files
 }
-
-// emptyPool says why a pool has no pages that were set up; "" where there is no more to say.
-func emptyPool(lack guard.Lack, f guard.Finding) string {
-	switch {
-	case f.Total > 0:
-		return fmt.Sprintf("all %d pages there are surplus, which go back to the kernel when they are freed%s", f.Total, shrunk(lack))
-	case lack.Asked > 0:
-		return fmt.Sprintf("the kernel command line asks for %s there, and there is none", Pages(lack.Asked, f.PageKiB))
-	}
-	return ""
-}
-
-// smallPool says that even an empty pool is too small.
-func smallPool(lack guard.Lack, f guard.Finding) string {
-	text := fmt.Sprintf("the pool has only %s in all", Pages(lack.SetUp, f.PageKiB))
-	switch {
-	case lack.Asked > 0:
-		text += fmt.Sprintf(" (the kernel command line asks for %d)", lack.Asked)
-	case f.Total > lack.SetUp:
-		text += fmt.Sprintf(" (%d more are surplus%s)", f.Total-lack.SetUp, shrunk(lack))
-	}
-	return text
-}
-
-// shrunk says that surplus pages are what is left of a larger pool, where they can be nothing else.
-func shrunk(lack guard.Lack) string {
-	if lack.Overcommit >= lack.Surplus {
-		return ""
-	}
-	return ": the pool was made smaller while they were in use"
-}

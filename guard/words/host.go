@@ -39,45 +39,6 @@ func PageSize(s guard.SizeReport) string {
 	return fmt.Sprintf("%s pages: %s", pageName(s.PageKiB), strings.Join(parts, "; "))
 }
 
-// holders lists holders with their pages.
-func holders(reports []guard.HolderReport, kib uint64, most int) string {
-	var each []string
-	for _, h := range reports {
-		each = append(each, fmt.Sprintf("%s (%s)", Holder(h), Amount(h.Pages, kib)))
-	}
-	return enumerate(each, most)
-}
-
-// Holder says who a holder is, and how many pages are its.
-func Holder(h guard.HolderReport) string {
-	who := name(h.Name)
-	switch h.Kind {
-	case guard.HolderFile:
-		return fmt.Sprintf("leftover %s %d", who, h.Pages)
-	case guard.HolderGuest:
-		return fmt.Sprintf("guest %s (pid %d) %d", who, h.PID, h.Pages)
-	case guard.HolderOVS:
-		return fmt.Sprintf("Open vSwitch %s (pid %d%s)%s %d", who, h.PID, container(h.Unit), ofDead(h.Guest), h.Pages)
-	}
-	return fmt.Sprintf("%s (pid %d%s)%s %d", who, h.PID, unit(h.Unit), ofDead(h.Guest), h.Pages)
-}
-
-// unit is what comes after a process's id: its unit or container, if known.
-func unit(u string) string {
-	if u == "" {
-		return ""
-	}
-	return ", " + name(u)
-}
-
-// container is the unit of Open vSwitch's daemon where it is worth a word: on the host it is its own.
-func container(u string) string {
-	if !strings.HasPrefix(u, "container ") {
-		return ""
-	}
-	return unit(u)
-}
-
 // Starting says what a starting guest has still to take, on one line.
 func Starting(r guard.StartingReport) string {
 	where := "any node"

@@ -4,45 +4,9 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 
 	"hugeguard/guard"
 )
-
-// A line's first bytes are all that Nova shows of it, after libvirt's own: cause and node are among them.
-const (
-	maxShown = 30
-	maxPlace = 9 // "node 1023", "nodes 0-1"
-)
-
-// place names the nodes of a finding within a few characters.
-func place(f guard.Finding) string {
-	s, _ := f.Reason.(guard.Short)
-	if len(f.Nodes) == 0 || len(f.Nodes) > 1 && (s.Anywhere || s.Promised) {
-		return "this host"
-	}
-	if text := nodes(f.Nodes); len(text) <= maxPlace {
-		return text
-	}
-	return fmt.Sprintf("%d nodes", len(f.Nodes))
-}
-
-// pool names the pages that a finding is about: "node 0's 2M pages".
-func pool(f guard.Finding) string {
-	place, owns := place(f), "'s"
-	if strings.HasSuffix(place, "s") {
-		owns = "'"
-	}
-	return place + owns + " " + pageName(f.PageKiB) + " pages"
-}
-
-// verb is the form that goes with the place of a finding.
-func verb(f guard.Finding, one, several string) string {
-	if strings.Contains(place(f), "nodes") {
-		return several
-	}
-	return one
-}
 
 // missing says what a refused launch lacks, and how much: the cause and the node first. Where it is to be brief, it names
 // nobody.
@@ -91,11 +55,6 @@ func lack(v guard.Verdict, f guard.Finding) string {
 	return short(f)
 }
 
-// short says that a place is short of pages.
-func short(f guard.Finding) string {
-	return fmt.Sprintf("%s %s short of %s pages", place(f), verb(f, "is", "are"), pageName(f.PageKiB))
-}
-
 // holds says who is to blame for holding something: a process by its name, as far as the node still fits beside it.
 func holds(holders []guard.Holder, f guard.Finding) string {
 	const verb = " holds "
@@ -113,28 +72,6 @@ func holds(holders []guard.Holder, f guard.Finding) string {
 		return "processes hold "
 	}
 	return cut(holders[0].Name, maxShown-len(verb)-len(place(f))) + verb
-}
-
-// counts says how many pages there are, and how many are needed.
-func counts(f guard.Finding, s guard.Short) string {
-	text := ""
-	if f.Total > 0 {
-		text = fmt.Sprintf("%d of %d free, ", f.Free, f.Total)
-		if where := nodes(f.Nodes); place(f) != where && place(f) != "this host" {
-			text = fmt.Sprintf("%d of %d free on %s, ", f.Free, f.Total, guard.Printable(where, maxName))
-		}
-	}
-	if s.Promised && (s.Reserved > 0 || s.Claimed == 0) {
-		text += fmt.Sprintf("%d of them promised, ", s.Reserved)
-	}
-	if s.Claimed > 0 {
-		text += fmt.Sprintf("%d of them for starting guests%s, ", s.Claimed, inParentheses(guests(s.Starting)))
-	}
-	text += fmt.Sprintf("%d needed (%s)", f.Needed, Amount(f.Needed, f.PageKiB))
-	if s.Keeper != "" {
-		text += fmt.Sprintf("; %s keeps QEMU there", path(s.Keeper))
-	}
-	return text
 }
 
 // because says why pages are missing, in the words of the cause.
@@ -258,44 +195,33 @@ func sumReserved(holders []guard.Holder) uint64 {
 	return sum
 }
 
-// holder says who a holder is.
-func holder(h guard.Holder) string {
-	who := name(h.Name)
-	switch h.Kind {
-	case guard.HolderOVS:
-		return fmt.Sprintf("%s (pid %d%s)", who, h.PID, container(h.Unit)) + ofDead(h.Guest)
-	case guard.HolderGuest:
-		if h.Former {
-			return fmt.Sprintf("this guest's own earlier QEMU (pid %d%s)", h.PID, stuck(h))
-		}
-		return "guest " + who
-	case guard.HolderFile:
-		switch {
-		case h.Segment != "":
-			return fmt.Sprintf("System V segment %s, which nobody has attached,", name(h.Segment))
-		case len(h.Files) > 1:
-			return fmt.Sprintf("%d leftover files %s", len(h.Files), who)
-		}
-		return "leftover file " + who
-	}
-	return fmt.Sprintf("%s (pid %d%s)", who, h.PID, unit(h.Unit)) + ofDead(h.Guest)
-}
-
-// stuck says that no signal ends a process.
-func stuck(h guard.Holder) string {
-	if h.Stuck {
-		return ", stuck in state D"
+// emptyPool says why a pool has no pages that were set up; "" where there is no more to say.
+func emptyPool(lack guard.Lack, f guard.Finding) string {
+	switch {
+	case f.Total > 0:
+		return fmt.Sprintf("all %d pages there are surplus, which go back to the kernel when they are freed%s", f.Total, shrunk(lack))
+	case lack.Asked > 0:
+		return fmt.Sprintf("the kernel command line asks for %s there, and there is none", Pages(lack.Asked, f.PageKiB))
 	}
 	return ""
 }
 
-// ofDead says whose memory a process keeps, where that guest is gone.
-func ofDead(guest string) string {
-	switch guest {
-	case "":
-		return ""
-	case guard.UnknownGuest:
-		return " for a dead guest"
+// smallPool says that even an empty pool is too small.
+func smallPool(lack guard.Lack, f guard.Finding) string {
+	text := fmt.Sprintf("the pool has only %s in all", Pages(lack.SetUp, f.PageKiB))
+	switch {
+	case lack.Asked > 0:
+		text += fmt.Sprintf(" (the kernel command line asks for %d)", lack.Asked)
+	case f.Total > lack.SetUp:
+		text += fmt.Sprintf(" (%d more are surplus%s)", f.Total-lack.SetUp, shrunk(lack))
 	}
-	return " for dead guest " + name(guest)
+	return text
+}
+
+// shrunk says that surplus pages are what is left of a larger pool, where they can be nothing else.
+func shrunk(lack guard.Lack) string {
+	if lack.Overcommit >= lack.Surplus {
+		return ""
+	}
+	return ": the pool was made smaller while they were in use"
 }

@@ -129,3 +129,8 @@ func uncounted(dirs []string) string {
 	}
 	return "Nova may count more than that: it is not known what it counts for instances that have a directory here and no domain: " + strings.Join(names, ", ")
 }
+
+// stale says that nova-compute has not read its configuration.
+func stale(s guard.NovaStale) string {
+	return fmt.Sprintf("nova-compute (pid %d) was started before %s was changed", s.PID, guard.Printable(s.File, 200))
+}

@@ -1,0 +1,220 @@
+package fix
+
+import "hugeguard/guard"
+
+// GrowPools makes pools larger, by telling the kernel their new numbers of pages.
+type GrowPools struct {
+	Limits []Limit // to raise first
+	// Shrink are pools of larger pages, which give free ones back first: there is no other memory for Pools.
+	Shrink []PoolSize
+	Pools  []PoolSize
+	// Compact says that the free memory is in pieces that are too small: caches have to go, and memory has to be moved.
+	Compact bool
+	// Seek says that no block of free memory is as large as a page: the kernel has to clear a place for each, and may
+	// find fewer.
+	Seek bool
+	// Unsure says that it is not known whether there is memory for the pages.
+	Unsure bool
+	// Files are to be deleted afterwards. Their pages are surplus, so that they would go back to the kernel before.
+	Files  *DeleteFiles
+	NoNUMA bool // the kernel has no files for each node
+	Keep   Keep
+}
+
+// PoolSize is how many pages one node's pool should have, without surplus ones.
+type PoolSize struct {
+	Node         int
+	PageKiB      uint64
+	Pages        uint64
+	Now          uint64 // pages that it has, surplus ones included
+	Surplus      uint64 // of these
+	AvailableKiB uint64 // memory that the node has for more; 0 where that is not known
+}
+
+// Made is how many pages the kernel has to make: surplus pages become the pool's first.
+func (p PoolSize) Made() uint64 { return minus(p.Pages, p.Now) }
+
+// BootPools sets pools up at boot, as the kernel cannot be expected to find the memory later.
+type BootPools struct {
+	Limits []Limit // to be larger, too
+	Line   BootLine
+	Pools  []PoolSize
+	Lost   uint64 // pages that the last boot did not make of those it was asked for, and which are asked for on top
+	// Short is what there is too little memory for now; none where there is enough.
+	Short []MemoryShort
+	// Scattered says that there is memory now, but hardly in pieces as large as these pages.
+	Scattered bool
+	// Node is where all else that runs finds only RestKiB of memory then, less than the UsedKiB that it uses now; -1
+	// for none.
+	Node             int
+	RestKiB, UsedKiB uint64
+}
+
+// FreeMemory has other programs give back memory: no node has as much as the pages take.
+type FreeMemory struct {
+	Places []MemoryShort
+	Then   GrowPools // afterwards
+}
+
+// MemoryShort is what a node has too little memory for.
+type MemoryShort struct {
+	Node         int
+	PageKiB      uint64
+	Pages        uint64 // to be made
+	AvailableKiB uint64
+	MissingKiB   uint64 // to be freed, so that the host keeps what it lives on
+}
+
+// Keep is how pools keep their sizes beyond the next boot.
+type Keep struct {
+	Asked  bool       // the kernel's command line asks for as many already
+	Sysctl uint64     // for vm.nr_hugepages, which is of the default size on all nodes; 0 where that will not do
+	Line   *BootLine  // nil where the kernel's command line cannot say it
+	Pools  []PoolSize // what else would have to be written at each boot
+}
+
+// BootLine is what the kernel's command line is to say.
+type BootLine struct {
+	Pools []guard.BootPool
+	Was   []guard.BootPool // what it says now of these sizes
+	CMA   bool             // it has hugetlb_cma=, which keeps the kernel from making gigantic pages at boot
+	Tool  string           // as in [guard.Boot]
+	Tuned string
+}
+
+// RaiseLimits lets a mount, or a control group, have more pages.
+type RaiseLimits struct{ Limits []Limit }
+
+// Limit is how many pages a limit is to be.
+type Limit struct {
+	Path    string // of the mount, or of the control group's file
+	PageKiB uint64
+	Pages   uint64
+	Mount   bool
+}
+
+// FreeDeadGuests has back ends give back the memory of guests that are gone.
+type FreeDeadGuests struct{ Keepers []guard.Holder }
+
+// EndFormer ends the earlier QEMU of the guest that is about to start.
+type EndFormer struct{ Former guard.Holder }
+
+// Reboot restarts the host, which gives back what nothing else does.
+type Reboot struct{ Why RebootWhy }
+
+// RebootWhy is what a reboot is for.
+type RebootWhy int
+
+// What reboots are for.
+const (
+	EndStuck  RebootWhy = iota // it ends a process that no signal ends
+	FindPages                  // it gives back unexplained pages
+)
+
+// ShrinkOVS has Open vSwitch take less memory at its start. Sizes are MiB, by node.
+type ShrinkOVS struct {
+	OVS  guard.Holder
+	Told []uint64
+	Less []uint64
+	Used []uint64 // rounded up; nil where it is not known
+}
+
+// TuneProcess has a process do with fewer pages by a switch of its own, where one is known.
+type TuneProcess struct {
+	Holder guard.Holder
+	Fewer  map[int]uint64 // pages of each node that it has to do without
+	// Ordinary says that there is ordinary memory for all that it has.
+	Ordinary bool
+}
+
+// StopProcesses ends processes, which give their pages back.
+type StopProcesses struct{ Holders []guard.Holder }
+
+// DeleteFiles gives the pages of leftover files back.
+type DeleteFiles struct {
+	Holders []guard.Holder // each a [guard.HolderFile]
+	Certain bool           // all processes were asked whether they use them
+}
+
+// LookUnconfined has hugeguard look where libvirt's confinement does not hide who holds pages.
+type LookUnconfined struct{}
+
+// ReserveInNova has Nova keep back what others than its instances hold.
+type ReserveInNova struct {
+	Reservations []guard.Reservation
+	Nova         *guard.Nova // nil where nobody looked
+}
+
+// RestartNova has nova-compute, which is this systemd unit, read its configuration again.
+type RestartNova struct{ Unit string }
+
+// ReserveInVDSM has oVirt's agent keep pages of one size back from its guests. It knows one size, and no nodes.
+type ReserveInVDSM struct {
+	PageKiB uint64
+	Count   uint64
+}
+
+// RunInPod has Kubernetes count the pages of processes: kubelet keeps none back for what runs outside of pods.
+type RunInPod struct {
+	Holders []guard.Holder // each a process that holds pages of this size
+	PageKiB uint64
+}
+
+// SetStarlingX sets what StarlingX sets up of huge pages on a host at its boot: how many pages of a node are its virtual
+// switch's, or are for all else.
+type SetStarlingX struct {
+	VSwitch bool
+	Pools   []PoolSize
+}
+
+// RaisePodLimit lets the container that runs libvirt have more pages.
+type RaisePodLimit struct{ Limits []Limit }
+
+// ChangeDomain changes what the domain asks for.
+type ChangeDomain struct {
+	Changes []Change
+	Manager guard.Manager // whose the domain is, who makes it again at each start
+}
+
+// Change is what to change of one of the domain's backends.
+type Change struct {
+	Do      Action
+	Backend string
+	Nodes   guard.NodeSet // to bind it to, or to whose CPUs to pin the emulator
+	KiB     []uint64      // the size to make it, or of its blocks; the page sizes that it may have
+}
+
+// Action is how to change a domain.
+type Action int
+
+// The actions.
+const (
+	Bind         Action = iota // bind it to other nodes
+	PinEmulator                // pin the emulator to CPUs of its nodes, too
+	Resize                     // make it of another size
+	ResizeBlocks               // plug it in blocks of another size
+	TakePages                  // take pages of another size for it
+)
+
+// ChangePages has the domain take pages of a size that libvirt has a mount for.
+type ChangePages struct {
+	Backends []string
+	PageKiB  uint64
+	Then     guard.Fix     // what is to be done besides, nil for nothing
+	Manager  guard.Manager // see [ChangeDomain]
+}
+
+// MountPages mounts a hugetlbfs for libvirt, and has its daemon find it.
+type MountPages struct {
+	PageKiB uint64
+	Path    string
+	Conf    []string  // the whole value of hugetlbfs_mount in qemu.conf after it; nil if it is not set
+	Daemon  string    // see [guard.Host]
+	Then    guard.Fix // what is to be done besides, nil for nothing
+}
+
+// RestartDaemon has libvirt's daemon find a mount.
+type RestartDaemon struct {
+	Path   string
+	Daemon string // see [guard.Host]
+}

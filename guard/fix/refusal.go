@@ -1,0 +1,44 @@
+package fix
+
+import (
+	"slices"
+
+	"hugeguard/guard"
+)
+
+// ofRefusal returns the fixes of a verdict that refuses. There is nothing to do about a canary.
+func ofRefusal(demand guard.Demand, host guard.Host, v guard.Verdict) []guard.Fix {
+	if v.Canary {
+		return nil
+	}
+	host, _ = guard.Serious(host)
+	must := slices.DeleteFunc(slices.Clone(v.Findings), func(f guard.Finding) bool { return f.Severity != guard.SeverityRefuse })
+	return onPlatform(host, v, refusal{launch{demand, host, must}, v}.fixes())
+}
+
+// fixes returns what an admin can do about failures of one cause.
+func (r refusal) fixes() (found []guard.Fix) {
+	blame := r.verdict.Blame
+	if over(blame) {
+		return r.holderFixes() // as they are over, nobody is to reckon with them
+	}
+	switch blame.Cause {
+	case guard.CauseOVS, guard.CauseOtherHolder:
+		found = append(r.tellManager(), r.holderFixes()...)
+	case guard.CauseKernelReserved:
+		found = r.holderFixes()
+	case guard.CausePoolMissing, guard.CausePoolTooSmall, guard.CauseGuests:
+		found = r.enlarging()
+	case guard.CauseMountLimit, guard.CauseCgroupLimit:
+		found = r.raising()
+	case guard.CauseSizeMismatch, guard.CausePageSizeUnsupported, guard.CauseBindingImpossible:
+		found = []guard.Fix{ChangeDomain{Changes: r.changes()}}
+	case guard.CauseUnaccounted:
+		found = r.search()
+	}
+	files := slices.DeleteFunc(slices.Clone(blame.Holders), func(h guard.Holder) bool { return h.Kind != guard.HolderFile })
+	if len(files) > 0 {
+		found = append(found, DeleteFiles{files, sawAll(r.host)})
+	}
+	return found
+}

@@ -1,0 +1,89 @@
+package words
+
+import (
+	"fmt"
+	"strings"
+
+	"hugeguard/guard"
+)
+
+// Holder says who a holder is, and how many pages are its.
+func Holder(h guard.HolderReport) string {
+	who := name(h.Name)
+	switch h.Kind {
+	case guard.HolderFile:
+		return fmt.Sprintf("leftover %s %d", who, h.Pages)
+	case guard.HolderGuest:
+		return fmt.Sprintf("guest %s (pid %d) %d", who, h.PID, h.Pages)
+	case guard.HolderOVS:
+		return fmt.Sprintf("Open vSwitch %s (pid %d%s)%s %d", who, h.PID, container(h.Unit), ofDead(h.Guest), h.Pages)
+	}
+	return fmt.Sprintf("%s (pid %d%s)%s %d", who, h.PID, unit(h.Unit), ofDead(h.Guest), h.Pages)
+}
+
+// holders lists holders with their pages.
+func holders(reports []guard.HolderReport, kib uint64, most int) string {
+	var each []string
+	for _, h := range reports {
+		each = append(each, fmt.Sprintf("%s (%s)", Holder(h), Amount(h.Pages, kib)))
+	}
+	return enumerate(each, most)
+}
+
+// holder says who a holder is.
+func holder(h guard.Holder) string {
+	who := name(h.Name)
+	switch h.Kind {
+	case guard.HolderOVS:
+		return fmt.Sprintf("%s (pid %d%s)", who, h.PID, container(h.Unit)) + ofDead(h.Guest)
+	case guard.HolderGuest:
+		if h.Former {
+			return fmt.Sprintf("this guest's own earlier QEMU (pid %d%s)", h.PID, stuck(h))
+		}
+		return "guest " + who
+	case guard.HolderFile:
+		switch {
+		case h.Segment != "":
+			return fmt.Sprintf("System V segment %s, which nobody has attached,", name(h.Segment))
+		case len(h.Files) > 1:
+			return fmt.Sprintf("%d leftover files %s", len(h.Files), who)
+		}
+		return "leftover file " + who
+	}
+	return fmt.Sprintf("%s (pid %d%s)", who, h.PID, unit(h.Unit)) + ofDead(h.Guest)
+}
+
+// stuck says that no signal ends a process.
+func stuck(h guard.Holder) string {
+	if h.Stuck {
+		return ", stuck in state D"
+	}
+	return ""
+}
+
+// unit is what comes after a process's id: its unit or container, if known.
+func unit(u string) string {
+	if u == "" {
+		return ""
+	}
+	return ", " + name(u)
+}
+
+// container is the unit of Open vSwitch's daemon where it is worth a word: on the host it is its own.
+func container(u string) string {
+	if !strings.HasPrefix(u, "container ") {
+		return ""
+	}
+	return unit(u)
+}
+
+// ofDead says whose memory a process keeps, where that guest is gone.
+func ofDead(guest string) string {
+	switch guest {
+	case "":
+		return ""
+	case guard.UnknownGuest:
+		return " for a dead guest"
+	}
+	return " for dead guest " + name(guest)
+}
