@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -13,6 +14,8 @@ import (
 
 	"hugeguard/hook/config"
 	"hugeguard/hook/hooktest"
+	"hugeguard/hook/survey/libvirt"
+	"hugeguard/sysfs"
 	"hugeguard/sysfs/sysfstest"
 )
 
@@ -323,5 +326,27 @@ func TestKeep(t *testing.T) {
 	ours, _ := keep(io.MultiReader(strings.NewReader("<domain>"), iotest.ErrReader(broken)), most)
 	if _, err := io.ReadAll(ours); !errors.Is(err, broken) {
 		t.Errorf("a pipe that breaks: %v", err)
+	}
+}
+
+// TestOrdinaryMemory: a start whose memory is in ordinary files reads no counter, and one whose files lie on hugetlbfs
+// does.
+func TestOrdinaryMemory(t *testing.T) {
+	xml := regexp.MustCompile(`(?s)<hugepages>.*</hugepages>`).ReplaceAllString(hooktest.Domain(t, "prepare.xml"), "")
+	for conf, want := range map[string]struct {
+		status  int
+		counted bool
+	}{
+		"":                                    {exitAccept, false},
+		"memory_backing_dir = \"/var/tmp\"\n": {exitAccept, false},
+		"memory_backing_dir = \"/dev/hugepages\"\n": {exitAccept, true}, // with a warning: not every release does so
+	} {
+		f := newCall(t, hooktest.Incident(t), strings.NewReader(xml))
+		f.host.Write(libvirt.ConfPath, conf)
+		counted := false
+		f.fs = f.fs.Recorded(func(name string, _ sysfs.Entry) { counted = counted || strings.HasPrefix(name, "sys/") })
+		if status := f.prepare(); status != want.status || counted != want.counted || len(f.entries) > 0 != want.counted {
+			t.Errorf("%s: status %d, counters read: %v, entries %+v", conf, status, counted, f.entries)
+		}
 	}
 }

@@ -39,6 +39,20 @@ func (s Surroundings) means(of string) string {
 	return dir
 }
 
+// Ordinary reports whether a demand is all in files that certainly lie on no hugetlbfs: then nothing else decides.
+func (s Surroundings) Ordinary(demand guard.Demand) bool {
+	if s.noMounts != nil || s.libvirt.Unread != nil || demand.TooMany.Count > 0 {
+		return false
+	}
+	for _, b := range demand.Backends {
+		at, known := s.leads[b.Path]
+		if b.Path == "" || !known || s.under(at) != nil {
+			return false
+		}
+	}
+	return true
+}
+
 // places returns what the paths of a demand lie on.
 func (s Surroundings) places(of Scope, host guard.Host) (places []guard.Place) {
 	if of.demand == nil {
