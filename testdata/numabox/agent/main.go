@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -103,25 +104,44 @@ func (a *agent) answer(r wire.Request) (wire.Reply, error) {
 	return wire.Reply{}, nil
 }
 
-// run runs a program. One that has not ended in time is killed with its children, which may keep its output open.
-func run(c wire.Command) (wire.Reply, error) {
+// run runs a program. One that has not ended in time is killed. What it reads and says is in files: children that it leaves
+// may keep them open.
+func run(c wire.Command) (reply wire.Reply, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(c.Seconds*float64(time.Second)))
 	defer cancel()
-	var stdout, stderr bytes.Buffer
+	var files [3]*os.File
+	for i := range files {
+		if files[i], err = os.CreateTemp("", ""); err != nil {
+			return reply, err
+		}
+		defer files[i].Close()
+		if err := os.Remove(files[i].Name()); err != nil {
+			return reply, err
+		}
+	}
+	if _, err := files[0].WriteString(c.Stdin); err != nil {
+		return reply, err
+	}
+	if _, err := files[0].Seek(0, io.SeekStart); err != nil {
+		return reply, err
+	}
 	cmd := exec.CommandContext(ctx, c.Args[0], c.Args[1:]...)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewBufferString(c.Stdin), &stdout, &stderr
-	cmd.WaitDelay = time.Second
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = files[0], files[1], files[2]
 	cmd.Env = append(os.Environ(), "LC_ALL=C", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
-	err := cmd.Run()
-	reply := wire.Reply{Stdout: stdout.String(), Stderr: stderr.String()}
+	err = cmd.Run()
+	for i, said := range []*string{&reply.Stdout, &reply.Stderr} {
+		text, err := io.ReadAll(io.NewSectionReader(files[i+1], 0, math.MaxInt64))
+		if err != nil {
+			return reply, err
+		}
+		*said = string(text)
+	}
 	var exit *exec.ExitError
 	switch {
 	case ctx.Err() != nil:
 		return reply, fmt.Errorf("%q has not ended within %v s", c.Args, c.Seconds)
 	case errors.As(err, &exit):
 		reply.Exit, err = exit.ExitCode(), nil
-	case errors.Is(err, exec.ErrWaitDelay):
-		err = nil // it ended, and a child of its has kept its output open
 	}
 	return reply, err
 }
