@@ -327,13 +327,26 @@ func (s Conf) useCpuset(fs sysfs.FS) *bool {
 	}
 	// Where the daemon may not make groups, libvirt runs QEMU without, or not
 	// at all.
-	const write = 2
 	dir = strings.TrimPrefix(dir, "/")
-	if !fs.Sure(dir, func() bool { return syscall.Access(fs.Path(dir), write) == nil }) {
+	if !fs.Sure(dir, func() bool { return mayMakeGroups(fs.Path(dir)) }) {
 		return nil
 	}
 	return &yes
 }
+
+// mayMakeGroups reports whether the user may make groups in a control group: it is the user's, and mounted so that it can
+// be written. To ask access(2) for it would be a denial in SELinux's log, since the hook itself may not.
+func mayMakeGroups(dir string) bool {
+	var group syscall.Stat_t
+	var mount syscall.Statfs_t
+	if syscall.Stat(dir, &group) != nil || syscall.Statfs(dir, &mount) != nil {
+		return false
+	}
+	return int(group.Uid) == os.Geteuid() && group.Mode&syscall.S_IWUSR != 0 && mount.Flags&readOnly == 0
+}
+
+// readOnly is ST_RDONLY in what statfs(2) calls f_flags.
+const readOnly = 1
 
 // ReduceConf keeps the settings that decide about huge pages: the others have passwords among them. An error is of a
 // file with which the daemon would not have started, or of a setting that cannot be written again.

@@ -3,6 +3,7 @@ package libvirt
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -146,5 +147,22 @@ func TestUseCpuset(t *testing.T) {
 		if got != test.want {
 			t.Errorf("%s: %v, want %v", test.name, got, test.want)
 		}
+	}
+}
+
+// A group that is somebody else's, or mounted read-only, is one where libvirt cannot make others.
+func TestMayMakeGroups(t *testing.T) {
+	dir := t.TempDir()
+	if !mayMakeGroups(dir) {
+		t.Error("not in a directory of one's own")
+	}
+	if err := os.Chmod(dir, 0o555); err != nil {
+		t.Fatal(err)
+	}
+	if mayMakeGroups(dir) {
+		t.Error("in one that its owner may not write")
+	}
+	if mayMakeGroups(filepath.Join(dir, "none")) {
+		t.Error("in one that does not exist")
 	}
 }
