@@ -43,7 +43,15 @@ type Refusal struct {
 }
 
 // ErrHidden is wrapped by the error of a user who may not read the system's journal.
-var ErrHidden = errors.New("only root and the group systemd-journal can read the system's journal")
+var ErrHidden = errors.New("the system's journal may not be read")
+
+// hidden returns that error with the reason: root may read it unless something else denies that.
+func hidden(uid int) error {
+	if uid == 0 {
+		return fmt.Errorf("%w: SELinux, AppArmor or the limits of a service or container deny it", ErrHidden)
+	}
+	return fmt.Errorf("%w: only root and the group systemd-journal can", ErrHidden)
+}
 
 // A Journal is the system's journal.
 type Journal struct {
@@ -215,7 +223,7 @@ func (j Journal) run(ctx context.Context, fields, args []string, take func(Entry
 	case ctx.Err() != nil:
 		err = ctx.Err()
 	case strings.Contains(note, "not seeing messages") || strings.Contains(note, "insufficient permissions"):
-		err = ErrHidden
+		err = hidden(os.Geteuid())
 	case note != "":
 		err = errors.New(guard.Printable(note, longestNote))
 	}

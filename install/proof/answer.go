@@ -123,12 +123,15 @@ func (r *Result) reasons(st place.State, denials []string, asked daemon.Process)
 // confined returns how AppArmor or SELinux may keep a daemon from running the hook.
 func confined(st place.State, asked daemon.Process) []string {
 	i := slices.IndexFunc(st.Daemons, func(d place.Daemon) bool { return d.PID == asked.PID })
-	if i < 0 || st.Daemons[i].Confined == "" {
+	if i < 0 || st.Daemons[i].Confined == "" || st.Denied != "" { // the last is named already
 		return nil
 	}
 	d := st.Daemons[i]
 	if st.Label == "" {
 		return []string{fmt.Sprintf("AppArmor confines %s (%s): look for DENIED in journalctl -k", d.Name, d.Confined)}
 	}
-	return []string{fmt.Sprintf("SELinux confines %s (%s), and the hook is %s: restorecon -v %s, and look in ausearch -m avc -ts recent", d.Name, d.Confined, st.Label, st.Path)}
+	if st.PolicyLabel != "" && st.PolicyLabel != st.Label {
+		return []string{fmt.Sprintf("SELinux confines %s (%s), and the hook is %s, not %s: restorecon -v %s", d.Name, d.Confined, st.Label, st.PolicyLabel, st.Path)}
+	}
+	return []string{fmt.Sprintf("SELinux confines %s (%s), and the hook is %s: look in ausearch -m avc -ts recent", d.Name, d.Confined, st.Label)}
 }

@@ -9,9 +9,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"hugeguard/guard"
+	"hugeguard/install/confine"
+	"hugeguard/install/daemon"
 	"hugeguard/install/journal"
 	"hugeguard/install/place"
 )
@@ -37,9 +40,9 @@ func heard(ctx context.Context, domain string, since time.Time) ([]journal.Refus
 // auditLog is where auditd keeps what the kernel tells it and then not the journal.
 const auditLog = "var/log/audit/audit.log"
 
-// denials returns the last few denials of AppArmor or SELinux since then that may be about our hook. An error is about
-// auditd's file.
-func (v verifier) denials(ctx context.Context, since time.Time) (found []string, err error) {
+// denials returns the last few denials of AppArmor or SELinux since then that are about our hook, as the state of the
+// host has it and the daemon is confined. An error is about auditd's file.
+func (v verifier) denials(ctx context.Context, since time.Time, st place.State, asked daemon.Process) (found []string, err error) {
 	var lines []string
 	if j, err := openJournal(); err == nil {
 		lines = j.Kernel(ctx, since)
@@ -54,22 +57,48 @@ func (v verifier) denials(ctx context.Context, since time.Time) (found []string,
 	case errors.Is(err, fs.ErrNotExist):
 		err = nil // no auditd
 	}
+	about := v.subject(st, asked)
 	for _, line := range lines {
 		shown := guard.Printable(strings.TrimSpace(line), 400)
-		if isDenial(line) && !slices.Contains(found, shown) {
+		if about.isDenied(line) && !slices.Contains(found, shown) {
 			found = append(found, shown)
 		}
 	}
 	return found[max(0, len(found)-5):], err
 }
 
-// isDenial reports whether a line of the kernel's log is a denial that may be about our hook: of what libvirt's daemons
-// do in the folder of hooks, or of what the program does itself.
-func isDenial(line string) bool {
-	if !strings.Contains(line, `apparmor="DENIED"`) && !strings.Contains(line, "avc:  denied") {
-		return false
+// A subject is what a denial is about: the context of the daemon that was asked, and the files and folders of the hook.
+type subject struct {
+	context string
+	inodes  []uint64
+}
+
+// subject returns what a denial must be about. The kernel names a file by its last element alone, or not at all, so the
+// inode decides.
+func (v verifier) subject(st place.State, asked daemon.Process) subject {
+	s := subject{context: v.host.Confinement(asked.PID)}
+	for _, name := range []string{v.root.Path(place.HookDir), v.root.Path(place.HookDir + "/qemu.d"), st.Path} {
+		if fi, err := os.Stat(name); err == nil {
+			s.inodes = append(s.inodes, fi.Sys().(*syscall.Stat_t).Ino)
+		}
 	}
-	return strings.Contains(line, place.HookDir) || strings.Contains(line, "hugeguard") || strings.Contains(line, `comm="qemu"`)
+	return s
+}
+
+// isDenied reports whether a line of the kernel's log is a denial about our hook: of what the program did itself, or of what
+// the daemon did to it or its folder.
+func (s subject) isDenied(line string) bool {
+	if strings.Contains(line, `apparmor="DENIED"`) {
+		return strings.Contains(line, place.HookDir) || strings.Contains(line, "hugeguard") || strings.Contains(line, `comm="qemu"`)
+	}
+	a, ok := confine.ParseAVC(line)
+	switch {
+	case !ok:
+		return false
+	case a.ByHook(), strings.HasPrefix(a.Path, place.HookDir):
+		return true
+	}
+	return a.Source == s.context && (a.Class == "file" || a.Class == "dir") && slices.Contains(s.inodes, a.Inode)
 }
 
 // auditedSince returns the lines of auditd's file that are no older, among its last MiB.

@@ -235,7 +235,7 @@ func (v verifier) one(ctx context.Context, conn Libvirt, asked daemon.Process) (
 		st.Why = append(st.Why, err.Error())
 	}
 	if !a.refusal() && len(a.entries) == 0 {
-		a.denials, err = v.denials(ctx, began)
+		a.denials, err = v.denials(ctx, began, st, asked)
 		if err != nil {
 			st.Why = append(st.Why, err.Error())
 		}

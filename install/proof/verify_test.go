@@ -161,7 +161,11 @@ func TestProof(t *testing.T) {
 	confined.Daemons = []place.Daemon{{Name: "virtqemud", PID: 77, Knows: true, Confined: "virtqemud (enforce)"}}
 	labelled := confined
 	labelled.Daemons = []place.Daemon{{Name: "virtqemud", PID: 77, Confined: "system_u:system_r:virtqemud_t:s0"}}
-	labelled.Label = "unconfined_u:object_r:user_tmp_t:s0"
+	labelled.Label, labelled.PolicyLabel = "unconfined_u:object_r:user_tmp_t:s0", "system_u:object_r:virt_hook_t:s0"
+	byPolicy := labelled
+	byPolicy.Label = labelled.PolicyLabel
+	denied := byPolicy
+	denied.Denied, denied.Why = "SELinux denies it", []string{"SELinux denies it"}
 	warn := config.Config{Mode: config.WarnOnly}
 	exempt := guard.Verdict{Exempt: "pattern *"}
 	for name, c := range map[string]struct {
@@ -185,7 +189,7 @@ func TestProof(t *testing.T) {
 		"a wrong line, and judged": {answer: answer{err: died, entries: []journal.Refusal{{Summary: "noted"}, would}}, config: warn, live: true, told: "mode = warn"},
 		"it cannot judge, closed":  {answer: answer{err: &StartError{Hook: true, Message: hookFailed + "1: hugeguard could not judge"}, entries: []journal.Refusal{fault}}, why: "libvirt calls the hook, but the hook could not judge"},
 		"another's refusal":        {answer: answer{err: &StartError{Hook: true, Message: hookFailed + "3: other"}}, st: fine, why: "a hook failed, but not with hugeguard's refusal: it may keep guests from starting\n|may not have looked for hooks"},
-		"or ours, not known":       {answer: answer{err: &StartError{Hook: true, Message: hookFailed + "3: other"}, journalErr: journal.ErrHidden}, st: fine, why: "it may keep guests from starting. hugeguard does not know whether its own hook was called (only root and the group"},
+		"or ours, not known":       {answer: answer{err: &StartError{Hook: true, Message: hookFailed + "3: other"}, journalErr: journal.ErrHidden}, st: fine, why: "it may keep guests from starting. hugeguard does not know whether its own hook was called (the system's journal may not be read"},
 		"it cannot be run":         {answer: answer{err: &StartError{Hook: true, Message: hookFailed + "126: Permission denied"}, denials: []string{"apparmor=DENIED"}}, st: confined, why: "a hook failed|denied meanwhile: apparmor=DENIED|AppArmor confines virtqemud (virtqemud (enforce))"},
 		"nobody called it":         {answer: answer{err: died}, st: fine, why: "QEMU ran for a domain|the files are in place, but virtqemud (pid 77) may not have looked for hooks since then: kill -HUP 77"},
 		"in another language":      {answer: answer{err: &StartError{Message: "Interner Fehler: Prozess beendet:\n2026-01-01T00:00:00.0Z qemu-system-x86_64: unable to map backing store"}}, st: fine, why: "QEMU ran for a domain"},
@@ -193,7 +197,9 @@ func TestProof(t *testing.T) {
 		"an unfit emulator":        {answer: answer{err: &StartError{Message: "cannot monitor /usr/bin/qemu-system-x86_64: No such file or directory"}}, err: "for an unrelated reason"},
 		"by its log":               {answer: answer{err: &StartError{Message: "cannot"}, log: true}, st: fine, why: "QEMU ran for a domain"},
 		"not installed":            {answer: answer{err: died}, st: place.State{Why: []string{"the hook is not installed: hugeguard install"}}, why: "QEMU ran for a domain|the hook is not installed: hugeguard install"},
-		"SELinux":                  {answer: answer{err: died}, st: labelled, why: "SELinux confines virtqemud (system_u:system_r:virtqemud_t:s0), and the hook is unconfined_u:object_r:user_tmp_t:s0: restorecon -v /etc/libvirt/hooks/qemu"},
+		"SELinux":                  {answer: answer{err: died}, st: labelled, why: "SELinux confines virtqemud (system_u:system_r:virtqemud_t:s0), and the hook is unconfined_u:object_r:user_tmp_t:s0, not system_u:object_r:virt_hook_t:s0: restorecon -v /etc/libvirt/hooks/qemu"},
+		"labelled by the policy":   {answer: answer{err: died}, st: byPolicy, why: "the hook is system_u:object_r:virt_hook_t:s0: look in ausearch -m avc -ts recent"},
+		"the kernel denies it":     {answer: answer{err: died}, st: denied, why: "QEMU ran for a domain that cannot fit: libvirt did not call the hook, or ignored it\nSELinux denies it"},
 		"it started":               {answer: answer{started: true}, st: fine, why: "QEMU ran|the domain started, although no host has room for it; it was destroyed"},
 		"started, told to warn":    {answer: answer{started: true, entries: []journal.Refusal{would}}, config: warn, live: true, told: "mode = warn", why: "the domain started"},
 		"for another reason":       {answer: answer{err: &StartError{Message: "unsupported\x1b configuration"}}, err: `libvirt failed to start x for an unrelated reason|unsupported\x1b configuration`},
@@ -439,14 +445,25 @@ func TestVerifyURIs(t *testing.T) {
 
 // Of what the kernel denied only what may be about the hook counts, and of auditd's no older.
 func TestDenials(t *testing.T) {
+	const (
+		avc       = "type=AVC msg=audit(1.0:2): avc:  denied  "
+		virtqemud = "system_u:system_r:virtqemud_t:s0"
+	)
+	about := subject{virtqemud, []uint64{4710, 4711}}
 	for line, want := range map[string]bool{
 		`audit: type=1400 audit(1.0:2): apparmor="DENIED" operation="exec" profile="libvirtd" name="/etc/libvirt/hooks/qemu" pid=1 comm="rpc-worker"`: true,
 		`audit: type=1400 audit(1.0:2): apparmor="DENIED" operation="open" profile="libvirtd" name="/run/hugeguard/claims" pid=1 comm="qemu"`:         true,
-		`type=AVC msg=audit(1.0:2): avc:  denied  { execute } for  pid=1 comm="rpc-virtqemud" name="qemu" path="/etc/libvirt/hooks/qemu"`:             true,
-		`audit: type=1400 audit(1.0:2): apparmor="ALLOWED" operation="exec" profile="libvirtd" name="/etc/libvirt/hooks/qemu"`:                        false,
-		`audit: type=1400 audit(1.0:2): apparmor="DENIED" operation="open" profile="man_filter" name="/etc/x" comm="groff"`:                           false,
+		// SELinux names no path: it is known by the inode of the hook or its folder, with the daemon's context; or by the hook's
+		// own domain.
+		avc + `{ execute } for  pid=1 comm="rpc-virtqemud" name="anything" dev="vda" ino=4711 scontext=` + virtqemud + ` tcontext=system_u:object_r:virt_hook_t:s0 tclass=file permissive=0`:   true,
+		avc + `{ read } for  pid=1 comm="zz-hugeguard" name="numa_maps" dev="proc" ino=8 scontext=system_u:system_r:hugeguard_t:s0 tcontext=system_u:system_r:x_t:s0 tclass=file permissive=0`: true,
+		avc + `{ execute } for  pid=1 comm="rpc-virtqemud" name="qemu" dev="vda" ino=4712 scontext=` + virtqemud + ` tcontext=system_u:object_r:bin_t:s0 tclass=file permissive=0`:             false,
+		avc + `{ read } for  pid=1 comm="qemu" name="qemu" dev="vda" ino=4711 scontext=system_u:system_r:other_t:s0 tcontext=system_u:object_r:virt_hook_t:s0 tclass=file permissive=0`:        false,
+		avc + `{ execute } for  pid=1 comm="rpc-virtqemud" name="anything" dev="vda" ino=4711 scontext=` + virtqemud + ` tcontext=system_u:object_r:virt_hook_t:s0 tclass=file permissive=1`:   false,
+		`audit: type=1400 audit(1.0:2): apparmor="ALLOWED" operation="exec" profile="libvirtd" name="/etc/libvirt/hooks/qemu"`:                                                                 false,
+		`audit: type=1400 audit(1.0:2): apparmor="DENIED" operation="open" profile="man_filter" name="/etc/x" comm="groff"`:                                                                    false,
 	} {
-		if got := isDenial(line); got != want {
+		if got := about.isDenied(line); got != want {
 			t.Errorf("%s: %v", line, got)
 		}
 	}

@@ -74,7 +74,7 @@ func TestStatusShowsTheLastRefusals(t *testing.T) {
 	// Who may not read the journal is told, and sees the rest.
 	out, err := run(append(nobody, s.cli, "status", "--hook", s.hook)...)
 	s.must(err)
-	for _, want := range []string{"\n  node 0, 2 MiB: [", "only root and the group systemd-journal can read the system's journal\n", "\ncould not be read: what only root can see ("} {
+	for _, want := range []string{"\n  node 0, 2 MiB: [", "the system's journal may not be read: only root and the group systemd-journal can\n", "\ncould not be read: what only root can see ("} {
 		if !strings.Contains(out, want) {
 			t.Errorf("to an ordinary user status does not say %q:\n%s", want, out)
 		}
