@@ -31,7 +31,7 @@ func TestNovaInRefusal(t *testing.T) {
 	}{
 		{"no Nova", func(*testing.T, sysfstest.Host) {}, "; fix: bind ram-node0 to node 1" + there, "\nfix (domain): "},
 		{"it reserves none", func(t *testing.T, h sysfstest.Host) { h.Write(hooktest.NovaConf, "[DEFAULT]\npassword=hunter2\n") },
-			", nova.conf reserves none; " + set + there, "node 1, 2M pages: Nova reserves 0, counts 0 for its instances and believes 1024 free; others than its instances hold 512 more"},
+			", nova.conf reserves none; " + set + there, "node 1, 2M pages: Nova reserves 0, counts 0 for its instances and believes 1024 (2 GiB) free; others than its instances hold 512 (1 GiB) more"},
 		{"it reserves too few", func(t *testing.T, h sysfstest.Host) {
 			h.Write(hooktest.NovaConf, "[DEFAULT]\nreserved_huge_pages=node:0,size:2MiB,count:100\nreserved_huge_pages=node:1,size:1GB,count:2\nreserved_huge_pages=node:7,size:2048,count:3\n")
 		}, ", nova.conf reserves 100; " + set + there, "fix (nova): in place of reserved_huge_pages in /etc/nova/nova.conf, then restart nova-compute; then start the instance again, and Nova places it where it fits\n  [DEFAULT]\n" +
@@ -52,12 +52,12 @@ func TestNovaInRefusal(t *testing.T) {
 			hooktest.MadeByNova(t, h)
 		},
 			", nova.conf reserves 512; Nova believes only 0 free there: it placed this start earlier, or its scheduler did not place it" + free,
-			"node 0, 2M pages: Nova reserves 512, counts 512 for its instances and believes 0 free\n"},
+			"node 0, 2M pages: Nova reserves 512 (1 GiB), counts 512 (1 GiB) for its instances and believes 0 free\n"},
 		{"the other node is left", func(t *testing.T, h sysfstest.Host) {
 			h.Write(hooktest.NovaConf, "[DEFAULT]\nreserved_huge_pages=node:0,size:2048,count:600\n")
 			hooktest.MadeByNova(t, h)
 		}, ", nova.conf reserves 600; Nova believes only 0 free there: it placed this start earlier, or its scheduler did not place it" + free,
-			"88 fewer are taken than it allows for"},
+			"88 (176 MiB) fewer are taken than it allows for"},
 		{"broken", func(t *testing.T, h sysfstest.Host) { h.Write(hooktest.NovaConf, "[DEFAULT]\nhunter2\n") }, "; " + set + there,
 			"what Nova reserves is not known: /etc/nova/nova.conf: line 2: neither a colon nor an equals sign"},
 		{"nova-compute would not start", func(t *testing.T, h sysfstest.Host) {

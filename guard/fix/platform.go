@@ -7,6 +7,16 @@ import (
 	"hugeguard/guard"
 )
 
+// telling returns fixes with what the manager of the host's guests has to be told, the best first. Nova places the guest
+// elsewhere then; with other managers that helps the guests that follow.
+func (r refusal) telling(fixes []guard.Fix) []guard.Fix {
+	told := r.tellManager()
+	if r.verdict.Manager == guard.ManagerNova {
+		return append(told, fixes...)
+	}
+	return append(fixes, told...)
+}
+
 // tellManager has who places guests on the host reckon with what others than its guests hold.
 func (r refusal) tellManager() []guard.Fix {
 	host, b := r.host, r.verdict.Blame

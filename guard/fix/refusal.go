@@ -24,7 +24,7 @@ func (r refusal) fixes() (found []guard.Fix) {
 	}
 	switch blame.Cause {
 	case guard.CauseOVS, guard.CauseOtherHolder:
-		found = append(r.tellManager(), r.holderFixes()...)
+		found = r.telling(r.holderFixes())
 	case guard.CauseKernelReserved:
 		found = r.holderFixes()
 	case guard.CausePoolMissing, guard.CausePoolTooSmall, guard.CauseGuests:

@@ -15,16 +15,12 @@ type Fix struct {
 	Cost     string   `json:"cost"`     // what else happens then; "" for nothing
 	Lasting  []string `json:"lasting"`  // how to keep it beyond the next boot; none where it lasts by itself
 
-	short string // for the one line, after "fix: "; a command is whole
+	short string // for the one line, after "fix: ", with all commands
 }
 
-// onHost is a fix by commands of root's on this host, of which the first is on the one line.
+// onHost is a fix by commands of root's on this host.
 func onHost(what string, commands ...string) Fix {
-	f := Fix{For: "host", What: what, Commands: commands}
-	if len(commands) > 0 {
-		f.short = commands[0]
-	}
-	return f
+	return Fix{For: "host", What: what, Commands: commands, short: strings.Join(commands, "; ")}
 }
 
 // with returns a fix that does another one first, which is empty where there is none.

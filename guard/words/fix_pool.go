@@ -25,21 +25,14 @@ func growPools(g fix.GrowPools) Fix {
 		commands = append(commands, "cat "+strings.Join(poolFiles(g.Pools, g.NoNUMA), " "))
 	}
 	f := onHost(growing(g), commands...)
-	f.short = growingShort(g, writes, f.short)
+	f.short = growingShort(g, writes)
 	f.Cost, f.Lasting = growingCost(g), keepPools(g.Keep, g.NoNUMA)
 	return f
 }
 
-// growingShort says it for the one line; with limits to raise first that is the first command alone.
-func growingShort(g fix.GrowPools, writes []string, first string) string {
-	if len(g.Limits) > 0 || len(writes) == 0 {
-		return first
-	}
-	const most = 2
-	write := strings.Join(writes[:min(len(writes), most)], "; ")
-	if more := len(writes) - most; more > 0 {
-		write += fmt.Sprintf(" and %d more commands", more)
-	}
+// growingShort says it for the one line.
+func growingShort(g fix.GrowPools, writes []string) string {
+	write := strings.Join(append(limits(g.Limits), writes...), "; ")
 	switch {
 	case g.Files != nil:
 		return write + ", then delete the leftover files"

@@ -7,25 +7,26 @@ import (
 	"hugeguard/guard"
 )
 
-// Holder says who a holder is, and how many pages are its.
-func Holder(h guard.HolderReport) string {
+// Holder says who a holder is, and how many pages of a size in KiB are its.
+func Holder(h guard.HolderReport, kib uint64) string {
+	pages := Count(h.Pages, kib)
 	who := name(h.Name)
 	switch h.Kind {
 	case guard.HolderFile:
-		return fmt.Sprintf("leftover %s %d", who, h.Pages)
+		return fmt.Sprintf("leftover %s %s", who, pages)
 	case guard.HolderGuest:
-		return fmt.Sprintf("guest %s (pid %d) %d", who, h.PID, h.Pages)
+		return fmt.Sprintf("guest %s (pid %d) %s", who, h.PID, pages)
 	case guard.HolderOVS:
-		return fmt.Sprintf("Open vSwitch %s (pid %d%s)%s %d", who, h.PID, container(h.Unit), ofDead(h.Guest), h.Pages)
+		return fmt.Sprintf("Open vSwitch %s (pid %d%s)%s %s", who, h.PID, container(h.Unit), ofDead(h.Guest), pages)
 	}
-	return fmt.Sprintf("%s (pid %d%s)%s %d", who, h.PID, unit(h.Unit), ofDead(h.Guest), h.Pages)
+	return fmt.Sprintf("%s (pid %d%s)%s %s", who, h.PID, unit(h.Unit), ofDead(h.Guest), pages)
 }
 
 // holders lists holders with their pages.
 func holders(reports []guard.HolderReport, kib uint64, most int) string {
 	var each []string
 	for _, h := range reports {
-		each = append(each, fmt.Sprintf("%s (%s)", Holder(h), Amount(h.Pages, kib)))
+		each = append(each, Holder(h, kib))
 	}
 	return enumerate(each, most)
 }

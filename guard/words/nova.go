@@ -56,16 +56,16 @@ func NovaEdit(n *guard.Nova) string {
 // NovaPool says what Nova believes of a pool, on one line.
 func NovaPool(p guard.NovaPool) string {
 	if p.Free == nil || p.Drift == nil {
-		return fmt.Sprintf("node %d, %s pages: the new configuration reserves %d, Nova counts %d for its instances",
-			p.Node, pageName(p.PageKiB), p.Reserved, p.Instances)
+		return fmt.Sprintf("node %d, %s pages: the new configuration reserves %s, Nova counts %s for its instances",
+			p.Node, pageName(p.PageKiB), Difference(p.Reserved, p.PageKiB), Count(p.Instances, p.PageKiB))
 	}
-	text := fmt.Sprintf("node %d, %s pages: Nova reserves %d, counts %d for its instances and believes %d free",
-		p.Node, pageName(p.PageKiB), p.Reserved, p.Instances, *p.Free)
+	text := fmt.Sprintf("node %d, %s pages: Nova reserves %s, counts %s for its instances and believes %s free",
+		p.Node, pageName(p.PageKiB), Difference(p.Reserved, p.PageKiB), Count(p.Instances, p.PageKiB), Difference(*p.Free, p.PageKiB))
 	switch drift := *p.Drift; {
 	case drift > 0:
-		text += fmt.Sprintf("; others than its instances hold %d more than it reserves", drift)
+		text += fmt.Sprintf("; others than its instances hold %s more than it reserves", Difference(drift, p.PageKiB))
 	case drift < 0:
-		text += fmt.Sprintf("; %d fewer are taken than it allows for", -drift)
+		text += fmt.Sprintf("; %s fewer are taken than it allows for", Difference(-drift, p.PageKiB))
 	}
 	return text
 }

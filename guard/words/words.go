@@ -58,6 +58,22 @@ func Pages(n, kib uint64) string {
 	return fmt.Sprintf("%d pages (%s)", n, Amount(n, kib))
 }
 
+// Count says a number of pages where their size is known: "512 (1 GiB)".
+func Count(n, kib uint64) string {
+	if n == 0 {
+		return "0"
+	}
+	return fmt.Sprintf("%d (%s)", n, Amount(n, kib))
+}
+
+// Difference is [Count] of a number that may be below 0.
+func Difference(n int64, kib uint64) string {
+	if n < 0 {
+		return "-" + Count(uint64(-n), kib)
+	}
+	return Count(uint64(n), kib)
+}
+
 // pagesOf says the same with the size: "512 pages of 2M (1 GiB)".
 func pagesOf(n, kib uint64) string {
 	count, amount, _ := strings.Cut(Pages(n, kib), " (")

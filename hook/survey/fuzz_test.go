@@ -42,7 +42,7 @@ func FuzzHolders(f *testing.F) {
 				t.Errorf("%s = %q: %d of %d pages are unexplained", name, data, *pool.Unaccounted, pool.Total)
 			}
 			for _, holder := range pool.Holders {
-				if !hooktest.PlainLines(words.Holder(holder)) || strings.Contains(words.Holder(holder), "\n") {
+				if !hooktest.PlainLines(words.Holder(holder, 2048)) || strings.Contains(words.Holder(holder, 2048), "\n") {
 					t.Errorf("%s = %q: %+v", name, data, holder)
 				}
 			}

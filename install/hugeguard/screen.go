@@ -221,9 +221,9 @@ var (
 	fillGuests      = fill{"guests", "G", "▓", "32"}
 	fillOthers      = fill{"others", "P", "▒", "33"}
 	fillFiles       = fill{"leftover files", "F", "▚", "35"}
-	fillUnaccounted = fill{"unaccounted", "?", "?", "1;31"}
+	fillUnaccounted = fill{"unexplained", "?", "?", "1;31"}
 	fillClaimed     = fill{"for starting guests", "s", "s", "34"}
-	fillReserved    = fill{"reserved", "r", "r", "94"}
+	fillReserved    = fill{"promised", "r", "r", "94"}
 	fillFree        = fill{"free", ".", "·", "2"}
 
 	fills = []fill{fillOVS, fillGuests, fillOthers, fillFiles, fillUnaccounted, fillClaimed, fillReserved, fillFree}

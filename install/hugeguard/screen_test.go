@@ -140,7 +140,7 @@ func TestOneScreen(t *testing.T) {
 	if len(p.lines) != 25 {
 		t.Errorf("%d lines:\n%s", len(p.lines), p.text())
 	}
-	for _, want := range []string{"2 more with 512\n", "  Open vSwitch was told ", "drift 512\n", "qemu-1 ", "starts-1 ", "stranger-1 ",
+	for _, want := range []string{"2 more: 512 (1 GiB)\n", "  Open vSwitch was told ", "drift 512 (1 GiB)\n", "qemu-1 ", "starts-1 ", "stranger-1 ",
 		"  ... and 28 more of these\n", "\n... and 28 more of these\n", "refused-2:"} {
 		if !strings.Contains(p.text(), want) {
 			t.Errorf("not said: %s:\n%s", want, p.text())

@@ -291,7 +291,7 @@ func (p *page) holders(pool guard.PoolReport) {
 	}
 	named := len(pool.Holders)
 	if p.columns > 0 {
-		for named = min(named, most*p.columns); named > 0 && len(p.wrap(holderWords(pool, named), 4)) > most; {
+		for named = min(named, most*p.columns); named > 1 && len(p.wrap(holderWords(pool, named), 4)) > most; {
 			named--
 		}
 	}
@@ -304,20 +304,20 @@ func (p *page) holders(pool guard.PoolReport) {
 func holderWords(pool guard.PoolReport, named int) []string {
 	var each []string
 	for _, h := range pool.Holders[:named] {
-		each = append(each, words.Holder(h))
+		each = append(each, words.Holder(h, pool.PageKiB))
 	}
 	if rest := pool.Holders[named:]; len(rest) > 0 {
 		var pages uint64
 		for _, h := range rest {
 			pages += h.Pages
 		}
-		each = append(each, fmt.Sprintf("%d more with %d", len(rest), pages))
+		each = append(each, fmt.Sprintf("%d more: %s", len(rest), words.Count(pages, pool.PageKiB)))
 	}
 	if len(each) > 0 {
 		each[0] = "held: " + each[0]
 	}
 	if pool.Unaccounted != nil && *pool.Unaccounted > 0 {
-		each = append(each, fmt.Sprintf("unaccounted: %d", *pool.Unaccounted))
+		each = append(each, "unexplained: "+words.Count(*pool.Unaccounted, pool.PageKiB))
 	}
 	for i := range max(len(each), 1) - 1 {
 		each[i] += ","
@@ -332,23 +332,33 @@ func (p *page) novaLines(nova *guard.NovaReport) {
 	}
 	p.line(heading, 0, "what Nova believes:")
 	for _, pool := range nova.Pools {
-		if pool.Free == nil || pool.Drift == nil {
-			p.line(bad, 2, "node %d, %s: will reserve %d, counts %d; drift not known before nova-compute is restarted", pool.Node, guard.Size(pool.PageKiB), pool.Reserved, pool.Instances)
-			continue
-		}
-		text := fmt.Sprintf("node %d, %s: reserves %d, counts %d, believes %d free; ", pool.Node, guard.Size(pool.PageKiB), pool.Reserved, pool.Instances, *pool.Free)
-		switch drift := *pool.Drift; {
-		case drift > 0:
-			p.line(bad, 2, "%sdrift %d", text, drift)
-		case drift < 0:
-			p.line(plainStyle, 2, "%sno drift, %d to spare", text, -drift)
-		default:
-			p.line(plainStyle, 2, "%sno drift", text)
-		}
+		p.novaPool(pool)
 	}
 	others := *nova
 	others.Pools = nil
 	p.details(2, words.Nova(&others)...)
+}
+
+// novaPool shows what Nova believes about a pool: on a small screen only what it believes free, and the drift.
+func (p *page) novaPool(pool guard.NovaPool) {
+	at := fmt.Sprintf("node %d, %s:", pool.Node, guard.Size(pool.PageKiB))
+	reserves, counts := words.Difference(pool.Reserved, pool.PageKiB), words.Count(pool.Instances, pool.PageKiB)
+	if pool.Free == nil || pool.Drift == nil {
+		p.words(bad, 2, []string{at, "will reserve " + reserves + ",", "counts " + counts + ";", "drift not known before nova-compute is restarted"})
+		return
+	}
+	said := []string{at, "reserves " + reserves + ",", "counts " + counts + ",", "believes " + words.Difference(*pool.Free, pool.PageKiB) + " free;"}
+	if p.brief {
+		said = []string{said[0], said[3]}
+	}
+	switch drift := *pool.Drift; {
+	case drift > 0:
+		p.words(bad, 2, append(said, "drift "+words.Difference(drift, pool.PageKiB)))
+	case drift < 0:
+		p.words(plainStyle, 2, append(said, "no drift,", words.Difference(-drift, pool.PageKiB)+" to spare"))
+	default:
+		p.words(plainStyle, 2, append(said, "no drift"))
+	}
 }
 
 // refusalLines shows the last refusals, each on a line, as many as the screen has room for.

@@ -43,7 +43,7 @@ func TestNova(t *testing.T) {
 
 	// An admin does what it says, but for the restart. When a process was started is known to about a second.
 	lines := s.command(s.cli, 0, "reserve")
-	for out := ""; !strings.Contains(out, "reserve 40, counts 0; drift not known before nova-compute is restarted\n"); out = s.command(s.cli, 0, "status") {
+	for out := ""; !strings.Contains(out, "reserve 40 (80 MiB), counts 0; drift not known before nova-compute is restarted\n"); out = s.command(s.cli, 0, "status") {
 		write(lines)
 	}
 	says(fmt.Sprintf(", nova.conf reserves 40; fix: restart nova-compute (pid %d), which was started before %s was changed", compute.pid(), conf))
@@ -51,7 +51,7 @@ func TestNova(t *testing.T) {
 	s.must(compute.stop())
 	compute = starts()
 	says(", nova.conf reserves 40; Nova believes only 24 free there")
-	if out := s.command(s.cli, 0, "status"); !strings.Contains(out, "reserves 40, counts 0, believes 24 free; no drift\n") {
+	if out := s.command(s.cli, 0, "status"); !strings.Contains(out, "reserves 40 (80 MiB), counts 0, believes 24 (48 MiB) free; no drift\n") {
 		t.Errorf("status says\n%s", out)
 	}
 }

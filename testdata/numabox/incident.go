@@ -387,7 +387,7 @@ func (b *box) incidentStatus(c *checks, ovs int) error {
 	if err != nil {
 		return err
 	}
-	c.that(regexp.MustCompile(fmt.Sprintf(`(?m)^  node 0, 2 MiB: \[V+G+\]   0 of 1024 free \(0 of 2 GiB\)\n    held: Open vSwitch \S+ \(pid %d\) 512, 2 more with 512$`, ovs)).MatchString(r.Stdout) &&
+	c.that(regexp.MustCompile(fmt.Sprintf(`(?m)^  node 0, 2 MiB: \[V+G+\]   0 of 1024 free \(0 of 2 GiB\)\n    held: Open vSwitch \S+ \(pid %d\) 512 \(1 GiB\), 2 more: 512 \(1 GiB\)$`, ovs)).MatchString(r.Stdout) &&
 		regexp.MustCompile(`(?m)^  node 1, 2 MiB: \[V+\.+\] 512 of 1024 free \(1 of 2 GiB\)$`).MatchString(r.Stdout),
 		"hugeguard status draws both nodes", r.Stdout)
 	c.that(regexp.MustCompile(`(?m)^last refusals:\n  \S+ .. \S+ instance-00000003: ovs-reservation: OVS-DPDK holds node 0's.*\.\.\.$`).MatchString(r.Stdout),
