@@ -49,8 +49,7 @@ const softMemory = 44 << 20
 // patience is how long a call may take.
 func (c *call) patience() time.Duration { return c.config.Deadline + c.config.WaitForStarting }
 
-// exempt is by what the domain is exempt, as in [guard.Demand]: by its name alone until
-// its XML is read.
+// exempt is by what the domain is exempt, as in [guard.Demand]: by its name alone until its XML is read.
 func (c *call) exempt() string {
 	if demand := c.demand.Load(); demand != nil {
 		return c.config.Exempts(*demand)
@@ -76,8 +75,7 @@ func (c *call) unlessLater(v guard.Verdict) guard.Verdict {
 	return v
 }
 
-// note writes to the journal as well as it can; there is nobody to tell if it
-// cannot.
+// note writes to the journal as well as it can; there is nobody to tell if it cannot.
 func (c *call) note(e entry) {
 	_ = c.journal(e)
 }

@@ -16,15 +16,13 @@ import (
 	"hugeguard/guard"
 )
 
-// SiteSuffix is what the site's own hook is called beside ours, where ours
-// took its place: /etc/libvirt/hooks/qemu.site. It stays in libvirt's folder,
-// since these scripts look for more beside themselves and AppArmor lets
-// libvirtd run hooks from there alone.
+// SiteSuffix is what the site's own hook is called beside ours, where ours took its place:
+// /etc/libvirt/hooks/qemu.site. It stays in libvirt's folder, since these scripts look for more beside themselves and
+// AppArmor lets libvirtd run hooks from there alone.
 const SiteSuffix = ".site"
 
-// program is the path of the running program: what libvirt called, as it names its
-// hooks by their whole path (virHookCall), unless that leads to another file by now. A
-// link may lead to us from where the other hooks are.
+// program is the path of the running program: what libvirt called, as it names its hooks by their whole path
+// (virHookCall), unless that leads to another file by now. A link may lead to us from where the other hooks are.
 func program(args []string) string {
 	absolute := len(args) > 0 && filepath.IsAbs(args[0])
 	if absolute && isSelf(args[0]) {
@@ -47,14 +45,12 @@ func isSelf(name string) bool {
 	return err == nil && os.SameFile(own, called)
 }
 
-// site is the hook of the site's own that ours stands in front of; "" where
-// there is none.
+// site is the hook of the site's own that ours stands in front of; "" where there is none.
 type site string
 
 // findSite looks for a site's hook beside the program.
 func findSite(program string) site {
-	// As libvirt does it, a hook that is not executable is no hook
-	// (virFileIsExecutable).
+	// As libvirt does it, a hook that is not executable is no hook (virFileIsExecutable).
 	path := program + SiteSuffix
 	if program == "" || unix.Access(path, unix.X_OK) != nil {
 		return ""
@@ -75,16 +71,14 @@ func findSite(program string) site {
 	return site(path)
 }
 
-// become turns this process into the site's hook, with the same arguments,
-// environment, standard input, output and error, so that its exit status is
-// libvirt's answer. It returns only where that is impossible.
+// become turns this process into the site's hook, with the same arguments, environment, standard input, output and
+// error, so that its exit status is libvirt's answer. It returns only where that is impossible.
 func (s site) become(args []string) error {
 	return &os.PathError{Op: "exec", Path: string(s), Err: syscall.Exec(string(s), args, os.Environ())}
 }
 
-// call runs the site's hook to its end, however long that takes, with the same
-// arguments, environment, standard output and error, and returns its exit
-// status. An error is that it could not be run.
+// call runs the site's hook to its end, however long that takes, with the same arguments, environment, standard output
+// and error, and returns its exit status. An error is that it could not be run.
 func (s site) call(args []string, stdin io.Reader, stderr io.Writer) (status int, err error) {
 	itsInput, ours, err := os.Pipe()
 	if err != nil {
@@ -119,8 +113,7 @@ func lacksMeans(err error) bool {
 		func(lack error) bool { return errors.Is(err, lack) })
 }
 
-// replay has standard input start again with what was read of it, to its end. The
-// descriptor that it has must do.
+// replay has standard input start again with what was read of it, to its end. The descriptor that it has must do.
 func replay(whole io.Reader) error {
 	text, err := io.ReadAll(whole)
 	if err != nil {

@@ -21,12 +21,10 @@ import (
 	"hugeguard/hook/survey/vswitch"
 )
 
-// What is not the kernel's own may never answer: a file system whose server is gone,
-// a process's files on it. A thread that waits for that cannot be killed, the process
-// that it belongs to never ends, and libvirt waits for that end. So the program that
-// libvirt runs reads nothing of the kind (see sysfs.FS.Near). Where that leaves
-// anything open it has a child judge the launch, with all there is to know, and ends
-// with the best that it has heard when the time is up.
+// What is not the kernel's own may never answer: a file system whose server is gone, a process's files on it. A thread
+// that waits for that cannot be killed, the process that it belongs to never ends, and libvirt waits for that end. So
+// the program that libvirt runs reads nothing of the kind (see sysfs.FS.Near). Where that leaves anything open it has a
+// child judge the launch, with all there is to know, and ends with the best that it has heard when the time is up.
 
 // childName is what the child is called, by which it is told from the program that
 // libvirt runs: that is called by its path (virHookCall).
@@ -57,8 +55,7 @@ const (
 	maxReports = 8 << 20 // all of them
 )
 
-// parseReport reads a report. It is not believed to be from a program that does as
-// it should.
+// parseReport reads a report. It is not believed to be from a program that does as it should.
 func parseReport(line []byte) (report, error) {
 	var r report
 	if err := json.Unmarshal(line, &r); err != nil {
@@ -119,8 +116,7 @@ func (c *call) judgeWithin(xml io.ReaderAt, began time.Time) (reports io.ReadClo
 	return reader, func() { reader.Close() }
 }
 
-// readReports reads what a child reports, until that is done. After what it cannot
-// mean it is not listened to.
+// readReports reads what a child reports, until that is done. After what it cannot mean it is not listened to.
 func readReports(from io.ReadCloser, to chan<- report, done <-chan struct{}) {
 	defer from.Close()
 	defer close(to)
@@ -174,8 +170,7 @@ func spawnChild(argv []string, xml *os.File) (reports io.ReadCloser, end func(),
 // what does not answer never ends. Tests have their own.
 var reapPatience = 4 * time.Millisecond
 
-// reap takes what is left of a child that ends, as not every first process of a
-// container does it for others.
+// reap takes what is left of a child that ends, as not every first process of a container does it for others.
 func reap(pid int) {
 	for end := time.Now().Add(reapPatience); ; time.Sleep(100 * time.Microsecond) {
 		if got, err := syscall.Wait4(pid, nil, syscall.WNOHANG, nil); got == pid || err != nil && err != syscall.EINTR || time.Now().After(end) {
@@ -216,8 +211,7 @@ func runChild(args []string) int {
 	return exitAccept
 }
 
-// judgeAll judges a launch with all there is to know and reports each answer that is
-// better than the one before.
+// judgeAll judges a launch with all there is to know and reports each answer that is better than the one before.
 func (c *call) judgeAll(to io.Writer, began time.Time) {
 	tell := func(r report) {
 		if line, err := json.Marshal(r); err == nil {
@@ -233,8 +227,7 @@ func (c *call) judgeAll(to io.Writer, began time.Time) {
 		tell(report{Answer: &a})
 	}
 	defer func() {
-		// A bug here must cost neither the launch nor an answer that stood
-		// before it.
+		// A bug here must cost neither the launch nor an answer that stood before it.
 		if r := recover(); r != nil && !stands {
 			answer(outcome{err: bug(r)})
 		}
@@ -291,6 +284,5 @@ func (c *call) judge(deadline time.Time, answer func(outcome)) {
 	}
 }
 
-// attempts is how often a launch is judged again because pages came back while
-// it was looked who has them.
+// attempts is how often a launch is judged again because pages came back while it was looked who has them.
 const attempts = 3

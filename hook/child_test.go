@@ -68,8 +68,7 @@ func testChild(args []string) int {
 	return 0
 }
 
-// TestChild: whatever becomes of the child, the best that it has said in time stands,
-// else what the counters say.
+// TestChild: whatever becomes of the child, the best that it has said in time stands, else what the counters say.
 func TestChild(t *testing.T) {
 	const own, better = "node 0 is short of 2M pages: 0 of 1024 free", "from the child"
 	for name, want := range map[string]string{
@@ -150,8 +149,7 @@ func TestChildSettles(t *testing.T) {
 	}
 }
 
-// TestNoHugePagesAsksNobody: a domain without huge pages is allowed under every configuration,
-// and no child is asked.
+// TestNoHugePagesAsksNobody: a domain without huge pages is allowed under every configuration, and no child is asked.
 func TestNoHugePagesAsksNobody(t *testing.T) {
 	f := newFixture(t, strings.NewReader("<domain type='kvm'><name>better</name><memory>1</memory></domain>"))
 	f.apart, f.args[1] = true, "better"
@@ -187,8 +185,7 @@ func TestChildIsReaped(t *testing.T) {
 	}
 }
 
-// TestChildCannotBeStarted: the verdict by the counters stands, and it is said why no
-// more is known.
+// TestChildCannotBeStarted: the verdict by the counters stands, and it is said why no more is known.
 func TestChildCannotBeStarted(t *testing.T) {
 	f := newFixture(t, strings.NewReader(hooktest.Domain(t, "prepare.xml")))
 	f.apart = true
@@ -225,8 +222,7 @@ func TestChildSaysTheSame(t *testing.T) {
 	}
 }
 
-// FuzzReport: what a child reports can make the program say nothing but what it could
-// say by itself.
+// FuzzReport: what a child reports can make the program say nothing but what it could say by itself.
 func FuzzReport(f *testing.F) {
 	f.Add([]byte(goodReport))
 	for _, r := range []report{

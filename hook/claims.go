@@ -12,8 +12,7 @@ import (
 // for a half of its deadline, and an eighth if it only writes its claim.
 const endPatience = time.Second
 
-// openLedger returns the ledger, locked, or nil: the launch is judged without
-// it then, and never refused for it.
+// openLedger returns the ledger, locked, or nil: the launch is judged without it then, and never refused for it.
 func (c *call) openLedger(patience time.Duration) *ledger.Locked {
 	if !c.privileged || !c.config.Claims {
 		return nil

@@ -9,9 +9,8 @@ import (
 	"hugeguard/hook/survey"
 )
 
-// decide judges by the counters, for the releases at hand if it is complete, and
-// claims the pages of a launch that is allowed. Until then no other start is
-// judged: the ledger is locked.
+// decide judges by the counters, for the releases at hand if it is complete, and claims the pages of a launch that is
+// allowed. Until then no other start is judged: the ledger is locked.
 func (c *call) decide(demand guard.Demand) (verdict guard.Verdict, host guard.Host, err error) {
 	wait := time.Now().Add(c.config.WaitForStarting)
 	for {
@@ -81,15 +80,13 @@ func (c *call) decideNow(demand guard.Demand) (verdict guard.Verdict, host guard
 // judgeBeside judges a launch beside those that are starting, which it adds to the host as far as they matter, and
 // reports whether it changed the ledger.
 func (c *call) judgeBeside(demand guard.Demand, host *guard.Host, claims *ledger.Ledger) (verdict guard.Verdict, changed bool) {
-	// Where there is room for all that they may still take, nobody needs to
-	// look at their QEMUs.
+	// Where there is room for all that they may still take, nobody needs to look at their QEMUs.
 	host.Starting = claims.AtMost(demand.Domain)
 	verdict = guard.Judge(demand, *host)
 	if verdict.Decision == guard.Allow && !verdict.Doomed() {
 		return verdict, false
 	}
-	// What fails no matter which guests are starting needs no look at them, but for
-	// whether it is worth to wait.
+	// What fails no matter which guests are starting needs no look at them, but for whether it is worth to wait.
 	host.Starting = nil
 	verdict = guard.Judge(demand, *host)
 	if verdict.Decision == guard.Refuse && c.config.WaitForStarting == 0 {

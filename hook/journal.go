@@ -32,8 +32,7 @@ const (
 // identifier is what "journalctl -t" selects by.
 const identifier = "hugeguard"
 
-// journalPatience is how long an entry may take: a journald that has stopped
-// reading must not hold up the launch.
+// journalPatience is how long an entry may take: a journald that has stopped reading must not hold up the launch.
 const journalPatience = 200 * time.Millisecond
 
 var errNoJournal = errors.New("the journal did not accept the entry in time")
@@ -42,11 +41,10 @@ var errNoJournal = errors.New("the journal did not accept the entry in time")
 // same by a PID (PROC_PID_INIT_INO in the kernel's proc_ns.h).
 const initialPIDNamespace = "pid:[4026531836]"
 
-// sendToJournal sends one entry by journald's native protocol, which carries
-// values of any content without letting them forge a field. The entry is about
-// the daemon that called: by the time journald wants to know the unit that it
-// comes from, this program may have ended, and "journalctl -u libvirtd" would
-// not show it (OBJECT_PID in systemd.journal-fields(7)).
+// sendToJournal sends one entry by journald's native protocol, which carries values of any content without letting them
+// forge a field. The entry is about the daemon that called: by the time journald wants to know the unit that it comes
+// from, this program may have ended, and "journalctl -u libvirtd" would not show it (OBJECT_PID in
+// systemd.journal-fields(7)).
 func sendToJournal(e entry) error {
 	fields := map[string]string{"SYSLOG_IDENTIFIER": identifier, "PRIORITY": strconv.Itoa(int(e.Priority)), "MESSAGE": e.Message}
 	if namespace, err := os.Readlink("/proc/self/ns/pid"); err == nil && namespace == initialPIDNamespace {

@@ -15,8 +15,7 @@ type memory struct {
 	err   error    // why there is none
 }
 
-// shortXML is how many bytes of XML stay in this program's memory, which is more than
-// most domains have.
+// shortXML is how many bytes of XML stay in this program's memory, which is more than most domains have.
 const shortXML = 256 << 10
 
 func (m *memory) Read(p []byte) (int, error) {

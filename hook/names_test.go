@@ -12,8 +12,7 @@ import (
 	"hugeguard/sysfs"
 )
 
-// evil is a name that works terminals, forges lines, journal fields and
-// formats, and is no text.
+// evil is a name that works terminals, forges lines, journal fields and formats, and is no text.
 const evil = "evil\nPRIORITY=0\nMESSAGE=all is well\r\x1b[2J\x1b]0;t\x07\x7f\u009b31m\u202eback%s%n%1000000d'\"`$(id);\\\xff"
 
 // plainText says whether a terminal shows text and does nothing else.

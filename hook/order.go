@@ -9,9 +9,8 @@ import (
 	"hugeguard/guard"
 )
 
-// DropInDir is the directory beside libvirt's hook for QEMU of which libvirt
-// runs each executable, and DropInName is the name of ours there, which is to
-// be the last.
+// DropInDir is the directory beside libvirt's hook for QEMU of which libvirt runs each executable, and DropInName is
+// the name of ours there, which is to be the last.
 const (
 	DropInDir  = "qemu.d"
 	DropInName = "zz-hugeguard"
@@ -20,10 +19,9 @@ const (
 // DropInSince is the first libvirt that runs what lies in [DropInDir].
 const DropInSince guard.Version = 6_005_000
 
-// Executables returns the names in a directory that libvirt takes for hooks, in
-// the order in which it runs them (virHookCall): by name, those that are
-// regular files, or links to regular files, and have an execute bit (virFileIsExecutable).
-// stat is how a file is looked at.
+// Executables returns the names in a directory that libvirt takes for hooks, in the order in which it runs them
+// (virHookCall): by name, those that are regular files, or links to regular files, and have an execute bit
+// (virFileIsExecutable). stat is how a file is looked at.
 func Executables(dir string, stat func(name string) (fs.FileInfo, error)) ([]string, error) {
 	entries, err := os.ReadDir(dir) // sorted as by strcmp(3)
 	var names []string
@@ -36,9 +34,8 @@ func Executables(dir string, stat func(name string) (fs.FileInfo, error)) ([]str
 	return names, err
 }
 
-// later returns the paths of the hooks that libvirt 6.5 and later runs after
-// the program: those of qemu.d with a name after its own, or all of them where
-// it is the hook beside that. Our own is none of them.
+// later returns the paths of the hooks that libvirt 6.5 and later runs after the program: those of qemu.d with a name
+// after its own, or all of them where it is the hook beside that. Our own is none of them.
 func later(program string) (paths []string) {
 	dir, own := filepath.Split(program)
 	if filepath.Base(dir) != DropInDir {
@@ -54,8 +51,7 @@ func later(program string) (paths []string) {
 	return paths
 }
 
-// LaterMayMake says why a shortage is no reason to refuse where hooks run after
-// ours, and what to do about it.
+// LaterMayMake says why a shortage is no reason to refuse where hooks run after ours, and what to do about it.
 func LaterMayMake(paths []string) string {
 	const words = "allowed: another hook runs after hugeguard's and may still add pages (%s); to make hugeguard the last, "
 	text := strings.Replace(words, "%s", namesOf(paths), 1)

@@ -39,9 +39,8 @@ func TestToldAgainstHeld(t *testing.T) {
 	}
 }
 
-// TestPending: a start is warned that takes pages which Open vSwitch was told
-// to take and has not taken yet, whatever its interfaces; none is where Open
-// vSwitch has them, wherever it keeps its pid file.
+// TestPending: a start is warned that takes pages which Open vSwitch was told to take and has not taken yet, whatever
+// its interfaces; none is where Open vSwitch has them, wherever it keeps its pid file.
 func TestPending(t *testing.T) {
 	const says = "OVS-DPDK lacks node 1's 2M pages: it was told to take 512 pages (1 GiB) and has not taken them yet, this start leaves it 256"
 	for _, test := range []struct {
@@ -75,8 +74,7 @@ func TestPending(t *testing.T) {
 	}
 }
 
-// TestVhostUser: a start that takes what Open vSwitch needs is warned about,
-// and the start is allowed.
+// TestVhostUser: a start that takes what Open vSwitch needs is warned about, and the start is allowed.
 func TestVhostUser(t *testing.T) {
 	for _, test := range []struct {
 		name, told string

@@ -37,7 +37,6 @@ func TestPrepareKnowsReleases(t *testing.T) {
 	}
 }
 
-// oddSize is a launch that depends on QEMU's release: a size that is no
-// multiple of the page.
+// oddSize is a launch that depends on QEMU's release: a size that is no multiple of the page.
 const oddSize = `<domain type='kvm'><name>odd</name><memory unit='MiB'>21</memory><memoryBacking><hugepages>
 	<page size='2' unit='MiB'/></hugepages></memoryBacking><devices><emulator>` + hooktest.Emulator + `</emulator></devices></domain>`

@@ -1,12 +1,9 @@
-// Package hook is libvirt's hook protocol: what the program that libvirtd runs
-// as /etc/libvirt/hooks/qemu does with its arguments, the domain's XML on
-// standard input and the host it runs on.
+// Package hook is libvirt's hook protocol: what the program that libvirtd runs as /etc/libvirt/hooks/qemu does with its
+// arguments, the domain's XML on standard input and the host it runs on.
 //
-// A launch is refused by exit status 1 with one line on standard error, which
-// libvirt puts into its own error. Nothing is ever
-// written to standard output, which libvirt takes for XML at some operations.
-// If anything goes wrong here, the launch is allowed, unless the admin wants it
-// otherwise: see https://libvirt.org/hooks.html for the protocol.
+// A launch is refused by exit status 1 with one line on standard error, which libvirt puts into its own error. Nothing
+// is ever written to standard output, which libvirt takes for XML at some operations. If anything goes wrong here, the
+// launch is allowed, unless the admin wants it otherwise: see https://libvirt.org/hooks.html for the protocol.
 package hook
 
 import (
@@ -24,9 +21,8 @@ import (
 	"hugeguard/hook/survey/vswitch"
 )
 
-// Run is the hook program: args as libvirt gives them (program, domain,
-// operation, sub-operation, extra), the domain's XML on stdin. It returns the
-// exit status, or does not return where a site's own hook takes over.
+// Run is the hook program: args as libvirt gives them (program, domain, operation, sub-operation, extra), the domain's
+// XML on stdin. It returns the exit status, or does not return where a site's own hook takes over.
 //
 // It is the child's program as well, which no caller but itself starts.
 func Run(args []string, stdin io.Reader, stderr io.Writer) int {
@@ -82,9 +78,8 @@ func (c *call) siteFirst(behind site) (status int) {
 	return status
 }
 
-// passOver tells of a site's hook that could not be run, and whether that may be
-// passed over: it was taken away meanwhile, which is no hook to libvirt; or the
-// operation is the one at which a failure kills a running guest.
+// passOver tells of a site's hook that could not be run, and whether that may be passed over: it was taken away
+// meanwhile, which is no hook to libvirt; or the operation is the one at which a failure kills a running guest.
 func (c *call) passOver(behind site, err error) bool {
 	message := guard.Printable(err.Error(), 400)
 	if behind.gone() || len(c.args) >= 3 && c.args[2] == "reconnect" {
@@ -96,8 +91,7 @@ func (c *call) passOver(behind site, err error) bool {
 	return false
 }
 
-// endsStart are the operations at which a start is over: its QEMU has its
-// pages, or is gone.
+// endsStart are the operations at which a start is over: its QEMU has its pages, or is gone.
 var endsStart = []string{"started begin", "stopped end", "release end"}
 
 // guarded runs prepare and turns a panic into a warning, so that a bug never blocks a start.

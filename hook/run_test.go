@@ -65,9 +65,8 @@ func (f *fixture) timed(t *testing.T, call func() int) int {
 	})
 }
 
-// inOwnTime makes a call in a time of its own, which stands still while anything
-// works: however slow the machine, no deadline is missed, and one that is to be
-// missed takes no time. It returns when all is over that the call began.
+// inOwnTime makes a call in a time of its own, which stands still while anything works: however slow the machine, no
+// deadline is missed, and one that is to be missed takes no time. It returns when all is over that the call began.
 func inOwnTime(t *testing.T, call func() int) (status int) {
 	t.Helper()
 	synctest.Test(t, func(*testing.T) {
@@ -131,8 +130,7 @@ func TestAcceptReadsFew(t *testing.T) {
 	}
 }
 
-// TestNoHugePagesReadsNothing: a domain without huge pages is accepted before
-// sysfs is touched.
+// TestNoHugePagesReadsNothing: a domain without huge pages is accepted before sysfs is touched.
 func TestNoHugePagesReadsNothing(t *testing.T) {
 	f := newFixture(t, strings.NewReader("<domain type='kvm'><name>x</name><memory>1</memory></domain>"))
 	f.host.Remove("sys")
@@ -235,8 +233,7 @@ func (spaces) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TestUnreadableHolder: a refusal stands on the counters where a holder does
-// not show its memory, and says so.
+// TestUnreadableHolder: a refusal stands on the counters where a holder does not show its memory, and says so.
 func TestUnreadableHolder(t *testing.T) {
 	f := newFixture(t, strings.NewReader(hooktest.Domain(t, "prepare.xml")))
 	f.host.Remove("proc/2974/numa_maps")
@@ -303,8 +300,7 @@ func TestProgram(t *testing.T) {
 	}
 }
 
-// TestKeep: what is kept of the XML is all of it, or says what is not; the
-// site's hook gets all in any case.
+// TestKeep: what is kept of the XML is all of it, or says what is not; the site's hook gets all in any case.
 func TestKeep(t *testing.T) {
 	const most = 4 << 10
 	for _, test := range []struct {

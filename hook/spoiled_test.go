@@ -20,9 +20,8 @@ import (
 	"hugeguard/hook/survey/vswitch"
 )
 
-// TestSpoiledFiles: whatever becomes of any one file that a call reads, what
-// fits is allowed and the call ends in time; what does not fit is refused
-// still, or allowed with a word.
+// TestSpoiledFiles: whatever becomes of any one file that a call reads, what fits is allowed and the call ends in time;
+// what does not fit is refused still, or allowed with a word.
 func TestSpoiledFiles(t *testing.T) {
 	launches := []struct {
 		xml    string
@@ -94,8 +93,7 @@ func TestSpoiledFiles(t *testing.T) {
 	}
 }
 
-// spoilable is the host of the incident with a file of each kind that a call
-// may read.
+// spoilable is the host of the incident with a file of each kind that a call may read.
 func spoilable(t *testing.T, xml string) *fixture {
 	f := newFixture(t, strings.NewReader(xml))
 	f.host.Write(config.Path, "deadline = 500ms\n")
@@ -109,8 +107,7 @@ func spoilable(t *testing.T, xml string) *fixture {
 	return f
 }
 
-// spoilableLedger is of another guest, which is starting on node 1 and has its
-// QEMU there.
+// spoilableLedger is of another guest, which is starting on node 1 and has its QEMU there.
 const spoilableLedger = `hugeguard claims 2 boot "4a8e9c1e-5f0b-4c55-9d5b-7f1f0a1c0b11"
 "other" uuid "u" since 4990000000000 daemon 0 0 before 0 qemu 910 4991000000000 progress 0
  64 pages of 2048 KiB taken 0 mapped 0 hard true nodes 1 cpuset any any false

@@ -381,8 +381,7 @@ func TestStartingGuests(t *testing.T) {
 	})
 }
 
-// TestLedgerTrouble: whatever becomes of the ledger, the start is judged
-// without it and allowed with one warning.
+// TestLedgerTrouble: whatever becomes of the ledger, the start is judged without it and allowed with one warning.
 func TestLedgerTrouble(t *testing.T) {
 	must := func(t *testing.T, err error) {
 		t.Helper()

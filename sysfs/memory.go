@@ -181,8 +181,7 @@ func (f FS) Boot() (b Boot, ok bool, err error) {
 	return parseBoot(string(text)), true, nil
 }
 
-// parseBoot reads the words that the kernel takes, and skips those that it would ignore. What follows "--" is for
-// init.
+// parseBoot reads the words that the kernel takes, and skips those that it would ignore. What follows "--" is for init.
 func parseBoot(text string) (b Boot) {
 	known, size := true, uint64(0) // what hugepages= is about
 	for _, word := range bootWords(text) {

@@ -92,8 +92,7 @@ func opened(t *testing.T, name string) func() bool {
 	}
 }
 
-// TestOtherRoot: what another root names is looked for inside it, also by links and by
-// their way up.
+// TestOtherRoot: what another root names is looked for inside it, also by links and by their way up.
 func TestOtherRoot(t *testing.T) {
 	dir := t.TempDir()
 	base := strings.TrimPrefix(dir, "/") + "/root"
@@ -215,8 +214,7 @@ func TestChanged(t *testing.T) {
 	}
 }
 
-// TestReadDirOf: a directory may have no more than its reader takes, and must be whose it
-// is to be.
+// TestReadDirOf: a directory may have no more than its reader takes, and must be whose it is to be.
 func TestReadDirOf(t *testing.T) {
 	dir := t.TempDir()
 	for i := range 600 {

@@ -134,8 +134,7 @@ func TestAddFiles(t *testing.T) {
 	}
 }
 
-// TestParseSmaps: one touched by two processes, one untouched and not reserved,
-// one that is not of huge pages.
+// TestParseSmaps: one touched by two processes, one untouched and not reserved, one that is not of huge pages.
 func TestParseSmaps(t *testing.T) {
 	got, err := parseSmaps(strings.NewReader(`ffa9000000-ffa9400000 rw-s 00200000 00:16 8291                           /mnt/huge-2M/a: b
 Size:               4096 kB
@@ -183,8 +182,7 @@ func TestParseSegments(t *testing.T) {
 	}
 }
 
-// TestSegmentPages: as Linux 6.1 and 6.18 print 3 of 4 pages, and what is no
-// huge page.
+// TestSegmentPages: as Linux 6.1 and 6.18 print 3 of 4 pages, and what is no huge page.
 func TestSegmentPages(t *testing.T) {
 	const mib = 1 << 20
 	for _, test := range []struct {

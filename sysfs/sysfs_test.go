@@ -33,8 +33,7 @@ func root(t *testing.T, dir string) sysfs.FS {
 	return sysfs.New(abs)
 }
 
-// TestIncident reads the captured host of the incident as its README and its
-// truth.json describe it.
+// TestIncident reads the captured host of the incident as its README and its truth.json describe it.
 func TestIncident(t *testing.T) {
 	host := root(t, incident)
 	nodes, err := host.Nodes()

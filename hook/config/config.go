@@ -32,8 +32,7 @@ type Config struct {
 	// OVSDB is the sockets at which Open vSwitch's database is asked, the first
 	// that answers; nil are the usual ones, empty is none.
 	OVSDB []string
-	// Exempt is the patterns (path.Match) of the names of domains that are
-	// judged and never refused.
+	// Exempt is the patterns (path.Match) of the names of domains that are judged and never refused.
 	Exempt []string
 	// ExemptMetadata: so are domains whose metadata says so.
 	ExemptMetadata bool
@@ -69,13 +68,11 @@ func Default() Config {
 // Limit is how many bytes a configuration may have.
 const Limit = 1 << 20
 
-// Read reads the configuration. Without the file it is the defaults. A
-// line that makes no sense is left out and reported, with its number, in the
-// error, a [*Error]; what is returned is of use in any case.
+// Read reads the configuration. Without the file it is the defaults. A line that makes no sense is left out and
+// reported, with its number, in the error, a [*Error]; what is returned is of use in any case.
 //
-// A file that others than root can have written counts as absent: they must not
-// be able to switch the guard off. One that is root's and cannot be read hides
-// which mode root wants, so nothing is refused.
+// A file that others than root can have written counts as absent: they must not be able to switch the guard off. One
+// that is root's and cannot be read hides which mode root wants, so nothing is refused.
 func Read(root sysfs.FS) (Config, error) {
 	config, _, err := ReadLines(root)
 	return config, err
@@ -119,8 +116,8 @@ func Unread(root sysfs.FS, err error) (Config, error) {
 func (c Config) Valid() bool {
 	for _, s := range allSettings {
 		// What cannot be set again is no value of its.
-		if value := s.get(c); value != s.Default {
-			if again := c; !s.set(&again, value) {
+		if value := s.Value(c); value != s.Default {
+			if again := c; !s.of(&again).set(value) {
 				return false
 			}
 		}

@@ -18,8 +18,7 @@ type Setting struct {
 	Values  string // what is valid, in words
 	Meaning string // in a sentence or two
 
-	set func(*Config, string) bool // leaves the setting as it is where the value is not valid
-	get func(Config) string
+	of func(*Config) value // where it is
 }
 
 // allSettings is all of them, in the order in which they are best explained.
@@ -27,70 +26,48 @@ var allSettings = []Setting{
 	{
 		Name: "mode", Default: "enforce", Values: "enforce, warn or off",
 		Meaning: "enforce refuses starts that must fail. warn refuses nothing and only writes them to the journal. off does nothing. A mode that cannot be read means warn.",
-		set:     func(c *Config, v string) bool { return choose(&c.Mode, v, Enforce, WarnOnly, Off) },
-		get:     func(c Config) string { return string(c.Mode) },
+		of:      func(c *Config) value { return word[Mode]{&c.Mode, []Mode{Enforce, WarnOnly, Off}} },
 	}, {
 		Name: "fail", Default: "open", Values: "open or closed",
 		Meaning: "If hugeguard cannot judge a start, open allows it, with a warning in the journal, and closed refuses it.",
-		set:     func(c *Config, v string) bool { return choose(&c.Fail, v, FailOpen, FailClosed) },
-		get:     func(c Config) string { return string(c.Fail) },
+		of:      func(c *Config) value { return word[Fail]{&c.Fail, []Fail{FailOpen, FailClosed}} },
 	}, {
 		Name: "exempt", Values: "patterns of names, separated by spaces: * is any text, ? one character, [a-z] one character of a range, [^a-z] one outside it, \\ makes the next character literal",
 		Meaning: "hugeguard judges a domain and never refuses it if its whole name matches a pattern.",
-		set:     func(c *Config, v string) bool { return list(&c.Exempt, v, isPattern) },
-		get:     func(c Config) string { return strings.Join(c.Exempt, " ") },
+		of:      func(c *Config) value { return list{&c.Exempt, isPattern, ""} },
 	}, {
 		Name: "exempt_metadata", Default: "on", Values: "on or off",
 		Meaning: "on also exempts a domain if its metadata has an element exempt in the namespace " + guard.Namespace + ".",
-		set:     func(c *Config, v string) bool { return toggle(&c.ExemptMetadata, v) },
-		get:     func(c Config) string { return onOff(c.ExemptMetadata) },
+		of:      func(c *Config) value { return toggle{&c.ExemptMetadata} },
 	}, {
 		Name: "deadline", Default: "2s", Values: "a time from 10ms to 1m",
 		Meaning: "How long a call of the hook may take, without the wait for starting guests.",
-		set:     func(c *Config, v string) bool { return between(&c.Deadline, v, 10*time.Millisecond, time.Minute) },
-		get:     func(c Config) string { return duration(c.Deadline) },
+		of:      func(c *Config) value { return span{&c.Deadline, 10 * time.Millisecond, time.Minute} },
 	}, {
 		Name: "claims", Default: "on", Values: "on or off",
 		Meaning: "on counts the pages that starting guests will take when it judges later starts.",
-		set:     func(c *Config, v string) bool { return toggle(&c.Claims, v) },
-		get:     func(c Config) string { return onOff(c.Claims) },
+		of:      func(c *Config) value { return toggle{&c.Claims} },
 	}, {
 		Name: "wait_for_starting", Default: "0s", Values: "a time from 0 to 30s",
 		Meaning: "How long a start waits if it would fit without the starting guests.",
-		set:     func(c *Config, v string) bool { return between(&c.WaitForStarting, v, 0, 30*time.Second) },
-		get:     func(c Config) string { return duration(c.WaitForStarting) },
+		of:      func(c *Config) value { return span{&c.WaitForStarting, 0, 30 * time.Second} },
 	}, {
 		Name: "starting_limit", Default: "1m", Values: "a time from 1s to 1h",
 		Meaning: "How long a start may go without a QEMU process before its claim is dropped.",
-		set:     func(c *Config, v string) bool { return between(&c.StartingLimit, v, time.Second, time.Hour) },
-		get:     func(c Config) string { return duration(c.StartingLimit) },
+		of:      func(c *Config) value { return span{&c.StartingLimit, time.Second, time.Hour} },
 	}, {
 		Name: "nova_conf", Values: "absolute paths, separated by spaces",
 		Meaning: "The files and directories of nova-compute's configuration, in the order in which it reads them. By default hugeguard looks for them.",
-		set:     func(c *Config, v string) bool { return list(&c.NovaConf, v, path.IsAbs) },
-		get:     func(c Config) string { return strings.Join(c.NovaConf, " ") },
+		of:      func(c *Config) value { return list{&c.NovaConf, path.IsAbs, ""} },
 	}, {
 		Name: "ovsdb", Values: "absolute paths, separated by spaces, or none",
 		Meaning: "The sockets of Open vSwitch's database: hugeguard asks the first that answers. none asks nobody. By default hugeguard tries the usual ones.",
-		set: func(c *Config, v string) bool {
-			if v == "none" {
-				c.OVSDB = []string{}
-				return true
-			}
-			return list(&c.OVSDB, v, path.IsAbs)
-		},
-		get: func(c Config) string {
-			if c.OVSDB != nil && len(c.OVSDB) == 0 {
-				return "none"
-			}
-			return strings.Join(c.OVSDB, " ")
-		},
+		of:      func(c *Config) value { return list{&c.OVSDB, path.IsAbs, "none"} },
 	},
 }
 
-// Value returns the setting's value as a line would have it; "" where it has no
-// default and no line sets it.
-func (s Setting) Value(c Config) string { return s.get(c) }
+// Value returns the setting's value as a line would have it; "" where it has no default and no line sets it.
+func (s Setting) Value(c Config) string { return s.of(&c).String() }
 
 // Settings returns all settings that there are.
 func Settings() []Setting { return slices.Clone(allSettings) }
@@ -102,12 +79,11 @@ type Change struct {
 	Default string `json:"default,omitempty"` // "" where only a line can set it
 }
 
-// Changes returns the settings that are not at their defaults, in the order of
-// [Settings].
+// Changes returns the settings that are not at their defaults, in the order of [Settings].
 func (c Config) Changes() []Change {
 	var changes []Change
 	for _, s := range allSettings {
-		if value := s.get(c); value != s.Default {
+		if value := s.Value(c); value != s.Default {
 			changes = append(changes, Change{s.Name, value, s.Default})
 		}
 	}
@@ -157,10 +133,9 @@ func (w WrongLine) String() string {
 	return fmt.Sprintf("line %d: \"%s\": %s", w.Line, guard.Printable(w.Text, 60), w.Why)
 }
 
-// Parse reads lines of "NAME = VALUE"; # begins a comment, at the start of
-// a line or after white space. Of two valid lines for one setting the last
-// counts, and the first is among the wrong ones. lines has the number of the line
-// that sets each setting, without those that no line sets.
+// Parse reads lines of "NAME = VALUE"; # begins a comment, at the start of a line or after white space. Of two valid
+// lines for one setting the last counts, and the first is among the wrong ones. lines has the number of the line that
+// sets each setting, without those that no line sets.
 func Parse(text string) (config Config, lines map[string]int, wrong []WrongLine) {
 	config = Default()
 	lines = map[string]int{}
@@ -209,7 +184,7 @@ func (c *Config) set(name, value string, equals bool) (why string) {
 		return noSetting(name)
 	case !equals:
 		return fmt.Sprintf("it must be %s = VALUE, where VALUE is %s", name, allSettings[i].Values)
-	case !allSettings[i].set(c, value):
+	case !allSettings[i].of(c).set(value):
 		return fmt.Sprintf("the value of %s must be %s", name, allSettings[i].Values)
 	}
 	return ""
@@ -227,8 +202,7 @@ func noSetting(name string) string {
 	return "no setting of this name: the settings are " + strings.Join(names, ", ")
 }
 
-// firstWord is that of a line, without the signs before it and, as UTF-16 has
-// them, the NULs in it.
+// firstWord is that of a line, without the signs before it and, as UTF-16 has them, the NULs in it.
 func firstWord(line string) string {
 	words := strings.FieldsFunc(strings.ReplaceAll(line, "\x00", ""), func(r rune) bool {
 		return !unicode.IsLetter(r) && r != '_' && r != '-' || r == unicode.ReplacementChar
@@ -276,19 +250,55 @@ func distance(a, b string) int {
 	return row[len(b)]
 }
 
-// between sets a duration, unless it lies outside of what makes sense.
-func between(setting *time.Duration, text string, least, most time.Duration) (ok bool) {
-	d, err := time.ParseDuration(text)
-	if err != nil || d < least || d > most {
-		return false
-	}
-	*setting = d
-	return true
+// A value is where a setting is, and how it is written.
+type value interface {
+	set(text string) (ok bool) // leaves it as it is where the text is not valid
+	String() string
 }
 
-// duration prints a time as it would be written: 1m rather than 1m0s.
-func duration(d time.Duration) string {
-	text := d.String()
+// word is one of some.
+type word[T ~string] struct {
+	at     *T
+	values []T
+}
+
+func (w word[T]) String() string { return string(*w.at) }
+
+func (w word[T]) set(text string) bool {
+	ok := slices.Contains(w.values, T(text))
+	if ok {
+		*w.at = T(text)
+	}
+	return ok
+}
+
+// toggle is on or off.
+type toggle struct{ at *bool }
+
+func (t toggle) String() string {
+	if *t.at {
+		return "on"
+	}
+	return "off"
+}
+
+func (t toggle) set(text string) bool {
+	ok := text == "on" || text == "off"
+	if ok {
+		*t.at = text == "on"
+	}
+	return ok
+}
+
+// span is a time within bounds.
+type span struct {
+	at          *time.Duration
+	least, most time.Duration
+}
+
+// String is 1m rather than 1m0s.
+func (s span) String() string {
+	text := s.at.String()
 	if strings.HasSuffix(text, "m0s") {
 		text = strings.TrimSuffix(text, "0s")
 	}
@@ -298,52 +308,49 @@ func duration(d time.Duration) string {
 	return text
 }
 
-// choose sets a setting to the one of its values that text names.
-func choose[T ~string](setting *T, text string, values ...T) (ok bool) {
-	for _, value := range values {
-		if string(value) == text {
-			*setting = value
-			return true
-		}
+func (s span) set(text string) bool {
+	d, err := time.ParseDuration(text)
+	ok := err == nil && d >= s.least && d <= s.most
+	if ok {
+		*s.at = d
 	}
-	return false
+	return ok
 }
 
-func toggle(setting *bool, text string) (ok bool) {
-	if text != "on" && text != "off" {
-		return false
-	}
-	*setting = text == "on"
-	return true
+// list is at least one value between blanks, all of them valid, or what is written for none; "" for nothing.
+type list struct {
+	at    *[]string
+	valid func(string) bool
+	none  string
 }
 
-func onOff(on bool) string {
-	if on {
-		return "on"
+func (l list) String() string {
+	if *l.at != nil && len(*l.at) == 0 {
+		return l.none
 	}
-	return "off"
+	return strings.Join(*l.at, " ")
 }
 
-// list sets a list of at least one value between blanks, all of them valid.
-func list(setting *[]string, text string, valid func(string) bool) (ok bool) {
+func (l list) set(text string) bool {
 	values := strings.Fields(text)
-	if len(values) == 0 || slices.ContainsFunc(values, func(v string) bool { return !valid(v) }) {
+	switch {
+	case l.none != "" && text == l.none:
+		values = []string{}
+	case len(values) == 0 || slices.ContainsFunc(values, func(v string) bool { return !l.valid(v) }):
 		return false
 	}
-	*setting = values
+	*l.at = values
 	return true
 }
 
-// isPattern says whether path.Match takes a pattern, and as the shell does: to
-// that [!a] is one that is not a.
+// isPattern says whether path.Match takes a pattern, and as the shell does: to that [!a] is one that is not a.
 func isPattern(pattern string) bool {
 	_, err := path.Match(pattern, "")
 	return err == nil && !strings.Contains(pattern, "[!")
 }
 
-// Exempts says by what a domain is exempt from being refused, as in
-// [guard.Demand]: by a pattern of its name, or by its metadata; "" where it is
-// not.
+// Exempts says by what a domain is exempt from being refused, as in [guard.Demand]: by a pattern of its name, or by its
+// metadata; "" where it is not.
 func (c Config) Exempts(d guard.Demand) string {
 	if by := c.ExemptsName(d.Domain.Name); by != "" {
 		return by

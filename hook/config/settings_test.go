@@ -149,13 +149,13 @@ func TestSettings(t *testing.T) {
 	others := map[string]string{"mode": "off", "fail": "closed", "exempt": "a b*", "exempt_metadata": "off", "deadline": "1.5s", "claims": "off",
 		"wait_for_starting": "30s", "starting_limit": "1h", "nova_conf": "/a /b", "ovsdb": "none"}
 	for _, s := range Settings() {
-		if got := s.get(Default()); got != s.Default {
+		if got := s.Value(Default()); got != s.Default {
 			t.Errorf("%s is %q by default, not %q", s.Name, got, s.Default)
 		}
 		if s.Values == "" || !strings.HasSuffix(s.Meaning, ".") {
 			t.Errorf("%s is not explained: %+v", s.Name, s)
 		}
-		if config := Default(); s.Default != "" && (!s.set(&config, s.Default) || !reflect.DeepEqual(config, Default())) {
+		if config := Default(); s.Default != "" && (!s.of(&config).set(s.Default) || !reflect.DeepEqual(config, Default())) {
 			t.Errorf("%s = %s makes %+v", s.Name, s.Default, config)
 		}
 		config, _, wrong := Parse(fmt.Sprintf("%s = %s\n", s.Name, others[s.Name]))

@@ -15,12 +15,10 @@ const mostMemory = 64 << 10
 
 const measureEnv = "HUGEGUARD_MEASURE"
 
-// Bounded runs a program, below a root of its own if that is not empty, and checks
-// what it takes.
+// Bounded runs a program, below a root of its own if that is not empty, and checks what it takes.
 func Bounded(t *testing.T, want int, root string, stdin io.Reader, argv ...string) {
 	t.Helper()
-	// A process begins with the peak of the one that forked it, which must
-	// therefore be a small one.
+	// A process begins with the peak of the one that forked it, which must therefore be a small one.
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), measureEnv+"="+strings.Join(append([]string{root}, argv...), "\n"))
 	in, err := cmd.StdinPipe()
@@ -42,8 +40,7 @@ func Bounded(t *testing.T, want int, root string, stdin io.Reader, argv ...strin
 	}
 }
 
-// measure runs a program and prints its exit status, and how much of it was
-// resident at its peak, in KiB.
+// measure runs a program and prints its exit status, and how much of it was resident at its peak, in KiB.
 func measure(root string, argv []string) {
 	cmd := exec.Command(argv[0], argv[1:]...)
 	if root != "" {

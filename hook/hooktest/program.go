@@ -14,9 +14,8 @@ import (
 
 const apartEnv = "HUGEGUARD_APART"
 
-// Main runs tests, and hides the machine from those of root: some run the program as libvirt
-// does, whose settings, ledger and journal are those of the host, as are the
-// processes and files that it reads.
+// Main runs tests, and hides the machine from those of root: some run the program as libvirt does, whose settings,
+// ledger and journal are those of the host, as are the processes and files that it reads.
 func Main(m *testing.M) (status int) {
 	if argv, ok := os.LookupEnv(measureEnv); ok {
 		os.Unsetenv(measureEnv)
@@ -51,8 +50,7 @@ func run(m *testing.M) (status int) {
 	return m.Run()
 }
 
-// built is the hook program, built once and without the race detector, as it is
-// installed.
+// built is the hook program, built once and without the race detector, as it is installed.
 var built = sync.OnceValues(func() (string, error) {
 	program := filepath.Join(programs, "qemu")
 	cmd := exec.Command("go", "build", "-buildvcs=false", "-o", program, "hugeguard/hook/qemu")
@@ -77,9 +75,8 @@ func Program(t *testing.T) string {
 	return own
 }
 
-// hide leaves of the machine no process, and no file of which the program knows the
-// place, then runs a command. Hosts for tests are trees of many small files, which
-// are kept in memory.
+// hide leaves of the machine no process, and no file of which the program knows the place, then runs a command. Hosts
+// for tests are trees of many small files, which are kept in memory.
 const hide = `mount -t proc none /proc && mount -t tmpfs -o mode=755 none /run && mkdir -m 1777 /run/tmp && export TMPDIR=/run/tmp || exit
 mkdir /run/etc && for name in alternatives group hosts ld.so.cache nsswitch.conf passwd; do
 	! test -e /etc/$name || cp -a /etc/$name /run/etc || exit

@@ -68,8 +68,7 @@ func summarize(t testing.TB, host sysfstest.Host) {
 	}
 }
 
-// shorten leaves the first lines of a file, and those that are to be kept, after
-// others.
+// shorten leaves the first lines of a file, and those that are to be kept, after others.
 func shorten(t testing.TB, host sysfstest.Host, file, others string, keep func(start, line string) bool) {
 	text, err := os.ReadFile(host.Path(file))
 	if err != nil {

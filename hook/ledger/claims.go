@@ -1,10 +1,8 @@
-// Package ledger keeps the claims of starting guests: which huge pages the
-// guests are still to take whose start was allowed and is not over yet. The next
-// start is judged as if they had them.
+// Package ledger keeps the claims of starting guests: which huge pages the guests are still to take whose start was
+// allowed and is not over yet. The next start is judged as if they had them.
 //
-// A ledger is of one boot. Times are counted from that boot, so that nobody
-// who sets the clock changes them. A claim is ended by the event that ends the
-// start, or by itself: see [Claim.Ended].
+// A ledger is of one boot. Times are counted from that boot, so that nobody who sets the clock changes them. A claim is
+// ended by the event that ends the start, or by itself: see [Claim.Ended].
 package ledger
 
 import (
@@ -29,13 +27,11 @@ type Claim struct {
 	Since time.Duration
 	// Daemon is the libvirt daemon that asked, where that is known.
 	Daemon Process
-	// Before is the pid that libvirt's pid file named then, which is no QEMU of
-	// this start's; 0 for none.
+	// Before is the pid that libvirt's pid file named then, which is no QEMU of this start's; 0 for none.
 	Before int
 	// QEMU is the domain's QEMU, once somebody saw it.
 	QEMU Process
-	// Progress is when that one was last seen to have taken pages, or first looked
-	// at, since boot.
+	// Progress is when that one was last seen to have taken pages, or first looked at, since boot.
 	Progress time.Duration
 	Parts    []Part
 }
@@ -46,24 +42,21 @@ type Part struct {
 	Pages   uint64
 	Nodes   []int // that they may come from; null is any
 	Hard    bool  // they can come from no others
-	// Taken is how many of them the claim's QEMU had when it was last looked at,
-	// and Mapped how many of the others it had mapped. Of neither it can have less
-	// as long as it lives, but for those that it took.
+	// Taken is how many of them the claim's QEMU had when it was last looked at, and Mapped how many of the others it
+	// had mapped. Of neither it can have less as long as it lives, but for those that it took.
 	Taken  uint64
 	Mapped uint64
 	// Cpuset is what else confines them, as libvirt's rules may have it. That numad was to choose is not kept.
 	Cpuset guard.Cpuset
 }
 
-// Process is one process, told from a later one with the same number. The zero
-// value is none.
+// Process is one process, told from a later one with the same number. The zero value is none.
 type Process struct {
 	PID     int
 	Started time.Duration // since boot
 }
 
-// Check says what of a claim no ledger can have: sums of these pages could
-// overflow, and nodes must be those of a host.
+// Check says what of a claim no ledger can have: sums of these pages could overflow, and nodes must be those of a host.
 func (c Claim) Check() error {
 	if len(c.Parts) > most {
 		return fmt.Errorf("%d parts: %w", len(c.Parts), errForeign)
@@ -83,9 +76,8 @@ func strange(nodes []int) bool {
 		slices.ContainsFunc(nodes, func(node int) bool { return node < 0 || node > 1<<16 })
 }
 
-// Put enters a claim in place of any that the domain has already: libvirt
-// starts one at a time. Those of which nothing was seen for an hour go: where
-// there is room for all nobody looks whether they are ended.
+// Put enters a claim in place of any that the domain has already: libvirt starts one at a time. Those of which nothing
+// was seen for an hour go: where there is room for all nobody looks whether they are ended.
 func (l *Ledger) Put(c Claim) {
 	l.Claims = slices.DeleteFunc(l.Claims, func(old Claim) bool {
 		return old.Of(c.UUID, c.Name) || c.Since-max(old.Since, old.Progress) > time.Hour
@@ -109,8 +101,7 @@ type Seen struct {
 	Now    time.Duration // since boot
 	Daemon Process       // the libvirt daemon that runs now, where that is known
 	QEMU   Process       // the domain's QEMU; none where it does not run
-	// Parts are the claim's with what QEMU has taken and mapped of them, where
-	// Looked says that it was looked at.
+	// Parts are the claim's with what QEMU has taken and mapped of them, where Looked says that it was looked at.
 	Parts  []Part
 	Looked bool
 }
@@ -124,8 +115,7 @@ func left(parts []Part) uint64 {
 	return pages
 }
 
-// See notes what is seen of a start that is not over, and says whether that is
-// news.
+// See notes what is seen of a start that is not over, and says whether that is news.
 func (c *Claim) See(seen Seen) (news bool) {
 	if c.QEMU != seen.QEMU {
 		c.QEMU, c.Progress, news = seen.QEMU, 0, true
@@ -147,9 +137,8 @@ func (c *Claim) See(seen Seen) (news bool) {
 	return news
 }
 
-// Ended says whether a start is over although no event has said so: its QEMU
-// has all its pages, or has taken none of the rest in as long as patience, or
-// was seen and is gone; no QEMU was there and the daemon that asked is gone, or
+// Ended says whether a start is over although no event has said so: its QEMU has all its pages, or has taken none of
+// the rest in as long as patience, or was seen and is gone; no QEMU was there and the daemon that asked is gone, or
 // there was none in as long as patience.
 func (c Claim) Ended(seen Seen, patience time.Duration) bool {
 	switch {

@@ -102,8 +102,7 @@ func TestPutAndDrop(t *testing.T) {
 	if l.Drop("a") || !l.Drop("b") || len(l.Claims) != 1 {
 		t.Errorf("%+v", l.Claims)
 	}
-	// Domains without a UUID are told by their names, and what nobody has looked
-	// at for an hour is over.
+	// Domains without a UUID are told by their names, and what nobody has looked at for an hour is over.
 	l = Ledger{}
 	l.Put(Claim{Name: "a", Since: time.Minute})
 	l.Put(Claim{Name: "b", Since: time.Minute, Progress: 2 * time.Minute})
@@ -113,8 +112,7 @@ func TestPutAndDrop(t *testing.T) {
 	}
 }
 
-// dropped checks that a ledger's text without a domain's claim is as that of the
-// ledger which has dropped it.
+// dropped checks that a ledger's text without a domain's claim is as that of the ledger which has dropped it.
 func dropped(t *testing.T, text []byte, name string) {
 	t.Helper()
 	l, err := Parse(text, "b")

@@ -99,8 +99,7 @@ func (l *Locked) unread(err error) error {
 	return &fs.PathError{Op: "read", Path: l.path + "/" + fileName, Err: err}
 }
 
-// Open locks the ledger, within patience, and reads it. One that makes no
-// sense is an empty one, and told as unread.
+// Open locks the ledger, within patience, and reads it. One that makes no sense is an empty one, and told as unread.
 func Open(root sysfs.FS, patience time.Duration) (l *Locked, unread, err error) {
 	l, text, unread, err := lockFile(root, patience)
 	if err != nil {
@@ -125,9 +124,8 @@ func (l *Locked) Save() error {
 	return l.store(l.Text())
 }
 
-// store puts a ledger's text in place of what is there: at every instant the old
-// one or the new one is there in full. One without claims is no file, so that it
-// costs next to nothing to see that there is none.
+// store puts a ledger's text in place of what is there: at every instant the old one or the new one is there in full.
+// One without claims is no file, so that it costs next to nothing to see that there is none.
 func (l *Locked) store(text []byte) error {
 	if len(text) == 0 {
 		if err := unix.Unlinkat(l.dir, fileName, 0); err != nil && err != unix.ENOENT {
@@ -165,15 +163,13 @@ func (l *Locked) replace(text []byte) error {
 	return err
 }
 
-// lock takes the lock of an open directory, within patience. The kernel gives
-// it to those who wait in their order, and takes it back when its holder ends,
-// however that happens.
+// lock takes the lock of an open directory, within patience. The kernel gives it to those who wait in their order, and
+// takes it back when its holder ends, however that happens.
 func lock(dir int, patience time.Duration) error {
 	if err := unix.Flock(dir, unix.LOCK_EX|unix.LOCK_NB); err != unix.EWOULDBLOCK {
 		return err
 	}
-	// Should it come too late, it goes back with the last descriptor: the
-	// caller closes its own.
+	// Should it come too late, it goes back with the last descriptor: the caller closes its own.
 	waiting, err := unix.FcntlInt(uintptr(dir), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
 		return err
@@ -218,8 +214,7 @@ func readAt(dir int, name string) ([]byte, error) {
 	return text.Bytes(), nil
 }
 
-// ours says what keeps an open file from being one of a kind that nobody but
-// we ourselves can have written.
+// ours says what keeps an open file from being one of a kind that nobody but we ourselves can have written.
 func ours(fd int, kind uint32) error {
 	var stat unix.Stat_t
 	if err := unix.Fstat(fd, &stat); err != nil {

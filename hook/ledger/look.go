@@ -15,8 +15,7 @@ import (
 	"hugeguard/sysfs"
 )
 
-// libvirtRun is where libvirt's QEMU driver has its pid files, below the root:
-// NAME.pid of each domain, and its own.
+// libvirtRun is where libvirt's QEMU driver has its pid files, below the root: NAME.pid of each domain, and its own.
 const libvirtRun = "run/libvirt/qemu"
 
 // AtMost returns the domains that are starting, but for self, each with what it can have still
@@ -195,8 +194,7 @@ func viewStart(root sysfs.FS, c Claim) (v *viewed) {
 		return v
 	}
 	v.qemu = qemu
-	// Before the mappings: who has taken a page before and does not show it
-	// then, is busy with it now.
+	// Before the mappings: who has taken a page before and does not show it then, is busy with it now.
 	busy, err := root.BusyThreads(v.qemu.PID)
 	if err != nil && (root.Live() || !errors.Is(err, fs.ErrNotExist)) {
 		return v
@@ -243,8 +241,7 @@ func byPidFile(root sysfs.FS, name string) (Process, error) {
 // startingMappings is far more than a QEMU has that has just been started.
 const startingMappings = 1 << 12
 
-// mappingsOf returns the huge pages that a starting QEMU maps. ok is false for
-// one that does not show them.
+// mappingsOf returns the huge pages that a starting QEMU maps. ok is false for one that does not show them.
 func mappingsOf(root sysfs.FS, qemu Process) (mappings []sysfs.Mapping, ok bool) {
 	mappings, err := root.Mappings(qemu.PID, startingMappings)
 	if err != nil {
@@ -259,9 +256,8 @@ func mappingsOf(root sysfs.FS, qemu Process) (mappings []sysfs.Mapping, ok bool)
 	return mappings, true
 }
 
-// remaining is parts of a claim with what a QEMU that maps so much has taken and
-// mapped of them. Each part is of one mapping, which has its size, and its pages
-// lie where the part's may.
+// remaining is parts of a claim with what a QEMU that maps so much has taken and mapped of them. Each part is of one
+// mapping, which has its size, and its pages lie where the part's may.
 func remaining(parts []Part, mappings []sysfs.Mapping) []Part {
 	all := slices.Clone(parts)
 	for i := range all {
@@ -285,9 +281,8 @@ func remaining(parts []Part, mappings []sysfs.Mapping) []Part {
 		p.Mapped = min(p.Pages-p.Taken, m.Size()-min(m.Size(), taken))
 		return true
 	}
-	// The likeness that tells most goes before the others for all of them: a
-	// device that has no part here may be mapped, too. What has most pages goes
-	// before what has none, which may be like any; then what was mapped first,
+	// The likeness that tells most goes before the others for all of them: a device that has no part here may be
+	// mapped, too. What has most pages goes before what has none, which may be like any; then what was mapped first,
 	// which the kernel places highest.
 	mappings = slices.Clone(mappings)
 	slices.SortFunc(mappings, func(a, b sysfs.Mapping) int {
@@ -329,8 +324,7 @@ func mayBeOf(m sysfs.Mapping, p Part) bool {
 	return true
 }
 
-// LongestName is that of a file, in bytes: libvirt has one named after each
-// domain.
+// LongestName is that of a file, in bytes: libvirt has one named after each domain.
 const LongestName = 255
 
 // ClaimOf returns the claim of a domain that is allowed.

@@ -8,8 +8,7 @@ import (
 	"hugeguard/sysfs"
 )
 
-// TestRemaining: a mapping counts for the part that it is most like, whatever
-// else its QEMU maps beside it.
+// TestRemaining: a mapping counts for the part that it is most like, whatever else its QEMU maps beside it.
 func TestRemaining(t *testing.T) {
 	// In the order of numa_maps, in which what was mapped last is first.
 	at := uint64(0)

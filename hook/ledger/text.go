@@ -24,8 +24,7 @@ const (
 	tail        = "end\n"
 )
 
-// Limit is more than a ledger of as many starting guests as libvirt can have
-// has, in bytes.
+// Limit is more than a ledger of as many starting guests as libvirt can have has, in bytes.
 const Limit = 4 << 20
 
 // most is how many claims a ledger may have, and parts a claim.
@@ -48,8 +47,7 @@ func (l Ledger) Text() []byte {
 
 func head(boot string) []byte { return fmt.Appendf(nil, headFormat, boot) }
 
-// Parse reads a ledger that [Ledger.Text] wrote. That of another boot is empty:
-// its starts are over.
+// Parse reads a ledger that [Ledger.Text] wrote. That of another boot is empty: its starts are over.
 func Parse(text []byte, boot string) (Ledger, error) {
 	l, ok := parse(text)
 	switch {

@@ -1,5 +1,4 @@
-// Command qemu is the program that libvirtd runs as its qemu hook. Everything
-// it does is in package hook.
+// Command qemu is the program that libvirtd runs as its qemu hook. Everything it does is in package hook.
 package main
 
 import (

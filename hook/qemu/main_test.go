@@ -18,8 +18,7 @@ import (
 // TestMain hides the machine from the program.
 func TestMain(m *testing.M) { os.Exit(hooktest.Main(m)) }
 
-// TestOtherOperations: the program answers every call but prepare with 0 and
-// without reading, whatever it is given.
+// TestOtherOperations: the program answers every call but prepare with 0 and without reading, whatever it is given.
 func TestOtherOperations(t *testing.T) {
 	t.Parallel()
 	program := hooktest.Program(t)
@@ -145,8 +144,7 @@ func TestSiteHookWithFewDescriptors(t *testing.T) {
 	}
 }
 
-// TestSiteHookWaits: XML that comes after our deadline reaches the site's hook
-// in full.
+// TestSiteHookWaits: XML that comes after our deadline reaches the site's hook in full.
 func TestSiteHookWaits(t *testing.T) {
 	t.Parallel()
 	hurried := func(program string) (cmd *exec.Cmd, stdin *os.File, output *strings.Builder) {
@@ -192,8 +190,7 @@ func TestSiteHookWaits(t *testing.T) {
 	}
 }
 
-// TestSiteHookWithoutProc: where there is no /proc the site's hook is found by
-// what libvirt called.
+// TestSiteHookWithoutProc: where there is no /proc the site's hook is found by what libvirt called.
 func TestSiteHookWithoutProc(t *testing.T) {
 	t.Parallel()
 	program := hooktest.Program(t)

@@ -18,8 +18,7 @@ import (
 	"hugeguard/hook/hooktest"
 )
 
-// TestMemoryIsBounded: whatever the program is given to read, it takes little
-// memory, and it ends.
+// TestMemoryIsBounded: whatever the program is given to read, it takes little memory, and it ends.
 func TestMemoryIsBounded(t *testing.T) {
 	t.Parallel()
 	root, program := confined(t)
@@ -77,8 +76,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	}
 }
 
-// TestMemoryIsBoundedInChain: what is kept for a site's hook is not in this
-// program's memory.
+// TestMemoryIsBoundedInChain: what is kept for a site's hook is not in this program's memory.
 func TestMemoryIsBoundedInChain(t *testing.T) {
 	t.Parallel()
 	program := hooktest.Program(t)

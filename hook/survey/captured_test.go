@@ -20,10 +20,9 @@ import (
 	"hugeguard/testdata/golden"
 )
 
-// TestCaptured judges launches that were really made on a machine with two
-// nodes, from what that host looked like before each (testdata/numabox): what
-// started must not be refused, and what died for want of pages must not be
-// allowed without a word. A golden file keeps all verdicts.
+// TestCaptured judges launches that were really made on a machine with two nodes, from what that host looked like
+// before each (testdata/numabox): what started must not be refused, and what died for want of pages must not be allowed
+// without a word. A golden file keeps all verdicts.
 func TestCaptured(t *testing.T) {
 	files, err := filepath.Glob(hooktest.Data("numabox/captured/*/*.txtar"))
 	if err != nil || len(files) == 0 {

@@ -13,16 +13,13 @@ import (
 // decides where libvirt puts a domain (virSystemdHasMachined).
 const machined = "usr/share/dbus-1/system-services/org.freedesktop.machine1.service"
 
-// cgroups returns the control groups below which libvirt may start a domain of
-// a resource partition, with the nodes and the huge pages of the given sizes
-// in KiB that they leave to it (virDomainCgroupInitCgroup, which does the same
-// in libvirt 9.0 and 11.3). The domain's own groups are made again below them,
-// and have no limits but numatune's.
+// cgroups returns the control groups below which libvirt may start a domain of a resource partition, with the nodes and
+// the huge pages of the given sizes in KiB that they leave to it (virDomainCgroupInitCgroup, which does the same in
+// libvirt 9.0 and 11.3). The domain's own groups are made again below them, and have no limits but numatune's.
 //
-// With systemd-machined it is the partition's slice (virCgroupNewMachineSystemd),
-// otherwise a directory of the partition's name (virCgroupNewMachineManual).
-// Where both can be, both are returned; and where libvirt may use no controller
-// at all, that of its daemon, which runs the hook.
+// With systemd-machined it is the partition's slice (virCgroupNewMachineSystemd), otherwise a directory of the
+// partition's name (virCgroupNewMachineManual). Where both can be, both are returned; and where libvirt may use no
+// controller at all, that of its daemon, which runs the hook.
 func cgroups(fs sysfs.FS, mounts sysfs.CgroupMounts, byMachined, ungoverned bool, partition string, sizes []uint64) ([]guard.Cgroup, error) {
 	top := mounts.Cpuset
 	if top == "" {
@@ -66,13 +63,11 @@ func cgroups(fs sysfs.FS, mounts sysfs.CgroupMounts, byMachined, ungoverned bool
 	return all, nil
 }
 
-// readCgroup reads what the group at place, a path below the mounts of the
-// hierarchies, leaves to QEMU. Groups of it that are not there yet will be
-// made, and have then what the nearest that is there has.
+// readCgroup reads what the group at place, a path below the mounts of the hierarchies, leaves to QEMU. Groups of it
+// that are not there yet will be made, and have then what the nearest that is there has.
 //
-// Of version 1, libvirt knows the cpuset controller, but not the hugetlb one,
-// and neither does systemd: there QEMU stays where libvirt's daemon is, which
-// runs the hook.
+// Of version 1, libvirt knows the cpuset controller, but not the hugetlb one, and neither does systemd: there QEMU
+// stays where libvirt's daemon is, which runs the hook.
 func readCgroup(fs sysfs.FS, mounts sysfs.CgroupMounts, place string, sizes []uint64) (guard.Cgroup, error) {
 	var c guard.Cgroup
 	hierarchy, effective := mounts.Unified, ".effective"
@@ -136,9 +131,8 @@ func upwards(hierarchy, place string) (dirs []string) {
 	return append(dirs, hierarchy)
 }
 
-// sliceOf returns the path of a partition's slice: virSystemdMakeSliceName
-// turns /machine/prod into machine-prod.slice, which systemd puts into
-// machine.slice.
+// sliceOf returns the path of a partition's slice: virSystemdMakeSliceName turns /machine/prod into machine-prod.slice,
+// which systemd puts into machine.slice.
 func sliceOf(partition string) string {
 	dir, name := "", ""
 	for i, part := range strings.Split(strings.Trim(partition, "/"), "/") {
@@ -186,8 +180,7 @@ func dirOf(partition string) string {
 	return path.Join(parts...)
 }
 
-// controllers are the names that cannot begin a group's name
-// (virCgroupPartitionNeedsEscaping, which has them from /proc/cgroups); "" is
-// for a name that begins with a dot.
+// controllers are the names that cannot begin a group's name (virCgroupPartitionNeedsEscaping, which has them from
+// /proc/cgroups); "" is for a name that begins with a dot.
 var controllers = []string{"", "cgroup", "blkio", "cpu", "cpuacct", "cpuset", "debug", "devices", "freezer", "hugetlb",
 	"io", "memory", "misc", "net_cls", "net_prio", "perf_event", "pids", "rdma"}

@@ -10,8 +10,7 @@ import (
 	"hugeguard/hook/hooktest"
 )
 
-// TestPartitions has the names that libvirt 9.0 and 11.3 give the groups of
-// resource partitions.
+// TestPartitions has the names that libvirt 9.0 and 11.3 give the groups of resource partitions.
 func TestPartitions(t *testing.T) {
 	for partition, want := range map[string][2]string{
 		"/machine":          {"machine.slice", "machine"},

@@ -11,8 +11,7 @@ import (
 	"hugeguard/sysfs"
 )
 
-// Surroundings is what a survey needs beside the kernel's own files: all that it may
-// have to wait for.
+// Surroundings is what a survey needs beside the kernel's own files: all that it may have to wait for.
 type Surroundings struct {
 	fs       sysfs.FS
 	mounts   sysfs.Mounts
@@ -107,8 +106,7 @@ func (s Surroundings) kernel() (host guard.Host, nodes []sysfs.Node, err error) 
 		return host, nil, err
 	}
 	if !ok {
-		// Captured without it. All that can be confused is a page size that
-		// the kernel does not list as a huge one.
+		// Captured without it. All that can be confused is a page size that the kernel does not list as a huge one.
 		base = smallestPageKiB
 	}
 	host.BasePageKiB = base

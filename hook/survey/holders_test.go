@@ -61,8 +61,7 @@ func TestKernels(t *testing.T) {
 	}
 }
 
-// TestSearch: on a host where node 1 lacks 40 pages and 7 are reserved, those
-// who have touched nothing are found.
+// TestSearch: on a host where node 1 lacks 40 pages and 7 are reserved, those who have touched nothing are found.
 func TestSearch(t *testing.T) {
 	const header = "key shmid perms size cpid lpid nattch uid gid cuid cgid atime dtime ctime rss swap\n"
 	h := hooktest.Incident(t)
@@ -77,9 +76,8 @@ func TestSearch(t *testing.T) {
 	h.Write("proc/77/maps", mapped)
 	h.Write("proc/77/numa_maps", "7f0000000000 default file=/anon_hugepage\\040(deleted) huge\n")
 	h.Write("proc/77/smaps", mapped+"KernelPageSize:     2048 kB\nVmFlags: rd wr ht\n")
-	// One of 38 pages, as Linux 6.7 and later show it, that nobody has
-	// attached; one that may be of huge pages, but does not make up for what is
-	// missing; one that somebody has; one that is not of huge pages.
+	// One of 38 pages, as Linux 6.7 and later show it, that nobody has attached; one that may be of huge pages, but
+	// does not make up for what is missing; one that somebody has; one that is not of huge pages.
 	h.Write("proc/sysvipc/shm", header+
 		"0 5 600 83886080 1 1 0 0 0 0 0 0 0 0 40802189312 0\n"+
 		"0 6 600 2097152 1 1 0 0 0 0 0 0 0 0 2097152 0\n"+

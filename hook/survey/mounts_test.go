@@ -29,8 +29,7 @@ func TestConfiguredMounts(t *testing.T) {
 	}
 }
 
-// TestSurveyConfiguredMounts: the mounts that the survey finds are those that
-// libvirt was told to use.
+// TestSurveyConfiguredMounts: the mounts that the survey finds are those that libvirt was told to use.
 func TestSurveyConfiguredMounts(t *testing.T) {
 	host := hooktest.Incident(t)
 	all, err := Counters(host.FS(), All)

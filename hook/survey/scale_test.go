@@ -13,10 +13,9 @@ import (
 	"hugeguard/sysfs"
 )
 
-// TestScale: 2,000 processes, 200 guests whose memory Open vSwitch maps, and
-// its own memory in 1,024 files of one page each are read in few reads for each,
-// and add up; where pages are missing besides, and everything has to be
-// looked at, as well.
+// TestScale: 2,000 processes, 200 guests whose memory Open vSwitch maps, and its own memory in 1,024 files of one page
+// each are read in few reads for each, and add up; where pages are missing besides, and everything has to be looked at,
+// as well.
 func TestScale(t *testing.T) {
 	const processes, guests, segments, each = 2000, 200, 1024, 4
 	const taken = segments + guests*each

@@ -13,8 +13,7 @@ import (
 	"hugeguard/hook/hooktest"
 )
 
-// TestNameIsNoService: what calls itself Open vSwitch or a guest, and is not believed,
-// is a process of that name.
+// TestNameIsNoService: what calls itself Open vSwitch or a guest, and is not believed, is a process of that name.
 func TestNameIsNoService(t *testing.T) {
 	h := hooktest.Incident(t)
 	status, err := os.ReadFile(h.Path("proc/2974/status"))

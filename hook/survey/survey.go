@@ -22,9 +22,8 @@ import (
 	"hugeguard/sysfs"
 )
 
-// Counters reads what a host has to give: its nodes, its hugetlbfs mounts, the
-// pools, and the limits of the mounts and control groups on these; and for a demand which
-// releases are to serve it. It does not look for holders.
+// Counters reads what a host has to give: its nodes, its hugetlbfs mounts, the pools, and the limits of the mounts and
+// control groups on these; and for a demand which releases are to serve it. It does not look for holders.
 func Counters(root sysfs.FS, of Scope) (guard.Host, error) {
 	around := LookAround(root, of)
 	host, err := around.Counters(of)
@@ -59,9 +58,8 @@ const searches = 8
 // is given, and atLeast whatever the deadline. Then it adds what the host is part of. It returns the processes that it
 // saw, and why it is not known which domains are starting.
 //
-// Looking takes a while, in which pages come and go: the pools are read again, and
-// it is looked again where they have changed. What is left after the last look is older
-// than that: unexplained pages would be worse than pages that are
+// Looking takes a while, in which pages come and go: the pools are read again, and it is looked again where they have
+// changed. What is left after the last look is older than that: unexplained pages would be worse than pages that are
 // seen twice.
 func Holders(root sysfs.FS, conf config.Config, host *guard.Host, self guard.Domain, deadline time.Time, atLeast time.Duration) (processes []sysfs.Process, blind error) {
 	addDistances(root, host)
@@ -163,8 +161,7 @@ func starting(root sysfs.FS, self guard.Domain, limit time.Duration, end time.Ti
 	return seen.Starting, cmp.Or(err, seen.Blind)
 }
 
-// readings is how often pools and processes are read until both are of one
-// moment.
+// readings is how often pools and processes are read until both are of one moment.
 const readings = 6
 
 // Starting adds to a host of which the counters are known which domains but self are starting, as a ledger has them that

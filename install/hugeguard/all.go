@@ -11,6 +11,7 @@ import (
 	"hugeguard/guard/fix"
 	"hugeguard/guard/words"
 	"hugeguard/hook/survey"
+	"hugeguard/install/domains"
 )
 
 // An answer is what check --all prints about one domain.
@@ -42,9 +43,9 @@ type crowd struct {
 
 // all judges every domain that does not run, even if some cannot be judged.
 func (c *checker) all() error {
-	known := openDomains(c.host)
-	defer known.close()
-	off, err := known.off()
+	known := domains.Open(c.host)
+	defer known.Close()
+	off, err := known.Off()
 	if err != nil {
 		return err
 	}
@@ -59,7 +60,7 @@ func (c *checker) all() error {
 			failed = errors.Join(failed, err)
 			continue
 		}
-		if err := c.printAnswer(l.name, a); err != nil {
+		if err := c.printAnswer(l.Name, a); err != nil {
 			return err
 		}
 		all.count(a)
@@ -73,19 +74,19 @@ func (c *checker) all() error {
 }
 
 // ask judges a domain by name.
-func (c *crowd) ask(known domains, l listed) (answer, error) {
-	d, err := known.get(l.name)
+func (c *crowd) ask(known domains.Known, l domains.Listed) (answer, error) {
+	d, err := known.Get(l.Name)
 	if err != nil {
 		return answer{}, err
 	}
-	demand, err := domain.Parse(d.xml)
+	demand, err := domain.Parse(d.XML)
 	if err != nil {
-		return answer{}, fmt.Errorf("%s: %w", d.from, err)
+		return answer{}, fmt.Errorf("%s: %w", d.From, err)
 	}
 	demand.Exempt = c.config.Exempts(demand)
-	a, err := c.judge(demand, l.autostart)
+	a, err := c.judge(demand, l.Autostart)
 	if err != nil {
-		return answer{}, fmt.Errorf("domain %s: %w", l.name, err)
+		return answer{}, fmt.Errorf("domain %s: %w", l.Name, err)
 	}
 	return a, nil
 }

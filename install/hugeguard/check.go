@@ -2,6 +2,8 @@ package main
 
 import (
 	"github.com/spf13/cobra"
+
+	"hugeguard/install/domains"
 )
 
 func newCheck() *cobra.Command {
@@ -59,7 +61,7 @@ check says what it lacks, and that it is allowed.`,
 		if all || len(args) > 0 || err != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		return domainNames(host), cobra.ShellCompDirectiveDefault // or files
+		return domains.Names(host), cobra.ShellCompDirectiveDefault // or files
 	}
 	return cmd
 }

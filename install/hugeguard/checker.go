@@ -13,6 +13,7 @@ import (
 	"hugeguard/hook"
 	"hugeguard/hook/config"
 	"hugeguard/hook/survey"
+	"hugeguard/install/domains"
 	"hugeguard/install/place"
 	"hugeguard/install/status"
 	"hugeguard/sysfs"
@@ -55,7 +56,7 @@ func (c *checker) configure() {
 
 // one judges the domain that an argument names.
 func (c *checker) one(arg string, stdin io.Reader) error {
-	d, err := readDomain(arg, stdin, c.host)
+	d, err := domains.Read(arg, stdin, c.host)
 	if err != nil {
 		return err
 	}
@@ -86,10 +87,10 @@ func (c *checker) unlessHooks(v guard.Verdict) guard.Verdict {
 	return v
 }
 
-func (c *checker) judge(d foundDomain) (guard.Verdict, error) {
-	demand, err := domain.Parse(d.xml)
+func (c *checker) judge(d domains.Domain) (guard.Verdict, error) {
+	demand, err := domain.Parse(d.XML)
 	if err != nil {
-		return guard.Verdict{}, fmt.Errorf("%s: %w", d.from, err)
+		return guard.Verdict{}, fmt.Errorf("%s: %w", d.From, err)
 	}
 	demand.Exempt = c.config.Exempts(demand)
 	if len(demand.Backends) == 0 {
@@ -100,7 +101,7 @@ func (c *checker) judge(d foundDomain) (guard.Verdict, error) {
 	if err != nil {
 		return guard.Verdict{}, err
 	}
-	if d.running {
+	if d.Running {
 		pages := giveBack(&host, demand.Domain.Name)
 		c.note("%s runs: this is about its next start, after it has given back the %d huge pages that it holds", demand.Domain.Name, pages)
 	}

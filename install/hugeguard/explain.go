@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/xml"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +13,7 @@ import (
 
 	"hugeguard/guard"
 	"hugeguard/guard/words"
+	"hugeguard/install/domains"
 	"hugeguard/install/journal"
 	"hugeguard/sysfs"
 )
@@ -62,7 +62,7 @@ Exit status: 0 it is explained, or there is nothing to explain, 1 an error, 2 wr
 		if len(args) > 0 || err != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		return domainNames(host), cobra.ShellCompDirectiveNoFileComp
+		return domains.Names(host), cobra.ShellCompDirectiveNoFileComp
 	}
 	return cmd
 }
@@ -73,8 +73,8 @@ func (c *checker) runExplain(ctx context.Context, who string) error {
 	if err != nil {
 		return err
 	}
-	known := openDomains(c.host)
-	defer known.close()
+	known := domains.Open(c.host)
+	defer known.Close()
 	e, err := c.explain(ctx, j, known, who)
 	if err != nil {
 		return err
@@ -108,9 +108,9 @@ type explanation struct {
 const manyEntries = 101
 
 // explain explains the last entry about a domain, or about any.
-func (c *checker) explain(ctx context.Context, j journal.Journal, known domains, who string) (e explanation, err error) {
+func (c *checker) explain(ctx context.Context, j journal.Journal, known domains.Known, who string) (e explanation, err error) {
 	name, uuid := who, ""
-	if isUUID(who) {
+	if domains.IsUUID(who) {
 		name, uuid = "", who
 	}
 	entries, unread := j.About(ctx, name, uuid, manyEntries)
@@ -160,30 +160,30 @@ func nothing(ctx context.Context, j journal.Journal, host sysfs.FS, who string) 
 }
 
 // explainNow judges the domain again, which its UUID or else its name finds.
-func (c *checker) explainNow(e *explanation, known domains, uuid, name string) error {
-	d, err := foundDomain{}, errNoDomain
-	if isUUID(uuid) {
-		d, err = known.byUUID(uuid)
+func (c *checker) explainNow(e *explanation, known domains.Known, uuid, name string) error {
+	d, err := domains.Domain{}, domains.ErrNone
+	if domains.IsUUID(uuid) {
+		d, err = known.ByUUID(uuid)
 	}
-	if errors.Is(err, errNoDomain) {
-		d, err = known.get(name)
+	if errors.Is(err, domains.ErrNone) {
+		d, err = known.Get(name)
 	}
 	switch {
-	case errors.Is(err, errNoDomain) && e.Entry == nil:
+	case errors.Is(err, domains.ErrNone) && e.Entry == nil:
 		return fmt.Errorf("no domain %q is defined here, and %s", name, e.Nothing)
-	case errors.Is(err, errNoDomain):
+	case errors.Is(err, domains.ErrNone):
 		e.NotNow = "it is no longer defined here, so that its start cannot be judged again: below is what was so then"
 		return nil
 	case err != nil:
 		e.NotNow = oneLine(err.Error())
 		return nil
-	case d.running:
+	case d.Running:
 		e.NotNow = "it runs"
 		return nil
 	}
-	var is identity
-	if err := xml.Unmarshal(d.xml, &is); err == nil && e.Entry != nil && e.Entry.UUID != "" && !strings.EqualFold(strings.TrimSpace(is.UUID), e.Entry.UUID) {
-		c.note("%s has another UUID now (%s): it may be another domain", name, is.UUID)
+	now := d.UUID()
+	if now != "" && e.Entry != nil && e.Entry.UUID != "" && !strings.EqualFold(now, e.Entry.UUID) {
+		c.note("%s has another UUID now (%s): it may be another domain", name, now)
 	}
 	v, err := c.judge(d)
 	if err != nil {

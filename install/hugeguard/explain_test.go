@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"hugeguard/guard"
+	"hugeguard/install/domains"
 	"hugeguard/install/installtest"
 	"hugeguard/install/journal"
 	"hugeguard/sysfs"
@@ -85,7 +86,7 @@ func TestExplain(t *testing.T) {
 		fs := sysfs.New(host.Path(""))
 		check := checker{host: fs, notes: &bytes.Buffer{}}
 		check.configure()
-		e, err := check.explain(context.Background(), journal.Journal{Program: program, Patience: time.Hour}, domainFiles{fs}, c.who)
+		e, err := check.explain(context.Background(), journal.Journal{Program: program, Patience: time.Hour}, domains.Files{Host: fs}, c.who)
 		if c.fails != "" {
 			if err == nil || !strings.Contains(err.Error(), c.fails) {
 				t.Errorf("%s: error %v, want %s", name, err, c.fails)
@@ -112,7 +113,7 @@ func TestExplain(t *testing.T) {
 			t.Fatal(err)
 		}
 		match := "HUGEGUARD_DECISION=warn"
-		if isUUID(c.who) {
+		if domains.IsUUID(c.who) {
 			match = "HUGEGUARD_UUID=" + defined.UUID
 		} else if c.who != "" {
 			match = "HUGEGUARD_DOMAIN=" + c.who

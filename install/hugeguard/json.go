@@ -25,12 +25,13 @@ func printJSON(w io.Writer, v any) error {
 
 // printJSONList prints these objects as an array on one line.
 func printJSONList[T any](w io.Writer, list []T) error {
-	objects := make([]string, len(list))
-	for i, v := range list {
-		var err error
-		if objects[i], err = object(v); err != nil {
+	var objects []string
+	for _, v := range list {
+		text, err := object(v)
+		if err != nil {
 			return err
 		}
+		objects = append(objects, text)
 	}
 	_, err := io.WriteString(w, "["+strings.Join(objects, ",")+"]\n")
 	return err

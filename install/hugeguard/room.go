@@ -13,6 +13,7 @@ import (
 	"hugeguard/guard/fix"
 	"hugeguard/guard/words"
 	"hugeguard/hook/survey"
+	"hugeguard/install/domains"
 	"hugeguard/install/place"
 )
 
@@ -55,7 +56,7 @@ Exit status: 0 it is counted, also if there is room for none, 1 an error, 2 wron
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveDefault
 		}
-		return domainNames(host), cobra.ShellCompDirectiveDefault // or files
+		return domains.Names(host), cobra.ShellCompDirectiveDefault // or files
 	})
 	return cmd
 }
@@ -163,13 +164,13 @@ func roomText(takes []guard.Backend, nodes []guard.NodeRoom, all guard.Room) str
 // demand returns what one guest asks for.
 func (o roomOptions) demand(c *checker, stdin io.Reader) (guard.Demand, error) {
 	if o.like != "" {
-		d, err := readDomain(o.like, stdin, c.host)
+		d, err := domains.Read(o.like, stdin, c.host)
 		if err != nil {
 			return guard.Demand{}, err
 		}
-		demand, err := domain.Parse(d.xml)
+		demand, err := domain.Parse(d.XML)
 		if err != nil {
-			return demand, fmt.Errorf("%s: %w", d.from, err)
+			return demand, fmt.Errorf("%s: %w", d.From, err)
 		}
 		return demand, nil
 	}

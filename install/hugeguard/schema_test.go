@@ -19,6 +19,7 @@ import (
 	"hugeguard/guard"
 	"hugeguard/guard/words"
 	"hugeguard/hook/config"
+	"hugeguard/install/domains"
 	"hugeguard/install/installtest"
 	"hugeguard/install/journal"
 	"hugeguard/install/proof"
@@ -266,7 +267,7 @@ func TestOutputsAreValid(t *testing.T) {
 	fs := sysfs.New(defined(t))
 	program, _ := installtest.Journalctl(t, lastEntry(t, guard.Domain{Name: "none-plain"}, "refuse", "x\nrest"), "", "")
 	c := checker{host: fs, notes: &bytes.Buffer{}}
-	e, err := c.explain(context.Background(), journal.Journal{Program: program, Patience: time.Hour}, domainFiles{fs}, "")
+	e, err := c.explain(context.Background(), journal.Journal{Program: program, Patience: time.Hour}, domains.Files{Host: fs}, "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,9 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// InMemory runs tests with their temporary files in memory, where the many small
-// files of a host take a fraction of the time, and removes what they leave. It
-// returns the status that run returns. Without a /dev/shm from which programs may
+// InMemory runs tests with their temporary files in memory, where the many small files of a host take a fraction of the
+// time, and removes what they leave. It returns the status that run returns. Without a /dev/shm from which programs may
 // be run, the files stay where they were.
 func InMemory(run func() int) int {
 	const shm = "/dev/shm"

@@ -32,7 +32,8 @@ func Archive(t testing.TB, file string) Host {
 	for _, f := range archive.Files {
 		name, data := f.Name, f.Data
 		if plain, ok := strings.CutSuffix(name, ".base64"); ok {
-			if data, err = base64.StdEncoding.DecodeString(strings.Join(strings.Fields(string(data)), "")); err != nil {
+			data, err = base64.StdEncoding.DecodeString(strings.Join(strings.Fields(string(data)), ""))
+			if err != nil {
 				t.Fatalf("%s: %s: %v", file, name, err)
 			}
 			name = plain
@@ -55,8 +56,7 @@ func Copy(t testing.TB, dir string) Host {
 	return h
 }
 
-// For is the same tree in the hands of another test, as a fuzz target makes one
-// of each input.
+// For is the same tree in the hands of another test, as a fuzz target makes one of each input.
 func (h Host) For(t testing.TB) Host { return Host{t, h.dir} }
 
 // FS returns the tree to read.

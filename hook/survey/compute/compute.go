@@ -96,9 +96,8 @@ type told struct {
 	err     error         // the first
 }
 
-// tellNova reads the configuration: the one that the admin names, else that
-// of the running nova-compute, else the first that lies where one usually
-// does.
+// tellNova reads the configuration: the one that the admin names, else that of the running nova-compute, else the first
+// that lies where one usually does.
 func tellNova(root sysfs.FS, conf config.Config, c compute, deadline time.Time) told {
 	r := novaReader{FS: root, left: novaLimit, deadline: deadline}
 	if len(conf.NovaConf) > 0 {
@@ -301,9 +300,8 @@ func instances(root sysfs.FS, deadline time.Time) (found []guard.Instance, unrea
 	return found, len(files) - len(domains), late
 }
 
-// ParseInstance reads what Nova counts for a domain: each guest cell's pages
-// on the one node that Nova binds it to. It is nil where Nova did not make the
-// domain. text is a domain or libvirt's status of one.
+// ParseInstance reads what Nova counts for a domain: each guest cell's pages on the one node that Nova binds it to. It
+// is nil where Nova did not make the domain. text is a domain or libvirt's status of one.
 func ParseInstance(text []byte) (*guard.Instance, error) {
 	if !bytes.Contains(text, []byte(domain.NovaNamespace)) {
 		return nil, nil
@@ -316,9 +314,8 @@ func ParseInstance(text []byte) (*guard.Instance, error) {
 	return &instance, nil
 }
 
-// domainOnly cuts the domain out of libvirt's status of one, and the devices
-// out of the domain: they are most of it, and Nova gives no guest memory as a
-// device. libvirt writes these files, so that its elements look like this and
+// domainOnly cuts the domain out of libvirt's status of one, and the devices out of the domain: they are most of it,
+// and Nova gives no guest memory as a device. libvirt writes these files, so that its elements look like this and
 // nothing else does behind the last of them.
 func domainOnly(text []byte) []byte {
 	if at := bytes.Index(text, []byte("<domain type=")); at >= 0 {

@@ -50,9 +50,8 @@ const (
 	// mostMappings is how many are kept of all processes together: one can have
 	// nearly all but fewMappings of it by default (vm.max_map_count).
 	mostMappings = 1<<16 + fewMappings
-	// fewMappings is how many a process can have that is read at once; Open vSwitch
-	// has some thousands. Who has more comes after all others, so that it costs
-	// nobody else a place.
+	// fewMappings is how many a process can have that is read at once; Open vSwitch has some thousands. Who has more
+	// comes after all others, so that it costs nobody else a place.
 	fewMappings = 1 << 13
 )
 
@@ -98,10 +97,9 @@ func (f *finder) run(processes []sysfs.Process) {
 		}
 	}
 	f.enter(views)
-	// Nearly always that is all. Where pages are missing still, they are in
-	// files that nobody maps, or whose pages none of those who use them has
-	// touched; where some are reserved, somebody may have touched none yet; and
-	// the QEMU of a guest that seems to be gone may have touched none of its memory.
+	// Nearly always that is all. Where pages are missing still, they are in files that nobody maps, or whose pages none
+	// of those who use them has touched; where some are reserved, somebody may have touched none yet; and the QEMU of a
+	// guest that seems to be gone may have touched none of its memory.
 	missing, reserved := f.missing(), f.reserved()
 	if missing || reserved || f.tally.keepsDead() {
 		f.lookCloser(views, missing, reserved)
@@ -251,9 +249,8 @@ func (f *finder) look(v *view, host sysfs.MountPoints, missing, reserved bool, m
 	v.files, err = f.OpenFiles(v.PID, host, own)
 	note(err)
 	for _, m := range v.mappings {
-		// One that has it open was seen. What was closed is told by the mapping
-		// alone, for which AppArmor may note a right that was not given, and
-		// that is not needed.
+		// One that has it open was seen. What was closed is told by the mapping alone, for which AppArmor may note a
+		// right that was not given, and that is not needed.
 		open := slices.ContainsFunc(v.files, func(file sysfs.File) bool { return file.Device == m.Device && file.Inode == m.Inode })
 		if shared(m) && !open {
 			if file, ok, err := f.MappedFile(v.PID, m); err == nil && ok {
@@ -269,8 +266,7 @@ func hasRoom(m sysfs.Mapping) bool {
 	return n == 0 || n < m.Size()
 }
 
-// unreadable notes a process that would not show what it holds, unless it has
-// ended.
+// unreadable notes a process that would not show what it holds, unless it has ended.
 func (f *finder) unreadable(p sysfs.Process) {
 	if now, err := f.Process(p.PID); err != nil || !now.Memory {
 		return
@@ -309,8 +305,7 @@ func (f *finder) enter(views []view) {
 	}
 }
 
-// unaccounted is how many pages of a size in KiB are taken and not seen with
-// any of some holders, on whichever node.
+// unaccounted is how many pages of a size in KiB are taken and not seen with any of some holders, on whichever node.
 func (f *finder) unaccounted(pageKiB uint64, holders []guard.Holder) uint64 {
 	var left uint64
 	for _, p := range f.host.Pools {
@@ -339,9 +334,8 @@ func (f *finder) missing() bool {
 	return slices.ContainsFunc(f.host.Pools, func(p guard.SizePool) bool { return f.unaccounted(p.PageKiB, holders) > 0 })
 }
 
-// addSegments adds the System V segments that nobody has attached. The kernel
-// does not say which of them are of huge pages, and a command that deletes one
-// goes with it: where its size does not show it either, those that can be are
+// addSegments adds the System V segments that nobody has attached. The kernel does not say which of them are of huge
+// pages, and a command that deletes one goes with it: where its size does not show it either, those that can be are
 // taken for these only if together they are just what is missing.
 func (f *finder) addSegments() {
 	segments, err := f.Segments()

@@ -18,9 +18,8 @@ type holderKey struct {
 	guest   string // that is gone and whose memory it keeps, as in guard.Holder
 }
 
-// fileKey names the pages of one file, which several processes may map, each
-// by another path. A System V segment lies on the device of memfds, and its
-// inode is its own number.
+// fileKey names the pages of one file, which several processes may map, each by another path. A System V segment lies
+// on the device of memfds, and its inode is its own number.
 type fileKey struct {
 	device string
 	inode  uint64
@@ -38,18 +37,15 @@ type share struct {
 	pages  map[int]uint64
 }
 
-// file is the pages of one file, or of one mapping that only a process and its
-// children have.
+// file is the pages of one file, or of one mapping that only a process and its children have.
 type file struct {
 	pageKiB uint64
 	shares  []share
-	// users are all who map it or have it open, also those who have touched
-	// none of it.
+	// users are all who map it or have it open, also those who have touched none of it.
 	users []holderKey
 	// pages is how many it has, where stat said so; 0 where nobody asked.
 	pages uint64
-	// copied are pages of it among those that private mappings show as their
-	// own, on whichever node.
+	// copied are pages of it among those that private mappings show as their own, on whichever node.
 	copied uint64
 	// mapped are the parts of it whose pages were promised to a mapping.
 	mapped []extent
@@ -156,9 +152,8 @@ func (f *file) touched() map[int]uint64 {
 	return pages
 }
 
-// owner is whom a file's pages belong to: the guest among those who use it,
-// since a vhost-user back end such as Open vSwitch maps the memory of the
-// guests that it serves, once for each of their ports.
+// owner is whom a file's pages belong to: the guest among those who use it, since a vhost-user back end such as Open
+// vSwitch maps the memory of the guests that it serves, once for each of their ports.
 func (f *file) owner() holderKey {
 	owner := slices.MinFunc(f.users, func(a, b holderKey) int {
 		return cmp.Or(cmp.Compare(rank(a.kind), rank(b.kind)), cmp.Compare(a.pid, b.pid))
@@ -167,8 +162,7 @@ func (f *file) owner() holderKey {
 	return owner
 }
 
-// promised is how many pages were promised to a file's mappings beyond those
-// that it has, at the least.
+// promised is how many pages were promised to a file's mappings beyond those that it has, at the least.
 func (f *file) promised() uint64 {
 	if f.pageKiB == 0 {
 		return 0
@@ -324,8 +318,7 @@ func atLeast(pages, other map[int]uint64) {
 	}
 }
 
-// rank says who of several that map a file owns it: the guest, else the
-// process that Open vSwitch serves.
+// rank says who of several that map a file owns it: the guest, else the process that Open vSwitch serves.
 func rank(kind guard.HolderKind) int {
 	return slices.Index([]guard.HolderKind{guard.HolderGuest, guard.HolderProcess, guard.HolderOVS}, kind)
 }

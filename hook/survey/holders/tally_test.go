@@ -19,10 +19,9 @@ func TestLedger(t *testing.T) {
 		return sysfs.Mapping{Device: "00:10", Inode: inode, PageKiB: 2048, Pages: map[int]uint64{node: pages}}
 	}
 	var sum tally
-	// A guest's memory, which Open vSwitch maps for each of two ports; memory
-	// of Open vSwitch's own in two parts of one file; a private copy; memory
-	// that Open vSwitch shares with a process that it serves; an untouched
-	// mapping; a SysV segment in two processes, whose number is a memfd's inode.
+	// A guest's memory, which Open vSwitch maps for each of two ports; memory of Open vSwitch's own in two parts of one
+	// file; a private copy; memory that Open vSwitch shares with a process that it serves; an untouched mapping; a SysV
+	// segment in two processes, whose number is a memfd's inode.
 	second := file(2, 1, 5)
 	second.Offset = 1 << 30
 	sum.add(ovs, []sysfs.Mapping{file(1, 0, 256), file(1, 0, 256), file(2, 0, 7), second, file(3, 1, 4), {Device: "00:10", Inode: 4}, {Device: "00:10", Inode: 7, PageKiB: 2048, File: "/memfd:x (deleted)", Pages: map[int]uint64{0: 1}}, {Device: "00:10", Inode: 7, File: "/SYSV00000000 (deleted)", PageKiB: 2048, Pages: map[int]uint64{0: 1}}})
@@ -39,8 +38,7 @@ func TestLedger(t *testing.T) {
 	}
 }
 
-// TestLedgerFiles: pages that stat counts and nobody has touched, files that
-// nobody uses, and what was promised.
+// TestLedgerFiles: pages that stat counts and nobody has touched, files that nobody uses, and what was promised.
 func TestLedgerFiles(t *testing.T) {
 	guest := holderKey{kind: guard.HolderGuest, name: "a", pid: 30}
 	ovs := holderKey{kind: guard.HolderOVS, name: "ovs-vswitchd", pid: 20}

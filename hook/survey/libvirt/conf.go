@@ -31,10 +31,9 @@ type Conf struct {
 	backing     []string // memory_backing_dir, one
 }
 
-// readQEMUConf returns the settings in the file of the system's libvirt daemon,
-// none where there is no file. The daemon reads it when it starts and never
-// again: certain says that it read this. A captured host is believed to be as
-// it was captured.
+// readQEMUConf returns the settings in the file of the system's libvirt daemon, none where there is no file. The daemon
+// reads it when it starts and never again: certain says that it read this. A captured host is believed to be as it was
+// captured.
 func readQEMUConf(fs sysfs.FS) (s Conf, certain bool, err error) {
 	text, err := fs.ReadFile(ConfPath, qemuConfLimit)
 	if errors.Is(err, os.ErrNotExist) {
@@ -58,8 +57,7 @@ func readByDaemon(fs sysfs.FS) bool {
 		if os.Geteuid() != 0 || fs.Status(ConfPath, &conf) != nil || fs.Status(DriverPID, &daemon) != nil {
 			return false
 		}
-		// A file that is moved into place keeps its time of modification, so it
-		// is the time of change that counts.
+		// A file that is moved into place keeps its time of modification, so it is the time of change that counts.
 		return before(conf.Ctim, daemon.Mtim)
 	})
 }
@@ -118,9 +116,8 @@ func parseQEMUConf(text string) (Conf, error) {
 // deciding are the settings that decide about huge pages.
 var deciding = []string{"hugetlbfs_mount", "cgroup_controllers", "capability_filters", "memory_backing_dir"}
 
-// mayDecide says whether any of these may be set. As it is installed, the file
-// has them in comments alone, and no string of several lines, in which what
-// looks like a comment is none.
+// mayDecide says whether any of these may be set. As it is installed, the file has them in comments alone, and no
+// string of several lines, in which what looks like a comment is none.
 func mayDecide(text []byte) bool {
 	if bytes.IndexByte(text, '\r') >= 0 {
 		return true // it ends lines, too
@@ -190,8 +187,7 @@ func (p *confParser) line() string {
 	return line
 }
 
-// statement reads an assignment or a comment, which has no name, and what
-// divides it from the next.
+// statement reads an assignment or a comment, which has no name, and what divides it from the next.
 func (p *confParser) statement() (name string, value confValue, err error) {
 	p.skip(blanks + lineEnds)
 	if p.next() != '#' {
@@ -325,8 +321,7 @@ func (s Conf) useCpuset(fs sysfs.FS) *bool {
 	case !ok:
 		return &no
 	}
-	// Where the daemon may not make groups, libvirt runs QEMU without, or not
-	// at all.
+	// Where the daemon may not make groups, libvirt runs QEMU without, or not at all.
 	dir = strings.TrimPrefix(dir, "/")
 	if !fs.Sure(dir, func() bool { return mayMakeGroups(fs.Path(dir)) }) {
 		return nil

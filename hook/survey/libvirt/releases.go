@@ -18,9 +18,8 @@ import (
 
 // Releases returns which libvirt and QEMU are to serve a domain whose emulator that is.
 //
-// libvirt keeps what it found out about each emulator in a file, and has
-// looked just before it calls the hook whether that still holds
-// (qemuProcessPrepareQEMUCaps, virFileCacheLookup).
+// libvirt keeps what it found out about each emulator in a file, and has looked just before it calls the hook whether
+// that still holds (qemuProcessPrepareQEMUCaps, virFileCacheLookup).
 func (l Libvirt) Releases(emulator string) (r guard.Releases) {
 	if l.certain {
 		r.Cpuset = l.conf.useCpuset(l.root)
@@ -43,8 +42,7 @@ type Emulator struct {
 	Releases guard.Releases
 }
 
-// Emulators returns what is known of each emulator that libvirt has looked at,
-// in the order of their paths.
+// Emulators returns what is known of each emulator that libvirt has looked at, in the order of their paths.
 func Emulators(fs sysfs.FS) []Emulator {
 	libvirt := Read(fs)
 	names, _ := fs.ReadDir(CapabilitiesDir) // none where they cannot be read
@@ -83,9 +81,8 @@ const (
 
 var errStale = errors.New("it is about another emulator")
 
-// readCapabilities reads what libvirt found out about an emulator. On the
-// running host that must be the emulator that is there now, a program and no
-// script that runs who knows what, and nobody but root may have written it: QEMU's user
+// readCapabilities reads what libvirt found out about an emulator. On the running host that must be the emulator that
+// is there now, a program and no script that runs who knows what, and nobody but root may have written it: QEMU's user
 // owns the directory above.
 func readCapabilities(fs sysfs.FS, emulator string) (Capabilities, error) {
 	if !path.IsAbs(emulator) {
@@ -159,9 +156,8 @@ func ParseCapabilities(text []byte) (Capabilities, error) {
 			{"qemuctime", func(v string) { c.ctime = int64(number(v, 63)) }},
 			{"selfvers", func(v string) { c.libvirt = guard.Version(number(v, 32)) }},
 			{"version", func(v string) { c.qemu = guard.Version(number(v, 32)) }},
-			// Debian and those that build from it keep to the release. Others
-			// are known to take in changes of later ones, so that theirs
-			// tells only what they have at least.
+			// Debian and those that build from it keep to the release. Others are known to take in changes of later
+			// ones, so that theirs tells only what they have at least.
 			{"package", func(v string) { c.patched = !strings.HasPrefix(v, "Debian ") }},
 		} {
 			if value, ok := bytes.CutPrefix(line, []byte("  <"+field.name+">")); ok {

@@ -102,8 +102,7 @@ func TestOtherCapabilities(t *testing.T) {
 	}
 }
 
-// TestVerify: on the running host the hooktest.Emulator must be the one that is there, and a
-// program.
+// TestVerify: on the running host the hooktest.Emulator must be the one that is there, and a program.
 func TestVerify(t *testing.T) {
 	host := sysfstest.New(t)
 	ctime := func(name string) int64 {
@@ -130,8 +129,7 @@ func TestVerify(t *testing.T) {
 	}
 }
 
-// TestReleases: libvirt's version says nothing of thread-context where the
-// admin has libvirt not see it.
+// TestReleases: libvirt's version says nothing of thread-context where the admin has libvirt not see it.
 func TestReleases(t *testing.T) {
 	host := hooktest.Incident(t)
 	host.Write(hooktest.EmulatorFile, hooktest.Debian12(t))

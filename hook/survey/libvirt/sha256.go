@@ -5,9 +5,8 @@ import (
 	"math/bits"
 )
 
-// sha256Sum is SHA-256 (FIPS 180-4) of a short text, for names of files. That of
-// the standard library brings 32 MiB of memory with it which the program would
-// ask for at each start: a daemon with a limit (RLIMIT_DATA) could not call it.
+// sha256Sum is SHA-256 (FIPS 180-4) of a short text, for names of files. That of the standard library brings 32 MiB of
+// memory with it which the program would ask for at each start: a daemon with a limit (RLIMIT_DATA) could not call it.
 func sha256Sum(text string) [32]byte {
 	data := append([]byte(text), 0x80)
 	for len(data)%64 != 56 {
@@ -47,8 +46,7 @@ func sha256Sum(text string) [32]byte {
 	return sum
 }
 
-// sha256Constants are the first 32 bits of the fractional parts of the cube roots
-// of the first 64 primes.
+// sha256Constants are the first 32 bits of the fractional parts of the cube roots of the first 64 primes.
 var sha256Constants = [64]uint32{
 	0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
 	0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,

@@ -20,8 +20,7 @@ func TestGuestNames(t *testing.T) {
 	}
 }
 
-// TestIdentify: Open vSwitch is known under any name, and a QEMU that libvirt
-// did not start is a process.
+// TestIdentify: Open vSwitch is known under any name, and a QEMU that libvirt did not start is a process.
 func TestIdentify(t *testing.T) {
 	for _, test := range []struct {
 		comm, arguments, program string

@@ -42,10 +42,9 @@ const (
 	rootsInUnit       // both
 )
 
-// Believed reports whether a process is what it calls itself. Its name and its
-// arguments are its own choice, so that what counts is who has started it: root, or
-// systemd in the service's own unit, or a container's engine, as the user that the
-// service has in its images. Nothing in a user's session is believed, whoever's it is.
+// Believed reports whether a process is what it calls itself. Its name and its arguments are its own choice, so that
+// what counts is who has started it: root, or systemd in the service's own unit, or a container's engine, as the user
+// that the service has in its images. Nothing in a user's session is believed, whoever's it is.
 func Believed(root sysfs.FS, p sysfs.Process, s Service) bool {
 	return Trusted(root, p, s) != Untrusted
 }
@@ -75,8 +74,7 @@ func Trusted(root sysfs.FS, p sysfs.Process, s Service) (t Trust) {
 	return t
 }
 
-// runsIn says whether a unit is one of the service's: nova_compute.service is, and
-// renovate.service is not.
+// runsIn says whether a unit is one of the service's: nova_compute.service is, and renovate.service is not.
 func (s Service) runsIn(unit string) bool {
 	name, ok := strings.CutSuffix(unit, ".service")
 	return ok && slices.ContainsFunc(s.Units, func(part string) bool {
@@ -91,8 +89,7 @@ func wordsOf(name string) string {
 	}), " ") + " "
 }
 
-// runsProgramOf says whether the program that a process runs is one of these users',
-// and not everybody's to write to.
+// runsProgramOf says whether the program that a process runs is one of these users', and not everybody's to write to.
 func runsProgramOf(root sysfs.FS, p sysfs.Process, users ...int) bool {
 	name := fmt.Sprintf("proc/%d/exe", p.PID)
 	return root.Sure(name, func() bool {

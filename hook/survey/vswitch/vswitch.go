@@ -22,17 +22,15 @@ import (
 	"hugeguard/sysfs"
 )
 
-// databases are the sockets at which Open vSwitch's database usually listens:
-// of packages, of the same from source, of the snap of MicroOVN. TripleO, Kolla
-// and RHOSO share /run/openvswitch with their containers.
+// databases are the sockets at which Open vSwitch's database usually listens: of packages, of the same from source, of
+// the snap of MicroOVN. TripleO, Kolla and RHOSO share /run/openvswitch with their containers.
 var databases = []string{
 	"/run/openvswitch/db.sock",
 	"/usr/local/var/run/openvswitch/db.sock",
 	"/var/snap/microovn/common/run/switch/db.sock",
 }
 
-// Captured is where a captured host has the database's answer to
-// [ovs.Request], which has no socket.
+// Captured is where a captured host has the database's answer to [ovs.Request], which has no socket.
 const Captured = "run/openvswitch/db.json"
 
 // Ask asks what Open vSwitch was told about huge pages, until the deadline at the latest. Without an answer it is nil,
@@ -47,8 +45,7 @@ func Ask(root sysfs.FS, conf config.Config, host guard.Host, deadline time.Time)
 		return o, true
 	}
 	if host.Holders == nil && o.HeldKiB != nil && *o.HeldKiB == 0 {
-		// Before that is said of it: its pid file may lie elsewhere, or hold
-		// the pid that it has in a container.
+		// Before that is said of it: its pid file may lie elsewhere, or hold the pid that it has in a container.
 		o.HeldKiB = seenWithOVS(root, deadline)
 	}
 	o.Sizes = sizesWithPages(root, host)
@@ -61,10 +58,9 @@ func isLate(err error) bool {
 	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, unix.EAGAIN)
 }
 
-// Concerns says whether it is worth asking what Open vSwitch was told,
-// although a start need not be refused: it does not hold any pages yet, or
-// little is left for the interfaces of the domain that it is to serve. To find
-// out costs two small files.
+// Concerns says whether it is worth asking what Open vSwitch was told, although a start need not be refused: it does
+// not hold any pages yet, or little is left for the interfaces of the domain that it is to serve. To find out costs two
+// small files.
 func Concerns(root sysfs.FS, demand guard.Demand, host guard.Host) bool {
 	held := heldByOVS(root, host)
 	return held != nil && *held == 0 || guard.LeavesNoMempool(demand, host)
@@ -203,8 +199,7 @@ func connect(name string) (*os.File, error) {
 
 var errPeer = errors.New("the process that listens there is not Open vSwitch")
 
-// believedPeer says whether who listens at a socket is root, who runs this program,
-// or Open vSwitch's own user.
+// believedPeer says whether who listens at a socket is root, who runs this program, or Open vSwitch's own user.
 func believedPeer(root sysfs.FS, connection *os.File) bool {
 	raw, err := connection.SyscallConn()
 	if err != nil {
@@ -244,9 +239,8 @@ func containedDatabases(root sysfs.FS, host guard.Host) []socket {
 	return sockets
 }
 
-// heldByOVS is how much huge memory ovs-vswitchd maps, guests' among it, by the
-// holders if they were looked for, else by its pid file; 0 where it does not
-// run, nil where that cannot be told: a container has pids of its own.
+// heldByOVS is how much huge memory ovs-vswitchd maps, guests' among it, by the holders if they were looked for, else
+// by its pid file; 0 where it does not run, nil where that cannot be told: a container has pids of its own.
 func heldByOVS(root sysfs.FS, host guard.Host) *uint64 {
 	held := uint64(0)
 	if host.Holders != nil {
@@ -294,8 +288,7 @@ func seenWithOVS(root sysfs.FS, deadline time.Time) *uint64 {
 	return &held
 }
 
-// sizesWithPages are the page sizes of which the host has any pages; nil where
-// not all of them can be asked.
+// sizesWithPages are the page sizes of which the host has any pages; nil where not all of them can be asked.
 func sizesWithPages(root sysfs.FS, host guard.Host) []uint64 {
 	sizes := []uint64{}
 	for _, kib := range host.Sizes {

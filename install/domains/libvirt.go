@@ -1,6 +1,6 @@
 //go:build libvirt_dlopen
 
-package main
+package domains
 
 import (
 	"errors"
@@ -14,57 +14,57 @@ import (
 
 // connectLibvirt connects to this host's libvirt, for reading. The library is loaded at run time: without it, or
 // without a daemon, it returns an error.
-func connectLibvirt() (domains, error) {
+func connectLibvirt() (Known, error) {
 	conn, err := libvirt.NewConnectReadOnly("qemu:///system")
 	if err != nil {
 		return nil, err
 	}
-	return libvirtDomains{conn}, nil
+	return asked{conn}, nil
 }
 
-type libvirtDomains struct{ conn *libvirt.Connect }
+type asked struct{ conn *libvirt.Connect }
 
-func (l libvirtDomains) get(name string) (foundDomain, error) {
+func (l asked) Get(name string) (Domain, error) {
 	d, err := l.conn.LookupDomainByName(name)
 	return found(strconv.Quote(name), d, err)
 }
 
-func (l libvirtDomains) byID(id uint32) (foundDomain, error) {
+func (l asked) ByID(id uint32) (Domain, error) {
 	d, err := l.conn.LookupDomainById(id)
 	return found(fmt.Sprintf("with the ID %d", id), d, err)
 }
 
-func (l libvirtDomains) byUUID(uuid string) (foundDomain, error) {
+func (l asked) ByUUID(uuid string) (Domain, error) {
 	d, err := l.conn.LookupDomainByUUIDString(uuid)
 	return found("with the UUID "+uuid, d, err)
 }
 
 // found returns the domain that a lookup found, and releases it.
-func found(what string, d *libvirt.Domain, err error) (foundDomain, error) {
+func found(what string, d *libvirt.Domain, err error) (Domain, error) {
 	if errors.Is(err, libvirt.ERR_NO_DOMAIN) {
-		return foundDomain{}, fmt.Errorf("libvirt knows no domain %s: %w", what, errNoDomain)
+		return Domain{}, fmt.Errorf("libvirt knows no domain %s: %w", what, ErrNone)
 	} else if err != nil {
-		return foundDomain{}, fmt.Errorf("domain %s: %w", what, err)
+		return Domain{}, fmt.Errorf("domain %s: %w", what, err)
 	}
 	defer d.Free()
 	running, err := d.IsActive()
 	if err != nil {
-		return foundDomain{}, fmt.Errorf("domain %s: %w", what, err)
+		return Domain{}, fmt.Errorf("domain %s: %w", what, err)
 	}
 	text, err := d.GetXMLDesc(0)
 	if err != nil {
-		return foundDomain{}, fmt.Errorf("domain %s: %w", what, err)
+		return Domain{}, fmt.Errorf("domain %s: %w", what, err)
 	}
-	return foundDomain{"domain " + what, []byte(text), running}, nil
+	return Domain{"domain " + what, []byte(text), running}, nil
 }
 
-func (l libvirtDomains) off() ([]listed, error) {
+func (l asked) Off() ([]Listed, error) {
 	all, err := l.conn.ListAllDomains(libvirt.CONNECT_LIST_DOMAINS_INACTIVE)
 	if err != nil {
 		return nil, err
 	}
 	defer free(all)
-	var off []listed
+	var off []Listed
 	for _, d := range all {
 		name, err := d.GetName()
 		if err != nil {
@@ -74,13 +74,13 @@ func (l libvirtDomains) off() ([]listed, error) {
 		if err != nil {
 			return nil, fmt.Errorf("domain %q: %w", name, err)
 		}
-		off = append(off, listed{name, autostart})
+		off = append(off, Listed{name, autostart})
 	}
-	slices.SortFunc(off, func(a, b listed) int { return strings.Compare(a.name, b.name) })
+	slices.SortFunc(off, func(a, b Listed) int { return strings.Compare(a.Name, b.Name) })
 	return off, nil
 }
 
-func (l libvirtDomains) names() ([]string, error) {
+func (l asked) Names() ([]string, error) {
 	all, err := l.conn.ListAllDomains(0)
 	if err != nil {
 		return nil, err
@@ -103,4 +103,4 @@ func free(all []libvirt.Domain) {
 	}
 }
 
-func (l libvirtDomains) close() { l.conn.Close() }
+func (l asked) Close() { l.conn.Close() }

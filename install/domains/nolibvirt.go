@@ -1,6 +1,6 @@
 //go:build !libvirt_dlopen
 
-package main
+package domains
 
 // connectLibvirt returns none: this program is built without libvirt's library.
-func connectLibvirt() (domains, error) { return nil, nil }
+func connectLibvirt() (Known, error) { return nil, nil }

@@ -1,4 +1,5 @@
-package main
+// Package domains looks up the domains of a host: in libvirt, or in libvirt's files.
+package domains
 
 import (
 	"cmp"
@@ -19,50 +20,50 @@ import (
 	"hugeguard/sysfs"
 )
 
-// A foundDomain is a domain that libvirt knows.
-type foundDomain struct {
-	from    string // the file, or how it was asked for
-	xml     []byte
-	running bool
+// A Domain is one that libvirt knows.
+type Domain struct {
+	From    string // the file, or how it was asked for
+	XML     []byte
+	Running bool
 }
 
-// domains looks up domains.
-type domains interface {
-	// get returns a domain as it runs, else as it is defined, by its name.
-	get(name string) (foundDomain, error)
-	// byID and byUUID do the same; the error wraps errNoDomain where there is none. Only a running domain has an ID.
-	byID(id uint32) (foundDomain, error)
-	byUUID(uuid string) (foundDomain, error)
-	// off returns the domains that are defined and do not run, sorted by name.
-	off() ([]listed, error)
-	// names returns all domains, for completing a command line.
-	names() ([]string, error)
-	close()
+// Known are the domains of a host.
+type Known interface {
+	// Get returns a domain as it runs, else as it is defined, by its name.
+	Get(name string) (Domain, error)
+	// ByID and ByUUID do the same; the error wraps ErrNone where there is none. Only a running domain has an ID.
+	ByID(id uint32) (Domain, error)
+	ByUUID(uuid string) (Domain, error)
+	// Off returns the domains that are defined and do not run, sorted by name.
+	Off() ([]Listed, error)
+	// Names returns all domains, for completing a command line.
+	Names() ([]string, error)
+	Close()
 }
 
-// errNoDomain is wrapped by the error of a domain that does not exist.
-var errNoDomain = errors.New("virsh list --all shows all domains")
+// ErrNone is wrapped by the error of a domain that does not exist.
+var ErrNone = errors.New("virsh list --all shows all domains")
 
-// find returns the domain that an argument names: by its ID, its UUID or its name, in the order of virsh
+// Find returns the domain that an argument names: by its ID, its UUID or its name, in the order of virsh
 // (virshCommandOptDomainBy).
-func find(known domains, arg string) (foundDomain, error) {
+func Find(known Known, arg string) (Domain, error) {
 	missing := error(nil)
 	if id, err := strconv.ParseUint(arg, 10, 31); err == nil {
-		d, err := known.byID(uint32(id))
-		if !errors.Is(err, errNoDomain) {
+		d, err := known.ByID(uint32(id))
+		if !errors.Is(err, ErrNone) {
 			return d, err
 		}
 		missing = err
 	}
-	if isUUID(arg) {
-		d, err := known.byUUID(arg)
-		if !errors.Is(err, errNoDomain) {
+	if IsUUID(arg) {
+		d, err := known.ByUUID(arg)
+		if !errors.Is(err, ErrNone) {
 			return d, err
 		}
 		missing = err
 	}
-	d, err := known.get(arg)
-	if errors.Is(err, errNoDomain) {
+	d, err := known.Get(arg)
+	if errors.Is(err, ErrNone) {
 		err = cmp.Or(missing, err)
 	}
 	return d, err
@@ -71,19 +72,20 @@ func find(known domains, arg string) (foundDomain, error) {
 // uuidForm is what a UUID looks like, as virsh takes it.
 var uuidForm = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
 
-func isUUID(text string) bool { return uuidForm.MatchString(text) }
+// IsUUID reports whether a text looks like a UUID.
+func IsUUID(text string) bool { return uuidForm.MatchString(text) }
 
-// A listed is a domain in a list.
-type listed struct {
-	name string
-	// autostart reports whether libvirt starts it by itself, mostly with the host.
-	autostart bool
+// A Listed is a domain in a list.
+type Listed struct {
+	Name string
+	// Autostart reports whether libvirt starts it by itself, mostly with the host.
+	Autostart bool
 }
 
-// openDomains returns the domains of a host: from libvirt if this is the host and the program is built to ask it, else
+// Open returns the domains of a host: from libvirt if this is the host and the program is built to ask it, else
 // from libvirt's files.
-func openDomains(host sysfs.FS) domains {
-	files := domainFiles{host}
+func Open(host sysfs.FS) Known {
+	files := Files{host}
 	if !host.Live() {
 		return files
 	}
@@ -94,9 +96,9 @@ func openDomains(host sysfs.FS) domains {
 	return asked
 }
 
-// domainFiles reads libvirt's own files: /run/libvirt/qemu/NAME.xml of a domain that runs (the domain inside its
+// Files reads libvirt's own files: /run/libvirt/qemu/NAME.xml of a domain that runs (the domain inside its
 // status; private to libvirt, readable by root) and /etc/libvirt/qemu/NAME.xml of one that is defined.
-type domainFiles struct{ host sysfs.FS }
+type Files struct{ Host sysfs.FS }
 
 const (
 	runningDir = "run/libvirt/qemu"
@@ -106,10 +108,10 @@ const (
 // maxXML is more than any domain's XML has, in bytes.
 const maxXML = 32 << 20
 
-func (d domainFiles) get(name string) (foundDomain, error) {
+func (d Files) Get(name string) (Domain, error) {
 	// libvirt allows every name that a file can have; one with a slash would lead to another file.
 	if name == "" || strings.Contains(name, "/") {
-		return foundDomain{}, fmt.Errorf("%q cannot be a domain's name", name)
+		return Domain{}, fmt.Errorf("%q cannot be a domain's name", name)
 	}
 	for _, dir := range []string{runningDir, definedDir} {
 		found, err := d.read(dir, name)
@@ -117,26 +119,26 @@ func (d domainFiles) get(name string) (foundDomain, error) {
 			return found, err
 		}
 	}
-	return foundDomain{}, d.missing(strconv.Quote(name))
+	return Domain{}, d.missing(strconv.Quote(name))
 }
 
 // read returns the domain of that name in a directory.
-func (d domainFiles) read(dir, name string) (foundDomain, error) {
+func (d Files) read(dir, name string) (Domain, error) {
 	file := dir + "/" + name + ".xml"
-	text, err := d.host.ReadFile(file, maxXML)
+	text, err := d.Host.ReadFile(file, maxXML)
 	if err != nil {
-		return foundDomain{}, err
+		return Domain{}, err
 	}
 	text, err = domain.Find(text)
 	if err != nil {
-		return foundDomain{}, fmt.Errorf("%s: %w", d.host.Path(file), err)
+		return Domain{}, fmt.Errorf("%s: %w", d.Host.Path(file), err)
 	}
-	return foundDomain{d.host.Path(file), text, dir == runningDir}, nil
+	return Domain{d.Host.Path(file), text, dir == runningDir}, nil
 }
 
 // missing is the error of a domain that no file has.
-func (d domainFiles) missing(what string) error {
-	return fmt.Errorf("no domain %s in %s or %s: %w", what, d.host.Path(runningDir), d.host.Path(definedDir), errNoDomain)
+func (d Files) missing(what string) error {
+	return fmt.Errorf("no domain %s in %s or %s: %w", what, d.Host.Path(runningDir), d.Host.Path(definedDir), ErrNone)
 }
 
 // identity is what libvirt knows a domain by, beside its name.
@@ -145,12 +147,19 @@ type identity struct {
 	UUID string `xml:"uuid"`
 }
 
-func (d domainFiles) byID(id uint32) (foundDomain, error) {
+// UUID returns the domain's UUID, "" where it has none that can be read.
+func (d Domain) UUID() string {
+	var is identity
+	_ = xml.Unmarshal(d.XML, &is) // which leaves it empty
+	return strings.TrimSpace(is.UUID)
+}
+
+func (d Files) ByID(id uint32) (Domain, error) {
 	text := strconv.FormatUint(uint64(id), 10)
 	return d.search("with the ID "+text, []string{runningDir}, func(is identity) bool { return is.ID == text })
 }
 
-func (d domainFiles) byUUID(uuid string) (foundDomain, error) {
+func (d Files) ByUUID(uuid string) (Domain, error) {
 	return d.search("with the UUID "+uuid, []string{runningDir, definedDir}, func(is identity) bool {
 		return strings.EqualFold(strings.TrimSpace(is.UUID), uuid)
 	})
@@ -158,12 +167,12 @@ func (d domainFiles) byUUID(uuid string) (foundDomain, error) {
 
 // search returns the first domain in these directories that is the one. A file that is no domain is passed over, unless
 // none of the others is it.
-func (d domainFiles) search(what string, dirs []string, isIt func(identity) bool) (foundDomain, error) {
+func (d Files) search(what string, dirs []string, isIt func(identity) bool) (Domain, error) {
 	var failed error
 	for _, dir := range dirs {
 		names, err := d.in(dir)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return foundDomain{}, err
+			return Domain{}, err
 		}
 		for _, name := range names {
 			found, err := d.read(dir, name)
@@ -172,15 +181,15 @@ func (d domainFiles) search(what string, dirs []string, isIt func(identity) bool
 				continue
 			}
 			var is identity
-			if err := xml.Unmarshal(found.xml, &is); err == nil && isIt(is) {
+			if err := xml.Unmarshal(found.XML, &is); err == nil && isIt(is) {
 				return found, nil
 			}
 		}
 	}
-	return foundDomain{}, errors.Join(d.missing(what), failed)
+	return Domain{}, errors.Join(d.missing(what), failed)
 }
 
-func (d domainFiles) off() ([]listed, error) {
+func (d Files) Off() ([]Listed, error) {
 	defined, err := d.in(definedDir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%w: libvirt's QEMU driver has never defined a domain here", err)
@@ -191,10 +200,10 @@ func (d domainFiles) off() ([]listed, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	var off []listed
+	var off []Listed
 	for _, name := range defined {
 		if !slices.Contains(running, name) {
-			off = append(off, listed{name, d.autostart(name)})
+			off = append(off, Listed{name, d.autostart(name)})
 		}
 	}
 	return off, nil
@@ -202,12 +211,12 @@ func (d domainFiles) off() ([]listed, error) {
 
 // autostart reports whether libvirt starts a domain by itself: there is a link to its definition
 // (virDomainObjListLoadConfig). The link is not followed, since a root may not hold its target.
-func (d domainFiles) autostart(name string) bool {
-	target, err := d.host.Readlink(definedDir + "/autostart/" + name + ".xml")
+func (d Files) autostart(name string) bool {
+	target, err := d.Host.Readlink(definedDir + "/autostart/" + name + ".xml")
 	return err == nil && filepath.Base(target) == name+".xml"
 }
 
-func (d domainFiles) names() ([]string, error) {
+func (d Files) Names() ([]string, error) {
 	defined, err := d.in(definedDir)
 	running, runErr := d.in(runningDir)
 	names := append(defined, running...)
@@ -216,8 +225,8 @@ func (d domainFiles) names() ([]string, error) {
 }
 
 // in returns the domains with a file in a directory, sorted by name.
-func (d domainFiles) in(dir string) ([]string, error) {
-	entries, err := d.host.ReadDir(dir)
+func (d Files) in(dir string) ([]string, error) {
+	entries, err := d.Host.ReadDir(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -231,7 +240,7 @@ func (d domainFiles) in(dir string) ([]string, error) {
 	return names, nil
 }
 
-func (d domainFiles) close() {}
+func (d Files) Close() {}
 
 // isFile reports whether an argument of check is a file rather than a domain's name.
 func isFile(arg string) bool {
@@ -251,48 +260,48 @@ func readXML(r io.Reader) ([]byte, error) {
 	return text, err
 }
 
-// readDomain returns the domain that an argument of check names.
-func readDomain(arg string, stdin io.Reader, host sysfs.FS) (foundDomain, error) {
+// Read returns the domain that an argument of check names.
+func Read(arg string, stdin io.Reader, host sysfs.FS) (Domain, error) {
 	if arg == "-" {
 		return parseDomain("standard input", stdin)
 	}
 	if isFile(arg) {
 		file, err := os.Open(arg)
 		if err != nil {
-			return foundDomain{}, err
+			return Domain{}, err
 		}
 		defer file.Close()
 		return parseDomain(arg, file)
 	}
-	all := openDomains(host)
-	defer all.close()
-	return find(all, arg)
+	all := Open(host)
+	defer all.Close()
+	return Find(all, arg)
 }
 
 // parseDomain returns the domain in a file.
-func parseDomain(name string, file io.Reader) (foundDomain, error) {
+func parseDomain(name string, file io.Reader) (Domain, error) {
 	text, err := readXML(file)
 	if err != nil {
-		return foundDomain{}, err
+		return Domain{}, err
 	}
 	text, err = domain.Find(text)
 	if err != nil {
-		return foundDomain{}, fmt.Errorf("%s: %w", name, err)
+		return Domain{}, fmt.Errorf("%s: %w", name, err)
 	}
-	return foundDomain{from: name, xml: text}, nil
+	return Domain{From: name, XML: text}, nil
 }
 
 // completionPatience is how long completing a command line waits for libvirt.
 const completionPatience = time.Second
 
-// domainNames returns the domains that a command line can name; none if that takes too long or fails. It leaves out
+// Names returns the domains that a command line can name; none if that takes too long or fails. It leaves out
 // names that are not printable.
-func domainNames(host sysfs.FS) []string {
+func Names(host sysfs.FS) []string {
 	found := make(chan []string, 1)
 	go func() {
-		known := openDomains(host)
-		defer known.close()
-		names, _ := known.names()
+		known := Open(host)
+		defer known.Close()
+		names, _ := known.Names()
 		found <- slices.DeleteFunc(names, func(name string) bool {
 			return strings.ContainsFunc(name, func(r rune) bool { return !strconv.IsPrint(r) })
 		})
