@@ -65,31 +65,7 @@ func (h Host) NovaReport(uuid string) *NovaReport {
 		return nil
 	}
 	report := &NovaReport{Files: n.Files, Fault: n.Fault, PID: n.PID, Stale: n.Stale, Unread: n.Unread, Pools: []NovaPool{}}
-	counted, running := map[nova.Pool]uint64{}, map[nova.Pool]uint64{}
-	for _, i := range n.Instances {
-		if i.UUID == uuid {
-			continue
-		}
-		report.Instances++
-		for pool, pages := range i.Pages {
-			counted[pool] += pages
-			if i.Running {
-				running[pool] += pages
-			}
-		}
-	}
-	for _, i := range n.Refused {
-		if i.UUID == uuid {
-			continue
-		}
-		for pool, pages := range i.Pages {
-			counted[pool] += pages
-			report.Refused = append(report.Refused, RefusedInstance{i.Name, i.UUID, pool.Node, pool.PageKiB, pages})
-		}
-	}
-	slices.SortFunc(report.Refused, func(a, b RefusedInstance) int {
-		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.PageKiB, b.PageKiB), cmp.Compare(a.Node, b.Node))
-	})
+	counted, running := report.count(n, uuid)
 	report.Uncounted = slices.DeleteFunc(slices.Clone(n.Uncounted), func(dir string) bool { return uuid != "" && strings.HasPrefix(dir, uuid) })
 	if len(n.Files) == 0 && n.Fault == "" && n.PID == 0 && report.Instances == 0 {
 		return nil
@@ -106,7 +82,44 @@ func (h Host) NovaReport(uuid string) *NovaReport {
 		}
 	}
 	slices.Sort(report.Ignored)
-	wanted := map[nova.Pool]int64{}
+	report.Pools = append(report.Pools, h.believed(counted, running)...)
+	return report
+}
+
+// count notes how many instances Nova counts, but for one, and returns how many pages of each pool it counts for them,
+// and how many of these for those that run.
+func (r *NovaReport) count(n *Nova, uuid string) (counted, running map[nova.Pool]uint64) {
+	counted, running = map[nova.Pool]uint64{}, map[nova.Pool]uint64{}
+	for _, i := range n.Instances {
+		if i.UUID == uuid {
+			continue
+		}
+		r.Instances++
+		for pool, pages := range i.Pages {
+			counted[pool] += pages
+			if i.Running {
+				running[pool] += pages
+			}
+		}
+	}
+	for _, i := range n.Refused {
+		if i.UUID == uuid {
+			continue
+		}
+		for pool, pages := range i.Pages {
+			counted[pool] += pages
+			r.Refused = append(r.Refused, RefusedInstance{i.Name, i.UUID, pool.Node, pool.PageKiB, pages})
+		}
+	}
+	slices.SortFunc(r.Refused, func(a, b RefusedInstance) int {
+		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.PageKiB, b.PageKiB), cmp.Compare(a.Node, b.Node))
+	})
+	return counted, running
+}
+
+// believed returns what Nova believes of the pools, given what it counts for its instances.
+func (h Host) believed(counted, running map[nova.Pool]uint64) (pools []NovaPool) {
+	n, wanted := h.Nova, map[nova.Pool]int64{}
 	for _, r := range h.Reservations() {
 		wanted[r.Pool] = int64(r.Count)
 	}
@@ -126,10 +139,10 @@ func (h Host) NovaReport(uuid string) *NovaReport {
 				p.Free, p.Drift = &free, &drift
 			}
 			p.Unreserved = uint64(max(wanted[at]-p.Reserved, 0))
-			report.Pools = append(report.Pools, p)
+			pools = append(pools, p)
 		}
 	}
-	return report
+	return pools
 }
 
 // drifts are findings of what Nova believes and is not so.

@@ -65,7 +65,7 @@ func TestImports(t *testing.T) {
 		"./hook/survey/process": {"hugeguard/guard", "hugeguard/sysfs"},
 		"./hook/survey/holders": {"hugeguard/guard", "hugeguard/hook/survey/process", "hugeguard/sysfs"},
 		"./hook/survey/vswitch": {"hugeguard/guard", "hugeguard/hook/config", "hugeguard/hook/survey/process", "hugeguard/sysfs", "golang.org/x/sys"},
-		"./hook/survey/compute": {"hugeguard/guard", "hugeguard/hook/config", "hugeguard/hook/survey/process", "hugeguard/sysfs"},
+		"./hook/survey/compute": {"hugeguard/guard", "hugeguard/hook/config", "hugeguard/hook/ledger", "hugeguard/hook/survey/process", "hugeguard/sysfs"},
 		"./hook": {"hugeguard/guard", "hugeguard/hook/config", "hugeguard/hook/ledger", "hugeguard/hook/survey", "hugeguard/sysfs",
 			"golang.org/x/sys"},
 	} {

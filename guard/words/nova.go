@@ -115,19 +115,9 @@ func unused(r *guard.NovaReport) string {
 	return "Nova does not use the new configuration yet, and what it believes free is not known until it is restarted"
 }
 
-// mostUncounted is how many directories are named.
-const mostUncounted = 3
-
 // uncounted says of which instances it is not known what Nova counts.
 func uncounted(dirs []string) string {
-	var names []string
-	for _, dir := range dirs[:min(len(dirs), mostUncounted)] {
-		names = append(names, name(dir))
-	}
-	if rest := len(dirs) - len(names); rest > 0 {
-		names = append(names, fmt.Sprintf("%d more", rest))
-	}
-	return "Nova may count more than that: it is not known what it counts for instances that have a directory here and no domain: " + strings.Join(names, ", ")
+	return "Nova may count more than that: it is not known what it counts for instances that have a directory here and no domain: " + guests(dirs)
 }
 
 // stale says that nova-compute has not read its configuration.

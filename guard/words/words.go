@@ -140,7 +140,7 @@ func inParentheses(text string) string {
 	return " (" + text + ")"
 }
 
-// guests names starting guests.
+// guests names a few guests, or the directories of some.
 func guests(names []string) string {
 	var each []string
 	for _, n := range names {

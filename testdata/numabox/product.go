@@ -36,7 +36,7 @@ func (b *box) buildProduct(ctx context.Context, packaged bool) error {
 		return err
 	}
 	// Loads libvirt at run time where there is a C compiler, as in the Makefile, and the box's C library is no older than
-	// what such a program takes.
+	// what that program takes.
 	env, tags := static, []string(nil)
 	if _, err := exec.LookPath("cc"); err == nil && !b.image.before(libcPackage, 2, 34) {
 		env, tags = nil, []string{"-tags", "libvirt_dlopen"}
