@@ -36,9 +36,6 @@ func (f FS) Leads(name string, hugetlb MountPoints) (string, error) {
 	return at, err
 }
 
-// pathLimit is more than the kernel takes of a path (PATH_MAX), in bytes.
-const pathLimit = 8 << 10
-
 // parseLeads parses what a captured host has of a path.
 func parseLeads(text string) (string, error) {
 	at := strings.TrimSuffix(text, "\n")

@@ -114,3 +114,6 @@ func (n *near) folder(name string) (fd int, err error) {
 	}
 	return fd, err
 }
+
+// pathLimit is more than the kernel takes of a path (PATH_MAX), in bytes.
+const pathLimit = 8 << 10

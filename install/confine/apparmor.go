@@ -28,7 +28,8 @@ func (h Host) loaded(name string) string {
 		return ""
 	}
 	for line := range strings.Lines(string(text)) {
-		if line = strings.TrimSpace(line); strings.HasPrefix(line, name+" (") {
+		line = strings.TrimSpace(line)
+		if strings.HasPrefix(line, name+" (") {
 			return line
 		}
 	}

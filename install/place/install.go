@@ -9,12 +9,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"slices"
-	"syscall"
-	"time"
 
 	"hugeguard/install/daemon"
 )
@@ -22,33 +18,6 @@ import (
 // ErrNotTold is wrapped by the error of an Install that put the hook in place but could not make a running daemon look
 // for it: until its next reload or start that daemon may call no hook.
 var ErrNotTold = errors.New("the hook is installed but not live")
-
-// tellTimeout bounds the reload of one daemon; tests set it and other limits of this package.
-var tellTimeout = 10 * time.Second
-
-// Options are what Install, Uninstall and Inspect work on.
-type Options struct {
-	// Root is the directory of a package or an image; "" is this host. With a Root, no symbolic link leads out of it
-	// and no daemon is told.
-	Root string
-	// Layout is the layout to install; Uninstall removes any.
-	Layout Layout
-	// Hook is the hook program; "" for the one that belongs to the running command.
-	Hook string
-	// DryRun prints each step and changes nothing.
-	DryRun bool
-	// Out takes a line for each step.
-	Out io.Writer
-	// Units is the service manager of this host, if it has one.
-	Units daemon.Units
-}
-
-// A job is one run of Install or Uninstall.
-type job struct {
-	Options
-	tree
-	live bool // the tree is a running host's: its daemons are told
-}
 
 // Install puts the hook in place, replaces it by another version, or moves it to another layout. At every moment
 // libvirt finds either the old state or the new one, and in both the site's own hook. Installing again changes nothing.
@@ -71,46 +40,6 @@ func Uninstall(ctx context.Context, o Options) error {
 	}
 	defer done()
 	return j.uninstall(ctx)
-}
-
-// begin checks that the caller may change the hooks, and locks out any other install on the same root until done is
-// called.
-func begin(o Options) (j *job, done func(), err error) {
-	j = &job{Options: o, live: o.Root == ""}
-	if j.live && os.Geteuid() != 0 && !o.DryRun {
-		return nil, nil, errRoot
-	}
-	j.tree, err = treeAt(o.Root)
-	if err != nil {
-		return nil, nil, err
-	}
-	done = func() {}
-	if o.DryRun {
-		return j, done, nil
-	}
-	if j.root != "" {
-		if err := os.MkdirAll(j.root, 0o755); err != nil {
-			return nil, nil, err
-		}
-	}
-	lock, err := j.openLock()
-	if err != nil {
-		return nil, nil, err
-	}
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		lock.Close()
-		return nil, nil, fmt.Errorf("another install is running on %s: %w", lock.Name(), err)
-	}
-	return j, func() { lock.Close() }, nil
-}
-
-// openLock opens the file to lock: one that only root can open, so that nobody else can hold it; below another root the
-// root itself, which belongs to the caller.
-func (j *job) openLock() (*os.File, error) {
-	if !j.live {
-		return os.Open(j.root + "/")
-	}
-	return os.OpenFile("/run/hugeguard-install.lock", os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
 }
 
 func (j *job) install(ctx context.Context) error {
@@ -136,16 +65,8 @@ func (j *job) install(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	rec := &record{Layout: layout}
-	if s.record != nil {
-		rec.Created, rec.Placed, rec.Told = slices.Clone(s.record.Created), s.record.Placed, s.record.Told
-	} else if s.recordErr != nil {
-		fmt.Fprintf(j.Out, "%v: hugeguard no longer knows which directories an earlier install made\n", s.recordErr)
-	}
 	first := len(s.layouts()) == 0
-	if first {
-		rec.Placed, rec.Told = nil, nil
-	}
+	rec := j.newRecord(s, layout, first)
 	steps, err := j.planInstall(ctx, s, layout, prog, rec)
 	if err != nil {
 		return err
@@ -180,6 +101,20 @@ func (j *job) install(ctx context.Context) error {
 		}
 	}
 	return j.tellUnaware(ctx, rec, first, aware)
+}
+
+// newRecord returns the record of an install, with what an earlier one noted that still holds.
+func (j *job) newRecord(s scene, layout Layout, first bool) *record {
+	rec := &record{Layout: layout}
+	if s.record != nil {
+		rec.Created, rec.Placed, rec.Told = slices.Clone(s.record.Created), s.record.Placed, s.record.Told
+	} else if s.recordErr != nil {
+		fmt.Fprintf(j.Out, "%v: hugeguard no longer knows which directories an earlier install made\n", s.recordErr)
+	}
+	if first {
+		rec.Placed, rec.Told = nil, nil
+	}
+	return rec
 }
 
 // aware returns the daemons that have seen the hook that lies there.
@@ -226,21 +161,6 @@ func (j *job) uninstall(ctx context.Context) error {
 	return j.run(rest)
 }
 
-// run does the steps in order, or prints them.
-func (j *job) run(steps []step) error {
-	for _, s := range steps {
-		if j.DryRun {
-			fmt.Fprintln(j.Out, "would "+s.says)
-			continue
-		}
-		if err := s.do(); err != nil {
-			return fmt.Errorf("%s: %w", s.says, err)
-		}
-		fmt.Fprintln(j.Out, s.says)
-	}
-	return nil
-}
-
 // tellUnaware tells each running daemon that may not have looked for hooks since ours was put in place, and records
 // that.
 func (j *job) tellUnaware(ctx context.Context, rec *record, first bool, aware []daemon.Process) error {
@@ -278,35 +198,4 @@ func (j *job) tellUnaware(ctx context.Context, rec *record, first bool, aware []
 		return !slices.ContainsFunc(running, func(p daemon.Process) bool { return p.PID == o.PID && p.Start == o.Start })
 	})
 	return errors.Join(failed, j.writeRecord(rec))
-}
-
-// sayLimits prints which limits of the daemons may keep the hook from running.
-func (j *job) sayLimits(running []daemon.Process) {
-	for _, p := range running {
-		for _, tight := range j.daemons().Limits(p) {
-			fmt.Fprintf(j.Out, "note: %s\n", tight)
-		}
-	}
-}
-
-// tellAll tells each running daemon that the hook is gone. A failure is printed and is no error: libvirt 6.5 and later
-// checks by itself whether there is a hook to call.
-func (j *job) tellAll(ctx context.Context) {
-	running, err := j.daemons().Running(ctx, j.Units)
-	if err != nil {
-		fmt.Fprintf(j.Out, "no daemon is told: %v\n", err)
-	}
-	for _, p := range running {
-		if err := j.tellOne(ctx, p); err != nil {
-			fmt.Fprintf(j.Out, "%v\n", err)
-		}
-	}
-}
-
-func (j *job) tellOne(ctx context.Context, p daemon.Process) error {
-	return j.run([]step{{p.Says(), func() error {
-		ctx, cancel := context.WithTimeout(ctx, tellTimeout)
-		defer cancel()
-		return j.daemons().Tell(ctx, j.Units, p)
-	}}})
 }

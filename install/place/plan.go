@@ -14,13 +14,6 @@ import (
 	"hugeguard/install/counts"
 )
 
-// A step is one change to the host. All steps are planned before the first is done, so that a dry run prints exactly
-// what a run would do.
-type step struct {
-	says string
-	do   func() error
-}
-
 // planInstall returns the steps from the scene to the layout. rec is what will be recorded.
 func (j *job) planInstall(ctx context.Context, s scene, layout Layout, prog *program, rec *record) ([]step, error) {
 	same, err := j.at(s, layout).same(prog)
