@@ -2,6 +2,7 @@ package livehost
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -30,6 +31,7 @@ const (
 	file      = "file"      // pages of a file on the mount, which stays when the holder ends
 	mapped    = "mapped"    // a mapping of that file, none of whose pages it has touched
 	memfd     = "memfd"     // a memfd whose pages were written to and which is not mapped any more
+	adrift    = "adrift"    // a memfd on its way through a socket, where nobody sees whose it is
 	elsewhere = "elsewhere" // that file, open by the path that it has in a container, and not mapped
 	ordinary  = "ordinary"  // a System V segment of as much memory in ordinary pages, which stays, too
 	sysv      = "sysv"      // a System V segment, which stays when the holder ends
@@ -65,7 +67,7 @@ func runHolder() int {
 		if err == nil {
 			fd, err = unix.Open(filepath.Join(inside, filepath.Base(leftover)), unix.O_RDWR|unix.O_CLOEXEC, 0)
 		}
-	case memfd:
+	case memfd, adrift:
 		fd, err = unix.MemfdCreate("parked", unix.MFD_CLOEXEC|unix.MFD_HUGETLB|unix.MFD_HUGE_2MB)
 	default:
 		flags = unix.MAP_PRIVATE | unix.MAP_ANON | unix.MAP_HUGETLB
@@ -89,6 +91,11 @@ func runHolder() int {
 		err = unix.Munmap(mem)
 	case mapped:
 		err = unix.Close(fd) // as a vhost-user back end does
+	case adrift:
+		var sockets [2]int
+		if sockets, err = unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM, 0); err == nil {
+			err = errors.Join(unix.Sendmsg(sockets[0], []byte{0}, unix.UnixRights(fd), nil, 0), unix.Munmap(mem), unix.Close(fd))
+		}
 	}
 	if err != nil {
 		return fail("%v", err)

@@ -150,6 +150,8 @@ func missing() string {
 		{"/usr/bin/ovsdb-tool", "openvswitch-common"},
 		{"/usr/bin/ovs-vsctl", "openvswitch-switch"},
 		{ovsVswitchd, "openvswitch-switch-dpdk"},
+		{postgresql("postgres"), "postgresql"},
+		{"/usr/bin/psql", "postgresql"},
 		{prometheus, "prometheus"},
 		{promtool, "prometheus"},
 		{nodeExporter, "prometheus-node-exporter"},
