@@ -49,7 +49,8 @@ func TestExplain(t *testing.T) {
 	s.inOrder("", s.command(s.cli, 0, "explain", d.uuid()), "now: it is no longer defined here", e.one(t, "HUGEGUARD_UUID"))
 }
 
-// Where the journal has nothing that is said, with what would become of the start; so it is for those who may not read it.
+// Where the journal has nothing that is said, with what would become of the start; so it is for those who may not read
+// it.
 func TestExplainNothing(t *testing.T) {
 	s := begin(t, 8)
 	s.installGuard()

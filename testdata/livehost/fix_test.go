@@ -353,8 +353,8 @@ func kindsOf(fixes []fix) (kinds []string) {
 	return kinds
 }
 
-// freeMemory has free memory, in large pieces, where other programs of this machine have filled it: else other fixes are
-// right.
+// freeMemory has free memory, in large pieces, where other programs of this machine have filled it: else other fixes
+// are right.
 func freeMemory() error {
 	return errors.Join(writeInt("/proc/sys/vm/drop_caches", 3), writeInt("/proc/sys/vm/compact_memory", 1))
 }
@@ -362,8 +362,8 @@ func freeMemory() error {
 // startsAgain are the commands after which somebody starts a process again.
 var startsAgain = regexp.MustCompile(`^(kill|systemctl restart) `)
 
-// TestPoolLasts: what is printed to keep a pool beyond the next boot makes it as large then. The programs that systemd runs
-// at a boot do what it does.
+// TestPoolLasts: what is printed to keep a pool beyond the next boot makes it as large then. The programs that systemd
+// runs at a boot do what it does.
 func TestPoolLasts(t *testing.T) {
 	s := begin(t, 8)
 	s.installGuard()
@@ -477,8 +477,8 @@ func (s *scene) printed(c shortage, d domain) []fix {
 	return fixes
 }
 
-// execute does what a fix says: to the domain and the configuration what its lines say, then its commands as root's shell
-// does, in a system without systemd that of libvirt's and of the holders' units.
+// execute does what a fix says: to the domain and the configuration what its lines say, then its commands as root's
+// shell does, in a system without systemd that of libvirt's and of the holders' units.
 func (s *scene) execute(f fix, d *domain) {
 	s.t.Helper()
 	for _, line := range f.Lines {
