@@ -28,6 +28,8 @@ type NodeMemory struct {
 // Boot is what is known of setting up pages at boot.
 type Boot struct {
 	Pools []BootPool // that the kernel's command line asks for
+	// Bare are the page sizes in KiB of hugepagesz= without hugepages= behind it, which asks for no pages.
+	Bare []uint64
 	// CMA says that gigantic pages come from memory that hugetlb_cma= sets aside. The kernel makes none at boot then.
 	CMA     bool
 	PerNode bool   // the kernel takes hugepages=NODE:COUNT: it is Linux 5.16 or later

@@ -157,8 +157,10 @@ func parseBlocks(text string) (map[int][]uint64, error) {
 // Boot is what the kernel's command line says of huge pages.
 type Boot struct {
 	DefaultKiB uint64 // default_hugepagesz in KiB, 0 where it is not said
-	Pools      []BootPool
-	CMA        bool // hugetlb_cma: gigantic pages come from memory set aside for that, and none are made at boot
+	// Bare are the page sizes in KiB of hugepagesz= without hugepages= behind it, which asks for no pages.
+	Bare  []uint64
+	Pools []BootPool
+	CMA   bool // hugetlb_cma: gigantic pages come from memory set aside for that, and none are made at boot
 }
 
 // BootPool is how many pages of a size were to be made at boot.
@@ -184,7 +186,8 @@ func (f FS) Boot() (b Boot, ok bool, err error) {
 // parseBoot reads the words that the kernel takes, and skips those that it would ignore. What follows "--" is for init.
 func parseBoot(text string) (b Boot) {
 	known, size := true, uint64(0) // what hugepages= is about
-	for _, word := range bootWords(text) {
+	words := bootWords(text)
+	for i, word := range words {
 		key, value, _ := strings.Cut(word, "=")
 		switch key {
 		case "default_hugepagesz":
@@ -194,6 +197,9 @@ func parseBoot(text string) (b Boot) {
 		case "hugepagesz":
 			kib, err := parseBinarySize(value)
 			known, size = err == nil, kib
+			if known && !strings.HasPrefix(after(words, i), "hugepages=") {
+				b.Bare = append(b.Bare, kib)
+			}
 		case "hugepages":
 			pool, ok := parseBootPool(value)
 			pool.PageKiB = size
@@ -206,6 +212,14 @@ func parseBoot(text string) (b Boot) {
 		}
 	}
 	return b
+}
+
+// after returns the word that comes after one of several, "" after the last.
+func after(words []string, i int) string {
+	if i+1 < len(words) {
+		return words[i+1]
+	}
+	return ""
 }
 
 // parseBootPool parses "512" and "0:512,1:512".

@@ -26,6 +26,7 @@ func TestBoot(t *testing.T) {
 		{"hugetlb_cma=4G", Boot{CMA: true}},
 		{"hugetlb_cma=0", Boot{}},
 		{"rdinit=/x -- hugepages=4", Boot{}},
+		{"hugepages=16 hugepagesz=1G quiet hugepagesz=2M hugepagesz=32M hugepages=1", Boot{Pools: []BootPool{{Pages: 16}, {PageKiB: 32 << 10, Pages: 1}}, Bare: []uint64{1 << 20, 2 << 10}}},
 	} {
 		if got := parseBoot(test.line + "\n"); !reflect.DeepEqual(got, test.want) {
 			t.Errorf("%q is read as %+v, want %+v", test.line, got, test.want)

@@ -17,6 +17,9 @@ func bootPools(host guard.Host, grown GrowPools) *BootPools {
 	nodes := len(host.MemoryNodes())
 	for _, p := range grown.Pools {
 		fix.Lost += lost(host, p.Node, p.PageKiB, nodes)
+		if slices.Contains(host.Memory.Boot.Bare, p.PageKiB) && host.Memory.Asked(p.PageKiB).Pages == 0 {
+			fix.Bare = p.PageKiB
+		}
 		node, _ := memory{host.Memory}.node(p.Node)
 		rest := minus(node.TotalKiB, node.PoolsKiB+p.Made()*p.PageKiB)
 		if used := node.usedKiB(); rest < used {

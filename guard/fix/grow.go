@@ -216,12 +216,23 @@ func (r refusal) enlarging() []guard.Fix {
 	return append(elsewhere, larger...)
 }
 
-// larger returns how to make pools larger at once, for those who have to do something else otherwise.
-func (l launch) larger() []guard.Fix {
-	return slices.DeleteFunc(l.growth(nil), func(f guard.Fix) bool {
-		grow, ok := f.(GrowPools)
-		return !ok || grow.Compact
-	})
+// larger returns how to make pools larger, for those who can do something else: at once, and at boot where that is not
+// possible.
+func (l launch) larger() (now, boot []guard.Fix) {
+	for _, fix := range l.growth(nil) {
+		switch fix := fix.(type) {
+		case GrowPools:
+			if !fix.Compact {
+				now = append(now, fix)
+			}
+		case BootPools:
+			boot = append(boot, fix)
+		}
+	}
+	if now != nil {
+		boot = nil
+	}
+	return now, boot
 }
 
 // withoutLeftovers returns the host without leftover files on the nodes of the first shortage, and these files, where

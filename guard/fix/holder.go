@@ -16,10 +16,11 @@ var leastOVSKiB = 2 * ovs.Mempool(9000)
 // holderFixes returns what can be done about those who are to blame, the cheapest first. With each of them the launch
 // fits.
 func (r refusal) holderFixes() []guard.Fix {
-	blame, larger := r.verdict.Blame, r.larger()
+	blame := r.verdict.Blame
+	larger, boot := r.larger()
 	switch {
 	case !over(blame):
-		return slices.Concat(r.rebind(), larger, r.shrinkOVS(), r.tune(), stop(blame.Holders))
+		return slices.Concat(r.rebind(), larger, r.shrinkOVS(), r.tune(), stop(blame.Holders), boot)
 	case !blame.Holders[0].Former:
 		return append([]guard.Fix{FreeDeadGuests{blame.Holders}}, larger...)
 	case blame.Holders[0].Stuck:
@@ -126,7 +127,8 @@ func (r refusal) search() []guard.Fix {
 	if !sawAll(r.host) {
 		return []guard.Fix{LookUnconfined{}}
 	}
-	found := append(r.rebind(), r.larger()...)
+	larger, _ := r.larger()
+	found := append(r.rebind(), larger...)
 	lost := map[int]uint64{}
 	for _, p := range r.verdict.Pools {
 		if p.PageKiB == r.must[0].PageKiB {

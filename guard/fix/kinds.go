@@ -36,6 +36,7 @@ func (p PoolSize) Made() uint64 { return minus(p.Pages, p.Now) }
 
 // BootPools sets pools up at boot, as the kernel cannot be expected to find the memory later.
 type BootPools struct {
+	Bare   uint64  // the page size in KiB of a hugepagesz= that asks for no pages, as in [guard.Boot]; 0 for none
 	Limits []Limit // to be larger, too
 	Line   BootLine
 	Pools  []PoolSize

@@ -135,10 +135,22 @@ func stop(holders []guard.Holder) Fix {
 	}
 	f := onHost("stop "+enumerate(who, 3), commands...)
 	f.Cost, f.Lasting = "what they do stops", lasting
-	if len(who) == 1 {
+	switch {
+	case len(who) == 1 && isQEMU(holders[0]):
+		f.short = "shut down the guest that " + who[0] + " runs"
+		f.What = f.short + ", by its own manager or from within; the command is for a guest that nobody can shut down"
+		f.Cost = "that guest stops; with the command it loses what it has not written yet"
+	case len(who) == 1:
 		f.Cost = "what it does stops"
 	}
 	return f
+}
+
+// isQEMU reports whether a process that is no guest of libvirt's runs a guest all the same: a QEMU by hand, or by
+// another manager.
+func isQEMU(h guard.Holder) bool {
+	program := cmp.Or(h.Program, h.Name)
+	return strings.HasPrefix(program, "qemu-") || program == "kvm"
 }
 
 // switches are the programs of which it is known how they are told to take fewer huge pages, or none, by how the names
@@ -162,7 +174,10 @@ func tune(t fix.TuneProcess) Fix {
 	for _, s := range switches {
 		if slices.ContainsFunc(s.names, func(name string) bool { return strings.HasPrefix(program, name) }) {
 			f := s.say(t)
-			f.For = "host"
+			f.For, f.short = "host", strings.Join(f.Commands, "; ")
+			if f.short == "" && len(f.Lines) == 1 && strings.HasPrefix(f.What, "start ") {
+				f.short = "start " + process(t.Holder) + " with " + f.Lines[0]
+			}
 			return f
 		}
 	}

@@ -119,6 +119,9 @@ func bootPools(b fix.BootPools) Fix {
 	if b.Lost > 0 {
 		f.What += fmt.Sprintf(". The last boot made %d fewer than it was asked for, so ask for as many more", b.Lost)
 	}
+	if b.Bare > 0 {
+		f.What += fmt.Sprintf(". The kernel command line has hugepagesz=%s without hugepages= behind it, which asks for no pages: hugepages= is about the hugepagesz= before it", pageName(b.Bare))
+	}
 	if b.Scattered {
 		f.What += ". While it runs, the kernel is unlikely to find memory in pieces of that size"
 	}

@@ -63,7 +63,7 @@ func boot(root sysfs.FS, host guard.Host) (b guard.Boot) {
 		size := cmp.Or(p.PageKiB, line.DefaultKiB, host.DefaultPageKiB)
 		b.Pools = append(b.Pools, guard.BootPool{PageKiB: size, Pages: p.Pages, Nodes: p.Nodes})
 	}
-	b.CMA = line.CMA
+	b.CMA, b.Bare = line.CMA, line.Bare
 	major, minor, ok := root.KernelRelease()
 	b.PerNode = ok && (major > 5 || major == 5 && minor >= 16)
 	for _, tool := range []string{"grubby", "update-grub"} {

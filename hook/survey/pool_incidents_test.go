@@ -27,6 +27,12 @@ func TestPoolIncidents(t *testing.T) {
 			`fix: echo 1024 > \S+node0\S+; echo 1024 > \S+node1\S+\n`, `hugepages=0:1024,1:1024`}, []string{`compact`, `reboot`}},
 		"pool-shrunk-under-guest": {guard.CausePoolMissing, []string{
 			`all 2048 pages there are surplus`, `\n  echo 2560 > `, `512 of them new: its 2048 surplus pages become the pool's first`, `vm.nr_hugepages = 2560`}, []string{`ever set up`}},
+		"uneven-pools": {guard.CausePoolTooSmall, []string{
+			`^node 1 has too few 2M pages: 758 of 758 free, 1024 needed \(2 GiB\)`, `\n  echo 1024 > \S+node1\S+\n`, `hugepages=0:1290,1:1024`, `bind ram-node0 to node 0`}, nil},
+		"giant-pages-split-evenly": {guard.CausePoolTooSmall, []string{
+			`fix: boot with hugepagesz=1G hugepages=0:12,1:8\n`, `in place of hugepagesz=1G hugepages=16`, `bind ram-node0 to nodes 0-1`}, []string{`\n  echo`}},
+		"page-size-behind-count": {guard.CausePoolMissing, []string{
+			`hugepagesz=1G without hugepages= behind it, which asks for no pages`, `fix: boot with hugepagesz=1G hugepages=8\n`}, []string{`\n  echo`, `in place of`}},
 		"pool-in-pieces": {guard.CausePoolTooSmall, []string{
 			`pieces that are too small`, compact + `4096 `, `hugepagesz=2M hugepages=4096`}, nil},
 	} {
