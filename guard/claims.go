@@ -75,7 +75,8 @@ func confinements(h Host) []rules {
 	}
 	var all []rules
 	for _, r := range h.Releases.rules() {
-		if r &= matters; !slices.Contains(all, r) {
+		r &= matters
+		if !slices.Contains(all, r) {
 			all = append(all, r)
 		}
 	}

@@ -9,7 +9,7 @@ import (
 
 // domainXML is what decides about memory in a domain's XML. Nothing odd in a disk or in metadata keeps it from being
 // read. The fields are called as in package libvirtxml, which describes the whole; that, and package encoding/xml with
-// it, reads by reflection, which takes a tenth of an accepted start.
+// it, reads by reflection, which takes nearly a tenth of an accepted start.
 type domainXML struct {
 	Name, UUID    string
 	Memory        *sized
