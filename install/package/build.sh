@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds the packages into the directory $1: a .deb and an .rpm for each of ARCHES. The default is this machine's
+# Builds the packages into the directory $1: a .deb and an .rpm for each of ARCHES, and one of the SELinux policy for all. The default is this machine's
 # architecture. Another architecture needs a C compiler for it. The same source, Go and C compiler always build the same
 # bytes. VERSION and SOURCE_DATE_EPOCH default to those of the commit. To build packages for other people, set
 # MAINTAINER, "Name <address>".
@@ -57,14 +57,24 @@ mkdir -p "$out" "$stage/all"
 cp LICENSE CHANGELOG.md install/shipped/hugeguard.catalog install/shipped/*/* \
 	install/package/nfpm.yaml install/package/copyright install/package/lintian-overrides \
 	install/package/deb/* install/package/rpm/* "$stage/all"
+cp -r install/package/selinux "$stage/all/selinux"
+cp install/package/selinux.yaml "$stage/all"
 cp -r install/doc "$stage/all/doc"
 chmod -R u=rwX,go=rX "$stage/all/doc"
 CGO_ENABLED=0 "$GO" run -tags manual -ldflags "-X main.built=$VERSION" ./install/hugeguard "$stage/all"
 printf 'hugeguard (%s-1) unstable; urgency=medium\n\n  * See /usr/share/doc/hugeguard/changelog.gz.\n\n -- %s  %s\n' \
 	"$VERSION" "$MAINTAINER" "$(date -u -R -d "@$SOURCE_DATE_EPOCH")" >"$stage/all/changelog.Debian"
+sed '1s/^hugeguard /hugeguard-selinux /' "$stage/all/changelog.Debian" >"$stage/all/changelog-selinux"
 cp CHANGELOG.md "$stage/all/changelog"
-(cd "$stage/all" && gzip -9n hugeguard.8 hugeguard.conf.5 changelog changelog.Debian)
+(cd "$stage/all" && gzip -9n hugeguard.8 hugeguard.conf.5 changelog changelog.Debian changelog-selinux)
 
+# package builds the packages that a configuration of nfpm describes, of the files in a directory.
+package() {
+	for format in $FORMATS; do
+		(cd "$1" && ARCH=$3 "$stage/nfpm" package --config "$2" --packager "$format" --target "$out" >"$stage/said") || { cat "$stage/said" >&2; exit 1; }
+	done
+}
+package "$stage/all" selinux.yaml all
 for arch in $ARCHES; do
 	cc=$(compiler $arch)
 	dir=$stage/$arch
@@ -73,7 +83,5 @@ for arch in $ARCHES; do
 	GOARCH=$arch CGO_ENABLED=0 "$GO" build -trimpath -buildvcs=false -ldflags "-s -w -buildid=$VERSION" -o "$dir/qemu" ./hook/qemu
 	GOARCH=$arch CGO_ENABLED=1 CC=$cc "$GO" build -trimpath -buildvcs=false -buildmode=pie -tags libvirt_dlopen \
 		-ldflags "-s -w -buildid=$VERSION -X main.built=$VERSION -extldflags '-Wl,-z,relro,-z,now'" -o "$dir/hugeguard" ./install/hugeguard
-	for format in $FORMATS; do
-		(cd "$dir" && ARCH=$arch "$stage/nfpm" package --packager "$format" --target "$out" >"$stage/said") || { cat "$stage/said" >&2; exit 1; }
-	done
+	package "$dir" nfpm.yaml "$arch"
 done

@@ -23,8 +23,8 @@ var architectures = map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.
 // One source gives the same bytes, wherever it is built.
 func TestSameBytes(t *testing.T) {
 	names, err := filepath.Glob(filepath.Join(built, "*"))
-	if err != nil || len(names) != 4 {
-		t.Fatalf("four packages are wanted, there are %q (%v)", names, err)
+	if err != nil || len(names) != 6 {
+		t.Fatalf("six packages are wanted, there are %q (%v)", names, err)
 	}
 	for _, name := range names {
 		one, err := os.ReadFile(name)
@@ -44,7 +44,7 @@ func TestSameBytes(t *testing.T) {
 // For whom nobody says is the machine at hand.
 func TestThisMachine(t *testing.T) {
 	names, err := filepath.Glob(filepath.Join(before, "*"))
-	if want := []string{rpm(before, older, runtime.GOARCH), deb(before, older, runtime.GOARCH)}; err != nil || !slices.Equal(names, want) {
+	if want := []string{rpm(before, older, runtime.GOARCH), policyRPM(before, older), policyDeb(before, older), deb(before, older, runtime.GOARCH)}; err != nil || !slices.Equal(names, want) {
 		t.Errorf("built are %q (%v), want %q", names, err, want)
 	}
 }
@@ -171,6 +171,31 @@ func TestContents(t *testing.T) {
 	}
 }
 
+// The package of the policy is for all architectures, and has the module and nothing that runs.
+func TestPolicyPackage(t *testing.T) {
+	text := output(t, "dpkg-deb", "-c", policyDeb(built, version))
+	for _, name := range []string{"/usr/share/selinux/packages/hugeguard.cil", "/usr/share/doc/hugeguard-selinux/copyright"} {
+		if !strings.Contains(text, " ."+name+"\n") {
+			t.Errorf("the .deb has no %s:\n%s", name, text)
+		}
+	}
+	if got := output(t, "dpkg-deb", "-W", "--showformat=${Architecture}|${Depends}", policyDeb(built, version)); got != "all|policycoreutils, selinux-policy-default" {
+		t.Errorf("the .deb says %q", got)
+	}
+	got := output(t, "rpm", "-qp", "--qf", "%{ARCH}\n[%{FILEMODES:perms} %{FILENAMES}\n][%{REQUIRES}\n]", policyRPM(built, version))
+	const want = `noarch
+drwxr-xr-x /usr/share/licenses/hugeguard-selinux
+-rw-r--r-- /usr/share/licenses/hugeguard-selinux/LICENSE
+-rw-r--r-- /usr/share/selinux/packages/hugeguard.cil
+policycoreutils
+selinux-policy-targeted
+/bin/sh
+`
+	if got != want {
+		t.Errorf("the .rpm has\n%s, want\n%s", got, want)
+	}
+}
+
 // The configuration is the admin's.
 func TestConffile(t *testing.T) {
 	info := output(t, "dpkg-deb", "-I", deb(built, version, "amd64"), "conffiles")
@@ -202,11 +227,11 @@ func TestDependencies(t *testing.T) {
 		}
 
 		fields := output(t, "dpkg-deb", "-W", "--showformat=${Architecture}|${Version}|${Pre-Depends}|${Depends}|${Recommends}|${Suggests}", deb(built, version, arch))
-		if want := fmt.Sprintf("%s|%s-1||libc6 (>= %s)|libvirt0|", arch, version, glibc); fields != want {
+		if want := fmt.Sprintf("%s|%s-1||libc6 (>= %s)|libvirt0|hugeguard-selinux", arch, version, glibc); fields != want {
 			t.Errorf("the .deb for %s says %q, want %q", arch, fields, want)
 		}
 		fields = output(t, "rpm", "-qp", "--requires", "--recommends", rpm(built, version, arch))
-		if want := fmt.Sprintf("libc.so.6(GLIBC_%s)(64bit)\n/bin/sh\ncoreutils\nlibvirt-libs\n", glibc); fields != want {
+		if want := fmt.Sprintf("libc.so.6(GLIBC_%s)(64bit)\n/bin/sh\ncoreutils\n(hugeguard-selinux if selinux-policy-targeted)\nlibvirt-libs\n", glibc); fields != want {
 			t.Errorf("the .rpm for %s requires and recommends\n%swant\n%s", arch, fields, want)
 		}
 	}
@@ -333,12 +358,12 @@ $(complete -p hugeguard | sed 's/.*-F \([^ ]*\).*/\1/') && echo "${COMPREPLY[*]}
 // lintian, Debian's own judge of packages, has nothing to say.
 func TestLintian(t *testing.T) {
 	t.Parallel()
-	for arch := range architectures {
-		cmd := exec.Command("lintian", "--fail-on", "error,warning", deb(built, version, arch))
+	for _, name := range []string{deb(built, version, "amd64"), deb(built, version, "arm64"), policyDeb(built, version)} {
+		cmd := exec.Command("lintian", "--fail-on", "error,warning", name)
 		cmd.Env = append(os.Environ(), "TMPDIR="+t.TempDir()) // it leaves some of its files
 		text, err := cmd.CombinedOutput()
 		if err != nil {
-			t.Errorf("lintian on %s: %v\n%s", arch, err, text)
+			t.Errorf("lintian on %s: %v\n%s", name, err, text)
 		}
 	}
 }

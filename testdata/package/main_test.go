@@ -134,6 +134,15 @@ func rpm(dir, version, arch string) string {
 	return filepath.Join(dir, fmt.Sprintf("hugeguard-%s-1.%s.rpm", version, map[string]string{"amd64": "x86_64", "arm64": "aarch64"}[arch]))
 }
 
+// policyDeb and policyRPM name the package of the SELinux policy.
+func policyDeb(dir, version string) string {
+	return filepath.Join(dir, fmt.Sprintf("hugeguard-selinux_%s-1_all.deb", version))
+}
+
+func policyRPM(dir, version string) string {
+	return filepath.Join(dir, fmt.Sprintf("hugeguard-selinux-%s-1.noarch.rpm", version))
+}
+
 // output runs a program that has to succeed and returns what it printed. rpm makes its database in the home directory.
 func output(t *testing.T, program string, args ...string) string {
 	t.Helper()
