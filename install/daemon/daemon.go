@@ -269,6 +269,30 @@ func (h Host) isHook(pid int, prefix string) bool {
 	return slices.ContainsFunc(args[:min(len(args), 3)], func(arg string) bool { return strings.HasPrefix(arg, prefix) })
 }
 
+// Root returns the directory that shows a process's own files, which may be a container's (/proc/PID/root).
+func (h Host) Root(p Process) string { return h.Proc.Path(proc(p.PID, "root")) }
+
+// Contained reports whether a process has another root than the host: it runs in a container.
+func (h Host) Contained(p Process) bool {
+	here, err := os.Stat(h.Files.Path(""))
+	if err != nil {
+		return false
+	}
+	theirs, err := os.Stat(h.Root(p) + "/")
+	return err == nil && !os.SameFile(here, theirs)
+}
+
+// Mounted reports whether something is mounted at a path of a process's files (/proc/PID/mountinfo, field 5).
+func (h Host) Mounted(p Process, path string) bool {
+	text, _ := h.Proc.ReadFile(proc(p.PID, "mountinfo"), 16*largest) // a process that has ended has none
+	for line := range strings.Lines(string(text)) {
+		if fields := strings.Fields(line); len(fields) > 4 && fields[4] == path {
+			return true
+		}
+	}
+	return false
+}
+
 // program returns the path of the program that a process runs, "" where that cannot be read.
 func (h Host) program(pid int) string {
 	path, _ := h.Proc.Readlink(proc(pid, "exe"))

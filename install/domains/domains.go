@@ -3,6 +3,7 @@ package domains
 
 import (
 	"cmp"
+	"context"
 	"encoding/xml"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"time"
 
 	"hugeguard/guard/domain"
+	"hugeguard/install/daemon"
 	"hugeguard/sysfs"
 )
 
@@ -91,9 +93,21 @@ func Open(host sysfs.FS) Known {
 	}
 	asked, err := connectLibvirt()
 	if err != nil || asked == nil {
-		return files // the files are there even if libvirt does not answer
+		return Files{contained(host)} // the files are there even if libvirt does not answer
 	}
 	return asked
+}
+
+// contained returns the files of libvirt's daemon: those of a container if it runs in one, else the host's.
+func contained(host sysfs.FS) sysfs.FS {
+	on := daemon.On(host)
+	running, _ := on.Running(context.Background(), nil) // without one the host's are all there is
+	for _, p := range running {
+		if on.Contained(p) {
+			return sysfs.New(on.Root(p))
+		}
+	}
+	return host
 }
 
 // Files reads libvirt's own files: /run/libvirt/qemu/NAME.xml of a domain that runs (the domain inside its

@@ -190,3 +190,46 @@ func TestImageIsNotAsked(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A folder that a container has mounted stays: the container would not see a new one.
+func TestMountedFolderStays(t *testing.T) {
+	for mounted, want := range map[string]bool{
+		"900 800 254:0 /etc/libvirt/hooks /etc/libvirt/hooks ro,relatime - ext4 /dev/vda rw\n": true,
+		"900 800 254:0 / / rw,relatime - overlay overlay rw\n":                                 false,
+	} {
+		container := t.TempDir()
+		tr := makeSite(t, map[string]string{
+			"/proc/77/comm":                   "libvirtd\n",
+			"/proc/77/stat":                   "77 (libvirtd) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 12345 99 100\n",
+			"/proc/77/mountinfo":              mounted,
+			"/proc/sys/kernel/random/boot_id": "6f1ed002-ab5e-49d5-9d1c-1d1b3e1c2a11\n",
+			"/proc/uptime":                    "1000.00 1000.00\n",
+			"/etc/libvirt/qemu.conf":          "",
+		})
+		if out, err := liveInstall(t, tr, Options{}); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		for link, to := range map[string]string{
+			tr.root + "/proc/77/root":        container,
+			container + "/etc/libvirt/hooks": tr.root + "/etc/libvirt/hooks", // the same directory, by another way
+		} {
+			if err := errors.Join(os.MkdirAll(filepath.Dir(link), 0o755), os.Symlink(to, link)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		j := &job{Options: Options{Out: io.Discard}, tree: tr, live: true}
+		installtest.Write(t, tr.root+"/run/libvirtd.pid", "77\n")
+		p, is := j.mountedBy(HookDir, tr.root+HookDir)
+		if is != want || is && p.PID != 77 {
+			t.Errorf("%q: mounted by %+v, %v", mounted, p, is)
+		}
+		s, err := j.scene()
+		if err != nil {
+			t.Fatal(err)
+		}
+		steps, err := j.rmdirs(s, hookDirs)
+		if err != nil || (len(steps) == 0) != want {
+			t.Errorf("%q: %d directories would go, %v", mounted, len(steps), err)
+		}
+	}
+}

@@ -12,6 +12,7 @@ import (
 	"hugeguard/hook/ledger"
 	"hugeguard/install/atomicfile"
 	"hugeguard/install/counts"
+	"hugeguard/install/daemon"
 )
 
 // planInstall returns the steps from the scene to the layout. rec is what will be recorded.
@@ -342,6 +343,24 @@ func (j *job) removeState(_ context.Context, s scene) (steps []step, err error) 
 	return append(steps, dirs...), err
 }
 
+// mountedBy returns a daemon in a container that has the directory dir, which is called name, mounted there. If it were
+// removed and made again, that daemon would not see the new one.
+func (j *job) mountedBy(name, dir string) (daemon.Process, bool) {
+	here, err := os.Stat(dir)
+	if err != nil || !j.live {
+		return daemon.Process{}, false
+	}
+	host := j.daemons()
+	running, _ := host.Running(context.Background(), nil) // one that is not known has nothing mounted
+	for _, p := range running {
+		theirs, err := os.Stat(host.Root(p) + name)
+		if err == nil && os.SameFile(theirs, here) && host.Contained(p) && host.Mounted(p, name) {
+			return p, true
+		}
+	}
+	return daemon.Process{}, false
+}
+
 // rmdirs returns the steps that remove those of the directories that install made, innermost first.
 func (j *job) rmdirs(s scene, names []string) (steps []step, err error) {
 	for _, name := range slices.Backward(names) {
@@ -352,6 +371,10 @@ func (j *job) rmdirs(s scene, names []string) (steps []step, err error) {
 			return nil, err
 		}
 		if _, err := os.Lstat(dir); !made || errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if p, mounted := j.mountedBy(name, dir); mounted {
+			fmt.Fprintf(j.Out, "%s stays, because %s (pid %d) has it mounted\n", dir, p.Name, p.PID)
 			continue
 		}
 		if name == HookDir && slices.Contains(s.record.Created, libvirtDir) {

@@ -2,6 +2,7 @@
 package proof
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"hugeguard/hook/config"
 	"hugeguard/install/daemon"
 	"hugeguard/install/place"
+	"hugeguard/install/status"
 	"hugeguard/sysfs"
 )
 
@@ -243,7 +245,17 @@ func (v verifier) one(ctx context.Context, conn Libvirt, asked daemon.Process) (
 	if err := ctx.Err(); err != nil {
 		return result, err // what has been found out since is incomplete
 	}
-	result, err = a.proves(result, c, v.config, st, asked)
+	conf, differs := status.DaemonSettings(v.host, asked, v.config)
+	if differs != "" {
+		st.Why = append(st.Why, differs)
+	}
+	result, err = a.proves(result, c, conf, st, asked)
+	if differs != "" && !slices.Contains(result.Why, differs) {
+		result.Why = append(result.Why, differs)
+	}
+	if err == nil && result.Refused && v.config.Mode == config.WarnOnly {
+		err = fmt.Errorf("the hook refused %s, although /%s says mode = %s: %s", c.Name, config.Path, v.config.Mode, cmp.Or(differs, "it has just changed"))
+	}
 	for _, tight := range v.host.Limits(asked) {
 		if !slices.Contains(result.Why, tight) {
 			result.Why = append(result.Why, tight)

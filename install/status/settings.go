@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"reflect"
 
 	"hugeguard/hook/config"
+	"hugeguard/install/daemon"
 	"hugeguard/sysfs"
 )
 
@@ -47,3 +49,22 @@ func ReadSettings(host sysfs.FS) (config.Config, Settings) {
 // Unseen reports whether a configuration could not be read only because the program does not run as root, as the hook
 // does.
 func Unseen(host sysfs.FS, err error) bool { return errors.Is(err, fs.ErrPermission) && Hidden(host) }
+
+// DaemonSettings returns the configuration that the hook reads when a daemon in a container calls it, and how it differs
+// from the host's; differs is "" if it does not. A file that is mounted alone keeps what it had when somebody replaces it
+// on the host by another.
+func DaemonSettings(host daemon.Host, p daemon.Process, here config.Config) (there config.Config, differs string) {
+	if !host.Contained(p) {
+		return here, ""
+	}
+	there, _ = config.Read(sysfs.New(host.Root(p))) // what is wrong with it makes it differ
+	if reflect.DeepEqual(there, here) {
+		return here, ""
+	}
+	what := "settings"
+	if there.Mode != here.Mode {
+		what = fmt.Sprintf("mode = %s, not %s", there.Mode, here.Mode)
+	}
+	return there, fmt.Sprintf("%s (pid %d) runs in a container and reads another /%s than this host (%s): restart the container, or mount the file's folder",
+		p.Name, p.PID, config.Path, what)
+}

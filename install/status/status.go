@@ -85,6 +85,14 @@ func Read(ctx context.Context, host sysfs.FS, program string, patience time.Dura
 	var conf config.Config
 	conf, r.Settings = ReadSettings(host)
 	r.Mode = conf.Mode
+	if host.Live() {
+		for _, d := range r.Hook.Daemons {
+			there, differs := DaemonSettings(daemon.On(host), daemon.Process{Name: d.Name, PID: d.PID}, conf)
+			if differs != "" {
+				r.Mode, r.Hook.Why = there.Mode, append(r.Hook.Why, differs)
+			}
+		}
+	}
 	for _, e := range libvirt.Emulators(host) {
 		r.Emulators = append(r.Emulators, Emulator{e.Path, e.Releases.Report(), e.Releases})
 	}
