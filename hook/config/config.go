@@ -29,6 +29,8 @@ type Config struct {
 	// NovaConf is the files and directories that nova-compute reads its
 	// configuration from, in its order; nil leaves them to be found.
 	NovaConf []string
+	// Reserve is what hugeguard-reserve.timer does about pages that Nova does not reserve.
+	Reserve Reserve
 	// OVSDB is the sockets at which Open vSwitch's database is asked, the first
 	// that answers; nil are the usual ones, empty is none.
 	OVSDB []string
@@ -51,6 +53,17 @@ const (
 	Off      Mode = "off"     // do nothing at all
 )
 
+// Reserve is what is done about pages that others hold and Nova does not reserve.
+type Reserve string
+
+// What can be done about them.
+const (
+	ReserveOff     Reserve = "off"     // nothing
+	ReserveReport  Reserve = "report"  // write it to the journal; the default
+	ReserveWrite   Reserve = "write"   // also write Nova's configuration
+	ReserveRestart Reserve = "restart" // also restart nova-compute
+)
+
 // Fail is what becomes of a launch that could not be judged.
 type Fail string
 
@@ -62,7 +75,7 @@ const (
 
 // Default is the configuration without the file.
 func Default() Config {
-	return Config{Mode: Enforce, Fail: FailOpen, Deadline: 2 * time.Second, Claims: true, StartingLimit: time.Minute, ExemptMetadata: true}
+	return Config{Mode: Enforce, Fail: FailOpen, Deadline: 2 * time.Second, Claims: true, StartingLimit: time.Minute, ExemptMetadata: true, Reserve: ReserveReport}
 }
 
 // Limit is how many bytes a configuration may have.

@@ -63,6 +63,12 @@ var allSettings = []Setting{
 		Name: "ovsdb", Values: "absolute paths, separated by spaces, or none",
 		Meaning: "The sockets of Open vSwitch's database: hugeguard asks the first that answers. none asks nobody. By default hugeguard tries the usual ones.",
 		of:      func(c *Config) value { return list{&c.OVSDB, path.IsAbs, "none"} },
+	}, {
+		Name: "reserve", Default: "report", Values: "off, report, write or restart",
+		Meaning: "What hugeguard-reserve.timer does if Nova does not reserve what others hold: report writes it to the journal, write also writes Nova's configuration, and restart also restarts nova-compute.",
+		of: func(c *Config) value {
+			return word[Reserve]{&c.Reserve, []Reserve{ReserveOff, ReserveReport, ReserveWrite, ReserveRestart}}
+		},
 	},
 }
 

@@ -15,10 +15,10 @@ import (
 )
 
 func TestParseConfig(t *testing.T) {
-	text := "# ours\n\nmode = warn\nfail=closed\n deadline = 1500ms \nnova_conf = /a  /b.d\novsdb = /c.sock\nclaims = off\n" +
+	text := "# ours\n\nmode = warn\nfail=closed\n deadline = 1500ms \nnova_conf = /a  /b.d\novsdb = /c.sock\nreserve = restart\nclaims = off\n" +
 		"wait_for_starting = 5s\nstarting_limit = 2m # long\n\texempt\t=\ta*\tb#c # both\nexempt_metadata = off"
 	want := Config{Mode: WarnOnly, Fail: FailClosed, Deadline: 1500 * time.Millisecond, WaitForStarting: 5 * time.Second, StartingLimit: 2 * time.Minute,
-		NovaConf: []string{"/a", "/b.d"}, OVSDB: []string{"/c.sock"}, Exempt: []string{"a*", "b#c"}}
+		NovaConf: []string{"/a", "/b.d"}, OVSDB: []string{"/c.sock"}, Reserve: ReserveRestart, Exempt: []string{"a*", "b#c"}}
 	// However the lines end, and whatever an editor puts before them.
 	for name, text := range map[string]string{
 		"as it stands": text,
@@ -63,7 +63,7 @@ func TestWrongLines(t *testing.T) {
 		"moed = off":                  `"moed = off": no setting of this name: did you mean mode?`,
 		"Mode = off":                  `"Mode = off": no setting of this name: did you mean mode?`,
 		"wait-for-starting = 1s":      `"wait-for-starting = 1s": no setting of this name: did you mean wait_for_starting?`,
-		"exempt_by_name = x":          `"exempt_by_name = x": no setting of this name: the settings are mode, fail, exempt, exempt_metadata, deadline, claims, wait_for_starting, starting_limit, nova_conf, ovsdb`,
+		"exempt_by_name = x":          `"exempt_by_name = x": no setting of this name: the settings are mode, fail, exempt, exempt_metadata, deadline, claims, wait_for_starting, starting_limit, nova_conf, ovsdb, reserve`,
 		"rubbish\x1b":                 `"rubbish\x1b": it must be NAME = VALUE`,
 		"= warn":                      `"= warn": no setting of this name: the settings are`,
 		"\xff\xfem\x00":               `"\xff\xfem\x00": it contains a NUL byte`,
@@ -147,7 +147,7 @@ func TestManyWrongLines(t *testing.T) {
 // Every setting reads what it prints, and has its default where it says so.
 func TestSettings(t *testing.T) {
 	others := map[string]string{"mode": "off", "fail": "closed", "exempt": "a b*", "exempt_metadata": "off", "deadline": "1.5s", "claims": "off",
-		"wait_for_starting": "30s", "starting_limit": "1h", "nova_conf": "/a /b", "ovsdb": "none"}
+		"wait_for_starting": "30s", "starting_limit": "1h", "nova_conf": "/a /b", "ovsdb": "none", "reserve": "write"}
 	for _, s := range Settings() {
 		if got := s.Value(Default()); got != s.Default {
 			t.Errorf("%s is %q by default, not %q", s.Name, got, s.Default)

@@ -24,6 +24,26 @@ func Write(name string, data []byte, mode fs.FileMode) error {
 	return err
 }
 
+// WriteLike is Write with the owner and the mode of another file.
+func WriteLike(name string, data []byte, like fs.FileInfo) error {
+	dir, base := filepath.Split(name)
+	temporary := filepath.Join(dir, "."+base+"."+rand.Text()+".tmp")
+	err := Create(temporary, data, 0o600)
+	if stat, ok := like.Sys().(*syscall.Stat_t); ok && err == nil {
+		err = os.Chown(temporary, int(stat.Uid), int(stat.Gid))
+	}
+	if err == nil {
+		err = os.Chmod(temporary, like.Mode().Perm()) // after the owner, which takes bits away
+	}
+	if err == nil {
+		err = Rename(temporary, name)
+	}
+	if err != nil {
+		os.Remove(temporary)
+	}
+	return err
+}
+
 // Create makes a file that is not there, in no other mode before it is whole, and brings it to the disk.
 func Create(name string, data []byte, mode fs.FileMode) error {
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)

@@ -336,3 +336,64 @@ func quoted(rnd *rand.Rand, or func(string, ...string) string, value, end string
 	}
 	return value
 }
+
+// TestWrite: what hugeguard writes is what Nova reads, wherever the setting was, and it is gone afterwards.
+func TestWrite(t *testing.T) {
+	const one = "[DEFAULT]\nreserved_huge_pages=node:0,size:2048,count:1\n"
+	program := filepath.Join(t.TempDir(), "hugeguard")
+	if out, err := exec.Command("go", "build", "-o", program, "../../install/hugeguard").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	const none, first, wanted = `{"pools": []}`, `{"pools": [[0, 2048, 1]]}`, `{"pools": [[0, 2048, 512], [1, 2048, 512]]}`
+	var asked, want, names []string
+	for _, test := range []struct{ name, conf, later, dropIn, before string }{
+		{"nothing", "[DEFAULT]\n", "", "", none},
+		{"in the file", one, "", "", first},
+		{"in a drop-in", "[DEFAULT]\n", "", one, first},
+		{"in the later file", one, one, one, first},
+	} {
+		h := sysfstest.Copy(t, incident+"/host")
+		h.Write("etc/nova/nova.conf", test.conf)
+		h.Write("etc/nova/nova-compute.conf", test.later)
+		if test.dropIn != "" {
+			h.Write("etc/nova/nova.conf.d/site.conf", test.dropIn)
+		}
+		h.Write("etc/init.d/nova-compute", "")
+		for i, step := range []string{"", "--write", "--remove"} {
+			if step != "" {
+				if out, err := exec.Command(program, "reserve", step, "--root", h.Path("")).CombinedOutput(); err != nil {
+					t.Fatalf("%s, %s: %v: %s", test.name, step, err, out)
+				}
+			}
+			dir := filepath.Join(t.TempDir(), "nova") // as it is now
+			if err := os.CopyFS(dir, os.DirFS(h.Path("etc/nova"))); err != nil {
+				t.Fatal(err)
+			}
+			g := generated{Arguments: []string{"--config-file", dir + "/nova.conf", "--config-file", dir + "/nova-compute.conf"}, Files: []string{}, Dirs: []string{}}
+			if _, err := os.Stat(dir + "/nova.conf.d"); err == nil {
+				g.Dirs = append(g.Dirs, dir+"/nova.conf.d")
+			}
+			line, err := json.Marshal(g)
+			if err != nil {
+				t.Fatal(err)
+			}
+			asked, want, names = append(asked, string(line)+"\n"), append(want, []string{test.before, wanted, test.before}[i]), append(names, test.name+" "+step)
+		}
+	}
+	for i, got := range strings.Split(strings.TrimSpace(oracle(t, strings.Join(asked, ""), "read")), "\n") {
+		if got != want[i] {
+			t.Errorf("%s: Nova reads %s, want %s", names[i], got, want[i])
+		}
+	}
+}
+
+// TestFormats: what goes into other tools' files is YAML, JSON or an INI file, and says the same to each.
+func TestFormats(t *testing.T) {
+	const want = `[[0, 2048, 512], [1, 2048, 512]]`
+	for _, format := range []string{"nova", "kolla", "tripleo", "rhoso", "openstack-ansible", "kubelet", "json"} {
+		lines := hugeguard(t, "reserve", "--format", format, "--root", incident+"/host")
+		if got := strings.TrimSpace(oracle(t, string(lines), "format", format)); got != want {
+			t.Errorf("%s: %s, want %s of\n%s", format, got, want, lines)
+		}
+	}
+}

@@ -1,11 +1,13 @@
-# What Debian's Nova says: of configurations (read), of where an instance goes (place), of what is free (free).
+# What Debian's Nova says: of configurations (read), of where an instance goes (place), of what is free (free), of other tools' files (format).
 import json
 import os
 import re
 import sys
+import tempfile
 from xml.etree import ElementTree
 
 import nova.conf
+import yaml
 from nova import objects
 from nova.virt import hardware
 
@@ -104,5 +106,44 @@ def free(root, conf):
                       for cell in occupied(root, conf).cells for pages in cell.mempages if pages.size_kb > 4 and pages.total]))
 
 
+def format(name):
+    """What a tool's file says, as that tool's parser reads it: [node, size in KiB, pages]."""
+    text = sys.stdin.read()
+    pools = []
+
+    def settings(values):
+        for value in values:
+            pair = dict(part.split(':') for part in value.split(','))
+            pools.append([int(pair['node']), int(pair['size']), int(pair['count'])])
+
+    def ini(text):
+        with tempfile.NamedTemporaryFile('w', suffix='.conf') as f:
+            f.write(text)
+            f.flush()
+            for node, sizes in reserved([], [f.name], []).items():
+                pools.extend([node, size, count] for size, count in sizes.items())
+
+    if name in ('nova', 'kolla'):  # kolla-ansible merges files by oslo.config's own parser
+        ini(text)
+    elif name == 'json':
+        pools = [[p['node'], p['page_kib'], p['count']] for p in json.loads(text)]
+    else:
+        said = yaml.safe_load(text)
+        if name == 'tripleo':
+            settings(said['parameter_defaults']['NovaReservedHugePages'])
+        elif name == 'rhoso':
+            ini(said['data']['99-nova-hugeguard.conf'])
+        elif name == 'openstack-ansible':  # config_template takes a mapping to nothing for several values
+            settings(said['nova_nova_conf_overrides']['DEFAULT']['reserved_huge_pages'])
+        elif name == 'kubelet':
+            units = {'Ki': 1, 'Mi': 1 << 10, 'Gi': 1 << 20}
+            for node in said['reservedMemory']:
+                for resource, total in node['limits'].items():
+                    size = resource[len('hugepages-'):]
+                    kib = int(size[:-2]) * units[size[-2:]]
+                    pools.append([node['numaNode'], kib, int(total[:-2]) * units[total[-2:]] // kib])
+    print(json.dumps(sorted(pools)))
+
+
 objects.register_all()
-{'read': read, 'place': place, 'free': free}[sys.argv[1]](*sys.argv[2:])
+{'read': read, 'place': place, 'free': free, 'format': format}[sys.argv[1]](*sys.argv[2:])

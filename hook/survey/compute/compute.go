@@ -55,6 +55,23 @@ func Look(root sysfs.FS, conf config.Config, processes []sysfs.Process, deadline
 	return nil, known
 }
 
+// Sources returns what the nova-compute of this host reads, in this order: the running one, else the one that the
+// configuration or a usual place shows. contained says that it runs in a container, which may see other files.
+func Sources(root sysfs.FS, conf config.Config, deadline time.Time) (sources []nova.Source, contained bool) {
+	processes, _, _ := process.List(root, deadline)
+	c, runs := findCompute(root, processes)
+	contained = runs && process.InContainer(root, c.pid)
+	switch {
+	case len(conf.NovaConf) > 0:
+		return named(root, conf.NovaConf), contained
+	case runs && !contained:
+		return nova.Sources(c.arguments), false
+	}
+	r := novaReader{FS: root, left: novaLimit, deadline: deadline}
+	_, sources = r.usual()
+	return sources, contained
+}
+
 // compute is the running nova-compute.
 type compute struct {
 	pid, uid  int
@@ -103,16 +120,7 @@ func tellNova(root sysfs.FS, conf config.Config, c compute, deadline time.Time) 
 	if len(conf.NovaConf) > 0 {
 		return r.read(named(root, conf.NovaConf)).since(root, c)
 	}
-	usual := told{}
-	for _, d := range nova.Deployments() {
-		if _, err := root.Stat(sysfs.Below("", d.Marker)); d.Marker != "" && err != nil {
-			continue
-		}
-		usual = r.read(d.Sources)
-		if len(usual.files) > 0 || usual.err != nil {
-			break
-		}
-	}
+	usual, _ := r.usual()
 	if c.pid == 0 {
 		return usual
 	}
@@ -137,6 +145,20 @@ func tellNova(root sysfs.FS, conf config.Config, c compute, deadline time.Time) 
 		return usual
 	}
 	return own.since(root, c)
+}
+
+// usual reads the configuration of the first deployment of which there are signs.
+func (r *novaReader) usual() (t told, sources []nova.Source) {
+	for _, d := range nova.Deployments() {
+		if _, err := r.Stat(sysfs.Below("", d.Marker)); d.Marker != "" && err != nil {
+			continue
+		}
+		t, sources = r.read(d.Sources), d.Sources
+		if len(t.files) > 0 || t.err != nil {
+			break
+		}
+	}
+	return t, sources
 }
 
 // since finds out whether a file was changed after nova-compute had read it.
