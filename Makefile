@@ -138,7 +138,7 @@ install: build
 	bin/hugeguard install --hook bin/qemu $(if $(DESTDIR),--root $(DESTDIR))
 
 uninstall: build
-	$(if $(DESTDIR),,-systemctl disable --now hugeguard-metrics.timer)
+	$(if $(DESTDIR),,-systemctl disable --now hugeguard-metrics.timer hugeguard-reserve.timer)
 	bin/hugeguard uninstall $(if $(DESTDIR),--root $(DESTDIR))
 	rm -f $(DESTDIR)/var/lib/prometheus/node-exporter/hugeguard.prom
 	rm -rf $(DESTDIR)$(PREFIX)/share/hugeguard $(DESTDIR)$(PREFIX)/lib/systemd/system/hugeguard-*

@@ -22,7 +22,7 @@ import (
 func newReserve() *cobra.Command {
 	var o reserveOptions
 	cmd := &cobra.Command{
-		Use:   "reserve [--root DIR|FILE.tar] [--format FORMAT] | reserve --write|--remove|--timer [--dry-run] [--restart] [--root DIR]",
+		Use:   "reserve [--root DIR|FILE.tar] [--format FORMAT | --write | --remove] [--dry-run] [--restart]",
 		Short: "Print the lines that make the scheduler agree with this host, or write them",
 		Long: `Print the lines that make the scheduler agree with this host: the complete setting. It has what holders other
 than guests use of the huge pages, and what is reserved already. Put the lines in place of the old setting. Without
@@ -63,14 +63,13 @@ Exit status: 0 it is done, 1 an error, 2 wrong usage.`,
 	}
 	formats := slices.Sorted(maps.Keys(reserveLines))[1:]
 	f := cmd.Flags()
-	f.StringVar(&o.format, "format", "", "what the lines are for: "+strings.Join(formats, ", "))
+	f.StringVar(&o.format, "format", "", "what the lines are for: nova, tripleo, vdsm, or another `FORMAT`")
 	cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
 	f.BoolVar(&o.write, "write", false, "write the setting where nova-compute reads it")
 	f.BoolVar(&o.remove, "remove", false, "remove what --write wrote")
 	f.BoolVar(&o.timer, "timer", false, "do what the setting reserve says")
 	f.BoolVar(&o.dryRun, "dry-run", false, "show what would change and change nothing")
 	f.BoolVar(&o.restart, "restart", false, "restart nova-compute if anything changed")
-	cmd.MarkFlagsMutuallyExclusive("write", "remove", "timer", "format")
 	rootFlag(cmd, &o.root)
 	return cmd
 }
@@ -107,7 +106,15 @@ var reservePlaces = map[string]string{
 
 func (o reserveOptions) run(cmd *cobra.Command) error {
 	changes := o.write || o.remove || o.timer
+	asked := 0
+	for _, name := range []string{"format", "write", "remove", "timer"} {
+		if cmd.Flags().Changed(name) {
+			asked++
+		}
+	}
 	switch {
+	case asked > 1:
+		return usageError{errors.New("use one of --format, --write, --remove and --timer")}
 	case reserveLines[o.format] == nil:
 		return usageError{fmt.Errorf("unknown format %q: use one of %s", o.format, strings.Join(slices.Sorted(maps.Keys(reserveLines))[1:], ", "))}
 	case (o.dryRun || o.restart) && !changes:

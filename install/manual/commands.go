@@ -92,6 +92,7 @@ var files = []struct{ name, about string }{
 	{"/run/hugeguard/claims", "The claims of starting guests."},
 	{"/var/lib/hugeguard/install.json", "What uninstall needs to leave libvirt's hooks as they were."},
 	{"/var/lib/hugeguard/metrics.json", "The counters of metrics, and the place in the journal where it continues."},
+	{"/usr/lib/systemd/system/hugeguard-reserve.timer", "Runs hugeguard-reserve.service every five minutes if you enable it, which does what the setting reserve says."},
 	{"/usr/lib/systemd/system/hugeguard-metrics.timer", "Runs hugeguard-metrics.service every minute, which writes the metrics for node_exporter."},
 	{"/usr/lib/systemd/system/hugeguard-withdraw.service", "Runs before it, and takes the hook away if libvirt's daemon may not execute it."},
 	{"/usr/share/hugeguard", "Alerts for Prometheus and a dashboard for Grafana."},

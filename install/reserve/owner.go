@@ -24,7 +24,7 @@ var remark = regexp.MustCompile(`(?i)ansible managed|(?:managed|generated|mainta
 // remarkLines is how many lines the beginning is.
 const remarkLines = 20
 
-// owner returns who else writes the files; nil if nobody is seen.
+// owner returns who else writes the files; nil if there is no sign of any.
 func owner(root string, files []file, contained bool) *Owned {
 	for _, f := range files {
 		for _, t := range tools {
@@ -49,7 +49,7 @@ func owner(root string, files []file, contained bool) *Owned {
 		}
 	}
 	if contained {
-		return &Owned{"whoever started the container of nova-compute", names(files), anyTool}
+		return &Owned{"what starts the container of nova-compute", names(files), anyTool}
 	}
 	return nil
 }

@@ -174,7 +174,7 @@ func TestOwned(t *testing.T) {
 		{"TripleO", nova.Deployments()[1].Sources, map[string]string{"/var/lib/config-data/puppet-generated/nova_libvirt/etc/nova/nova.conf": "[DEFAULT]\n"}, false},
 		{"openstack-ansible", debian, map[string]string{"/etc/nova/nova.conf": "# Ansible managed\n[DEFAULT]\n", "/openstack/venvs/x": ""}, false},
 		{"another tool", debian, map[string]string{"/etc/nova/nova.conf": "# This file is managed by Puppet\n[DEFAULT]\n"}, false},
-		{"whoever started the container of nova-compute", debian, map[string]string{"/etc/nova/nova.conf": "[DEFAULT]\n"}, true},
+		{"what starts the container of nova-compute", debian, map[string]string{"/etc/nova/nova.conf": "[DEFAULT]\n"}, true},
 	} {
 		root := t.TempDir()
 		write(t, root, test.files)

@@ -96,6 +96,8 @@ const common = `-rw-r--r-- /etc/hugeguard.conf
 -rw-r--r-- /usr/share/fish/vendor_completions.d/hugeguard.fish
 -rw-r--r-- /usr/lib/systemd/system/hugeguard-metrics.service
 -rw-r--r-- /usr/lib/systemd/system/hugeguard-metrics.timer
+-rw-r--r-- /usr/lib/systemd/system/hugeguard-reserve.service
+-rw-r--r-- /usr/lib/systemd/system/hugeguard-reserve.timer
 -rw-r--r-- /usr/lib/systemd/system/hugeguard-withdraw.service
 -rw-r--r-- /usr/share/hugeguard/hugeguard.json
 -rw-r--r-- /usr/share/hugeguard/hugeguard.rules.yml
