@@ -20,7 +20,7 @@ func (c Cpuset) within(host Host) Cpuset {
 // of returns the nodes that libvirt confines QEMU to under some rules, by whatever means; nil where it does not.
 func (c Cpuset) of(r rules) NodeSet {
 	switch {
-	case c.Restrictive && !r.has(ruleRestrictive):
+	case c.Restrictive && !r.has(ruleRestrictive), r.has(ruleCpuset) && !r.has(ruleConfinedFirst):
 		return nil
 	case r.has(ruleUnion | ruleCpuset):
 		return c.Union

@@ -82,6 +82,8 @@ type Backend struct {
 	PinnedTo CPUSet `json:"-"`
 	// ExactBytes is the size in bytes as the XML has it, which is what counts at a restore or an incoming migration.
 	ExactBytes uint64 `json:"-"`
+	// Whole says that it is the RAM of a guest without cells.
+	Whole bool `json:"-"`
 	// Memfd says that the pages come from a memfd rather than from a file on a hugetlbfs mount.
 	Memfd bool `json:"-"`
 	// Global says that QEMU allocates the pages because of -mem-prealloc, for which libvirt makes no thread-context.

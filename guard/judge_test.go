@@ -76,6 +76,15 @@ func plain(t *testing.T, mib int, memory, backing string) Demand {
 		<memoryBacking>%s</memoryBacking>%s<os><type arch='x86_64'>hvm</type></os></domain>`, mib, backing, tune))
 }
 
+// withVirtioMem is a guest of one cell of 10 pages, and a virtio-mem device of so many pages, of which the guest gets
+// some first.
+func withVirtioMem(t *testing.T, pages, requested int) Demand {
+	t.Helper()
+	device := fmt.Sprintf(`<devices><memory model='virtio-mem'><target><size unit='MiB'>%d</size><node>0</node>
+		<block unit='MiB'>2</block><requested unit='MiB'>%d</requested></target></memory></devices></domain>`, 2*pages, 2*requested)
+	return parse(t, strings.Replace(guestXML("", cell{pages: 10}), "</domain>", device, 1))
+}
+
 // withDIMM is a guest of one cell of 10 pages, and a DIMM of so many pages with a nodemask.
 func withDIMM(t *testing.T, memory string, pages int, nodemask string) Demand {
 	t.Helper()
@@ -385,7 +394,7 @@ func TestJudgeVirtioMem(t *testing.T) {
 		<devices><memory model='virtio-mem'><target><size unit='MiB'>100</size><node>0</node>
 		<block unit='MiB'>2</block><requested unit='MiB'>80</requested></target></memory></devices></domain>`)
 	for free, want := range map[uint64]Decision{50: Allow, 49: Warn, 10: Warn, 9: Refuse} {
-		if v := JudgeAndFix(d, pages(free)); v.Decision != want {
+		if v := JudgeAndFix(d, pages(free).serving(0, 6_001_000)); v.Decision != want {
 			t.Errorf("%d free: %s (%s), want %s", free, v.Decision, Summary(v), want)
 		}
 	}
@@ -408,7 +417,7 @@ func TestJudgeVirtioMemBlocks(t *testing.T) {
 		d := parse(t, fmt.Sprintf(`<domain type='kvm'><name>g</name><memory unit='GiB'>1</memory><cpu><numa><cell id='0' cpus='0' memory='20' unit='MiB'/></numa></cpu>
 			<devices><memory model='virtio-mem'><source><pagesize unit='MiB'>%d</pagesize></source><target><size unit='MiB'>%d</size><node>0</node>
 			<block unit='MiB'>%d</block><requested unit='MiB'>0</requested></target></memory></devices></domain>`, test.page, test.size, test.block))
-		v := JudgeAndFix(d, withGiB(pages(1000), 2))
+		v := JudgeAndFix(d, withGiB(pages(1000), 2).serving(0, 6_001_000))
 		if v.Decision != test.want || !strings.Contains(Summary(v), test.says) || v.Decision == Refuse && v.Cause != CauseSizeMismatch {
 			t.Errorf("%+v: %s %s (%s)", test, v.Decision, v.Cause, Summary(v))
 		}

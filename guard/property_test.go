@@ -111,6 +111,7 @@ func drawLaunch(t *rapid.T) (Demand, Host) {
 		if b.Device != "" && b.Policy != PolicyBind && rapid.IntRange(0, 2).Draw(t, "nodemask") == 0 {
 			b.Nodemask = Nodemask{Nodes: set("nodemask"), From: "devices/memory[1]/source/nodemask"}
 		}
+		b.Whole = i == 0 && b.Device == "" && rapid.IntRange(0, 3).Draw(t, "without cells") == 0
 		b.Memfd = rapid.IntRange(0, 3).Draw(t, "memfd") == 0
 		b.Global = rapid.IntRange(0, 9).Draw(t, "by -mem-prealloc") == 0
 		d.Backends = append(d.Backends, b)

@@ -5,11 +5,12 @@ import (
 	"strings"
 )
 
-// Releases is which libvirt and which QEMU serve a host, as far as is known.
+// Releases is which libvirt, which QEMU and which kernel serve a host, as far as is known.
 // The zero value knows nothing.
 type Releases struct {
 	Libvirt Release
 	QEMU    Release // of the domain's emulator
+	Kernel  Release
 	// Cpuset says whether libvirt may use the cpuset controller; nil where
 	// that is not known.
 	Cpuset *bool
@@ -22,7 +23,30 @@ type Release struct {
 	// releases, as the makers of some distributions do: it has at least what
 	// its version has.
 	Patched bool
+	// ThreadContext and Reserve are what libvirt has found out about a QEMU: whether it has the objects thread-context,
+	// and the property reserve of memory backends.
+	ThreadContext, Reserve Known
 }
+
+// Known is what is known of something that is so or not; the zero value is nothing.
+type Known uint8
+
+// What can be known.
+const (
+	Yes Known = 1 + iota
+	No
+)
+
+// Certainly returns what is known for certain.
+func Certainly(is bool) Known {
+	if is {
+		return Yes
+	}
+	return No
+}
+
+// allows reports whether something may be so, or not.
+func (k Known) allows(is bool) bool { return k == 0 || k == Certainly(is) }
 
 // Version is a version of libvirt or QEMU as both count it: a million for the
 // first number, a thousand for the second. 0 is none.
@@ -42,6 +66,12 @@ func (k Releases) String() string {
 	if k.QEMU.Version != 0 {
 		parts = append(parts, "QEMU "+k.QEMU.Version.String())
 	}
+	if k.Kernel.Version != 0 {
+		parts = append(parts, "Linux "+k.Kernel.Version.String())
+	}
+	if len(parts) > 2 {
+		parts = []string{strings.Join(parts[:len(parts)-1], ", "), parts[len(parts)-1]}
+	}
 	text := strings.Join(parts, " and ")
 	if k.Cpuset != nil {
 		if text != "" {
@@ -56,11 +86,11 @@ func (k Releases) String() string {
 	return text
 }
 
-// Combinations are combinations of libvirt and QEMU that have something in common.
+// Combinations are combinations of libvirt, QEMU and the kernel that have something in common.
 type Combinations struct {
-	Libvirt, QEMU Changes
-	Cpuset        bool // libvirt may use the cpuset controller, besides
-	Others        bool // meant are all other combinations
+	Libvirt, QEMU, Kernel Changes
+	Cpuset                bool // libvirt may use the cpuset controller, besides
+	Others                bool // meant are all other combinations
 }
 
 // Changes is what a release has of later ones: what came with Since, and not what came with Until; 0 is of nothing.
@@ -78,6 +108,9 @@ func (k Releases) Report() *ReleaseReport {
 	if k.QEMU.Version != 0 {
 		r.QEMU = k.QEMU.Version.String()
 	}
+	if k.Kernel.Version != 0 {
+		r.Kernel = k.Kernel.Version.String()
+	}
 	return r
 }
 
@@ -86,5 +119,6 @@ func (k Releases) Report() *ReleaseReport {
 type ReleaseReport struct {
 	Libvirt string `json:"libvirt,omitempty"` // as "9.0.0"
 	QEMU    string `json:"qemu,omitempty"`
+	Kernel  string `json:"kernel,omitempty"`
 	Cpuset  *bool  `json:"cpuset,omitempty"` // whether libvirt may use the cpuset controller
 }

@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -237,18 +238,21 @@ func TestConfiguredMounts(t *testing.T) {
 	}
 }
 
-// drawReleases draws what may be known: nothing of a release, or that it is one that changed a rule, or the last before.
+// drawReleases draws what may be known: nothing of a release, or that it is one that changed a rule, or the last before;
+// none that lacks what is assumed of unknown ones.
 func drawReleases(t *rapid.T) Releases {
-	draw := func(history []epoch, label string) Version {
+	draw := func(history []epoch, since Version, label string) Version {
+		history = slices.DeleteFunc(slices.Clone(history), func(e epoch) bool { return e.from != 0 && e.from < since })
 		from := rapid.SampledFrom(history).Draw(t, label).from
-		if from != 0 && rapid.Bool().Draw(t, "the last before") {
+		if from > since && rapid.Bool().Draw(t, "the last before") {
 			from--
 		}
 		return from
 	}
 	var k Releases
-	k.Libvirt.Version = draw(histories().libvirt, "libvirt")
-	k.QEMU.Version = draw(histories().qemu, "QEMU")
+	k.Libvirt.Version = draw(histories().libvirt, 7_000_000, "libvirt")
+	k.QEMU.Version = draw(histories().qemu, 5_002_000, "QEMU")
+	k.Kernel.Version = draw(histories().kernel, 5_014_000, "Linux")
 	k.Libvirt.Patched = rapid.Bool().Draw(t, "patched libvirt")
 	k.QEMU.Patched = rapid.Bool().Draw(t, "patched QEMU")
 	if rapid.Bool().Draw(t, "cpuset known") {

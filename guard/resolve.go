@@ -5,13 +5,13 @@ import "slices"
 // resolve settles page sizes and page counts, and drops backends whose pages are no huge ones here. left is what
 // libvirt will refuse by itself.
 func resolve(demand Demand, host Host) (backends []Backend, left *Finding) {
-	var certain rules
-	if slices.ContainsFunc(demand.Backends, Backend.varies) {
-		certain = host.Releases.certain()
-	}
 	for _, b := range demand.Backends {
-		b, ok := host.settled(b.under(certain))
+		b, ok := host.settled(b)
 		if !ok || b.Bytes == 0 {
+			continue
+		}
+		b, huge := host.Releases.settle(b)
+		if !huge {
 			continue
 		}
 		if why := refusedByLibvirt(b, host); why != nil && left == nil {
@@ -21,7 +21,7 @@ func resolve(demand Demand, host Host) (backends []Backend, left *Finding) {
 		if b.PageKiB == 0 {
 			continue
 		}
-		if b.Device != VirtioMem {
+		if b.Device != VirtioMem || b.Lazy {
 			b.Pages = b.pages()
 		}
 		backends = append(backends, b)

@@ -93,8 +93,8 @@ func (s simulation) orderRisks(pool SizePool, contest *contest, i int, starting 
 		found = append(found, newFinding(code, SeverityWarn, pool, nodes, b.Pages, reason).of(b.Backend))
 	}
 	// Whether what is touched side by side is so when all is mapped, or from when each is, is QEMU's to choose.
-	if s.reservesElsewhere(b) && minus(pool.On(s.bound).Free, contest.taken(i, false, s.bound)) < b.Pages {
-		warn(codeOrder, s.bound, OnlyOrder{Reservation: true})
+	if s.reservesElsewhere(b) && minus(pool.On(s.reservable()).Free, contest.taken(i, false, s.reservable())) < b.Pages {
+		warn(codeOrder, s.reservable(), OnlyOrder{Reservation: true})
 	}
 	have := pool.On(b.allowed).Free
 	taken := contest.taken(i, s.rules.has(ruleParallel), b.allowed)

@@ -8,8 +8,8 @@ import (
 
 // rules is a set of rules: those that hold, or those that matter.
 //
-// A rule is something about releases of libvirt and QEMU that decides whether some launches succeed. The two are
-// packaged apart, so nearly every combination is in use. A guard that does not know which one it serves refuses only
+// A rule is something about releases of libvirt, QEMU and the kernel that decides whether some launches succeed. They
+// are packaged apart, so nearly every combination is in use. A guard that does not know which one it serves refuses only
 // what fails under all of them, and warns of what fails under some.
 type rules uint32
 
@@ -23,6 +23,11 @@ const (
 	ruleRestrictiveThreads
 	ruleThreads
 	ruleNodemask
+	ruleRAM
+	ruleUnreserved
+	rulePolicy
+	ruleConfinedFirst
+	ruleMemfd
 
 	allRules = 1<<iota - 1
 )
@@ -33,8 +38,8 @@ func (r rules) has(some rules) bool { return r&some == some }
 // row is everything about one rule except what it does, which the simulation plays.
 type row struct {
 	rule rules
-	// libvirt and qemu say since when each has what the rule takes. Both must have it; the zero span is always.
-	libvirt, qemu span
+	// libvirt, qemu and kernel say since when each has what the rule takes. All must have it; the zero span is always.
+	libvirt, qemu, kernel span
 	// needs are the rules without which this one never holds, and those that they need.
 	needs rules
 	// ends is a rule under which some launches fail only until this one comes; 0 for none.
@@ -87,10 +92,12 @@ var table = [...]row{
 			})
 		},
 	},
-	// All backends are mapped first and then touched side by side, not one after the other (QEMU 04accf43df83).
+	// All backends are mapped first and then touched side by side, not one after the other (QEMU 04accf43df83). It takes
+	// MADV_POPULATE_WRITE (touch_all_pages), which came in Linux 5.14.
 	{
 		rule:    ruleParallel,
 		qemu:    span{9_000_000, 9_000_000},
+		kernel:  span{5_014_000, 5_014_000},
 		needs:   ruleThreads,
 		matters: func(l launch, _ Host) bool { return len(l.backends) > 1 },
 	},
@@ -124,21 +131,105 @@ var table = [...]row{
 		rule:    ruleNodemask,
 		libvirt: span{12_000_000, 12_000_000},
 		matters: func(l launch, _ Host) bool {
-			return slices.ContainsFunc(l.backends, Backend.varies)
+			return l.formedBy(ruleNodemask)
 		},
+	},
+	// RAM without cells is a backend. It takes a QEMU that names it (default-ram-id, qapi/machine.json "since 5.2"), and a
+	// libvirt that asks (qemuBuildMemCommandLine): 7.0 does. Before, it is -mem-path, which is bound to no nodes.
+	{
+		rule:    ruleRAM,
+		libvirt: span{6_000_000, 7_000_000},
+		qemu:    span{5_002_000, 5_002_000},
+		matters: func(l launch, _ Host) bool { return l.formedBy(ruleRAM) },
+	},
+	// virtio-mem reserves no pages when it is mapped (reserve=off, qapi/qom.json "since 6.1").
+	{
+		rule:    ruleUnreserved,
+		qemu:    span{6_001_000, 6_001_000},
+		matters: func(l launch, _ Host) bool { return l.formedBy(ruleUnreserved) },
+	},
+	// A reservation counts the free pages of the nodes that the process's own policy allows (allowed_mems_nr, Linux 5.9).
+	{
+		rule:    rulePolicy,
+		kernel:  span{5_009_000, 5_009_000},
+		matters: func(l launch, _ Host) bool { return l.cpuset.Nodes != nil },
+	},
+	// libvirt confines QEMU before it runs, not when it has its memory (libvirt 5.1, qemuProcessLaunch).
+	{
+		rule:     ruleConfinedFirst,
+		libvirt:  span{5_001_000, 5_001_000},
+		confines: func(c Cpuset) bool { return c.Nodes != nil },
+	},
+	// A memfd is on huge pages where the domain asks for them. Before, it was not (libvirt's NEWS of 5.3, "Make hugepages
+	// work with memfd backend").
+	{
+		rule:    ruleMemfd,
+		libvirt: span{5_003_000, 5_003_000},
+		matters: func(l launch, _ Host) bool { return l.formedBy(ruleMemfd) },
 	},
 }
 
-// varies reports whether the backend is another one under some rules.
-func (b Backend) varies() bool { return b.Nodemask.Nodes != nil }
+// assumed are the rules that a host of unknown releases is taken to have. Without them hardly a launch fails that is
+// allowed with them; and they are so old that to warn in place of refusing would be wrong nearly everywhere.
+const assumed rules = ruleRAM | rulePolicy | ruleConfinedFirst | ruleMemfd
 
-// under returns the backend as libvirt makes it under some rules.
-func (b Backend) under(r rules) Backend {
-	if r.has(ruleNodemask) && b.varies() {
+// formed returns the rules that decide what libvirt makes of the backend.
+func (b Backend) formed() (by rules) {
+	if b.Nodemask.Nodes != nil {
+		by |= ruleNodemask
+	}
+	if b.Whole && (b.Policy != PolicyDefault || b.Threads != nil || b.Memfd) {
+		by |= ruleRAM
+	}
+	if b.Device == VirtioMem {
+		by |= ruleUnreserved
+	}
+	if b.Memfd {
+		by |= ruleMemfd
+	}
+	return by
+}
+
+// formedBy reports whether a rule decides what libvirt makes of some backend.
+func (l launch) formedBy(rule rules) bool {
+	return slices.ContainsFunc(l.backends, func(b Backend) bool { return b.formed().has(rule) })
+}
+
+// under returns the backend as libvirt makes it under some rules; huge is false where it is not on huge pages then.
+func (b Backend) under(r rules) (formed Backend, huge bool) {
+	by := b.formed()
+	if by.has(ruleNodemask) && r.has(ruleNodemask) {
 		b.Policy, b.Strength, b.HostNodes, b.From = PolicyBind, Hard, b.Nodemask.Nodes, b.Nodemask.From
 		b.Threads, b.Cpuset, b.Auto, b.Nodemask = nil, nil, false, Nodemask{}
 	}
-	return b
+	if by.has(ruleRAM) && !r.has(ruleRAM) {
+		if b.Policy == PolicyBind {
+			b.Cpuset = b.HostNodes // which the cpuset keeps
+		}
+		b.Policy, b.HostNodes, b.Threads, b.Memfd, b.Global = PolicyDefault, nil, nil, false, true
+		if b.Cpuset == nil && !b.Auto {
+			b.Strength = Soft
+		}
+	}
+	if by.has(ruleUnreserved) && !r.has(ruleUnreserved) {
+		b.Lazy, b.Pages = true, b.pages()
+	}
+	return b, !b.Memfd || r.has(ruleMemfd)
+}
+
+// settle returns the backend as libvirt makes it where that is certain, and else as it is.
+func (k Releases) settle(b Backend) (formed Backend, huge bool) {
+	by := b.formed()
+	if by == 0 {
+		return b, true
+	}
+	all := k.rules()
+	for _, r := range all {
+		if r&by != all[0]&by {
+			return b, true
+		}
+	}
+	return b.under(all[0])
 }
 
 // keptOff reports whether there is a node on none of whose CPUs QEMU may run to prepare the backend.
@@ -178,28 +269,31 @@ func (h Host) confining() rules {
 // may have, without the cpuset controller and with it.
 func (k Releases) rules() []rules {
 	known := histories()
-	libvirts, qemus := k.Libvirt.may(known.libvirt), k.QEMU.may(known.qemu)
-	all := make([]rules, 0, 2*len(libvirts)*len(qemus))
+	libvirts, qemus, kernels := k.Libvirt.may(known.libvirt), k.QEMU.may(known.qemu), k.Kernel.may(known.kernel)
+	if k.Kernel == (Release{}) { // each host says it; a capture may not have kept it
+		kernels = known.kernel[len(known.kernel)-1].may
+	}
+	all := make([]rules, 0, 2*len(libvirts)*len(qemus)*len(kernels))
 	for _, cpuset := range []rules{0, ruleCpuset} {
 		if k.Cpuset != nil && *k.Cpuset != (cpuset != 0) {
 			continue
 		}
 		for _, libvirt := range libvirts {
 			for _, qemu := range qemus {
-				all = append(all, (libvirt&qemu&^ruleCpuset | cpuset).consistent())
+				for _, kernel := range kernels {
+					if r := (libvirt&qemu&kernel&^ruleCpuset | cpuset).consistent(); k.QEMU.agrees(r) {
+						all = append(all, r)
+					}
+				}
 			}
 		}
 	}
 	return all
 }
 
-// certain returns the rules that hold in any case.
-func (k Releases) certain() rules {
-	all := rules(allRules)
-	for _, r := range k.rules() {
-		all &= r
-	}
-	return all
+// agrees reports whether rules are in agreement with what libvirt has found out about QEMU.
+func (r Release) agrees(with rules) bool {
+	return r.ThreadContext.allows(with.has(ruleThreads)) && r.Reserve.allows(with.has(ruleUnreserved))
 }
 
 // consistent returns the rules without those that lack what they need.
@@ -220,11 +314,12 @@ type epoch struct {
 	may, later []rules
 }
 
-// histories returns the epochs of both projects, the oldest first.
-var histories = sync.OnceValue(func() (both struct{ libvirt, qemu []epoch }) {
-	both.libvirt = history(func(r *row) span { return r.libvirt })
-	both.qemu = history(func(r *row) span { return r.qemu })
-	return both
+// histories returns the epochs of each project, the oldest first.
+var histories = sync.OnceValue(func() (all struct{ libvirt, qemu, kernel []epoch }) {
+	all.libvirt = history(func(r *row) span { return r.libvirt })
+	all.qemu = history(func(r *row) span { return r.qemu })
+	all.kernel = history(func(r *row) span { return r.kernel })
+	return all
 })
 
 // history returns the epochs of one project, whose spans of returns.
@@ -270,7 +365,10 @@ func (r Release) may(history []epoch) []rules {
 			now = e
 		}
 	}
-	if r.Version == 0 || r.Patched {
+	switch {
+	case r.Version == 0:
+		return slices.DeleteFunc(slices.Clone(now.later), func(set rules) bool { return !set.has(assumed) })
+	case r.Patched:
 		return now.later
 	}
 	return now.may
@@ -343,10 +441,10 @@ func (c condition) combinations() Combinations {
 	}
 	row := rule.row()
 	of := Combinations{Cpuset: (rule | row.needs).has(ruleCpuset), Others: c.yes == 0}
-	of.Libvirt.Since, of.QEMU.Since = row.since()
+	of.Libvirt.Since, of.QEMU.Since, of.Kernel.Since = row.since()
 	if c.yes != 0 && c.no != 0 {
 		until := c.no.row()
-		of.Libvirt.Until, of.QEMU.Until = until.libvirt.surely, until.qemu.surely
+		of.Libvirt.Until, of.QEMU.Until, of.Kernel.Until = until.libvirt.surely, until.qemu.surely, until.kernel.surely
 	}
 	return of
 }
@@ -355,22 +453,27 @@ func (c condition) combinations() Combinations {
 func (r rules) row() *row { return &table[bits.TrailingZeros32(uint32(r))] }
 
 // since returns the first releases that surely have what the rule takes, and what it needs.
-func (r *row) since() (libvirt, qemu Version) {
-	libvirt, qemu = r.libvirt.surely, r.qemu.surely
+func (r *row) since() (libvirt, qemu, kernel Version) {
+	libvirt, qemu, kernel = r.libvirt.surely, r.qemu.surely, r.kernel.surely
 	for i := range table {
-		if r.needs.has(table[i].rule) {
-			libvirt, qemu = max(libvirt, table[i].libvirt.surely), max(qemu, table[i].qemu.surely)
+		if needed := &table[i]; r.needs.has(needed.rule) {
+			libvirt, qemu, kernel = max(libvirt, needed.libvirt.surely), max(qemu, needed.qemu.surely), max(kernel, needed.kernel.surely)
 		}
 	}
-	return libvirt, qemu
+	return libvirt, qemu, kernel
 }
 
 // parts returns every part of what is known, the smallest first.
 func (k Releases) parts() []Releases {
-	return []Releases{
+	parts := []Releases{
 		{},
 		{Cpuset: k.Cpuset}, {Libvirt: k.Libvirt}, {QEMU: k.QEMU},
 		{Libvirt: k.Libvirt, QEMU: k.QEMU}, {Libvirt: k.Libvirt, Cpuset: k.Cpuset}, {QEMU: k.QEMU, Cpuset: k.Cpuset},
-		k,
+		{Libvirt: k.Libvirt, QEMU: k.QEMU, Cpuset: k.Cpuset},
 	}
+	for _, part := range parts { // the kernel decides least
+		part.Kernel = k.Kernel
+		parts = append(parts, part)
+	}
+	return parts
 }

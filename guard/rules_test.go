@@ -21,6 +21,11 @@ var ruleNames = map[rules]string{
 	ruleRestrictiveThreads: "restrictive threads",
 	ruleThreads:            "threads",
 	ruleNodemask:           "nodemask",
+	ruleRAM:                "RAM",
+	ruleUnreserved:         "unreserved",
+	rulePolicy:             "policy",
+	ruleConfinedFirst:      "confined first",
+	ruleMemfd:              "memfd",
 }
 
 // TestTable: every rule has one row, and every row is whole.
@@ -34,12 +39,12 @@ func TestTable(t *testing.T) {
 			t.Fatalf("row %d is of rule %b, %q: rows and names are to be in the order of the constants", i, row.rule, name)
 		}
 		all |= row.rule
-		for _, s := range []span{row.libvirt, row.qemu} {
+		for _, s := range []span{row.libvirt, row.qemu, row.kernel} {
 			if s.perhaps > s.surely || s.perhaps == 0 && s.surely != 0 {
 				t.Errorf("%s: perhaps since %s, surely since %s", name, s.perhaps, s.surely)
 			}
 		}
-		if row.libvirt == (span{}) && row.qemu == (span{}) && row.rule != ruleCpuset {
+		if row.began() == 0 && row.rule != ruleCpuset {
 			t.Errorf("%s: no release began it", name)
 		}
 		if row.confines == nil && row.matters == nil {
@@ -87,6 +92,11 @@ func TestEveryRuleDecides(t *testing.T) {
 		ruleRestrictiveThreads: {plain(t, 20, "restrictive:1", twoMiB), noCPU, Allow, Refuse},
 		ruleThreads:            {plain(t, 20, "strict:1", twoMiB), noCPU, Allow, Refuse},
 		ruleNodemask:           {withDIMM(t, "restrictive:0-1", 25, "1"), pages(100, 20), Allow, Refuse},
+		ruleRAM:                {plain(t, 21, "strict:0", twoMiB), pages(100, 100), Allow, Refuse},
+		ruleUnreserved:         {withVirtioMem(t, 80, 40), pages(60), Refuse, Allow},
+		rulePolicy:             {withDIMM(t, "strict:0", 25, "1"), pages(20, 100).usingCpuset(false).serving(9_000_000, 7_002_000), Allow, Refuse},
+		ruleConfinedFirst:      {plain(t, 60, "strict:0", twoMiB), pages(20, 100).usingCpuset(true).serving(0, 4_002_000), Allow, Refuse},
+		ruleMemfd:              {parse(t, strings.Replace(guestXML("", cell{pages: 30}), "</memoryBacking>", "<source type='memfd'/></memoryBacking>", 1)), pages(20), Allow, Refuse},
 	}
 	// With the rule that another ends, until that one comes.
 	ended := map[rules]ruled{
@@ -153,8 +163,8 @@ func (l ruled) play(t *testing.T, row *row, fails condition) {
 	}
 	// All else that it takes is there.
 	with := l.host.Releases
-	if libvirt, qemu := row.since(); row.libvirt != (span{}) || row.qemu != (span{}) {
-		with.Libvirt.Version, with.QEMU.Version = libvirt, qemu
+	if row.began() != 0 {
+		with.Libvirt.Version, with.QEMU.Version, with.Kernel.Version = row.since()
 	}
 	using, notUsing := true, false
 	if row.rule == ruleCpuset || row.needs.has(ruleCpuset) {
@@ -163,10 +173,12 @@ func (l ruled) play(t *testing.T, row *row, fails condition) {
 	judge("with the rule", with, l.with)
 	for _, project := range []struct {
 		span
-		of func(*Releases) *Release
+		assumed bool
+		of      func(*Releases) *Release
 	}{
-		{row.libvirt, func(k *Releases) *Release { return &k.Libvirt }},
-		{row.qemu, func(k *Releases) *Release { return &k.QEMU }},
+		{row.libvirt, assumed.has(row.rule), func(k *Releases) *Release { return &k.Libvirt }},
+		{row.qemu, assumed.has(row.rule), func(k *Releases) *Release { return &k.QEMU }},
+		{row.kernel, true, func(k *Releases) *Release { return &k.Kernel }},
 	} {
 		if project.span == (span{}) {
 			continue
@@ -182,6 +194,10 @@ func (l ruled) play(t *testing.T, row *row, fails condition) {
 			judge("perhaps with it", k, open)
 		}
 		*release = Release{}
+		if project.assumed {
+			judge("nothing known", k, l.with)
+			continue
+		}
 		says(k, judge("nothing known", k, open))
 	}
 	if row.rule == ruleCpuset {
@@ -192,6 +208,9 @@ func (l ruled) play(t *testing.T, row *row, fails condition) {
 		says(k, judge("nothing known", k, open))
 	}
 }
+
+// began returns the last of the releases that a row names, 0 for none.
+func (r *row) began() Version { return max(r.libvirt.surely, r.qemu.surely, r.kernel.surely) }
 
 // drawStarting draws guests that are starting, confined or not.
 func drawStarting(t *rapid.T, host Host) Host {

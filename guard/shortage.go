@@ -73,19 +73,19 @@ func (s simulation) unreservable(pool SizePool, backends []placed, starting []cl
 // nodes, and those that this reservation and the guest's earlier ones have added. Surplus pages that the touch could
 // still add do not count.
 func (s simulation) unreservableBound(pool SizePool, backends []placed, free map[int]uint64) *failure {
-	all, bound := pool.On(s.host.MemoryNodes()), pool.On(s.bound)
+	all, bound := pool.On(s.host.MemoryNodes()), pool.On(s.reservable())
 	extra := pool.headroom()
 	promised := pool.Reserved
 	touched := newFlow(free, extra) // of the earlier ones that have taken theirs by then
 	for i, b := range backends {
 		promised += b.Pages
 		if b.Pages > bound.Free+minus(promised, all.Free) {
-			f := s.nodeShort(pool, b, s.bound, b.Pages)
+			f := s.nodeShort(pool, b, s.reservable(), b.Pages)
 			return &f
 		}
 		if s.reservesElsewhere(b) {
 			here := b
-			here.allowed = s.bound
+			here.allowed = s.reservable()
 			if touched.clone().add(request{here.Pages, here.allowed}) != nil {
 				before := slices.DeleteFunc(slices.Clone(backends[:i]), s.touchedLater)
 				lack := lacking(nil, append(before, here), free, extra)
@@ -102,7 +102,9 @@ func (s simulation) unreservableBound(pool SizePool, backends []placed, free map
 
 // reservesElsewhere reports whether a backend's pages are reserved on other nodes than they may lie on: a process's
 // policy counts for the reservation, also of what is bound to other nodes then.
-func (s simulation) reservesElsewhere(b placed) bool { return len(b.allowed.Without(s.bound)) > 0 }
+func (s simulation) reservesElsewhere(b placed) bool {
+	return len(b.allowed.Without(s.reservable())) > 0
+}
 
 // touchedLater reports whether a backend may have none of its pages yet when those after it are mapped: where all are
 // touched side by side, which takes a thread-context.

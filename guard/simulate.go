@@ -13,7 +13,10 @@ func simulate(r rules, backends []Backend, cpuset Cpuset, host Host) ([]failure,
 	s.confined, s.bound = s.confinement(cpuset)
 	s.tuned = cpuset.of(r)
 	for _, b := range backends {
-		b = b.under(r)
+		b, huge := b.under(r)
+		if !huge {
+			continue
+		}
 		if f := unsupported(b, host); f != nil {
 			return []failure{*f}, nil
 		}

@@ -40,6 +40,14 @@ func (s simulation) confinement(cpuset Cpuset) (confined, bound NodeSet) {
 	return s.inherited, s.inherited
 }
 
+// reservable returns the nodes whose free pages a reservation counts.
+func (s simulation) reservable() NodeSet {
+	if s.rules.has(rulePolicy) {
+		return s.bound
+	}
+	return s.confined
+}
+
 // rebound is a process's policy once libvirt has moved the process below its control group, which it does after setting
 // the policy: the kernel gives each node the one of the same rank among those that are left, and begins again after the
 // last (mpol_rebind_nodemask). A policy of nodes without memory was not set in the first place.

@@ -145,10 +145,12 @@ func TestClaimsLieWherePagesDo(t *testing.T) {
 			only.Demand = []Backend{b}
 			with := host
 			with.Starting = []Starting{only.AsStarting()}
-			for _, r := range rules(allRules).subsets() {
+			for _, r := range rules(allRules &^ assumed).subsets() {
+				r |= assumed
 				s := simulation{rules: r, host: host, inherited: host.inherited(r)}
 				s.confined, s.bound = s.confinement(d.Cpuset)
-				p, f := s.place(b.under(r))
+				formed, _ := b.under(r)
+				p, f := s.place(formed)
 				if f != nil {
 					continue
 				}
@@ -157,7 +159,7 @@ func TestClaimsLieWherePagesDo(t *testing.T) {
 				// process in place of a cpuset, of a cpuset that leaves out some of the nodes it is bound to, or of rules
 				// that are not known to hold.
 				cpuset := d.Cpuset.of(r)
-				confined := b.varies() || host.cgroup().Nodes != nil || cpuset != nil && (!r.has(ruleCpuset) && b.Policy == PolicyDefault ||
+				confined := b.formed() != 0 || host.cgroup().Nodes != nil || cpuset != nil && (!r.has(ruleCpuset) && b.Policy == PolicyDefault ||
 					r.has(ruleCpuset) && b.Policy == PolicyBind && len(b.HostNodes.Without(cpuset)) > 0)
 				switch same := slices.Equal(claimed, p.allowed); {
 				case len(p.allowed.Without(claimed)) > 0 || !same && !confined:

@@ -460,6 +460,7 @@ func (b *builder) addWholeRAM(devices []deviceXML) error {
 		return nil
 	}
 	b.bind(&backend, noCell, nil, "")
+	backend.Whole = true
 	b.add(backend, kib, roundUp(kib, b.ramAlignment()), page)
 	return nil
 }

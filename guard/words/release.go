@@ -35,22 +35,22 @@ func between(before, since guard.Combinations) (guard.Combinations, bool) {
 	if since.Others {
 		before, since = since, before
 	}
-	plain := before.Others && !since.Others && !before.Cpuset && before.QEMU == (guard.Changes{}) && since.Libvirt.Until == 0
+	plain := before.Others && !since.Others && !before.Cpuset && before.QEMU == (guard.Changes{}) && before.Kernel == (guard.Changes{}) && since.Libvirt.Until == 0
 	both := since
 	both.Libvirt.Until = before.Libvirt.Since
 	return both, plain && 0 < since.Libvirt.Since && since.Libvirt.Since < before.Libvirt.Since
 }
 
-// combinations says which combinations of libvirt and QEMU are meant.
+// combinations says which combinations of libvirt, QEMU and the kernel are meant.
 func combinations(known guard.Releases, c guard.Combinations) string {
 	which, join, cpuset := has, " and ", "where libvirt may use the cpuset controller"
 	if c.Others {
 		which, join, cpuset = hasNot, " or ", "where libvirt may not use the cpuset controller"
 	}
-	if c.Libvirt == (guard.Changes{}) && c.QEMU == (guard.Changes{}) {
+	if c.Libvirt == (guard.Changes{}) && c.QEMU == (guard.Changes{}) && c.Kernel == (guard.Changes{}) {
 		return cpuset
 	}
-	parts := []string{which("libvirt", known.Libvirt, c.Libvirt), which("QEMU", known.QEMU, c.QEMU)}
+	parts := []string{which("libvirt", known.Libvirt, c.Libvirt), which("QEMU", known.QEMU, c.QEMU), which("Linux", known.Kernel, c.Kernel)}
 	text := "with " + strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), join)
 	switch {
 	case !c.Cpuset || known.Cpuset != nil:
