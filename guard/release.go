@@ -45,9 +45,6 @@ func Certainly(is bool) Known {
 	return No
 }
 
-// allows reports whether something may be so, or not.
-func (k Known) allows(is bool) bool { return k == 0 || k == Certainly(is) }
-
 // Version is a version of libvirt or QEMU as both count it: a million for the
 // first number, a thousand for the second. 0 is none.
 type Version uint32

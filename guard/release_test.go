@@ -262,6 +262,33 @@ func drawReleases(t *rapid.T) Releases {
 	return k
 }
 
+// TestFacts: what libvirt has found out about QEMU decides, whatever the releases should have.
+func TestFacts(t *testing.T) {
+	noCPU := pages(100, 100)
+	noCPU.Nodes[1].HasCPU = false
+	strict, grows := plain(t, 20, "strict:1", twoMiB), withVirtioMem(t, 80, 40)
+	for _, c := range []struct {
+		name string
+		d    Demand
+		host Host
+		qemu Release
+		want Decision
+	}{
+		{"a patched package", strict, noCPU, Release{Version: 7_000_000, Patched: true}, Warn},
+		{"a patched package with thread-context", strict, noCPU, Release{Version: 7_000_000, Patched: true, ThreadContext: Yes}, Refuse},
+		{"a patched package without", strict, noCPU, Release{Version: 7_000_000, Patched: true, ThreadContext: No}, Allow},
+		{"a release that should have it", strict, noCPU, Release{Version: 10_000_000, ThreadContext: No}, Allow},
+		{"an old package", grows, pages(60), Release{Version: 6_000_000, Patched: true}, Warn},
+		{"an old package with reserve", grows, pages(60), Release{Version: 6_000_000, Patched: true, Reserve: Yes}, Allow},
+		{"an old package without", grows, pages(60), Release{Version: 6_000_000, Patched: true, Reserve: No}, Refuse},
+	} {
+		c.host.Releases = Releases{Libvirt: release(9_000_000), QEMU: c.qemu}
+		if v := JudgeAndFix(c.d, c.host); v.Decision != c.want {
+			t.Errorf("%s: %s, want %s: %s", c.name, v.Decision, c.want, Summary(v))
+		}
+	}
+}
+
 // TestKnowledgeOnlyDecides: to know the releases turns nothing but a warning
 // into something else, so that an allowed launch need not be asked about them.
 func TestKnowledgeOnlyDecides(t *testing.T) {

@@ -281,9 +281,7 @@ func (k Releases) rules() []rules {
 		for _, libvirt := range libvirts {
 			for _, qemu := range qemus {
 				for _, kernel := range kernels {
-					if r := (libvirt&qemu&kernel&^ruleCpuset | cpuset).consistent(); k.QEMU.agrees(r) {
-						all = append(all, r)
-					}
+					all = append(all, k.QEMU.found(libvirt&qemu&kernel&^ruleCpuset|cpuset).consistent())
 				}
 			}
 		}
@@ -291,9 +289,20 @@ func (k Releases) rules() []rules {
 	return all
 }
 
-// agrees reports whether rules are in agreement with what libvirt has found out about QEMU.
-func (r Release) agrees(with rules) bool {
-	return r.ThreadContext.allows(with.has(ruleThreads)) && r.Reserve.allows(with.has(ruleUnreserved))
+// found returns rules as what libvirt has found out about QEMU makes them, which goes before what a release should have.
+func (r Release) found(some rules) rules {
+	for _, fact := range []struct {
+		known Known
+		rule  rules
+	}{{r.ThreadContext, ruleThreads}, {r.Reserve, ruleUnreserved}} {
+		switch fact.known {
+		case Yes:
+			some |= fact.rule
+		case No:
+			some &^= fact.rule
+		}
+	}
+	return some
 }
 
 // consistent returns the rules without those that lack what they need.

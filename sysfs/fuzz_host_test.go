@@ -48,7 +48,7 @@ func look(host sysfs.FS) (seen []any, errs []error) {
 	note(host.FreeBlocks())
 	boot, ok, err := host.Boot()
 	pair(boot, ok, err)
-	major, minor, ok := host.KernelRelease()
+	major, minor, _, ok := host.KernelRelease()
 	note([]any{major, minor, ok}, nil)
 	for _, kib := range sizes {
 		pool, ok, err := host.Pool(kib, nodes)

@@ -268,14 +268,16 @@ func reduceBoot(text []byte) ([]byte, error) {
 	return []byte(strings.Join(bootWords(string(text)), " ") + "\n"), nil
 }
 
-// KernelRelease returns the first two numbers of the running kernel's release; ok is false where the tree does not say.
-func (f FS) KernelRelease() (major, minor int, ok bool) {
+// KernelRelease returns the first two numbers of the running kernel's release, and the last part of its name, such as
+// "amd64" or "generic"; ok is false where the tree does not say.
+func (f FS) KernelRelease() (major, minor int, flavour string, ok bool) {
 	text, err := f.ReadFile("proc/sys/kernel/osrelease", counterLimit)
 	if err != nil {
-		return 0, 0, false
+		return 0, 0, "", false
 	}
-	n, _ := fmt.Sscanf(string(text), "%d.%d", &major, &minor)
-	return major, minor, n == 2
+	name := strings.TrimSpace(string(text))
+	n, _ := fmt.Sscanf(name, "%d.%d", &major, &minor)
+	return major, minor, name[strings.LastIndex(name, "-")+1:], n == 2
 }
 
 // PoolMemory returns how much memory in KiB a node has in huge pages of some sizes, in use or not.

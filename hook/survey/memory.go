@@ -64,7 +64,7 @@ func boot(root sysfs.FS, host guard.Host) (b guard.Boot) {
 		b.Pools = append(b.Pools, guard.BootPool{PageKiB: size, Pages: p.Pages, Nodes: p.Nodes})
 	}
 	b.CMA, b.Bare = line.CMA, line.Bare
-	major, minor, ok := root.KernelRelease()
+	major, minor, _, ok := root.KernelRelease()
 	b.PerNode = ok && (major > 5 || major == 5 && minor >= 16)
 	for _, tool := range []string{"grubby", "update-grub"} {
 		if b.Tool == "" && (root.Exists("usr/sbin/"+tool) || root.Exists("usr/bin/"+tool)) {

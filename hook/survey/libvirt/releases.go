@@ -24,6 +24,7 @@ func (l Libvirt) Releases(emulator string) (r guard.Releases) {
 	if l.certain {
 		r.Cpuset = l.conf.useCpuset(l.root)
 	}
+	r.Kernel = kernel(l.root)
 	caps, err := readCapabilities(l.root, emulator)
 	if err != nil {
 		return r
@@ -33,7 +34,30 @@ func (l Libvirt) Releases(emulator string) (r guard.Releases) {
 		r.Libvirt = guard.Release{Version: caps.libvirt, Patched: caps.patched}
 	}
 	r.QEMU = guard.Release{Version: caps.qemu, Patched: caps.patched}
+	// What libvirt found out says more than a version, above all of a package with changes of later releases.
+	if caps.flags && l.Unread == nil {
+		filtered := func(flag string) bool { return slices.Contains(l.conf.filters, flag) }
+		r.QEMU.ThreadContext = guard.Certainly(caps.threadContext && !filtered(flagThreadContext))
+		r.QEMU.Reserve = guard.Certainly(caps.reserve && !filtered(flagReserve))
+	}
 	return r
+}
+
+// The flags that are read, by libvirt's names (virQEMUCaps).
+const (
+	flagThreadContext = "thread-context"
+	flagReserve       = "memory-backend-file.reserve"
+)
+
+// kernel returns the release of the running kernel. Debian keeps to it in all that hugeguard knows of; others take in
+// changes of later ones.
+func kernel(root sysfs.FS) guard.Release {
+	major, minor, flavour, ok := root.KernelRelease()
+	if !ok || major < 0 || major > 1000 || minor < 0 || minor > 999 {
+		return guard.Release{}
+	}
+	debian := []string{"amd64", "arm64", "armmp", "ppc64el", "s390x", "riscv64"}
+	return guard.Release{Version: guard.Version(major*1_000_000 + minor*1_000), Patched: !slices.Contains(debian, flavour)}
 }
 
 // Emulator is a QEMU that libvirt knows.
@@ -68,6 +92,9 @@ type Capabilities struct {
 	ctime         int64 // of the emulator, in seconds
 	libvirt, qemu guard.Version
 	patched       bool // see [guard.Release]
+
+	flags                  bool // there are some in the file
+	threadContext, reserve bool // these are among them
 }
 
 const (
@@ -148,6 +175,12 @@ func ParseCapabilities(text []byte) (Capabilities, error) {
 		if bytes.HasPrefix(line, []byte("  <arch>")) {
 			break
 		}
+		if flag, ok := flagOf(line); ok {
+			c.flags = true
+			c.threadContext = c.threadContext || flag == flagThreadContext
+			c.reserve = c.reserve || flag == flagReserve
+			continue
+		}
 		for _, field := range []struct {
 			name string
 			set  func(string)
@@ -178,16 +211,24 @@ func ParseCapabilities(text []byte) (Capabilities, error) {
 	return c, nil
 }
 
+// flagOf returns the flag that a line is.
+func flagOf(line []byte) (flag string, ok bool) {
+	rest, ok := bytes.CutPrefix(line, []byte("  <flag name='"))
+	name, _, closed := bytes.Cut(rest, []byte("'"))
+	return string(name), ok && closed
+}
+
 // capabilityElements are those of the file that are read.
 var capabilityElements = []string{"emulator", "qemuctime", "selfvers", "version", "package"}
 
-// ReduceCapabilities keeps which releases an emulator and libvirt are.
+// ReduceCapabilities keeps which releases an emulator and libvirt are, and the flags that are read. The first flag stays,
+// too: without any it would not be known what the others are.
 func ReduceCapabilities(text []byte) ([]byte, error) {
 	_, err := ParseCapabilities(text)
 	if err != nil {
 		return nil, err
 	}
-	kept := []byte("<qemuCaps>\n")
+	kept, flags := []byte("<qemuCaps>\n"), false
 	for line := range bytes.Lines(text) {
 		rest, ok := bytes.CutPrefix(line, []byte("  <"))
 		element, _, _ := strings.Cut(string(rest), ">")
@@ -196,6 +237,12 @@ func ReduceCapabilities(text []byte) ([]byte, error) {
 		}
 		if element == "arch" {
 			break
+		}
+		if flag, ok := flagOf(line); ok {
+			if !flags || flag == flagThreadContext || flag == flagReserve {
+				kept = append(kept, line...)
+			}
+			flags = true
 		}
 		if slices.Contains(capabilityElements, element) {
 			kept = append(kept, line...)

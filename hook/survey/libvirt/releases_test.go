@@ -12,7 +12,8 @@ import (
 
 func TestParseCapabilities(t *testing.T) {
 	real := hooktest.Debian12(t)
-	want := Capabilities{emulator: hooktest.Emulator, ctime: 1795489049, libvirt: 9_000_000, qemu: 7_002_022}
+	want := Capabilities{emulator: hooktest.Emulator, ctime: 1795489049, libvirt: 9_000_000, qemu: 7_002_022,
+		flags: true, threadContext: true, reserve: true}
 	if got, err := ParseCapabilities([]byte(real)); got != want || err != nil {
 		t.Errorf("%+v, %v", got, err)
 	}
@@ -125,6 +126,49 @@ func TestVerify(t *testing.T) {
 	} {
 		if wrong.verify() == nil {
 			t.Errorf("%s: believed", name)
+		}
+	}
+}
+
+// TestFlags: what libvirt found out about QEMU is known where the file says it, and stays known in a capture.
+func TestFlags(t *testing.T) {
+	host := hooktest.Incident(t)
+	host.Write("proc/sys/kernel/osrelease", "5.14.0-503.el9.x86_64\n")
+	full := hooktest.Debian12(t)
+	kept, err := ReduceCapabilities([]byte(full))
+	if err != nil {
+		t.Fatal(err)
+	}
+	without := func(text string, flags ...string) string {
+		for _, flag := range flags {
+			text = strings.Replace(text, "  <flag name='"+flag+"'/>\n", "", 1)
+		}
+		return text
+	}
+	old, err := ReduceCapabilities([]byte(without(full, flagThreadContext, flagReserve)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		name, text, conf string
+		threads, reserve guard.Known
+	}{
+		{"as written", full, "", guard.Yes, guard.Yes},
+		{"captured", string(kept), "", guard.Yes, guard.Yes},
+		{"filtered", full, "capability_filters = [ \"thread-context\" ]\n", guard.No, guard.Yes},
+		{"an older QEMU", without(full, flagThreadContext), "", guard.No, guard.Yes},
+		{"an older QEMU, captured", string(old), "", guard.No, guard.No},
+		{"no flags", without(string(kept), flagThreadContext, flagReserve, "kvm"), "", 0, 0},
+		{"qemu.conf cannot be read", full, "capability_filters = [ \n", 0, 0},
+	} {
+		host.Write(hooktest.EmulatorFile, test.text)
+		host.Write(ConfPath, test.conf)
+		got := Read(host.FS()).Releases(hooktest.Emulator)
+		if got.QEMU.ThreadContext != test.threads || got.QEMU.Reserve != test.reserve {
+			t.Errorf("%s: %+v", test.name, got.QEMU)
+		}
+		if got.Kernel != (guard.Release{Version: 5_014_000, Patched: true}) {
+			t.Errorf("%s: kernel %+v", test.name, got.Kernel)
 		}
 	}
 }
