@@ -54,6 +54,9 @@ func (v Version) String() string {
 	return fmt.Sprintf("%d.%d.%d", v/1_000_000, v/1_000%1_000, v%1_000)
 }
 
+// series prints the first two numbers of a version, which is all that is known of a kernel's.
+func (v Version) series() string { return fmt.Sprintf("%d.%d", v/1_000_000, v/1_000%1_000) }
+
 // String names what is known, "" where that is nothing.
 func (k Releases) String() string {
 	var parts []string
@@ -64,7 +67,7 @@ func (k Releases) String() string {
 		parts = append(parts, "QEMU "+k.QEMU.Version.String())
 	}
 	if k.Kernel.Version != 0 {
-		parts = append(parts, "Linux "+k.Kernel.Version.String())
+		parts = append(parts, "Linux "+k.Kernel.Version.series())
 	}
 	if len(parts) > 2 {
 		parts = []string{strings.Join(parts[:len(parts)-1], ", "), parts[len(parts)-1]}
@@ -106,7 +109,7 @@ func (k Releases) Report() *ReleaseReport {
 		r.QEMU = k.QEMU.Version.String()
 	}
 	if k.Kernel.Version != 0 {
-		r.Kernel = k.Kernel.Version.String()
+		r.Kernel = k.Kernel.Version.series()
 	}
 	return r
 }
@@ -116,6 +119,6 @@ func (k Releases) Report() *ReleaseReport {
 type ReleaseReport struct {
 	Libvirt string `json:"libvirt,omitempty"` // as "9.0.0"
 	QEMU    string `json:"qemu,omitempty"`
-	Kernel  string `json:"kernel,omitempty"`
+	Kernel  string `json:"kernel,omitempty"` // as "6.1"
 	Cpuset  *bool  `json:"cpuset,omitempty"` // whether libvirt may use the cpuset controller
 }
