@@ -47,7 +47,7 @@ func TestLeftToLibvirt(t *testing.T) {
 		fixes string
 	}{
 		{"pages without a mount", gib, small(pages(0)),
-			"no hugetlbfs of 1G pages is mounted, only of 2M at /dev/hugepages; this kernel has 2M pages (0 of 0 free), 1G pages (4 of 4 free)",
+			"no hugetlbfs of 1G pages is mounted, only of 2 MiB at /dev/hugepages; this kernel has 2M pages (0 of 0 free), 1G pages (4 of 4 free)",
 			"host: " + mountGiB + "\ndomain: echo 512 > /sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages, " + take2MiB},
 		{"the kernel has no such pages", gib, without(2048), "this kernel has 2M pages (600 of 600 free)", "domain: " + take2MiB},
 		{"disabled", plain(t, 1024, "", "<hugepages/>"), disabled, "hugetlbfs_mount in qemu.conf is empty, which disables huge pages",

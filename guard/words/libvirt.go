@@ -41,7 +41,7 @@ func noMount(f guard.Finding, n guard.NoMount) string {
 	default:
 		var each []string
 		for _, m := range n.Mounted {
-			each = append(each, fmt.Sprintf("%s at %s", pageName(m.PageKiB), path(m.Path)))
+			each = append(each, fmt.Sprintf("%s at %s", guard.Size(m.PageKiB), path(m.Path)))
 		}
 		text += ", only of " + enumerate(each, 3)
 	}

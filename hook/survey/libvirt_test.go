@@ -29,7 +29,7 @@ func TestOutsideIncidents(t *testing.T) {
 		want           outside
 	}{
 		{"a page as large as the guest", "page-as-large-as-guest", nil,
-			outside{guard.Warn, guard.ByLibvirt, []string{"no hugetlbfs of 1G pages is mounted, only of 2M at /dev/hugepages", "1G pages \\(0 of 0 free\\)", "give pc.ram 2M pages"}, nil}},
+			outside{guard.Warn, guard.ByLibvirt, []string{"no hugetlbfs of 1G pages is mounted, only of 2 MiB at /dev/hugepages", "1G pages \\(0 of 0 free\\)", "give pc.ram 2M pages"}, nil}},
 		{"nothing tells when it was mounted", "mounted-by-hand", nil,
 			outside{guard.Allow, "", []string{"^it fits: ", "started before /mnt/hugepages1G was mounted.*restarted"}, nil}},
 		{"it was mounted later", "mounted-by-hand", writes("mnt/hugepages1G.age", "later\n", "proc/900/cgroup", "0::/system.slice/virtqemud.service\n"),
@@ -40,7 +40,7 @@ func TestOutsideIncidents(t *testing.T) {
 		{"a volume over hugetlbfs", "volume-over-hugetlbfs", nil,
 			outside{guard.Warn, "", []string{"xfs is mounted over 1M pages at /dev/hugepages/libvirt/qemu: until it is unmounted, s390.ram will lie on it"}, nil}},
 		{"a size of arm64 that is not mounted", "page-as-large-as-guest", arm64,
-			outside{guard.Warn, guard.ByLibvirt, []string{"no hugetlbfs of 512M pages is mounted, only of 2M at /dev/hugepages",
+			outside{guard.Warn, guard.ByLibvirt, []string{"no hugetlbfs of 512M pages is mounted, only of 2 MiB at /dev/hugepages",
 				"mount -t hugetlbfs -o pagesize=512M hugetlbfs /dev/hugepages512M\n"}, nil}},
 		{"four nodes on a host with one", "mounted-by-hand", edits("domain.xml", "<vcpu placement='static'>", "<numatune><memory mode='strict' nodeset='0-3'/></numatune><vcpu placement='static'>"),
 			outside{guard.Warn, guard.ByLibvirt, []string{"this host has no NUMA nodes 1-3, it has node 0", "bind pc.ram to node 0"}, nil}},
