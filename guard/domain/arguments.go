@@ -7,11 +7,20 @@ import (
 	"strconv"
 	"strings"
 
+	"libvirt.org/go/libvirtxml"
+
 	"hugeguard/guard"
 )
 
 // What a domain has QEMU told beside libvirt (qemu:commandline) can put memory on huge pages, too: as objects of its
 // own, and by -mem-path.
+
+// commandline is qemu:commandline.
+type commandline struct {
+	Args []struct {
+		Value string `xml:"value,attr"`
+	} `xml:"http://libvirt.org/schemas/domain/qemu/1.0 arg"`
+}
 
 // arguments is what arguments say of memory.
 type arguments struct {
@@ -23,19 +32,22 @@ type arguments struct {
 // mostObjects is far above what a guest has of memory.
 const mostObjects = 256
 
-// readArguments returns what is said of memory among arguments of QEMU's, as far as it can be about huge pages.
-func readArguments(list []string) (a arguments) {
-	for i := 0; i < len(list); i++ {
-		option := argument(list[i])
+// read returns what is said of memory among arguments of QEMU's, as far as it can be about huge pages.
+func (c *commandline) read() (a arguments) {
+	if c == nil {
+		return a
+	}
+	for i := 0; i < len(c.Args); i++ {
+		option := argument(c.Args[i].Value)
 		if option == "mem-prealloc" {
 			a.prealloc = true
 			continue
 		}
-		if option != "object" && option != "mem-path" || i+1 == len(list) {
+		if option != "object" && option != "mem-path" || i+1 == len(c.Args) {
 			continue
 		}
 		i++
-		value := list[i]
+		value := c.Args[i].Value
 		if option == "mem-path" {
 			a.path = value
 		} else if b, ok := memoryObject(value); ok && len(a.objects) < mostObjects {
@@ -224,7 +236,7 @@ func (b *builder) addOwn(own arguments) error {
 	if own.path == "" || len(b.Cells) > 0 || len(b.pages) > 0 || b.Memory == nil {
 		return nil // QEMU does not go by it
 	}
-	kib, err := scale(b.Memory.Value, b.Memory.Unit)
+	kib, err := scale(uint64(b.Memory.Value), b.Memory.Unit)
 	if err != nil || kib == 0 {
 		return err
 	}
@@ -239,18 +251,23 @@ func (b *builder) addOwn(own arguments) error {
 // inFile reports whether libvirt has memory that is not to be on huge pages in a file below memory_backing_dir
 // (qemuBuildMemoryBackendProps), shares being that of a cell of its own; sure says that every release has.
 func (b *builder) inFile(shares bool) (is, sure bool) {
-	switch b.MemoryBacking.SourceType {
-	case "file":
-		return true, true
-	case "":
-		return shares || b.MemoryBacking.AccessMode != "", false
+	mb := b.MemoryBacking
+	source := ""
+	if mb != nil && mb.MemorySource != nil {
+		source = mb.MemorySource.Type
 	}
-	return false, true
+	switch {
+	case source == "file":
+		return true, true
+	case source != "":
+		return false, true
+	}
+	return shares || mb != nil && mb.MemoryAccess != nil && mb.MemoryAccess.Mode != "", false
 }
 
 // anyInFile reports whether some of the guest's memory may be in files on hugetlbfs.
 func (b *builder) anyInFile() bool {
-	is, _ := b.inFile(slices.ContainsFunc(b.Cells, func(c cellXML) bool { return c.MemAccess != "" }))
+	is, _ := b.inFile(slices.ContainsFunc(b.Cells, func(c libvirtxml.DomainCell) bool { return c.MemAccess != "" }))
 	return is
 }
 
@@ -261,7 +278,8 @@ func (b *builder) addInFile(backend guard.Backend, cell int, own guard.NodeSet, 
 		return
 	}
 	b.bind(&backend, cell, own, ownFrom)
+	mb := b.MemoryBacking
 	backend.Path, backend.Unsure = guard.BackingDir, !sure
-	backend.Lazy = b.MemoryBacking.AllocationMode != "immediate"
+	backend.Lazy = mb == nil || mb.MemoryAllocation == nil || mb.MemoryAllocation.Mode != "immediate"
 	b.add(backend, kib, aligned, pageElement{from: "memory_backing_dir in qemu.conf"})
 }

@@ -164,7 +164,13 @@ func FuzzArguments(f *testing.F) {
 		f.Add("--mem-path", text)
 	}
 	f.Fuzz(func(t *testing.T, option, value string) {
-		for _, b := range readArguments([]string{option, value}).objects {
+		c := commandline{}
+		for _, text := range []string{option, value} {
+			c.Args = append(c.Args, struct {
+				Value string `xml:"value,attr"`
+			}{text})
+		}
+		for _, b := range c.read().objects {
 			if b.Path == "" && !b.Memfd || b.Bytes > 1<<63 || !b.Own {
 				t.Errorf("%q %q is %+v", option, value, b)
 			}

@@ -3,12 +3,15 @@ package domain
 
 import (
 	"bytes"
+	"encoding/xml"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"strconv"
 	"strings"
+
+	"libvirt.org/go/libvirtxml"
 
 	"hugeguard/guard"
 )
@@ -24,8 +27,8 @@ func Parse(text []byte) (guard.Demand, error) { return Read(bytes.NewReader(text
 func Read(in io.Reader) (guard.Demand, error) {
 	b := builder{}
 	stream := newDomainStream(in)
-	if err := b.read(stream); err != nil {
-		return guard.Demand{}, fmt.Errorf("domain XML: %w", err)
+	if err := xml.NewTokenDecoder(stream).Decode(&b.domainXML); err != nil {
+		return guard.Demand{}, fmt.Errorf("domain XML: %w", notNumber(stream.last, err))
 	}
 	if stream.marks.exempt {
 		b.demand.Exempt = guard.ExemptByMetadata
@@ -41,6 +44,49 @@ func Read(in io.Reader) (guard.Demand, error) {
 	return b.demand, nil
 }
 
+// domainXML is the part of libvirtxml.Domain that decides about memory. Taking only that costs half of the time, and
+// nothing odd in a disk or in metadata keeps the memory from being judged.
+type domainXML struct {
+	XMLName       xml.Name                        `xml:"domain"`
+	Name          string                          `xml:"name"`
+	UUID          string                          `xml:"uuid"`
+	Memory        *libvirtxml.DomainMemory        `xml:"memory"`
+	MemoryBacking *libvirtxml.DomainMemoryBacking `xml:"memoryBacking"`
+	VCPU          struct {
+		Placement string `xml:"placement,attr"`
+		CPUSet    string `xml:"cpuset,attr"`
+	} `xml:"vcpu"`
+	Partition   string `xml:"resource>partition"`
+	EmulatorPin *struct {
+		CPUSet string `xml:"cpuset,attr"`
+	} `xml:"cputune>emulatorpin"`
+	VCPUPin     *struct{} `xml:"cputune>vcpupin"`
+	IOThreadPin *struct{} `xml:"cputune>iothreadpin"`
+	NUMATune    struct {
+		// libvirt takes the first.
+		Memory   []libvirtxml.DomainNUMATuneMemory  `xml:"memory"`
+		MemNodes []libvirtxml.DomainNUMATuneMemNode `xml:"memnode"`
+	} `xml:"numatune"`
+	Type       libvirtxml.DomainOSType      `xml:"os>type"`
+	Cells      []libvirtxml.DomainCell      `xml:"cpu>numa>cell"`
+	HMAT       *struct{}                    `xml:"cpu>numa>interconnects"`
+	Devices    []libvirtxml.DomainMemorydev `xml:"devices>memory"`
+	Interfaces []interfaceXML               `xml:"devices>interface"`
+	Emulator   string                       `xml:"devices>emulator"`
+	// Capabilities changes what libvirt believes of QEMU.
+	Capabilities *struct{} `xml:"http://libvirt.org/schemas/domain/qemu/1.0 capabilities"`
+	// Commandline is what QEMU is told beside libvirt.
+	Commandline *commandline `xml:"http://libvirt.org/schemas/domain/qemu/1.0 commandline"`
+}
+
+// interfaceXML is a network interface. Its MTU is text, so that one that is no number keeps nothing from being judged.
+type interfaceXML struct {
+	Type string `xml:"type,attr"`
+	MTU  struct {
+		Size string `xml:"size,attr"`
+	} `xml:"mtu"`
+}
+
 // usualMTU is what Open vSwitch gives a port where nobody says otherwise.
 const usualMTU = 1500
 
@@ -49,7 +95,7 @@ func (b *builder) readInterfaces() {
 		if i.Type != "vhostuser" {
 			continue
 		}
-		mtu, err := strconv.ParseUint(i.MTU, 10, 16)
+		mtu, err := strconv.ParseUint(i.MTU.Size, 10, 16)
 		if err != nil || mtu == 0 {
 			mtu = usualMTU
 		}
@@ -107,7 +153,7 @@ func (b *builder) build() error {
 		return err
 	}
 	devices := b.Devices
-	own := readArguments(b.Commandline)
+	own := b.Commandline.read()
 	if len(b.pages) == 0 && !slices.ContainsFunc(devices, ownPageSize) && !b.anyInFile() && own.path == "" && own.objects == nil {
 		return nil
 	}
@@ -116,7 +162,7 @@ func (b *builder) build() error {
 		return err
 	}
 	b.confine()
-	if !b.Capabilities {
+	if b.Capabilities == nil {
 		b.demand.Emulator = strings.TrimSpace(b.domainXML.Emulator)
 	}
 	cells, err := b.sortedCells()
@@ -124,8 +170,9 @@ func (b *builder) build() error {
 		return err
 	}
 	byPath := b.byPath(cells)
-	if byPath {
-		b.prealloc = len(b.pages) > 0 && b.pages[0].kib != smallestPage || b.MemoryBacking.AllocationMode == "immediate"
+	if mb := b.MemoryBacking; byPath {
+		b.prealloc = len(b.pages) > 0 && b.pages[0].kib != smallestPage ||
+			mb != nil && mb.MemoryAllocation != nil && mb.MemoryAllocation.Mode == "immediate"
 	}
 	switch {
 	case len(cells) == 0:
@@ -166,20 +213,22 @@ func (b *builder) nodeSet(text string) (guard.NodeSet, error) {
 }
 
 // ownPageSize reports whether a device names its page size; 0 names none.
-func ownPageSize(dev deviceXML) bool { return dev.PageSize.Value != 0 }
+func ownPageSize(dev libvirtxml.DomainMemorydev) bool {
+	return dev.Source != nil && dev.Source.PageSize != nil && dev.Source.PageSize.Value != 0
+}
 
 func (b *builder) readPages() error {
-	if !b.MemoryBacking.HugePages {
+	if b.MemoryBacking == nil || b.MemoryBacking.MemoryHugePages == nil {
 		return nil
 	}
-	elements := b.MemoryBacking.Pages
+	elements := b.MemoryBacking.MemoryHugePages.Hugepages
 	if len(elements) == 0 {
 		b.pages = []pageElement{{from: "memoryBacking/hugepages"}}
 	}
 	for i, element := range elements {
 		page := pageElement{from: fmt.Sprintf("memoryBacking/hugepages/page[%d]", i+1)}
 		var err error
-		page.kib, err = scale(element.Value, element.Unit)
+		page.kib, err = scale(uint64(element.Size), element.Unit)
 		if err != nil {
 			return fmt.Errorf("%s: %w", page.from, err)
 		}
@@ -322,7 +371,7 @@ func (b *builder) pinned() (is bool, to guard.CPUSet) {
 	case b.VCPU.CPUSet != "":
 		return true, parseCPUSet(b.VCPU.CPUSet)
 	}
-	return b.memory != nil && b.memory.auto && !b.VCPUPin && !b.IOThreadPin, nil
+	return b.memory != nil && b.memory.auto && b.VCPUPin == nil && b.IOThreadPin == nil, nil
 }
 
 // guestCell is one cpu/numa/cell.
@@ -337,12 +386,12 @@ type guestCell struct {
 func (b *builder) sortedCells() ([]guestCell, error) {
 	cells := make([]guestCell, len(b.Cells))
 	for i, element := range b.Cells {
-		c := guestCell{id: i, shares: element.MemAccess != "", caches: element.Caches}
+		c := guestCell{id: i, shares: element.MemAccess != "", caches: len(element.Caches) > 0}
 		if element.ID != nil {
 			c.id = int(*element.ID)
 		}
 		var err error
-		c.kib, err = scale(element.Memory.Value, element.Memory.Unit)
+		c.kib, err = scale(uint64(element.Memory), element.Unit)
 		if err != nil {
 			return nil, fmt.Errorf("cpu/numa/cell[@id='%d']: %w", c.id, err)
 		}
@@ -368,11 +417,14 @@ func (b *builder) addCells(cells []guestCell) {
 // byPath reports whether libvirt leaves the RAM of all cells to QEMU as a whole, by -mem-path: where the machine type
 // is so old that it has to, and no cell asks for anything of its own (qemuBuildNumaCommandLine).
 func (b *builder) byPath(cells []guestCell) bool {
-	if len(cells) == 0 || !dividesRAM(b.Type.Machine) || b.HMAT {
+	if len(cells) == 0 || !dividesRAM(b.Type.Machine) || b.HMAT != nil {
 		return false
 	}
-	if mb := b.MemoryBacking; mb.AccessMode != "" || mb.SourceType == "file" || mb.SourceType == "memfd" {
-		return false
+	if mb := b.MemoryBacking; mb != nil {
+		if mb.MemoryAccess != nil && mb.MemoryAccess.Mode != "" ||
+			mb.MemorySource != nil && (mb.MemorySource.Type == "file" || mb.MemorySource.Type == "memfd") {
+			return false
+		}
 	}
 	return !slices.ContainsFunc(cells, func(c guestCell) bool {
 		page, huge := b.pageFor(c.id)
@@ -438,12 +490,12 @@ func (b *builder) addPathRAM(cells []guestCell) error {
 
 // addWholeRAM adds the RAM of a guest without cells: what memory says, less the memory devices, which it includes
 // (virDomainDefGetMemoryInitial).
-func (b *builder) addWholeRAM(devices []deviceXML) error {
+func (b *builder) addWholeRAM(devices []libvirtxml.DomainMemorydev) error {
 	page, huge := b.pageFor(noCell)
 	if filed, _ := b.inFile(false); !huge && !filed || b.Memory == nil {
 		return nil
 	}
-	kib, err := scale(b.Memory.Value, b.Memory.Unit)
+	kib, err := scale(uint64(b.Memory.Value), b.Memory.Unit)
 	if err != nil {
 		return fmt.Errorf("memory: %w", err)
 	}
@@ -467,11 +519,18 @@ func (b *builder) addWholeRAM(devices []deviceXML) error {
 
 // aliases returns each memory device's name, as qemuAssignDeviceMemoryAlias gives it where the admin gave none: DIMMs,
 // NVDIMMs among them, go by their slot, all others count their kind.
-func aliases(devices []deviceXML) []string {
+func aliases(devices []libvirtxml.DomainMemorydev) []string {
+	isDIMM := func(dev libvirtxml.DomainMemorydev) bool { return dev.Model == "dimm" || dev.Model == "nvdimm" }
+	slot := func(dev libvirtxml.DomainMemorydev) *uint {
+		if dev.Address == nil || dev.Address.DIMM == nil {
+			return nil
+		}
+		return dev.Address.DIMM.Slot
+	}
 	used := map[int]bool{}
 	for _, dev := range devices {
-		if dev.isDIMM() && dev.Slot != nil {
-			used[int(*dev.Slot)] = true
+		if s := slot(dev); isDIMM(dev) && s != nil {
+			used[int(*s)] = true
 		}
 	}
 	names := make([]string, len(devices))
@@ -479,10 +538,10 @@ func aliases(devices []deviceXML) []string {
 	free := 0
 	for i, dev := range devices {
 		var number int
-		switch {
-		case dev.isDIMM() && dev.Slot != nil:
-			number = int(*dev.Slot)
-		case dev.isDIMM():
+		switch s := slot(dev); {
+		case isDIMM(dev) && s != nil:
+			number = int(*s)
+		case isDIMM(dev):
 			for used[free] {
 				free++
 			}
@@ -490,10 +549,10 @@ func aliases(devices []deviceXML) []string {
 			free++
 		}
 		switch {
-		case strings.HasPrefix(dev.Alias, userAlias):
-			names[i] = dev.Alias
+		case dev.Alias != nil && strings.HasPrefix(dev.Alias.Name, userAlias):
+			names[i] = dev.Alias.Name
 			continue
-		case !dev.isDIMM():
+		case !isDIMM(dev):
 			number = counts[dev.Model]
 			counts[dev.Model]++
 		}
@@ -506,7 +565,7 @@ func aliases(devices []deviceXML) []string {
 // (virDomainDeviceInfoParseXML).
 const userAlias = "ua-"
 
-func (b *builder) addDevice(dev deviceXML, index int, name string) error {
+func (b *builder) addDevice(dev libvirtxml.DomainMemorydev, index int, name string) error {
 	if dev.Model != "dimm" && dev.Model != guard.VirtioMem {
 		// nvdimm and virtio-pmem lie on a path of the admin's, sgx-epc on the processor's own memory.
 		return nil
@@ -516,15 +575,15 @@ func (b *builder) addDevice(dev deviceXML, index int, name string) error {
 		return err
 	}
 	cell, backend := noCell, guard.Backend{Device: dev.Model}
-	if dev.Node != nil {
-		cell = int(*dev.Node)
+	if dev.Target != nil && dev.Target.Node != nil {
+		cell = int(dev.Target.Node.Value)
 		backend.Cell = &cell
 	}
 	page, huge := b.pageFor(cell)
 	element := fmt.Sprintf("devices/memory[%d]", index+1)
 	if ownPageSize(dev) {
 		page, huge = pageElement{from: element + "/source/pagesize"}, true
-		page.kib, err = scale(dev.PageSize.Value, dev.PageSize.Unit)
+		page.kib, err = scale(dev.Source.PageSize.Value, dev.Source.PageSize.Unit)
 		if err != nil {
 			return fmt.Errorf("source/pagesize: %w", err)
 		}
@@ -534,8 +593,8 @@ func (b *builder) addDevice(dev deviceXML, index int, name string) error {
 		return nil
 	}
 	var own guard.NodeSet
-	if dev.NodeMask != "" {
-		own, err = b.nodeSet(dev.NodeMask)
+	if dev.Source != nil && dev.Source.NodeMask != "" {
+		own, err = b.nodeSet(dev.Source.NodeMask)
 		if err != nil {
 			return fmt.Errorf("source/nodemask: %w", err)
 		}
@@ -554,17 +613,21 @@ func (b *builder) addDevice(dev deviceXML, index int, name string) error {
 }
 
 // plugged reads how much of a virtio-mem device the guest gets first, and in how large pieces.
-func plugged(backend *guard.Backend, dev deviceXML) (err error) {
-	if dev.Model != guard.VirtioMem {
+func plugged(backend *guard.Backend, dev libvirtxml.DomainMemorydev) (err error) {
+	if dev.Model != guard.VirtioMem || dev.Target == nil {
 		return nil
 	}
-	backend.Requested, err = scale(dev.Requested.Value, dev.Requested.Unit)
-	if err != nil {
-		return fmt.Errorf("target/requested: %w", err)
+	if requested := dev.Target.Requested; requested != nil {
+		backend.Requested, err = scale(uint64(requested.Value), requested.Unit)
+		if err != nil {
+			return fmt.Errorf("target/requested: %w", err)
+		}
 	}
-	backend.Block, err = scale(dev.Block.Value, dev.Block.Unit)
-	if err != nil {
-		return fmt.Errorf("target/block: %w", err)
+	if block := dev.Target.Block; block != nil {
+		backend.Block, err = scale(uint64(block.Value), block.Unit)
+		if err != nil {
+			return fmt.Errorf("target/block: %w", err)
+		}
 	}
 	return nil
 }
@@ -580,13 +643,17 @@ func (b *builder) add(backend guard.Backend, kib, aligned uint64, page pageEleme
 	if backend.From == "" {
 		backend.From = page.from
 	}
+	mb := b.MemoryBacking
 	backend.Global = b.prealloc
-	backend.Memfd = backend.Path == "" && b.MemoryBacking.SourceType == "memfd"
+	backend.Memfd = backend.Path == "" && mb != nil && mb.MemorySource != nil && mb.MemorySource.Type == "memfd"
 	b.demand.Backends = append(b.demand.Backends, backend)
 }
 
-func deviceSize(dev deviceXML) (kib uint64, err error) {
-	kib, err = scale(dev.Size.Value, dev.Size.Unit)
+func deviceSize(dev libvirtxml.DomainMemorydev) (kib uint64, err error) {
+	if dev.Target == nil || dev.Target.Size == nil {
+		return 0, nil
+	}
+	kib, err = scale(uint64(dev.Target.Size.Value), dev.Target.Size.Unit)
 	if err != nil {
 		return 0, fmt.Errorf("target/size: %w", err)
 	}

@@ -142,7 +142,7 @@ func (r *reduction) start(t xml.StartElement) {
 // qemuElements are those of QEMU's namespace that decide about memory.
 var qemuElements = []string{"domain/capabilities", "domain/commandline", "domain/commandline/arg"}
 
-// argument returns what is kept of an argument of QEMU's: what [readArguments] goes by.
+// argument returns what is kept of an argument of QEMU's: what [commandline.read] goes by.
 func (r *reduction) argument(t xml.StartElement) (kept string, ok bool) {
 	i := slices.IndexFunc(t.Attr, func(a xml.Attr) bool { return a.Name.Space == "" && a.Name.Local == "value" })
 	text := ""

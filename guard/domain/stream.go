@@ -35,6 +35,7 @@ type domainStream struct {
 	depth    int
 	section  string // the element of the domain's that the stream is in
 	elements int
+	last     xml.StartElement // that it gave
 
 	marks marks
 	own   prefixes // where the stream is, down to metadata
@@ -89,6 +90,9 @@ func (s *domainStream) Token() (xml.Token, error) {
 		}
 		if within {
 			continue
+		}
+		if t, ok := token.(xml.StartElement); ok {
+			s.last = t
 		}
 		return token, nil
 	}

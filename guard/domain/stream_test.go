@@ -2,9 +2,12 @@ package domain
 
 import (
 	"bytes"
+	"encoding/xml"
 	"errors"
 	"io"
 	"os"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -57,21 +60,26 @@ func TestDomainBounds(t *testing.T) {
 	for left, want := range map[int]error{len(text): nil, len(text) - 2: errXMLTooLarge} {
 		stream := newDomainStream(bytes.NewReader(text))
 		stream.bytes.all -= maxXMLBytes - left
-		if err := new(domainXML).read(stream); !errors.Is(err, want) {
+		if err := xml.NewTokenDecoder(stream).Decode(new(domainXML)); !errors.Is(err, want) {
 			t.Errorf("%d of %d bytes left: %v, want %v", left, len(text), err, want)
 		}
 	}
 }
 
-// TestUsefulElements: what is read passes, and nothing else.
+// TestUsefulElements: what domainXML reads passes, and nothing else.
 func TestUsefulElements(t *testing.T) {
-	inDomain, inDevices := []string{"capabilities", "commandline"}, []string{}
-	for path := range elements {
-		switch parts := strings.Split(path, "/"); {
-		case len(parts) == 2:
-			inDomain = append(inDomain, parts[1])
-		case len(parts) == 3 && parts[1] == "devices":
-			inDevices = append(inDevices, parts[2])
+	var inDomain, inDevices []string
+	for _, field := range reflect.VisibleFields(reflect.TypeFor[domainXML]()) {
+		tag := field.Tag.Get("xml")
+		first, rest, _ := strings.Cut(tag[strings.LastIndex(tag, " ")+1:], ">")
+		switch {
+		case field.Name == "XMLName":
+			continue
+		case first == "devices":
+			inDevices = append(inDevices, rest)
+		}
+		if !slices.Contains(inDomain, first) {
+			inDomain = append(inDomain, first)
 		}
 	}
 	if diff := cmp.Diff(inDomain, sections, cmpopts.SortSlices(strings.Compare)); diff != "" {
