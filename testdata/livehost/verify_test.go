@@ -193,7 +193,7 @@ func TestVerifyNotLive(t *testing.T) {
 	t.Cleanup(func() { syscall.Unmount("/etc/libvirt/hooks", syscall.MNT_DETACH) })
 	s.must(mount("", "/etc/libvirt/hooks", "", syscall.MS_BIND|syscall.MS_REMOUNT|syscall.MS_NOEXEC, ""))
 	s.says(s.verify(4), "\n  a hook failed, but not with hugeguard's refusal: it may keep guests from starting\n", "cannot execute binary",
-		"\n  "+mainHook+" is on a file system mounted noexec, so libvirt cannot run it: mount -o remount,exec\n")
+		"\n  "+mainHook+" is on a file system mounted noexec, so libvirt cannot run it: mount -o remount,exec, then run hugeguard install\n")
 	if r := s.status(4); r.Hook.Live || len(r.Hook.Why) != 1 {
 		t.Errorf("noexec: status says %+v", r.Hook)
 	}
