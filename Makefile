@@ -19,7 +19,7 @@ TAGS       = $(if $(shell command -v $${CC:-cc} 2>/dev/null),-tags libvirt_dlope
 # go test, which prints what it does. Its limits guard against a hang; they are not for slow machines.
 PROGRESS   = $(GO) run ./testdata/progress
 
-.PHONY: build packages demo test prerequisites check update unit packagetest testdriver nova prometheus livehost numabox numabox-capture numabox-shell numabox-kernel bench fuzz seeds measures install uninstall clean
+.PHONY: build packages demo test prerequisites check update unit packagetest testdriver nova prometheus livehost numabox nova-box numabox-capture numabox-shell numabox-kernel bench fuzz seeds measures install uninstall clean
 
 build:
 	$(HOOK_BUILD) -o bin/qemu ./hook/qemu
@@ -52,7 +52,7 @@ update:
 # What make demo prints, and the fast tests: with the race detector, and as on a machine that has only Go.
 unit: build
 	testdata/demo.sh | diff -u testdata/golden/demo.txt -
-	$(GO) test -race -count=1 -timeout 60m ./... ./testdata/tests ./testdata/progress ./testdata/measure ./testdata/numabox
+	$(GO) test -race -count=1 -timeout 60m ./... ./testdata/tests ./testdata/progress ./testdata/measure ./testdata/vm ./testdata/numabox ./testdata/novabox
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 60m ./...
 
 # The packages: what is in them, that every build makes the same bytes, and what dpkg and rpm do with them on a system
@@ -78,6 +78,10 @@ livehost:
 numabox:
 	$(PROGRESS) -count=1 ./testdata/numabox/...
 	$(GO) run ./testdata/numabox
+
+# The incident through a real Nova's API: its control services run beside a two-node machine of its own. Needs root.
+nova-box:
+	$(GO) run ./testdata/novabox
 
 # Captures the launches on that machine that the fast tests judge again.
 CAPTURED = incident|nova-(first-cell-short|two-cells-exact)|memnode-outside-memory.*|overlap-fits-in-sum|preferred-before-strict|restrictive-short \

@@ -16,7 +16,7 @@ type stock map[string]string
 
 var (
 	// ownNames are in the names of what only the tests, and what they install, write.
-	ownNames = regexp.MustCompile(`hugeguard|numabox|livehost`)
+	ownNames = regexp.MustCompile(`hugeguard|numabox|novabox|livehost`)
 	// relatedNames are also in those of the daemons that they run: where only an installation or a change of the
 	// configuration writes something, a file with this name is compared as well.
 	relatedNames = regexp.MustCompile(`(?i)hugeguard|hugepages|libvirt|virtlogd|qemu|openvswitch|ovs|nova|prometheus|node-exporter`)

@@ -1,0 +1,252 @@
+package main
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"hugeguard/testdata/vm"
+)
+
+// qemuNoPages is how QEMU ends where the reservation of its pages fails.
+const qemuNoPages = "unable to map backing store for guest RAM: Cannot allocate memory"
+
+// refusal is the line of the guard: the cause, then the numbers, then what helps.
+var refusal = regexp.MustCompile(fmt.Sprintf(`unexpected exit status 1: (OVS-DPDK holds node (\d)'s 2M pages: 0 of %d free, %d needed \(512 MiB\); `+
+	`ovs-vswitchd\S* \(pid \d+\) has %d\b.*; fix: reserved_huge_pages=node:0,size:2048,count:%[3]d\b.*more: hugeguard explain (\S+))`, poolPages, poolPages-ovsPages, ovsPages))
+
+var (
+	exhausted = regexp.MustCompile(`^Exceeded maximum number of retries\. Exhausted all hosts available for retrying build failures for instance `)
+	noHost    = regexp.MustCompile(`^No valid host was found\. `)
+)
+
+// packing plays the incident where Nova packs its instances on one node before it takes the next.
+func (p *play) packing() error {
+	if err := p.configure(true); err != nil {
+		return err
+	}
+	if err := p.before(); err != nil {
+		return err
+	}
+	if err := p.install(); err != nil {
+		return err
+	}
+	if err := p.refused("v3"); err != nil {
+		return err
+	}
+	if err := p.forced("v3-forced"); err != nil {
+		return err
+	}
+	if err := p.reserve(); err != nil {
+		return err
+	}
+	s, err := p.boot("v4", "dpdk", "")
+	if err != nil {
+		return err
+	}
+	if err := p.runs(s, 1); err != nil {
+		return err
+	}
+	if _, err := p.agree("with v4 on node 1"); err != nil {
+		return err
+	}
+	if err := p.nowhere("v5"); err != nil {
+		return err
+	}
+	return p.clear()
+}
+
+// before plays what becomes of it without the guard.
+func (p *play) before() error {
+	s, err := p.boot("v1", "dpdk", "")
+	if err != nil {
+		return err
+	}
+	if err := p.runs(s, 0); err != nil {
+		return err
+	}
+	if _, err := p.read(); err != nil {
+		return err
+	}
+	if s, err = p.boot("v2", "dpdk", ""); err != nil {
+		return err
+	}
+	log, err := p.read()
+	if err != nil {
+		return err
+	}
+	p.That(s.Status == "ERROR" && strings.Contains(log, qemuNoPages), "v2 dies in QEMU without the guard", s, log)
+	if err := p.retried(s); err != nil {
+		return err
+	}
+	return p.gone(s)
+}
+
+// install installs hugeguard from its package.
+func (p *play) install() error {
+	vm.Say("installing hugeguard's package beside the running libvirtd and nova-compute")
+	if _, err := p.Sh("DEBIAN_FRONTEND=noninteractive dpkg --force-confold -i " + packageInBox + " </dev/null"); err != nil {
+		return err
+	}
+	r, err := p.Run("", "hugeguard", "status")
+	if err != nil {
+		return err
+	}
+	p.That(r.Exit == 0, "the hook is live after the install", r.Stdout, r.Stderr)
+	_, err = p.agree("after the install")
+	return err
+}
+
+// refused boots an instance that Nova sends to node 0, where the guard refuses it.
+func (p *play) refused(name string) error {
+	s, err := p.boot(name, "dpdk", "")
+	if err != nil {
+		return err
+	}
+	if err := p.refusal(s); err != nil {
+		return err
+	}
+	log, err := p.control.log("nova-conductor")
+	if err != nil {
+		return err
+	}
+	p.That(strings.Contains(log, s.ID) && strings.Contains(log, "more: hugeguard explain "+s.Domain), "nova-conductor.log has it, too, since Nova looked for another host", log)
+	if err := p.retried(s); err != nil {
+		return err
+	}
+	if err := p.gone(s); err != nil {
+		return err
+	}
+	_, err = p.agree("after the refusal of " + name)
+	return err
+}
+
+// retried checks what the API says where Nova has tried all hosts: nothing of why, not even to admins.
+func (p *play) retried(s server) error {
+	if err := p.fault(p.demo, s, exhausted, nil); err != nil {
+		return err
+	}
+	return p.fault(p.admin, s, exhausted, regexp.MustCompile(`^Traceback (?s:.*)MaxRetriesExceeded: Exceeded maximum number of retries`))
+}
+
+// refusal checks that an instance was refused, and where that is to be read.
+func (p *play) refusal(s server) error {
+	log, err := p.read()
+	if err != nil {
+		return err
+	}
+	found := refusal.FindStringSubmatch(log)
+	p.That(s.Status == "ERROR" && found != nil && found[3] == s.Domain && !strings.Contains(log, qemuNoPages),
+		s.Name+" is refused, and nova-compute.log has the whole line", s, log)
+	if found == nil {
+		return nil
+	}
+	entries, err := p.Journal("HUGEGUARD_DOMAIN=" + s.Domain)
+	if err != nil {
+		return err
+	}
+	p.That(len(entries) == 1 && entries[0]["HUGEGUARD_DECISION"] == "refuse" && entries[0]["HUGEGUARD_CAUSE"] == "ovs-reservation" &&
+		entries[0]["HUGEGUARD_UUID"] == s.ID && strings.HasPrefix(entries[0]["MESSAGE"], found[1]+"\n"), "the journal has it, with its fields", entries)
+	unit, err := p.Must("journalctl", "-q", "-u", "libvirtd", "-o", "cat")
+	if err != nil {
+		return err
+	}
+	p.That(strings.Contains(unit, found[1]), "and so has libvirtd's journal")
+	return nil
+}
+
+// shown is what Nova shows of the guard's line.
+const shown = "OVS-DPDK holds node 0's 2M pages"
+
+// forced has an admin send an instance to this host, which leaves Nova no other: now the API shows libvirt's error,
+// and the first words of ours.
+func (p *play) forced(name string) error {
+	s, err := p.boot(name, "dpdk", "compute0")
+	if err != nil {
+		return err
+	}
+	if err := p.refusal(s); err != nil {
+		return err
+	}
+	if s.Fault != nil {
+		vm.Say("  of the fault's %d characters ours are %q", len(s.Fault.Message), s.Fault.Message[max(0, strings.Index(s.Fault.Message, shown[:8])):])
+	}
+	if err := p.fault(p.admin, s, regexp.MustCompile(regexp.QuoteMeta(shown[:30])), regexp.MustCompile(regexp.QuoteMeta(shown))); err != nil {
+		return err
+	}
+	return p.gone(s)
+}
+
+// reserve does what the refusal says helps.
+func (p *play) reserve() error {
+	vm.Say("hugeguard reserve's lines for nova.conf, then nova-compute is restarted")
+	lines, err := p.Must("hugeguard", "reserve")
+	if err != nil {
+		return err
+	}
+	p.That(lines == fmt.Sprintf("[DEFAULT]\nreserved_huge_pages=node:0,size:2048,count:%d\nreserved_huge_pages=node:1,size:2048,count:%[1]d\n", ovsPages),
+		"the lines keep back what Open vSwitch has on both nodes", lines)
+	if _, err := p.Sh("hugeguard reserve >>" + novaConf); err != nil {
+		return err
+	}
+	s, err := p.status()
+	if err != nil {
+		return err
+	}
+	theirs, err := p.counted()
+	if err != nil {
+		return err
+	}
+	p.That(s.Nova.Stale != "" && (len(s.believed()) == 0 || fmt.Sprint(s.believed()) == fmt.Sprint(theirs)),
+		"until the restart the numbers are still those of Nova's database, or said to be unknown", s.Nova, theirs)
+	if err := p.restart(); err != nil {
+		return err
+	}
+	ours, err := p.agree("after the restart")
+	if err != nil {
+		return err
+	}
+	p.That(ours[0].reserved == ovsPages && ours[1].reserved == ovsPages, "Nova reserves Open vSwitch's pages", ours)
+	if s, err = p.status(); err != nil {
+		return err
+	}
+	drifts := slices.DeleteFunc(slices.Clone(s.Nova.Pools), func(pool novaPool) bool { return pool.Drift != nil && *pool.Drift == 0 })
+	p.That(len(drifts) == 0 && len(s.Nova.Pools) == 2, "there is no drift left", s.Nova)
+	return nil
+}
+
+// nowhere boots an instance for which Nova finds no host, so that nothing is tried.
+func (p *play) nowhere(name string) error {
+	if _, err := p.read(); err != nil {
+		return err
+	}
+	before, err := p.Journal()
+	if err != nil {
+		return err
+	}
+	s, err := p.boot(name, "dpdk", "")
+	if err != nil {
+		return err
+	}
+	log, err := p.read()
+	if err != nil {
+		return err
+	}
+	after, err := p.Journal()
+	if err != nil {
+		return err
+	}
+	p.That(s.Status == "ERROR" && s.Host == "" && !strings.Contains(log, s.ID) && len(after) == len(before),
+		name+" finds no valid host, and no launch is tried", s, log)
+	for _, u := range []*user{p.demo, p.admin} {
+		var details *regexp.Regexp
+		if u == p.admin {
+			details = regexp.MustCompile("NoValidHost")
+		}
+		if err := p.fault(u, s, noHost, details); err != nil {
+			return err
+		}
+	}
+	return p.gone(s)
+}

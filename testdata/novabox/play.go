@@ -1,0 +1,350 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"hugeguard/testdata/numabox/wire"
+	"hugeguard/testdata/vm"
+)
+
+// A play is the compute node with the control services, and who uses them.
+type play struct {
+	*vm.Machine
+	*control
+	vm.Checks
+	admin, demo *user
+	log         int // how much of nova-compute.log was read
+}
+
+// parts are what is played, in this order.
+var parts = []struct {
+	name string
+	play func(*play) error
+}{
+	{"packing", (*play).packing},
+}
+
+// all plays the parts whose names match.
+func (p *play) all(only *regexp.Regexp) (err error) {
+	if p.admin, err = login("admin"); err != nil {
+		return err
+	}
+	if p.demo, err = login("demo"); err != nil {
+		return err
+	}
+	if err := p.prepare(); err != nil {
+		return err
+	}
+	for _, part := range parts {
+		if !only.MatchString(part.name) {
+			continue
+		}
+		vm.Say("%s", part.name)
+		if err := part.play(p); err != nil {
+			return fmt.Errorf("%s: %w", part.name, err)
+		}
+	}
+	return errors.Join(p.Denials(&p.Checks), p.Err())
+}
+
+// prepare has Open vSwitch take its pages.
+func (p *play) prepare() error {
+	if err := p.Confined(&p.Checks); err != nil {
+		return err
+	}
+	if err := p.Write(vm.Configuration); err != nil {
+		return err
+	}
+	if err := p.StartOVS([2]int{2 * ovsPages, 2 * ovsPages}, 0); err != nil {
+		return err
+	}
+	free, total, err := p.Pools(2048)
+	if err != nil {
+		return err
+	}
+	p.That(total == [2]int{poolPages, poolPages} && free == [2]int{poolPages - ovsPages, poolPages - ovsPages},
+		fmt.Sprintf("Open vSwitch takes %d pages of each node's %d", ovsPages, poolPages), free, total)
+	return nil
+}
+
+const novaConf = "/etc/nova/nova.conf"
+
+// configure writes nova.conf and starts nova-compute, for the first time or again.
+func (p *play) configure(pack bool) error {
+	if err := p.packs(pack); err != nil {
+		return err
+	}
+	if err := p.Write(wire.File{Path: novaConf, Data: computeConf + packing(pack)}); err != nil {
+		return err
+	}
+	return p.restart()
+}
+
+// restart starts nova-compute again, and waits until Nova has its numbers.
+func (p *play) restart() error {
+	began := time.Now()
+	updated := "select coalesce(max(updated_at), max(created_at)) from nova.compute_nodes where deleted = 0"
+	before, err := p.query(updated)
+	if err != nil {
+		return err
+	}
+	if _, err := p.Must("systemctl", "restart", "nova-compute"); err != nil {
+		return err
+	}
+	err = p.until("nova-compute's report", func() (bool, error) {
+		now, err := p.query(updated + " and numa_topology is not null")
+		if err != nil || now == before || strings.TrimSpace(now) == "NULL" {
+			return false, err
+		}
+		mapped, err := p.query("select count(*) from nova_api.host_mappings")
+		return strings.TrimSpace(mapped) == "1", err
+	})
+	vm.Say("nova-compute was started in %.0f s", time.Since(began).Seconds())
+	return err
+}
+
+// A count is a node's pool of pages of 2 MiB as somebody counts it.
+type count struct{ total, used, reserved int }
+
+// counted is what Nova's resource tracker has in its database, node by node.
+func (p *play) counted() (map[int]count, error) {
+	text, err := p.query("select numa_topology from nova.compute_nodes where deleted = 0 and hypervisor_hostname = 'compute0'")
+	if err != nil {
+		return nil, err
+	}
+	return parseTopology(text)
+}
+
+// parseTopology reads the pages of 2 MiB out of what Nova has of a host's nodes (nova.objects.numa.NUMATopology).
+func parseTopology(text string) (map[int]count, error) {
+	type data[T any] struct {
+		Data T `json:"nova_object.data"`
+	}
+	var topology data[struct {
+		Cells []data[struct {
+			ID       int
+			Mempages []data[struct {
+				SizeKB                int `json:"size_kb"`
+				Total, Used, Reserved int
+			}]
+		}]
+	}]
+	if err := json.Unmarshal([]byte(text), &topology); err != nil {
+		return nil, fmt.Errorf("numa_topology %q: %w", text, err)
+	}
+	counts := map[int]count{}
+	for _, cell := range topology.Data.Cells {
+		for _, m := range cell.Data.Mempages {
+			if m.Data.SizeKB == 2048 {
+				counts[cell.Data.ID] = count{m.Data.Total, m.Data.Used, m.Data.Reserved}
+			}
+		}
+	}
+	return counts, nil
+}
+
+// A status is what hugeguard status says.
+type status struct {
+	Pools []struct {
+		Node    int
+		PageKiB int `json:"page_kib"`
+		Total   int
+		Free    int
+	}
+	Nova struct {
+		Stale string `json:"changed_since_start"`
+		Pools []novaPool
+	}
+}
+
+// A novaPool is what Nova believes of a pool.
+type novaPool struct {
+	Node      int
+	PageKiB   int `json:"page_kib"`
+	Reserved  int
+	Instances int
+	Free      *int // nil while it is not known
+	Drift     *int
+}
+
+func (p *play) status() (s status, err error) {
+	r, err := p.Run("", "hugeguard", "status", "--json")
+	if err != nil {
+		return s, err
+	}
+	if err := json.Unmarshal([]byte(r.Stdout), &s); err != nil {
+		return s, fmt.Errorf("hugeguard status --json: exit status %d: %w: %s", r.Exit, err, r.Stderr)
+	}
+	return s, nil
+}
+
+// believed is what hugeguard says that Nova believes, node by node; it is empty if that is not known.
+func (s status) believed() map[int]count {
+	totals := map[int]int{}
+	for _, pool := range s.Pools {
+		if pool.PageKiB == 2048 {
+			totals[pool.Node] = pool.Total
+		}
+	}
+	counts := map[int]count{}
+	for _, pool := range s.Nova.Pools {
+		if pool.PageKiB == 2048 && pool.Free != nil {
+			counts[pool.Node] = count{totals[pool.Node], pool.Instances, pool.Reserved}
+		}
+	}
+	return counts
+}
+
+// patience is how long Nova's database may take to have what nova-compute sees: that looks once a minute.
+const patience = 10 * time.Minute
+
+// agree checks that hugeguard's numbers are those of Nova's database, and returns them.
+func (p *play) agree(when string) (map[int]count, error) {
+	var theirs, ours map[int]count
+	for began := time.Now(); time.Since(began) < patience; time.Sleep(5 * time.Second) {
+		s, err := p.status()
+		if err != nil {
+			return nil, err
+		}
+		ours = s.believed()
+		if theirs, err = p.counted(); err != nil {
+			return nil, err
+		}
+		if maps.Equal(theirs, ours) {
+			p.That(true, fmt.Sprintf("hugeguard's numbers are those of Nova's database %s: %v (%.0f s)", when, ours, time.Since(began).Seconds()))
+			return ours, nil
+		}
+	}
+	p.That(false, "hugeguard's numbers are those of Nova's database "+when, "Nova", theirs, "hugeguard", ours)
+	return theirs, nil
+}
+
+// read returns what nova-compute wrote to its log since it was read last.
+func (p *play) read() (string, error) {
+	text, err := p.Must("tail", "-c", "+"+strconv.Itoa(p.log+1), "/var/log/nova/nova-compute.log")
+	p.log += len(text)
+	return text, err
+}
+
+// boot boots an instance as the ordinary user and waits for what becomes of it; host is "" or where an admin sends it.
+func (p *play) boot(name, flavor, host string) (server, error) {
+	began := time.Now()
+	vm.Say("  %s, of flavor %s %s", name, flavor, host)
+	u := p.demo
+	if host != "" {
+		u = p.admin
+	}
+	id, err := u.boot(name, flavor, host)
+	if err != nil {
+		return server{}, err
+	}
+	s, err := p.settled(p.admin, id)
+	vm.Say("  %s took %.0f s", s, time.Since(began).Seconds())
+	return s, err
+}
+
+var memnode = regexp.MustCompile(`<memnode cellid='0' mode='strict' nodeset='(\d)'/>`)
+
+// runs checks that an instance runs on a node.
+func (p *play) runs(s server, node int) error {
+	p.That(s.Status == "ACTIVE" && s.Host == "compute0", s.Name+" is ACTIVE", s)
+	xml, err := p.Virsh("dumpxml " + s.Domain)
+	if err != nil {
+		return err
+	}
+	found := memnode.FindStringSubmatch(xml.Stdout)
+	p.That(found != nil && found[1] == strconv.Itoa(node), fmt.Sprintf("%s has its memory on node %d", s.Name, node), found, xml.Stderr)
+	return nil
+}
+
+// gone checks that nothing is left of an instance that was refused when it was made: no domain, no directory, no
+// allocation, no claim.
+func (p *play) gone(s server) error {
+	left, err := p.Sh("virsh -q list --all --uuid | grep -x " + s.ID + " || true; ls -d /var/lib/nova/instances/" + s.ID + " 2>/dev/null || true; find /run/hugeguard -type f ! -path '*/refused/*' 2>/dev/null || true")
+	if err != nil {
+		return err
+	}
+	p.That(left == "", "no domain, no directory and no claim is left of "+s.Name, left)
+	var answer struct{ Allocations map[string]any }
+	err = p.admin.do("GET", "http://"+controllerAddress+":8778/allocations/"+s.ID, nil, &answer)
+	p.That(err == nil && len(answer.Allocations) == 0, "no allocation in Placement is left of "+s.Name, answer, err)
+	return nil
+}
+
+// fault checks what the API says to a user of why an instance failed: the API itself, and the command openstack.
+func (p *play) fault(u *user, s server, want *regexp.Regexp, detailed *regexp.Regexp) error {
+	seen, err := u.server(s.ID)
+	if err != nil {
+		return err
+	}
+	if seen.Fault == nil {
+		p.That(false, u.name+" sees a fault of "+s.Name)
+		return nil
+	}
+	p.That(want.MatchString(seen.Fault.Message), fmt.Sprintf("%s sees the fault of %s: %q", u.name, s.Name, seen.Fault.Message), want)
+	if detailed == nil {
+		p.That(seen.Fault.Details == "", u.name+" sees no details", seen.Fault.Details)
+	} else {
+		p.That(detailed.MatchString(seen.Fault.Details), u.name+" sees the details", seen.Fault.Details)
+	}
+	text, err := p.openstack(u.name, "server", "show", s.ID, "-f", "json")
+	if err != nil {
+		return err
+	}
+	var shown struct {
+		Status string
+		Fault  fault
+	}
+	if err := json.Unmarshal([]byte(text), &shown); err != nil {
+		return fmt.Errorf("openstack server show: %w: %s", err, text)
+	}
+	p.That(shown.Status == seen.Status && shown.Fault == *seen.Fault, "openstack server show says the same to "+u.name, text)
+	actions, err := u.actions(s.ID)
+	if err != nil {
+		return err
+	}
+	for _, a := range actions {
+		message := "none"
+		if a.Message != nil {
+			message = *a.Message
+		}
+		vm.Say("        %s sees the action %s, message %s", u.name, a.Action, message)
+		for _, e := range a.Events {
+			vm.Say("          event %s: %s, details %v, traceback %v", e.Event, e.Result, text1(e.Details), text1(e.Traceback))
+		}
+	}
+	return nil
+}
+
+// text1 is the last line of a text that may be absent.
+func text1(s *string) string {
+	if s == nil {
+		return "none"
+	}
+	lines := strings.Split(strings.TrimSpace(*s), "\n")
+	return fmt.Sprintf("%q", lines[len(lines)-1])
+}
+
+// clear deletes all instances.
+func (p *play) clear() error {
+	var list struct{ Servers []id }
+	if err := p.admin.do(http.MethodGet, computeURL+"/servers?all_tenants=1", nil, &list); err != nil {
+		return err
+	}
+	slices.Reverse(list.Servers)
+	for _, s := range list.Servers {
+		if err := p.remove(p.admin, s.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
