@@ -49,10 +49,11 @@ func (f failure) facts(host Host) Reason {
 		return f.reason
 	}
 	all := host.MemoryNodes()
-	short := Short{Anywhere: len(all) != 1 && slices.Equal(all, f.nodes), Claimed: f.claimed, Keeper: f.keeper}
-	if f.code == codeReserved {
+	everywhere := slices.Equal(all, f.nodes)
+	short := Short{Anywhere: len(all) != 1 && everywhere, Promised: f.code == codeReserved, Claimed: f.claimed, Keeper: f.keeper}
+	if short.Promised || everywhere {
 		pool, _ := host.Pool(f.pageKiB)
-		short.Promised, short.Reserved = true, pool.Reserved
+		short.Reserved = pool.Reserved
 	}
 	if f.claimed > 0 {
 		short.Starting = names(host.startingOn(f.pageKiB, f.nodes))

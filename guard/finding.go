@@ -80,7 +80,7 @@ type Short struct {
 	// Promised says that the kernel's reservation fails. It counts the free pages of all nodes, without those that it
 	// has Reserved for others.
 	Promised bool
-	Reserved uint64
+	Reserved uint64   // 0, too, where there are other nodes: reservations lie on none
 	Claimed  uint64   // so many of the free pages are for starting guests
 	Starting []string // the names of these
 	// Keeper is the file that keeps QEMU to the nodes, where the domain's own tuning would let it go elsewhere.

@@ -186,7 +186,7 @@ func TestJudge(t *testing.T) {
 		{"overlapping sets, an assignment", guest(t, "", cell{100, "strict:0"}, cell{90, "strict:0-1"}), pages(100, 100), Warn, "", codeOrder, ""},
 
 		// Reservations protect no node, and bind all.
-		{"reserved by others", plain(t, 512, "", twoMiB), reserved(pages(300, 900), 1000), Refuse, CauseKernelReserved, codeReserved, "others are promised this host's 2M pages: 1200 of 1200 free, 1000 of them promised, 256 needed"},
+		{"reserved by others", plain(t, 512, "", twoMiB), reserved(pages(300, 900), 1000), Refuse, CauseKernelReserved, codeReserved, "promises hold this host's 2M pages: 1200 of 1200 free, 1000 of them promised, 200 usable, 256 needed"},
 		{"reserved, with room", plain(t, 400, "", twoMiB), reserved(pages(300, 900), 1000), Allow, "", "", ""},
 		{"a reservation elsewhere does not save the node", guest(t, "", cell{10, "strict:1"}), reserved(pages(20, 20), 30), Allow, "", "", ""},
 
@@ -233,7 +233,7 @@ func TestJudge(t *testing.T) {
 		{"guests hold the pages", guest(t, "strict:0", cell{64, "strict:0"}), pages(0, 9).heldBy(HolderGuest, "a", 1, 0, 64), Refuse, CauseGuests, codeNodeShort, "guests fill node 0's 2M pages: 0 of 64 free, 64 needed (128 MiB); guest a has 64"},
 		{"another process holds them", guest(t, "strict:0", cell{64, "strict:0"}), pages(0, 9).heldBy(HolderProcess, "vpp_main", 5, 0, 64), Refuse, CauseOtherHolder, codeNodeShort, "vpp_main holds node 0's 2M pages: 0 of 64 free, 64 needed (128 MiB); vpp_main (pid 5) has 64; fix: echo 128 > "},
 		{"Open vSwitch holds pages elsewhere", guest(t, "strict:0", cell{64, "strict:0"}), pages(0, 0).heldBy(HolderGuest, "a", 1, 0, 64).heldBy(HolderOVS, "ovs-vswitchd", 2, 1, 64), Refuse, CauseGuests, codeNodeShort, ""},
-		{"nobody visible holds them", guest(t, "strict:0", cell{64, "strict:0"}), pages(0, 0).heldBy(HolderGuest, "a", 1, 0, 3).pooled(func(p *SizePool) { p.Nodes[0].Total = 100 }), Refuse, CauseUnaccounted, codeNodeShort, "unexplained use of node 0's 2M pages: 0 of 100 free, 64 needed (128 MiB); no visible holder has 97 of the 100"},
+		{"nobody visible holds them", guest(t, "strict:0", cell{64, "strict:0"}), pages(0, 0).heldBy(HolderGuest, "a", 1, 0, 3).pooled(func(p *SizePool) { p.Nodes[0].Total = 100 }), Refuse, CauseUnaccounted, codeNodeShort, "unexplained use of node 0's 2M pages: 0 of 100 free, 64 needed (128 MiB); for 97 of the 100 no holder was found"},
 		{"nobody looked", guest(t, "strict:0", cell{64, "strict:0"}), pages(0, 0).pooled(func(p *SizePool) { p.Nodes[0].Total = 100 }), Refuse, CauseUnaccounted, codeNodeShort, "node 0 is short of 2M pages: 0 of 100 free, 64 needed (128 MiB); holders were not examined"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -471,7 +471,8 @@ func TestEveryShortage(t *testing.T) {
 		}
 	}
 	fix := []string{"echo 15 > /sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages",
-		"echo 30 > /sys/devices/system/node/node1/hugepages/hugepages-2048kB/nr_hugepages"}
+		"echo 30 > /sys/devices/system/node/node1/hugepages/hugepages-2048kB/nr_hugepages",
+		"cat /sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages /sys/devices/system/node/node1/hugepages/hugepages-2048kB/nr_hugepages"}
 	if len(Fixes(v)) != 1 || !slices.Equal(Fixes(v)[0].Lines, fix) {
 		t.Errorf("fixes %+v", Fixes(v))
 	}

@@ -38,7 +38,7 @@ func TestLeftToLibvirt(t *testing.T) {
 		return h
 	}
 	const mountGiB = "mkdir -p /dev/hugepages1G, mount -t hugetlbfs -o pagesize=1G hugetlbfs /dev/hugepages1G, systemctl restart libvirtd    # virtqemud where libvirt is modular"
-	const take2MiB = "give pc.ram 2M pages (memoryBacking/hugepages)"
+	const take2MiB = "give pc.ram 2M pages (<page size='2048' unit='KiB'/> in memoryBacking/hugepages)"
 	for _, test := range []struct {
 		name  string
 		d     Demand
@@ -47,9 +47,9 @@ func TestLeftToLibvirt(t *testing.T) {
 		fixes string
 	}{
 		{"pages without a mount", gib, small(pages(0)),
-			"no hugetlbfs of 1G pages is mounted, only of 2 MiB at /dev/hugepages; this kernel has 2M pages (0 of 0 free), 1G pages (4 of 4 free)",
-			"host: " + mountGiB + "\ndomain: echo 512 > /sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages, " + take2MiB},
-		{"the kernel has no such pages", gib, without(2048), "this kernel has 2M pages (600 of 600 free)", "domain: " + take2MiB},
+			"no hugetlbfs of 1G pages is mounted, only one of 2 MiB pages (/dev/hugepages); this kernel supports 2M pages (no pool is set up), 1G pages (4 of 4 free)",
+			"host: " + mountGiB + "\ndomain: echo 512 > /sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages, cat /sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages, " + take2MiB},
+		{"the kernel has no such pages", gib, without(2048), "this kernel supports 2M pages (600 of 600 free)", "domain: " + take2MiB},
 		{"disabled", plain(t, 1024, "", "<hugepages/>"), disabled, "hugetlbfs_mount in qemu.conf is empty, which disables huge pages",
 			"host: mkdir -p /dev/hugepages, mount -t hugetlbfs -o pagesize=2M hugetlbfs /dev/hugepages, systemctl restart libvirtd    # virtqemud where libvirt is modular, hugetlbfs_mount = [\"/dev/hugepages\"]"},
 		{"mounted after the daemon started", gib, late(Unaware), "hugetlbfs at /mnt/1G (1G pages) was mounted after libvirt's daemon was started",
@@ -64,7 +64,7 @@ func TestLeftToLibvirt(t *testing.T) {
 		if v.Decision != Warn || v.RefusedBy() != ByLibvirt || v.Cause != "" || v.Shortage() {
 			t.Errorf("%s: %s by %q", test.name, v.Decision, v.RefusedBy())
 		}
-		if says := Summary(v); !strings.HasPrefix(says, "libvirt will refuse it: ") || !strings.Contains(says, test.says) || len(says) > 780 {
+		if says := Summary(v); !strings.HasPrefix(says, "libvirt will refuse to start this guest: ") || !strings.Contains(says, test.says) || len(says) > 780 {
 			t.Errorf("%s: %s", test.name, says)
 		}
 		if got := fixesIn(v); got != test.fixes {

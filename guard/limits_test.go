@@ -65,7 +65,7 @@ func TestLimits(t *testing.T) {
 		{"preferred on another node", plain(t, 2, "preferred:0", twoMiB), below(pages(20, 20), confinedTo(1)), Refuse, CauseBindingImpossible, codeBinding, ""},
 		{"interleave over both", plain(t, 42, "interleave:0-1", twoMiB), below(pages(20, 20), confinedTo(1)), Refuse, CausePoolTooSmall, codeNodeShort, ""},
 		{"restrictive on another node lives on what is left", plain(t, 40, "restrictive:0", twoMiB), below(pages(0, 20), confinedTo(1)), Allow, "", "", ""},
-		{"the global reservation is of all nodes", plain(t, 40, "", twoMiB), below(pages(10, 20).pooled(func(p *SizePool) { p.Reserved = 11 }), confinedTo(1)), Refuse, CauseKernelReserved, codeReserved, "others are promised this host's 2M pages: 30 of 30 free, 11 of them promised, 20 needed"},
+		{"the global reservation is of all nodes", plain(t, 40, "", twoMiB), below(pages(10, 20).pooled(func(p *SizePool) { p.Reserved = 11 }), confinedTo(1)), Refuse, CauseKernelReserved, codeReserved, "promises hold this host's 2M pages: 30 of 30 free, 11 of them promised, 19 usable, 20 needed"},
 		{"overcommit does not help who is kept to a node", plain(t, 42, "", twoMiB), below(pages(20, 20).pooled(func(p *SizePool) { p.Overcommit = 20 }), confinedTo(1)), Refuse, CausePoolTooSmall, codeNodeShort, ""},
 		// Without the cpuset controller the policy moves with the process: node 1 is the second of three, and so is
 		// node 2 of those that are left.
@@ -139,7 +139,7 @@ func TestEveryLimit(t *testing.T) {
 	if f := v.Findings[1]; f.Needed != 21 || f.Free != 18 || f.Total != 18 || f.Nodes != nil {
 		t.Errorf("%+v", f)
 	}
-	if len(Fixes(v)) != 1 || Fixes(v)[0].For != "host" || len(Fixes(v)[0].Lines) != 4 || Fields(v)["HUGEGUARD_TOTAL"] != "20" {
+	if len(Fixes(v)) != 1 || Fixes(v)[0].For != "host" || len(Fixes(v)[0].Lines) != 5 || Fields(v)["HUGEGUARD_TOTAL"] != "20" {
 		t.Errorf("%+v, %v", Fixes(v), Fields(v))
 	}
 }

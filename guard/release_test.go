@@ -195,7 +195,7 @@ func TestRulesByRelease(t *testing.T) {
 func TestReleasesShown(t *testing.T) {
 	d := plain(t, 21, "", twoMiB)
 	v := Judge(d, pages(100).serving(9_000_000, 10_000_013).usingCpuset(false))
-	if text := Text(v); !strings.Contains(text, "\njudged for libvirt 9.0.0 and QEMU 10.0.13, libvirt not using the cpuset controller\n") {
+	if text := Text(v); !strings.HasSuffix(text, "\njudged for libvirt 9.0.0 and QEMU 10.0.13, libvirt not using the cpuset controller") {
 		t.Error(text)
 	}
 	if f := Fields(v); f["HUGEGUARD_LIBVIRT"] != "9.0.0" || f["HUGEGUARD_QEMU"] != "10.0.13" {

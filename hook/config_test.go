@@ -40,7 +40,7 @@ func TestExemptIsAllowed(t *testing.T) {
 		}
 		e := f.entries[0]
 		first, rest, _ := strings.Cut(e.Message, "\n")
-		if e.Fields["HUGEGUARD_EXEMPT"] != c.by || e.Fields["HUGEGUARD_DECISION"] != "refuse" || !strings.HasPrefix(rest, "domain instance-00000003") {
+		if e.Fields["HUGEGUARD_EXEMPT"] != c.by || e.Fields["HUGEGUARD_DECISION"] != "refuse" || !strings.HasPrefix(rest, "verdict: refuse, as QEMU would fail\ndomain instance-00000003") {
 			t.Errorf("%s: %q %q", c.name, e.Fields, e.Message)
 		}
 		if allowed := c.status == exitAccept; allowed != (strings.HasPrefix(first, "would refuse: OVS-DPDK holds node 0's 2M pages: 0 of 1024 free") && strings.HasSuffix(first, "; allowed: exempt by "+c.by)) ||

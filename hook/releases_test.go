@@ -30,7 +30,7 @@ func TestPrepareKnowsReleases(t *testing.T) {
 			if status := f.prepare(); status != test.status || len(f.entries) != test.entries {
 				t.Fatalf("status %d, %q, journal %+v", status, &f.stderr, f.entries)
 			}
-			if test.status == exitRefuse && (f.entries[0].Fields["HUGEGUARD_QEMU"] != "10.0.13" || !strings.Contains(f.entries[0].Message, "\njudged for libvirt 9.0.0 and QEMU 10.0.13, ")) {
+			if test.status == exitRefuse && (f.entries[0].Fields["HUGEGUARD_QEMU"] != "10.0.13" || !strings.Contains(f.entries[0].Message, "\njudged for libvirt 9.0.0, QEMU 10.0.13 and Linux ")) {
 				t.Errorf("%q, %+v", &f.stderr, f.entries[0])
 			}
 		})

@@ -241,7 +241,7 @@ func TestUnreadableHolder(t *testing.T) {
 	if status := f.prepare(); status != exitRefuse {
 		t.Errorf("status %d", status)
 	}
-	const says = "no visible holder has 512 of the 1024 (1 process could not be read: ovs-vswitchd, pid 2974, with 2 GiB)"
+	const says = "for 512 of the 1024 no holder was found (1 process could not be read: ovs-vswitchd, pid 2974, with 2 GiB)"
 	if got := f.stderr.String(); !strings.Contains(got, says) || f.entries[0].Fields["HUGEGUARD_CAUSE"] != "unaccounted" {
 		t.Errorf("stderr %q, journal %+v", got, f.entries)
 	}

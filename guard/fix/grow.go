@@ -121,7 +121,7 @@ func (g *grower) add(a added) {
 }
 
 // growth returns how to make pools large enough for a launch, the best first: now where there is memory for it, else
-// at boot, else once other programs have given some back. Each of them is proven: on the host as it would be then the
+// once other programs have given some back, else at boot. Each of them is proven: on the host as it would be then the
 // launch has no reason left to fail. Limits are to be raised besides, and are so on the host.
 func (l launch) growth(limits []Limit) (found []guard.Fix) {
 	host := l.host
@@ -143,27 +143,22 @@ func (l launch) growth(limits []Limit) (found []guard.Fix) {
 			return found
 		}
 	}
-	var short *FreeMemory
 	if !fits {
 		if fix := l.trading(base, gained); fix != nil {
 			fix.Files, fix.Limits = files, limits
 			return append(found, *fix)
 		}
-		short = l.freeMemory(base, now.room)
+		if short := l.freeMemory(base, now.room); short != nil {
+			short.Then.Files, short.Then.Limits = files, limits
+			found = append(found, *short)
+		}
 	}
 	boot := grower{launch: l, host: base, room: memory{host.Memory}.roomAtBoot, most: true}
 	if boot.grow() {
 		if fix := bootPools(host, growPools(host, base, boot.more)); fix != nil {
 			fix.Limits, fix.Scattered = limits, fits && found == nil
-			if short != nil {
-				fix.Short = short.Places
-			}
 			found = append(found, *fix)
 		}
-	}
-	if short != nil {
-		short.Then.Files, short.Then.Limits = files, limits
-		found = append(found, *short)
 	}
 	return found
 }
@@ -305,8 +300,8 @@ func (l launch) freeMemory(like guard.Host, room rooms) *FreeMemory {
 	fix := FreeMemory{Then: then}
 	for _, p := range then.Pools {
 		node, _ := memory{l.host.Memory}.node(p.Node)
-		short := MemoryShort{Node: p.Node, PageKiB: p.PageKiB, Pages: p.Made(), AvailableKiB: p.AvailableKiB}
-		short.MissingKiB = minus(short.Pages*p.PageKiB+node.keptKiB(), p.AvailableKiB)
+		short := MemoryShort{Node: p.Node, PageKiB: p.PageKiB, Pages: p.Made(), AvailableKiB: p.AvailableKiB, KeptKiB: node.keptKiB()}
+		short.MissingKiB = minus(short.Pages*p.PageKiB+short.KeptKiB, p.AvailableKiB)
 		fix.Places = append(fix.Places, short)
 	}
 	return &fix

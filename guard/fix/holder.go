@@ -22,7 +22,7 @@ func (r refusal) holderFixes() []guard.Fix {
 	case !over(blame):
 		return slices.Concat(r.rebind(), larger, r.shrinkOVS(), r.tune(), stop(blame.Holders), boot)
 	case !blame.Holders[0].Former:
-		return append([]guard.Fix{FreeDeadGuests{blame.Holders}}, larger...)
+		return append([]guard.Fix{FreeDeadGuests{blame.Holders}, RestartKeepers{blame.Holders}}, larger...)
 	case blame.Holders[0].Stuck:
 		return []guard.Fix{EndFormer{blame.Holders[0]}, Reboot{EndStuck}}
 	}

@@ -41,8 +41,6 @@ type BootPools struct {
 	Line   BootLine
 	Pools  []PoolSize
 	Lost   uint64 // pages that the last boot did not make of those it was asked for, and which are asked for on top
-	// Short is what there is too little memory for now; none where there is enough.
-	Short []MemoryShort
 	// Scattered says that there is memory now, but hardly in pieces as large as these pages.
 	Scattered bool
 	// Node is where all else that runs finds only RestKiB of memory then, less than the UsedKiB that it uses now; -1
@@ -63,7 +61,8 @@ type MemoryShort struct {
 	PageKiB      uint64
 	Pages        uint64 // to be made
 	AvailableKiB uint64
-	MissingKiB   uint64 // to be freed, so that the host keeps what it lives on
+	KeptKiB      uint64 // what the host lives on
+	MissingKiB   uint64 // to be freed, so that the host keeps that
 }
 
 // Keep is how pools keep their sizes beyond the next boot.
@@ -94,8 +93,11 @@ type Limit struct {
 	Mount   bool
 }
 
-// FreeDeadGuests has back ends give back the memory of guests that are gone.
+// FreeDeadGuests has back ends give back the memory of guests that are gone, and serve the others on.
 type FreeDeadGuests struct{ Keepers []guard.Holder }
+
+// RestartKeepers restarts back ends that keep the memory of guests that are gone.
+type RestartKeepers struct{ Keepers []guard.Holder }
 
 // EndFormer ends the earlier QEMU of the guest that is about to start.
 type EndFormer struct{ Former guard.Holder }

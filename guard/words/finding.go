@@ -46,7 +46,7 @@ func reason(f guard.Finding, why guard.Reason) string {
 	case guard.TooMany:
 		return tooMany(why) + ": its huge pages are not judged"
 	case guard.NoMount, guard.NoNode, guard.LateMount:
-		return "libvirt will refuse it: " + leftToLibvirt(f, why)
+		return "libvirt will refuse to start this guest: " + leftToLibvirt(f, why)
 	case guard.MayBeLate:
 		return mayBeLate(why)
 	case guard.OtherHooks:

@@ -31,7 +31,7 @@ func change(c fix.Change, m guard.Manager) string {
 	case fix.PinEmulator:
 		return fmt.Sprintf("pin the emulator to CPUs of %s, too (cputune/emulatorpin)", nodes(c.Nodes))
 	case fix.TakePages:
-		return fmt.Sprintf("give %s %s pages (%s)", c.Backend, pageNames(c.KiB, " or "), pageSetting(m))
+		return fmt.Sprintf("give %s %s pages (%s)", c.Backend, pageNames(c.KiB, " or "), pageSetting(m, c.KiB...))
 	case fix.ResizeBlocks:
 		return fmt.Sprintf("make the blocks of %s %s", c.Backend, guard.Size(c.KiB[0]))
 	}

@@ -21,42 +21,58 @@ func endFormer(h guard.Holder) Fix {
 }
 
 func reboot(r fix.Reboot) Fix {
-	what := "reboot this host: nothing else gives back the pages of a hugetlbfs that was unmounted in use (umount -l) or lies in another mount namespace, if nobody is found there, or pages that the kernel lost"
+	what := "reboot this host, if you must have the unexplained pages back. They may be those of a hugetlbfs that was unmounted in use (umount -l), " +
+		"of one in another mount namespace (look with grep hugetlbfs /proc/*/mountinfo), or lost by the kernel"
 	if r.Why == fix.EndStuck {
 		what = "reboot this host if that QEMU is still there a minute later"
 	}
 	f := onHost(what, "systemctl reboot")
-	f.Cost = "every guest of this host stops"
+	f.Cost = rebootCost
 	return f
 }
 
+const rebootCost = "reboots this host: all its guests stop"
+
 // freeDead has back ends give back the memory of guests that are gone.
 func freeDead(keepers []guard.Holder) Fix {
-	var guests []string
-	var each []guard.Holder
+	first, guests := keepers[0], deadGuests(keepers)
+	f := Fix{For: "host", What: fmt.Sprintf("delete the vhost device of %s from %s, by its own tool", guests, process(first)),
+		Lines: []string{"with SPDK: rpc.py vhost_delete_controller NAME"}, Cost: "stops nothing: that guest is gone"}
+	f.short = fmt.Sprintf("delete the vhost device of %s from %s", guests, process(first))
+	if first.Kind == guard.HolderOVS {
+		f.What = fmt.Sprintf("delete the vhost-user port of %s from %s", guests, process(first))
+		f.Lines = []string{inside(first, "ovs-vsctl show"), inside(first, "ovs-vsctl del-port PORT")}
+		f.short = "delete Open vSwitch's port of " + guests
+	}
+	return f
+}
+
+// restartKeepers restarts back ends.
+func restartKeepers(keepers []guard.Holder) Fix {
+	var who []string
+	byHand := false
 	for _, h := range keepers {
-		guests = append(guests, cmp.Or(strings.TrimPrefix(name(h.Guest), guard.UnknownGuest), "unknown"))
-		if !slices.ContainsFunc(each, func(known guard.Holder) bool { return known.PID == h.PID }) {
-			each = append(each, h)
+		if p := process(h); !slices.Contains(who, p) {
+			who = append(who, p)
 		}
+		byHand = byHand || strings.HasPrefix(manage(h, "restart"), "kill ")
+	}
+	f := onHost("restart "+enumerate(who, 3), restarts(keepers)...)
+	if byHand {
+		f.What = "end " + enumerate(who, 3) + ", then start it as it was started before"
+	}
+	f.Cost = "the guests that it serves lose their disks or networks until it runs again"
+	return f
+}
+
+// deadGuests names the guests that are gone whose memory is kept.
+func deadGuests(keepers []guard.Holder) string {
+	var guests []string
+	for _, h := range keepers {
+		guests = append(guests, dead(h.Guest))
 	}
 	slices.Sort(guests)
-	of := "dead guest " + guests[0]
-	if guests = slices.Compact(guests); len(guests) > 1 {
-		of = "dead guests " + enumerate(guests, 5)
-	}
-	first := each[0]
-	f := onHost("", restarts(each)...)
-	if first.Kind == guard.HolderOVS {
-		f.What = fmt.Sprintf("delete the vhost-user port of %s (ovs-vsctl show, then ovs-vsctl del-port PORT), or restart Open vSwitch (pid %d)", of, first.PID)
-		f.short = fmt.Sprintf("delete Open vSwitch's port of %s, or restart Open vSwitch", of)
-		f.Cost = "nothing for the port; with the restart the traffic of all guests stops until Open vSwitch runs again"
-		return f
-	}
-	f.short = fmt.Sprintf("delete the vhost device of %s from %s, or end it and start it again", of, process(first))
-	f.What = f.short
-	f.Cost = "with the restart the guests that it serves lose their disks or networks until it runs again"
-	return f
+	return enumerate(slices.Compact(guests), 5)
 }
 
 // restarts returns the commands that restart processes: their units, or their containers; without either they are
@@ -134,14 +150,14 @@ func stop(holders []guard.Holder) Fix {
 		}
 	}
 	f := onHost("stop "+enumerate(who, 3), commands...)
-	f.Cost, f.Lasting = "what they do stops", lasting
+	f.Cost, f.Lasting = "their services are down until they are started again", lasting
 	switch {
 	case len(who) == 1 && isQEMU(holders[0]):
 		f.short = "shut down the guest that " + who[0] + " runs"
 		f.What = f.short + ", by its own manager or from within; the command is for a guest that nobody can shut down"
 		f.Cost = "that guest stops; with the command it loses what it has not written yet"
 	case len(who) == 1:
-		f.Cost = "what it does stops"
+		f.Cost = "its service is down until it is started again"
 	}
 	return f
 }
@@ -174,20 +190,37 @@ func tune(t fix.TuneProcess) Fix {
 	for _, s := range switches {
 		if slices.ContainsFunc(s.names, func(name string) bool { return strings.HasPrefix(program, name) }) {
 			f := s.say(t)
-			f.For, f.short = "host", strings.Join(f.Commands, "; ")
-			if f.short == "" && len(f.Lines) == 1 && strings.HasPrefix(f.What, "start ") {
-				f.short = "start " + process(t.Holder) + " with " + f.Lines[0]
-			}
+			f.For, f.short = "host", cmp.Or(f.short, strings.Join(f.Commands, "; "))
 			return f
 		}
 	}
 	return Fix{}
 }
 
-const (
-	startsAgain = "restarts it"
-	ordinary    = "restarts it; it takes as much ordinary memory instead, and is slower"
-)
+const startsAgain = "restarts it"
+
+// ordinary says what it costs to have a process take ordinary memory.
+func ordinary(h guard.Holder) string {
+	return fmt.Sprintf("restarts it; it takes %s of ordinary memory instead, and is slower", Amount(allPages(h), h.PageKiB))
+}
+
+// allPages is how many pages a process has, or was promised.
+func allPages(h guard.Holder) uint64 {
+	pages := h.Unplaced + h.Reserved
+	for _, n := range h.Pages {
+		pages += n
+	}
+	return pages
+}
+
+// withOption has a process be started with an option.
+func withOption(h guard.Holder, option, cost string) Fix {
+	f := Fix{What: "start " + process(h) + " with this option", Lines: []string{option}, Cost: cost, short: "start " + process(h) + " with " + option}
+	if unit, ok := strings.CutPrefix(manage(h, "restart"), "systemctl restart "); ok {
+		f.What = fmt.Sprintf("start %s with this option: add it to ExecStart= (systemctl edit --full %s), then run systemctl restart %s", process(h), unit, unit)
+	}
+	return f
+}
 
 // left is how much memory a process may still have, in MiB, on each node up to the last where it has some, and in all.
 func left(t fix.TuneProcess) (nodes []string, all uint64) {
@@ -233,8 +266,7 @@ func tuneSPDK(t fix.TuneProcess) Fix {
 	if all < leastDPDK {
 		return Fix{}
 	}
-	return Fix{What: "start " + process(t.Holder) + " with less memory", Lines: []string{fmt.Sprintf("--mem-size %d", all)},
-		Cost: "restarts it: the guests that it serves lose their disks until it runs again"}
+	return withOption(t.Holder, fmt.Sprintf("--mem-size %d", all), "restarts it: the guests that it serves lose their disks until it runs again")
 }
 
 // https://doc.dpdk.org/guides/linux_gsg/linux_eal_parameters.html
@@ -243,7 +275,7 @@ func tuneDPDK(t fix.TuneProcess) Fix {
 	if all < leastDPDK {
 		return Fix{}
 	}
-	return Fix{What: "start " + process(t.Holder) + " with less memory", Lines: []string{"--socket-mem=" + strings.Join(nodes, ",")}, Cost: startsAgain}
+	return withOption(t.Holder, "--socket-mem="+strings.Join(nodes, ","), startsAgain)
 }
 
 // https://www.postgresql.org/docs/current/runtime-config-resource.html, huge_pages and shared_buffers.
@@ -257,36 +289,43 @@ func tunePostgreSQL(t fix.TuneProcess) Fix {
 	}
 	const clients = ": its clients have to connect again"
 	if t.Ordinary {
-		return Fix{What: "have PostgreSQL take ordinary memory", Commands: set("huge_pages = off"), Cost: ordinary + clients}
+		return Fix{What: "have PostgreSQL take ordinary memory", Commands: set("huge_pages = off"), Cost: ordinary(t.Holder) + clients}
 	}
 	_, mib := left(t)
 	mib = (mib + t.Holder.Reserved*t.Holder.PageKiB/1024) * 9 / 10 // its other shared memory is of huge pages, too
 	if mib < leastDPDK {
 		return Fix{}
 	}
-	return Fix{What: "have PostgreSQL take less shared memory (huge_pages = off would take more ordinary memory than there is)",
+	var missing uint64
+	for _, n := range t.Fewer {
+		missing += n
+	}
+	return Fix{What: fmt.Sprintf("have PostgreSQL take less shared memory: it has %s in huge pages, touched or promised, and %s less is enough. "+
+		"Do not set huge_pages = off: there is too little ordinary memory for that", Amount(allPages(t.Holder), t.Holder.PageKiB), Amount(missing, t.Holder.PageKiB)),
 		Commands: set(fmt.Sprintf("shared_buffers = '%dMB'", mib)), Cost: startsAgain + clients + ", and its cache is smaller"}
 }
 
 // https://dev.mysql.com/doc/refman/8.4/en/large-page-support.html
 func tuneMySQL(t fix.TuneProcess) Fix {
-	return takesOrdinary(t, "in its my.cnf have it take ordinary memory, then "+manage(t.Holder, "restart"), "[mysqld]", "large_pages=OFF")
+	if !t.Ordinary {
+		return Fix{}
+	}
+	return Fix{What: "in its my.cnf have it take ordinary memory, then " + manage(t.Holder, "restart"), Lines: []string{"[mysqld]", "large_pages=OFF"},
+		Cost: ordinary(t.Holder)}
 }
 
 // https://docs.oracle.com/en/java/javase/21/docs/specs/man/java.html
 func tuneJava(t fix.TuneProcess) Fix {
-	return takesOrdinary(t, "start "+process(t.Holder)+" with this option", "-XX:-UseLargePages")
+	if !t.Ordinary {
+		return Fix{}
+	}
+	return withOption(t.Holder, "-XX:-UseLargePages", ordinary(t.Holder))
 }
 
 // https://xmrig.com/docs/miner/hugepages
 func tuneMiner(t fix.TuneProcess) Fix {
-	return takesOrdinary(t, "start "+process(t.Holder)+" with this option", "--no-huge-pages")
-}
-
-// takesOrdinary has a process take ordinary memory, if there is as much.
-func takesOrdinary(t fix.TuneProcess, what string, lines ...string) Fix {
 	if !t.Ordinary {
 		return Fix{}
 	}
-	return Fix{What: what, Lines: lines, Cost: ordinary}
+	return withOption(t.Holder, "--no-huge-pages", ordinary(t.Holder))
 }

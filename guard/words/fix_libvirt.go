@@ -61,6 +61,6 @@ func mountOption(kib uint64) string {
 
 // pagesFix has the domain take pages of another size.
 func pagesFix(c fix.ChangePages) Fix {
-	line := fmt.Sprintf("give %s %s pages (%s)", enumerate(c.Backends, 3), pageName(c.PageKiB), pageSetting(c.Manager))
+	line := fmt.Sprintf("give %s %s pages (%s)", enumerate(c.Backends, 3), pageName(c.PageKiB), pageSetting(c.Manager, c.PageKiB))
 	return Fix{For: "domain", What: "change " + maker(c.Manager), Lines: []string{line}, short: line}
 }

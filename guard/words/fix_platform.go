@@ -3,6 +3,7 @@ package words
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"hugeguard/guard"
 	"hugeguard/guard/fix"
@@ -113,8 +114,8 @@ func maker(m guard.Manager) string {
 	return "the domain (virsh edit)"
 }
 
-// pageSetting is what says which pages a domain takes.
-func pageSetting(m guard.Manager) string {
+// pageSetting is what says that a domain takes pages of one of these sizes in KiB.
+func pageSetting(m guard.Manager, sizes ...uint64) string {
 	switch m {
 	case guard.ManagerNova:
 		return "hw:mem_page_size of the flavor, or hw_mem_page_size of the image"
@@ -125,5 +126,9 @@ func pageSetting(m guard.Manager) string {
 	case guard.ManagerOpenNebula:
 		return "HUGEPAGE_SIZE of its TOPOLOGY, in MiB"
 	}
-	return "memoryBacking/hugepages"
+	var elements []string
+	for _, kib := range sizes {
+		elements = append(elements, fmt.Sprintf("<page size='%d' unit='KiB'/>", kib))
+	}
+	return strings.Join(elements, " or ") + " in memoryBacking/hugepages"
 }

@@ -21,7 +21,7 @@ func growPools(g fix.GrowPools) Fix {
 	if g.Files != nil {
 		commands = append(commands, removal(*g.Files)...)
 	}
-	if g.Seek || g.Compact {
+	if checked(g) {
 		commands = append(commands, "cat "+strings.Join(poolFiles(g.Pools, g.NoNUMA), " "))
 	}
 	f := onHost(growing(g), commands...)
@@ -44,42 +44,58 @@ func growingShort(g fix.GrowPools, writes []string) string {
 
 // growing says what making pools larger does.
 func growing(g fix.GrowPools) string {
+	if g.Compact {
+		return "free memory is in pieces that are too small: " + compact + resizing(g)
+	}
+	return resizing(g)
+}
+
+const compact = "drop caches, compact memory, and "
+
+// resizing says which sizes pools get, and what to see to.
+func resizing(g fix.GrowPools) string {
 	var each []string
 	for _, p := range g.Pools {
 		each = append(each, poolGrowth(p))
 	}
-	text := "make the pool larger: " + enumerate(each, 4)
+	text := enumerate(each, 4)
 	for _, p := range g.Shrink {
 		text = fmt.Sprintf("give back %s of node %d that nobody uses, and ", pagesOf(p.Now-p.Pages, p.PageKiB), p.Node) + text
 	}
 	if len(g.Limits) > 0 {
 		text = "raise the limit and " + text
 	}
-	switch {
-	case g.Files != nil:
-		text += ". Then delete the leftover files: their pages stay in the pool. If they are deleted first, their pages go back to the kernel"
-	case g.Compact:
-		text = "free memory is in pieces that are too small: drop caches, compact memory, and " + text + ". The last command prints what there is"
-	case g.Seek:
-		text += ". The kernel has to find each page in one piece: the last command prints what there is"
-	case g.Unsure:
-		text += " (fewer appear where memory is short)"
+	if g.Files != nil {
+		text += ". Then delete the leftover files: no process uses them. Keep this order: without it all their pages go back to the kernel"
+	}
+	if checked(g) {
+		var numbers []string
+		for _, p := range g.Pools {
+			numbers = append(numbers, fmt.Sprint(p.Pages))
+		}
+		text += ". The last command must print " + strings.Join(numbers, " and ") + ": the kernel makes fewer where it finds no memory in one piece"
 	}
 	return text
 }
 
+// checked reports whether the kernel may make fewer pages than it is told to, so that somebody has to look.
+func checked(g fix.GrowPools) bool { return g.Seek || g.Compact || g.Unsure }
+
 // poolGrowth says what becomes of a pool.
 func poolGrowth(p fix.PoolSize) string {
-	text := fmt.Sprintf("node %d gets %s", p.Node, Pages(p.Pages, p.PageKiB))
-	switch made := p.Made(); {
-	case p.Surplus > 0 && made == 0:
-		text += fmt.Sprintf(", none of them new: surplus pages become the pool's (%d of its %d are surplus)", p.Surplus, p.Now)
-	case p.Surplus > 0:
-		text += fmt.Sprintf(", %d of them new: its %d surplus pages become the pool's first", made, p.Surplus)
-	case p.Now > 0:
-		text += fmt.Sprintf(", %d of them new", made)
+	size, pages, made := pageName(p.PageKiB), Pages(p.Pages, p.PageKiB), p.Made()
+	if p.Now == 0 {
+		return fmt.Sprintf("make a %s pool of %s on node %d", size, pages, p.Node)
 	}
-	return text
+	text := fmt.Sprintf("set node %d's %s pool to %s", p.Node, size, pages)
+	switch {
+	case p.Surplus > 0 && made == 0:
+		return text + fmt.Sprintf(": %d of its %d surplus pages stay in the pool when they are freed, and none is new", p.Surplus-(p.Now-p.Pages), p.Surplus)
+	case p.Surplus > 0:
+		return text + fmt.Sprintf(": its %d surplus pages, which else go back to the kernel when they are freed, are counted in first, so %s are new",
+			p.Surplus, Count(made, p.PageKiB))
+	}
+	return text + fmt.Sprintf(", %d of them new", made)
 }
 
 // growingCost says what else follows from larger pools.
@@ -111,61 +127,56 @@ func bootPools(b fix.BootPools) Fix {
 	for _, p := range b.Pools {
 		each = append(each, fmt.Sprintf("%s on node %d", Pages(p.Pages, p.PageKiB), p.Node))
 	}
-	f := Fix{For: "host", What: "set the pool up at boot: " + enumerate(each, 4), Cost: "reboots the host"}
+	f := Fix{For: "host", What: "set the pool up at boot: " + enumerate(each, 4), Cost: rebootCost}
 	f.Lines = append(lineSteps(b.Line), keepLimits(b.Limits)...)
 	if len(b.Limits) > 0 {
 		f.What += ", and raise the limit"
 	}
 	if b.Lost > 0 {
-		f.What += fmt.Sprintf(". The last boot made %d fewer than it was asked for, so ask for as many more", b.Lost)
+		f.What += fmt.Sprintf(". The last boot made %d fewer than it was asked for, so ask for %d more than needed, and run hugeguard status after the boot", b.Lost, b.Lost)
 	}
 	if b.Bare > 0 {
 		f.What += fmt.Sprintf(". The kernel command line has hugepagesz=%s without hugepages= behind it, which asks for no pages: hugepages= is about the hugepagesz= before it", pageName(b.Bare))
 	}
 	if b.Scattered {
-		f.What += ". While it runs, the kernel is unlikely to find memory in pieces of that size"
+		f.What += ". On a running host a free block of " + guard.Size(b.Pools[0].PageKiB) + " is unlikely"
 	}
 	if b.Line.CMA {
 		f.What += ". hugetlb_cma= on the kernel command line keeps the kernel from it: remove that"
 	}
+	for _, p := range b.Pools {
+		if made := p.Made(); made > 0 {
+			f.Cost += fmt.Sprintf("; takes %s more of node %d's memory", Amount(made, p.PageKiB), p.Node)
+		}
+	}
 	if b.Node >= 0 {
-		f.Cost += fmt.Sprintf("; what else runs on node %d uses %s now and finds %s then", b.Node, Amount(b.UsedKiB, 1), Amount(b.RestKiB, 1))
+		f.Cost += fmt.Sprintf("; WARNING: everything else on node %d uses %s now, and only %s is left for it after the reboot", b.Node, Amount(b.UsedKiB, 1), Amount(b.RestKiB, 1))
 	}
 	f.short = "boot with " + bootLine(b.Line.Pools)
-	if len(b.Short) > 0 {
-		short := b.Short[0]
-		f.short = fmt.Sprintf("node %d has only %s of memory available: free %s more, or %s", short.Node, Amount(short.AvailableKiB, 1), Amount(short.MissingKiB, 1), f.short)
-	}
 	return f
 }
 
 // lineSteps says how to change the kernel's command line.
 func lineSteps(l fix.BootLine) []string {
 	line, instead := bootLine(l.Pools), ""
+	change := "add " + line + " to"
 	if len(l.Was) > 0 {
-		instead = " in place of " + bootLine(l.Was)
+		was := bootLine(l.Was)
+		change, instead = fmt.Sprintf("change %s to %s in", was, line), " # in place of "+was
 	}
 	var steps []string
 	switch l.Tool {
 	case "grubby":
-		steps = append(steps, fmt.Sprintf("grubby --update-kernel=ALL --args='%s'%s", line, comment(instead)))
+		steps = append(steps, fmt.Sprintf("grubby --update-kernel=ALL --args='%s'%s", line, instead))
 	case "update-grub":
-		steps = append(steps, fmt.Sprintf("%s%s in GRUB_CMDLINE_LINUX of /etc/default/grub, then update-grub", line, instead))
+		steps = append(steps, change+" GRUB_CMDLINE_LINUX of /etc/default/grub, then run update-grub")
 	default:
-		steps = append(steps, fmt.Sprintf("%s%s on the kernel command line", line, instead))
+		steps = append(steps, change+" the kernel command line")
 	}
 	if l.Tuned != "" {
 		steps = append(steps, fmt.Sprintf("or with TuneD: cmdline_hugepages=+%s in the [bootloader] section of a profile with include=%s", line, name(l.Tuned)))
 	}
 	return steps
-}
-
-// comment is text behind a command.
-func comment(text string) string {
-	if text == "" {
-		return ""
-	}
-	return " #" + text
 }
 
 // bootLine is what the kernel's command line has of pools.
@@ -193,19 +204,19 @@ func bootCount(p guard.BootPool) string {
 
 // freeMemory says that no node has the memory, and what would help.
 func freeMemory(m fix.FreeMemory) Fix {
-	f := Fix{For: "host", What: "free memory first: until then nothing on this host helps"}
-	var first string
-	for _, p := range m.Places {
-		f.Lines = append(f.Lines, fmt.Sprintf("node %d has %s of memory available, and %s take %s, which leaves too little for the host: stop programs that use %s there, or start the guest on another host",
-			p.Node, Amount(p.AvailableKiB, 1), morePages(p.Pages, p.PageKiB), Amount(p.Pages, p.PageKiB), Amount(p.MissingKiB, 1)))
-		if first == "" {
-			first = fmt.Sprintf("node %d has only %s of memory available: free %s more", p.Node, Amount(p.AvailableKiB, 1), Amount(p.MissingKiB, 1))
-		}
-	}
 	then := growPools(m.Then)
-	f.Lines = append(f.Lines, "then run: "+strings.Join(then.Commands, "; "))
-	f.Lasting = then.Lasting
-	f.short = first
+	f := Fix{For: "host", What: "stop programs, " + compact + resizing(m.Then), Lasting: then.Lasting,
+		Cost: "the services of those programs are down; files are read from disk again, and the host is slow for a moment"}
+	for _, p := range m.Places {
+		f.Lines = append(f.Lines, fmt.Sprintf("stop programs that use %s on node %d: it has %s of memory available, %s take %s, and %s must stay for the host",
+			Amount(p.MissingKiB, 1), p.Node, Amount(p.AvailableKiB, 1), morePages(p.Pages, p.PageKiB), Amount(p.Pages, p.PageKiB), Amount(p.KeptKiB, 1)))
+	}
+	f.Lines = append(f.Lines, "then run:")
+	for _, command := range then.Commands {
+		f.Lines = append(f.Lines, "  "+command)
+	}
+	p := m.Places[0]
+	f.short = fmt.Sprintf("stop programs that use %s on node %d, where only %s of memory is available", Amount(p.MissingKiB, 1), p.Node, Amount(p.AvailableKiB, 1))
 	return f
 }
 
@@ -222,7 +233,7 @@ func keepPools(k fix.Keep, noNUMA bool) (lines []string) {
 	case k.Asked:
 		return []string{"nothing to do: the kernel command line asks for as many already"}
 	case k.Sysctl > 0:
-		lines = append(lines, fmt.Sprintf("echo 'vm.nr_hugepages = %d' > /etc/sysctl.d/90-hugepages.conf", k.Sysctl))
+		lines = append(lines, fmt.Sprintf("echo 'vm.nr_hugepages = %d' >> /etc/sysctl.d/90-hugepages.conf", k.Sysctl))
 	default:
 		lines = append(lines, poolSettings(k.Pools, noNUMA)...)
 	}

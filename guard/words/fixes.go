@@ -63,6 +63,8 @@ func say(fact guard.Fix) Fix {
 		return reboot(f)
 	case fix.FreeDeadGuests:
 		return freeDead(f.Keepers)
+	case fix.RestartKeepers:
+		return restartKeepers(f.Keepers)
 	case fix.ShrinkOVS:
 		return shrinkOVS(f)
 	case fix.TuneProcess:

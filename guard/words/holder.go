@@ -80,11 +80,19 @@ func container(u string) string {
 
 // ofDead says whose memory a process keeps, where that guest is gone.
 func ofDead(guest string) string {
-	switch guest {
-	case "":
+	if guest == "" {
 		return ""
-	case guard.UnknownGuest:
-		return " for a dead guest"
 	}
-	return " for dead guest " + name(guest)
+	return " for " + dead(guest)
+}
+
+// dead names a guest that is gone by its directory at libvirt, which has the guest's id before its name.
+func dead(guest string) string {
+	if guest == guard.UnknownGuest {
+		return "a dead guest"
+	}
+	if id, of, ok := strings.Cut(guest, "-"); ok && strings.Trim(id, "0123456789") == "" {
+		return fmt.Sprintf("dead guest %s (id %s)", name(of), id)
+	}
+	return "dead guest " + name(guest)
 }

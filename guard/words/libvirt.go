@@ -41,11 +41,11 @@ func noMount(f guard.Finding, n guard.NoMount) string {
 	default:
 		var each []string
 		for _, m := range n.Mounted {
-			each = append(each, fmt.Sprintf("%s at %s", guard.Size(m.PageKiB), path(m.Path)))
+			each = append(each, fmt.Sprintf("%s pages (%s)", guard.Size(m.PageKiB), path(m.Path)))
 		}
-		text += ", only of " + enumerate(each, 3)
+		text += ", only one of " + enumerate(each, 3)
 	}
-	return text + "; this kernel has " + kernelSizes(n.Sizes)
+	return text + "; this kernel supports " + kernelSizes(n.Sizes)
 }
 
 // kernelSizes says which page sizes a kernel has, and how many of each.
@@ -55,7 +55,11 @@ func kernelSizes(sizes []guard.SizeFree) string {
 	}
 	var each []string
 	for _, s := range sizes {
-		each = append(each, fmt.Sprintf("%s pages (%d of %d free)", pageName(s.PageKiB), s.Free, s.Total))
+		pool := "no pool is set up"
+		if s.Total > 0 {
+			pool = fmt.Sprintf("%d of %d free", s.Free, s.Total)
+		}
+		each = append(each, fmt.Sprintf("%s pages (%s)", pageName(s.PageKiB), pool))
 	}
 	return enumerate(each, 4)
 }

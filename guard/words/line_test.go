@@ -35,7 +35,7 @@ func TestLine(t *testing.T) {
 		guard.CauseGuests:              "guests fill %s'",
 		guard.CauseStartingGuests:      "starting guests take %s",
 		guard.CauseLeftoverFiles:       "leftover files hold %s",
-		guard.CauseKernelReserved:      "others are promised %s",
+		guard.CauseKernelReserved:      "promises hold %s",
 		guard.CausePoolTooSmall:        "%s ha",
 		guard.CausePoolMissing:         "%s ha",
 		guard.CausePageSizeUnsupported: "this kernel has no 2M pages",

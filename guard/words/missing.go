@@ -39,7 +39,7 @@ func lack(v guard.Verdict, f guard.Finding) string {
 		}
 		return "leftover files hold " + pool(f)
 	case guard.CauseKernelReserved:
-		return "others are promised " + pool(f)
+		return "promises hold " + pool(f)
 	case guard.CausePoolMissing:
 		if f.Total > 0 {
 			return fmt.Sprintf("%s %s only surplus %s pages", place(f), verb(f, "has", "have"), pageName(f.PageKiB))
@@ -130,7 +130,10 @@ func unexplained(v guard.Verdict, f guard.Finding) string {
 	if lack.Unaccounted == 0 && lack.Surplus > 0 {
 		return fmt.Sprintf("%d surplus pages are in use already, and no more than %d may be made", lack.Surplus, lack.Overcommit)
 	}
-	return fmt.Sprintf("no visible holder has %d of the %d", lack.Unaccounted, f.Total) + inPart(v.Holders)
+	if lack.Unaccounted == f.Total {
+		return fmt.Sprintf("for all %d no holder was found", f.Total) + inPart(v.Holders)
+	}
+	return fmt.Sprintf("for %d of the %d no holder was found", lack.Unaccounted, f.Total) + inPart(v.Holders)
 }
 
 // inPart says what was not examined, in parentheses; "" if nothing.

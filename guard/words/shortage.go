@@ -56,8 +56,11 @@ func counts(f guard.Finding, s guard.Short) string {
 			text = fmt.Sprintf("%d of %d free on %s, ", f.Free, f.Total, guard.Printable(where, maxName))
 		}
 	}
-	if s.Promised && (s.Reserved > 0 || s.Claimed == 0) {
+	if s.Promised && (s.Reserved > 0 || s.Claimed == 0) || s.Reserved > 0 && s.Claimed == 0 {
 		text += fmt.Sprintf("%d of them promised, ", s.Reserved)
+		if s.Claimed == 0 {
+			text += fmt.Sprintf("%d usable, ", f.Free-min(f.Free, s.Reserved))
+		}
 	}
 	if s.Claimed > 0 {
 		text += fmt.Sprintf("%d of them for starting guests%s, ", s.Claimed, inParentheses(guests(s.Starting)))

@@ -2,6 +2,7 @@ package words
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"hugeguard/guard"
@@ -22,17 +23,15 @@ func text(v guard.Verdict, first string) string {
 			lines = append(lines, "  "+t)
 		}
 	}
-	if listed := listed(v); len(listed) > 1 {
+	lines = append(lines, outcome(v))
+	if listed := listed(v); len(listed) > 1 && !hooksAlone(v) {
 		lines = append(lines, listed...)
 	}
 	if len(v.Demand) > 0 {
 		line("domain %s (%s) needs:", guard.Printable(v.Domain.Name, 4*maxName), name(v.Domain.UUID))
 	}
 	for _, b := range v.Demand {
-		line("  %s %s, for %s (%s)", pagesOf(b.Pages, b.PageKiB), placement(b), b.ID, b.From)
-	}
-	if v.Releases != (guard.Releases{}) {
-		line("judged for %s", v.Releases)
+		line("  %s %s, for %s (%s)%s", pagesOf(b.Pages, b.PageKiB), placement(b), b.ID, b.From, onFiles(b))
 	}
 	if len(v.Pools) > 0 {
 		line("this host has:")
@@ -41,8 +40,12 @@ func text(v guard.Verdict, first string) string {
 		line("  %s", Pool(p))
 	}
 	indent(notes(v))
+	fixes := Fixes(v)
 	for _, other := range v.Blame.Also {
-		line("it would also fit without %s", without(other))
+		who := without(other)
+		if !slices.ContainsFunc(fixes, func(f Fix) bool { return strings.Contains(f.What, who) }) { // which says it better
+			line("enough pages would be free without %s, too", who)
+		}
 	}
 	if believed := Nova(v.Nova); len(believed) > 0 {
 		line("what Nova believes:")
@@ -51,21 +54,50 @@ func text(v guard.Verdict, first string) string {
 	if missed := NotKnown(v.NotKnown); missed != "" {
 		line("%s", missed)
 	}
-	for _, f := range Fixes(v) {
-		line("fix (%s): %s", f.For, f.What)
-		indent(f.Commands)
-		indent(f.Lines)
-		if f.Cost != "" {
-			line("  cost: %s", f.Cost)
-		}
-		if len(f.Lasting) > 0 {
-			line("  to keep it beyond the next boot:")
-			for _, l := range f.Lasting {
-				line("    %s", l)
-			}
-		}
+	if before := beforeFixes(v, len(fixes)); before != "" {
+		line("%s", before)
+	}
+	for _, f := range fixes {
+		line("fix (%s): %s", f.where(), f.What)
+		indent(f.details())
+	}
+	if v.Releases != (guard.Releases{}) {
+		line("judged for %s", v.Releases)
 	}
 	return strings.Join(lines, "\n")
+}
+
+// outcome says what becomes of the start, where hugeguard is to decide that.
+func outcome(v guard.Verdict) string {
+	switch {
+	case v.RefusedBy() == guard.ByLibvirt:
+		return "verdict: libvirt refuses this start"
+	case v.Decision == guard.Refuse:
+		return "verdict: refuse, as QEMU would fail"
+	case v.Decision == guard.Warn:
+		return "verdict: allow, with a warning"
+	}
+	return "verdict: allow"
+}
+
+// beforeFixes introduces fixes; "" where that needs no words.
+func beforeFixes(v guard.Verdict, fixes int) string {
+	switch {
+	case fixes > 0 && v.Decision == guard.Warn && v.RefusedBy() == "":
+		return "only if the start fails all the same:"
+	case fixes > 1:
+		return "do one of these, the best first:"
+	}
+	return ""
+}
+
+// hooksAlone reports whether a verdict is about one failure and the hooks that may prevent it: the summary says both.
+func hooksAlone(v guard.Verdict) bool {
+	if len(v.Findings) != 2 {
+		return false
+	}
+	_, hooks := v.Findings[1].Reason.(guard.OtherHooks)
+	return hooks
 }
 
 // listed says a verdict's findings but for information, which has its place below.
@@ -111,6 +143,14 @@ func without(b guard.Blame) string {
 		each = append(each, strings.TrimSuffix(holder(h), ","))
 	}
 	return enumerate(each, 3)
+}
+
+// onFiles says why memory takes huge pages of which the domain says nothing.
+func onFiles(b guard.Backend) string {
+	if b.Path == "" || b.Unsure {
+		return ""
+	}
+	return fmt.Sprintf(", as %s is on a hugetlbfs", path(b.Path))
 }
 
 // placement says which nodes a backend's pages may come from.

@@ -27,12 +27,12 @@ type answer struct {
 // TestIncidents asks about launches that failed on hosts of which people reported.
 func TestIncidents(t *testing.T) {
 	answers := map[string]answer{
-		"back-end-keeps-dead-guest": {guard.CauseOtherHolder, []string{`for dead guest 7-rhel1 has 2048`, `kill 172315`}, []string{"count:3072"}},
+		"back-end-keeps-dead-guest": {guard.CauseOtherHolder, []string{`for dead guest rhel1 \(id 7\) has 2048`, `kill 172315`}, []string{"count:3072"}},
 		"miner-on-desktop":          {guard.CauseOtherHolder, []string{`xmrig \(pid 1881, xmrig.service\) has 1187`, `echo 2\d\d\d >`, `--no-huge-pages`, `systemctl stop xmrig.service`}, nil},
 		"own-qemu-hangs":            {guard.CauseGuests, []string{`this guest's own earlier QEMU \(pid 3100, stuck in state D\) has 8192`, `kill -9 3100`, `systemctl reboot`}, []string{"echo 16384"}},
 		"postgres-promised":         {guard.CauseKernelReserved, []string{`postgres \(pid \d+[^)]*\) is promised 3996`, `echo 6344 >`, `shared_buffers = '7192MB'`}, []string{"count:300\n", "to others"}},
 		"database-segment-left":     {guard.CauseLeftoverFiles, []string{`System V segment 32768, which nobody has attached, has 4653`, `ipcrm -m 32768`}, []string{"systemctl"}},
-		"guest-beside-libvirt":      {guard.CauseOtherHolder, []string{`fix: shut down the guest that kvm \(pid 4400, 100.scope\) runs\n`, `loses what it has not written yet`, `hugepages=20 in place of`}, []string{"fix: kill"}},
+		"guest-beside-libvirt":      {guard.CauseOtherHolder, []string{`fix: shut down the guest that kvm \(pid 4400, 100.scope\) runs\n`, `loses what it has not written yet`, `to hugepagesz=1G hugepages=20 in`}, []string{"fix: kill"}},
 		"unmounted-lazily":          {guard.CauseUnaccounted, []string{"umount -l", "systemctl reboot"}, []string{"hugeguard status"}},
 	}
 	files, err := filepath.Glob(hooktest.Data("incidents/*.txtar"))

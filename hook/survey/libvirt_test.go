@@ -29,7 +29,7 @@ func TestOutsideIncidents(t *testing.T) {
 		want           outside
 	}{
 		{"a page as large as the guest", "page-as-large-as-guest", nil,
-			outside{guard.Warn, guard.ByLibvirt, []string{"no hugetlbfs of 1G pages is mounted, only of 2 MiB at /dev/hugepages", "1G pages \\(0 of 0 free\\)", "give pc.ram 2M pages"}, nil}},
+			outside{guard.Warn, guard.ByLibvirt, []string{"no hugetlbfs of 1G pages is mounted, only one of 2 MiB pages \\(/dev/hugepages\\)", "1G pages \\(no pool is set up\\)", "give pc.ram 2M pages"}, nil}},
 		{"nothing tells when it was mounted", "mounted-by-hand", nil,
 			outside{guard.Allow, "", []string{"^it fits: ", "started before /mnt/hugepages1G was mounted.*restarted"}, nil}},
 		{"it was mounted later", "mounted-by-hand", writes("mnt/hugepages1G.age", "later\n", "proc/900/cgroup", "0::/system.slice/virtqemud.service\n"),
@@ -40,7 +40,7 @@ func TestOutsideIncidents(t *testing.T) {
 		{"a volume over hugetlbfs", "volume-over-hugetlbfs", nil,
 			outside{guard.Warn, "", []string{"xfs is mounted over 1M pages at /dev/hugepages/libvirt/qemu: until it is unmounted, s390.ram will lie on it"}, nil}},
 		{"a size of arm64 that is not mounted", "page-as-large-as-guest", arm64,
-			outside{guard.Warn, guard.ByLibvirt, []string{"no hugetlbfs of 512M pages is mounted, only of 2 MiB at /dev/hugepages",
+			outside{guard.Warn, guard.ByLibvirt, []string{"no hugetlbfs of 512M pages is mounted, only one of 2 MiB pages \\(/dev/hugepages\\)",
 				"mount -t hugetlbfs -o pagesize=512M hugetlbfs /dev/hugepages512M\n"}, nil}},
 		{"four nodes on a host with one", "mounted-by-hand", edits("domain.xml", "<vcpu placement='static'>", "<numatune><memory mode='strict' nodeset='0-3'/></numatune><vcpu placement='static'>"),
 			outside{guard.Warn, guard.ByLibvirt, []string{"this host has no NUMA nodes 1-3, it has node 0", "bind pc.ram to node 0"}, nil}},
@@ -62,7 +62,7 @@ func TestOutsideIncidents(t *testing.T) {
 		{"-mem-path", "ram-by-own-argument", edits("domain.xml", "'-object'", "'-mem-path'", "memory-backend-file,id=mem,size=4096M,mem-path=/dev/hugepages,share=on", "/dev/hugepages"),
 			outside{guard.Warn, "", []string{"2048 needed .*; it fails if pc.ram lies on the huge pages at /dev/hugepages, which is not certain"}, nil}},
 		{"memory_backing_dir on hugetlbfs", "backing-dir-on-hugetlbfs", nil,
-			outside{guard.Refuse, guard.ByHugeguard, []string{"2048 pages of 2M \\(4 GiB\\) on any node, for ram-node0 \\(memory_backing_dir in qemu.conf\\)"}, nil}},
+			outside{guard.Refuse, guard.ByHugeguard, []string{"2048 pages of 2M \\(4 GiB\\) on any node, for ram-node0 \\(memory_backing_dir in qemu.conf\\), as /dev/hugepages is on a hugetlbfs"}, nil}},
 		{"reserved and not touched", "backing-dir-on-hugetlbfs", edits("domain.xml", "<allocation mode='immediate'/>", ""),
 			outside{guard.Refuse, guard.ByHugeguard, []string{"1024 of 1024 free, 2048 needed"}, nil}},
 		{"shared memory, of which not every release makes a file", "backing-dir-on-hugetlbfs", edits("domain.xml", "<source type='file'/>", ""),

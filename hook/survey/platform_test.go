@@ -52,7 +52,7 @@ func judgedAs(t *testing.T, h sysfstest.Host, xml string) guard.Verdict {
 
 const (
 	nobodys  = `(?i)nova|vdsm|kube|pod\b|starlingx|system host|hw:mem`
-	growHere = `fix \(host\): make the pool larger: node 0 gets 1280 pages`
+	growHere = `fix \(host\): set node 0's 2M pool to 1280 pages`
 )
 
 // TestManagers: the manager of a host is told of what others hold in its own way, where there is one, and
@@ -92,7 +92,7 @@ func TestManagers(t *testing.T) {
 		{"oVirt's host", "", files("etc/vdsm/vdsm.conf"), inVDSM, `(?i)nova|kubelet`},
 		{"oVirt's agent", "", runs("vdsmd", 36, "vdsmd.service"), inVDSM, `(?i)nova|kubelet`},
 		{"somebody who calls himself oVirt's agent", "", runs("vdsmd", 1000, "x.service"), growHere, nobodys},
-		{"KubeVirt's guest", guard.ManagerKubeVirt, nil, `fix \(node\): on the node, outside of this pod: make the pool larger(?s:.*)` + inPod, `(?i)nova|vdsm|fix \(host\)|bind ram-node0`},
+		{"KubeVirt's guest", guard.ManagerKubeVirt, nil, `fix \(node\): on the node, outside of this pod: set node 0's 2M pool to(?s:.*)` + inPod, `(?i)nova|vdsm|fix \(host\)|bind ram-node0`},
 		{"a node of Kubernetes", "", files("var/lib/kubelet/config.yaml"), growHere + `(?s:.*)systemctl restart kubelet(?s:.*)` + inPod, `(?i)nova|vdsm`},
 		{"kubelet", "", runs("kubelet", 0, "kubelet.service"), inPod, `(?i)nova|vdsm`},
 		{"OpenNebula's guest", guard.ManagerOpenNebula, nil, growHere, nobodys + `|bind ram-node0`},
@@ -140,9 +140,9 @@ func TestInside(t *testing.T) {
 		{"the host", "0::/system.slice/libvirtd.service\n", "", false, "", growHere, "outside of this"},
 		{"a disk of Docker's image", "0::/system.slice/libvirtd.service\n", ".dockerenv", false, "", growHere, "outside of this"},
 		{"a disk of Docker's image, without systemd", "0::/\n", ".dockerenv", false, "", growHere, "outside of this"},
-		{"a pod", pod, "", false, guard.InsidePod, `fix \(node\): on the node, outside of this pod: make the pool larger`, `fix \(host\): make`},
+		{"a pod", pod, "", false, guard.InsidePod, `fix \(node\): on the node, outside of this pod: set node 0's 2M pool to`, `fix \(host\): make`},
 		{"a pod that sees no group", "0::/\n", "dev/termination-log", false, guard.InsidePod, `fix \(node\): on the node, outside of this pod: `, `fix \(host\): make`},
-		{"a container", "0::/docker/" + id + "\n", "", false, guard.InsideContainer, `fix \(host\): on the host, outside of this container: make the pool larger`, "this pod"},
+		{"a container", "0::/docker/" + id + "\n", "", false, guard.InsideContainer, `fix \(host\): on the host, outside of this container: set node 0's 2M pool to`, "this pod"},
 		{"a container that sees no group", "0::/\n", ".dockerenv", false, guard.InsideContainer, `on the host, outside of this container: `, "this pod"},
 		{"Podman's", "0::/\n", "run/.containerenv", false, guard.InsideContainer, `on the host, outside of this container: `, "this pod"},
 		{"a limit", "0::/system.slice/libvirtd.service\n", "", true, "", `\n  echo \d+ > /sys/fs/cgroup/hugetlb.2MB.max`, "outside of this"},
@@ -176,7 +176,7 @@ func TestInside(t *testing.T) {
 // TestPageSettings: which pages a guest takes is changed where its manager has that.
 func TestPageSettings(t *testing.T) {
 	for m, want := range map[guard.Manager]string{
-		"":                      "(virsh edit) give ram-node0 2M or 1G pages (memoryBacking/hugepages)",
+		"":                      "(virsh edit) give ram-node0 2M or 1G pages (<page size='2048' unit='KiB'/> or <page size='1048576' unit='KiB'/> in memoryBacking/hugepages)",
 		guard.ManagerNova:       "hw:mem_page_size of the flavor",
 		guard.ManagerOVirt:      "custom property hugepages",
 		guard.ManagerKubeVirt:   "spec.template.spec.domain.memory.hugepages.pageSize",

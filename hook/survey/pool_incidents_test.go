@@ -14,23 +14,23 @@ func TestPoolIncidents(t *testing.T) {
 	const compact = `\n  echo 3 > /proc/sys/vm/drop_caches\n  echo 1 > /proc/sys/vm/compact_memory\n  echo `
 	for name, want := range map[string]answer{
 		"memory-short-for-pool": {guard.CausePoolTooSmall, []string{
-			`node 0 has only 600 MiB of memory available: free 3.3 GiB more, or boot with hugepagesz=2M hugepages=8192`,
-			`uses 18.8 GiB now and finds 16 GiB then`}, []string{`\n  echo 8192`}},
+			`fix: stop programs that use 3.3 GiB on node 0, where only 600 MiB of memory is available`,
+			`uses 18.8 GiB now, and only 16 GiB is left for it after the reboot`}, []string{`\n  echo 8192`}},
 		"pool-shrunk-under-leftovers": {guard.CausePoolMissing, []string{
 			`all 1024 pages there are surplus`, `pool was made smaller`, `\n  echo 512 > \S+/nr_hugepages\n  rm /dev/hugepages/rtemap_\*\n`}, []string{`ever set up`}},
 		"boot-gave-fewer-giant-pages": {guard.CausePoolTooSmall, []string{
-			`the kernel command line asks for 16`, `hugepagesz=1G hugepages=17 in place of hugepagesz=1G hugepages=16`, `The last boot made 1 fewer`}, []string{`\n  echo`}},
+			`the kernel command line asks for 16`, `change hugepagesz=1G hugepages=16 to hugepagesz=1G hugepages=17 in`, `The last boot made 1 fewer`}, []string{`\n  echo`}},
 		"giant-pages-on-old-host": {guard.CausePoolMissing, []string{
-			`hugepagesz=1G hugepages=4 in GRUB_CMDLINE_LINUX of /etc/default/grub, then update-grub`, `unlikely to find memory in pieces of that size`}, []string{`\n  echo`}},
+			`hugepagesz=1G hugepages=4 to GRUB_CMDLINE_LINUX of /etc/default/grub, then run update-grub`, `a free block of 1 GiB is unlikely`}, []string{`\n  echo`}},
 		"half-on-each-node": {guard.CausePoolMissing, []string{
 			`echo 1024 > /sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages\n  echo 1024 > /sys/devices/system/node/node1/`,
 			`fix: echo 1024 > \S+node0\S+; echo 1024 > \S+node1\S+\n`, `hugepages=0:1024,1:1024`}, []string{`compact`, `reboot`}},
 		"pool-shrunk-under-guest": {guard.CausePoolMissing, []string{
-			`all 2048 pages there are surplus`, `\n  echo 2560 > `, `512 of them new: its 2048 surplus pages become the pool's first`, `vm.nr_hugepages = 2560`}, []string{`ever set up`}},
+			`all 2048 pages there are surplus`, `\n  echo 2560 > `, `its 2048 surplus pages, which else go back to the kernel when they are freed, are counted in first, so 512 \(1 GiB\) are new`, `vm.nr_hugepages = 2560`}, []string{`ever set up`}},
 		"uneven-pools": {guard.CausePoolTooSmall, []string{
 			`^node 1 has too few 2M pages: 758 of 758 free, 1024 needed \(2 GiB\)`, `\n  echo 1024 > \S+node1\S+\n`, `hugepages=0:1290,1:1024`, `bind ram-node0 to node 0`}, nil},
 		"giant-pages-split-evenly": {guard.CausePoolTooSmall, []string{
-			`fix: boot with hugepagesz=1G hugepages=0:12,1:8\n`, `in place of hugepagesz=1G hugepages=16`, `bind ram-node0 to nodes 0-1`}, []string{`\n  echo`}},
+			`fix: boot with hugepagesz=1G hugepages=0:12,1:8\n`, `change hugepagesz=1G hugepages=16 to hugepagesz=1G hugepages=0:12,1:8 in`, `bind ram-node0 to nodes 0-1`}, []string{`\n  echo`}},
 		"page-size-behind-count": {guard.CausePoolMissing, []string{
 			`hugepagesz=1G without hugepages= behind it, which asks for no pages`, `fix: boot with hugepagesz=1G hugepages=8\n`}, []string{`\n  echo`, `in place of`}},
 		"pool-in-pieces": {guard.CausePoolTooSmall, []string{

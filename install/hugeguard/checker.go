@@ -44,7 +44,7 @@ func (c *checker) configure() {
 		c.note("the other hooks of this host are unknown: %v", err)
 	}
 	if len(c.before) > 0 {
-		c.note("libvirt runs other hooks before hugeguard's, which may add or take pages; this verdict is without them: %s", place.Paths(c.before))
+		c.note("libvirt runs other hooks before hugeguard's, which may add or take pages: this is a forecast without them (hugeguard status names them)")
 	}
 	if conf.Mode != config.Enforce && !conf.ModeUnread {
 		c.note("%s has mode = %s: the hook refuses nothing", c.host.Path(config.Path), conf.Mode)

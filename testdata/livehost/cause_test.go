@@ -140,7 +140,7 @@ func TestCauseKernelReserved(t *testing.T) {
 		"HUGEGUARD_HOLDER_PID":   itoa(h.pid()),
 		"HUGEGUARD_HOLDER_PAGES": "40",
 	})
-	want := fmt.Sprintf("others are promised node 0's 2M pages: 64 of 64 free, 40 of them promised, 32 needed (64 MiB); lazybones (pid %d) is promised 40, not touched yet; ", h.pid())
+	want := fmt.Sprintf("promises hold node 0's 2M pages: 64 of 64 free, 40 of them promised, 24 usable, 32 needed (64 MiB); lazybones (pid %d) is promised 40, not touched yet; ", h.pid())
 	if !strings.HasPrefix(line, want) {
 		t.Errorf("the reservation is not told:\n%s", line)
 	}
@@ -307,7 +307,7 @@ func TestCauseUnaccounted(t *testing.T) {
 	bystander.release()
 	line, e := s.refused(d)
 	e.want(t, map[string]string{"HUGEGUARD_CAUSE": "unaccounted"})
-	if !strings.Contains(line, "unexplained use of node 0's 2M pages: 24 of 64 free, 32 needed (64 MiB); no visible holder has 40 of the 64 (time ran out before every holder was examined);") {
+	if !strings.Contains(line, "unexplained use of node 0's 2M pages: 24 of 64 free, 32 needed (64 MiB); for 40 of the 64 no holder was found (time ran out before every holder was examined);") {
 		t.Errorf("what is gone is not told:\n%s", line)
 	}
 	s.must(os.RemoveAll(hugetlbfs + "/d"))
