@@ -221,8 +221,8 @@ func flagOf(line []byte) (flag string, ok bool) {
 // capabilityElements are those of the file that are read.
 var capabilityElements = []string{"emulator", "qemuctime", "selfvers", "version", "package"}
 
-// ReduceCapabilities keeps which releases an emulator and libvirt are, and the flags that are read. The first flag stays,
-// too: without any it would not be known what the others are.
+// ReduceCapabilities keeps which releases an emulator and libvirt are, and the flags that are read. One stands for the
+// others: without any it would not be known what they are.
 func ReduceCapabilities(text []byte) ([]byte, error) {
 	_, err := ParseCapabilities(text)
 	if err != nil {
@@ -239,8 +239,11 @@ func ReduceCapabilities(text []byte) ([]byte, error) {
 			break
 		}
 		if flag, ok := flagOf(line); ok {
-			if !flags || flag == flagThreadContext || flag == flagReserve {
+			switch {
+			case flag == flagThreadContext, flag == flagReserve:
 				kept = append(kept, line...)
+			case !flags:
+				kept = append(kept, "  <flag name='another'/>\n"...)
 			}
 			flags = true
 		}
