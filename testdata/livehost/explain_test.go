@@ -13,7 +13,7 @@ import (
 func TestExplain(t *testing.T) {
 	s := begin(t, 64)
 	s.installGuard()
-	d := domain{name: "squeezed", mib: 64, cells: 1}
+	d := domain{name: "explained", mib: 64, cells: 1}
 	s.define(d)
 	h := s.hold("packetmover", touched, 40)
 	line, e := s.turnedAway(d)
@@ -74,7 +74,7 @@ func TestExplainNothing(t *testing.T) {
 	cmd.Env = cleanEnv()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 	text, err := cmd.CombinedOutput()
-	if exitStatus(err) != 1 || !strings.Contains(string(text), "only root and the group systemd-journal can read the system's journal") {
+	if exitStatus(err) != 1 || !strings.Contains(string(text), "the system's journal may not be read: only root and the group systemd-journal can") {
 		t.Errorf("as nobody: %v\n%s", err, text)
 	}
 }

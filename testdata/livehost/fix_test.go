@@ -30,16 +30,17 @@ type fix struct {
 
 // notExecuted are the kinds of fixes that cannot be executed here, each with the reason.
 var notExecuted = map[string]string{
-	"reserve-in-nova": "Nova's scheduler has to follow it: testdata/nova asks its own code whether it does",
-	"restart-nova":    "Nova's scheduler has to follow it: testdata/nova asks its own code whether it does",
-	"boot-pools":      "it takes effect at the next boot, and this is not the machine's own system",
-	"reboot":          "this is not the machine's own system",
-	"free-memory":     "it takes a machine that is short of memory",
-	"reserve-in-vdsm": "oVirt's agent has to follow it, which is not here",
-	"run-in-pod":      "Kubernetes has to follow it, which is not here",
-	"raise-pod-limit": "Kubernetes has to follow it, which is not here",
-	"set-starling-x":  "StarlingX has to follow it, which is not here",
-	"look-unconfined": "it only looks for those who have the pages",
+	"reserve-in-nova":  "Nova's scheduler has to follow it: testdata/nova asks its own code whether it does",
+	"restart-nova":     "Nova's scheduler has to follow it: testdata/nova asks its own code whether it does",
+	"boot-pools":       "it takes effect at the next boot, and this is not the machine's own system",
+	"reboot":           "this is not the machine's own system",
+	"free-memory":      "it takes a machine that is short of memory",
+	"reserve-in-vdsm":  "oVirt's agent has to follow it, which is not here",
+	"run-in-pod":       "Kubernetes has to follow it, which is not here",
+	"raise-pod-limit":  "Kubernetes has to follow it, which is not here",
+	"set-starling-x":   "StarlingX has to follow it, which is not here",
+	"free-dead-guests": "the back end has a command of its own for it, and there is none here",
+	"look-unconfined":  "it only looks for those who have the pages",
 }
 
 const (
@@ -165,8 +166,7 @@ var shortages = []shortage{
 			s.must(os.Rename(leftover, guest+"/ram"))
 			s.must(os.RemoveAll(guest))
 		},
-		kinds:     []string{"free-dead-guests", "restart-keepers", "grow-pools"},
-		elsewhere: map[string]string{"free-dead-guests": "it is a command of the back end, which is none here"},
+		kinds: []string{"free-dead-guests", "restart-keepers", "grow-pools"},
 	},
 	{
 		name: "its own earlier QEMU", pages: 48, domain: domain{name: "twice", mib: 64, cells: 1},
