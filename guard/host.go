@@ -182,8 +182,8 @@ type Nova struct {
 	// Unread is how many domains could not be read.
 	Unread int
 	// Refused are instances without a domain that Nova still counts: hugeguard refused their start, and their
-	// directories are still there. Uncounted are the directories of other instances without a domain, and all those of
-	// which it is not known whether they are there: what Nova counts for these is not known.
+	// directories are still there. Uncounted are others without a domain, by their directory or, if they have none, by
+	// their UUID: what Nova counts for these is not known.
 	Refused   []Instance
 	Uncounted []string
 }

@@ -79,8 +79,8 @@ type NovaReport struct {
 	// Refused are pages that Nova still counts for instances whose start was refused. They are part of the pools'
 	// Instances.
 	Refused []RefusedInstance `json:"refused,omitempty"`
-	// Uncounted are the directories of instances that have no domain. Nova may count pages for them that are part of no
-	// pool's Instances.
+	// Uncounted are instances that have no domain, by their directory or their UUID. Nova may count pages for them that
+	// are part of no pool's Instances.
 	Uncounted []string `json:"uncounted,omitempty"`
 	// Strangers are guests that hold pages and that Nova did not make, so that it does not count them.
 	Strangers []Stranger `json:"strangers,omitempty"`

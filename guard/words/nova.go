@@ -116,8 +116,8 @@ func unused(r *guard.NovaReport) string {
 }
 
 // uncounted says of which instances it is not known what Nova counts.
-func uncounted(dirs []string) string {
-	return "Nova may count more than that: it is not known what it counts for instances that have a directory here and no domain: " + guests(dirs)
+func uncounted(instances []string) string {
+	return "Nova may count more than that: what it counts for these instances is not known: " + guests(instances)
 }
 
 // stale says that nova-compute has not read its configuration.

@@ -244,8 +244,13 @@ func TestLost(t *testing.T) {
 	for _, name := range []string{"srv/nova/instances.unsure", "srv/nova/instances/" + refused} {
 		h.Remove(name)
 	}
-	if n := read(); n.Refused != nil {
-		t.Errorf("deleted: refused %+v", n.Refused)
+	if n := read(); n.Refused != nil || slices.Contains(n.Uncounted, refused) {
+		t.Errorf("deleted: refused %+v, not counted %q", n.Refused, n.Uncounted)
+	}
+	// It is rebuilt, since it ran before.
+	h.Write("var/log/libvirt/qemu/instance-a.log", "")
+	if n := read(); n.Refused != nil || !slices.Contains(n.Uncounted, refused) {
+		t.Errorf("rebuilt: refused %+v, not counted %q", n.Refused, n.Uncounted)
 	}
 }
 

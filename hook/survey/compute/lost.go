@@ -15,7 +15,9 @@ import (
 
 // Nova undefines the domain of an instance whose start fails in a resize, a migration or a hard reboot, leaves its
 // directory, and still counts it, since its database has the instance on this host. A directory that is renamed to
-// UUID_resize is that of an instance that left, which Nova counts until that is confirmed.
+// UUID_resize is that of an instance that left, which Nova counts until that is confirmed. In a rebuild Nova removes the
+// directory, too, and still counts the instance. This looks like the end of a boot, or of a deletion. But an instance
+// whose first boot was refused has never had a QEMU here, and then libvirt has no log of it.
 
 // Limits of what is read of instances.
 const (
@@ -51,6 +53,21 @@ func addLost(root sysfs.FS, n *guard.Nova, c compute, config nova.Config, deadli
 		}
 		n.Refused = append(n.Refused, instance)
 	}
+	for _, uuid := range refused {
+		if !slices.Contains(dirs, uuid) && ranBefore(root, uuid) {
+			n.Uncounted = append(n.Uncounted, uuid)
+		}
+	}
+}
+
+// ranBefore reports whether a refused instance has had a QEMU here.
+func ranBefore(root sysfs.FS, uuid string) bool {
+	instance, err := ledger.ReadRefused(root, uuid)
+	if err != nil || strings.Contains(instance.Name, "/") {
+		return false
+	}
+	_, err = root.Stat("var/log/libvirt/qemu/" + instance.Name + ".log")
+	return err == nil
 }
 
 // instanceDirs returns the names of instances' directories without a domain that Nova's instances may have here. It is
