@@ -27,8 +27,8 @@ func restartNova(r fix.RestartNova) Fix {
 func deployed(files []string) []string {
 	for _, tool := range []struct{ dir, set string }{
 		{"/var/lib/config-data/", "TripleO writes this file again: set NovaReservedHugePages there, too (hugeguard reserve --format tripleo)"},
-		{"/var/lib/openstack/config/", "RHOSO writes this file again: put the lines into the extra configuration of its service nova, too"},
-		{"/etc/kolla/", "kolla-ansible writes this file again: put the lines into /etc/kolla/config/nova.conf of the deploying host, too"},
+		{"/var/lib/openstack/config/", "RHOSO writes this file again: put the lines into the ConfigMap nova-extra-config, too (hugeguard reserve --format rhoso)"},
+		{"/etc/kolla/", "kolla-ansible writes this file again: put the lines into /etc/kolla/config/nova/HOST/nova.conf of the deploying host, too"},
 	} {
 		for _, file := range files {
 			if strings.HasPrefix(file, tool.dir) {

@@ -96,7 +96,7 @@ var reserveLines = map[string]func(guard.Host) []string{
 // reservePlaces says where the lines of a format go.
 var reservePlaces = map[string]string{
 	"tripleo":           "put it under the parameters of this host's role, deploy, and check that nova_compute was restarted",
-	"rhoso":             "add the key to the ConfigMap that the data plane's service nova has in its dataSources, and deploy",
+	"rhoso":             "add the key to the ConfigMap, which holds for all node sets with the service nova, and deploy; for one node set, use a service and a ConfigMap of its own",
 	"kolla":             "put the lines into /etc/kolla/config/nova/HOST/nova.conf of the deploying host, where HOST is this host in the inventory, and run kolla-ansible reconfigure",
 	"openstack-ansible": "put it into the host's variables (/etc/openstack_deploy/host_vars), and run the playbook of nova",
 	"kubelet":           "kubelet up to 1.37 does not start with huge pages in reservedMemory that are not reserved otherwise (KEP-6252): try it on one host",

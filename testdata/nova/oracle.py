@@ -123,7 +123,7 @@ def format(name):
             for node, sizes in reserved([], [f.name], []).items():
                 pools.extend([node, size, count] for size, count in sizes.items())
 
-    if name in ('nova', 'kolla'):  # kolla-ansible merges files by oslo.config's own parser
+    if name in ('nova', 'kolla'):  # kolla-ansible merges files with oslo.config's own parser; what comes later replaces an option
         ini(text)
     elif name == 'json':
         pools = [[p['node'], p['page_kib'], p['count']] for p in json.loads(text)]
