@@ -14,9 +14,14 @@ type Demand struct {
 	// TooMany is what the guest has more of than QEMU takes, the zero value for no such thing. QEMU refuses it, so that
 	// its pages are not judged, and Backends has only the first.
 	TooMany TooMany
+	// Unknown are values that decide about the guest's memory and that hugeguard does not know, as a newer libvirt may.
+	// The memory that they concern is [Backend.Unsure], or is none of Backends.
+	Unknown []Unknown
 	// Emulator is the path of the QEMU that libvirt will run, whose release decides; "" where the domain does not say,
 	// or tells libvirt to believe other things of that QEMU than it found out.
 	Emulator string
+	// Machine is what that QEMU emulates.
+	Machine Machine
 	// Partition is the resource partition of the domain, "" for libvirt's default, /machine.
 	Partition string
 	// Exempt is by what the domain is exempt from being refused, in words, such as [ExemptByMetadata]; "" for all
@@ -26,6 +31,21 @@ type Demand struct {
 	// says so, and has no fixes.
 	Canary bool
 }
+
+// Machine is what QEMU emulates.
+type Machine struct {
+	Kind string // the type of the domain: kvm, qemu
+	Name string // such as "pc-q35-7.2"
+}
+
+// Unknown is a value in a domain's XML that hugeguard does not know.
+type Unknown struct {
+	Where string // the attribute, such as "numatune/memory/@mode"
+	Value string // other people's
+}
+
+// AsksNothing reports whether there is nothing to judge: nothing is on huge pages, for all that is understood.
+func (d Demand) AsksNothing() bool { return len(d.Backends) == 0 && len(d.Unknown) == 0 }
 
 // TooMany is more cells, or memory devices, than QEMU takes.
 type TooMany struct {

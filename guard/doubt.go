@@ -5,7 +5,7 @@ import "slices"
 // doubt returns why a launch that must fail might not: memory may not be on huge pages, libvirt may take other pages than
 // it is thought to, or the sizes that it has saved. It is nil if none of these helps.
 func (l launch) doubt(demand Demand, host Host, f failure) *Finding {
-	if finding := l.unsure(host, f); finding != nil {
+	if finding := l.unsure(demand, host, f); finding != nil {
 		return finding
 	}
 	if l.fitsOtherDefault(demand, host) {
@@ -20,14 +20,18 @@ func (l launch) doubt(demand Demand, host Host, f failure) *Finding {
 }
 
 // unsure returns why a launch that must fail might not: it fails for memory of which it is not certain that it is on
-// huge pages; nil if it does not.
-func (l launch) unsure(host Host, f failure) *Finding {
+// huge pages, or where these may lie; nil if it does not.
+func (l launch) unsure(demand Demand, host Host, f failure) *Finding {
 	sure := l.sure()
 	if len(sure.backends) == len(l.backends) || sure.mustFail(host) {
 		return nil
 	}
 	i := slices.IndexFunc(l.backends, func(b Backend) bool { return b.Unsure && (b.ID == f.backend || f.backend == "") })
 	i = max(i, slices.IndexFunc(l.backends, func(b Backend) bool { return b.Unsure }))
+	if len(demand.Unknown) > 0 && l.backends[i].Path == "" {
+		finding := f.perhaps(host, codeUnknown, IfUnknown{demand.Unknown[0]})
+		return &finding
+	}
 	finding := f.perhaps(host, codeElsewhere, IfThere{l.backends[i].ID, l.backends[i].Path})
 	return &finding
 }

@@ -51,6 +51,7 @@ const (
 	codeHooks        = "other-hooks"       // it depends on what other hooks do
 	codeTooMany      = "too-many"          // QEMU takes no guest with so many cells or memory devices
 	codeLeftToOthers = "left-to-libvirt"   // libvirt itself will refuse, and say why
+	codeUnknown      = "unknown-value"     // the domain has a value that hugeguard does not know
 	codeElsewhere    = "elsewhere"         // it depends on whether memory is on huge pages
 	codeUnjudged     = "unjudged"          // it is not known how much memory is
 	codeOnTouch      = "on-touch"          // pages that QEMU does not touch at the start may be gone later
@@ -246,6 +247,9 @@ type OtherHooks struct{ Words string }
 
 // IfThere: the backend's file lies at a path of hugetlbfs, which is not certain.
 type IfThere struct{ Backend, Path string }
+
+// IfUnknown: libvirt makes of a value that hugeguard does not know nothing that helps.
+type IfUnknown struct{ Unknown }
 
 // Unjudged: memory may be on huge pages and is not judged.
 type Unjudged struct {

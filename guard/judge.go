@@ -21,6 +21,7 @@ func Judge(demand Demand, host Host) Verdict {
 	backends, left := resolve(demand, host)
 	backends, hidden := onHugePages(backends, host)
 	unsized, open := unjudged(demand, host)
+	unsized = append(unknown(demand), unsized...)
 	v.Demand, v.Releases = backends, host.Releases
 	v.Pools, v.Sizes, v.OVS = host.Report(), host.SizeReport(), host.OVSReport()
 	if left != nil {

@@ -117,6 +117,14 @@ func (h Host) over(b Backend) (over *OverMount, certain bool) {
 	return over, certain
 }
 
+// unknown warns of the values of a demand that hugeguard does not know.
+func unknown(d Demand) (found []Finding) {
+	for _, u := range d.Unknown {
+		found = append(found, newFinding(codeUnknown, SeverityWarn, SizePool{}, nil, 0, u))
+	}
+	return found
+}
+
 // unjudged returns what of a demand is not judged. It is a warning where it takes huge pages for all that is known.
 func unjudged(d Demand, host Host) (certain, open []Finding) {
 	for _, b := range d.Backends {

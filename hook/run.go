@@ -198,7 +198,7 @@ func (c *call) judgeNear(xml io.Reader) (o outcome) {
 	if err != nil {
 		return outcome{err: err, sure: true}
 	}
-	if len(demand.Backends) == 0 {
+	if demand.AsksNothing() {
 		return outcome{verdict: guard.Verdict{Decision: guard.Allow}, sure: true, idle: true}
 	}
 	c.demand.Store(&demand)

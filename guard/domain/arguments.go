@@ -279,7 +279,7 @@ func (b *builder) addInFile(backend guard.Backend, cell int, own guard.NodeSet, 
 	}
 	b.bind(&backend, cell, own, ownFrom)
 	mb := b.MemoryBacking
-	backend.Path, backend.Unsure = guard.BackingDir, !sure
+	backend.Path, backend.Unsure = guard.BackingDir, backend.Unsure || !sure
 	backend.Lazy = mb == nil || mb.MemoryAllocation == nil || mb.MemoryAllocation.Mode != "immediate"
 	b.add(backend, kib, aligned, pageElement{from: "memory_backing_dir in qemu.conf"})
 }

@@ -48,6 +48,7 @@ func Read(in io.Reader) (guard.Demand, error) {
 // nothing odd in a disk or in metadata keeps the memory from being judged.
 type domainXML struct {
 	XMLName       xml.Name                        `xml:"domain"`
+	Kind          string                          `xml:"type,attr"`
 	Name          string                          `xml:"name"`
 	UUID          string                          `xml:"uuid"`
 	Memory        *libvirtxml.DomainMemory        `xml:"memory"`
@@ -113,7 +114,8 @@ type builder struct {
 	prealloc bool  // -mem-prealloc is given
 	memory   *tune // numatune/memory
 	memnodes map[int]tune
-	named    int // members of all sets
+	named    int  // members of all sets
+	unsure   bool // an unknown value concerns all memory
 }
 
 // noCell stands for the RAM of a guest without cells.
@@ -132,6 +134,8 @@ type tune struct {
 	nodes guard.NodeSet // nil with auto
 	auto  bool
 	from  string
+	// unknown says that the mode is, so that its memory may lie anywhere.
+	unknown bool
 }
 
 // What QEMU takes of a guest: MAX_NODES cells, and ACPI_MAX_RAM_SLOTS DIMMs.
@@ -152,6 +156,7 @@ func (b *builder) build() error {
 	if err := b.readPages(); err != nil {
 		return err
 	}
+	b.readUnknown()
 	devices := b.Devices
 	own := b.Commandline.read()
 	if len(b.pages) == 0 && !slices.ContainsFunc(devices, ownPageSize) && !b.anyInFile() && own.path == "" && own.objects == nil {
@@ -164,6 +169,7 @@ func (b *builder) build() error {
 	b.confine()
 	if b.Capabilities == nil {
 		b.demand.Emulator = strings.TrimSpace(b.domainXML.Emulator)
+		b.demand.Machine = guard.Machine{Kind: b.Kind, Name: b.Type.Machine}
 	}
 	cells, err := b.sortedCells()
 	if err != nil {
@@ -256,14 +262,18 @@ func (b *builder) readTuning() error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", t.from, err)
 		}
+		t.unknown = b.unknown(t.from+"/@mode", t.mode, tuningModes)
 		b.memnodes[int(element.CellID)] = t
 	}
 	// Left to itself, libvirt lets numad place the memory of a guest whose CPUs numad places (virDomainNumatuneSet).
 	autoCPU := b.VCPU.Placement == "auto"
+	b.unsure = b.unknown("vcpu/@placement", b.VCPU.Placement, placements) || b.unsure
 	t := tune{from: "numatune/memory"}
 	if len(b.NUMATune.Memory) > 0 {
 		element := b.NUMATune.Memory[0]
 		t.mode = element.Mode
+		t.unknown = b.unknown(t.from+"/@mode", t.mode, tuningModes)
+		b.unsure = b.unknown(t.from+"/@placement", element.Placement, placements) || b.unsure
 		t.auto = element.Placement == "auto" || element.Placement == "" && element.Nodeset == "" && autoCPU
 		if element.Nodeset != "" && !t.auto {
 			var err error
@@ -275,7 +285,7 @@ func (b *builder) readTuning() error {
 	} else if autoCPU && len(b.memnodes) == 0 {
 		t.auto, t.from = true, "vcpu[@placement='auto']"
 	}
-	if t.auto || t.nodes != nil {
+	if t.auto || t.nodes != nil || t.unknown {
 		b.memory = &t
 	}
 	return nil
@@ -319,9 +329,9 @@ func (b *builder) bind(backend *guard.Backend, cell int, own guard.NodeSet, ownF
 	mode := "strict"
 	switch {
 	case hasNode:
-		mode = node.mode
+		mode, backend.Unsure = node.mode, node.unknown
 	case b.memory != nil && b.memory.mode != "":
-		mode = b.memory.mode
+		mode, backend.Unsure = b.memory.mode, b.memory.unknown
 	}
 	var nodes guard.NodeSet
 	switch {
@@ -336,6 +346,8 @@ func (b *builder) bind(backend *guard.Backend, cell int, own guard.NodeSet, ownF
 	}
 	backend.Policy, backend.Strength = guard.PolicyDefault, guard.Soft
 	switch {
+	case backend.Unsure:
+		nodes, backend.Auto = nil, false
 	case nodes == nil && !backend.Auto:
 	case mode == "preferred":
 		backend.Policy = guard.PolicyPreferred
@@ -567,7 +579,7 @@ const userAlias = "ua-"
 
 func (b *builder) addDevice(dev libvirtxml.DomainMemorydev, index int, name string) error {
 	if dev.Model != "dimm" && dev.Model != guard.VirtioMem {
-		// nvdimm and virtio-pmem lie on a path of the admin's, sgx-epc on the processor's own memory.
+		// nvdimm, virtio-pmem and egm lie on a path of the admin's, sgx-epc on the processor's own memory.
 		return nil
 	}
 	kib, err := deviceSize(dev)
@@ -644,6 +656,7 @@ func (b *builder) add(backend guard.Backend, kib, aligned uint64, page pageEleme
 		backend.From = page.from
 	}
 	mb := b.MemoryBacking
+	backend.Unsure = backend.Unsure || b.unsure
 	backend.Global = b.prealloc
 	backend.Memfd = backend.Path == "" && mb != nil && mb.MemorySource != nil && mb.MemorySource.Type == "memfd"
 	b.demand.Backends = append(b.demand.Backends, backend)

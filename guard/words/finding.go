@@ -43,6 +43,8 @@ func reason(f guard.Finding, why guard.Reason) string {
 			pageName(f.PageKiB), path(why.File), f.Total, why.Used, counted, f.Needed, Amount(f.Needed, f.PageKiB))
 	case guard.Perhaps:
 		return perhaps(f, why) + "; it fails " + condition(f, why)
+	case guard.Unknown:
+		return fmt.Sprintf("unknown value %s: hugeguard does not know what libvirt makes of it, and refuses nothing for the memory that it concerns", unknown(why))
 	case guard.TooMany:
 		return tooMany(why) + ": its huge pages are not judged"
 	case guard.NoMount, guard.NoNode, guard.LateMount:
@@ -120,10 +122,17 @@ func condition(f guard.Finding, p guard.Perhaps) string {
 		return "if libvirt puts QEMU below " + path(when.Path)
 	case guard.IfThere:
 		return fmt.Sprintf("if %s lies on the huge pages at %s, which is not certain", when.Backend, path(when.Path))
+	case guard.IfUnknown:
+		return fmt.Sprintf("unless %s allows other memory", unknown(when.Unknown))
 	case guard.IfReleases:
 		return releases(when)
 	}
 	return ""
+}
+
+// unknown names a value that hugeguard does not know.
+func unknown(u guard.Unknown) string {
+	return fmt.Sprintf("%s='%s'", u.Where, guard.Printable(u.Value, 20))
 }
 
 // tooMany says what a guest has more of than QEMU takes.

@@ -41,7 +41,7 @@ func (s Surroundings) means(of string) string {
 
 // Ordinary reports whether a demand is all in files that certainly lie on no hugetlbfs: then nothing else decides.
 func (s Surroundings) Ordinary(demand guard.Demand) bool {
-	if s.noMounts != nil || s.libvirt.Unread != nil || demand.TooMany.Count > 0 {
+	if s.noMounts != nil || s.libvirt.Unread != nil || demand.TooMany.Count > 0 || len(demand.Unknown) > 0 {
 		return false
 	}
 	for _, b := range demand.Backends {

@@ -140,7 +140,7 @@ func (c *checker) printOrder(all int, late []answer) error {
 // host.
 func (c *crowd) judge(demand guard.Demand, autostart bool) (answer, error) {
 	a := answer{Autostart: autostart}
-	if len(demand.Backends) == 0 {
+	if demand.AsksNothing() {
 		a.Report = words.NewReport(guard.Judge(demand, guard.Host{})) // without a survey, as the hook
 		return a, nil
 	}

@@ -93,7 +93,7 @@ func (c *checker) judge(d domains.Domain) (guard.Verdict, error) {
 		return guard.Verdict{}, fmt.Errorf("%s: %w", d.From, err)
 	}
 	demand.Exempt = c.config.Exempts(demand)
-	if len(demand.Backends) == 0 {
+	if demand.AsksNothing() {
 		return guard.Judge(demand, guard.Host{}), nil // without a survey, as the hook
 	}
 	defer tellIfHung(c.notes)()
