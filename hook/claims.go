@@ -82,7 +82,7 @@ func (c *call) ended() {
 			c.noteLedger(oneLine(bug(r)))
 		}
 	}()
-	if err := ledger.End(c.fs, c.args[1], endPatience); err != nil {
+	if err := ledger.End(c.fs, c.args[1], c.args[2], endPatience); err != nil {
 		c.noteLedger("the claim of this start cannot be removed: " + oneLine(err))
 	}
 }

@@ -355,7 +355,7 @@ func TestStartingGuests(t *testing.T) {
 		f.host.Write(config.Path, "wait_for_starting = 10s\n")
 		f.meanwhile = func() {
 			time.AfterFunc(220*time.Millisecond, func() {
-				c := call{args: []string{"qemu", "a"}, fs: f.fs, privileged: true, journal: func(entry) error { return nil }}
+				c := call{args: []string{"qemu", "a", "started", "begin", "-"}, fs: f.fs, privileged: true, journal: func(entry) error { return nil }}
 				c.ended()
 			})
 		}

@@ -33,6 +33,9 @@ type Claim struct {
 	QEMU Process
 	// Progress is when that one was last seen to have taken pages, or first looked at, since boot.
 	Progress time.Duration
+	// PostCopy says that the guest is being moved here by a migration that may go over to post-copy: its QEMU gives
+	// back the pages that it has.
+	PostCopy bool
 	Parts    []Part
 }
 
@@ -43,7 +46,7 @@ type Part struct {
 	Nodes   []int // that they may come from; null is any
 	Hard    bool  // they can come from no others
 	// Taken is how many of them the claim's QEMU had when it was last looked at, and Mapped how many of the others it
-	// had mapped. Of neither it can have less as long as it lives, but for those that it took.
+	// had mapped. Of neither it can have less as long as it lives, but for those that it took, and with PostCopy.
 	Taken  uint64
 	Mapped uint64
 	// Cpuset is what else confines them, as libvirt's rules may have it. That numad was to choose is not kept.
@@ -80,7 +83,7 @@ func strange(nodes []int) bool {
 // was seen for an hour go: where there is room for all nobody looks whether they are ended.
 func (l *Ledger) Put(c Claim) {
 	l.Claims = slices.DeleteFunc(l.Claims, func(old Claim) bool {
-		return old.Of(c.UUID, c.Name) || c.Since-max(old.Since, old.Progress) > time.Hour
+		return old.Of(c.UUID, c.Name) || !old.PostCopy && c.Since-max(old.Since, old.Progress) > time.Hour
 	})
 	l.Claims = append(l.Claims, c)
 }
@@ -104,6 +107,8 @@ type Seen struct {
 	// Parts are the claim's with what QEMU has taken and mapped of them, where Looked says that it was looked at.
 	Parts  []Part
 	Looked bool
+	// Arrives says that it is being moved here still, which is of interest with PostCopy alone.
+	Arrives bool
 }
 
 // left is how many pages of parts are still to be taken.
@@ -139,9 +144,12 @@ func (c *Claim) See(seen Seen) (news bool) {
 
 // Ended says whether a start is over although no event has said so: its QEMU has all its pages, or has taken none of
 // the rest in as long as patience, or was seen and is gone; no QEMU was there and the daemon that asked is gone, or
-// there was none in as long as patience.
+// there was none in as long as patience. That of a guest that is being moved here by post-copy is over when the
+// migration is, or its QEMU gone.
 func (c Claim) Ended(seen Seen, patience time.Duration) bool {
 	switch {
+	case c.PostCopy:
+		return !seen.Arrives || seen.QEMU == (Process{}) || c.QEMU != (Process{}) && c.QEMU != seen.QEMU
 	case seen.QEMU != Process{}:
 		if c.QEMU != (Process{}) && c.QEMU != seen.QEMU {
 			return true

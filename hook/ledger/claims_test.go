@@ -21,7 +21,7 @@ var two = Ledger{Boot: "b", Claims: []Claim{
 	{UUID: "1", Name: "a", Since: 5 * time.Second, Daemon: Process{7, time.Second}, Parts: []Part{
 		{PageKiB: 2048, Pages: 256, Nodes: []int{0}, Hard: true},
 		{PageKiB: 1 << 20, Pages: 1, Cpuset: guard.Cpuset{Nodes: guard.NodeSet{0}, Union: guard.NodeSet{0, 1}}}}},
-	{UUID: "2", Name: "b", Since: 6 * time.Second, QEMU: Process{9, 6 * time.Second}, Progress: 7 * time.Second, Parts: []Part{{PageKiB: 2048, Pages: 7, Nodes: []int{0, 1}, Hard: true, Taken: 2, Mapped: 4}}},
+	{UUID: "2", Name: "b", Since: 6 * time.Second, QEMU: Process{9, 6 * time.Second}, Progress: 7 * time.Second, PostCopy: true, Parts: []Part{{PageKiB: 2048, Pages: 7, Nodes: []int{0, 1}, Hard: true, Taken: 2, Mapped: 4}}},
 }}
 
 func TestRoundTrip(t *testing.T) {
@@ -84,6 +84,7 @@ func TestTextShown(t *testing.T) {
  256 pages of 2048 KiB taken 0 mapped 0 hard true nodes 0 cpuset any any false
  1 pages of 1048576 KiB taken 0 mapped 0 hard false nodes any cpuset 0 0,1 false
 "b" uuid "2" since 6000000000 daemon 0 0 before 0 qemu 9 6000000000 progress 7000000000
+ by post-copy
  7 pages of 2048 KiB taken 2 mapped 4 hard true nodes 0,1 cpuset any any false
 end
 `

@@ -255,8 +255,9 @@ func Read(root sysfs.FS) (Ledger, error) {
 }
 
 // End ends the claim of a domain whose start is over, in the file, waiting for its lock within patience. Without any
-// there is nothing to do, which is seen without a lock.
-func End(root sysfs.FS, name string, patience time.Duration) error {
+// there is nothing to do, which is seen without a lock. At the event started, that of a guest that is being moved here by
+// post-copy stays.
+func End(root sysfs.FS, name, event string, patience time.Duration) error {
 	if !root.Exists(Path) {
 		return nil
 	}
@@ -271,6 +272,9 @@ func End(root sysfs.FS, name string, patience time.Duration) error {
 	rest := Without(text, l.boot, name)
 	if bytes.Equal(rest, text) && len(rest) > 0 {
 		return nil
+	}
+	if event == "started" && len(rest) < len(text) && arrives(root, name) {
+		rest = staying(text, l.boot, name)
 	}
 	return l.store(rest)
 }

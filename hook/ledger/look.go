@@ -28,6 +28,9 @@ func (l Ledger) AtMost(self guard.Domain) []guard.Starting {
 		}
 		parts := slices.Clone(c.Parts)
 		for i := range parts {
+			if c.PostCopy {
+				parts[i].Taken = 0 // it may have given them back
+			}
 			if parts[i].Taken == 0 {
 				parts[i].Mapped = 0 // it may have been without a reservation
 			}
@@ -44,6 +47,9 @@ func startingOf(c Claim, qemu Process, parts []Part, busy int) guard.Starting {
 	for _, p := range parts {
 		left := guard.Claim{PageKiB: p.PageKiB, Pages: p.Pages - p.Taken, Mapped: p.Mapped, Nodes: p.Nodes, Hard: p.Hard, Cpuset: p.Cpuset}
 		left.Clearing = min(left.Mapped, uint64(busy))
+		if c.PostCopy {
+			left.Clearing = min(left.Pages, uint64(busy))
+		}
 		s.Claims = append(s.Claims, left)
 	}
 	return s
@@ -118,7 +124,7 @@ func lookAtHost(root sysfs.FS) (s sighting) {
 
 // seen returns what is to be seen of a start.
 func (s sighting) seen(c Claim, v viewed) Seen {
-	seen := Seen{Now: s.now, Daemon: s.daemon, QEMU: v.qemu, Looked: v.shown, Parts: remaining(c.Parts, v.mappings)}
+	seen := Seen{Now: s.now, Daemon: s.daemon, QEMU: v.qemu, Looked: v.shown, Parts: c.remaining(v.mappings), Arrives: v.arrives}
 	if s.nowErr != nil {
 		seen.Now = c.Since // a host that was captured without it
 	}
@@ -138,6 +144,7 @@ type viewed struct {
 	shown      bool // what follows is all that it maps
 	mappings   []sysfs.Mapping
 	busy       int // threads that may be taking pages
+	arrives    bool
 }
 
 // viewers is how many starts are looked at side by side: each may hang.
@@ -200,6 +207,7 @@ func viewStart(root sysfs.FS, c Claim) (v *viewed) {
 		return v
 	}
 	v.busy = busy
+	v.arrives = c.PostCopy && arrives(root, c.Name)
 	v.mappings, v.shown = mappingsOf(root, v.qemu)
 	return v
 }
@@ -256,10 +264,10 @@ func mappingsOf(root sysfs.FS, qemu Process) (mappings []sysfs.Mapping, ok bool)
 	return mappings, true
 }
 
-// remaining is parts of a claim with what a QEMU that maps so much has taken and mapped of them. Each part is of one
+// remaining is the claim's parts with what a QEMU that maps so much has taken and mapped of them. Each part is of one
 // mapping, which has its size, and its pages lie where the part's may.
-func remaining(parts []Part, mappings []sysfs.Mapping) []Part {
-	all := slices.Clone(parts)
+func (c Claim) remaining(mappings []sysfs.Mapping) []Part {
+	parts, all := c.Parts, slices.Clone(c.Parts)
 	for i := range all {
 		all[i].Taken, all[i].Mapped = 0, 0
 	}
@@ -278,7 +286,9 @@ func remaining(parts []Part, mappings []sysfs.Mapping) []Part {
 		met[i] = true
 		p, taken := &all[i], m.Touched()
 		p.Taken = min(p.Pages, taken)
-		p.Mapped = min(p.Pages-p.Taken, m.Size()-min(m.Size(), taken))
+		if !c.PostCopy || m.Private {
+			p.Mapped = min(p.Pages-p.Taken, m.Size()-min(m.Size(), taken))
+		}
 		return true
 	}
 	// The likeness that tells most goes before the others for all of them: a device that has no part here may be

@@ -16,10 +16,13 @@ import (
 //	 256 pages of 2048 KiB taken 0 mapped 0 hard true nodes 0 cpuset any any false
 //	end
 //
+// A claim with PostCopy has a line that says so before its parts.
+//
 // Times are in nanoseconds since the boot, strings are quoted as in Go.
 const (
 	headFormat  = "hugeguard claims 2 boot %q\n"
 	claimFormat = "%q uuid %q since %d daemon %d %d before %d qemu %d %d progress %d\n"
+	postCopy    = " by post-copy\n"
 	partFormat  = " %d pages of %d KiB taken %d mapped %d hard %t nodes %s cpuset %s %s %t\n"
 	tail        = "end\n"
 )
@@ -38,6 +41,9 @@ func (l Ledger) Text() []byte {
 	text := head(l.Boot)
 	for _, c := range l.Claims {
 		text = fmt.Appendf(text, claimFormat, c.Name, c.UUID, c.Since, c.Daemon.PID, c.Daemon.Started, c.Before, c.QEMU.PID, c.QEMU.Started, c.Progress)
+		if c.PostCopy {
+			text = append(text, postCopy...)
+		}
 		for _, p := range c.Parts {
 			text = fmt.Appendf(text, partFormat, p.Pages, p.PageKiB, p.Taken, p.Mapped, p.Hard, list(p.Nodes), list(p.Cpuset.Nodes), list(p.Cpuset.Union), p.Cpuset.Restrictive)
 		}
@@ -76,9 +82,12 @@ func parse(text []byte) (l Ledger, ok bool) {
 		if err != nil || line == tail {
 			break
 		}
-		if strings.HasPrefix(line, " ") && len(l.Claims) > 0 {
-			err = l.Claims[len(l.Claims)-1].parsePart(line)
-		} else {
+		switch last := len(l.Claims) - 1; {
+		case line == postCopy && last >= 0:
+			l.Claims[last].PostCopy = true
+		case strings.HasPrefix(line, " ") && last >= 0:
+			err = l.Claims[last].parsePart(line)
+		default:
 			err = l.parseClaim(line)
 		}
 	}

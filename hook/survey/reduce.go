@@ -2,6 +2,7 @@ package survey
 
 import (
 	"bytes"
+	"slices"
 
 	"hugeguard/guard/domain"
 	"hugeguard/guard/nova"
@@ -58,11 +59,13 @@ func reduceOVSUse(text []byte) ([]byte, error) {
 	return ovs.UseAnswer(use)
 }
 
-// reduceDomain keeps what decides about a domain's memory. One that cannot be read cannot be read then either, and is
+// reduceDomain keeps what decides about a domain's memory, and whether it is being moved here by post-copy. One that cannot be read cannot be read then either, and is
 // Nova's if it was.
 func reduceDomain(text []byte) ([]byte, error) {
 	left, err := domain.Reduce(text)
 	switch {
+	case err == nil && ledger.Arrives(text):
+		return slices.Concat([]byte(ledger.ReducedArrival), left, []byte(ledger.ReducedEnd)), nil
 	case err == nil:
 		return left, nil
 	case bytes.Contains(text, []byte(domain.NovaNamespace)):

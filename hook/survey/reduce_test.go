@@ -3,6 +3,7 @@ package survey
 import (
 	"bytes"
 	"encoding/xml"
+	"fmt"
 	"io"
 	"os"
 	"path"
@@ -37,7 +38,7 @@ var reads = []struct {
 		func(text []byte) (any, error) { return ovs.Read(bytes.NewReader(text)) }},
 	{vswitch.CapturedUse, `{"id":0,"result":"Heap id:0\n\tHeap name:socket_0\n\tHeap_size:9,\n\tAlloc_size:2048,\n","error":null}`,
 		func(text []byte) (any, error) { return ovs.ReadUse(bytes.NewReader(text)) }},
-	{"run/libvirt/qemu/*.xml", "", readDomain},
+	{"run/libvirt/qemu/*.xml", "", readStatus},
 	{"etc/libvirt/qemu/*.xml", "", readDomain},
 	{libvirt.ConfPath, "hugetlbfs_mount = \"/dev/hugepages\"\nvnc_password = \"x\"\ncgroup_controllers = [ 'cpuset' ]\n", func(text []byte) (any, error) { return libvirt.ParseConf(text) }},
 	{libvirt.CapabilitiesDir + "/*", "", func(text []byte) (any, error) { return libvirt.ParseCapabilities(text) }},
@@ -49,6 +50,17 @@ func readDomain(text []byte) (any, error) {
 	demand, err := domain.Parse(text)
 	instance, _ := compute.ParseInstance(text)
 	return []any{demand, instance}, err
+}
+
+// readStatus reads a domain as in libvirt's status of it.
+func readStatus(text []byte) (any, error) {
+	found, err := domain.Find(text)
+	if err != nil {
+		return nil, err
+	}
+	demand, err := domain.Parse(found)
+	instance, _ := compute.ParseInstance(text)
+	return []any{demand, instance, ledger.Arrives(text)}, err
 }
 
 func readArguments(text []byte) (any, error) {
@@ -103,6 +115,15 @@ func FuzzReductions(f *testing.F) {
 		f.Add(uint8(i), example[:len(example)/2])
 		f.Add(uint8(i), bytes.ReplaceAll(example, []byte("e"), []byte(",")))
 		f.Add(uint8(i), []byte{})
+	}
+	nova, err := os.ReadFile(hooktest.Data("domains/nova-two-cells.xml"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	for i, r := range reads {
+		if strings.HasPrefix(r.files, "run/libvirt/") {
+			f.Add(uint8(i), fmt.Appendf(nil, "<domstatus state='paused'>\n  <monitor path='/hunter2'/>\n  <job type='none' async='migration in' phase='finish' flags='0x8005'>\n  </job>\n%s</domstatus>\n", nova))
+		}
 	}
 	for _, arguments := range []string{
 		"ovs-vswitchd-dpdk unix:/run/openvswitch/db.sock --pidfile", "unix:db.sock", "x -name guest=a,,b,debug-threads=on -name guest=c",

@@ -41,7 +41,7 @@ func (t *taker) survey(ctx context.Context, o Options) (found guard.Host, domain
 	}
 	conf, _ := config.Read(rec) // what is wrong with it will be seen again
 	libvirt.Emulators(rec)
-	libvirt.Read(rec).Releases("")
+	libvirt.Read(rec).Releases("", guard.Machine{})
 	partitions := partitionsOf(t.host, mounts.Cgroup)
 	domains = t.domains(rec, partitions)
 	t.limits(ctx, rec, partitions)
@@ -67,10 +67,14 @@ func (t *taker) domains(rec sysfs.FS, partitions map[string]bool) (n int) {
 			if err != nil {
 				continue // which is noted
 			}
-			demand, err := domain.Parse(t.files[dir+name].data)
+			text, err := domain.Find(t.files[dir+name].data)
+			if err != nil {
+				continue
+			}
+			demand, err := domain.Parse(text)
 			if err == nil {
 				partitions[demand.Partition] = true
-				libvirt.Read(rec).Releases(demand.Emulator)
+				libvirt.Read(rec).Releases(demand.Emulator, demand.Machine)
 			}
 		}
 	}

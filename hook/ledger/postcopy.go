@@ -1,0 +1,76 @@
+package ledger
+
+import (
+	"bytes"
+	"strconv"
+	"strings"
+
+	"hugeguard/sysfs"
+)
+
+// A guest that is moved here while it runs has all of its pages before libvirt says that it has started. If the
+// migration may go over to post-copy, QEMU gives them back at once (postcopy_ram_incoming_init), and takes each again
+// when its contents arrive. Of shared memory nothing is promised to it meanwhile: a hole in a file of hugetlbfs gives
+// the reservation back with the page (hugetlbfs_punch_hole). So its claim stays until the migration is over.
+
+// flagPostCopy is VIR_MIGRATE_POSTCOPY among a migration's flags (include/libvirt/libvirt-domain.h).
+const flagPostCopy = 1 << 15
+
+// statusLimit is more than libvirt's status of a domain has, in bytes.
+const statusLimit = 8 << 20
+
+// arrives reports whether a domain is being moved here, by a migration that may go over to post-copy.
+func arrives(root sysfs.FS, name string) bool {
+	if strings.Contains(name, "/") {
+		return false // no domain's name
+	}
+	status, err := root.ReadFile(libvirtRun+"/"+name+".xml", statusLimit)
+	return err == nil && Arrives(status)
+}
+
+// Arrives reports whether libvirt's status of a domain says that the domain is being moved here, by a migration that may
+// go over to post-copy. libvirt writes an element a line, and the job before the domain's own XML
+// (qemuDomainObjPrivateXMLFormatJob).
+func Arrives(status []byte) bool {
+	for line := range bytes.Lines(status) {
+		line = bytes.TrimSpace(line)
+		switch {
+		case bytes.HasPrefix(line, []byte("<job ")):
+			return bytes.Contains(line, []byte(" async='migration in'")) && flagsOf(line)&flagPostCopy != 0
+		case bytes.HasPrefix(line, []byte("<domain")):
+			return false
+		}
+	}
+	return false
+}
+
+// ReducedArrival is what a capture keeps of this kind of status before the domain's own XML, and ReducedEnd comes after that.
+const (
+	ReducedArrival = "<domstatus>\n<job async='migration in' flags='0x8000'/>\n"
+	ReducedEnd     = "</domstatus>\n"
+)
+
+// flagsOf returns the flags of a job; 0 where they are not understood.
+func flagsOf(job []byte) uint64 {
+	_, rest, _ := bytes.Cut(job, []byte(" flags='"))
+	text, _, _ := bytes.Cut(rest, []byte("'"))
+	flags, err := strconv.ParseUint(string(text), 0, 64)
+	if err != nil {
+		return 0
+	}
+	return flags
+}
+
+// staying is the text of a ledger in which the claim of a domain of that name stays, as one of post-copy.
+func staying(text []byte, boot, name string) []byte {
+	l, err := Parse(text, boot)
+	if err != nil {
+		return nil
+	}
+	for i := range l.Claims {
+		if l.Claims[i].Name == name {
+			l.Claims[i].PostCopy = true
+		}
+	}
+	return l.Text()
+}
