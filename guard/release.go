@@ -24,8 +24,9 @@ type Release struct {
 	// its version has.
 	Patched bool
 	// ThreadContext and Reserve are what libvirt has found out about a QEMU: whether it has the objects thread-context,
-	// and the property reserve of memory backends.
-	ThreadContext, Reserve Known
+	// and the property reserve of memory backends. DefaultRAM says whether the domain's machine names its RAM, so that
+	// libvirt makes that without cells.
+	ThreadContext, Reserve, DefaultRAM Known
 }
 
 // Known is what is known of something that is so or not; the zero value is nothing.

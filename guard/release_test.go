@@ -266,7 +266,7 @@ func drawReleases(t *rapid.T) Releases {
 func TestFacts(t *testing.T) {
 	noCPU := pages(100, 100)
 	noCPU.Nodes[1].HasCPU = false
-	strict, grows := plain(t, 20, "strict:1", twoMiB), withVirtioMem(t, 80, 40)
+	strict, grows, odd := plain(t, 20, "strict:1", twoMiB), withVirtioMem(t, 80, 40), plain(t, 21, "strict:0", twoMiB)
 	for _, c := range []struct {
 		name string
 		d    Demand
@@ -281,6 +281,9 @@ func TestFacts(t *testing.T) {
 		{"an old package", grows, pages(60), Release{Version: 6_000_000, Patched: true}, Warn},
 		{"an old package with reserve", grows, pages(60), Release{Version: 6_000_000, Patched: true, Reserve: Yes}, Allow},
 		{"an old package without", grows, pages(60), Release{Version: 6_000_000, Patched: true, Reserve: No}, Refuse},
+		{"a package that may name RAM", odd, pages(100, 100), Release{Version: 4_002_000, Patched: true}, Warn},
+		{"a machine that names its RAM", odd, pages(100, 100), Release{Version: 4_002_000, Patched: true, DefaultRAM: Yes}, Refuse},
+		{"a machine that does not", odd, pages(100, 100), Release{Version: 6_002_000, DefaultRAM: No}, Allow},
 	} {
 		c.host.Releases = Releases{Libvirt: release(9_000_000), QEMU: c.qemu}
 		if v := JudgeAndFix(c.d, c.host); v.Decision != c.want {

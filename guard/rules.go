@@ -294,7 +294,7 @@ func (r Release) found(some rules) rules {
 	for _, fact := range []struct {
 		known Known
 		rule  rules
-	}{{r.ThreadContext, ruleThreads}, {r.Reserve, ruleUnreserved}} {
+	}{{r.ThreadContext, ruleThreads}, {r.Reserve, ruleUnreserved}, {r.DefaultRAM, ruleRAM}} {
 		switch fact.known {
 		case Yes:
 			some |= fact.rule

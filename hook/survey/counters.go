@@ -81,7 +81,7 @@ func (s Surroundings) Counters(of Scope) (guard.Host, error) {
 
 // Releases is [Releases] by what was read before.
 func (s Surroundings) Releases(demand guard.Demand) guard.Releases {
-	return s.libvirt.Releases(demand.Emulator)
+	return s.libvirt.Releases(demand.Emulator, demand.Machine)
 }
 
 // kernel reads the nodes and the page sizes.

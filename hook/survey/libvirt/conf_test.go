@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"hugeguard/guard"
 	"hugeguard/hook/hooktest"
 )
 
@@ -141,7 +142,7 @@ func TestUseCpuset(t *testing.T) {
 			host.Write("sys/fs/cgroup/cgroup.controllers", test.controllers)
 		}
 		var got any
-		if may := Read(host.FS()).Releases("").Cpuset; may != nil {
+		if may := Read(host.FS()).Releases("", guard.Machine{}).Cpuset; may != nil {
 			got = *may
 		}
 		if got != test.want {

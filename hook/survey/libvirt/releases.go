@@ -16,16 +16,16 @@ import (
 	"hugeguard/sysfs"
 )
 
-// Releases returns which libvirt and QEMU are to serve a domain whose emulator that is.
+// Releases returns which libvirt and QEMU are to serve a domain of that emulator and machine.
 //
 // libvirt keeps what it found out about each emulator in a file, and has looked just before it calls the hook whether
 // that still holds (qemuProcessPrepareQEMUCaps, virFileCacheLookup).
-func (l Libvirt) Releases(emulator string) (r guard.Releases) {
+func (l Libvirt) Releases(emulator string, machine guard.Machine) (r guard.Releases) {
 	if l.certain {
 		r.Cpuset = l.conf.useCpuset(l.root)
 	}
 	r.Kernel = kernel(l.root)
-	caps, err := readCapabilities(l.root, emulator)
+	caps, text, err := readCapabilities(l.root, emulator)
 	if err != nil {
 		return r
 	}
@@ -39,6 +39,7 @@ func (l Libvirt) Releases(emulator string) (r guard.Releases) {
 		filtered := func(flag string) bool { return slices.Contains(l.conf.filters, flag) }
 		r.QEMU.ThreadContext = guard.Certainly(caps.threadContext && !filtered(flagThreadContext))
 		r.QEMU.Reserve = guard.Certainly(caps.reserve && !filtered(flagReserve))
+		r.QEMU.DefaultRAM = namesRAM(text, machine)
 	}
 	return r
 }
@@ -72,13 +73,13 @@ func Emulators(fs sysfs.FS) []Emulator {
 	names, _ := fs.ReadDir(CapabilitiesDir) // none where they cannot be read
 	var all []Emulator
 	for _, name := range names {
-		text, err := fs.ReadStartOfRoots(CapabilitiesDir+"/"+name, capabilitiesStart)
+		text, err := fs.ReadStartOfRoots(CapabilitiesDir+"/"+name, capabilitiesLimit)
 		if err != nil {
 			continue
 		}
 		// What is believed of it is asked as for a domain.
 		caps, _ := ParseCapabilities(text)
-		if releases := libvirt.Releases(caps.emulator); releases.QEMU.Version != 0 {
+		if releases := libvirt.Releases(caps.emulator, guard.Machine{}); releases.QEMU.Version != 0 {
 			all = append(all, Emulator{caps.emulator, releases})
 		}
 	}
@@ -101,27 +102,27 @@ const (
 	// CapabilitiesDir is the cache of the system's daemon, below the root
 	// (virQEMUDriverConfigNew); a session's has another.
 	CapabilitiesDir = "var/cache/libvirt/qemu/capabilities"
-	// capabilitiesStart is more than what comes before the machines and CPU
-	// models, which are most of the file: 10 KiB with libvirt 9.0.
-	capabilitiesStart = 64 << 10
+	// capabilitiesLimit is far more than the file has, in bytes: 209 KiB with libvirt 9.0, most of it machines and
+	// models of CPUs.
+	capabilitiesLimit = 4 << 20
 )
 
 var errStale = errors.New("it is about another emulator")
 
-// readCapabilities reads what libvirt found out about an emulator. On the running host that must be the emulator that
+// readCapabilities reads what libvirt found out about an emulator, and returns the text, too. On the running host that must be the emulator that
 // is there now, a program and no script that runs who knows what, and nobody but root may have written it: QEMU's user
 // owns the directory above.
-func readCapabilities(fs sysfs.FS, emulator string) (Capabilities, error) {
+func readCapabilities(fs sysfs.FS, emulator string) (caps Capabilities, text []byte, err error) {
 	if !path.IsAbs(emulator) {
-		return Capabilities{}, errStale
+		return Capabilities{}, nil, errStale
 	}
 	sum := sha256Sum(emulator)
 	name := CapabilitiesDir + "/" + hex.EncodeToString(sum[:]) + ".xml"
-	text, err := fs.ReadStartOfRoots(name, capabilitiesStart)
+	text, err = fs.ReadStartOfRoots(name, capabilitiesLimit)
 	if err != nil {
-		return Capabilities{}, err
+		return Capabilities{}, nil, err
 	}
-	caps, err := ParseCapabilities(text)
+	caps, err = ParseCapabilities(text)
 	if err == nil && caps.emulator != emulator {
 		err = errStale
 	}
@@ -132,9 +133,9 @@ func readCapabilities(fs sysfs.FS, emulator string) (Capabilities, error) {
 		}
 	}
 	if err != nil {
-		return Capabilities{}, fmt.Errorf("%s: %w", fs.Path(name), err)
+		return Capabilities{}, nil, fmt.Errorf("%s: %w", fs.Path(name), err)
 	}
-	return caps, nil
+	return caps, text, nil
 }
 
 // verify checks what is known of the emulator against the file system.
@@ -211,6 +212,51 @@ func ParseCapabilities(text []byte) (Capabilities, error) {
 	return c, nil
 }
 
+// namesRAM reports whether a machine names its RAM (default-ram-id of query-machines), where the file has that machine.
+// libvirt goes by that, and by nothing else (qemuBuildMemCommandLine).
+func namesRAM(text []byte, machine guard.Machine) guard.Known {
+	if machine.Name == "" {
+		return 0
+	}
+	accelerator := "tcg" // virQEMUCapsAccelStr
+	if machine.Kind == "kvm" || machine.Kind == "hvf" {
+		accelerator = machine.Kind
+	}
+	for line := range bytes.Lines(text) {
+		if !bytes.HasPrefix(line, []byte(machineStart)) || attributeOf(line, "type") != accelerator {
+			continue
+		}
+		if attributeOf(line, "name") == machine.Name || attributeOf(line, "alias") == machine.Name {
+			return guard.Certainly(attributeOf(line, "defaultRAMid") != "")
+		}
+	}
+	return 0
+}
+
+// machineStart begins the lines of machines (virQEMUCapsFormatMachines).
+const machineStart = "  <machine "
+
+// attributeOf returns the value of an attribute in an element's line, "" without it.
+func attributeOf(line []byte, name string) string {
+	_, rest, _ := bytes.Cut(line, []byte(" "+name+"='"))
+	value, _, closed := bytes.Cut(rest, []byte("'"))
+	if !closed {
+		return ""
+	}
+	return string(value)
+}
+
+// reducedMachine is what is read of a machine's line.
+func reducedMachine(line []byte) []byte {
+	kept := []byte("  <machine")
+	for _, name := range []string{"type", "name", "alias", "defaultRAMid"} {
+		if value := attributeOf(line, name); value != "" {
+			kept = fmt.Appendf(kept, " %s='%s'", name, value)
+		}
+	}
+	return append(kept, "/>\n"...)
+}
+
 // flagOf returns the flag that a line is.
 func flagOf(line []byte) (flag string, ok bool) {
 	rest, ok := bytes.CutPrefix(line, []byte("  <flag name='"))
@@ -221,35 +267,31 @@ func flagOf(line []byte) (flag string, ok bool) {
 // capabilityElements are those of the file that are read.
 var capabilityElements = []string{"emulator", "qemuctime", "selfvers", "version", "package"}
 
-// ReduceCapabilities keeps which releases an emulator and libvirt are, and the flags that are read. One stands for the
-// others: without any it would not be known what they are.
+// ReduceCapabilities keeps which releases an emulator and libvirt are, the flags that are read, and which machines name
+// their RAM. One flag stands for the others: without any it would not be known what they are.
 func ReduceCapabilities(text []byte) ([]byte, error) {
 	_, err := ParseCapabilities(text)
 	if err != nil {
 		return nil, err
 	}
-	kept, flags := []byte("<qemuCaps>\n"), false
+	kept, flags, behind := []byte("<qemuCaps>\n"), false, false
 	for line := range bytes.Lines(text) {
 		rest, ok := bytes.CutPrefix(line, []byte("  <"))
 		element, _, _ := strings.Cut(string(rest), ">")
-		if !ok {
-			continue
-		}
-		if element == "arch" {
-			break
-		}
-		if flag, ok := flagOf(line); ok {
-			switch {
-			case flag == flagThreadContext, flag == flagReserve:
-				kept = append(kept, line...)
-			case !flags:
-				kept = append(kept, "  <flag name='another'/>\n"...)
-			}
-			flags = true
-		}
-		if slices.Contains(capabilityElements, element) {
+		flag, isFlag := flagOf(line)
+		switch {
+		case !ok:
+		case bytes.HasPrefix(line, []byte(machineStart)):
+			kept = append(kept, reducedMachine(line)...)
+		case element == "arch":
+			behind = true
+		case behind:
+		case flag == flagThreadContext, flag == flagReserve, slices.Contains(capabilityElements, element):
 			kept = append(kept, line...)
+		case isFlag && !flags:
+			kept = append(kept, "  <flag name='another'/>\n"...)
 		}
+		flags = flags || isFlag
 	}
 	return kept, nil
 }

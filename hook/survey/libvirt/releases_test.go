@@ -62,13 +62,13 @@ func FuzzParseCapabilities(f *testing.F) {
 func TestReadCapabilities(t *testing.T) {
 	host := hooktest.Incident(t)
 	host.Write(hooktest.EmulatorFile, hooktest.Debian12(t)+strings.Repeat(" ", 200<<10))
-	caps, err := readCapabilities(host.FS(), hooktest.Emulator)
+	caps, _, err := readCapabilities(host.FS(), hooktest.Emulator)
 	if err != nil || caps.qemu != 7_002_022 {
 		t.Errorf("%+v, %v", caps, err)
 	}
 	host.Write(hooktest.EmulatorFile, strings.Replace(hooktest.Debian12(t), hooktest.Emulator, "/opt/qemu", 1))
 	for _, path := range []string{hooktest.Emulator, "/opt/qemu", "", "qemu"} {
-		if caps, err := readCapabilities(host.FS(), path); err == nil {
+		if caps, _, err := readCapabilities(host.FS(), path); err == nil {
 			t.Errorf("%q: %+v", path, caps)
 		}
 	}
@@ -91,7 +91,7 @@ func TestOtherCapabilities(t *testing.T) {
 	if _, err := syscall.Write(fifo, []byte(text)); err != nil {
 		t.Fatal(err)
 	}
-	if caps, err := readCapabilities(host.FS(), hooktest.Emulator); err == nil {
+	if caps, _, err := readCapabilities(host.FS(), hooktest.Emulator); err == nil {
 		t.Errorf("%+v", caps)
 	}
 	if all := Emulators(host.FS()); len(all) > 0 {
@@ -163,12 +163,51 @@ func TestFlags(t *testing.T) {
 	} {
 		host.Write(hooktest.EmulatorFile, test.text)
 		host.Write(ConfPath, test.conf)
-		got := Read(host.FS()).Releases(hooktest.Emulator)
+		got := Read(host.FS()).Releases(hooktest.Emulator, guard.Machine{})
 		if got.QEMU.ThreadContext != test.threads || got.QEMU.Reserve != test.reserve {
 			t.Errorf("%s: %+v", test.name, got.QEMU)
 		}
 		if got.Kernel != (guard.Release{Version: 5_014_000, Patched: true}) {
 			t.Errorf("%s: kernel %+v", test.name, got.Kernel)
+		}
+	}
+}
+
+// TestMachines: whether a machine names its RAM is known where the file has the machine for that kind of domain, and
+// stays known in a capture.
+func TestMachines(t *testing.T) {
+	const lines = `  <cpu type='kvm' name='qemu64'/>
+  <machine type='kvm' name='pc-i440fx-7.2' alias='pc' hotplugCpus='yes' maxCpus='255' default='yes' defaultCPU='qemu64-x86_64-cpu' defaultRAMid='pc.ram' acpi='yes'/>
+  <machine type='kvm' name='microvm' maxCpus='288' defaultCPU='qemu64-x86_64-cpu' numaMemSupported='yes'/>
+  <machine type='kvm' name='open' defaultRAMid='pc.ram
+  <machine type='tcg' name='isapc' maxCpus='1' defaultCPU='486-x86_64-cpu' defaultRAMid='pc.ram'/>
+</qemuCaps>
+`
+	host := hooktest.Incident(t)
+	full := hooktest.Debian12(t) + lines
+	kept, err := ReduceCapabilities([]byte(full))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{full, string(kept)} {
+		host.Write(hooktest.EmulatorFile, text)
+		for _, test := range []struct {
+			machine guard.Machine
+			want    guard.Known
+		}{
+			{guard.Machine{Kind: "kvm", Name: "pc-i440fx-7.2"}, guard.Yes},
+			{guard.Machine{Kind: "kvm", Name: "pc"}, guard.Yes},
+			{guard.Machine{Kind: "kvm", Name: "microvm"}, guard.No},
+			{guard.Machine{Kind: "kvm", Name: "open"}, guard.No},
+			{guard.Machine{Kind: "qemu", Name: "isapc"}, guard.Yes},
+			{guard.Machine{Kind: "kvm", Name: "isapc"}, 0},
+			{guard.Machine{Kind: "kvm", Name: "pc-i440fx-9.9"}, 0},
+			{guard.Machine{Kind: "kvm"}, 0},
+			{guard.Machine{}, 0},
+		} {
+			if got := Read(host.FS()).Releases(hooktest.Emulator, test.machine).QEMU.DefaultRAM; got != test.want {
+				t.Errorf("%+v: %d, want %d in\n%.200s", test.machine, got, test.want, text)
+			}
 		}
 	}
 }
@@ -187,7 +226,7 @@ func TestReleases(t *testing.T) {
 		{"capability_filters = [ \n", 0},
 	} {
 		host.Write(ConfPath, test.conf)
-		got := Read(host.FS()).Releases(hooktest.Emulator)
+		got := Read(host.FS()).Releases(hooktest.Emulator, guard.Machine{})
 		if got.Libvirt.Version != test.libvirt || got.QEMU.Version != 7_002_022 {
 			t.Errorf("%q: %+v", test.conf, got)
 		}
