@@ -81,6 +81,26 @@ func (h Host) booted(change func(*Boot)) Host {
 	return h
 }
 
+// told has node 0's pool of 2 MiB pages have been told to grow, with all of today's memory unless it is said.
+func (h Host) told(t Told) Host {
+	m := *h.Memory
+	t.PageKiB = 2048
+	if t.AvailableKiB == 0 {
+		t.AvailableKiB = m.AvailableKiB
+	}
+	m.Told = []Told{t}
+	h.Memory = &m
+	return h
+}
+
+// failing has the kernel have failed to make pages so often.
+func (h Host) failing(n uint64) Host {
+	m := *h.Memory
+	m.Failures = n
+	h.Memory = &m
+	return h
+}
+
 // TestGrowth: pools grow by what the kernel will do: what is printed first, its price, and what else is named.
 func TestGrowth(t *testing.T) {
 	const write0 = "echo %d > /sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages"
@@ -127,7 +147,7 @@ func TestGrowth(t *testing.T) {
 		{"surplus pages in files that may be in use", bound, pages(0, 0).leftBehind(0, 100, "/h/x").surplus(0, 100).withMemory(16*gib, 4*gib, 4*gib).
 			changed(func(h *Holders) { h.Unreadable = []Process{{Name: "a", PID: 5}} }), []string{fmt.Sprintf(write0, 164)}, []string{"rm "}},
 		{"giant pages: the boot gave fewer than it was asked for", giant, ofGiB(15).withMemory(32*gib, 3*gib).inPieces(0, 0).asking(BootPool{PageKiB: gib, Pages: 16}),
-			[]string{"the kernel command line asks for 16", "boot with hugepagesz=1G hugepages=17", "change hugepagesz=1G hugepages=16 to hugepagesz=1G hugepages=17 in",
+			[]string{"the kernel command line asks for 16", "fix: give pc.ram only 15 GiB, which fits now", "change hugepagesz=1G hugepages=16 to hugepagesz=1G hugepages=17 in",
 				"The last boot made 1 fewer than it was asked for", "a free block of 1 GiB is unlikely"}, []string{"echo"}},
 		{"giant pages: memory is in large pieces", giant, ofGiB(15).withMemory(32*gib, 3*gib),
 			[]string{"echo 16 > /sys/devices/system/node/node0/hugepages/hugepages-1048576kB/nr_hugepages", "cat /sys/devices/system/node/node0/hugepages/hugepages-1048576kB/nr_hugepages",
@@ -136,6 +156,21 @@ func TestGrowth(t *testing.T) {
 			[]string{"echo 16 > /sys/devices/system/node/node0/hugepages/hugepages-1048576kB/nr_hugepages"}, []string{"or: hugepagesz"}},
 		{"the command line asks for as many already", bound, pages(24, 0).withMemory(16*gib, 4*gib, 4*gib).asking(BootPool{PageKiB: 2048, Pages: 128}),
 			[]string{fmt.Sprintf(write0, 64), "nothing to do: the kernel command line asks for as many already", "(the kernel command line asks for 64)"}, []string{"tmpfiles"}},
+		{"sysctl sets fewer than the command line", any512, pages(256).withMemory(16*gib, 4*gib).asking(BootPool{PageKiB: 2048, Pages: 600}).booted(func(b *Boot) { b.Set, b.Setting = 256, "/etc/sysctl.d/80-vpp.conf" }),
+			[]string{"the kernel command line asks for 600, and /etc/sysctl.d/80-vpp.conf then sets 256",
+				"sed -i 's|^[ -]*vm[./]nr_hugepages *=.*|vm.nr_hugepages = 512|' /etc/sysctl.d/80-vpp.conf"}, []string{"nothing to do", "or: change"}},
+		{"sysctl sets as many", any512, pages(256).withMemory(16*gib, 4*gib).booted(func(b *Boot) { b.Set, b.Setting = 512, "/etc/sysctl.d/80-vpp.conf" }),
+			[]string{"(/etc/sysctl.d/80-vpp.conf asks for 512)", "nothing to do: /etc/sysctl.d/80-vpp.conf asks for as many already"}, []string{"sed"}},
+		{"a file of a package's sets fewer", any512, pages(256).withMemory(16*gib, 4*gib).booted(func(b *Boot) { b.Set, b.Setting = 256, "/usr/lib/sysctl.d/99-x.conf" }),
+			[]string{"echo 'vm.nr_hugepages = 512' >> /etc/sysctl.d/zz-hugepages.conf"}, []string{"sed", "asks for 256"}},
+		{"the kernel made fewer when it was told before", any512, pages(256).withMemory(16*gib, 4*gib).inPieces(0, 100).told(Told{Pages: 512, Had: 100}),
+			[]string{"fix: boot with hugepagesz=2M hugepages=512", "was told to do so after an earlier refusal and made fewer pages"}, []string{"drop_caches", "echo 512"}},
+		{"it was not told since", any512, pages(256).withMemory(16*gib, 4*gib).inPieces(0, 100).told(Told{Pages: 512, Had: 256}), []string{"drop_caches"}, []string{"earlier"}},
+		{"it could make none when it was told", any512, pages(256).withMemory(16*gib, 4*gib).inPieces(0, 100).told(Told{Pages: 512, Had: 256}).failing(1),
+			[]string{"fix: boot with"}, []string{"drop_caches"}},
+		{"it was told to make fewer", any512, pages(256).withMemory(16*gib, 4*gib).inPieces(0, 100).told(Told{Pages: 256, Had: 100}), []string{"drop_caches"}, []string{"earlier"}},
+		{"there is more memory since", any512, pages(256).withMemory(16*gib, 4*gib).inPieces(0, 100).told(Told{Pages: 512, Had: 100, AvailableKiB: 11 * gib}), []string{"drop_caches"}, []string{"earlier"}},
+		{"there are large pieces since", any512, pages(256).withMemory(16*gib, 4*gib).told(Told{Pages: 512, Had: 100}), []string{fmt.Sprintf(write0, 512)}, []string{"drop_caches", "earlier"}},
 		{"by grubby, and TuneD", any512, pages(256).withMemory(16*gib, 4*gib).booted(func(b *Boot) { b.Tool, b.Tuned = "grubby", "virtual-host" }),
 			[]string{"grubby --update-kernel=ALL --args='hugepagesz=2M hugepages=512'\n", "or with TuneD: cmdline_hugepages=+hugepagesz=2M hugepages=512 in the [bootloader] section of a profile with include=virtual-host"}, nil},
 		{"a kernel that spreads the pages evenly", bound, pages(24, 0).withMemory(16*gib, 4*gib, 4*gib).booted(func(b *Boot) { b.PerNode = false }),

@@ -81,6 +81,8 @@ type Holders struct {
 	Unreadable []Process
 	// Cut says that time ran out before everything was looked at.
 	Cut bool
+	// Alone says that only the processes of hugeguard's own container can be seen.
+	Alone bool
 }
 
 // Process is a process of which no more is known than this.
@@ -123,6 +125,9 @@ type Holder struct {
 	// Segment is the id of a System V segment that is a HolderFile, else "".
 	Segment string
 }
+
+// InPod reports whether it is a process of a pod of Kubernetes: crictl alone stops the containers of these.
+func (h Holder) InPod() bool { return h.Engine == "crictl" }
 
 // UnknownGuest is the [Holder.Guest] of memory that is a guest's by QEMU's name for it, which says no more.
 const UnknownGuest = "?"

@@ -12,7 +12,24 @@ type Memory struct {
 	Others []SizePool
 	// NoNUMA says that the kernel has no files for each node.
 	NoNUMA bool
+	// Failures is how often the kernel could not make a huge page since boot; 0 where it does not count that.
+	Failures uint64
+	// Told are pools that fixes of refusals were to make larger since boot.
+	Told []Told
 }
+
+// Told is what a fix was to make of a pool, and what there was then.
+type Told struct {
+	Node           int
+	PageKiB, Pages uint64
+	Had            uint64 // pages
+	AvailableKiB   uint64 // on the node
+	Failures       uint64 // of [Memory]
+	Failed         bool   // since then the kernel made fewer than it was told to
+}
+
+// SamePool reports whether both are of one pool.
+func (t Told) SamePool(o Told) bool { return t.Node == o.Node && t.PageKiB == o.PageKiB }
 
 // NodeMemory is the memory of a node, in KiB.
 type NodeMemory struct {
@@ -31,7 +48,11 @@ type Boot struct {
 	// Bare are the page sizes in KiB of hugepagesz= without hugepages= behind it, which asks for no pages.
 	Bare []uint64
 	// CMA says that gigantic pages come from memory that hugetlb_cma= sets aside. The kernel makes none at boot then.
-	CMA     bool
+	CMA bool
+	// Pages of the default size that a file has systemd set at boot, after the command line; Setting is its path, "" for
+	// none.
+	Set     uint64
+	Setting string
 	PerNode bool   // the kernel takes hugepages=NODE:COUNT: it is Linux 5.16 or later
 	Tool    string // changes the command line: "grubby", "update-grub", "" for neither
 	Tuned   string // the profile of TuneD that is active, "" for none

@@ -46,6 +46,13 @@ func lackOf(h Host, f failure, v Verdict) Lack {
 	if asked := h.askedOn(f.pageKiB, f.nodes); asked > l.SetUp {
 		l.Asked = asked
 	}
+	if h.Memory != nil && f.pageKiB == h.DefaultPageKiB {
+		all := pool.On(h.MemoryNodes())
+		set, has := h.Memory.Boot.Set, minus(all.Total, all.Surplus)
+		if set > has || set == has && l.Asked > 0 {
+			l.Set, l.Setting = set, h.Memory.Boot.Setting
+		}
+	}
 	if h.Holders != nil {
 		l.Unaccounted = Holder{Pages: unaccounted(pool, h.held(pool))}.On(f.nodes)
 	}

@@ -109,15 +109,35 @@ type Blame struct {
 	Also    []Blame  // other things without which the launch would not have to fail
 }
 
+// Maker returns whose the domain is: of the managers Nova alone leaves no mark in some.
+func (v Verdict) Maker() Manager {
+	if v.Domain.Manager == "" && v.Manager == ManagerNova {
+		return ManagerNova
+	}
+	return v.Domain.Manager
+}
+
 // outsiders reports whether the cause is about pages that Nova could reserve.
-func (b Blame) outsiders() bool { return b.Cause == CauseOVS || b.Cause == CauseOtherHolder }
+func (b Blame) outsiders() bool {
+	return (b.Cause == CauseOVS || b.Cause == CauseOtherHolder) && !b.Over()
+}
+
+// Over reports whether all those to blame should be gone: an earlier QEMU of the guest, the memory of guests that are
+// gone.
+func (b Blame) Over() bool {
+	return len(b.Holders) > 0 && !slices.ContainsFunc(b.Holders, func(h Holder) bool { return !h.Former && h.Guest == "" })
+}
 
 // Lack is what is known of what a refused launch is short of: the pages of one size on the nodes of its first finding.
 type Lack struct {
-	SetUp       uint64 // pages that the nodes have in all, without surplus ones
-	Reserved    uint64 // pages that are promised to others, on all nodes
-	Surplus     uint64 // surplus pages on all nodes
-	Asked       uint64 // pages that the kernel's command line asks for on these nodes, where that is more than SetUp; else 0
+	SetUp    uint64 // pages that the nodes have in all, without surplus ones
+	Reserved uint64 // pages that are promised to others, on all nodes
+	Surplus  uint64 // surplus pages on all nodes
+	Asked    uint64 // pages that the kernel's command line asks for on these nodes, where that is more than SetUp; else 0
+	// Set is how many pages on all nodes Setting asks for, a file of sysctl's, where that is more than these have, or as
+	// many, and fewer than the command line asks for; else 0.
+	Set         uint64
+	Setting     string
 	Overcommit  uint64 // how many of these there may be
 	Unaccounted uint64 // unexplained pages of the nodes; 0 if nobody looked
 	// NovaReserves is how many pages Nova keeps back there, if their holders are of a kind that it could reserve for; nil where

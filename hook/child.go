@@ -280,6 +280,7 @@ func (c *call) judge(deadline time.Time, answer func(outcome)) {
 		}
 		answer(outcome{verdict: verdict})
 		survey.Told(c.fs, c.config, &host, processes, looking, func() { answer(outcome{verdict: fix.Judge(demand, host)}) })
+		c.keepTold(verdict, host)
 		return
 	}
 }

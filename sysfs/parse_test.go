@@ -228,7 +228,8 @@ func TestParsePlace(t *testing.T) {
 		"0::/user.slice/user-0.slice/session-4.scope\n":                                 {Unit: "session-4.scope", User: true},
 		"0::/user.slice/user-1.slice/user@1.service/app.slice/q.service\n":              {Unit: "user@1.service", User: true},
 		"0::/user.slice/user-1.slice/user@1.service/system.slice/q.service\n":           {Unit: "user@1.service", User: true},
-		"0::/../user-1.slice/user@1.service/q.service\n":                                {User: true},
+		"0::/../user-1.slice/user@1.service/q.service\n":                                {User: true, Outside: true},
+		"0::/../../init.scope\n":                                                        {Outside: true},
 		"0::/user.slice/user-1.slice/user@1.service/user.slice/libpod-" + id + ".scope": container("user@1.service", "podman", true),
 		"0::/system.slice/docker-" + id + ".scope/system.slice/in.service\n":            container("docker-"+id+".scope", "docker", false),
 		"0::/machine.slice/libpod-" + id + ".scope/container\n":                         container("libpod-"+id+".scope", "podman", false),
@@ -250,7 +251,7 @@ func TestParsePlace(t *testing.T) {
 	for text, want := range map[string]Place{
 		"0::/\n":                              {Top: true},
 		"0::/system.slice/libvirtd.service\n": {Unit: "libvirtd.service"},
-		"0::/../kubepods-burstable.slice\n":   {Pod: true},
+		"0::/../kubepods-burstable.slice\n":   {Pod: true, Outside: true},
 		"4:memory:/kubepods/burstable/pod7/" + id + "\n1:name=systemd:/\n0::/\n": {Container: id[:12], Engine: "crictl", Pod: true, Top: true},
 		"4:memory:/docker/" + id + "\n1:name=systemd:/docker/" + id + "\n":       {Container: id[:12], Engine: "docker"},
 	} {

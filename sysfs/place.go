@@ -20,6 +20,9 @@ type Place struct {
 	User bool
 	// Pod says that it is in a pod of Kubernetes.
 	Pod bool
+	// Outside says that its control group is not below the topmost that this process sees, as that of a process outside
+	// of this one's container (cgroup_namespaces(7)).
+	Outside bool
 	// Top says that its control group of version 2 is the topmost that it sees. Only [FS.OwnPlace] sets it.
 	Top bool
 }
@@ -81,6 +84,7 @@ func (g cgroupLine) tellsPlace() bool {
 
 // add takes in the path of a control group.
 func (p *Place) add(path string) {
+	p.Outside = p.Outside || strings.HasPrefix(path, "/../")
 	systemds := true // so far: only systemd has made any of these groups
 	for name := range strings.SplitSeq(strings.Trim(path, "/"), "/") {
 		slice := strings.HasSuffix(name, ".slice")

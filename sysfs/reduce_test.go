@@ -41,6 +41,14 @@ var reads = []struct {
 	{"proc/stat", "cpu 1 2\nbtime 1700000000\nprocesses 3\n", func(text []byte) (any, error) { return parseBootTime(string(text)) }},
 	{"proc/sysvipc/shm", "key shmid perms size cpid lpid nattch uid gid cuid cgid atime dtime ctime rss swap\n0 5 600 2097152 12 12 1 0 0 0 0 0 0 0 2097152 0\n",
 		func(text []byte) (any, error) { return parseSegments(bytes.NewReader(text)) }},
+	{"proc/vmstat", "nr_free_pages 7\nhtlb_buddy_alloc_success 9\nhtlb_buddy_alloc_fail 12\n", func(text []byte) (any, error) {
+		n, ok, err := parseFailures(string(text))
+		return []any{n, ok}, err
+	}},
+	{"etc/sysctl.d/a.conf", "# vm.nr_hugepages = 7\n-vm/nr_hugepages=3\nvm.nr_hugepages = 5\nvm.swappiness = 9\n", readPoolSetting},
+	{"run/sysctl.d/a.conf", "vm.nr_hugepages = x\nvm.nr_hugepages = 5\n", readPoolSetting},
+	{"usr/lib/sysctl.d/a.conf", "vm.nr_hugepages = 5\n", readPoolSetting},
+	{"usr/local/lib/sysctl.d/a.conf", "vm.nr_hugepages\n", readPoolSetting},
 	{"proc/7/cgroup", "1:name=systemd:/docker/0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n2:cpu:/x\n0::/user.slice/user-0.slice/a.service\n",
 		func(text []byte) (any, error) { return parsePlace(string(text)), nil }},
 	{"proc/7/numa_maps", "7fd02b400000 bind:0 file=/hp/t huge dirty=20 N0=20 kernelpagesize_kB=2048\n00400000 default file=/x mapped=1 N0=1\n7fb6a7400000 prefer (many):0 file=/k\\040(deleted) huge\n",
@@ -53,6 +61,11 @@ var reads = []struct {
 		fields, err := statFields(string(text))
 		return err == nil && busy(fields[0]), err
 	}},
+}
+
+func readPoolSetting(text []byte) (any, error) {
+	pages, ok := parsePoolSetting(string(text))
+	return []any{pages, ok}, nil
 }
 
 // aside are the reductions of files that others decide about, or of which all is kept.

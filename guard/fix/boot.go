@@ -29,6 +29,25 @@ func bootPools(host guard.Host, grown GrowPools) *BootPools {
 	return &fix
 }
 
+// askedFor reports whether the command line, or a setting of systemd's, asks for as many pages of a pool as a fix does: the
+// kernel did not make them then.
+func askedFor(host guard.Host, p PoolSize) bool {
+	boot, nodes := host.Memory.Boot, host.MemoryNodes()
+	return host.Memory.Asked(p.PageKiB).On(p.Node, len(nodes)) >= p.Pages ||
+		p.PageKiB == host.DefaultPageKiB && boot.Setting != "" && boot.Set/uint64(len(nodes)) >= p.Pages
+}
+
+// undone reports whether a setting of systemd's gives pools of the default size fewer pages at each boot than these have.
+func undone(host guard.Host, pools []PoolSize) bool {
+	var all uint64
+	for _, p := range pools {
+		if p.PageKiB == host.DefaultPageKiB {
+			all += p.Pages
+		}
+	}
+	return host.Memory.Boot.Setting != "" && all > host.Memory.Boot.Set
+}
+
 // keep returns how pools keep these sizes.
 func keep(host guard.Host, pools []PoolSize) Keep {
 	k := Keep{Pools: pools}
@@ -41,8 +60,9 @@ func keep(host guard.Host, pools []PoolSize) Keep {
 	if host.Memory == nil {
 		return k
 	}
+	k.Set, k.Setting = host.Memory.Boot.Set, host.Memory.Boot.Setting
 	nodes := len(host.MemoryNodes())
-	k.Asked = !slices.ContainsFunc(pools, func(p PoolSize) bool { return host.Memory.Asked(p.PageKiB).On(p.Node, nodes) < p.Pages })
+	k.Asked = !undone(host, pools) && !slices.ContainsFunc(pools, func(p PoolSize) bool { return host.Memory.Asked(p.PageKiB).On(p.Node, nodes) < p.Pages })
 	line := BootLine{CMA: host.Memory.Boot.CMA, Tool: host.Memory.Boot.Tool, Tuned: host.Memory.Boot.Tuned}
 	for _, p := range pools {
 		if slices.ContainsFunc(line.Pools, func(b guard.BootPool) bool { return b.PageKiB == p.PageKiB }) {
@@ -57,7 +77,9 @@ func keep(host guard.Host, pools []PoolSize) Keep {
 			line.Was = append(line.Was, was)
 		}
 	}
-	k.Line = &line
+	if line.raises(host.Memory) {
+		k.Line = &line
+	}
 	return k
 }
 

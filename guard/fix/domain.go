@@ -2,6 +2,7 @@ package fix
 
 import (
 	"slices"
+	"sort"
 
 	"hugeguard/guard"
 )
@@ -32,9 +33,10 @@ func (l launch) changes() (changes []Change) {
 }
 
 // rebind binds memory that is short to another node, the nearest where all of it fits, or else to all nodes, where it
-// fits on these together. Managers choose nodes themselves.
+// fits on these together. Managers choose nodes themselves; on their hosts a domain without their mark is not theirs,
+// unless the host is Nova's, who may have made it all the same.
 func (r refusal) rebind() []guard.Fix {
-	if r.verdict.Manager != "" || len(r.must) != 1 {
+	if r.verdict.Maker() != "" || len(r.must) != 1 {
 		return nil
 	}
 	var better []guard.NodeSet
@@ -48,6 +50,27 @@ func (r refusal) rebind() []guard.Fix {
 		}
 	}
 	return nil
+}
+
+// smaller makes a guest of one piece of memory a little smaller, at most by a quarter, if it fits then.
+func (r refusal) smaller() []guard.Fix {
+	if len(r.demand.Backends) != 1 || len(r.verdict.Demand) != 1 || r.demand.Backends[0].Device != "" {
+		return nil
+	}
+	b := r.verdict.Demand[0]
+	most := sort.Search(int(b.Pages), func(pages int) bool { return guard.MustFail(r.resized(uint64(pages)*b.PageKiB*1024), r.host) != nil }) - 1
+	if most < 1 || uint64(most)*4 < b.Pages*3 {
+		return nil
+	}
+	return []guard.Fix{ChangeDomain{Changes: []Change{{Do: Shrink, Backend: b.ID, KiB: []uint64{uint64(most) * b.PageKiB}}}}}
+}
+
+// resized returns the demand with its only backend of another size.
+func (r refusal) resized(bytes uint64) guard.Demand {
+	d := r.demand
+	d.Backends = slices.Clone(d.Backends)
+	d.Backends[0].Bytes, d.Backends[0].ExactBytes = bytes, bytes
+	return d
 }
 
 // moved returns the demand with what is bound to certain nodes bound to others instead.

@@ -137,6 +137,7 @@ func (l launch) growth(limits []Limit) (found []guard.Fix) {
 	fits := now.grow()
 	fix := growPools(host, base, now.more)
 	fix.Files, fix.Limits = files, limits
+	failed := slices.ContainsFunc(fix.Pools, memory{host.Memory}.failed)
 	if fits && fix.possible(host) {
 		found = append(found, fix)
 		if !fix.Seek && !fix.Compact {
@@ -157,6 +158,7 @@ func (l launch) growth(limits []Limit) (found []guard.Fix) {
 	if boot.grow() {
 		if fix := bootPools(host, growPools(host, base, boot.more)); fix != nil {
 			fix.Limits, fix.Scattered = limits, fits && found == nil
+			fix.Failed = failed
 			found = append(found, *fix)
 		}
 	}
@@ -204,30 +206,37 @@ func (l launch) trading(like guard.Host, gained rooms) *GrowPools {
 // enlarging returns what helps where nobody is to blame: larger pools or, where the kernel does not make pages at once,
 // first to bind the memory to other nodes.
 func (r refusal) enlarging() []guard.Fix {
-	larger, elsewhere := r.growth(nil), r.rebind()
+	larger, elsewhere := r.growth(nil), append(r.rebind(), r.ordinary()...)
 	if len(larger) == 1 {
+		if _, boots := larger[0].(BootPools); boots { // a reboot comes last
+			return slices.Concat(elsewhere, r.smaller(), larger)
+		}
 		return append(larger, elsewhere...)
 	}
 	return append(elsewhere, larger...)
 }
 
-// larger returns how to make pools larger, for those who can do something else: at once, and at boot where that is not
-// possible.
-func (l launch) larger() (now, boot []guard.Fix) {
+// larger are the ways to make pools larger, for those who can do something else: at once, after the host's memory has
+// been compacted, and at boot where nothing else is possible.
+type larger struct{ now, compact, boot []guard.Fix }
+
+func (l launch) larger() (ways larger) {
 	for _, fix := range l.growth(nil) {
 		switch fix := fix.(type) {
 		case GrowPools:
-			if !fix.Compact {
-				now = append(now, fix)
+			if fix.Compact {
+				ways.compact = append(ways.compact, fix)
+			} else {
+				ways.now = append(ways.now, fix)
 			}
 		case BootPools:
-			boot = append(boot, fix)
+			ways.boot = append(ways.boot, fix)
 		}
 	}
-	if now != nil {
-		boot = nil
+	if ways.now != nil {
+		ways.boot = nil
 	}
-	return now, boot
+	return ways
 }
 
 // withoutLeftovers returns the host without leftover files on the nodes of the first shortage, and these files, where
@@ -280,10 +289,13 @@ func (g *GrowPools) possible(host guard.Host) bool {
 			continue
 		}
 		pieces, known := node.pieces(p.PageKiB, host.BasePageKiB)
-		g.Unsure = g.Unsure || !known
-		if known && pieces < p.Made() || node.FreeKiB < need+node.keptKiB()/4 {
-			g.Compact = true
+		small := known && pieces < p.Made() || node.FreeKiB < need+node.keptKiB()/4
+		failed := memory{host.Memory}.failed(p)
+		if small && failed {
+			return false // it was compacted then
 		}
+		g.Unsure = g.Unsure || !known
+		g.Compact = g.Compact || small || !known && (failed || askedFor(host, p))
 	}
 	return true
 }

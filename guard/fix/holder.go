@@ -17,12 +17,12 @@ var leastOVSKiB = 2 * ovs.Mempool(9000)
 // fits.
 func (r refusal) holderFixes() []guard.Fix {
 	blame := r.verdict.Blame
-	larger, boot := r.larger()
+	ways := r.larger()
 	switch {
-	case !over(blame):
-		return slices.Concat(r.rebind(), larger, r.shrinkOVS(), r.tune(), stop(blame.Holders), boot)
+	case !blame.Over():
+		return slices.Concat(r.rebind(), ways.now, r.ordinary(), ways.compact, r.shrinkOVS(), r.tune(), stop(blame.Holders), ways.boot)
 	case !blame.Holders[0].Former:
-		return append([]guard.Fix{FreeDeadGuests{blame.Holders}, RestartKeepers{blame.Holders}}, larger...)
+		return append([]guard.Fix{FreeDeadGuests{blame.Holders}, RestartKeepers{blame.Holders}}, ways.now...)
 	case blame.Holders[0].Stuck:
 		return []guard.Fix{EndFormer{blame.Holders[0]}, Reboot{EndStuck}}
 	}
@@ -59,11 +59,16 @@ func (r refusal) shrinkOVS() []guard.Fix {
 	shrink := ShrinkOVS{OVS: r.verdict.Blame.Holders[i]}
 	for node := range slices.Max(r.host.OVS.Nodes()) + 1 {
 		at := nova.Pool{Node: node, PageKiB: kib}
-		less, ok := without(*r.host.OVS, at, missing[at], held[at])
+		less, limited, ok := without(*r.host.OVS, at, missing[at], held[at])
 		if !ok {
 			return nil
 		}
-		shrink.Told, shrink.Less = append(shrink.Told, r.host.OVS.SocketMiB[node]), append(shrink.Less, less)
+		told := r.host.OVS.SocketMiB[node]
+		limit := r.host.OVS.LimitMiB[node]
+		if limited {
+			shrink.Limited, limit = true, less
+		}
+		shrink.Told, shrink.Less, shrink.Limit = append(shrink.Told, told), append(shrink.Less, min(told, less)), append(shrink.Limit, limit)
 		if r.host.OVS.Use != nil {
 			shrink.Used = append(shrink.Used, (r.host.OVS.Use[node]+1023)/1024)
 		}
@@ -74,28 +79,39 @@ func (r refusal) shrinkOVS() []guard.Fix {
 			n.Free = min(n.Total, n.Free+missing[nova.Pool{Node: n.Node, PageKiB: p.PageKiB}])
 		}
 	})
-	if slices.Equal(shrink.Told, shrink.Less) || !r.fits(freed) {
+	if slices.Equal(shrink.Told, shrink.Less) && !shrink.Limited || !r.fits(freed) {
 		return nil
 	}
 	return []guard.Fix{shrink}
 }
 
 // without returns how much memory in MiB Open vSwitch is to take on a node so that it holds so many pages less there; ok is
-// false where it needs them. Where it is not known what it uses, it needs all beyond what it was told.
-func without(o guard.OVS, at nova.Pool, less, held uint64) (mib uint64, ok bool) {
+// false where it needs them. Where it is not known what it uses, it needs all beyond what it was told. What ports share a
+// mempool of full size use is more than they need: limited says that it makes a smaller one, if it may take no more than
+// that (dpdk_mp_create in lib/netdev-dpdk.c halves it until it fits).
+func without(o guard.OVS, at nova.Pool, less, held uint64) (mib uint64, limited, ok bool) {
 	told := o.SocketMiB[at.Node]
 	has := ovs.Pages(told, at.PageKiB)
 	switch {
 	case less == 0:
-		return told, true
+		return told, false, true
 	case o.Use != nil:
 		has = held
 	case held > has:
-		return told, false
+		return told, false, false
 	}
 	mib = minus(has, less) * at.PageKiB / 1024
-	return mib, mib < told && mib*1024 >= max(o.Use[at.Node], leastOVSKiB)
+	use := o.Use[at.Node]
+	if mib < told && mib*1024 >= max(use, leastOVSKiB) {
+		return mib, false, true
+	}
+	full, least := ovs.FullMempool(leastMTU), ovs.Mempool(leastMTU)
+	limited = !o.PerPort && use >= full && mib*1024 >= max(use-full+least, leastOVSKiB)
+	return mib, limited, limited
 }
+
+// leastMTU is that of the ports whose full mempool is the smallest.
+const leastMTU = 1500
 
 // toldByKey reports whether Open vSwitch has its memory by dpdk-socket-mem, which options in dpdk-extra go before.
 func toldByKey(o guard.OVS) bool {
@@ -124,11 +140,14 @@ func (r refusal) tune() []guard.Fix {
 
 // search returns what can be done about unexplained pages.
 func (r refusal) search() []guard.Fix {
-	if !sawAll(r.host) {
+	if r.host.Holders == nil {
 		return []guard.Fix{LookUnconfined{}}
 	}
-	larger, _ := r.larger()
-	found := append(r.rebind(), larger...)
+	ways := r.larger()
+	if !sawAll(r.host) {
+		return append([]guard.Fix{LookUnconfined{r.host.Holders.Alone}}, ways.now...)
+	}
+	found := slices.Concat(r.rebind(), ways.now, ways.compact)
 	lost := map[int]uint64{}
 	for _, p := range r.verdict.Pools {
 		if p.PageKiB == r.must[0].PageKiB {
@@ -167,10 +186,4 @@ func stop(holders []guard.Holder) []guard.Fix {
 		return nil
 	}
 	return []guard.Fix{StopProcesses{processes}}
-}
-
-// over reports whether all those to blame should be gone: an earlier QEMU of the guest, the memory of guests that are
-// gone.
-func over(b guard.Blame) bool {
-	return len(b.Holders) > 0 && !slices.ContainsFunc(b.Holders, func(h guard.Holder) bool { return !h.Former && h.Guest == "" })
 }

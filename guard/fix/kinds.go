@@ -43,6 +43,7 @@ type BootPools struct {
 	Lost   uint64 // pages that the last boot did not make of those it was asked for, and which are asked for on top
 	// Scattered says that there is memory now, but hardly in pieces as large as these pages.
 	Scattered bool
+	Failed    bool // the kernel was told to make these, and made fewer
 	// Node is where all else that runs finds only RestKiB of memory then, less than the UsedKiB that it uses now; -1
 	// for none.
 	Node             int
@@ -67,10 +68,12 @@ type MemoryShort struct {
 
 // Keep is how pools keep their sizes beyond the next boot.
 type Keep struct {
-	Asked  bool       // the kernel's command line asks for as many already
-	Sysctl uint64     // for vm.nr_hugepages, which is of the default size on all nodes; 0 where that will not do
-	Line   *BootLine  // nil where the kernel's command line cannot say it
-	Pools  []PoolSize // what else would have to be written at each boot
+	Asked   bool   // the kernel's command line asks for as many already
+	Sysctl  uint64 // for vm.nr_hugepages, which is of the default size on all nodes; 0 where that will not do
+	Set     uint64 // what vm.nr_hugepages is set to at each boot now, in the file Setting, "" for none
+	Setting string
+	Line    *BootLine  // nil where the kernel's command line cannot say it
+	Pools   []PoolSize // what else would have to be written at each boot
 }
 
 // BootLine is what the kernel's command line is to say.
@@ -120,6 +123,9 @@ type ShrinkOVS struct {
 	Told []uint64
 	Less []uint64
 	Used []uint64 // rounded up; nil where it is not known
+	// Limit is the most that it may ever take, 0 for no limit, if Limited: then it makes a smaller pool of packets.
+	Limit   []uint64
+	Limited bool
 }
 
 // TuneProcess has a process do with fewer pages by a switch of its own, where one is known.
@@ -139,8 +145,9 @@ type DeleteFiles struct {
 	Certain bool           // all processes were asked whether they use them
 }
 
-// LookUnconfined has hugeguard look where libvirt's confinement does not hide who holds pages.
-type LookUnconfined struct{}
+// LookUnconfined has somebody look where libvirt's confinement does not hide who holds pages, or from outside of the
+// container of which alone the processes can be seen.
+type LookUnconfined struct{ Alone bool }
 
 // ReserveInNova has Nova keep back what others than its instances hold.
 type ReserveInNova struct {
@@ -197,7 +204,22 @@ const (
 	Resize                     // make it of another size
 	ResizeBlocks               // plug it in blocks of another size
 	TakePages                  // take pages of another size for it
+	Shrink                     // make it smaller, so that it fits
 )
+
+// TakeOrdinary has memory of the domain take ordinary memory. It is on huge pages only because a directory there is named.
+type TakeOrdinary struct {
+	Backends []string
+	KiB      uint64 // of all of them
+	Own      bool   // by an argument in the domain's qemu:commandline, else by memory_backing_dir in qemu.conf
+}
+
+// MoveBackingDir has libvirt keep the files of guests' memory in ordinary memory, or on disk, the domain's among them.
+type MoveBackingDir struct {
+	KiB    uint64 // that these are
+	Disk   bool   // the host has no ordinary memory for them
+	Daemon string // see [guard.Host]
+}
 
 // ChangePages has the domain take pages of a size that libvirt has a mount for.
 type ChangePages struct {

@@ -27,7 +27,7 @@ type refusal struct {
 
 // sawAll reports whether all holders of pages are known.
 func sawAll(host guard.Host) bool {
-	return host.Holders != nil && !host.Holders.Cut && len(host.Holders.Unreadable) == 0
+	return host.Holders != nil && !host.Holders.Cut && !host.Holders.Alone && len(host.Holders.Unreadable) == 0
 }
 
 // lacking is how many pages a shortage lacks where so many are free on its nodes.

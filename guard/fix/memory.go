@@ -100,18 +100,35 @@ func spare(p guard.SizePool, node int) uint64 {
 // holds reports whether the host has as much ordinary memory available as a process has in huge pages, or was promised;
 // so it does where nothing is known of its memory.
 func (m memory) holds(h guard.Holder) bool {
-	if m.Memory == nil || m.AvailableKiB == 0 {
-		return true
-	}
 	pages := h.Unplaced + h.Reserved
 	for _, n := range h.Pages {
 		pages += n
+	}
+	return m.spares(pages * h.PageKiB)
+}
+
+// spares reports whether the host has so much ordinary memory available; so it does where nothing is known of its memory.
+func (m memory) spares(kib uint64) bool {
+	if m.Memory == nil || m.AvailableKiB == 0 {
+		return true
 	}
 	var kept uint64
 	for _, n := range m.Nodes {
 		kept += nodeMemory{n}.keptKiB()
 	}
-	return m.AvailableKiB >= kept+pages*h.PageKiB
+	return m.AvailableKiB >= kept+kib
+}
+
+// tmpfs reports whether so much goes into /dev/shm, which by default has half of the host's memory at the most.
+func (m memory) tmpfs(kib uint64) bool {
+	if m.Memory == nil {
+		return false
+	}
+	var total uint64
+	for _, n := range m.Nodes {
+		total += n.TotalKiB
+	}
+	return kib <= total/2
 }
 
 // pieces is how many pages the free blocks of a node are large enough for; known is false where the blocks are not

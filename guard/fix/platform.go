@@ -29,7 +29,9 @@ func (r refusal) tellManager() []guard.Fix {
 	case guard.ManagerOVirt:
 		return tellVDSM(host, b)
 	case guard.ManagerKubeVirt:
-		processes := slices.DeleteFunc(slices.Clone(b.Holders), func(h guard.Holder) bool { return h.Kind == guard.HolderFile || h.Kind == guard.HolderGuest })
+		processes := slices.DeleteFunc(slices.Clone(b.Holders), func(h guard.Holder) bool {
+			return h.Kind == guard.HolderFile || h.Kind == guard.HolderGuest || h.InPod()
+		})
 		if len(processes) > 0 {
 			return []guard.Fix{RunInPod{processes, processes[0].PageKiB}}
 		}
@@ -98,10 +100,10 @@ func onPlatform(host guard.Host, v guard.Verdict, fixes []guard.Fix) []guard.Fix
 				continue
 			}
 		case ChangeDomain:
-			f.Manager = v.Manager
+			f.Manager = v.Maker()
 			fix = f
 		case ChangePages:
-			f.Manager = v.Manager
+			f.Manager = v.Maker()
 			fix = f
 		}
 		if !setsApplication(fix) || !slices.ContainsFunc(found, setsApplication) { // now and at boot are the same there

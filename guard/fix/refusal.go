@@ -19,7 +19,7 @@ func ofRefusal(demand guard.Demand, host guard.Host, v guard.Verdict) []guard.Fi
 // fixes returns what an admin can do about failures of one cause.
 func (r refusal) fixes() (found []guard.Fix) {
 	blame := r.verdict.Blame
-	if over(blame) {
+	if blame.Over() {
 		return r.holderFixes() // as they are over, nobody is to reckon with them
 	}
 	switch blame.Cause {

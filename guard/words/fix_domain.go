@@ -2,6 +2,7 @@ package words
 
 import (
 	"fmt"
+	"slices"
 
 	"hugeguard/guard"
 	"hugeguard/guard/fix"
@@ -12,6 +13,9 @@ func changeDomain(c fix.ChangeDomain) Fix {
 	f := Fix{For: "domain", What: "change " + maker(c.Manager), Lines: changes(c)}
 	if len(f.Lines) > 0 {
 		f.short = f.Lines[0]
+	}
+	if slices.ContainsFunc(c.Changes, func(c fix.Change) bool { return c.Do == fix.Shrink }) {
+		f.Cost = "the guest has less memory"
 	}
 	return f
 }
@@ -24,6 +28,33 @@ func changes(g fix.ChangeDomain) (lines []string) {
 	return lines
 }
 
+// takeOrdinary says how memory takes ordinary memory that can be shared as that in files can.
+func takeOrdinary(t fix.TakeOrdinary) Fix {
+	who, line := enumerate(t.Backends, 3), "<source type='memfd'/> in memoryBacking, in place of another source"
+	if t.Own {
+		line = "in qemu:commandline: memory-backend-memfd in place of memory-backend-file, without mem-path="
+	}
+	return Fix{For: "domain", What: "change the domain (virsh edit), so that " + who + " takes ordinary memory", Lines: []string{line},
+		Cost: fmt.Sprintf("the guest takes %s of ordinary memory and is slower without huge pages", Amount(t.KiB, 1)), short: "have " + who + " take ordinary memory: " + line}
+}
+
+// moveBackingDir says how files of guests' memory come to lie off huge pages: in memory, or where libvirt has them by
+// default.
+func moveBackingDir(m fix.MoveBackingDir) Fix {
+	dir, where, cost := "/dev/shm", "in ordinary memory", fmt.Sprintf("the guest takes %s of ordinary memory and is slower without huge pages", Amount(m.KiB, 1))
+	if m.Disk {
+		dir, where, cost = "/var/lib/libvirt/qemu/ram", "on disk", fmt.Sprintf("the guest's memory is a file of %s there, and slow", Amount(m.KiB, 1))
+	}
+	f := onHost(fmt.Sprintf("have libvirt keep files of guests' memory %s: memory_backing_dir in /etc/libvirt/qemu.conf", where),
+		fmt.Sprintf(`sed -i 's|^ *memory_backing_dir *=.*|memory_backing_dir = "%s"|' /etc/libvirt/qemu.conf`, dir), restartDaemon(m.Daemon))
+	f.short = fmt.Sprintf(`memory_backing_dir = "%s" in qemu.conf, and restart libvirt's daemon`, dir)
+	f.Cost = fmt.Sprintf("%s; %s, and so do others with memory in files once they start again", daemonCost, cost)
+	if m.Disk {
+		f.Cost = fmt.Sprintf("%s; %s, as is that of others with memory in files once they start again", daemonCost, cost)
+	}
+	return f
+}
+
 func change(c fix.Change, m guard.Manager) string {
 	switch c.Do {
 	case fix.Bind:
@@ -32,6 +63,8 @@ func change(c fix.Change, m guard.Manager) string {
 		return fmt.Sprintf("pin the emulator to CPUs of %s, too (cputune/emulatorpin)", nodes(c.Nodes))
 	case fix.TakePages:
 		return fmt.Sprintf("give %s %s pages (%s)", c.Backend, pageNames(c.KiB, " or "), pageSetting(m, c.KiB...))
+	case fix.Shrink:
+		return fmt.Sprintf("give %s only %s, which fits now", c.Backend, guard.Size(c.KiB[0]))
 	case fix.ResizeBlocks:
 		return fmt.Sprintf("make the blocks of %s %s", c.Backend, guard.Size(c.KiB[0]))
 	}

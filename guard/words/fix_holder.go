@@ -31,6 +31,14 @@ func reboot(r fix.Reboot) Fix {
 	return f
 }
 
+// lookUnconfined says where to look for those who hold pages. Outside of a container there need be no hugeguard.
+func lookUnconfined(l fix.LookUnconfined) Fix {
+	if l.Alone {
+		return onHost("find out which processes have the pages", "grep HugetlbPages /proc/[0-9]*/status | grep -v ' 0 kB'")
+	}
+	return onHost("look for holders outside libvirt's confinement, which hides some", "hugeguard status")
+}
+
 const rebootCost = "reboots this host: all its guests stop"
 
 // freeDead has back ends give back the memory of guests that are gone.
@@ -119,10 +127,19 @@ func shrinkOVS(s fix.ShrinkOVS) Fix {
 	if s.Used != nil {
 		use = fmt.Sprintf("it uses %s now (%s)", sizes(s.Used), command)
 	}
-	f := onHost(fmt.Sprintf("have Open vSwitch take less memory: dpdk-socket-mem=%s instead of %s (MiB of each node); %s", less, sizes(s.Told), use),
-		inside(s.OVS, "ovs-vsctl --no-wait set Open_vSwitch . other_config:dpdk-socket-mem="+less),
+	set, keys := "other_config:dpdk-socket-mem="+less, "dpdk-socket-mem="+less
+	if s.Limited {
+		set += " other_config:dpdk-socket-limit=" + sizes(s.Limit)
+		keys += " and dpdk-socket-limit=" + sizes(s.Limit)
+		use += ". 262144 packets are a part of that: under the limit it makes room for fewer"
+	}
+	f := onHost(fmt.Sprintf("have Open vSwitch take less memory: %s instead of dpdk-socket-mem=%s (MiB of each node); %s", keys, sizes(s.Told), use),
+		inside(s.OVS, "ovs-vsctl --no-wait set Open_vSwitch . "+set),
 		manage(s.OVS, "restart"))
 	f.Cost = "restarts Open vSwitch: the traffic of all guests stops until it runs again, and with less memory for packets a port may not come up"
+	if s.Limited {
+		f.Cost += ", or drop packets under load"
+	}
 	return f
 }
 
@@ -152,21 +169,50 @@ func stop(holders []guard.Holder) Fix {
 	f := onHost("stop "+enumerate(who, 3), commands...)
 	f.Cost, f.Lasting = "their services are down until they are started again", lasting
 	switch {
-	case len(who) == 1 && isQEMU(holders[0]):
-		f.short = "shut down the guest that " + who[0] + " runs"
-		f.What = f.short + ", by its own manager or from within; the command is for a guest that nobody can shut down"
-		f.Cost = "that guest stops; with the command it loses what it has not written yet"
+	case slices.ContainsFunc(holders, guard.Holder.InPod):
+		return endPods(holders, who)
+	case len(who) == 1 && runsGuest(holders[0]):
+		return shutDown(holders[0], f)
 	case len(who) == 1:
 		f.Cost = "its service is down until it is started again"
 	}
 	return f
 }
 
-// isQEMU reports whether a process that is no guest of libvirt's runs a guest all the same: a QEMU by hand, or by
-// another manager.
-func isQEMU(h guard.Holder) bool {
+// endPods says how processes in pods are ended: kubelet starts a container again that is only stopped.
+func endPods(holders []guard.Holder, who []string) Fix {
+	f := Fix{For: "kubernetes", What: "end the pods of " + enumerate(who, 3) + ": scale down what runs them. Kubelet starts a container again that is only stopped",
+		Cost: "what they do stops until they are scaled up again", short: "end the pods of " + enumerate(who, 2)}
+	const names = `{{index .status.labels "io.kubernetes.pod.namespace"}}/{{index .status.labels "io.kubernetes.pod.name"}}`
+	for _, h := range holders {
+		id, contained := strings.CutPrefix(h.Unit, "container ")
+		switch {
+		case contained && h.InPod():
+			f.Commands = append(f.Commands, "crictl inspect --output go-template --template "+quoted(names)+" "+shellWord(id)+" # names the pod")
+		default:
+			f.Commands = append(f.Commands, manage(h, "stop"))
+		}
+	}
+	return f
+}
+
+// shutDown says how a guest that is none of libvirt's is ended; f ends its process.
+func shutDown(h guard.Holder, f Fix) Fix {
+	f.short, f.Lasting = "shut down the guest that "+process(h)+" runs", nil
+	if id, ok := strings.CutSuffix(h.Unit, ".scope"); ok && strings.Trim(id, "0123456789") == "" { // Proxmox VE names it so
+		f.What, f.Commands, f.Cost = f.short, []string{"qm shutdown " + id}, "that guest stops"
+		return f
+	}
+	f.What = f.short + ", by its own manager or from within; the command is for a guest that nobody can shut down"
+	f.Cost = "that guest stops; with the command it loses what it has not written yet"
+	return f
+}
+
+// runsGuest reports whether a process that is no guest of libvirt's runs a guest all the same: one that was started by
+// hand, or by another manager. The kernel cuts the names of processes at 15 bytes.
+func runsGuest(h guard.Holder) bool {
 	program := cmp.Or(h.Program, h.Name)
-	return strings.HasPrefix(program, "qemu-") || program == "kvm"
+	return strings.HasPrefix(program, "qemu-") || slices.Contains([]string{"kvm", "cloud-hypervisor", "cloud-hyperviso", "firecracker", "crosvm"}, program)
 }
 
 // switches are the programs of which it is known how they are told to take fewer huge pages, or none, by how the names
@@ -181,6 +227,7 @@ var switches = []struct {
 	{[]string{"postgres"}, tunePostgreSQL},
 	{[]string{"mysqld", "mariadbd"}, tuneMySQL},
 	{[]string{"java"}, tuneJava},
+	{[]string{"ora_", "oracle"}, tuneOracle},
 	{[]string{"xmrig"}, tuneMiner},
 }
 
@@ -320,6 +367,16 @@ func tuneJava(t fix.TuneProcess) Fix {
 		return Fix{}
 	}
 	return withOption(t.Holder, "-XX:-UseLargePages", ordinary(t.Holder))
+}
+
+// https://docs.oracle.com/en/database/oracle/oracle-database/19/refrn/USE_LARGE_PAGES.html
+func tuneOracle(t fix.TuneProcess) Fix {
+	if !t.Ordinary {
+		return Fix{}
+	}
+	return Fix{What: "as SYSDBA in sqlplus have the database take ordinary memory; it is down between the last two lines", Lines: []string{
+		"ALTER SYSTEM SET use_large_pages = FALSE SCOPE = SPFILE;", "SHUTDOWN IMMEDIATE", "STARTUP"},
+		Cost: ordinary(t.Holder), short: "have the database take ordinary memory (use_large_pages = FALSE)"}
 }
 
 // https://xmrig.com/docs/miner/hugepages

@@ -138,7 +138,9 @@ func bootPools(b fix.BootPools) Fix {
 	if b.Bare > 0 {
 		f.What += fmt.Sprintf(". The kernel command line has hugepagesz=%s without hugepages= behind it, which asks for no pages: hugepages= is about the hugepagesz= before it", pageName(b.Bare))
 	}
-	if b.Scattered {
+	if b.Failed {
+		f.What += ". The kernel was told to do so after an earlier refusal and made fewer pages: before a reboot it finds no more memory in one piece"
+	} else if b.Scattered {
 		f.What += ". On a running host a free block of " + guard.Size(b.Pools[0].PageKiB) + " is unlikely"
 	}
 	if b.Line.CMA {
@@ -232,8 +234,10 @@ func keepPools(k fix.Keep, noNUMA bool) (lines []string) {
 	switch {
 	case k.Asked:
 		return []string{"nothing to do: the kernel command line asks for as many already"}
+	case k.Sysctl > 0 && k.Set >= k.Sysctl:
+		return []string{"nothing to do: " + path(k.Setting) + " asks for as many already"}
 	case k.Sysctl > 0:
-		lines = append(lines, fmt.Sprintf("echo 'vm.nr_hugepages = %d' >> /etc/sysctl.d/90-hugepages.conf", k.Sysctl))
+		lines = append(lines, sysctlSetting(k))
 	default:
 		lines = append(lines, poolSettings(k.Pools, noNUMA)...)
 	}
@@ -243,6 +247,19 @@ func keepPools(k fix.Keep, noNUMA bool) (lines []string) {
 		lines = append(lines, steps...)
 	}
 	return lines
+}
+
+// sysctlSetting is the command that has systemd set vm.nr_hugepages at each boot: in the file that sets it now, where that is
+// the admin's, else in one whose name comes later (sysctl.d(5)).
+func sysctlSetting(k fix.Keep) string {
+	if file := shellWord(k.Setting); strings.HasPrefix(file, "/etc/") {
+		return fmt.Sprintf("sed -i 's|^[ -]*vm[./]nr_hugepages *=.*|vm.nr_hugepages = %d|' %s", k.Sysctl, file)
+	}
+	name := "90-hugepages.conf"
+	if k.Setting[strings.LastIndexByte(k.Setting, '/')+1:] >= name {
+		name = "zz-hugepages.conf"
+	}
+	return fmt.Sprintf("echo 'vm.nr_hugepages = %d' >> /etc/sysctl.d/%s", k.Sysctl, name)
 }
 
 // poolSettings are commands that have systemd write pools' sizes at each boot (tmpfiles.d), before guests start.

@@ -53,8 +53,12 @@ func say(fact guard.Fix) Fix {
 		return raiseLimits(f)
 	case fix.ChangeDomain:
 		return changeDomain(f)
+	case fix.TakeOrdinary:
+		return takeOrdinary(f)
+	case fix.MoveBackingDir:
+		return moveBackingDir(f)
 	case fix.LookUnconfined:
-		return onHost("look for holders outside libvirt's confinement, which hides some", "hugeguard status")
+		return lookUnconfined(f)
 	case fix.DeleteFiles:
 		return deleteFiles(f)
 	case fix.EndFormer:
@@ -95,6 +99,18 @@ func say(fact guard.Fix) Fix {
 
 // placed says a fix for where hugeguard runs: in a container root's commands are not the host's.
 func placed(v guard.Verdict, fact guard.Fix) Fix {
+	if v.Inside != guard.InsideHost {
+		switch fact := fact.(type) {
+		case fix.MountPages:
+			f := mountInside(fact, v.Inside)
+			if fact.Then != nil {
+				f = f.with(placed(v, fact.Then))
+			}
+			return f
+		case fix.RestartDaemon:
+			return restartInside(fact, v.Inside)
+		}
+	}
 	f := say(fact)
 	if _, grows := fact.(fix.GrowPools); grows && v.Manager == guard.ManagerKubeVirt {
 		f.Lasting = append(slices.Clone(f.Lasting), "systemctl restart kubelet on the node: it counts pages when it starts")
@@ -107,8 +123,12 @@ func placed(v guard.Verdict, fact guard.Fix) Fix {
 		f.For, where = "node", "on the node, outside of this pod"
 	}
 	switch fact := fact.(type) {
-	case fix.DeleteFiles, fix.LookUnconfined:
+	case fix.DeleteFiles:
 		return f // here, too
+	case fix.LookUnconfined:
+		if !fact.Alone {
+			return f // here, too
+		}
 	case fix.RaiseLimits:
 		if !fact.Limits[0].Mount {
 			f.What += " (" + where + ", its control group has another path)"

@@ -88,6 +88,9 @@ func ovsNode(r guard.OVSReport, n guard.OVSNodeReport) string {
 // notInTime says that a time limit has ended the search for holders.
 const notInTime = "time ran out before every holder was examined"
 
+// onlyOwn says that others than the processes of hugeguard's own container may hold pages, too.
+const onlyOwn = "only the processes of this container are visible here"
+
 // Unseen says what was not seen of who holds pages, in lines.
 func Unseen(h *guard.Holders) []string {
 	if h == nil {
@@ -99,6 +102,9 @@ func Unseen(h *guard.Holders) []string {
 	}
 	if h.Cut {
 		lines = append(lines, notInTime)
+	}
+	if h.Alone {
+		lines = append(lines, onlyOwn)
 	}
 	return lines
 }

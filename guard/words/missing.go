@@ -145,6 +145,9 @@ func inPart(h *guard.Holders) string {
 	if h.Cut {
 		text += " (" + notInTime + ")"
 	}
+	if h.Alone {
+		text += " (" + onlyOwn + ")"
+	}
 	return text
 }
 
@@ -205,6 +208,8 @@ func emptyPool(lack guard.Lack, f guard.Finding) string {
 		return fmt.Sprintf("all %d pages there are surplus, which go back to the kernel when they are freed%s", f.Total, shrunk(lack))
 	case lack.Asked > 0:
 		return fmt.Sprintf("the kernel command line asks for %s there, and there is none", Pages(lack.Asked, f.PageKiB))
+	case lack.Set > 0:
+		return fmt.Sprintf("%s asks for %s, and there is none", path(lack.Setting), Pages(lack.Set, f.PageKiB))
 	}
 	return ""
 }
@@ -213,8 +218,12 @@ func emptyPool(lack guard.Lack, f guard.Finding) string {
 func smallPool(lack guard.Lack, f guard.Finding) string {
 	text := fmt.Sprintf("the pool has only %s in all", Pages(lack.SetUp, f.PageKiB))
 	switch {
+	case lack.Asked > 0 && lack.Set > 0 && lack.Set < lack.Asked:
+		text += fmt.Sprintf(" (the kernel command line asks for %d, and %s then sets %d)", lack.Asked, path(lack.Setting), lack.Set)
 	case lack.Asked > 0:
 		text += fmt.Sprintf(" (the kernel command line asks for %d)", lack.Asked)
+	case lack.Set > 0:
+		text += fmt.Sprintf(" (%s asks for %d)", path(lack.Setting), lack.Set)
 	case f.Total > lack.SetUp:
 		text += fmt.Sprintf(" (%d more are surplus%s)", f.Total-lack.SetUp, shrunk(lack))
 	}

@@ -66,7 +66,7 @@ func isUUID(text string) bool {
 func byLibvirt(v guard.Verdict) string {
 	text := Finding(v.Findings[0])
 	if len(v.Fixes) > 0 {
-		text += "; fix: " + say(v.Fixes[0]).short
+		text += "; fix: " + placed(v, v.Fixes[0]).short
 	}
 	return text
 }

@@ -44,16 +44,7 @@ func KeepRefused(root sysfs.FS, i guard.Instance) error {
 	if err := forgetRefused(dir); err != nil {
 		return err
 	}
-	name := dir + "/" + i.UUID
-	temporary := fmt.Sprintf("%s.%d", name, os.Getpid())
-	err := os.WriteFile(temporary, refusedText(i), 0o600)
-	if err == nil {
-		err = os.Rename(temporary, name)
-	}
-	if err != nil {
-		_ = os.Remove(temporary)
-	}
-	return err
+	return replace(dir+"/"+i.UUID, refusedText(i))
 }
 
 // forgetRefused makes room for one more.

@@ -27,13 +27,19 @@ type answer struct {
 // TestIncidents asks about launches that failed on hosts of which people reported.
 func TestIncidents(t *testing.T) {
 	answers := map[string]answer{
-		"back-end-keeps-dead-guest": {guard.CauseOtherHolder, []string{`for dead guest rhel1 \(id 7\) has 2048`, `kill 172315`}, []string{"count:3072"}},
-		"miner-on-desktop":          {guard.CauseOtherHolder, []string{`xmrig \(pid 1881, xmrig.service\) has 1187`, `echo 2\d\d\d >`, `--no-huge-pages`, `systemctl stop xmrig.service`}, nil},
-		"own-qemu-hangs":            {guard.CauseGuests, []string{`this guest's own earlier QEMU \(pid 3100, stuck in state D\) has 8192`, `kill -9 3100`, `systemctl reboot`}, []string{"echo 16384"}},
-		"postgres-promised":         {guard.CauseKernelReserved, []string{`postgres \(pid \d+[^)]*\) is promised 3996`, `echo 6344 >`, `shared_buffers = '7192MB'`}, []string{"count:300\n", "to others"}},
-		"database-segment-left":     {guard.CauseLeftoverFiles, []string{`System V segment 32768, which nobody has attached, has 4653`, `ipcrm -m 32768`}, []string{"systemctl"}},
-		"guest-beside-libvirt":      {guard.CauseOtherHolder, []string{`fix: shut down the guest that kvm \(pid 4400, 100.scope\) runs\n`, `loses what it has not written yet`, `to hugepagesz=1G hugepages=20 in`}, []string{"fix: kill"}},
-		"unmounted-lazily":          {guard.CauseUnaccounted, []string{"umount -l", "systemctl reboot"}, []string{"hugeguard status"}},
+		"back-end-keeps-dead-guest":    {guard.CauseOtherHolder, []string{`for dead guest rhel1 \(id 7\) has 2048`, `kill 172315`}, []string{"count:3072"}},
+		"miner-on-desktop":             {guard.CauseOtherHolder, []string{`xmrig \(pid 1881, xmrig.service\) has 1187`, `echo 2\d\d\d >`, `--no-huge-pages`, `systemctl stop xmrig.service`}, nil},
+		"own-qemu-hangs":               {guard.CauseGuests, []string{`this guest's own earlier QEMU \(pid 3100, stuck in state D\) has 8192`, `kill -9 3100`, `systemctl reboot`}, []string{"echo 16384"}},
+		"postgres-promised":            {guard.CauseKernelReserved, []string{`postgres \(pid \d+[^)]*\) is promised 3996`, `echo 6344 >`, `shared_buffers = '7192MB'`}, []string{"count:300\n", "to others"}},
+		"database-segment-left":        {guard.CauseLeftoverFiles, []string{`System V segment 32768, which nobody has attached, has 4653`, `ipcrm -m 32768`}, []string{"systemctl"}},
+		"guest-beside-libvirt":         {guard.CauseOtherHolder, []string{`fix: shut down the guest that kvm \(pid 4400, 100.scope\) runs\n`, `qm shutdown 100`, `to hugepagesz=1G hugepages=20 in`}, []string{"kill"}},
+		"pod-sees-only-itself":         {guard.CauseUnaccounted, []string{`only the processes of this container are visible here`, `fix \(node\): on the node, outside of this pod: find out which processes`}, []string{"reboot", "hugeguard status"}},
+		"pod-beside-libvirt":           {guard.CauseOtherHolder, []string{`fix: bind ram-node0 to node 1`, `change the domain \(virsh edit\)`, `fix \(kubernetes\): end the pods of dpdk-testpmd`}, []string{"VirtualMachine", "crictl stop", "run dpdk-testpmd"}},
+		"guests-of-another-hypervisor": {guard.CauseOtherHolder, []string{`fix: shut down the guest that cloud-hyperviso \(pid 3000, vm0.service\) runs`}, []string{"service is down", "systemctl disable"}},
+		"database-beside-guests":       {guard.CauseOtherHolder, []string{`fix: drop caches, compact memory, then echo 12801`, `use_large_pages = FALSE`}, nil},
+		"vswitch-full-of-packets":      {guard.CauseOVS, []string{`dpdk-socket-mem=1024 other_config:dpdk-socket-limit=1024; systemctl restart`, `262144 packets are a part of that`}, []string{"nova"}},
+		"vswitch-keeps-dead-instance":  {guard.CauseOVS, []string{`fix: delete Open vSwitch's port of dead guest instance-00000020 \(id 5\) \(node 1 has 3584 free\)\n`}, []string{"reserves 512; node", "count:2560"}},
+		"unmounted-lazily":             {guard.CauseUnaccounted, []string{"umount -l", "systemctl reboot"}, []string{"hugeguard status"}},
 	}
 	files, err := filepath.Glob(hooktest.Data("incidents/*.txtar"))
 	if err != nil || len(files) < len(answers) {

@@ -63,6 +63,19 @@ func TestOutsideIncidents(t *testing.T) {
 			outside{guard.Warn, "", []string{"2048 needed .*; it fails if pc.ram lies on the huge pages at /dev/hugepages, which is not certain"}, nil}},
 		{"memory_backing_dir on hugetlbfs", "backing-dir-on-hugetlbfs", nil,
 			outside{guard.Refuse, guard.ByHugeguard, []string{"2048 pages of 2M \\(4 GiB\\) on any node, for ram-node0 \\(memory_backing_dir in qemu.conf\\), as /dev/hugepages is on a hugetlbfs"}, nil}},
+		{"memory_backing_dir on hugetlbfs, where there is no ordinary memory either", "backing-dir-on-hugetlbfs", nil,
+			outside{guard.Refuse, guard.ByHugeguard, []string{`memory_backing_dir = "/var/lib/libvirt/qemu/ram"\|' /etc/libvirt/qemu.conf\n  systemctl restart libvirtd`, "a file of 4 GiB"}, []string{"memfd", "/dev/shm"}}},
+		{"memory_backing_dir on hugetlbfs, where there is ordinary memory", "backing-dir-on-hugetlbfs", roomy,
+			outside{guard.Refuse, guard.ByHugeguard, []string{`fix \(domain\): change the domain \(virsh edit\), so that ram-node0 takes ordinary memory\n  <source type='memfd'/> in memoryBacking`,
+				`\n  sed -i 's\S+ \*memory_backing_dir \*=.*\|memory_backing_dir = "/dev/shm"\|' /etc/libvirt/qemu.conf\n  systemctl restart libvirtd`, "takes 4 GiB of ordinary memory"}, nil}},
+		{"an argument on hugetlbfs, where there is ordinary memory", "ram-by-own-argument", roomy,
+			outside{guard.Refuse, guard.ByHugeguard, []string{`in qemu:commandline: memory-backend-memfd in place of memory-backend-file, without mem-path=`}, []string{"memory_backing_dir"}}},
+		{"a container without a mount", "container-without-mount", nil,
+			outside{guard.Warn, guard.ByLibvirt, []string{`fix: give this container the host's hugetlbfs of 2M pages \(-v /dev/hugepages:/dev/hugepages\)`, `make this container again`}, []string{"systemctl", "fstab"}}},
+		{"a pod without a mount", "container-without-mount", writes("proc/self/cgroup", "0::/kubepods.slice/kubepods-pod1.slice\n"),
+			outside{guard.Warn, guard.ByLibvirt, []string{`fix \(pod\): declare the pod in which libvirt runs with a volume of 2M pages\n  volumes: .*HugePages-2Mi`}, []string{"systemctl", "fstab", "this container again"}}},
+		{"a container whose mount came later", "mounted-by-hand", writes("mnt/hugepages1G.age", "later\n", "run/.containerenv", "", "proc/self/cgroup", "0::/\n"),
+			outside{guard.Warn, guard.ByLibvirt, []string{"fix: restart this container", "fix \\(host\\): restart this container"}, []string{"systemctl", "fstab"}}},
 		{"reserved and not touched", "backing-dir-on-hugetlbfs", edits("domain.xml", "<allocation mode='immediate'/>", ""),
 			outside{guard.Refuse, guard.ByHugeguard, []string{"1024 of 1024 free, 2048 needed"}, nil}},
 		{"shared memory, of which not every release makes a file", "backing-dir-on-hugetlbfs", edits("domain.xml", "<source type='file'/>", ""),
@@ -203,4 +216,10 @@ func TestNoHugePagesInFiles(t *testing.T) {
 			t.Errorf("%s: %s, want %s", test.incident, got, test.want)
 		}
 	}
+}
+
+// roomy gives a host 20 GiB of free memory.
+func roomy(t *testing.T, tree sysfstest.Host) {
+	writes("proc/meminfo", "MemTotal: 67108864 kB\nMemFree: 20971520 kB\nMemAvailable: 20971520 kB\nHugepagesize: 2048 kB\n",
+		"sys/devices/system/node/node0/meminfo", "Node 0 MemTotal: 67108864 kB\nNode 0 MemFree: 20971520 kB\n")(t, tree)
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"hugeguard/guard"
+	"hugeguard/hook/ledger"
 	"hugeguard/sysfs"
 )
 
@@ -32,6 +33,8 @@ func Memory(root sysfs.FS, host guard.Host) *guard.Memory {
 	m.AvailableKiB, _, _ = root.Available()
 	m.Others = otherPools(root, host)
 	m.Boot = boot(root, host)
+	m.Failures, _, _ = root.Failures()
+	m.Told, _ = ledger.ReadTold(root)
 	return &m
 }
 
@@ -64,6 +67,8 @@ func boot(root sysfs.FS, host guard.Host) (b guard.Boot) {
 		b.Pools = append(b.Pools, guard.BootPool{PageKiB: size, Pages: p.Pages, Nodes: p.Nodes})
 	}
 	b.CMA, b.Bare = line.CMA, line.Bare
+	setting := root.PoolSetting()
+	b.Set, b.Setting = setting.Pages, setting.File
 	major, minor, _, ok := root.KernelRelease()
 	b.PerNode = ok && (major > 5 || major == 5 && minor >= 16)
 	for _, tool := range []string{"grubby", "update-grub"} {

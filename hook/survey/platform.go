@@ -61,6 +61,14 @@ func inside(root sysfs.FS) guard.Inside {
 	return guard.InsideHost
 }
 
+// alone reports whether only the processes of this container can be seen: the first process is one of them. That of the
+// host is in no container, or in a control group that this one's namespace does not have.
+func alone(root sysfs.FS) bool {
+	own, _ := root.OwnPlace()
+	first, err := root.Place(1)
+	return err != nil || !first.Outside && (own.Container == "" || first.Container != "")
+}
+
 // onOverlay reports whether the root file system is an overlay, as a container's is.
 func onOverlay(root sysfs.FS) bool {
 	mounts, err := root.ReadOwn("proc/self/mounts", 64<<10)

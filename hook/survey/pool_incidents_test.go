@@ -30,9 +30,13 @@ func TestPoolIncidents(t *testing.T) {
 		"uneven-pools": {guard.CausePoolTooSmall, []string{
 			`^node 1 has too few 2M pages: 758 of 758 free, 1024 needed \(2 GiB\)`, `\n  echo 1024 > \S+node1\S+\n`, `hugepages=0:1290,1:1024`, `bind ram-node0 to node 0`}, nil},
 		"giant-pages-split-evenly": {guard.CausePoolTooSmall, []string{
-			`fix: boot with hugepagesz=1G hugepages=0:12,1:8\n`, `change hugepagesz=1G hugepages=16 to hugepagesz=1G hugepages=0:12,1:8 in`, `bind ram-node0 to nodes 0-1`}, []string{`\n  echo`}},
+			`fix: bind ram-node0 to nodes 0-1\n`, `change hugepagesz=1G hugepages=16 to hugepagesz=1G hugepages=0:12,1:8 in`, `bind ram-node0 to nodes 0-1`}, []string{`\n  echo`}},
 		"page-size-behind-count": {guard.CausePoolMissing, []string{
 			`hugepagesz=1G without hugepages= behind it, which asks for no pages`, `fix: boot with hugepagesz=1G hugepages=8\n`}, []string{`\n  echo`, `in place of`}},
+		"sysctl-undoes-boot": {guard.CausePoolTooSmall, []string{
+			`the kernel command line asks for 8192, and /etc/sysctl.d/80-vpp.conf then sets 1024`, `sed -i \S+.* /etc/sysctl.d/80-vpp.conf`}, []string{`nothing to do`, `or: change`}},
+		"compacted-in-vain": {guard.CausePoolTooSmall, []string{
+			`fix: boot with hugepagesz=2M hugepages=6144`, `was told to do so after an earlier refusal and made fewer pages`}, []string{`drop_caches`, `echo 6144`}},
 		"pool-in-pieces": {guard.CausePoolTooSmall, []string{
 			`pieces that are too small`, compact + `4096 `, `hugepagesz=2M hugepages=4096`}, nil},
 	} {

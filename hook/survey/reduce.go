@@ -21,6 +21,7 @@ var Reductions = []sysfs.Reduction{
 	{Files: config.Path, Keep: config.Reduce},
 	{Files: ledger.Path, Keep: ledger.Reduce},
 	{Files: ledger.RefusedDir + "/*", Keep: ledger.ReduceRefused},
+	{Files: ledger.ToldPath, Keep: ledger.ReduceTold},
 	{Files: vswitch.Captured, Keep: reduceOVS},
 	{Files: vswitch.CapturedUse, Keep: reduceOVSUse},
 	{Files: "run/libvirt/qemu/*.xml", Keep: reduceDomain},

@@ -77,6 +77,7 @@ func Holders(root sysfs.FS, conf config.Config, host *guard.Host, self guard.Dom
 	}
 	host.Memory = Memory(root, *host)
 	host.Platform = platform(root, processes)
+	host.Holders.Alone = host.Platform.Inside != guard.InsideHost && alone(root)
 	return processes, blind
 }
 

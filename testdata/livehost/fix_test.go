@@ -260,6 +260,20 @@ var shortages = []shortage{
 		kinds: []string{"change-domain"},
 	},
 	{
+		name: "memory_backing_dir on hugetlbfs", pages: 20, domain: domain{name: "filed", mib: 64, cells: 1, small: true, source: "file", shared: true},
+		make: func(s *scene, d domain) {
+			before, err := os.ReadFile(qemuConf)
+			s.must(err)
+			s.t.Cleanup(func() {
+				s.check(os.WriteFile(qemuConf, before, 0o644))
+				s.restartLibvirtd()
+			})
+			s.must(os.WriteFile(qemuConf, fmt.Appendf(before[:len(before):len(before)], "memory_backing_dir = %q\n", hugetlbfs), 0o644))
+			s.restartLibvirtd()
+		},
+		kinds: []string{"grow-pools", "take-ordinary", "move-backing-dir"},
+	},
+	{
 		name: "no mount", pages: 64, domain: domain{name: "mountless", mib: 64, cells: 1}, libvirts: true,
 		make: func(s *scene, d domain) {
 			s.remounts(d)
@@ -534,6 +548,10 @@ func (s *scene) change(d *domain, line string) {
 	}
 	if regexp.MustCompile(`^give ram-node0 2M (or \S+ )*pages\b`).MatchString(line) {
 		d.page = 0
+		return
+	}
+	if strings.HasPrefix(line, "<source type='memfd'/> in memoryBacking") {
+		d.source = "memfd"
 		return
 	}
 	if strings.HasPrefix(line, "hugetlbfs_mount = ") {
