@@ -50,7 +50,7 @@ func (p SizePool) freeByNode() map[int]uint64 {
 }
 
 // headroom is how many surplus pages the pool may still grow by, if the kernel finds the memory
-// (nr_overcommit_hugepages, zero for gigantic pages).
+// (nr_overcommit_hugepages, zero for gigantic pages where the kernel makes none of these).
 //
 // The kernel takes any number for that; what no memory has room for is cut, so that it can be added to.
 func (p SizePool) headroom() uint64 { return min(minus(p.Overcommit, p.Surplus), 1<<50) }
