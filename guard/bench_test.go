@@ -1,8 +1,12 @@
-package guard
+package guard_test
 
 import (
 	"os"
 	"testing"
+
+	. "hugeguard/guard"
+	"hugeguard/guard/domain"
+	. "hugeguard/guard/guardtest"
 )
 
 func BenchmarkJudge(b *testing.B) {
@@ -10,14 +14,14 @@ func BenchmarkJudge(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	d, err := ParseDomain(xml)
+	d, err := domain.Parse(xml)
 	if err != nil {
 		b.Fatal(err)
 	}
-	host := pages(1000, 1000)
+	host := Pages(1000, 1000)
 	for range b.N {
-		if v := Judge(d, host); v.Decision != Allow {
-			b.Fatal(Summary(v))
+		if v := Judge(d, host.Host); v.Decision != Allow {
+			b.Fatal(summary(v))
 		}
 	}
 }

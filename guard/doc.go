@@ -2,7 +2,7 @@
 //
 // [Judge] takes a [Demand], the memory backends that QEMU will create, and a [Host], what the kernel has to give and
 // who holds the rest. It returns a [Verdict]: what will become of the launch, why, and who has the pages. A verdict is
-// facts. Package fix finds what would help, and package words puts both into words. Package domain makes the demand of
+// facts. Package fix adds what would help, and package words puts both into words. Package domain makes the demand of
 // a domain's XML, and hook/survey makes the host of a running system or of a capture. Everything here is pure: no
 // files, no clock, no environment, so that every verdict can be played again.
 //

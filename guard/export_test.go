@@ -1,30 +1,35 @@
 package guard
 
-// What the tests of this package need of packages that import it: others_test.go has them set.
+// What the tests use of this package that nobody else does. They lie outside of it, as they read domains and say
+// verdicts by packages that import it.
 var (
-	ParseDomain func(xml []byte) (Demand, error)
-
-	// JudgeAndFix is [Judge] with the fixes, and Helps tries each of those that are about pools and limits.
-	JudgeAndFix func(Demand, Host) Verdict
-	Helps       func(t Fataler, d Demand, host Host, v Verdict) (fixes int)
-
-	Summary func(Verdict) string
-	Line    func(Verdict) string
-	Text    func(Verdict) string
-	Fields  func(Verdict) map[string]string
-	Message func(Finding) string
-	JSON    func(Verdict) ([]byte, error)
-	Fixes   func(Verdict) []FixInWords
-	Reserve func([]Reservation) []string
+	MessageIDs = messageIDs
+	CanServe   = canServe
+	Drifts     = drifts
 )
 
-// FixInWords is what the tests read of words.Fix; Lines are its commands and its lines.
-type FixInWords struct {
-	For   string
-	Lines []string
+// Resolved returns the backends of a demand as they are judged.
+func Resolved(d Demand, host Host) []Backend {
+	backends, _ := resolve(d, host)
+	return backends
 }
 
-// Fataler is a test, as far as it can fail.
-type Fataler interface {
-	Errorf(format string, args ...any)
+// Began returns the releases of libvirt, QEMU and Linux that changed a rule; 0 is any before them.
+func Began() (libvirt, qemu, kernel []Version) {
+	from := func(history []epoch) (versions []Version) {
+		for _, e := range history {
+			versions = append(versions, e.from)
+		}
+		return versions
+	}
+	h := histories()
+	return from(h.libvirt), from(h.qemu), from(h.kernel)
+}
+
+// ConditionsOfRules returns all that a warning may say of releases.
+func ConditionsOfRules() (all []Combinations) {
+	for _, c := range conditions() {
+		all = append(all, c.combinations())
+	}
+	return all
 }

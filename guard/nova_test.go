@@ -1,4 +1,4 @@
-package guard
+package guard_test
 
 import (
 	"reflect"
@@ -7,45 +7,32 @@ import (
 
 	"pgregory.net/rapid"
 
+	. "hugeguard/guard"
+	. "hugeguard/guard/guardtest"
 	"hugeguard/guard/nova"
-	"hugeguard/guard/ovs"
+	"hugeguard/guard/words"
 )
-
-// told has Open vSwitch told to take so many MiB of each node.
-func (h Host) toldOVS(dir string, mib ...uint64) Host {
-	h.OVS = &OVS{Config: ovs.Config{Init: true, HugeDir: dir, SocketMiB: map[int]uint64{}}}
-	for node, n := range mib {
-		h.OVS.SocketMiB[node] = n
-	}
-	return h
-}
-
-// reserving has Nova's configuration reserve something.
-func (h Host) reserving(reserved nova.Reserved) Host {
-	h.Nova = &Nova{Files: []string{"/etc/nova/nova.conf"}, Reserved: reserved}
-	return h
-}
 
 func TestReservations(t *testing.T) {
 	node := func(id int) nova.Pool { return nova.Pool{Node: id, PageKiB: 2048} }
 	giant := nova.Pool{Node: 1, PageKiB: 1 << 20}
-	oneMount := pages(9, 9)
+	oneMount := Pages(9, 9)
 	oneMount.Mounts = oneMount.Mounts[:1]
 	for _, test := range []struct {
 		name string
-		host Host
+		host Setup
 		want string
 	}{
-		{"nobody looked", pages(9), ""},
-		{"guests and files are not reserved for", pages(9, 9).heldBy(HolderGuest, "a", 1, 0, 7).heldBy(HolderFile, "f", 0, 1, 7), ""},
-		{"all others are", pages(9, 9).heldBy(HolderOVS, "ovs-vswitchd", 1, 0, 5).heldBy(HolderProcess, "vpp", 2, 0, 6).heldBy(HolderProcess, "spdk", 3, 1, 7),
+		{"nobody looked", Pages(9), ""},
+		{"guests and files are not reserved for", Pages(9, 9).Holding(HolderGuest, "a", 1, 0, 7).Holding(HolderFile, "f", 0, 1, 7), ""},
+		{"all others are", Pages(9, 9).Holding(HolderOVS, "ovs-vswitchd", 1, 0, 5).Holding(HolderProcess, "vpp", 2, 0, 6).Holding(HolderProcess, "spdk", 3, 1, 7),
 			"node:0,size:2048,count:11 node:1,size:2048,count:7"},
-		{"told more than it holds", pages(9, 9).heldBy(HolderOVS, "ovs-vswitchd", 1, 0, 5).toldOVS("", 1024, 1023), "node:0,size:2048,count:512 node:1,size:2048,count:512"},
-		{"holds more than it was told", pages(9, 9).heldBy(HolderOVS, "ovs-vswitchd", 1, 0, 600).heldBy(HolderProcess, "vpp", 2, 0, 1).toldOVS("", 1024), "node:0,size:2048,count:601"},
-		{"told, and not there yet", oneMount.toldOVS("", 1024), "node:0,size:2048,count:512"},
-		{"told, not there yet, of unknown pages", pages(9, 9).toldOVS("", 1024), ""},
-		{"told, with its mount", pages(9, 9).toldOVS("/dev/hugepages1G", 1024, 1025), "node:0,size:1048576,count:1 node:1,size:1048576,count:2"},
-		{"what is reserved stays", pages(9, 9).heldBy(HolderOVS, "ovs-vswitchd", 1, 0, 5).reserving(nova.Reserved{node(0): 3, node(1): 4, giant: 2, node(7): 1, node(2): -1, node(3): 0}),
+		{"told more than it holds", Pages(9, 9).Holding(HolderOVS, "ovs-vswitchd", 1, 0, 5).ToldOVS("", 1024, 1023), "node:0,size:2048,count:512 node:1,size:2048,count:512"},
+		{"holds more than it was told", Pages(9, 9).Holding(HolderOVS, "ovs-vswitchd", 1, 0, 600).Holding(HolderProcess, "vpp", 2, 0, 1).ToldOVS("", 1024), "node:0,size:2048,count:601"},
+		{"told, and not there yet", oneMount.ToldOVS("", 1024), "node:0,size:2048,count:512"},
+		{"told, not there yet, of unknown pages", Pages(9, 9).ToldOVS("", 1024), ""},
+		{"told, with its mount", Pages(9, 9).ToldOVS("/dev/hugepages1G", 1024, 1025), "node:0,size:1048576,count:1 node:1,size:1048576,count:2"},
+		{"what is reserved stays", Pages(9, 9).Holding(HolderOVS, "ovs-vswitchd", 1, 0, 5).Reserving(nova.Reserved{node(0): 3, node(1): 4, giant: 2, node(7): 1, node(2): -1, node(3): 0}),
 			"node:0,size:2048,count:5 node:1,size:2048,count:4 node:7,size:2048,count:1 node:1,size:1048576,count:2"},
 	} {
 		var want []string
@@ -55,13 +42,13 @@ func TestReservations(t *testing.T) {
 		if want != nil {
 			want = append([]string{"[DEFAULT]"}, want...)
 		}
-		if got := Reserve(test.host.Reservations()); !reflect.DeepEqual(got, want) {
+		if got := words.Reserve(test.host.Reservations()); !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: %q, want %q", test.name, got, want)
 		}
 	}
-	notUsing := pages(9).heldBy(HolderOVS, "ovs-vswitchd", 1, 0, 5).toldOVS("", 1024)
+	notUsing := Pages(9).Holding(HolderOVS, "ovs-vswitchd", 1, 0, 5).ToldOVS("", 1024)
 	notUsing.OVS.Init = false
-	if got := Reserve(notUsing.Reservations()); len(got) != 2 || got[1] != "reserved_huge_pages=node:0,size:2048,count:5" {
+	if got := words.Reserve(notUsing.Reservations()); len(got) != 2 || got[1] != "reserved_huge_pages=node:0,size:2048,count:5" {
 		t.Errorf("%q for an Open vSwitch that is not to use DPDK", got)
 	}
 }
@@ -70,20 +57,20 @@ func TestReservations(t *testing.T) {
 // hold, and is asked for nothing more.
 func TestReserveSettles(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		host := pages(99, 99)
+		host := Pages(99, 99)
 		kinds := []HolderKind{HolderOVS, HolderProcess, HolderGuest, HolderFile}
 		for range rapid.IntRange(0, 4).Draw(t, "holders") {
-			host = host.heldBy(rapid.SampledFrom(kinds).Draw(t, "kind"), "x", 1, rapid.IntRange(0, 1).Draw(t, "node"), rapid.Uint64Range(1, 9).Draw(t, "pages"))
+			host = host.Holding(rapid.SampledFrom(kinds).Draw(t, "kind"), "x", 1, rapid.IntRange(0, 1).Draw(t, "node"), rapid.Uint64Range(1, 9).Draw(t, "pages"))
 		}
 		if rapid.Bool().Draw(t, "told") {
-			host = host.toldOVS("/dev/hugepages", rapid.Uint64Range(0, 30).Draw(t, "MiB"))
+			host = host.ToldOVS("/dev/hugepages", rapid.Uint64Range(0, 30).Draw(t, "MiB"))
 		}
 		reserved := nova.Reserved{}
 		for range rapid.IntRange(0, 2).Draw(t, "reserved") {
 			reserved[nova.Pool{Node: rapid.IntRange(0, 2).Draw(t, "on"), PageKiB: 2048}] = rapid.Int64Range(-2, 9).Draw(t, "count")
 		}
-		host = host.reserving(reserved)
-		lines := Reserve(host.Reservations())
+		host = host.Reserving(reserved)
+		lines := words.Reserve(host.Reservations())
 		var config nova.Config
 		if err := config.Add("nova.conf", strings.Join(lines, "\n")); err != nil {
 			t.Fatal(err)
@@ -97,8 +84,8 @@ func TestReserveSettles(t *testing.T) {
 				t.Fatalf("%d pages of %v were reserved, now %d", count, pool, settled[pool])
 			}
 		}
-		host = host.reserving(settled)
-		if again := Reserve(host.Reservations()); !host.Agrees() || !reflect.DeepEqual(again, lines) {
+		host = host.Reserving(settled)
+		if again := words.Reserve(host.Reservations()); !host.Agrees() || !reflect.DeepEqual(again, lines) {
 			t.Fatalf("%q, and then %q", lines, again)
 		}
 		for _, p := range host.NovaReport("").Pools {
@@ -113,7 +100,7 @@ func TestReserveSettles(t *testing.T) {
 // TestBelief: an instance counts whether it runs or not, and only what Nova does not allow for is drift.
 func TestBelief(t *testing.T) {
 	at := nova.Pool{Node: 0, PageKiB: 2048}
-	host := pages(10).heldBy(HolderGuest, "a", 1, 0, 20).heldBy(HolderOVS, "ovs-vswitchd", 2, 0, 30).reserving(nova.Reserved{at: 25})
+	host := Pages(10).Holding(HolderGuest, "a", 1, 0, 20).Holding(HolderOVS, "ovs-vswitchd", 2, 0, 30).Reserving(nova.Reserved{at: 25})
 	instance := func(name string, running bool, pages uint64) Instance {
 		return Instance{Name: name, UUID: name, Running: running, Pages: map[nova.Pool]uint64{at: pages}}
 	}
@@ -122,7 +109,7 @@ func TestBelief(t *testing.T) {
 	if want := (NovaPool{Node: 0, PageKiB: 2048, Reserved: 25, Instances: 25, Free: new(int64(10)), Drift: new(int64(5)), Unreserved: 5}); len(report.Pools) != 1 || !reflect.DeepEqual(report.Pools[0], want) || report.Instances != 2 || len(report.Strangers) > 0 {
 		t.Errorf("%+v, want %+v", report, want)
 	}
-	if p := host.toldOVS("/dev/hugepages", 80).NovaReport("").Pools[0]; *p.Drift != 5 || p.Unreserved != 15 {
+	if p := host.ToldOVS("/dev/hugepages", 80).NovaReport("").Pools[0]; *p.Drift != 5 || p.Unreserved != 15 {
 		t.Errorf("%+v where Open vSwitch was told to take 40 pages", p)
 	}
 	host.Nova.Instances = host.Nova.Instances[1:]
@@ -140,7 +127,7 @@ func TestBelief(t *testing.T) {
 // TestRefusedStillCount: Nova counts an instance whose start was refused as long as it has it.
 func TestRefusedStillCount(t *testing.T) {
 	at := nova.Pool{Node: 0, PageKiB: 2048}
-	host := pages(10).heldBy(HolderOVS, "ovs-vswitchd", 2, 0, 30).reserving(nova.Reserved{at: 30})
+	host := Pages(10).Holding(HolderOVS, "ovs-vswitchd", 2, 0, 30).Reserving(nova.Reserved{at: 30})
 	host.Nova.Refused = []Instance{{Name: "a", UUID: "u", Pages: map[nova.Pool]uint64{at: 7}}}
 	host.Nova.Uncounted = []string{"v", "u_resize"}
 	report := host.NovaReport("")
@@ -158,12 +145,12 @@ func TestRefusedStillCount(t *testing.T) {
 // TestNotYetRead: what nova-compute did not read yet, it does not reserve.
 func TestNotYetRead(t *testing.T) {
 	at := nova.Pool{Node: 0, PageKiB: 2048}
-	host := pages(10).heldBy(HolderOVS, "ovs-vswitchd", 2, 0, 30).reserving(nova.Reserved{at: 30})
+	host := Pages(10).Holding(HolderOVS, "ovs-vswitchd", 2, 0, 30).Reserving(nova.Reserved{at: 30})
 	host.Nova.Stale = "/etc/nova/nova.conf"
 	if p := host.NovaReport("").Pools[0]; p.Reserved != 30 || p.Free != nil || p.Drift != nil {
 		t.Errorf("%+v of a configuration that nobody has read", p)
 	}
-	if found := drifts(host, ""); len(found) != 1 || found[0].Code != codeNovaStale {
+	if found := Drifts(host.Host, ""); len(found) != 1 || found[0].Code != "nova-stale" {
 		t.Errorf("%+v", found)
 	}
 	if !host.Agrees() {
@@ -172,44 +159,5 @@ func TestNotYetRead(t *testing.T) {
 	host.Nova.Read = nova.Reserved{}
 	if p := host.NovaReport("").Pools[0]; p.Reserved != 0 || *p.Free != 40 || *p.Drift != 30 || p.Unreserved != 30 {
 		t.Errorf("%+v where nova-compute has read another", p)
-	}
-}
-
-// TestWhatNovaIsAsked: the line asks for what is missing on the node that is short, and for nothing that Nova does
-// already.
-func TestWhatNovaIsAsked(t *testing.T) {
-	node := func(id int) nova.Pool { return nova.Pool{Node: id, PageKiB: 2048} }
-	host := pages(0, 512).heldBy(HolderOVS, "ovs-vswitchd", 702, 0, 512).heldBy(HolderOVS, "ovs-vswitchd", 702, 1, 512)
-	crowded := host.heldBy(HolderProcess, "vpp", 5, 0, 256)
-	stale := host.reserving(nova.Reserved{node(0): 512, node(1): 512})
-	stale.Nova.Stale, stale.Nova.PID, stale.Nova.Unit = "/etc/nova/nova.conf", 812, "nova-compute.service"
-	for _, test := range []struct {
-		name string
-		host Host
-		want string // after the holder
-		fix  string // the first line of the fix
-	}{
-		{"no Nova", host, "; fix: bind ram-node0 to node 1 (node 1 has 512 free)", "bind ram-node0 to node 1"},
-		{"as designed", host.reserving(nova.Reserved{}),
-			", nova.conf reserves none; fix: reserved_huge_pages=node:0,size:2048,count:512 (node 1 has 512 free)", "[DEFAULT]"},
-		{"enough for one of two", crowded.reserving(nova.Reserved{node(0): 512, node(1): 512}),
-			", nova.conf reserves 512; fix: reserved_huge_pages=node:0,size:2048,count:768 (node 1 has 512 free)", "[DEFAULT]"},
-		{"told more", host.toldOVS("/dev/hugepages", 2048).reserving(nova.Reserved{node(0): 512}),
-			", nova.conf reserves 512; fix: reserved_huge_pages=node:0,size:2048,count:1024 (node 1 has 512 free)", "[DEFAULT]"},
-		{"less than nothing", host.reserving(nova.Reserved{node(0): -2}),
-			", nova.conf reserves -2; fix: reserved_huge_pages=node:0,size:2048,count:512 (node 1 has 512 free)", "[DEFAULT]"},
-		{"not read yet", stale,
-			", nova.conf reserves 512; fix: restart nova-compute (pid 812), which was started before /etc/nova/nova.conf was changed (node 1 has 512 free)", "systemctl restart nova-compute.service"},
-		{"enough here, too little there", host.reserving(nova.Reserved{node(0): 512}),
-			", nova.conf reserves 512; Nova believes only 0 free there: it placed this start earlier, or its scheduler did not place it; node 1 has 512 free", "[DEFAULT]"},
-	} {
-		v := JudgeAndFix(guest(t, "strict:0", cell{256, "strict:0"}), test.host)
-		_, got, _ := strings.Cut(Summary(v), "; ovs-vswitchd (pid 702) has 512")
-		if got != test.want {
-			t.Errorf("%s: %s\nwant %s", test.name, Summary(v), test.want)
-		}
-		if len(Fixes(v)) == 0 || Fixes(v)[0].Lines[0] != test.fix {
-			t.Errorf("%s: %+v, want %s", test.name, Fixes(v), test.fix)
-		}
 	}
 }

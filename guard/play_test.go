@@ -1,4 +1,4 @@
-package guard
+package guard_test
 
 import (
 	"fmt"
@@ -8,6 +8,9 @@ import (
 
 	"pgregory.net/rapid"
 
+	. "hugeguard/guard"
+	"hugeguard/guard/domain"
+	. "hugeguard/guard/guardtest"
 	"hugeguard/testdata/cases"
 )
 
@@ -144,7 +147,7 @@ func TestEveryOrder(t *testing.T) {
 		for i := range free {
 			free[i] = rapid.Uint64Range(0, 6).Draw(t, "free")
 		}
-		host := pages(free...)
+		host := Pages(free...)
 		host.Pools[0].Reserved = rapid.SampledFrom([]uint64{0, 0, 0, 2, 5}).Draw(t, "reserved")
 		sets := func(label string) NodeSet {
 			s := NodeSet{rapid.IntRange(0, nodes-1).Draw(t, label)}
@@ -162,15 +165,15 @@ func TestEveryOrder(t *testing.T) {
 		if union {
 			modes = modes[:5] // libvirt allows restrictive beside that alone
 		}
-		var cells []cell
+		var cells []GuestCell
 		for range rapid.IntRange(1, 3).Draw(t, "cells") {
-			c := cell{pages: rapid.Uint64Range(1, 6).Draw(t, "pages")}
+			c := Cell(rapid.Uint64Range(1, 6).Draw(t, "pages"), "")
 			if mode := rapid.SampledFrom(modes).Draw(t, "mode"); mode != "" {
-				c.memnode = mode + ":" + sets("cell nodes").String()
+				c.Memnode = mode + ":" + sets("cell nodes").String()
 			}
 			cells = append(cells, c)
 		}
-		d, err := ParseDomain([]byte(guestXML(memory, cells...)))
+		d, err := domain.Parse([]byte(GuestXML(memory, cells...)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -187,7 +190,7 @@ func TestEveryOrder(t *testing.T) {
 		if p.parallel {
 			qemu = 10_000_000
 		}
-		host = host.serving(libvirt, qemu).usingCpuset(may)
+		host = host.Serving(libvirt, qemu).UsingCpuset(may)
 		p.cpuset, p.task = p.memory, p.memory
 		switch {
 		case d.Cpuset.Nodes == nil:
@@ -198,12 +201,15 @@ func TestEveryOrder(t *testing.T) {
 		default:
 			p.task = d.Cpuset.Nodes
 		}
-		backends, _ := resolve(d, host)
-		p.play(backends, nil, host.Pools[0].freeByNode())
-		v := Judge(d, host)
+		byNode := map[int]uint64{}
+		for node, n := range free {
+			byNode[node] = n
+		}
+		p.play(Resolved(d, host.Host), nil, byNode)
+		v := Judge(d, host.Host)
 		if p.started && v.Decision == Refuse || p.failed && v.Decision == Allow {
 			t.Fatalf("memory %s, cells %v, free %v, %d reserved, parallel %v, %s: starts in some order: %v, fails in some: %v\n%s: %s",
-				memory, cells, free, p.promised, p.parallel, host.Releases, p.started, p.failed, v.Decision, Summary(v))
+				memory, cells, free, p.promised, p.parallel, host.Releases, p.started, p.failed, v.Decision, summary(v))
 		}
 		tried[fmt.Sprintf("starts %v, fails %v, parallel %v", p.started, p.failed, p.parallel)]++
 	})

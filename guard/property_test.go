@@ -1,4 +1,4 @@
-package guard
+package guard_test
 
 import (
 	"fmt"
@@ -8,121 +8,17 @@ import (
 
 	"pgregory.net/rapid"
 
+	. "hugeguard/guard"
+	"hugeguard/guard/fix"
+	. "hugeguard/guard/guardtest"
+	"hugeguard/guard/words"
 	"hugeguard/testdata/cases"
 )
-
-// drawLaunch draws a guest of several cells with any tuning, and a host.
-func drawLaunch(t *rapid.T) (Demand, Host) {
-	nodes := rapid.IntRange(1, 3).Draw(t, "nodes")
-	count := rapid.Uint64Range(0, 12)
-	free := make([]uint64, nodes)
-	for i := range free {
-		free[i] = count.Draw(t, "free")
-	}
-	host := pages(free...)
-	for i := range host.Nodes {
-		host.Nodes[i].HasCPU = i == 0 || rapid.IntRange(0, 5).Draw(t, "cpu") > 0
-		host.Nodes[i].CPUs = CPUSet{i}
-	}
-	host = host.pooled(func(p *SizePool) {
-		p.Reserved = rapid.SampledFrom([]uint64{0, 0, 3, 9}).Draw(t, "reserved")
-		p.Overcommit = rapid.SampledFrom([]uint64{0, 0, 0, 2}).Draw(t, "overcommit")
-	})
-	limit := func(label string) *PageLimit {
-		if rapid.IntRange(0, 9).Draw(t, label) > 0 {
-			return nil
-		}
-		return &PageLimit{PageKiB: 2048, Pages: rapid.Uint64Range(5, 40).Draw(t, label), Used: rapid.Uint64Range(0, 10).Draw(t, label)}
-	}
-	host.Mounts[0].Limit = limit("mount")
-	gigantic := SizePool{PageKiB: 1 << 20, Reserved: rapid.SampledFrom([]uint64{0, 0, 1}).Draw(t, "reserved")}
-	for id := range nodes {
-		n := rapid.Uint64Range(0, 6).Draw(t, "free")
-		gigantic.Nodes = append(gigantic.Nodes, NodePool{Node: id, Total: n, Free: n})
-	}
-	host.Pools = append(host.Pools, gigantic)
-	set := func(label string) NodeSet {
-		s := NodeSet{}
-		for n := range nodes {
-			if rapid.Bool().Draw(t, label) {
-				s = append(s, n)
-			}
-		}
-		if len(s) == 0 {
-			return NodeSet{0}
-		}
-		return s
-	}
-	for range rapid.SampledFrom([]int{0, 0, 1, 2}).Draw(t, "groups") {
-		c := Cgroup{Legacy: rapid.IntRange(0, 3).Draw(t, "version") == 0}
-		if rapid.IntRange(0, 3).Draw(t, "confined") == 0 {
-			c.Nodes = set("inherited nodes")
-		}
-		if l := limit("group"); l != nil {
-			c.Limits = []PageLimit{*l}
-		}
-		if rapid.IntRange(0, 3).Draw(t, "on some CPUs") == 0 {
-			c.CPUs = CPUSet(set("inherited CPUs"))
-		}
-		host.Cgroups = append(host.Cgroups, c)
-	}
-	var pin CPUSet
-	pinned := rapid.IntRange(0, 3).Draw(t, "pinned") == 0
-	if pinned && rapid.Bool().Draw(t, "to known CPUs") {
-		pin = CPUSet(set("pinned to"))
-	}
-	d := Demand{}
-	if rapid.Bool().Draw(t, "cpuset") {
-		d.Cpuset.Nodes = set("cpuset nodes")
-		d.Cpuset.Union = d.Cpuset.Nodes.Or(set("union"))
-	}
-	d.Cpuset.Restrictive = d.Cpuset.Nodes != nil && rapid.Bool().Draw(t, "restrictive")
-	for i := range rapid.IntRange(1, 3).Draw(t, "backends") {
-		n := rapid.Uint64Range(1, 10).Draw(t, "pages")
-		b := Backend{ID: fmt.Sprintf("ram-node%d", i), PageKiB: 2048, Strength: Soft, Pinned: pinned, PinnedTo: pin,
-			Policy: rapid.SampledFrom([]Policy{PolicyDefault, PolicyBind, PolicyBind, PolicyPreferred, PolicyInterleave}).Draw(t, "policy")}
-		if rapid.IntRange(0, 3).Draw(t, "gigantic") == 0 {
-			b.PageKiB, n = 1<<20, n/3+1
-		}
-		b.Bytes = n * b.PageKiB * 1024
-		b.ExactBytes = b.Bytes
-		switch rapid.IntRange(0, 19).Draw(t, "size") {
-		case 0: // no multiple of the page
-			b.Bytes += 1 << 20
-			b.ExactBytes = b.Bytes
-		case 1: // not rounded at a restore
-			if n > 1 {
-				b.ExactBytes -= 2 << 20
-			}
-		}
-		switch {
-		case b.Policy == PolicyDefault && d.Cpuset.Restrictive:
-			b.Cpuset, b.Threads, b.Strength = d.Cpuset.Nodes, set("threads"), Hard
-		case b.Policy == PolicyDefault:
-		case d.Cpuset.Nodes == nil && rapid.IntRange(0, 5).Draw(t, "auto") == 0:
-			b.Auto = true
-		default:
-			b.HostNodes = set("host nodes")
-		}
-		if b.Policy == PolicyBind {
-			b.Strength = Hard
-		}
-		b.Device = rapid.SampledFrom([]string{"", "", "", "", "dimm", VirtioMem}).Draw(t, "device")
-		if b.Device != "" && b.Policy != PolicyBind && rapid.IntRange(0, 2).Draw(t, "nodemask") == 0 {
-			b.Nodemask = Nodemask{Nodes: set("nodemask"), From: "devices/memory[1]/source/nodemask"}
-		}
-		b.Whole = i == 0 && b.Device == "" && rapid.IntRange(0, 3).Draw(t, "without cells") == 0
-		b.Memfd = rapid.IntRange(0, 3).Draw(t, "memfd") == 0
-		b.Global = rapid.IntRange(0, 9).Draw(t, "by -mem-prealloc") == 0
-		d.Backends = append(d.Backends, b)
-	}
-	return d, host
-}
 
 // trials counts what a property was tried on, so that none holds for want of cases.
 type trials map[string]int
 
-func (c trials) add(d Demand, host Host, v Verdict) {
+func (c trials) add(d Demand, host Setup, v Verdict) {
 	c[string(v.Decision)]++
 	of := func(trait string, is bool) {
 		if is {
@@ -169,8 +65,8 @@ func better(d Decision) int { return slices.Index([]Decision{Refuse, Warn, Allow
 
 // steady is a host whose pools do not grow. Where they do, the kernel itself keeps to neither property: pages that a
 // reservation has to add may be the ones that let it pass the test of its cpuset.
-func steady(host Host) Host {
-	return host.pooled(func(p *SizePool) { p.Overcommit = 0 })
+func steady(host Setup) Setup {
+	return host.Change(func(p *SizePool) { p.Overcommit = 0 })
 }
 
 // TestMorePagesNeverHurt: a free page more never turns a launch that could succeed into one that must fail.
@@ -178,9 +74,9 @@ func TestMorePagesNeverHurt(t *testing.T) {
 	all := cases.AtLeast(t, 1000)
 	tried, rescued := trials{}, 0
 	rapid.Check(t, func(t *rapid.T) {
-		d, host := drawLaunch(t)
+		d, host := DrawLaunch(t)
 		host = steady(host)
-		before := Judge(d, host)
+		before := Judge(d, host.Host)
 		tried.add(d, host, before)
 		node := rapid.IntRange(0, len(host.Nodes)-1).Draw(t, "node")
 		kib := rapid.SampledFrom([]uint64{2048, 1 << 20}).Draw(t, "size")
@@ -189,9 +85,9 @@ func TestMorePagesNeverHurt(t *testing.T) {
 				p.Nodes[node].Free++
 				p.Nodes[node].Total++
 			}
-		}))
+		}).Host)
 		if before.Decision != Refuse && after.Decision == Refuse {
-			t.Fatalf("%s, and with a page more on node %d: %s", Summary(before), node, Summary(after))
+			t.Fatalf("%s, and with a page more on node %d: %s", summary(before), node, summary(after))
 		}
 		if before.Decision == Refuse && after.Decision != Refuse {
 			rescued++
@@ -208,8 +104,8 @@ func TestMoreRoomNeverHurts(t *testing.T) {
 	all := cases.AtLeast(t, 1000)
 	tried := trials{}
 	rapid.Check(t, func(t *rapid.T) {
-		d, host := drawLaunch(t)
-		before := Judge(d, host)
+		d, host := DrawLaunch(t)
+		before := Judge(d, host.Host)
 		tried.add(d, host, before)
 		wider := host
 		wider.Mounts, wider.Cgroups = slices.Clone(host.Mounts), slices.Clone(host.Cgroups)
@@ -224,8 +120,8 @@ func TestMoreRoomNeverHurts(t *testing.T) {
 				wider.Cgroups[i].Limits[k].Pages++
 			}
 		}
-		if after := Judge(d, wider); before.Decision != Refuse && after.Decision == Refuse {
-			t.Fatalf("%s, and with more room: %s", Summary(before), Summary(after))
+		if after := Judge(d, wider.Host); before.Decision != Refuse && after.Decision == Refuse {
+			t.Fatalf("%s, and with more room: %s", summary(before), summary(after))
 		}
 	})
 	tried.check(t, all, append(traits, "overcommit")...)
@@ -236,9 +132,9 @@ func TestLargerGuestsNeverHelp(t *testing.T) {
 	all := cases.AtLeast(t, 1000)
 	tried, tooLarge := trials{}, 0
 	rapid.Check(t, func(t *rapid.T) {
-		d, host := drawLaunch(t)
+		d, host := DrawLaunch(t)
 		host = steady(host)
-		before := Judge(d, host)
+		before := Judge(d, host.Host)
 		larger := d
 		larger.Backends = slices.Clone(d.Backends)
 		i := rapid.IntRange(0, len(d.Backends)-1).Draw(t, "backend")
@@ -246,9 +142,9 @@ func TestLargerGuestsNeverHelp(t *testing.T) {
 		page := d.Backends[i].PageKiB * 1024
 		larger.Backends[i].Bytes += page
 		larger.Backends[i].ExactBytes += page
-		after := Judge(larger, host)
+		after := Judge(larger, host.Host)
 		if before.Decision == Refuse && after.Decision != Refuse {
-			t.Fatalf("%s, and with a page more for %s: %s", Summary(before), d.Backends[i].ID, after.Decision)
+			t.Fatalf("%s, and with a page more for %s: %s", summary(before), d.Backends[i].ID, after.Decision)
 		}
 		if before.Decision != Refuse && after.Decision == Refuse {
 			tooLarge++
@@ -265,7 +161,7 @@ func TestNumbersOfNodesDoNotMatter(t *testing.T) {
 	all := cases.AtLeast(t, 1000)
 	tried := trials{}
 	rapid.Check(t, func(t *rapid.T) {
-		d, host := drawLaunch(t)
+		d, host := DrawLaunch(t)
 		shift := rapid.IntRange(1, 60).Draw(t, "shift")
 		move := func(s NodeSet) NodeSet {
 			if s == nil {
@@ -294,7 +190,7 @@ func TestNumbersOfNodesDoNotMatter(t *testing.T) {
 		for i, c := range host.Cgroups {
 			other.Cgroups[i].Nodes = move(c.Nodes)
 		}
-		other = other.pooled(func(p *SizePool) {
+		other = other.Change(func(p *SizePool) {
 			for i := range p.Nodes {
 				p.Nodes[i].Node = move(NodeSet{p.Nodes[i].Node})[0]
 			}
@@ -308,10 +204,10 @@ func TestNumbersOfNodesDoNotMatter(t *testing.T) {
 			b.HostNodes, b.Cpuset, b.Threads = move(b.HostNodes), move(b.Cpuset), move(b.Threads)
 			b.Nodemask.Nodes = move(b.Nodemask.Nodes)
 		}
-		a, b := Judge(d, host), Judge(moved, other)
+		a, b := Judge(d, host.Host), Judge(moved, other.Host)
 		tried.add(d, host, a)
 		if better(a.Decision) != better(b.Decision) || a.Cause != b.Cause {
-			t.Fatalf("%s %s: %s\nrenumbered %s %s: %s", a.Decision, a.Cause, Summary(a), b.Decision, b.Cause, Summary(b))
+			t.Fatalf("%s %s: %s\nrenumbered %s %s: %s", a.Decision, a.Cause, summary(a), b.Decision, b.Cause, summary(b))
 		}
 	})
 	tried.check(t, all, append(traits, "overcommit")...)
@@ -323,7 +219,7 @@ func TestTheSameTwice(t *testing.T) {
 	all := cases.AtLeast(t, 1000)
 	tried := trials{}
 	rapid.Check(t, func(t *rapid.T) {
-		d, host := drawLaunch(t)
+		d, host := DrawLaunch(t)
 		kinds := []HolderKind{HolderOVS, HolderGuest, HolderProcess}
 		holders := Holders{}
 		for i := range rapid.IntRange(0, 4).Draw(t, "holders") {
@@ -342,11 +238,11 @@ func TestTheSameTwice(t *testing.T) {
 				host.Nodes[i].Distances[k] = 10 + 5*((i-k)*(i-k)%3)
 			}
 		}
-		first := JudgeAndFix(d, host)
-		tried.add(d, host, first)
+		first := fix.Judge(d, host.Host)
+		tried.add(d, host, first.Verdict)
 		for range 3 {
-			again := JudgeAndFix(d, host)
-			if !reflect.DeepEqual(first, again) || Text(first) != Text(again) || !reflect.DeepEqual(Fields(first), Fields(again)) {
+			again := fix.Judge(d, host.Host)
+			if !reflect.DeepEqual(first, again) || words.Text(first) != words.Text(again) || !reflect.DeepEqual(words.Fields(first), words.Fields(again)) {
 				t.Fatalf("%+v\nand again\n%+v", first, again)
 			}
 		}

@@ -1,4 +1,4 @@
-package guard
+package guard_test
 
 import (
 	"fmt"
@@ -7,6 +7,9 @@ import (
 	"strings"
 	"testing"
 
+	. "hugeguard/guard"
+	"hugeguard/guard/domain"
+	. "hugeguard/guard/guardtest"
 	"hugeguard/testdata/cases"
 )
 
@@ -45,16 +48,16 @@ func TestLargeGuests(t *testing.T) {
 			if cases.RaceDetector && (nodes != 2 || each != 2) {
 				continue // one goroutine allocates the same with it, and takes ten times as long
 			}
-			host := pages(slices.Repeat([]uint64{each}, nodes)...)
+			host := Pages(slices.Repeat([]uint64{each}, nodes)...)
 			for _, mode := range []string{"strict", "interleave", "preferred", "restrictive"} {
 				work := func(part int) uint64 {
-					d := parse(t, large(maxCells/part, maxDevices/2/part, maxDevices/2/part, mode, fmt.Sprintf("0-%d", nodes-1)))
+					d := Parse(t, large(maxCells/part, maxDevices/2/part, maxDevices/2/part, mode, fmt.Sprintf("0-%d", nodes-1)))
 					if len(d.Backends) != (maxCells+maxDevices)/part || d.TooMany.Count != 0 {
 						t.Fatalf("%d backends, %+v", len(d.Backends), d.TooMany)
 					}
 					var before, after runtime.MemStats
 					runtime.ReadMemStats(&before)
-					Judge(d, host)
+					Judge(d, host.Host)
 					runtime.ReadMemStats(&after)
 					return after.Mallocs - before.Mallocs
 				}
@@ -77,17 +80,17 @@ func TestTooMany(t *testing.T) {
 		{1, maxDevices, 1, "too many memory devices: QEMU takes at most 256, and it has 257: its huge pages are not judged"},
 		{1000, 1000, 0, "too many memory devices: QEMU takes at most 256, and it has 1000: its huge pages are not judged"},
 	} {
-		d := parse(t, large(c.cells, c.dimms, c.virtio, "strict", "0"))
-		v := Judge(d, pages(0))
+		d := Parse(t, large(c.cells, c.dimms, c.virtio, "strict", "0"))
+		v := Judge(d, Pages(0).Host)
 		if c.want == "" {
 			if v.Decision != Refuse {
-				t.Errorf("%+v: %s: %s", c, v.Decision, Summary(v))
+				t.Errorf("%+v: %s: %s", c, v.Decision, summary(v))
 			}
 			continue
 		}
-		if v.Decision != Warn || Summary(v) != c.want || len(v.Findings) != 1 || v.Findings[0].Severity != SeverityWarn || len(v.Claims()) > 0 ||
-			!strings.HasPrefix(Text(v), c.want) || len(d.Backends) > maxCells+maxDevices {
-			t.Errorf("%+v: %s: %s", c, v.Decision, Text(v))
+		if v.Decision != Warn || summary(v) != c.want || len(v.Findings) != 1 || v.Findings[0].Severity != SeverityWarn || len(v.Claims()) > 0 ||
+			!strings.HasPrefix(text(v), c.want) || len(d.Backends) > maxCells+maxDevices {
+			t.Errorf("%+v: %s: %s", c, v.Decision, text(v))
 		}
 	}
 }
@@ -96,13 +99,13 @@ func BenchmarkLargeGuest(b *testing.B) {
 	for _, mode := range []string{"strict", "preferred", "restrictive"} {
 		for _, each := range []uint64{2, 1000} {
 			b.Run(fmt.Sprintf("%s-%d", mode, each), func(b *testing.B) {
-				d, err := ParseDomain([]byte(large(maxCells, maxDevices, 0, mode, "0-127")))
+				d, err := domain.Parse([]byte(large(maxCells, maxDevices, 0, mode, "0-127")))
 				if err != nil {
 					b.Fatal(err)
 				}
-				host := pages(slices.Repeat([]uint64{each}, 128)...)
+				host := Pages(slices.Repeat([]uint64{each}, 128)...)
 				for range b.N {
-					Judge(d, host)
+					Judge(d, host.Host)
 				}
 			})
 		}

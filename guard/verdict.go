@@ -14,7 +14,6 @@ type Verdict struct {
 	Findings []Finding // what decided first
 	Blame    Blame     // of a refusal
 	Lack     Lack      // of a refusal
-	Fixes    []Fix     // of a refusal, the best first: nil until package fix has looked for them
 	Manager  Manager   // whose guest it is, or else who places guests on the host; "" for nobody
 	Inside   Inside    // what hugeguard runs in
 
@@ -37,9 +36,6 @@ type Verdict struct {
 	doomed   bool   // some of these were left out, who are too many in any case
 	confined Cpuset // the domain's, as far as it takes effect
 }
-
-// Fix is something that an admin can do about a refusal: one of the types of package fix.
-type Fix any
 
 // Decision is what the guard does about a launch.
 type Decision string

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"hugeguard/guard"
+	"hugeguard/guard/fix"
 	"hugeguard/guard/words"
 	"hugeguard/hook/config"
 )
@@ -18,7 +19,7 @@ const (
 
 // outcome is a verdict, or why there is none.
 type outcome struct {
-	verdict guard.Verdict
+	verdict fix.Verdict
 	err     error
 	sure    bool // nobody who knows more would say another
 	idle    bool // the domain has no huge pages, so it is allowed under every configuration
@@ -36,7 +37,8 @@ func (c *call) answer(o outcome) answer {
 	if o.err != nil {
 		return c.fault(o.err)
 	}
-	v := c.unlessLater(o.verdict)
+	v := o.verdict
+	v.Verdict = c.unlessLater(v.Verdict)
 	if v.Decision == guard.Allow {
 		return answer{}
 	}
@@ -44,7 +46,7 @@ func (c *call) answer(o outcome) answer {
 	if v.Decision == guard.Warn {
 		return answer{Entry: &e}
 	}
-	if c.allows(v) {
+	if c.allows(v.Verdict) {
 		first, rest, more := strings.Cut("would refuse: "+e.Message, "\n")
 		if v.Exempt != "" {
 			first += "; allowed: exempt by " + guard.Printable(v.Exempt, 200)

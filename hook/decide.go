@@ -11,21 +11,20 @@ import (
 
 // decide judges by the counters, for the releases at hand if it is complete, and claims the pages of a launch that is
 // allowed. Until then no other start is judged: the ledger is locked.
-func (c *call) decide(demand guard.Demand) (verdict guard.Verdict, host guard.Host, err error) {
+func (c *call) decide(demand guard.Demand) (fix.Verdict, guard.Host, error) {
 	wait := time.Now().Add(c.config.WaitForStarting)
 	for {
-		verdict, host, err = c.decideNow(demand)
-		if err != nil || !verdict.Waits() || !c.complete || !time.Now().Before(wait) {
-			break
+		verdict, host, err := c.decideNow(demand)
+		if err == nil && verdict.Waits() && c.complete && time.Now().Before(wait) {
+			time.Sleep(waitPause)
+			continue
 		}
-		time.Sleep(waitPause)
+		if verdict.Decision == guard.Refuse && c.privileged {
+			host.NotKnown = guard.AllEvidence() // until somebody looks
+			verdict.NotKnown = host.NotKnown
+		}
+		return fix.For(demand, host, verdict), host, err
 	}
-	if verdict.Decision == guard.Refuse && c.privileged {
-		host.NotKnown = guard.AllEvidence() // until somebody looks
-		verdict.NotKnown = host.NotKnown
-	}
-	verdict.Fixes = fix.For(demand, host, verdict)
-	return verdict, host, err
 }
 
 // waitPause is how long a start waits for others before it looks again.

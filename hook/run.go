@@ -17,6 +17,7 @@ import (
 
 	"hugeguard/guard"
 	"hugeguard/guard/domain"
+	"hugeguard/guard/fix"
 	"hugeguard/hook/config"
 	"hugeguard/hook/survey/vswitch"
 )
@@ -199,7 +200,7 @@ func (c *call) judgeNear(xml io.Reader) (o outcome) {
 		return outcome{err: err, sure: true}
 	}
 	if demand.AsksNothing() {
-		return outcome{verdict: guard.Verdict{Decision: guard.Allow}, sure: true, idle: true}
+		return outcome{verdict: fix.Verdict{Verdict: guard.Verdict{Decision: guard.Allow}}, sure: true, idle: true}
 	}
 	c.demand.Store(&demand)
 	judged := demand

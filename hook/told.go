@@ -9,7 +9,7 @@ import (
 )
 
 // keepTold keeps which pools the fixes of a refusal are to make larger: what the kernel did not do is not printed again.
-func (c *call) keepTold(v guard.Verdict, host guard.Host) {
+func (c *call) keepTold(v fix.Verdict, host guard.Host) {
 	told := fix.Told(host, v.Fixes)
 	if host.Memory == nil || slices.Equal(told, host.Memory.Told) {
 		return

@@ -5,6 +5,7 @@ import (
 
 	"hugeguard/guard"
 	"hugeguard/guard/domain"
+	"hugeguard/guard/fix"
 	"hugeguard/guard/guardtest"
 	"hugeguard/guard/words"
 	"hugeguard/testdata/grammar"
@@ -32,7 +33,7 @@ func TestOddDomains(t *testing.T) {
 			}
 			continue
 		}
-		v := guard.Judge(demand, host)
+		v := fix.Judge(demand, host)
 		if v.Decision == guard.Refuse || odd.Refused == "" && (len(v.Demand) == 0 || len(v.Findings) > 0 && v.Decision == guard.Allow) {
 			t.Errorf("%s: %s %s", odd.Name, v.Decision, words.Summary(v))
 		}

@@ -8,6 +8,7 @@ import (
 
 	"hugeguard/guard"
 	"hugeguard/guard/domain"
+	"hugeguard/guard/fix"
 	"hugeguard/guard/guardtest"
 	"hugeguard/guard/words"
 )
@@ -61,7 +62,7 @@ func TestUnknownValues(t *testing.T) {
 			t.Errorf("%s: %v", test.name, err)
 			continue
 		}
-		v := guard.Judge(demand, test.host)
+		v := fix.Judge(demand, test.host)
 		if demand.AsksNothing() || v.Decision != test.want {
 			t.Errorf("%s: %s %s, want %s", test.name, v.Decision, words.Text(v), test.want)
 		}

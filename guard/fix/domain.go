@@ -35,7 +35,7 @@ func (l launch) changes() (changes []Change) {
 // rebind binds memory that is short to another node, the nearest where all of it fits, or else to all nodes, where it
 // fits on these together. Managers choose nodes themselves; on their hosts a domain without their mark is not theirs,
 // unless the host is Nova's, who may have made it all the same.
-func (r refusal) rebind() []guard.Fix {
+func (r refusal) rebind() []Fix {
 	if r.verdict.Maker() != "" || len(r.must) != 1 {
 		return nil
 	}
@@ -46,14 +46,14 @@ func (r refusal) rebind() []guard.Fix {
 	for _, to := range append(better, r.host.UsableNodes()) {
 		moved, changes := r.moved(r.must[0].Nodes, to)
 		if len(changes) > 0 && guard.MustFail(moved, r.host) == nil {
-			return []guard.Fix{ChangeDomain{Changes: changes}}
+			return []Fix{ChangeDomain{Changes: changes}}
 		}
 	}
 	return nil
 }
 
 // smaller makes a guest of one piece of memory a little smaller, at most by a quarter, if it fits then.
-func (r refusal) smaller() []guard.Fix {
+func (r refusal) smaller() []Fix {
 	if len(r.demand.Backends) != 1 || len(r.verdict.Demand) != 1 || r.demand.Backends[0].Device != "" {
 		return nil
 	}
@@ -62,7 +62,7 @@ func (r refusal) smaller() []guard.Fix {
 	if most < 1 || uint64(most)*4 < b.Pages*3 {
 		return nil
 	}
-	return []guard.Fix{ChangeDomain{Changes: []Change{{Do: Shrink, Backend: b.ID, KiB: []uint64{uint64(most) * b.PageKiB}}}}}
+	return []Fix{ChangeDomain{Changes: []Change{{Do: Shrink, Backend: b.ID, KiB: []uint64{uint64(most) * b.PageKiB}}}}}
 }
 
 // resized returns the demand with its only backend of another size.

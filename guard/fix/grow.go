@@ -123,7 +123,7 @@ func (g *grower) add(a added) {
 // growth returns how to make pools large enough for a launch, the best first: now where there is memory for it, else
 // once other programs have given some back, else at boot. Each of them is proven: on the host as it would be then the
 // launch has no reason left to fail. Limits are to be raised besides, and are so on the host.
-func (l launch) growth(limits []Limit) (found []guard.Fix) {
+func (l launch) growth(limits []Limit) (found []Fix) {
 	host := l.host
 	base, files := l.withoutLeftovers()
 	gained := func(node int, pageKiB uint64) uint64 {
@@ -205,7 +205,7 @@ func (l launch) trading(like guard.Host, gained rooms) *GrowPools {
 
 // enlarging returns what helps where nobody is to blame: larger pools or, where the kernel does not make pages at once,
 // first to bind the memory to other nodes.
-func (r refusal) enlarging() []guard.Fix {
+func (r refusal) enlarging() []Fix {
 	larger, elsewhere := r.growth(nil), append(r.rebind(), r.ordinary()...)
 	if len(larger) == 1 {
 		if _, boots := larger[0].(BootPools); boots { // a reboot comes last
@@ -218,7 +218,7 @@ func (r refusal) enlarging() []guard.Fix {
 
 // larger are the ways to make pools larger, for those who can do something else: at once, after the host's memory has
 // been compacted, and at boot where nothing else is possible.
-type larger struct{ now, compact, boot []guard.Fix }
+type larger struct{ now, compact, boot []Fix }
 
 func (l launch) larger() (ways larger) {
 	for _, fix := range l.growth(nil) {

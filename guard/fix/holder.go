@@ -15,18 +15,18 @@ var leastOVSKiB = 2 * ovs.Mempool(9000)
 
 // holderFixes returns what can be done about those who are to blame, the cheapest first. With each of them the launch
 // fits.
-func (r refusal) holderFixes() []guard.Fix {
+func (r refusal) holderFixes() []Fix {
 	blame := r.verdict.Blame
 	ways := r.larger()
 	switch {
 	case !blame.Over():
 		return slices.Concat(r.rebind(), ways.now, r.ordinary(), ways.compact, r.shrinkOVS(), r.tune(), stop(blame.Holders), ways.boot)
 	case !blame.Holders[0].Former:
-		return append([]guard.Fix{FreeDeadGuests{blame.Holders}, RestartKeepers{blame.Holders}}, ways.now...)
+		return append([]Fix{FreeDeadGuests{blame.Holders}, RestartKeepers{blame.Holders}}, ways.now...)
 	case blame.Holders[0].Stuck:
-		return []guard.Fix{EndFormer{blame.Holders[0]}, Reboot{EndStuck}}
+		return []Fix{EndFormer{blame.Holders[0]}, Reboot{EndStuck}}
 	}
-	return []guard.Fix{EndFormer{blame.Holders[0]}}
+	return []Fix{EndFormer{blame.Holders[0]}}
 }
 
 // missingFrom is how many pages are missing, on the nodes where holders could give them: of several nodes that would do,
@@ -48,7 +48,7 @@ func (l launch) missingFrom(held map[nova.Pool]uint64) map[nova.Pool]uint64 {
 }
 
 // shrinkOVS has Open vSwitch be told to take less, but no less than it uses.
-func (r refusal) shrinkOVS() []guard.Fix {
+func (r refusal) shrinkOVS() []Fix {
 	i := slices.IndexFunc(r.verdict.Blame.Holders, func(h guard.Holder) bool { return h.Kind == guard.HolderOVS && h.Guest == "" })
 	if i < 0 || r.verdict.OVS == nil || !toldByKey(*r.host.OVS) {
 		return nil
@@ -82,7 +82,7 @@ func (r refusal) shrinkOVS() []guard.Fix {
 	if slices.Equal(shrink.Told, shrink.Less) && !shrink.Limited || !r.fits(freed) {
 		return nil
 	}
-	return []guard.Fix{shrink}
+	return []Fix{shrink}
 }
 
 // without returns how much memory in MiB Open vSwitch is to take on a node so that it holds so many pages less there; ok is
@@ -120,7 +120,7 @@ func toldByKey(o guard.OVS) bool {
 }
 
 // tune has the only process to blame do with fewer pages.
-func (r refusal) tune() []guard.Fix {
+func (r refusal) tune() []Fix {
 	holders := r.verdict.Blame.Holders
 	if len(holders) != 1 || holders[0].Kind != guard.HolderProcess || holders[0].Guest != "" {
 		return nil
@@ -135,17 +135,17 @@ func (r refusal) tune() []guard.Fix {
 			fewer[at.Node] = pages
 		}
 	}
-	return []guard.Fix{TuneProcess{holders[0], fewer, memory{r.host.Memory}.holds(holders[0])}}
+	return []Fix{TuneProcess{holders[0], fewer, memory{r.host.Memory}.holds(holders[0])}}
 }
 
 // search returns what can be done about unexplained pages.
-func (r refusal) search() []guard.Fix {
+func (r refusal) search() []Fix {
 	if r.host.Holders == nil {
-		return []guard.Fix{LookUnconfined{}}
+		return []Fix{LookUnconfined{}}
 	}
 	ways := r.larger()
 	if !sawAll(r.host) {
-		return append([]guard.Fix{LookUnconfined{r.host.Holders.Alone}}, ways.now...)
+		return append([]Fix{LookUnconfined{r.host.Holders.Alone}}, ways.now...)
 	}
 	found := slices.Concat(r.rebind(), ways.now, ways.compact)
 	lost := map[int]uint64{}
@@ -172,7 +172,7 @@ func (r refusal) search() []guard.Fix {
 }
 
 // stop ends the processes to blame. Without Open vSwitch and other guests a host is of no use.
-func stop(holders []guard.Holder) []guard.Fix {
+func stop(holders []guard.Holder) []Fix {
 	var processes []guard.Holder
 	for _, h := range holders {
 		if h.Kind != guard.HolderProcess {
@@ -185,5 +185,5 @@ func stop(holders []guard.Holder) []guard.Fix {
 	if processes == nil {
 		return nil
 	}
-	return []guard.Fix{StopProcesses{processes}}
+	return []Fix{StopProcesses{processes}}
 }

@@ -2,6 +2,38 @@ package fix
 
 import "hugeguard/guard"
 
+// Fix is something that an admin can do about a refusal: one of the types of this file.
+type Fix interface {
+	// Kind names the type, as "grow-pools". It is part of the JSON output and never changes.
+	Kind() string
+}
+
+func (GrowPools) Kind() string      { return "grow-pools" }
+func (BootPools) Kind() string      { return "boot-pools" }
+func (FreeMemory) Kind() string     { return "free-memory" }
+func (RaiseLimits) Kind() string    { return "raise-limits" }
+func (FreeDeadGuests) Kind() string { return "free-dead-guests" }
+func (RestartKeepers) Kind() string { return "restart-keepers" }
+func (EndFormer) Kind() string      { return "end-former" }
+func (Reboot) Kind() string         { return "reboot" }
+func (ShrinkOVS) Kind() string      { return "shrink-ovs" }
+func (TuneProcess) Kind() string    { return "tune-process" }
+func (StopProcesses) Kind() string  { return "stop-processes" }
+func (DeleteFiles) Kind() string    { return "delete-files" }
+func (LookUnconfined) Kind() string { return "look-unconfined" }
+func (ReserveInNova) Kind() string  { return "reserve-in-nova" }
+func (RestartNova) Kind() string    { return "restart-nova" }
+func (ReserveInVDSM) Kind() string  { return "reserve-in-vdsm" }
+func (RunInPod) Kind() string       { return "run-in-pod" }
+func (SetStarlingX) Kind() string   { return "set-starling-x" }
+func (RaisePodLimit) Kind() string  { return "raise-pod-limit" }
+func (ChangeDomain) Kind() string   { return "change-domain" }
+func (TakeOrdinary) Kind() string   { return "take-ordinary" }
+func (MoveBackingDir) Kind() string { return "move-backing-dir" }
+func (ChangePages) Kind() string    { return "change-pages" }
+func (MountPages) Kind() string     { return "mount-pages" }
+func (RestartDaemon) Kind() string  { return "restart-daemon" }
+
 // GrowPools makes pools larger, by telling the kernel their new numbers of pages.
 type GrowPools struct {
 	Limits []Limit // to raise first
@@ -225,7 +257,7 @@ type MoveBackingDir struct {
 type ChangePages struct {
 	Backends []string
 	PageKiB  uint64
-	Then     guard.Fix     // what is to be done besides, nil for nothing
+	Then     Fix           // what is to be done besides, nil for nothing
 	Manager  guard.Manager // see [ChangeDomain]
 }
 
@@ -233,9 +265,9 @@ type ChangePages struct {
 type MountPages struct {
 	PageKiB uint64
 	Path    string
-	Conf    []string  // the whole value of hugetlbfs_mount in qemu.conf after it; nil if it is not set
-	Daemon  string    // see [guard.Host]
-	Then    guard.Fix // what is to be done besides, nil for nothing
+	Conf    []string // the whole value of hugetlbfs_mount in qemu.conf after it; nil if it is not set
+	Daemon  string   // see [guard.Host]
+	Then    Fix      // what is to be done besides, nil for nothing
 }
 
 // RestartDaemon has libvirt's daemon find a mount.

@@ -9,7 +9,7 @@ import (
 
 // forLibvirt returns what an admin can do about a start that libvirt will refuse, for a reason that the judge left to it,
 // the cheapest first. After each of them the judge does not refuse.
-func forLibvirt(demand guard.Demand, host guard.Host, left guard.Finding) []guard.Fix {
+func forLibvirt(demand guard.Demand, host guard.Host, left guard.Finding) []Fix {
 	switch why := left.Reason.(type) {
 	case guard.LateMount:
 		restarted := host
@@ -18,13 +18,13 @@ func forLibvirt(demand guard.Demand, host guard.Host, left guard.Finding) []guar
 			restarted.Mounts[i].Daemon = guard.Aware
 		}
 		if _, ok := after(demand, restarted); ok {
-			return []guard.Fix{RestartDaemon{why.Path, host.Daemon}}
+			return []Fix{RestartDaemon{why.Path, host.Daemon}}
 		}
 	case guard.NoMount:
 		return mountFixes(demand, host, left.PageKiB)
 	case guard.NoNode:
 		if changes := otherNodes(demand, host); changes != nil {
-			return []guard.Fix{ChangeDomain{Changes: changes}}
+			return []Fix{ChangeDomain{Changes: changes}}
 		}
 	}
 	return nil
@@ -32,7 +32,7 @@ func forLibvirt(demand guard.Demand, host guard.Host, left guard.Finding) []guar
 
 // after judges a demand on a host after a fix: ok says that the start does not fail any more, not even under a
 // condition, or that then does the rest, which is nil where there is none.
-func after(demand guard.Demand, host guard.Host) (then guard.Fix, ok bool) {
+func after(demand guard.Demand, host guard.Host) (then Fix, ok bool) {
 	v := guard.Judge(demand, host)
 	switch {
 	case v.RefusedBy() == guard.ByLibvirt:
@@ -49,7 +49,7 @@ func after(demand guard.Demand, host guard.Host) (then guard.Fix, ok bool) {
 }
 
 // setsUp reports whether a fix is one that makes the pages.
-func setsUp(f guard.Fix) bool {
+func setsUp(f Fix) bool {
 	switch f.(type) {
 	case GrowPools, BootPools:
 		return true
@@ -58,11 +58,11 @@ func setsUp(f guard.Fix) bool {
 }
 
 // mountFixes are those of a page size in KiB without a mount, 0 for that which the kernel has by default.
-func mountFixes(demand guard.Demand, host guard.Host, kib uint64) (fixes []guard.Fix) {
+func mountFixes(demand guard.Demand, host guard.Host, kib uint64) (fixes []Fix) {
 	if kib == 0 {
 		kib = host.DefaultPageKiB
 	}
-	var other []guard.Fix
+	var other []Fix
 	for _, size := range mountedSizes(host) {
 		changed, ids := onPages(demand, kib, size)
 		then, ok := after(changed, host)
@@ -87,7 +87,7 @@ func mountFixes(demand guard.Demand, host guard.Host, kib uint64) (fixes []guard
 		}
 	}
 	if then == nil {
-		return append([]guard.Fix{mount}, other...)
+		return append([]Fix{mount}, other...)
 	}
 	return append(other, mount)
 }

@@ -7,7 +7,7 @@ import (
 )
 
 // raising returns what helps against limits: to raise them and, where pages are missing besides, to make pools larger.
-func (l launch) raising() []guard.Fix {
+func (l launch) raising() []Fix {
 	var limits []Limit
 	for _, f := range l.must {
 		switch why := f.Reason.(type) {
@@ -19,7 +19,7 @@ func (l launch) raising() []guard.Fix {
 	}
 	raised := l.on(raised(l.host, limits))
 	if raised.must == nil {
-		return []guard.Fix{RaiseLimits{limits}}
+		return []Fix{RaiseLimits{limits}}
 	}
 	return raised.growth(limits)
 }

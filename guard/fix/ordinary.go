@@ -8,7 +8,7 @@ import (
 
 // ordinary has memory that is on huge pages only because memory_backing_dir in qemu.conf, or an argument of the domain's
 // own for QEMU, names a directory there take ordinary memory, where the host has as much, or else lie on disk.
-func (r refusal) ordinary() (found []guard.Fix) {
+func (r refusal) ordinary() (found []Fix) {
 	for _, own := range []bool{false, true} {
 		named := func(b guard.Backend) bool { return b.Path != "" && b.Own == own }
 		rest := r.demand

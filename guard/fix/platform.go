@@ -9,7 +9,7 @@ import (
 
 // telling returns fixes with what the manager of the host's guests has to be told, the best first. Nova places the guest
 // elsewhere then; with other managers that helps the guests that follow.
-func (r refusal) telling(fixes []guard.Fix) []guard.Fix {
+func (r refusal) telling(fixes []Fix) []Fix {
 	told := r.tellManager()
 	if r.verdict.Manager == guard.ManagerNova {
 		return append(told, fixes...)
@@ -18,7 +18,7 @@ func (r refusal) telling(fixes []guard.Fix) []guard.Fix {
 }
 
 // tellManager has who places guests on the host reckon with what others than its guests hold.
-func (r refusal) tellManager() []guard.Fix {
+func (r refusal) tellManager() []Fix {
 	host, b := r.host, r.verdict.Blame
 	switch r.verdict.Manager {
 	case guard.ManagerNova:
@@ -33,7 +33,7 @@ func (r refusal) tellManager() []guard.Fix {
 			return h.Kind == guard.HolderFile || h.Kind == guard.HolderGuest || h.InPod()
 		})
 		if len(processes) > 0 {
-			return []guard.Fix{RunInPod{processes, processes[0].PageKiB}}
+			return []Fix{RunInPod{processes, processes[0].PageKiB}}
 		}
 	}
 	return nil
@@ -41,7 +41,7 @@ func (r refusal) tellManager() []guard.Fix {
 
 // tellStarlingX has StarlingX set aside for its virtual switch what Open vSwitch holds, which it writes to Nova's
 // configuration as well (_update_reserved_memory in its helm plugin for Nova).
-func tellStarlingX(host guard.Host) []guard.Fix {
+func tellStarlingX(host guard.Host) []Fix {
 	set := SetStarlingX{VSwitch: true}
 	for pool, pages := range host.HeldBy(guard.HolderOVS) {
 		set.Pools = append(set.Pools, PoolSize{Node: pool.Node, PageKiB: pool.PageKiB, Pages: pages})
@@ -50,7 +50,7 @@ func tellStarlingX(host guard.Host) []guard.Fix {
 		return nil
 	}
 	slices.SortFunc(set.Pools, func(a, b PoolSize) int { return a.Node - b.Node })
-	return []guard.Fix{set}
+	return []Fix{set}
 }
 
 // agreesWithOVS reports whether Nova keeps back what Open vSwitch holds.
@@ -64,9 +64,9 @@ func agreesWithOVS(host guard.Host) bool {
 }
 
 // tellVDSM has VDSM keep back what others hold, of the page size that is short.
-func tellVDSM(host guard.Host, b guard.Blame) []guard.Fix {
+func tellVDSM(host guard.Host, b guard.Blame) []Fix {
 	if reserve := ReservedInVDSM(host, b.Holders[0].PageKiB); reserve.Count > 0 {
-		return []guard.Fix{reserve}
+		return []Fix{reserve}
 	}
 	return nil
 }
@@ -86,8 +86,8 @@ func ReservedInVDSM(h guard.Host, kib uint64) (most ReserveInVDSM) {
 }
 
 // onPlatform returns fixes as they are made where the host is managed, or where hugeguard runs in a container.
-func onPlatform(host guard.Host, v guard.Verdict, fixes []guard.Fix) []guard.Fix {
-	var found []guard.Fix
+func onPlatform(host guard.Host, v guard.Verdict, fixes []Fix) []Fix {
+	var found []Fix
 	for _, fix := range fixes {
 		switch f := fix.(type) {
 		case GrowPools:
@@ -113,14 +113,14 @@ func onPlatform(host guard.Host, v guard.Verdict, fixes []guard.Fix) []guard.Fix
 	return found
 }
 
-func setsApplication(f guard.Fix) bool {
+func setsApplication(f Fix) bool {
 	set, ok := f.(SetStarlingX)
 	return ok && !set.VSwitch
 }
 
 // asSized returns how pools get these sizes: on StarlingX by its own command, which sets them up at boot, elsewhere by a
 // fix.
-func asSized(host guard.Host, pools []PoolSize, fix guard.Fix) guard.Fix {
+func asSized(host guard.Host, pools []PoolSize, fix Fix) Fix {
 	if host.Platform.Has(guard.ManagerStarlingX) {
 		return SetStarlingX{Pools: withoutOVS(host, pools)}
 	}
@@ -143,7 +143,7 @@ func withoutOVS(host guard.Host, pools []PoolSize) []PoolSize {
 }
 
 // podLimits returns the limits that a pod's own declaration sets, and those of mounts by themselves.
-func podLimits(r RaiseLimits) (fixes []guard.Fix) {
+func podLimits(r RaiseLimits) (fixes []Fix) {
 	var groups, mounts []Limit
 	for _, l := range r.Limits {
 		if l.Mount {
@@ -163,14 +163,14 @@ func podLimits(r RaiseLimits) (fixes []guard.Fix) {
 
 // tellNova has Nova keep back what others than its instances hold. What it does already it is not told again: what keeps
 // it from knowing then is in the summary.
-func tellNova(host guard.Host) []guard.Fix {
+func tellNova(host guard.Host) []Fix {
 	switch {
 	case !host.Agrees():
 		if reservations := host.Reservations(); reservations != nil {
-			return []guard.Fix{ReserveInNova{reservations, host.Nova}}
+			return []Fix{ReserveInNova{reservations, host.Nova}}
 		}
 	case host.Nova.Stale != "" && strings.HasSuffix(host.Nova.Unit, ".service"):
-		return []guard.Fix{RestartNova{host.Nova.Unit}}
+		return []Fix{RestartNova{host.Nova.Unit}}
 	}
 	return nil
 }

@@ -7,7 +7,7 @@ import (
 )
 
 // ofRefusal returns the fixes of a verdict that refuses. There is nothing to do about a canary.
-func ofRefusal(demand guard.Demand, host guard.Host, v guard.Verdict) []guard.Fix {
+func ofRefusal(demand guard.Demand, host guard.Host, v guard.Verdict) []Fix {
 	if v.Canary {
 		return nil
 	}
@@ -17,7 +17,7 @@ func ofRefusal(demand guard.Demand, host guard.Host, v guard.Verdict) []guard.Fi
 }
 
 // fixes returns what an admin can do about failures of one cause.
-func (r refusal) fixes() (found []guard.Fix) {
+func (r refusal) fixes() (found []Fix) {
 	blame := r.verdict.Blame
 	if blame.Over() {
 		return r.holderFixes() // as they are over, nobody is to reckon with them
@@ -32,7 +32,7 @@ func (r refusal) fixes() (found []guard.Fix) {
 	case guard.CauseMountLimit, guard.CauseCgroupLimit:
 		found = r.raising()
 	case guard.CauseSizeMismatch, guard.CausePageSizeUnsupported, guard.CauseBindingImpossible:
-		found = []guard.Fix{ChangeDomain{Changes: r.changes()}}
+		found = []Fix{ChangeDomain{Changes: r.changes()}}
 	case guard.CauseUnaccounted:
 		found = r.search()
 	}

@@ -8,7 +8,7 @@ import (
 
 // Told returns which pools were to be made larger, for a ledger: those that the host has been told of already, and those
 // of the fixes.
-func Told(host guard.Host, fixes []guard.Fix) []guard.Told {
+func Told(host guard.Host, fixes []Fix) []guard.Told {
 	m := memory{host.Memory}
 	if m.Memory == nil {
 		return nil

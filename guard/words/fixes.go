@@ -3,19 +3,17 @@ package words
 import (
 	"fmt"
 	"slices"
-	"strings"
-	"unicode"
 
 	"hugeguard/guard"
 	"hugeguard/guard/fix"
 )
 
 // Fixes says what to do about a refusal, the best first.
-func Fixes(v guard.Verdict) []Fix {
+func Fixes(v fix.Verdict) []Fix {
 	fixes := []Fix{}
 	for _, fact := range v.Fixes {
 		if f := placed(v, fact); len(f.Commands) > 0 || len(f.Lines) > 0 {
-			f.Kind = Kind(fact)
+			f.Kind = fact.Kind()
 			// In JSON nothing is [], not null.
 			f.Commands, f.Lines, f.Lasting = append([]string{}, f.Commands...), append([]string{}, f.Lines...), append([]string{}, f.Lasting...)
 			fixes = append(fixes, f)
@@ -24,22 +22,8 @@ func Fixes(v guard.Verdict) []Fix {
 	return fixes
 }
 
-// Kind names what sort of fix one is: its type's name, as "grow-pools".
-func Kind(fact guard.Fix) string {
-	var kind strings.Builder
-	small := false
-	for _, r := range strings.TrimPrefix(fmt.Sprintf("%T", fact), "fix.") {
-		if small && unicode.IsUpper(r) {
-			kind.WriteByte('-')
-		}
-		small = unicode.IsLower(r)
-		kind.WriteRune(unicode.ToLower(r))
-	}
-	return kind.String()
-}
-
 // say says a fix; it has neither commands nor lines where there is nothing to say.
-func say(fact guard.Fix) Fix {
+func say(fact fix.Fix) Fix {
 	switch f := fact.(type) {
 	case nil:
 		return Fix{} // no part of another
@@ -98,7 +82,7 @@ func say(fact guard.Fix) Fix {
 }
 
 // placed says a fix for where hugeguard runs: in a container root's commands are not the host's.
-func placed(v guard.Verdict, fact guard.Fix) Fix {
+func placed(v fix.Verdict, fact fix.Fix) Fix {
 	if v.Inside != guard.InsideHost {
 		switch fact := fact.(type) {
 		case fix.MountPages:

@@ -5,13 +5,14 @@ import (
 	"strings"
 
 	"hugeguard/guard"
+	"hugeguard/guard/fix"
 )
 
 // Fields returns the journal's fields of a verdict (systemd.journal-fields), without those that every entry has.
 // HUGEGUARD_DECISION=refuse with PRIORITY=3 is a start that was refused, with PRIORITY=4 one that would have been and
 // was allowed. HUGEGUARD_CANARY=1 marks the domain of "hugeguard verify", which was refused as a test: do not count it
 // as a refusal. HUGEGUARD_EXEMPT says by what a domain is exempt.
-func Fields(v guard.Verdict) map[string]string {
+func Fields(v fix.Verdict) map[string]string {
 	fields := map[string]string{
 		"MESSAGE_ID":         v.MessageID(),
 		"HUGEGUARD_DECISION": string(v.Decision),

@@ -94,12 +94,12 @@ func explained(t *testing.T, name string) string {
 }
 
 // refused is a refusal where everything that can be named has a name.
-func refused(cause guard.Cause, nodes guard.NodeSet, name string) guard.Verdict {
+func refused(cause guard.Cause, nodes guard.NodeSet, name string) fix.Verdict {
 	f := guard.Finding{Backend: "ram-node0", Nodes: nodes, PageKiB: 2048, Needed: 1 << 40, Free: 1 << 39, Total: 1 << 41}
 	holder := guard.Holder{Name: name, PID: 1 << 22, Unit: name, PageKiB: 2048, Pages: map[int]uint64{nodes[0]: 1 << 40}, Reserved: 1 << 40}
-	v := guard.Verdict{Decision: guard.Refuse, Cause: cause, Holders: &guard.Holders{Unreadable: []guard.Process{{Name: name, PID: 7}}, Cut: true},
+	v := fix.Verdict{Verdict: guard.Verdict{Decision: guard.Refuse, Cause: cause, Holders: &guard.Holders{Unreadable: []guard.Process{{Name: name, PID: 7}}, Cut: true},
 		Domain: guard.Domain{Name: name, UUID: uuid},
-		Lack:   guard.Lack{Unaccounted: 1 << 40, Reserved: 1 << 40, Others: []guard.NodePool{{Node: 1022, Free: 1 << 40}}}}
+		Lack:   guard.Lack{Unaccounted: 1 << 40, Reserved: 1 << 40, Others: []guard.NodePool{{Node: 1022, Free: 1 << 40}}}}}
 	short := guard.Short{Starting: []string{name, name, name, name}, Claimed: 1 << 38, Keeper: "/" + name}
 	f.Reason = short
 	switch cause {
@@ -109,15 +109,15 @@ func refused(cause guard.Cause, nodes guard.NodeSet, name string) guard.Verdict 
 		holder.Kind = guard.HolderGuest
 	case guard.CauseLeftoverFiles:
 		holder.Kind, holder.Files = guard.HolderFile, []string{"/dev/hugepages/" + name, "/" + name}
-		v.Fixes = []guard.Fix{fix.DeleteFiles{Holders: []guard.Holder{holder}, Certain: true}}
+		v.Fixes = []fix.Fix{fix.DeleteFiles{Holders: []guard.Holder{holder}, Certain: true}}
 	case guard.CausePageSizeUnsupported:
 		f.Reason = guard.NoSuchPages{Sizes: []uint64{64, 1 << 20}}
 	case guard.CauseMountLimit:
 		f.Reason = guard.MountFull{Path: "/" + name}
-		v.Fixes = []guard.Fix{fix.RaiseLimits{Limits: []fix.Limit{{Path: "/" + name, PageKiB: 2048, Pages: 1, Mount: true}}}}
+		v.Fixes = []fix.Fix{fix.RaiseLimits{Limits: []fix.Limit{{Path: "/" + name, PageKiB: 2048, Pages: 1, Mount: true}}}}
 	case guard.CauseCgroupLimit:
 		f.Reason = guard.GroupFull{File: "/" + name, Reserved: true}
-		v.Fixes = []guard.Fix{fix.RaiseLimits{Limits: []fix.Limit{{Path: "/" + name, PageKiB: 2048, Pages: 1}}}}
+		v.Fixes = []fix.Fix{fix.RaiseLimits{Limits: []fix.Limit{{Path: "/" + name, PageKiB: 2048, Pages: 1}}}}
 	case guard.CauseSizeMismatch:
 		f.Reason = guard.WrongSize{Why: guard.NoMultiple, KiB: 2049}
 	case guard.CauseBindingImpossible:

@@ -1,6 +1,9 @@
 package words
 
-import "hugeguard/guard"
+import (
+	"hugeguard/guard"
+	"hugeguard/guard/fix"
+)
 
 // Report is a verdict as "hugeguard check --json" prints it.
 type Report struct {
@@ -44,7 +47,7 @@ type FindingReport struct {
 }
 
 // NewReport returns a verdict as JSON has it.
-func NewReport(v guard.Verdict) Report {
+func NewReport(v fix.Verdict) Report {
 	r := Report{
 		Domain: v.Domain, Decision: v.Decision, Exempt: v.Exempt, Cause: v.Cause, Summary: Line(v),
 		Demand:   append([]guard.Backend{}, v.Demand...),

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"hugeguard/guard"
+	"hugeguard/guard/fix"
+	"hugeguard/guard/room"
 )
 
 // Takes says what one guest takes at its start, and from where.
@@ -35,9 +37,9 @@ func Takes(demand []guard.Backend) string {
 
 // Room says for how many more guests there is room, and in lines below that what is said against some, and what is in
 // the way of one more.
-func Room(r guard.Room) []string {
+func Room(r room.Room) []string {
 	lines := []string{fmt.Sprintf("room for %d more", r.Fit)}
-	if r.Fit == guard.MostRoom {
+	if r.Fit == room.Most {
 		lines[0] += ", and was counted no further"
 	}
 	if r.Doubt != nil {
@@ -55,7 +57,7 @@ func Room(r guard.Room) []string {
 
 // InTheWay says why a guest does not start after others that were only thought of: it cannot be tried again when these
 // have started.
-func InTheWay(v guard.Verdict) string {
+func InTheWay(v fix.Verdict) string {
 	if v.Cause == guard.CauseStartingGuests {
 		return Finding(v.Findings[0])
 	}

@@ -16,7 +16,7 @@ const maxLine = 780
 // Line says a verdict on the one line that libvirt appends to its error. In its first 30 bytes are the cause and the
 // node; then come the numbers, who has the pages, the best fix, and the command that says more. It is short enough for
 // libvirt, has no command in part, and ends without a newline.
-func Line(v guard.Verdict) string {
+func Line(v fix.Verdict) string {
 	if v.Decision != guard.Refuse {
 		return Summary(v)
 	}
@@ -24,14 +24,14 @@ func Line(v guard.Verdict) string {
 }
 
 // Summary is [Line] for those who have the rest before them.
-func Summary(v guard.Verdict) string {
+func Summary(v fix.Verdict) string {
 	switch {
 	case v.Decision == guard.Refuse:
 		return refusal(v, "")
 	case v.RefusedBy() == guard.ByLibvirt:
 		return byLibvirt(v)
 	case v.Decision == guard.Warn:
-		return outlook(v)
+		return outlook(v.Verdict)
 	case len(v.Demand) == 0 && len(v.Findings) > 0:
 		return Finding(v.Findings[0])
 	case len(v.Demand) == 0:
@@ -63,7 +63,7 @@ func isUUID(text string) bool {
 }
 
 // byLibvirt says on one line that libvirt will refuse, and the best fix.
-func byLibvirt(v guard.Verdict) string {
+func byLibvirt(v fix.Verdict) string {
 	text := Finding(v.Findings[0])
 	if len(v.Fixes) > 0 {
 		text += "; fix: " + placed(v, v.Fixes[0]).short
@@ -88,14 +88,14 @@ func outlook(v guard.Verdict) string {
 
 // refusal says what is missing and why, what helps, and where there is more. Where all of it is too long, the fix is
 // left to the place that says more; then who has the pages; then all names.
-func refusal(v guard.Verdict, more string) string {
+func refusal(v fix.Verdict, more string) string {
 	f := v.Findings[0]
 	room := max(maxLine-len(v.Domain.Name), maxLine/2)
 	canary := ""
 	if v.Canary {
 		canary = "hugeguard verify asked for more than there can be: "
 	}
-	full, why, see := canary+missing(v, f, false), because(v, f), "fix: see below"
+	full, why, see := canary+missing(v.Verdict, f, false), because(v.Verdict, f), "fix: see below"
 	if more != "" {
 		see = "fix: see" + strings.TrimPrefix(more, "more:")
 	}
@@ -105,11 +105,11 @@ func refusal(v guard.Verdict, more string) string {
 			return line
 		}
 	}
-	return canary + missing(v, f, true) + "; " + see
+	return canary + missing(v.Verdict, f, true) + "; " + see
 }
 
 // bestFix returns the best fix in short, and the nodes that have as many free pages as are needed.
-func bestFix(v guard.Verdict, f guard.Finding) string {
+func bestFix(v fix.Verdict, f guard.Finding) string {
 	var others []string
 	for _, n := range v.Lack.Others {
 		others = append(others, fmt.Sprintf("node %d has %d free", n.Node, n.Free))
@@ -126,7 +126,7 @@ func bestFix(v guard.Verdict, f guard.Finding) string {
 
 // best is the best fix in short, "" for none: of lines for nova.conf that for the node that is short. What Nova does
 // already is not asked of it again.
-func best(v guard.Verdict, f guard.Finding) string {
+func best(v fix.Verdict, f guard.Finding) string {
 	if v.Cause == guard.CauseStartingGuests {
 		return "try again when they have started"
 	}

@@ -6,16 +6,17 @@ import (
 	"strings"
 
 	"hugeguard/guard"
+	"hugeguard/guard/fix"
 )
 
 // Text says a verdict in full, for the terminal: the summary, what the domain needs, who holds what, and what helps. It
 // ends without a newline.
-func Text(v guard.Verdict) string { return text(v, Summary(v)) }
+func Text(v fix.Verdict) string { return text(v, Summary(v)) }
 
 // Entry is [Text] for the journal: it begins with the line that libvirt was told.
-func Entry(v guard.Verdict) string { return text(v, Line(v)) }
+func Entry(v fix.Verdict) string { return text(v, Line(v)) }
 
-func text(v guard.Verdict, first string) string {
+func text(v fix.Verdict, first string) string {
 	lines := []string{first}
 	line := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
 	indent := func(texts []string) {
@@ -23,8 +24,8 @@ func text(v guard.Verdict, first string) string {
 			lines = append(lines, "  "+t)
 		}
 	}
-	lines = append(lines, outcome(v))
-	if listed := listed(v); len(listed) > 1 && !hooksAlone(v) {
+	lines = append(lines, outcome(v.Verdict))
+	if listed := listed(v.Verdict); len(listed) > 1 && !hooksAlone(v.Verdict) {
 		lines = append(lines, listed...)
 	}
 	if len(v.Demand) > 0 {
@@ -39,7 +40,7 @@ func text(v guard.Verdict, first string) string {
 	for _, p := range v.Pools {
 		line("  %s", Pool(p))
 	}
-	indent(notes(v))
+	indent(notes(v.Verdict))
 	fixes := Fixes(v)
 	for _, other := range v.Blame.Also {
 		who := without(other)
@@ -54,7 +55,7 @@ func text(v guard.Verdict, first string) string {
 	if missed := NotKnown(v.NotKnown); missed != "" {
 		line("%s", missed)
 	}
-	if before := beforeFixes(v, len(fixes)); before != "" {
+	if before := beforeFixes(v.Verdict, len(fixes)); before != "" {
 		line("%s", before)
 	}
 	for _, f := range fixes {

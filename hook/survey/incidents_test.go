@@ -56,7 +56,7 @@ func TestIncidents(t *testing.T) {
 }
 
 // judged judges the guest of an incident on its host.
-func judged(t *testing.T, tree sysfstest.Host) guard.Verdict {
+func judged(t *testing.T, tree sysfstest.Host) fix.Verdict {
 	t.Helper()
 	xml, err := os.ReadFile(tree.Path("domain.xml"))
 	if err != nil {
@@ -73,7 +73,7 @@ func judged(t *testing.T, tree sysfstest.Host) guard.Verdict {
 	return fix.Judge(demand, host)
 }
 
-func (a answer) compare(t *testing.T, v guard.Verdict) {
+func (a answer) compare(t *testing.T, v fix.Verdict) {
 	t.Helper()
 	text := words.Text(v)
 	if v.Decision != guard.Refuse || v.Cause != a.cause {

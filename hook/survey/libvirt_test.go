@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"hugeguard/guard"
+	"hugeguard/guard/fix"
 	"hugeguard/guard/words"
 	"hugeguard/hook/hooktest"
 	"hugeguard/sysfs/sysfstest"
@@ -103,7 +104,7 @@ func TestOutsideIncidents(t *testing.T) {
 	}
 }
 
-func (o outside) compare(t *testing.T, v guard.Verdict) {
+func (o outside) compare(t *testing.T, v fix.Verdict) {
 	t.Helper()
 	text := words.Text(v)
 	if v.Decision != o.decision || v.RefusedBy() != o.refusedBy {

@@ -37,7 +37,7 @@ func of(t *testing.T, m guard.Manager) string {
 }
 
 // judgedAs judges a domain on a host, with all that is to be known of it.
-func judgedAs(t *testing.T, h sysfstest.Host, xml string) guard.Verdict {
+func judgedAs(t *testing.T, h sysfstest.Host, xml string) fix.Verdict {
 	t.Helper()
 	demand, err := domain.Parse([]byte(xml))
 	if err != nil {

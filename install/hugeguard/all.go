@@ -141,7 +141,7 @@ func (c *checker) printOrder(all int, late []answer) error {
 func (c *crowd) judge(demand guard.Demand, autostart bool) (answer, error) {
 	a := answer{Autostart: autostart}
 	if demand.AsksNothing() {
-		a.Report = words.NewReport(guard.Judge(demand, guard.Host{})) // without a survey, as the hook
+		a.Report = words.NewReport(fix.Judge(demand, guard.Host{})) // without a survey, as the hook
 		return a, nil
 	}
 	if c.seen == nil {

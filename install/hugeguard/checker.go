@@ -69,7 +69,7 @@ func (c *checker) one(arg string, stdin io.Reader) error {
 
 // unlessHooks turns a refusal for lack of pages into a warning if another hook may still make them: one that runs after
 // hugeguard's, as the hook does, or one before it that mentions huge pages.
-func (c *checker) unlessHooks(v guard.Verdict) guard.Verdict {
+func (c *checker) unlessHooks(v fix.Verdict) fix.Verdict {
 	if !v.Shortage() {
 		return v
 	}
@@ -78,28 +78,29 @@ func (c *checker) unlessHooks(v guard.Verdict) guard.Verdict {
 		for _, h := range c.after {
 			paths = append(paths, h.Path)
 		}
-		return v.Unless(hook.LaterMayMake(paths))
+		v.Verdict = v.Unless(hook.LaterMayMake(paths))
+		return v
 	}
 	makers := slices.DeleteFunc(slices.Clone(c.before), func(h place.OtherHook) bool { return !h.HugePages })
 	if len(makers) > 0 {
-		return v.Unless("another hook may add the pages before hugeguard judges: " + place.Paths(makers))
+		v.Verdict = v.Unless("another hook may add the pages before hugeguard judges: " + place.Paths(makers))
 	}
 	return v
 }
 
-func (c *checker) judge(d domains.Domain) (guard.Verdict, error) {
+func (c *checker) judge(d domains.Domain) (fix.Verdict, error) {
 	demand, err := domain.Parse(d.XML)
 	if err != nil {
-		return guard.Verdict{}, fmt.Errorf("%s: %w", d.From, err)
+		return fix.Verdict{}, fmt.Errorf("%s: %w", d.From, err)
 	}
 	demand.Exempt = c.config.Exempts(demand)
 	if demand.AsksNothing() {
-		return guard.Judge(demand, guard.Host{}), nil // without a survey, as the hook
+		return fix.Judge(demand, guard.Host{}), nil // without a survey, as the hook
 	}
 	defer tellIfHung(c.notes)()
 	host, err := c.survey(survey.For(demand))
 	if err != nil {
-		return guard.Verdict{}, err
+		return fix.Verdict{}, err
 	}
 	if d.Running {
 		pages := giveBack(&host, demand.Domain.Name)
@@ -161,7 +162,7 @@ func takeBack(pool *guard.SizePool, h guard.Holder) (pages uint64) {
 }
 
 // print prints a verdict, as JSON or as the text, and returns errRefused if it is a refusal.
-func (c *checker) print(v guard.Verdict, text string) error {
+func (c *checker) print(v fix.Verdict, text string) error {
 	var err error
 	if c.json {
 		err = printJSON(c.out, words.NewReport(v))

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"hugeguard/guard"
+	"hugeguard/guard/fix"
 	"hugeguard/guard/words"
 	"hugeguard/install/domains"
 	"hugeguard/install/journal"
@@ -101,7 +102,7 @@ type explanation struct {
 	// NotNow says why it is not known; "" where it is.
 	NotNow string `json:"not_now"`
 
-	verdict guard.Verdict // of now
+	verdict fix.Verdict // of now
 }
 
 // manyEntries is how many entries about a domain are read.

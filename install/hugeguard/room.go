@@ -11,6 +11,7 @@ import (
 	"hugeguard/guard"
 	"hugeguard/guard/domain"
 	"hugeguard/guard/fix"
+	"hugeguard/guard/room"
 	"hugeguard/guard/words"
 	"hugeguard/hook/survey"
 	"hugeguard/install/domains"
@@ -148,10 +149,10 @@ func (o roomOptions) run(cmd *cobra.Command) error {
 }
 
 // roomText says for how many more guests there is room.
-func roomText(takes []guard.Backend, nodes []guard.NodeRoom, all guard.Room) string {
+func roomText(takes []guard.Backend, nodes []room.OfNode, all room.Room) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "each takes %s\n", words.Takes(takes))
-	part := func(where string, r guard.Room) {
+	part := func(where string, r room.Room) {
 		fmt.Fprintf(&b, "%s: %s\n", where, strings.Join(words.Room(r), "\n  "))
 	}
 	for _, n := range nodes {
@@ -192,34 +193,34 @@ func (o roomOptions) demand(c *checker, stdin io.Reader) (guard.Demand, error) {
 	case err != nil || len(demand.Backends) == 0 || o.node < -1:
 		return demand, usageError{errors.New("--memory is at least 1K, and --node a number")}
 	case o.node >= 0:
-		return demand.BoundTo(o.node), nil
+		return room.BoundTo(demand, o.node), nil
 	}
 	return demand, nil
 }
 
 // count counts for how many more guests there is room, on each node unless they are to be taken as they are, and returns
 // what one takes.
-func (c *checker) count(demand guard.Demand, asIs bool) (takes []guard.Backend, nodes []guard.NodeRoom, all guard.Room, err error) {
+func (c *checker) count(demand guard.Demand, asIs bool) (takes []guard.Backend, nodes []room.OfNode, all room.Room, err error) {
 	defer tellIfHung(c.notes)()
 	host, err := c.survey(survey.For(demand))
 	if err != nil {
 		return nil, nil, all, err
 	}
-	all, countable := guard.RoomFor(demand, host, fix.Judge)
+	all, countable := room.For(demand, host)
 	if !countable {
 		return nil, nil, all, errors.New("it takes no huge pages when it starts: there is nothing to count")
 	}
-	if demand.Movable() && !asIs {
-		nodes, all = guard.RoomByNode(demand, host, fix.Judge)
+	if room.Movable(demand) && !asIs {
+		nodes, all = room.ByNode(demand, host)
 	}
 	return guard.Judge(demand, host).Demand, nodes, all, nil
 }
 
-func newRoomCount(r guard.Room) roomCount {
-	return roomCount{Fit: r.Fit, Sure: r.Sure, AtLeast: r.Fit == guard.MostRoom, Doubt: newObstacle(r.Doubt), Next: newObstacle(r.Next)}
+func newRoomCount(r room.Room) roomCount {
+	return roomCount{Fit: r.Fit, Sure: r.Sure, AtLeast: r.Fit == room.Most, Doubt: newObstacle(r.Doubt), Next: newObstacle(r.Next)}
 }
 
-func newObstacle(v *guard.Verdict) *obstacle {
+func newObstacle(v *fix.Verdict) *obstacle {
 	if v == nil {
 		return nil
 	}

@@ -11,6 +11,7 @@ import (
 
 	"hugeguard/guard"
 	"hugeguard/guard/domain"
+	"hugeguard/guard/fix"
 	"hugeguard/guard/words"
 	"hugeguard/hook/config"
 	"hugeguard/hook/survey"
@@ -22,7 +23,7 @@ type canary struct {
 	guard.Domain
 	xml      string
 	emulator string
-	verdict  guard.Verdict // a refusal
+	verdict  fix.Verdict // a refusal
 }
 
 // unlabelled keeps libvirt from making a security label or, with AppArmor, a profile for it.
@@ -92,7 +93,7 @@ func newCanary(fs sysfs.FS, conf config.Config, capabilities string) (canary, er
 	if err != nil {
 		return c, err
 	}
-	c.verdict = guard.Judge(demand, host)
+	c.verdict = fix.Judge(demand, host)
 	if c.verdict.Decision != guard.Refuse {
 		return c, fmt.Errorf("hugeguard would not surely refuse a domain of %s on pages of %s on this host: %s", guard.Size(most>>10), guard.Size(page), words.Summary(c.verdict))
 	}

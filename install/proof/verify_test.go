@@ -17,6 +17,7 @@ import (
 
 	"hugeguard/guard"
 	"hugeguard/guard/domain"
+	"hugeguard/guard/fix"
 	"hugeguard/guard/words"
 	"hugeguard/hook/config"
 	"hugeguard/install/daemon"
@@ -167,11 +168,11 @@ func TestProof(t *testing.T) {
 	denied := byPolicy
 	denied.Denied, denied.Why = "SELinux denies it", []string{"SELinux denies it"}
 	warn := config.Config{Mode: config.WarnOnly}
-	exempt := guard.Verdict{Exempt: "pattern *"}
+	exempt := fix.Verdict{Verdict: guard.Verdict{Exempt: "pattern *"}}
 	for name, c := range map[string]struct {
 		answer   answer
 		config   config.Config
-		verdict  guard.Verdict
+		verdict  fix.Verdict
 		st       place.State
 		live     bool
 		refused  bool

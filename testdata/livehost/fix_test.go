@@ -5,9 +5,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"go/ast"
-	"go/parser"
-	"go/token"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -419,55 +416,37 @@ func TestEveryFixIsExecuted(t *testing.T) {
 	executed := map[string]bool{}
 	for _, c := range shortages {
 		for _, kind := range c.kinds {
-			name := strings.ReplaceAll(kind, "-", "")
-			executed[name] = executed[name] || notExecuted[kind] == "" && c.elsewhere[kind] == ""
+			executed[kind] = executed[kind] || notExecuted[kind] == "" && c.elsewhere[kind] == ""
 		}
 	}
 	for kind := range notExecuted {
-		executed[strings.ReplaceAll(kind, "-", "")] = true
+		executed[kind] = true
 	}
-	said := saidFixes(t)
-	for _, name := range said {
-		if !executed[strings.ToLower(name)] {
-			t.Errorf("no test executes the fix %s", name)
+	kinds := kindsOfFixes(t)
+	for _, kind := range kinds {
+		if !executed[kind] {
+			t.Errorf("no test executes the fix %s", kind)
 		}
-		delete(executed, strings.ToLower(name))
+		delete(executed, kind)
 	}
 	for kind := range executed {
 		t.Errorf("there is no fix %s", kind)
 	}
-	if len(said) < 15 {
-		t.Errorf("only %d fixes", len(said))
+	if len(kinds) < 15 {
+		t.Errorf("only %d fixes", len(kinds))
 	}
 }
 
-// saidFixes are the types that package words has words for as fixes.
-func saidFixes(t *testing.T) (names []string) {
-	files, err := filepath.Glob("../../guard/words/fix*.go")
-	if err != nil || len(files) == 0 {
-		t.Fatal(files, err)
+// kindsOfFixes are the kinds that package fix has.
+func kindsOfFixes(t *testing.T) (kinds []string) {
+	source, err := os.ReadFile("../../guard/fix/kinds.go")
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, name := range files {
-		source, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
-		if err != nil {
-			t.Fatal(err)
-		}
-		ast.Inspect(source, func(n ast.Node) bool {
-			types, ok := n.(*ast.TypeSwitchStmt)
-			if !ok {
-				return true
-			}
-			for _, clause := range types.Body.List {
-				for _, one := range clause.(*ast.CaseClause).List {
-					if of, ok := one.(*ast.SelectorExpr); ok && !slices.Contains(names, of.Sel.Name) {
-						names = append(names, of.Sel.Name)
-					}
-				}
-			}
-			return true
-		})
+	for _, kind := range regexp.MustCompile(`\) Kind\(\) string\s*\{ return "([a-z-]+)" \}`).FindAllStringSubmatch(string(source), -1) {
+		kinds = append(kinds, kind[1])
 	}
-	return names
+	return kinds
 }
 
 // printed has the domain refused and returns the fixes that are printed: to the journal as to those who ask beforehand.

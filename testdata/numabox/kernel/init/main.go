@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hugeguard/guard"
+	"hugeguard/guard/fix"
 	"hugeguard/guard/words"
 	"hugeguard/testdata/numabox/kernel/wire"
 )
@@ -317,9 +318,9 @@ func (s *session) describe(o *outcome) string {
 		for _, a := range p.answers {
 			fmt.Fprintf(&b, " %s;", a)
 		}
-		fmt.Fprintf(&b, "\n        knowing that, Judge: %s: %s\n", p.known.Decision, words.Summary(p.known))
+		fmt.Fprintf(&b, "\n        knowing that, Judge: %s: %s\n", p.known.Decision, words.Summary(fix.Verdict{Verdict: p.known}))
 	}
-	fmt.Fprintf(&b, "Judge: %s: %s\n", o.verdict.Decision, words.Summary(o.verdict))
+	fmt.Fprintf(&b, "Judge: %s: %s\n", o.verdict.Decision, words.Summary(fix.Verdict{Verdict: o.verdict}))
 	for _, f := range o.verdict.Findings {
 		fmt.Fprintf(&b, "       %s (%s): %s\n", f.Severity, f.Code, words.Finding(f))
 	}

@@ -1,7 +1,9 @@
-package guard_test
+package fix_test
 
 import (
 	"slices"
+
+	"pgregory.net/rapid"
 
 	"hugeguard/guard"
 	"hugeguard/guard/fix"
@@ -123,7 +125,7 @@ func (k kernel) room(node int, pageKiB uint64) uint64 {
 }
 
 // helps sees that each fix of pools and limits helps: after it the launch is not refused.
-func helps(t guard.Fataler, d guard.Demand, host guard.Host, v guard.Verdict) (fixes int) {
+func helps(t rapid.TB, d guard.Demand, host guard.Host, v fix.Verdict) (fixes int) {
 	for _, f := range v.Fixes {
 		after := kernel{host}
 		switch f := f.(type) {
@@ -145,7 +147,7 @@ func helps(t guard.Fataler, d guard.Demand, host guard.Host, v guard.Verdict) (f
 			continue
 		}
 		fixes++
-		if then := guard.Judge(d, after.Host); then.Decision == guard.Refuse {
+		if then := fix.Judge(d, after.Host); then.Decision == guard.Refuse {
 			t.Errorf("%+v does not help: %s\nbefore: %s\nafter: %+v", f, words.Summary(then), words.Summary(v), after.Pools)
 		}
 	}
