@@ -12,8 +12,8 @@ import (
 	"strings"
 	"time"
 
-	"hugeguard/testdata/numabox/wire"
 	"hugeguard/testdata/vm"
+	"hugeguard/testdata/vm/wire"
 )
 
 // A play is the compute node with the control services, and who uses them.
@@ -58,10 +58,7 @@ func (p *play) all(only *regexp.Regexp) (err error) {
 
 // prepare has Open vSwitch take its pages.
 func (p *play) prepare() error {
-	if err := p.Confined(&p.Checks); err != nil {
-		return err
-	}
-	if err := p.Write(vm.Configuration); err != nil {
+	if err := p.Prepare(&p.Checks); err != nil {
 		return err
 	}
 	if err := p.StartOVS([2]int{2 * ovsPages, 2 * ovsPages}, 0); err != nil {

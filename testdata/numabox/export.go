@@ -15,12 +15,13 @@ import (
 
 	"golang.org/x/tools/txtar"
 
-	"hugeguard/testdata/numabox/wire"
+	"hugeguard/testdata/vm"
+	"hugeguard/testdata/vm/wire"
 )
 
 // pack returns the box as a captured host, packed.
 func (b *box) pack() ([]byte, error) {
-	r, err := b.call(wire.Request{Capture: true}, patience)
+	r, err := b.Call(wire.Request{Capture: true}, vm.Patience)
 	return r.Packed, err
 }
 

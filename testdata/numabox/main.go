@@ -25,42 +25,14 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
+
+	"hugeguard/testdata/vm"
 )
 
-// began is when the run began, for the progress lines.
-var began = time.Now()
-
-// said is what was said last, and when.
-var said struct {
-	sync.Mutex
-	what string
-	when time.Time
-}
-
-func say(format string, args ...any) {
-	said.Lock()
-	defer said.Unlock()
-	said.what, said.when = fmt.Sprintf(format, args...), time.Now()
-	fmt.Printf("%5.0fs  %s\n", time.Since(began).Seconds(), said.what)
-}
-
-// tick says what is still being done when nothing was said for a while.
-func tick() {
-	for range time.Tick(5 * time.Second) {
-		said.Lock()
-		if time.Since(said.when) > 30*time.Second {
-			said.when = time.Now()
-			fmt.Printf("%5.0fs  ... %s\n", time.Since(began).Seconds(), said.what)
-		}
-		said.Unlock()
-	}
-}
-
 type options struct {
-	suite  suite
+	suite  vm.Suite
 	only   *regexp.Regexp // the scenarios to run; nil for all, and the rest
 	shell  bool
 	build  bool // the root file system and no more
@@ -117,7 +89,7 @@ func main() {
 	flag.BoolVar(&o.pack, "archive", false, "export text archives, as those in testdata/numabox/captured, not directories")
 	flag.DurationVar(&o.limit, "limit", 4*time.Hour, "give up after this time")
 	flag.Parse()
-	o.suite = parseSuite(suite)
+	o.suite = vm.ParseSuite(suite)
 	if flag.NArg() > 0 {
 		fmt.Fprintf(os.Stderr, "numabox: %q is not an option\n", flag.Arg(0))
 		os.Exit(2)
@@ -134,7 +106,7 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), ends...)
 	defer stop()
-	go tick()
+	go vm.Tick(ctx)
 	if err := run(ctx, o); err != nil {
 		if ctx.Err() != nil {
 			err = errors.New("interrupted")
@@ -150,57 +122,42 @@ func run(ctx context.Context, o options) (err error) {
 		ctx, cancel = context.WithTimeoutCause(ctx, o.limit, fmt.Errorf("not done within %v", o.limit))
 		defer cancel()
 	}
-	if err := provide(ctx); err != nil {
+	if err := vm.Provide(ctx); err != nil {
 		return err
 	}
-	b := &box{ctx: ctx}
-	if b.image, err = getImage(ctx, o.suite); err != nil {
+	b := &box{Machine: &vm.Machine{Context: ctx, Args: machine}}
+	if b.Image, err = recipe(o.suite).Image(ctx); err != nil {
 		return err
 	}
-	defer b.image.lock.Close()
+	defer b.Image.Close()
+	b.Cmdline = commandLine(b.Image)
 	if o.build {
-		say("built Debian %s: %s", o.suite.name, b.versions())
+		vm.Say("built Debian %s: %s", o.suite.Name, b.Image.Versions())
 		return nil
 	}
-	if err := enoughMemory(); err != nil {
+	if err := vm.EnoughMemory(gib); err != nil {
 		return err
 	}
-	if b.dir, err = os.MkdirTemp("", "numabox-"); err != nil {
+	if b.Dir, err = os.MkdirTemp("", "numabox-"); err != nil {
 		return err
 	}
-	defer os.RemoveAll(b.dir)
+	defer os.RemoveAll(b.Dir)
 	if err := b.buildProduct(ctx, o.shell || o.wants("packages")); err != nil {
 		return err
 	}
-	say("booting Debian %s: %s", o.suite.name, b.versions())
+	vm.Say("booting Debian %s: %s", o.suite.Name, b.Image.Versions())
 	defer func() {
-		b.stop()
+		b.Stop()
 		if err != nil && ctx.Err() == nil {
-			keepConsole(b.path("console"))
+			b.KeepConsole()
 		}
 	}()
-	if err := b.start(); err != nil {
+	if err := b.Start(); err != nil {
 		return fmt.Errorf("boot: %w", err)
 	}
-	say("the box is up")
+	vm.Say("the box is up")
 	if o.shell {
 		return b.shell()
 	}
 	return b.prove(o)
-}
-
-func (i *image) version(pkg string) string { return cmp.Or(i.versions[pkg], "?") }
-
-// keepConsole saves what the box printed, to show why it failed.
-func keepConsole(from string) {
-	text, err := os.ReadFile(from)
-	if err != nil {
-		return
-	}
-	to := filepath.Join(os.TempDir(), "hugeguard-numabox.console")
-	if err := os.WriteFile(to, text, 0o644); err != nil {
-		return
-	}
-	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
-	fmt.Fprintf(os.Stderr, "the box's console is in %s; it ends with\n%s\n", to, strings.Join(lines[max(0, len(lines)-10):], "\n"))
 }

@@ -6,7 +6,8 @@ import (
 	"strings"
 	"time"
 
-	"hugeguard/testdata/numabox/wire"
+	"hugeguard/testdata/vm"
+	"hugeguard/testdata/vm/wire"
 )
 
 const (
@@ -16,14 +17,14 @@ const (
 
 // metrics has systemd run the shipped units, in the incident after its first refusal: confined as the service is, the
 // command sees all that it sees when root runs it.
-func (b *box) metrics(c *checks) error {
-	say("metrics, by the timer of a systemd that confines the service")
+func (b *box) metrics(c *vm.Checks) error {
+	vm.Say("metrics, by the timer of a systemd that confines the service")
 	for _, unit := range []string{"hugeguard-metrics.service", "hugeguard-metrics.timer"} {
 		text, err := os.ReadFile("install/shipped/systemd/" + unit)
 		if err != nil {
 			return err
 		}
-		if err := b.write(wire.File{Path: "/etc/systemd/system/" + unit, Data: string(text)}); err != nil {
+		if err := b.Write(wire.File{Path: "/etc/systemd/system/" + unit, Data: string(text)}); err != nil {
 			return err
 		}
 	}
@@ -33,27 +34,27 @@ func (b *box) metrics(c *checks) error {
 		{Path: "/etc/nova/elsewhere.conf", Data: "[DEFAULT]\nreserved_huge_pages=node:0,size:2048,count:100\n"},
 		{Path: "/usr/bin/nova-compute", Data: "#!/bin/sh\nsleep 3600\n:\n"},
 	} {
-		if _, err := b.sh("mkdir -p /etc/nova"); err != nil {
+		if _, err := b.Sh("mkdir -p /etc/nova"); err != nil {
 			return err
 		}
-		if err := b.write(file); err != nil {
+		if err := b.Write(file); err != nil {
 			return err
 		}
 	}
-	defer b.sh(`systemctl stop hugeguard-metrics.timer nova-compute-test
+	defer b.Sh(`systemctl stop hugeguard-metrics.timer nova-compute-test
 rm -rf /etc/systemd/system/hugeguard-metrics.* /etc/nova /usr/bin/nova-compute /dev/hugepages/leftover /var/lib/prometheus
 systemctl daemon-reload`)
 
 	// Without node_exporter's directory nothing is done. It may belong to somebody else.
-	if _, err := b.sh("systemctl daemon-reload; systemctl start hugeguard-metrics.service"); err != nil {
+	if _, err := b.Sh("systemctl daemon-reload; systemctl start hugeguard-metrics.service"); err != nil {
 		return err
 	}
-	found, err := b.read(metricsFile, "/var/lib/hugeguard/metrics.json")
+	found, err := b.Read(metricsFile, "/var/lib/hugeguard/metrics.json")
 	if err != nil {
 		return err
 	}
-	c.that(len(found) == 0, "without node_exporter nothing is written", found)
-	if _, err := b.sh(`install -d -o nobody -m 0755 ` + metricsDir + `
+	c.That(len(found) == 0, "without node_exporter nothing is written", found)
+	if _, err := b.Sh(`install -d -o nobody -m 0755 ` + metricsDir + `
 fallocate -l 2M /dev/hugepages/leftover
 chmod 755 /usr/bin/nova-compute
 touch -d '1 hour ago' /etc/nova/*.conf
@@ -61,15 +62,15 @@ systemd-run -q --unit=nova-compute-test /usr/bin/nova-compute --config-file /etc
 sleep 1`); err != nil {
 		return err
 	}
-	r, err := b.run("", "systemctl", "start", "hugeguard-metrics.service")
+	r, err := b.Run("", "systemctl", "start", "hugeguard-metrics.service")
 	if err != nil {
 		return err
 	}
-	log, err := b.must("journalctl", "-q", "-u", "hugeguard-metrics", "-o", "cat")
+	log, err := b.Must("journalctl", "-q", "-u", "hugeguard-metrics", "-o", "cat")
 	if err != nil {
 		return err
 	}
-	c.that(r.Exit == 0, "the service runs", r.Stderr, log)
+	c.That(r.Exit == 0, "the service runs", r.Stderr, log)
 	confined, err := b.readMetrics()
 	if err != nil {
 		return err
@@ -94,47 +95,47 @@ sleep 1`); err != nil {
 		`hugeguard_nova_unreserved_pages{node="0",page_kib="2048"} 412`,
 		`hugeguard_nova_unreserved_pages{node="1",page_kib="2048"} 512`,
 	} {
-		c.that(strings.Contains("\n"+confined, "\n"+line+"\n"), "the service writes "+line, confined)
+		c.That(strings.Contains("\n"+confined, "\n"+line+"\n"), "the service writes "+line, confined)
 	}
-	bare, err := b.must("hugeguard", "metrics")
+	bare, err := b.Must("hugeguard", "metrics")
 	if err != nil {
 		return err
 	}
-	c.that(withoutTime(bare) == confined, "which is what root sees", bare)
+	c.That(withoutTime(bare) == confined, "which is what root sees", bare)
 
-	if _, err := b.sh("rm " + metricsFile + "; systemctl start hugeguard-metrics.timer"); err != nil {
+	if _, err := b.Sh("rm " + metricsFile + "; systemctl start hugeguard-metrics.timer"); err != nil {
 		return err
 	}
-	for end := time.Now().Add(patience); ; time.Sleep(2 * time.Second) {
-		if found, err = b.read(metricsFile); err != nil {
+	for end := time.Now().Add(vm.Patience); ; time.Sleep(2 * time.Second) {
+		if found, err = b.Read(metricsFile); err != nil {
 			return err
 		}
 		if len(found) > 0 || time.Now().After(end) {
 			break
 		}
 	}
-	c.that(len(found) == 1, "the timer has the service run")
+	c.That(len(found) == 1, "the timer has the service run")
 	again, err := b.readMetrics()
 	if err != nil {
 		return err
 	}
-	c.that(again == confined, "which writes the same", again)
-	next, err := b.must("systemctl", "show", "-p", "NextElapseUSecMonotonic", "--value", "hugeguard-metrics.timer")
+	c.That(again == confined, "which writes the same", again)
+	next, err := b.Must("systemctl", "show", "-p", "NextElapseUSecMonotonic", "--value", "hugeguard-metrics.timer")
 	if err != nil {
 		return err
 	}
-	c.that(strings.TrimSpace(next) != "" && strings.TrimSpace(next) != "infinity", "and will again", next)
-	entries, err := b.journal("_TRANSPORT=stdout")
+	c.That(strings.TrimSpace(next) != "" && strings.TrimSpace(next) != "infinity", "and will again", next)
+	entries, err := b.Journal("_TRANSPORT=stdout")
 	if err != nil {
 		return err
 	}
-	c.that(len(entries) == 0, "journalctl -t hugeguard has nothing of the service", entries)
+	c.That(len(entries) == 0, "journalctl -t hugeguard has nothing of the service", entries)
 	return nil
 }
 
 // readMetrics returns what the service wrote, but for the time.
 func (b *box) readMetrics() (string, error) {
-	files, err := b.read(metricsFile)
+	files, err := b.Read(metricsFile)
 	if err == nil && files[metricsFile] == "" {
 		err = fmt.Errorf("there is nothing in %s", metricsFile)
 	}

@@ -1,15 +1,13 @@
 package main
 
 import (
-	"context"
 	"fmt"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 
-	"hugeguard/testdata/numabox/wire"
+	"hugeguard/testdata/vm"
+	"hugeguard/testdata/vm/wire"
 )
 
 // The versions of the package that the box gets.
@@ -17,23 +15,6 @@ const (
 	olderPackage = "0.1.0"
 	laterPackage = "0.2.0"
 )
-
-// buildPackages builds two versions of the Debian package into a directory.
-func buildPackages(ctx context.Context, dir string) error {
-	root, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}").Output()
-	if err != nil {
-		return fmt.Errorf("go list -m: %w", err)
-	}
-	for _, version := range []string{olderPackage, laterPackage} {
-		cmd := exec.CommandContext(ctx, "install/package/build.sh", dir)
-		cmd.Dir = strings.TrimSpace(string(root))
-		cmd.Env = append(os.Environ(), "ARCHES=amd64", "FORMATS=deb", "VERSION="+version)
-		if text, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("build.sh: %w\n%s", err, text)
-		}
-	}
-	return nil
-}
 
 // packageInBox is where the box finds a version of the package.
 func packageInBox(version string) string {
@@ -54,42 +35,42 @@ const ours = `find / /run /dev/shm -xdev -name '*hugeguard*' ! -path '/run/udev/
 
 // packages installs, upgrades, removes and purges the package beside the running libvirtd, without a hook of the
 // site's own and with one.
-func (b *box) packages(c *checks, _ options) error {
-	say("packages: dpkg beside the running libvirtd, with an impossible start after each step")
+func (b *box) packages(c *vm.Checks, _ options) error {
+	vm.Say("packages: dpkg beside the running libvirtd, with an impossible start after each step")
 	if err := b.prepare(c); err != nil { // an edited /etc/hugeguard.conf
 		return err
 	}
-	if err := b.setPools(2048, [2]int{8, 40}); err != nil {
+	if err := b.SetPools(2048, [2]int{8, 40}); err != nil {
 		return err
 	}
-	if err := b.define(guest{cells: []int{20}, tune: only0}.xml("packaged")); err != nil {
+	if err := b.Define(guest{cells: []int{20}, tune: only0}.xml("packaged")); err != nil {
 		return err
 	}
 	// start starts the guest that cannot fit: with the guard it is refused, without it QEMU dies.
 	start := func(guarded bool, when string) error {
-		r, err := b.virsh("start --paused packaged")
+		r, err := b.Virsh("start --paused packaged")
 		if err != nil {
 			return err
 		}
 		if guarded {
-			c.that(r.Exit != 0 && refusedHere.MatchString(r.Stderr), "an impossible start is refused "+when, r.Stdout, r.Stderr)
+			c.That(r.Exit != 0 && refusedHere.MatchString(r.Stderr), "an impossible start is refused "+when, r.Stdout, r.Stderr)
 		} else {
-			c.that(r.Exit != 0 && strings.Contains(r.Stderr, qemuNoPages), "QEMU dies of it "+when, r.Stdout, r.Stderr)
+			c.That(r.Exit != 0 && strings.Contains(r.Stderr, qemuNoPages), "QEMU dies of it "+when, r.Stdout, r.Stderr)
 		}
 		return nil
 	}
 	// says runs a script and compares what it prints.
 	says := func(what, want, script string) error {
-		r, err := b.run("", "sh", "-euc", script)
+		r, err := b.Run("", "sh", "-euc", script)
 		if err != nil {
 			return err
 		}
-		c.that(r.Exit == 0 && r.Stdout == want, what, fmt.Sprintf("exit status %d: %q, want %q: %s", r.Exit, r.Stdout, want, r.Stderr))
+		c.That(r.Exit == 0 && r.Stdout == want, what, fmt.Sprintf("exit status %d: %q, want %q: %s", r.Exit, r.Stdout, want, r.Stderr))
 		return nil
 	}
 	const dpkg = "DEBIAN_FRONTEND=noninteractive dpkg --force-confold "
 	installed := func(version string) (want, script string) {
-		return "live\n" + configuration.Data + "hugeguard version " + version + "\nexplained\n", fmt.Sprintf(`exec 3>&1 >&2
+		return "live\n" + vm.Configuration.Data + "hugeguard version " + version + "\nexplained\n", fmt.Sprintf(`exec 3>&1 >&2
 was=$(cat /run/libvirtd.pid)
 %s -i %s </dev/null
 hugeguard status && [ "$was" = "$(cat /run/libvirtd.pid)" ] && echo live >&3
@@ -98,7 +79,7 @@ hugeguard --version >&3
 journalctl --list-catalog | grep -q 'Open vSwitch holds' && echo explained >&3`, dpkg, packageInBox(version))
 	}
 
-	if _, err := b.sh("rm -rf " + recorder + " /usr/bin/hugeguard /usr/lib/hugeguard; systemctl reload libvirtd; find /etc/libvirt/hooks >/run/tree; " + ours + " >/run/ours"); err != nil {
+	if _, err := b.Sh("rm -rf " + recorder + " /usr/bin/hugeguard /usr/lib/hugeguard; systemctl reload libvirtd; find /etc/libvirt/hooks >/run/tree; " + ours + " >/run/ours"); err != nil {
 		return err
 	}
 	want, script := installed(olderPackage)
@@ -116,7 +97,7 @@ journalctl --list-catalog | grep -q 'Open vSwitch holds' && echo explained >&3`,
 	if err := start(true, "after the upgrade"); err != nil {
 		return err
 	}
-	if err := says("removed, it leaves libvirt's hooks as they were, and the configuration", configuration.Data,
+	if err := says("removed, it leaves libvirt's hooks as they were, and the configuration", vm.Configuration.Data,
 		dpkg+"-r hugeguard >&2; find /etc/libvirt/hooks | diff /run/tree -; cat /etc/hugeguard.conf"); err != nil {
 		return err
 	}
@@ -127,10 +108,10 @@ journalctl --list-catalog | grep -q 'Open vSwitch holds' && echo explained >&3`,
 		return err
 	}
 
-	if err := b.write(wire.File{Path: "/etc/libvirt/hooks/qemu", Data: siteHook}, configuration); err != nil {
+	if err := b.Write(wire.File{Path: "/etc/libvirt/hooks/qemu", Data: siteHook}, vm.Configuration); err != nil {
 		return err
 	}
-	if _, err := b.sh("chmod 755 /etc/libvirt/hooks/qemu; systemctl reload libvirtd; cd /etc/libvirt/hooks; find . ! -type d -printf '%p %m %u %s %T@\n' >/run/tree; rm -f /run/site.log"); err != nil {
+	if _, err := b.Sh("chmod 755 /etc/libvirt/hooks/qemu; systemctl reload libvirtd; cd /etc/libvirt/hooks; find . ! -type d -printf '%p %m %u %s %T@\n' >/run/tree; rm -f /run/site.log"); err != nil {
 		return err
 	}
 	want, script = installed(laterPackage)
@@ -152,8 +133,8 @@ journalctl --list-catalog | grep -q 'Open vSwitch holds' && echo explained >&3`,
 		"head -n 1 /run/site.log; "+dpkg+"-P hugeguard >&2; "+ours); err != nil {
 		return err
 	}
-	if _, err := b.sh("rm /etc/libvirt/hooks/qemu; systemctl reload libvirtd; virsh -q undefine packaged"); err != nil {
+	if _, err := b.Sh("rm /etc/libvirt/hooks/qemu; systemctl reload libvirtd; virsh -q undefine packaged"); err != nil {
 		return err
 	}
-	return b.denials(c)
+	return b.Denials(c)
 }

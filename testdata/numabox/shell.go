@@ -12,7 +12,7 @@ import (
 
 // shell joins this terminal with a shell of the box's until that ends or somebody types ^].
 func (b *box) shell() error {
-	port, err := net.Dial("unix", b.path("shell"))
+	port, err := net.Dial("unix", b.Path("shell"))
 	if err != nil {
 		return err
 	}
@@ -22,7 +22,7 @@ func (b *box) shell() error {
 	if err != nil {
 		return errors.New("a shell needs a terminal")
 	}
-	if _, err := b.sh("mkdir -p /usr/lib/hugeguard; cp /opt/numabox/usr/bin/hugeguard /usr/bin; cp /opt/numabox/usr/lib/hugeguard/qemu /usr/lib/hugeguard; hugeguard install"); err != nil {
+	if _, err := b.Sh("mkdir -p /usr/lib/hugeguard; cp /opt/numabox/usr/bin/hugeguard /usr/bin; cp /opt/numabox/usr/lib/hugeguard/qemu /usr/lib/hugeguard; hugeguard install"); err != nil {
 		return err
 	}
 	fmt.Println("hugeguard is installed; poweroff or ^] ends the box")
@@ -55,8 +55,8 @@ func (b *box) shell() error {
 	port.Write([]byte("\n"))
 	select {
 	case <-over:
-	case <-b.ended:
-	case <-b.ctx.Done():
+	case <-b.Ended:
+	case <-b.Context.Done():
 	}
 	return nil
 }

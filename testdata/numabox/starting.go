@@ -3,26 +3,28 @@ package main
 import (
 	"fmt"
 	"strings"
+
+	"hugeguard/testdata/vm"
 )
 
 // starting has more guests start at one instant than fit on their node, round after round, with the machine's clock
 // set back under the eyes of one and the daemon killed in the middle of another; and once more without claims, where a
 // QEMU has to die or the rest would prove nothing.
-func (b *box) starting(c *checks, _ options) error {
-	say("starting guests: two of four guests fit on node 0")
+func (b *box) starting(c *vm.Checks, _ options) error {
+	vm.Say("starting guests: two of four guests fit on node 0")
 	if err := b.prepare(c); err != nil {
 		return err
 	}
-	if err := b.setPools(2048, [2]int{40, 40}); err != nil {
+	if err := b.SetPools(2048, [2]int{40, 40}); err != nil {
 		return err
 	}
-	if _, err := b.sh(`mkdir -p /usr/lib/hugeguard; rm -f ` + recorder + `
+	if _, err := b.Sh(`mkdir -p /usr/lib/hugeguard; rm -f ` + recorder + `
 cp /opt/numabox/usr/bin/hugeguard /usr/bin; cp /opt/numabox/usr/lib/hugeguard/qemu /usr/lib/hugeguard
 hugeguard install`); err != nil {
 		return err
 	}
 	for n := 1; n <= racers; n++ {
-		if err := b.define(guest{cells: []int{20}, tune: only0}.xml(fmt.Sprintf("racer%d", n))); err != nil {
+		if err := b.Define(guest{cells: []int{20}, tune: only0}.xml(fmt.Sprintf("racer%d", n))); err != nil {
 			return err
 		}
 	}
@@ -36,24 +38,24 @@ hugeguard install`); err != nil {
 		if err != nil {
 			return err
 		}
-		c.that(started == 2 && refused == 2, fmt.Sprintf("two start and two are refused, %s", round.name), started, refused, other)
+		c.That(started == 2 && refused == 2, fmt.Sprintf("two start and two are refused, %s", round.name), started, refused, other)
 	}
 	// The daemon dies between the guard's word and the end of the start.
-	if _, err := b.sh("(sleep 1; pkill -9 -x libvirtd) & virsh -q start --paused racer1 || true; wait; systemctl restart libvirtd; virsh -q destroy racer1 || true"); err != nil {
+	if _, err := b.Sh("(sleep 1; pkill -9 -x libvirtd) & virsh -q start --paused racer1 || true; wait; systemctl restart libvirtd; virsh -q destroy racer1 || true"); err != nil {
 		return err
 	}
 	started, refused, other, err := b.race("")
 	if err != nil {
 		return err
 	}
-	c.that(started == 2 && refused == 2, "the same after the daemon was killed in the middle of a start", started, refused, other)
-	left, err := b.must("find", "/run/hugeguard", "-type", "f")
+	c.That(started == 2 && refused == 2, "the same after the daemon was killed in the middle of a start", started, refused, other)
+	left, err := b.Must("find", "/run/hugeguard", "-type", "f")
 	if err != nil {
 		return err
 	}
-	c.that(left == "", "the ledger is empty at the end", left)
+	c.That(left == "", "the ledger is empty at the end", left)
 
-	if _, err := b.sh("echo claims = off >>/etc/hugeguard.conf"); err != nil {
+	if _, err := b.Sh("echo claims = off >>/etc/hugeguard.conf"); err != nil {
 		return err
 	}
 	died := ""
@@ -65,11 +67,11 @@ hugeguard install`); err != nil {
 			break
 		}
 	}
-	c.that(strings.Contains(died, "Cannot allocate memory") || strings.Contains(died, "Bad address"), "without claims a QEMU dies", died)
-	if _, err := b.sh("for n in 1 2 3 4; do virsh -q undefine racer$n; done; hugeguard uninstall"); err != nil {
+	c.That(strings.Contains(died, "Cannot allocate memory") || strings.Contains(died, "Bad address"), "without claims a QEMU dies", died)
+	if _, err := b.Sh("for n in 1 2 3 4; do virsh -q undefine racer$n; done; hugeguard uninstall"); err != nil {
 		return err
 	}
-	return b.denials(c)
+	return b.Denials(c)
 }
 
 // racers is how many guests start at one instant.
@@ -78,7 +80,7 @@ const racers = 4
 // race starts all guests at one instant, and something else meanwhile. other is the words of those that neither
 // started nor were refused by the guard.
 func (b *box) race(meanwhile string) (started, refused int, other string, err error) {
-	said, err := b.sh(fmt.Sprintf(`for n in $(seq %d); do { virsh -q start --paused racer$n && echo started; } >/run/racer$n.log 2>&1 & done
+	said, err := b.Sh(fmt.Sprintf(`for n in $(seq %d); do { virsh -q start --paused racer$n && echo started; } >/run/racer$n.log 2>&1 & done
 %s
 wait
 for n in $(seq %[1]d); do virsh -q destroy racer$n >/dev/null 2>&1 || true; tr '\n' ' ' </run/racer$n.log; echo; done`, racers, meanwhile))

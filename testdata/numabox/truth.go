@@ -14,7 +14,8 @@ import (
 	"strings"
 	"time"
 
-	"hugeguard/testdata/numabox/wire"
+	"hugeguard/testdata/vm"
+	"hugeguard/testdata/vm/wire"
 )
 
 // qemuWords tells the classes of failures by what QEMU or libvirt says, the first that matches.
@@ -91,36 +92,36 @@ const recorderScript = `#!/bin/sh
 while IFS= read -r line; do printf '%s\n' "$line"; done >` + recorded + "\n"
 
 // truthTable plays the scenarios with the guard away and asks the guard about the same state.
-func (b *box) truthTable(c *checks, o options) error {
-	chosen := b.image.playable(o.scenarios())
-	say("the truth table: %d scenarios", len(chosen))
+func (b *box) truthTable(c *vm.Checks, o options) error {
+	chosen := playable(b.Image, o.scenarios())
+	vm.Say("the truth table: %d scenarios", len(chosen))
 	var table []truth
-	err := b.again(func() error {
+	err := b.Again(func() error {
 		if err := b.prepareTable(c); err != nil {
 			return err
 		}
 		for i := len(table); i < len(chosen); i++ {
 			s := chosen[i]
 			t, err := b.play(c, s, o)
-			if errors.Is(err, errDown) || b.ctx.Err() != nil {
+			if errors.Is(err, vm.ErrDown) || b.Context.Err() != nil {
 				return fmt.Errorf("%s: %w", s.name, err)
 			}
 			if err != nil {
 				// The others can be told all the same.
-				c.that(false, s.name+" could be played", err)
+				c.That(false, s.name+" could be played", err)
 				t.Outcome = unplayed
 			}
 			note := ""
 			if t.Known != "" {
 				note = " (known: " + t.Known + ")"
 			}
-			say("  %3d/%d %-32s %-8s %-6s %.0f s%s", i+1, len(chosen), s.name, t.Outcome, t.Decision, t.Seconds, note)
+			vm.Say("  %3d/%d %-32s %-8s %-6s %.0f s%s", i+1, len(chosen), s.name, t.Outcome, t.Decision, t.Seconds, note)
 			table = append(table, t)
 		}
-		if _, err := b.sh("sed -i /^capability_f/d /etc/libvirt/qemu.conf; systemctl restart libvirtd"); err != nil {
+		if _, err := b.Sh("sed -i /^capability_f/d /etc/libvirt/qemu.conf; systemctl restart libvirtd"); err != nil {
 			return err
 		}
-		return b.denials(c)
+		return b.Denials(c)
 	})
 	if err != nil {
 		return err
@@ -132,40 +133,40 @@ func (b *box) truthTable(c *checks, o options) error {
 // prepareTable installs the guard where libvirt does not look, and beside it a hook that keeps what hooks get. It has
 // libvirt ask QEMU for all features of a guest's CPU at once, not for each of 400 alone, which takes more than the half of
 // a start here.
-func (b *box) prepareTable(c *checks) error {
+func (b *box) prepareTable(c *vm.Checks) error {
 	if err := b.prepare(c); err != nil {
 		return err
 	}
-	if _, err := b.sh(`mkdir -p /usr/lib/hugeguard /etc/libvirt/hooks/qemu.d
+	if _, err := b.Sh(`mkdir -p /usr/lib/hugeguard /etc/libvirt/hooks/qemu.d
 cp /opt/numabox/usr/bin/hugeguard /usr/bin; cp /opt/numabox/usr/lib/hugeguard/qemu /usr/lib/hugeguard
 hugeguard install --layout drop-in; mv ` + hookFile + " " + hookAway); err != nil {
 		return err
 	}
-	if err := b.write(wire.File{Path: recorder, Data: recorderScript}); err != nil {
+	if err := b.Write(wire.File{Path: recorder, Data: recorderScript}); err != nil {
 		return err
 	}
-	_, err := b.sh("chmod 0755 " + recorder + `
+	_, err := b.Sh("chmod 0755 " + recorder + `
 echo 'capability_filters = ["cpu-unavailable-features"]' >>/etc/libvirt/qemu.conf; systemctl restart libvirtd`)
 	return err
 }
 
 func (b *box) newTruth(scenario string) truth {
-	return truth{Scenario: scenario, Kernel: b.image.version(kernelPackage), Libvirt: b.image.version(libvirtPackage),
-		QEMU: b.image.version(qemuPackage)}
+	return truth{Scenario: scenario, Kernel: b.Image.Version(vm.Kernel), Libvirt: b.Image.Version(vm.Libvirt),
+		QEMU: b.Image.Version(vm.QEMU)}
 }
 
 // play plays one scenario.
-func (b *box) play(c *checks, s scenario, o options) (t truth, err error) {
+func (b *box) play(c *vm.Checks, s scenario, o options) (t truth, err error) {
 	t = b.newTruth(s.name)
 	t.Known = s.known
-	s.want = s.expected(b.image)
+	s.want = s.expected(b.Image)
 	undo, err := b.arrange(s)
 	if err != nil {
 		return t, err
 	}
 	defer func() { err = errors.Join(err, undo()) }()
 	if s.later != "" {
-		if _, err := b.sh(s.later); err != nil {
+		if _, err := b.Sh(s.later); err != nil {
 			return t, err
 		}
 	}
@@ -179,7 +180,7 @@ func (b *box) play(c *checks, s scenario, o options) (t truth, err error) {
 	}
 
 	// Without the guard: what really becomes of it, more than once where that may differ.
-	if err := b.write(wire.File{Path: recorded}, wire.File{Path: domainXML, Data: s.guest.xml(s.name)}); err != nil {
+	if err := b.Write(wire.File{Path: recorded}, wire.File{Path: domainXML, Data: s.guest.xml(s.name)}); err != nil {
 		return t, err
 	}
 	for play := range max(s.plays, 1) {
@@ -188,7 +189,7 @@ func (b *box) play(c *checks, s scenario, o options) (t truth, err error) {
 		if err != nil {
 			return t, err
 		}
-		c.quietly(slices.Contains(s.want, outcome), fmt.Sprintf("%s: the launch was to end as %q and ended as %q", s.name, s.want, outcome), words)
+		c.Quietly(slices.Contains(s.want, outcome), fmt.Sprintf("%s: the launch was to end as %q and ended as %q", s.name, s.want, outcome), words)
 		if play == 0 {
 			t.Seconds = time.Since(began).Seconds()
 			t.Outcome, t.Error = outcome, words
@@ -201,7 +202,7 @@ func (b *box) play(c *checks, s scenario, o options) (t truth, err error) {
 	}
 	t.Started = t.Outcome == starts
 	t.HugePage = t.Outcome.forWantOfPages()
-	files, err := b.read(recorded)
+	files, err := b.Read(recorded)
 	if err != nil {
 		return t, err
 	}
@@ -214,7 +215,7 @@ func (b *box) play(c *checks, s scenario, o options) (t truth, err error) {
 	ask := fmt.Sprintf(`hugeguard check --json %s && status=0 || status=$?; echo $status
 if [ $status = 3 ]; then mv %s %s; virsh -q %s 2>&1 || true; mv %[3]s %[2]s
 else %[2]s %[5]s prepare begin - <%[1]s 2>&1; %[2]s %[5]s release end - </dev/null 2>&1; fi`, recorded, hookAway, hookFile, s.start(), s.name)
-	said, err := b.sh(ask)
+	said, err := b.Sh(ask)
 	if err != nil {
 		return t, err
 	}
@@ -225,22 +226,22 @@ else %[2]s %[5]s prepare begin - <%[1]s 2>&1; %[2]s %[5]s release end - </dev/nu
 	}
 	t.Decision, t.Cause, t.Summary = v.Decision, v.Cause, v.Summary
 	if want := causes[s.name]; want != "" {
-		c.quietly(v.Cause == want, fmt.Sprintf("%s: the cause is %s", s.name, want), v.Decision, v.Cause, v.Summary)
+		c.Quietly(v.Cause == want, fmt.Sprintf("%s: the cause is %s", s.name, want), v.Decision, v.Cause, v.Summary)
 	}
-	c.quietly((v.RefusedBy == "libvirt") == (t.Outcome == libvirt), s.name+": hugeguard check says whether libvirt refuses it", v.RefusedBy, t.Error)
+	c.Quietly((v.RefusedBy == "libvirt") == (t.Outcome == libvirt), s.name+": hugeguard check says whether libvirt refuses it", v.RefusedBy, t.Error)
 	switch {
 	case v.Decision == "refuse":
 		entries, err := b.refusal(s.name)
 		if err != nil {
 			return t, err
 		}
-		c.quietly(strings.Contains(lines[2], "unexpected exit status 1: "+v.Summary), s.name+": libvirt's error has the summary of hugeguard check", v.Summary, lines[2], entries)
-		c.quietly(len(entries) == 1 && entries[0]["HUGEGUARD_CAUSE"] == v.Cause && entries[0]["MESSAGE_ID"] != "" &&
+		c.Quietly(strings.Contains(lines[2], "unexpected exit status 1: "+v.Summary), s.name+": libvirt's error has the summary of hugeguard check", v.Summary, lines[2], entries)
+		c.Quietly(len(entries) == 1 && entries[0]["HUGEGUARD_CAUSE"] == v.Cause && entries[0]["MESSAGE_ID"] != "" &&
 			strings.HasPrefix(entries[0]["MESSAGE"]+"\n", v.Summary+"\n"), s.name+": the journal has the same cause and summary", v.Cause, v.Summary, entries)
 	case v.RefusedBy == "libvirt":
-		c.quietly(lines[2] != "" && !strings.Contains(lines[2], "Hook script"), s.name+": libvirt refuses it, and not the hook", lines[2])
+		c.Quietly(lines[2] != "" && !strings.Contains(lines[2], "Hook script"), s.name+": libvirt refuses it, and not the hook", lines[2])
 	default:
-		c.quietly(lines[2] == "", s.name+": the hook has nothing to say on standard error", lines[2])
+		c.Quietly(lines[2] == "", s.name+": the hook has nothing to say on standard error", lines[2])
 	}
 	if err := b.settle(s, before); err != nil {
 		return t, err
@@ -249,15 +250,15 @@ else %[2]s %[5]s prepare begin - <%[1]s 2>&1; %[2]s %[5]s release end - </dev/nu
 }
 
 // refusal returns the last entry about a guest, once journald has written it.
-func (b *box) refusal(name string) ([]journalEntry, error) {
+func (b *box) refusal(name string) ([]vm.JournalEntry, error) {
 	last := []string{"HUGEGUARD_DOMAIN=" + name, "-n", "1"}
-	if entries, err := b.journal(last...); err != nil || len(entries) > 0 {
+	if entries, err := b.Journal(last...); err != nil || len(entries) > 0 {
 		return entries, err
 	}
-	if _, err := b.must("journalctl", "--sync"); err != nil {
+	if _, err := b.Must("journalctl", "--sync"); err != nil {
 		return nil, err
 	}
-	return b.journal(last...)
+	return b.Journal(last...)
 }
 
 // start is virsh's command that starts the guest of a scenario.
@@ -270,7 +271,7 @@ func (s scenario) start() string {
 
 // launch starts the guest of a scenario and destroys it.
 func (b *box) launch(s scenario) (o outcome, words string, err error) {
-	r, err := b.virsh(s.start() + "; destroy " + s.name)
+	r, err := b.Virsh(s.start() + "; destroy " + s.name)
 	if err != nil {
 		return "", "", err
 	}
@@ -285,12 +286,12 @@ func (b *box) launch(s scenario) (o outcome, words string, err error) {
 }
 
 // replay asks again on the captured host, on this machine, and keeps the capture where that is wanted.
-func (b *box) replay(c *checks, t truth, packed []byte, xml string, o options) error {
+func (b *box) replay(c *vm.Checks, t truth, packed []byte, xml string, o options) error {
 	captured, err := newCapture(packed, xml, t)
 	if err != nil {
 		return err
 	}
-	dir := b.path("capture")
+	dir := b.Path("capture")
 	defer os.RemoveAll(dir)
 	if err := captured.folder(dir); err != nil {
 		return err
@@ -298,7 +299,7 @@ func (b *box) replay(c *checks, t truth, packed []byte, xml string, o options) e
 	if err := o.keep(t.Scenario, captured); err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(b.ctx, b.command, "check", "--root", filepath.Join(dir, "host"), "--json", filepath.Join(dir, "prepare.xml"))
+	cmd := exec.CommandContext(b.Context, b.command, "check", "--root", filepath.Join(dir, "host"), "--json", filepath.Join(dir, "prepare.xml"))
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -310,7 +311,7 @@ func (b *box) replay(c *checks, t truth, packed []byte, xml string, o options) e
 	if err := json.Unmarshal(out, &v); err != nil {
 		return fmt.Errorf("hugeguard check --root: %w: %s", err, stderr.Bytes())
 	}
-	c.quietly(v.Decision == t.Decision && v.Cause == t.Cause, fmt.Sprintf("%s: the captured host gives the same verdict, %s %s", t.Scenario, t.Decision, t.Cause), v.Decision, v.Cause, v.Summary)
+	c.Quietly(v.Decision == t.Decision && v.Cause == t.Cause, fmt.Sprintf("%s: the captured host gives the same verdict, %s %s", t.Scenario, t.Decision, t.Cause), v.Decision, v.Cause, v.Summary)
 	return nil
 }
 
@@ -329,20 +330,20 @@ func (b *box) arrange(s scenario) (undo func() error, err error) {
 		if err := b.save(s); err != nil {
 			return fail(err)
 		}
-		steps = append(steps, func() error { _, err := b.must("rm", saved); return err })
+		steps = append(steps, func() error { _, err := b.Must("rm", saved); return err })
 	}
-	if err := b.setPools(2048, s.pools); err != nil {
+	if err := b.SetPools(2048, s.pools); err != nil {
 		return fail(err)
 	}
 	if err := b.setOvercommit(s.overcommit); err != nil {
 		return fail(err)
 	}
 	if s.setup != "" {
-		if _, err := b.sh(s.setup); err != nil {
+		if _, err := b.Sh(s.setup); err != nil {
 			return fail(err)
 		}
 		if s.reset != "" {
-			steps = append(steps, func() error { _, err := b.sh(s.reset); return err })
+			steps = append(steps, func() error { _, err := b.Sh(s.reset); return err })
 		}
 	}
 	for _, h := range s.holders {
@@ -356,57 +357,51 @@ func (b *box) arrange(s scenario) (undo func() error, err error) {
 		if h.file != "" {
 			name := "/dev/hugepages/" + h.file
 			args = append(args, "-file", name, "-leave")
-			steps = append(steps, func() error { _, err := b.must("rm", name); return err })
-			if _, err := b.must(args...); err != nil {
+			steps = append(steps, func() error { _, err := b.Must("rm", name); return err })
+			if _, err := b.Must(args...); err != nil {
 				return fail(err)
 			}
 			continue
 		}
-		stop, err := b.hold(args)
+		stop, err := b.Hold(args)
 		if err != nil {
 			return fail(err)
 		}
 		steps = append(steps, stop)
 	}
 	if s.beside != nil {
-		if err := b.write(wire.File{Path: domainXML, Data: s.beside.xml("beside")}); err != nil {
+		if err := b.Write(wire.File{Path: domainXML, Data: s.beside.xml("beside")}); err != nil {
 			return fail(err)
 		}
-		if _, err := b.must("virsh", "-q", "create", "--paused", domainXML); err != nil {
+		if _, err := b.Must("virsh", "-q", "create", "--paused", domainXML); err != nil {
 			return fail(err)
 		}
-		steps = append(steps, func() error { _, err := b.must("virsh", "-q", "destroy", "beside"); return err })
+		steps = append(steps, func() error { _, err := b.Must("virsh", "-q", "destroy", "beside"); return err })
 	}
 	return undo, nil
 }
 
 // save starts the guest of a scenario where there is room for it, and saves it to a file.
 func (b *box) save(s scenario) error {
-	if err := b.setPools(2048, [2]int{100, 100}); err != nil {
+	if err := b.SetPools(2048, [2]int{100, 100}); err != nil {
 		return err
 	}
-	if err := b.write(wire.File{Path: domainXML, Data: s.guest.xml(s.name)}); err != nil {
+	if err := b.Write(wire.File{Path: domainXML, Data: s.guest.xml(s.name)}); err != nil {
 		return err
 	}
-	_, err := b.must("virsh", "-q", fmt.Sprintf("create --paused %s; save --paused %s %s", domainXML, s.name, saved))
+	_, err := b.Must("virsh", "-q", fmt.Sprintf("create --paused %s; save --paused %s %s", domainXML, s.name, saved))
 	return err
-}
-
-// hold starts a process that holds huge pages, and returns how to end it.
-func (b *box) hold(args []string) (stop func() error, err error) {
-	r, err := b.call(wire.Request{Start: &wire.Command{Args: args, Seconds: patience.Seconds()}}, patience)
-	return func() error { _, err := b.call(wire.Request{Stop: r.PID}, patience); return err }, err
 }
 
 const overcommitFile = "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_overcommit_hugepages"
 
 func (b *box) setOvercommit(pages int) error {
-	return b.write(wire.File{Path: overcommitFile, Data: strconv.Itoa(pages)})
+	return b.Write(wire.File{Path: overcommitFile, Data: strconv.Itoa(pages)})
 }
 
 // counters returns all of the kernel's numbers about huge pages.
 func (b *box) counters() (map[string]string, error) {
-	return b.read("/sys/devices/system/node/node*/hugepages/*/*_hugepages", "/sys/kernel/mm/hugepages/*/*_hugepages")
+	return b.Read("/sys/devices/system/node/node*/hugepages/*/*_hugepages", "/sys/kernel/mm/hugepages/*/*_hugepages")
 }
 
 // settle waits until the counters are what they were: pages come back when the process that had them is gone. A
@@ -430,16 +425,16 @@ func (b *box) settle(s scenario, want map[string]string) error {
 		switch {
 		case differ == nil:
 			return nil
-		case time.Since(began) > patience:
+		case time.Since(began) > vm.Patience:
 			slices.Sort(differ)
 			return fmt.Errorf("the launch changed the host for good: %s", strings.Join(differ, "; "))
 		case !absorbed && time.Since(began) > pages:
-			_, total, err := b.pools(2048)
+			_, total, err := b.Pools(2048)
 			if err != nil {
 				return err
 			}
 			// While the page is on its way the kernel makes other pools of it.
-			absorbed = errors.Join(b.setPools(2048, total), b.setPools(2048, s.pools)) == nil
+			absorbed = errors.Join(b.SetPools(2048, total), b.SetPools(2048, s.pools)) == nil
 		}
 		time.Sleep(200 * time.Millisecond)
 	}
@@ -447,7 +442,7 @@ func (b *box) settle(s scenario, want map[string]string) error {
 
 // confusion reports what really happened against what the guard said. Two cells must be empty: refused though it
 // starts, and allowed without a word though QEMU fails. What is known stands in the table too, in brackets.
-func confusion(c *checks, table []truth) {
+func confusion(c *vm.Checks, table []truth) {
 	decisions := []string{"allow", "warn", "refuse"}
 	rows := []struct {
 		name string
@@ -462,8 +457,8 @@ func confusion(c *checks, table []truth) {
 		{"now this, now that", func(t truth) bool { return t.Race }, []string{"allow", "refuse"}},
 		{"refused by libvirt", func(t truth) bool { return t.Outcome == libvirt }, nil},
 	}
-	say("what became of it, against what the guard said (in brackets: known and explained):")
-	say("%-28s %10s %10s %10s", "", decisions[0], decisions[1], decisions[2])
+	vm.Say("what became of it, against what the guard said (in brackets: known and explained):")
+	vm.Say("%-28s %10s %10s %10s", "", decisions[0], decisions[1], decisions[2])
 	for _, row := range rows {
 		line := fmt.Sprintf("%-28s", row.name)
 		for _, decision := range decisions {
@@ -477,10 +472,10 @@ func confusion(c *checks, table []truth) {
 					known++
 				case bad:
 					counted++
-					c.that(false, fmt.Sprintf("%s: %s, and the guard said %s", t.Scenario, row.name, decision), t.Summary, t.Error)
+					c.That(false, fmt.Sprintf("%s: %s, and the guard said %s", t.Scenario, row.name, decision), t.Summary, t.Error)
 				case t.Known != "":
 					counted++
-					c.that(false, fmt.Sprintf("%s: the guard is right about it and was not (%s): strike it off the known ones", t.Scenario, t.Known), t.Decision, t.Outcome)
+					c.That(false, fmt.Sprintf("%s: the guard is right about it and was not (%s): strike it off the known ones", t.Scenario, t.Known), t.Decision, t.Outcome)
 				default:
 					counted++
 				}
@@ -491,12 +486,12 @@ func confusion(c *checks, table []truth) {
 			}
 			line += fmt.Sprintf(" %10s", cell)
 		}
-		say("%s", line)
+		vm.Say("%s", line)
 	}
 	for _, t := range table {
 		if t.Known != "" {
-			say("  known: %s: %s, said %s: %s", t.Scenario, t.Outcome, t.Decision, t.Known)
+			vm.Say("  known: %s: %s, said %s: %s", t.Scenario, t.Outcome, t.Decision, t.Known)
 		}
 	}
-	say("%d scenarios compared", len(table))
+	vm.Say("%d scenarios compared", len(table))
 }

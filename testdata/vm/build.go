@@ -22,7 +22,7 @@ func Build(ctx context.Context, out string, static bool, args ...string) error {
 
 // BuildAgent builds the machine's agent.
 func BuildAgent(ctx context.Context, out string) error {
-	return Build(ctx, out, true, "hugeguard/testdata/numabox/agent")
+	return Build(ctx, out, true, "hugeguard/testdata/vm/agent")
 }
 
 // BuildPackage builds a version of the Debian package into a directory.

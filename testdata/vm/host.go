@@ -9,11 +9,17 @@ import (
 	"strconv"
 	"strings"
 
-	"hugeguard/testdata/numabox/wire"
+	"hugeguard/testdata/vm/wire"
 )
 
-// Confined checks that AppArmor confines libvirtd.
-func (b *Machine) Confined(c *Checks) error {
+// Prepare has the machine take its time, since emulation is slow, and slower if others use this machine: neither libvirtd
+// nor virsh answers the other's pings in time, and the guard's deadline is for real machines. It checks that AppArmor
+// confines libvirtd.
+func (b *Machine) Prepare(c *Checks) error {
+	const conf = "/etc/libvirt/libvirtd.conf"
+	if _, err := b.Sh("grep -q ^keepalive_ " + conf + " || { echo keepalive_interval = -1 >>" + conf + "; systemctl restart libvirtd; }"); err != nil {
+		return err
+	}
 	pid, err := b.PID("/run/libvirtd.pid")
 	if err != nil {
 		return err
@@ -27,8 +33,11 @@ func (b *Machine) Confined(c *Checks) error {
 		return strings.TrimSpace(label[fmt.Sprintf("/proc/%d/attr/current", pid)]) == l
 	})
 	c.That(confined, "AppArmor confines libvirtd", label)
-	return nil
+	return b.Write(Configuration)
 }
+
+// Configuration is the machine's /etc/hugeguard.conf.
+var Configuration = wire.File{Path: "/etc/hugeguard.conf", Data: "deadline = 1m\n"}
 
 // PID reads a pid file.
 func (b *Machine) PID(file string) (int, error) {
@@ -45,7 +54,7 @@ func (b *Machine) PID(file string) (int, error) {
 
 // Virsh runs one or more of virsh's commands, separated by semicolons as virsh wants it.
 func (b *Machine) Virsh(commands string) (wire.Reply, error) {
-	return b.Run("", "virsh", "-q", commands)
+	return b.Run("", "virsh", "-q", "--keepalive-interval", "0", commands)
 }
 
 // Pools returns how many pages of a size each node has free and has in all.
@@ -167,12 +176,8 @@ func (b *Machine) Define(xml string) error {
 	return err
 }
 
-// Configuration is the box's: emulation is slow, and slower where others use this machine, and the default deadline is
-// for real ones.
-var Configuration = wire.File{Path: "/etc/hugeguard.conf", Data: "deadline = 1m\n"}
-
-// StartOVS starts Open vSwitch with DPDK, with so much memory on each node in MiB, and a port for each guest. PMD threads that sleep when idle leave
-// the box its CPUs: the option's name changed with Open vSwitch 3.2.
+// StartOVS starts Open vSwitch with DPDK, with so much memory on each node in MiB, and a port for each guest. PMD threads
+// that sleep when idle leave the box its CPUs: the option's name changed with Open vSwitch 3.2.
 func (b *Machine) StartOVS(mib [2]int, guests int) error {
 	var script strings.Builder
 	fmt.Fprintf(&script, `

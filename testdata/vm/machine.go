@@ -14,7 +14,7 @@ import (
 	"syscall"
 	"time"
 
-	"hugeguard/testdata/numabox/wire"
+	"hugeguard/testdata/vm/wire"
 )
 
 // A Machine is one that runs.

@@ -20,7 +20,7 @@ import (
 	"hugeguard/install/capture"
 	"hugeguard/sysfs"
 	"hugeguard/testdata/machine"
-	"hugeguard/testdata/numabox/wire"
+	"hugeguard/testdata/vm/wire"
 )
 
 func main() {
@@ -104,7 +104,8 @@ func (a *agent) answer(r wire.Request) (wire.Reply, error) {
 	return wire.Reply{}, nil
 }
 
-// run runs a program. One that has not ended in time is killed. What it reads and says is in files: children that it leaves
+// run runs a program. One that has not ended in time is killed. What it reads and says is in files: children that it
+// leaves
 // may keep them open.
 func run(c wire.Command) (reply wire.Reply, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(c.Seconds*float64(time.Second)))
