@@ -40,11 +40,11 @@ func Judge(demand Demand, host Host) Verdict {
 		}
 	}
 	if must == nil {
-		v.Findings = slices.Concat(hidden, unsized, risks, plugging(host, backends), l.vswitch(demand, host), l.beside(host, doomed))
-		if len(v.Findings) > 0 {
+		v.Findings = slices.Concat(hidden, unsized, risks, plugging(host, backends), l.vswitch(demand, host), l.beside(host, doomed), open, l.mountAges(host))
+		slices.SortStableFunc(v.Findings, warningsFirst)
+		if len(v.Findings) > 0 && v.Findings[0].Severity == SeverityWarn {
 			v.Decision = Warn
 		}
-		v.Findings = slices.Concat(v.Findings, open, l.mountAges(host))
 		return v
 	}
 	l.refuse(&v, host, must)
@@ -53,6 +53,12 @@ func Judge(demand Demand, host Host) Verdict {
 		v.Findings = append(v.Findings, drifts(host, demand.Domain.UUID)...)
 	}
 	return v
+}
+
+// warningsFirst compares two findings of a launch that can succeed: information, of which nobody is warned, comes last.
+func warningsFirst(a, b Finding) int {
+	rank := func(f Finding) int { return slices.Index([]Severity{SeverityWarn, SeverityInfo}, f.Severity) }
+	return rank(a) - rank(b)
 }
 
 // MustFail returns why a launch must fail on a host, the first first, and nil if it can succeed: what [Judge] refuses it

