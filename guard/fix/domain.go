@@ -13,7 +13,7 @@ func (l launch) changes() (changes []Change) {
 		c := Change{Backend: f.Backend}
 		switch why := f.Reason.(type) {
 		case guard.NoSuchPages:
-			c.Do, c.KiB = TakePages, why.Sizes
+			c.Do, c.KiB = TakePages, l.fitting(f.PageKiB, why.Sizes)
 		case guard.WrongSize:
 			c.Do, c.KiB = Resize, []uint64{why.RightKiB}
 			if why.Why == guard.SmallBlock {
@@ -32,6 +32,28 @@ func (l launch) changes() (changes []Change) {
 	return changes
 }
 
+// fitting returns the page sizes in KiB with which the launch fits in place of one, of all if it fits with none.
+func (l launch) fitting(of uint64, sizes []uint64) []uint64 {
+	host := l.host
+	if host.Memory != nil {
+		host.Pools = slices.Concat(host.Pools, host.Memory.Others)
+	}
+	fits := slices.DeleteFunc(slices.Clone(sizes), func(size uint64) bool {
+		d := l.demand
+		d.Backends = slices.Clone(d.Backends)
+		for i := range d.Backends {
+			if d.Backends[i].PageKiB == of {
+				d.Backends[i].PageKiB = size
+			}
+		}
+		return guard.MustFail(d, host) != nil
+	})
+	if len(fits) == 0 {
+		return sizes
+	}
+	return fits
+}
+
 // rebind binds memory that is short to another node, the nearest where all of it fits, or else to all nodes, where it
 // fits on these together. Managers choose nodes themselves; on their hosts a domain without their mark is not theirs,
 // unless the host is Nova's, who may have made it all the same.
@@ -46,10 +68,24 @@ func (r refusal) rebind() []Fix {
 	for _, to := range append(better, r.host.UsableNodes()) {
 		moved, changes := r.moved(r.must[0].Nodes, to)
 		if len(changes) > 0 && guard.MustFail(moved, r.host) == nil {
-			return []Fix{ChangeDomain{Changes: changes}}
+			return []Fix{ChangeDomain{Changes: changes, Sets: r.sets(changes)}}
 		}
 	}
 	return nil
+}
+
+// sets returns the elements that bind what is bound to other nodes, and the one that confines QEMU to the same.
+func (r refusal) sets(changes []Change) (elements []string) {
+	for _, b := range r.verdict.Demand {
+		if slices.ContainsFunc(changes, func(c Change) bool { return c.Backend == b.ID }) && !slices.Contains(elements, b.From) {
+			elements = append(elements, b.From)
+		}
+	}
+	const all = "numatune/memory"
+	if set := r.demand.Cpuset.Nodes; set != nil && slices.Equal(set, r.must[0].Nodes) && !slices.Contains(elements, all) {
+		elements = append([]string{all}, elements...)
+	}
+	return elements
 }
 
 // smaller makes a guest of one piece of memory a little smaller, at most by a quarter, if it fits then.

@@ -29,6 +29,7 @@ func (SetStarlingX) Kind() string   { return "set-starling-x" }
 func (RaisePodLimit) Kind() string  { return "raise-pod-limit" }
 func (ChangeDomain) Kind() string   { return "change-domain" }
 func (TakeOrdinary) Kind() string   { return "take-ordinary" }
+func (TryAgain) Kind() string       { return "try-again" }
 func (MoveBackingDir) Kind() string { return "move-backing-dir" }
 func (ChangePages) Kind() string    { return "change-pages" }
 func (MountPages) Kind() string     { return "mount-pages" }
@@ -128,6 +129,12 @@ type Limit struct {
 	Mount   bool
 }
 
+// TryAgain starts the guest again, once those that are starting have their pages.
+type TryAgain struct {
+	Domain   guard.Domain
+	Starting []string
+}
+
 // FreeDeadGuests has back ends give back the memory of guests that are gone, and serve the others on.
 type FreeDeadGuests struct{ Keepers []guard.Holder }
 
@@ -215,6 +222,7 @@ type RaisePodLimit struct{ Limits []Limit }
 // ChangeDomain changes what the domain asks for.
 type ChangeDomain struct {
 	Changes []Change
+	Sets    []string      // the elements of the XML whose nodeset has to change to that of the changes
 	Manager guard.Manager // whose the domain is, who makes it again at each start
 }
 

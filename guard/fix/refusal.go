@@ -16,6 +16,15 @@ func ofRefusal(demand guard.Demand, host guard.Host, v guard.Verdict) []Fix {
 	return onPlatform(host, v, refusal{launch{demand, host, must}, v}.fixes())
 }
 
+// tryAgain has the guest be started again when those that are in the way have started.
+func (r refusal) tryAgain() []Fix {
+	again := TryAgain{Domain: r.verdict.Domain}
+	for _, s := range r.host.Starting {
+		again.Starting = append(again.Starting, s.Domain.Name)
+	}
+	return []Fix{again}
+}
+
 // fixes returns what an admin can do about failures of one cause.
 func (r refusal) fixes() (found []Fix) {
 	blame := r.verdict.Blame
@@ -35,6 +44,8 @@ func (r refusal) fixes() (found []Fix) {
 		found = []Fix{ChangeDomain{Changes: r.changes()}}
 	case guard.CauseUnaccounted:
 		found = r.search()
+	case guard.CauseStartingGuests:
+		found = r.tryAgain()
 	}
 	files := slices.DeleteFunc(slices.Clone(blame.Holders), func(h guard.Holder) bool { return h.Kind != guard.HolderFile })
 	if len(files) > 0 {

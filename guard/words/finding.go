@@ -24,7 +24,7 @@ func reason(f guard.Finding, why guard.Reason) string {
 	case guard.NoSuchPages:
 		has := "no huge pages at all"
 		if len(why.Sizes) > 0 {
-			has = pageNames(why.Sizes, " and ")
+			has = pageNames(why.Sizes, "and")
 		}
 		return fmt.Sprintf("this kernel has no %s pages: it has %s, and %s needs %s", pageName(f.PageKiB), has, f.Backend, Pages(f.Needed, f.PageKiB))
 	case guard.WrongSize:

@@ -1,6 +1,7 @@
 package words
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -14,6 +15,9 @@ func changeDomain(c fix.ChangeDomain) Fix {
 	if len(f.Lines) > 0 {
 		f.short = f.Lines[0]
 	}
+	if len(c.Sets) > 0 {
+		f.What += fmt.Sprintf(": nodeset='%s' in %s", c.Changes[0].Nodes, enumerate(c.Sets, 4))
+	}
 	if slices.ContainsFunc(c.Changes, func(c fix.Change) bool { return c.Do == fix.Shrink }) {
 		f.Cost = "the guest has less memory"
 	}
@@ -26,6 +30,14 @@ func changes(g fix.ChangeDomain) (lines []string) {
 		lines = append(lines, change(c, g.Manager))
 	}
 	return lines
+}
+
+// tryAgain says when a guest can start.
+func tryAgain(t fix.TryAgain) Fix {
+	command := "hugeguard check " + cmp.Or(shellWord(t.Domain.Name), t.Domain.UUID)
+	return Fix{For: "host", What: fmt.Sprintf("start this guest again when %s has started: this command then says that it fits. "+
+		"With wait_for_starting in /etc/hugeguard.conf the hook waits by itself", guests(t.Starting)),
+		Commands: []string{command}, short: "try again when they have started"}
 }
 
 // takeOrdinary says how memory takes ordinary memory that can be shared as that in files can.
@@ -62,7 +74,7 @@ func change(c fix.Change, m guard.Manager) string {
 	case fix.PinEmulator:
 		return fmt.Sprintf("pin the emulator to CPUs of %s, too (cputune/emulatorpin)", nodes(c.Nodes))
 	case fix.TakePages:
-		return fmt.Sprintf("give %s %s pages (%s)", c.Backend, pageNames(c.KiB, " or "), pageSetting(m, c.KiB...))
+		return fmt.Sprintf("give %s %s pages (%s)", c.Backend, pageNames(c.KiB, "or"), pageSetting(m, c.KiB...))
 	case fix.Shrink:
 		return fmt.Sprintf("give %s only %s, which fits now", c.Backend, guard.Size(c.KiB[0]))
 	case fix.ResizeBlocks:

@@ -37,6 +37,8 @@ func say(fact fix.Fix) Fix {
 		return raiseLimits(f)
 	case fix.ChangeDomain:
 		return changeDomain(f)
+	case fix.TryAgain:
+		return tryAgain(f)
 	case fix.TakeOrdinary:
 		return takeOrdinary(f)
 	case fix.MoveBackingDir:

@@ -133,9 +133,6 @@ func bestFix(v fix.Verdict, f guard.Finding) string {
 // best is the best fix in short, "" for none: of lines for nova.conf that for the node that is short. What Nova does
 // already is not asked of it again.
 func best(v fix.Verdict, f guard.Finding) string {
-	if v.Cause == guard.CauseStartingGuests {
-		return "try again when they have started"
-	}
 	if m := v.Lack.Misplaced; m != nil {
 		if m.Stale != nil {
 			return fmt.Sprintf("restart nova-compute (pid %d), which was started before %s was changed", m.Stale.PID, name(m.Stale.File))

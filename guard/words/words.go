@@ -41,13 +41,16 @@ func pageName(kib uint64) string {
 	return strings.TrimSuffix(strings.Replace(guard.Size(kib), " ", "", 1), "iB")
 }
 
-// pageNames lists page sizes.
-func pageNames(kib []uint64, by string) string {
+// pageNames lists page sizes, with a word before the last.
+func pageNames(kib []uint64, word string) string {
 	each := make([]string, len(kib))
 	for i, size := range kib {
 		each[i] = pageName(size)
 	}
-	return strings.Join(each, by)
+	if last := len(each) - 1; last > 0 {
+		return strings.Join(each[:last], ", ") + " " + word + " " + each[last]
+	}
+	return strings.Join(each, "")
 }
 
 // Pages says a number of pages of a size in KiB: "512 pages (1 GiB)".
