@@ -27,6 +27,8 @@ done
 mount -t hugetlbfs -o pagesize=2M hugetlbfs /dev/hugepages
 cp -r /mnt/libvirt/qemu.conf /etc/libvirt
 echo 'stdio_handler = "file"' >>/etc/libvirt/qemu.conf
+# QEMU takes a capability for userfaultfd, by which post-copy works.
+echo 'clear_emulator_capabilities = 0' >>/etc/libvirt/qemu.conf
 printf 'auth_unix_ro = "none"\nauth_unix_rw = "none"\nhost_uuid = "%s"\n' "$uuid" >/etc/libvirt/libvirtd.conf
 mkdir -p /etc/libvirt/hooks /etc/libvirt/qemu /var/log/libvirt/qemu
 if [ -n "$hook" ]; then cp "$hook" /etc/libvirt/hooks/qemu; fi
