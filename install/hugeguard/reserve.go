@@ -78,6 +78,8 @@ Exit status: 0 it is done, 1 an error, 2 wrong usage.`,
 type reserveOptions struct {
 	root, format                          string
 	write, remove, timer, dryRun, restart bool
+
+	read func() // is called when the host has been read
 }
 
 // reserveLines are what reserve prints, by its formats. Without one it is that of the host's manager, if it has any.
@@ -132,7 +134,8 @@ func (o reserveOptions) run(cmd *cobra.Command) error {
 	if err != nil {
 		note(stderr, "%v", err)
 	}
-	defer tellIfHung(stderr)()
+	o.read = tellIfHung(stderr)
+	defer o.read()
 	if o.remove {
 		return o.change(cmd, fs, conf, guard.Host{})
 	}

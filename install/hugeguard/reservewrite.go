@@ -64,6 +64,7 @@ func (o reserveOptions) change(cmd *cobra.Command, host sysfs.FS, conf config.Co
 		note(cmd.ErrOrStderr(), "nova-compute uses it when it is restarted (--restart does so)")
 		return nil
 	}
+	o.read() // a restart may take a minute
 	return restartNova(cmd.Context(), host, conf)
 }
 
