@@ -179,6 +179,8 @@ func (c *control) furnish() error {
 // flavors by name. Each gets a CPU of its own and all memory from that node, in huge pages.
 var flavors = map[string]int{
 	"dpdk": 512,
+	"mini": 64,
+	"more": 128,
 }
 
 // person makes a user with a role in a project, which is made if there is none.
@@ -289,6 +291,11 @@ func (u *user) boot(name, flavor, host string) (string, error) {
 	var made struct{ Server id }
 	err = u.do("POST", computeURL+"/servers", map[string]any{"server": body}, &made)
 	return made.Server.ID, err
+}
+
+// act has something done to an instance.
+func (u *user) act(id, what string, how any) error {
+	return u.do("POST", computeURL+"/servers/"+id+"/action", map[string]any{what: how}, nil)
 }
 
 // settled waits until nothing is being done to an instance, and it has one of the states or failed; no states are any.

@@ -13,8 +13,11 @@ import (
 const qemuNoPages = "unable to map backing store for guest RAM: Cannot allocate memory"
 
 // refusal is the line of the guard: the cause, then the numbers, then what helps.
-var refusal = regexp.MustCompile(fmt.Sprintf(`unexpected exit status 1: (OVS-DPDK holds node (\d)'s 2M pages: 0 of %d free, %d needed \(512 MiB\); `+
-	`ovs-vswitchd\S* \(pid \d+\) has %d\b.*; fix: reserved_huge_pages=node:0,size:2048,count:%[3]d\b.*more: hugeguard explain (\S+))`, poolPages, poolPages-ovsPages, ovsPages))
+var refusal = regexp.MustCompile(fmt.Sprintf(`unexpected exit status 1: (OVS-DPDK holds node \d's 2M pages: 0 of %d free, %d needed \(512 MiB\); `+
+	`ovs-vswitchd\S* \(pid \d+\) has %d\b.*; fix: (.+); more: hugeguard explain (\S+))`, poolPages, poolPages-ovsPages, ovsPages))
+
+// reservesNode0 is what helps an instance that Nova sends to node 0 though node 1 has room.
+var reservesNode0 = fmt.Sprintf("reserved_huge_pages=node:0,size:2048,count:%d (node 1 has %d free)", ovsPages, poolPages-ovsPages)
 
 var (
 	exhausted = regexp.MustCompile(`^Exceeded maximum number of retries\. Exhausted all hosts available for retrying build failures for instance `)
@@ -23,16 +26,26 @@ var (
 
 // packing plays the incident where Nova packs its instances on one node before it takes the next.
 func (p *play) packing() error {
-	if err := p.configure(true); err != nil {
+	if err := p.begin(true); err != nil {
 		return err
 	}
-	if err := p.before(); err != nil {
+	s, err := p.boot("v1", "dpdk", "")
+	if err != nil {
 		return err
 	}
-	if err := p.install(); err != nil {
+	if err := p.runs(s, 0); err != nil {
 		return err
 	}
-	if err := p.refused("v3"); err != nil {
+	guarded, err := p.guarded()
+	if err != nil {
+		return err
+	}
+	if !guarded { // it is after another play on the same machines
+		if err := inOrder(func() error { return p.dies("v2") }, p.install); err != nil {
+			return err
+		}
+	}
+	if err := p.refused("v3", reservesNode0); err != nil {
 		return err
 	}
 	if err := p.forced("v3-forced"); err != nil {
@@ -41,8 +54,7 @@ func (p *play) packing() error {
 	if err := p.reserve(); err != nil {
 		return err
 	}
-	s, err := p.boot("v4", "dpdk", "")
-	if err != nil {
+	if s, err = p.boot("v4", "dpdk", ""); err != nil {
 		return err
 	}
 	if err := p.runs(s, 1); err != nil {
@@ -51,36 +63,85 @@ func (p *play) packing() error {
 	if _, err := p.agree("with v4 on node 1"); err != nil {
 		return err
 	}
-	if err := p.nowhere("v5"); err != nil {
-		return err
-	}
-	return p.clear()
+	return p.nowhere("v5")
 }
 
-// before plays what becomes of it without the guard.
-func (p *play) before() error {
-	s, err := p.boot("v1", "dpdk", "")
+// spreading plays it where Nova spreads the instances over the nodes: both are full when Nova believes that half of each
+// is free.
+func (p *play) spreading() error {
+	if err := inOrder(func() error { return p.begin(false) }, p.guard); err != nil {
+		return err
+	}
+	first, err := p.boot("s1", "dpdk", "")
 	if err != nil {
 		return err
 	}
-	if err := p.runs(s, 0); err != nil {
+	node, err := p.node(first)
+	if err != nil {
 		return err
 	}
+	s, err := p.boot("s2", "dpdk", "")
+	if err != nil {
+		return err
+	}
+	if err := p.runs(s, 1-node); err != nil {
+		return err
+	}
+	if err := p.refused("s3", ""); err != nil {
+		return err
+	}
+	if err := p.reserve(); err != nil {
+		return err
+	}
+	if err := p.nowhere("s4"); err != nil {
+		return err
+	}
+	if err := p.remove(p.admin, first.ID); err != nil {
+		return err
+	}
+	if s, err = p.boot("s5", "dpdk", ""); err != nil {
+		return err
+	}
+	if err := p.runs(s, node); err != nil {
+		return err
+	}
+	_, err = p.agree("with s5 in the place of s1")
+	return err
+}
+
+// dies boots an instance that QEMU cannot start, since there is no guard.
+func (p *play) dies(name string) error {
 	if _, err := p.read(); err != nil {
 		return err
 	}
-	if s, err = p.boot("v2", "dpdk", ""); err != nil {
+	s, err := p.boot(name, "dpdk", "")
+	if err != nil {
 		return err
 	}
 	log, err := p.read()
 	if err != nil {
 		return err
 	}
-	p.That(s.Status == "ERROR" && strings.Contains(log, qemuNoPages), "v2 dies in QEMU without the guard", s, log)
+	p.That(s.Status == "ERROR" && strings.Contains(log, qemuNoPages), name+" dies in QEMU without the guard", s, log)
 	if err := p.retried(s); err != nil {
 		return err
 	}
 	return p.gone(s)
+}
+
+// guarded reports whether hugeguard is installed.
+func (p *play) guarded() (bool, error) {
+	r, err := p.Run("", "test", "-e", "/usr/bin/hugeguard")
+	return r.Exit == 0, err
+}
+
+// guard installs hugeguard if it is not yet.
+func (p *play) guard() error {
+	guarded, err := p.guarded()
+	if err == nil && !guarded {
+		err = p.install()
+	}
+	return err
 }
 
 // install installs hugeguard from its package.
@@ -98,13 +159,13 @@ func (p *play) install() error {
 	return err
 }
 
-// refused boots an instance that Nova sends to node 0, where the guard refuses it.
-func (p *play) refused(name string) error {
+// refused boots an instance that Nova sends to a node where the guard refuses it; the line's fix begins as fix does.
+func (p *play) refused(name, fix string) error {
 	s, err := p.boot(name, "dpdk", "")
 	if err != nil {
 		return err
 	}
-	if err := p.refusal(s); err != nil {
+	if err := p.refusal(s, fix); err != nil {
 		return err
 	}
 	log, err := p.control.log("nova-conductor")
@@ -130,8 +191,8 @@ func (p *play) retried(s server) error {
 	return p.fault(p.admin, s, exhausted, regexp.MustCompile(`^Traceback (?s:.*)MaxRetriesExceeded: Exceeded maximum number of retries`))
 }
 
-// refusal checks that an instance was refused, and where that is to be read.
-func (p *play) refusal(s server) error {
+// refusal checks that an instance was refused, and where that is to be read; the line's fix begins as fix does.
+func (p *play) refusal(s server, fix string) error {
 	log, err := p.read()
 	if err != nil {
 		return err
@@ -142,6 +203,7 @@ func (p *play) refusal(s server) error {
 	if found == nil {
 		return nil
 	}
+	p.That(strings.HasPrefix(found[2], fix), "the line's fix: "+found[2], "not "+fix)
 	entries, err := p.Journal("HUGEGUARD_DOMAIN=" + s.Domain)
 	if err != nil {
 		return err
@@ -166,7 +228,7 @@ func (p *play) forced(name string) error {
 	if err != nil {
 		return err
 	}
-	if err := p.refusal(s); err != nil {
+	if err := p.refusal(s, reservesNode0); err != nil {
 		return err
 	}
 	if s.Fault != nil {

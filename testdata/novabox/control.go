@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -29,6 +30,7 @@ type control struct {
 	ctx  context.Context
 	root string
 	logs string // where goes what the services print
+	pids string // has a file for each service, with its process group
 
 	sync.Mutex
 	services map[string]*exec.Cmd
@@ -38,41 +40,46 @@ type control struct {
 // controllerAddress is what the compute node calls the loopback here.
 const controllerAddress = "10.0.2.2"
 
-// newControl mounts the root file system and brings the network up, which is a loopback.
-func newControl(ctx context.Context, dir string, image *vm.Image) (*control, error) {
-	c := &control{ctx: ctx, root: filepath.Join(dir, "control"), logs: filepath.Join(dir, "logs"), services: map[string]*exec.Cmd{}}
+// newControl is what a run has in a directory.
+func newControl(ctx context.Context, dir string) *control {
+	return &control{ctx: ctx, root: filepath.Join(dir, "control"), logs: filepath.Join(dir, "logs"), pids: filepath.Join(dir, "pids"),
+		services: map[string]*exec.Cmd{}}
+}
+
+// mount mounts the root file system and brings the network up, which is a loopback.
+func (c *control) mount(dir string, image *vm.Image) error {
 	lower, upper, work := filepath.Join(dir, "lower"), filepath.Join(dir, "upper"), filepath.Join(dir, "work")
-	for _, name := range []string{c.root, c.logs, lower, upper, work} {
+	for _, name := range []string{c.root, c.logs, c.pids, lower, upper, work} {
 		if err := os.Mkdir(name, 0o755); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	if err := machine.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		return nil, err
+		return err
 	}
 	if err := machine.Mount("proc", "/proc", "proc", 0, ""); err != nil {
-		return nil, err
+		return err
 	}
 	// The loop device goes with its mount, and that with the namespace.
 	if text, err := exec.Command("mount", "-o", "loop,ro", image.Disk(), lower).CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("mount %s: %w: %s", image.Disk(), err, text)
+		return fmt.Errorf("mount %s: %w: %s", image.Disk(), err, text)
 	}
 	if err := machine.Mount("overlay", c.root, "overlay", 0, "lowerdir="+lower+",upperdir="+upper+",workdir="+work); err != nil {
-		return nil, err
+		return err
 	}
 	for _, m := range []struct{ source, target, fstype string }{{"proc", "proc", "proc"}, {"sysfs", "sys", "sysfs"}, {"tmpfs", "run", "tmpfs"}, {"tmpfs", "tmp", "tmpfs"}} {
 		if err := machine.Mount(m.source, filepath.Join(c.root, m.target), m.fstype, 0, ""); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	if err := machine.Mount("/dev", filepath.Join(c.root, "dev"), "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
-		return nil, err
+		return err
 	}
 	if err := unix.Sethostname([]byte("controller")); err != nil {
-		return nil, err
+		return err
 	}
 	_, err := c.must("sh", "-euc", "ip link set lo up; ip addr add "+controllerAddress+"/32 dev lo; mkdir -p /run/lock/nova /run/mysqld /run/rabbitmq; chown mysql /run/mysqld; chown rabbitmq /run/rabbitmq")
-	return c, err
+	return err
 }
 
 // command is a program below the control services' root, in a session of its own, as systemd starts one.
@@ -119,6 +126,9 @@ func (c *control) service(name string, args ...string) error {
 	c.Lock()
 	c.services[name] = cmd
 	c.Unlock()
+	if err := os.WriteFile(filepath.Join(c.pids, name), []byte(strconv.Itoa(cmd.Process.Pid)), 0o644); err != nil {
+		return err
+	}
 	go func() {
 		err := cmd.Wait()
 		c.Lock()
@@ -130,13 +140,27 @@ func (c *control) service(name string, args ...string) error {
 	return nil
 }
 
-// end ends a service with its children.
-func (c *control) end(name string) {
+// end ends a service with its children, if it runs. An earlier play may have started it.
+func (c *control) end(name string) error {
 	c.Lock()
-	defer c.Unlock()
-	cmd := c.services[name]
 	delete(c.services, name)
-	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+	c.Unlock()
+	file := filepath.Join(c.pids, name)
+	text, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	group, err := strconv.Atoi(string(text))
+	if err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	if err := syscall.Kill(-group, syscall.SIGKILL); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return os.Remove(file)
 }
 
 // until waits for something to hold; it fails if a service ends meanwhile.
@@ -240,7 +264,9 @@ func (c *control) packs(pack bool) error {
 		return err
 	}
 	for _, name := range novas {
-		c.end(name)
+		if err := c.end(name); err != nil {
+			return err
+		}
 	}
 	return c.startNova()
 }
@@ -264,7 +290,7 @@ func (c *control) log(service string) (string, error) {
 	return string(text), err
 }
 
-// keepLogs saves the logs of what failed, those of the compute node, too, if it is up.
+// keepLogs saves the logs of what failed, those of the compute node, too, if it is up; m is nil if it is not.
 func (c *control) keepLogs(m *vm.Machine) {
 	to := filepath.Join(os.TempDir(), "novabox-logs")
 	fmt.Fprintln(os.Stderr, "the logs are in", to)

@@ -31,18 +31,23 @@ var parts = []struct {
 	play func(*play) error
 }{
 	{"packing", (*play).packing},
+	{"loop", (*play).loop},
+	{"spreading", (*play).spreading},
+	{"operations", (*play).operations},
 }
 
-// all plays the parts whose names match.
-func (p *play) all(only *regexp.Regexp) (err error) {
+// all plays the parts whose names match; first is whether nobody has played on these machines before.
+func (p *play) all(only *regexp.Regexp, first bool) (err error) {
 	if p.admin, err = login("admin"); err != nil {
 		return err
 	}
 	if p.demo, err = login("demo"); err != nil {
 		return err
 	}
-	if err := p.prepare(); err != nil {
-		return err
+	if first {
+		if err := p.prepare(); err != nil {
+			return err
+		}
 	}
 	for _, part := range parts {
 		if !only.MatchString(part.name) {
@@ -73,28 +78,83 @@ func (p *play) prepare() error {
 	return nil
 }
 
-const novaConf = "/etc/nova/nova.conf"
+// Files of the compute node.
+const (
+	novaConf = "/etc/nova/nova.conf"
+	novaLog  = "/var/log/nova/nova-compute.log"
+	dropIn   = "/etc/nova/nova.conf.d/zz-hugeguard.conf" // what hugeguard reserve --write writes where it wins
+	lookFile = "/var/lib/hugeguard/reserve.json"         // what the timer saw last
+)
 
-// configure writes nova.conf and starts nova-compute, for the first time or again.
-func (p *play) configure(pack bool) error {
-	if err := p.packs(pack); err != nil {
-		return err
+// inOrder does one after the other, until one fails.
+func inOrder(steps ...func() error) error {
+	for _, step := range steps {
+		if err := step(); err != nil {
+			return err
+		}
 	}
-	if err := p.Write(wire.File{Path: novaConf, Data: computeConf + packing(pack)}); err != nil {
-		return err
-	}
-	return p.restart()
+	return nil
 }
 
-// restart starts nova-compute again, and waits until Nova has its numbers.
+// begin brings all to where a part begins: there is no instance, Open vSwitch has its pages, Nova reserves none, and
+// nova-compute was started again.
+func (p *play) begin(pack bool) error {
+	if err := inOrder(p.clear, p.retire, func() error { return p.packs(pack) }); err != nil {
+		return err
+	}
+	if err := p.Write(vm.Configuration, wire.File{Path: novaConf, Data: computeConf + packing(pack)}); err != nil {
+		return err
+	}
+	if _, err := p.Must("rm", "-f", dropIn, lookFile); err != nil {
+		return err
+	}
+	if err := p.vswitch([2]int{ovsPages, ovsPages}); err != nil {
+		return err
+	}
+	if err := p.restart(); err != nil {
+		return err
+	}
+	// An earlier play may have written to it.
+	text, err := p.Must("wc", "-c", novaLog)
+	if err == nil {
+		_, err = fmt.Sscan(text, &p.log)
+	}
+	return err
+}
+
+// vswitch has Open vSwitch hold so many pages of each node. It is restarted if it has others.
+func (p *play) vswitch(pages [2]int) error {
+	want := fmt.Sprintf("%d,%d", 2*pages[0], 2*pages[1])
+	told, err := p.Must("ovs-vsctl", "get", "Open_vSwitch", ".", "other_config:dpdk-socket-mem")
+	if err != nil || strings.Trim(told, "\"\n") == want {
+		return err
+	}
+	vm.Say("Open vSwitch is restarted with dpdk-socket-mem=%s", want)
+	if _, err := p.Sh("ovs-vsctl --no-wait set Open_vSwitch . other_config:dpdk-socket-mem=" + want + "; systemctl restart openvswitch-switch"); err != nil {
+		return err
+	}
+	free, total, err := p.Pools(2048)
+	p.That(total[0]-free[0] == pages[0] && total[1]-free[1] == pages[1], fmt.Sprintf("Open vSwitch has %v pages of the nodes", pages), free, total)
+	return err
+}
+
+// restart starts nova-compute again.
 func (p *play) restart() error {
+	return p.reports(func() error {
+		_, err := p.Must("systemctl", "restart", "nova-compute")
+		return err
+	})
+}
+
+// reports has nova-compute restarted, and waits until Nova has its numbers.
+func (p *play) reports(restart func() error) error {
 	began := time.Now()
-	updated := "select coalesce(max(updated_at), max(created_at)) from nova.compute_nodes where deleted = 0"
+	const updated = "select coalesce(max(updated_at), max(created_at)) from nova.compute_nodes where deleted = 0 and host = 'compute0'"
 	before, err := p.query(updated)
 	if err != nil {
 		return err
 	}
-	if _, err := p.Must("systemctl", "restart", "nova-compute"); err != nil {
+	if err := restart(); err != nil {
 		return err
 	}
 	err = p.until("nova-compute's report", func() (bool, error) {
@@ -102,7 +162,7 @@ func (p *play) restart() error {
 		if err != nil || now == before || strings.TrimSpace(now) == "NULL" {
 			return false, err
 		}
-		mapped, err := p.query("select count(*) from nova_api.host_mappings")
+		mapped, err := p.query("select count(*) from nova_api.host_mappings where host = 'compute0'")
 		return strings.TrimSpace(mapped) == "1", err
 	})
 	vm.Say("nova-compute was started in %.0f s", time.Since(began).Seconds())
@@ -158,8 +218,9 @@ type status struct {
 		Free    int
 	}
 	Nova struct {
-		Stale string `json:"changed_since_start"`
-		Pools []novaPool
+		Stale     string `json:"changed_since_start"`
+		Uncounted []string
+		Pools     []novaPool
 	}
 }
 
@@ -171,6 +232,8 @@ type novaPool struct {
 	Instances int
 	Free      *int // nil while it is not known
 	Drift     *int
+
+	Unreserved int
 }
 
 func (p *play) status() (s status, err error) {
@@ -201,33 +264,72 @@ func (s status) believed() map[int]count {
 	return counts
 }
 
-// patience is how long Nova's database may take to have what nova-compute sees: that looks once a minute.
-const patience = 10 * time.Minute
-
-// agree checks that hugeguard's numbers are those of Nova's database, and returns them.
-func (p *play) agree(when string) (map[int]count, error) {
-	var theirs, ours map[int]count
-	for began := time.Now(); time.Since(began) < patience; time.Sleep(5 * time.Second) {
+// compare waits until what hugeguard and Nova's database say has a relation, or until nova-compute has looked at its host
+// twice from beginning to end, so that its database must have what is so now. holds is whether the relation was there.
+func (p *play) compare(relation func(ours, theirs map[int]count, s status) bool) (ours, theirs map[int]count, holds bool, err error) {
+	first, err := p.looks()
+	for now := first; err == nil && now <= first+2; now, err = p.looks() {
 		s, err := p.status()
 		if err != nil {
-			return nil, err
+			return nil, nil, false, err
 		}
 		ours = s.believed()
 		if theirs, err = p.counted(); err != nil {
-			return nil, err
+			return nil, nil, false, err
 		}
-		if maps.Equal(theirs, ours) {
-			p.That(true, fmt.Sprintf("hugeguard's numbers are those of Nova's database %s: %v (%.0f s)", when, ours, time.Since(began).Seconds()))
-			return ours, nil
+		if relation(ours, theirs, s) {
+			return ours, theirs, true, nil
 		}
+		time.Sleep(5 * time.Second) // it looks once a minute
 	}
-	p.That(false, "hugeguard's numbers are those of Nova's database "+when, "Nova", theirs, "hugeguard", ours)
-	return theirs, nil
+	return ours, theirs, false, err
+}
+
+// looks is how often nova-compute has looked at its host, as its log says.
+func (p *play) looks() (int, error) {
+	text, err := p.Sh("grep -c 'Final resource view' " + novaLog + " || true")
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(strings.TrimSpace(text))
+}
+
+// looksAgain waits until nova-compute has looked at its host from beginning to end.
+func (p *play) looksAgain() error {
+	first, err := p.looks()
+	if err != nil {
+		return err
+	}
+	return p.until("nova-compute's look at its host", func() (bool, error) {
+		now, err := p.looks()
+		return now > first+1, err
+	})
+}
+
+// agree checks that hugeguard's numbers are those of Nova's database, and returns them.
+func (p *play) agree(when string) (map[int]count, error) {
+	began := time.Now()
+	ours, theirs, holds, err := p.compare(func(ours, theirs map[int]count, _ status) bool { return maps.Equal(ours, theirs) })
+	p.That(holds, fmt.Sprintf("hugeguard's numbers are those of Nova's database %s (%.0f s)", when, time.Since(began).Seconds()), "Nova", theirs, "hugeguard", ours)
+	return theirs, err
+}
+
+// doubt checks that hugeguard names the instance, or its directory, for which Nova counts so many pages more than hugeguard.
+func (p *play) doubt(when, name string, pages int) error {
+	ours, theirs, holds, err := p.compare(func(ours, theirs map[int]count, s status) bool {
+		more := 0
+		for node, c := range theirs {
+			more += c.used - ours[node].used
+		}
+		return more == pages && slices.Contains(s.Nova.Uncounted, name)
+	})
+	p.That(holds, fmt.Sprintf("%s hugeguard says that it does not know what Nova counts for %s, which is %d pages", when, name, pages), "Nova", theirs, "hugeguard", ours)
+	return err
 }
 
 // read returns what nova-compute wrote to its log since it was read last.
 func (p *play) read() (string, error) {
-	text, err := p.Must("tail", "-c", "+"+strconv.Itoa(p.log+1), "/var/log/nova/nova-compute.log")
+	text, err := p.Must("tail", "-c", "+"+strconv.Itoa(p.log+1), novaLog)
 	p.log += len(text)
 	return text, err
 }
@@ -251,22 +353,31 @@ func (p *play) boot(name, flavor, host string) (server, error) {
 
 var memnode = regexp.MustCompile(`<memnode cellid='0' mode='strict' nodeset='(\d)'/>`)
 
-// runs checks that an instance runs on a node.
-func (p *play) runs(s server, node int) error {
+// node is the node on which an instance runs.
+func (p *play) node(s server) (int, error) {
 	p.That(s.Status == "ACTIVE" && s.Host == "compute0", s.Name+" is ACTIVE", s)
 	xml, err := p.Virsh("dumpxml " + s.Domain)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	found := memnode.FindStringSubmatch(xml.Stdout)
-	p.That(found != nil && found[1] == strconv.Itoa(node), fmt.Sprintf("%s has its memory on node %d", s.Name, node), found, xml.Stderr)
+	if found == nil {
+		return 0, fmt.Errorf("%s is bound to no node: %s%s", s.Domain, xml.Stdout, xml.Stderr)
+	}
+	return strconv.Atoi(found[1])
+}
+
+// runs checks that an instance runs on a node.
+func (p *play) runs(s server, want int) error {
+	node, err := p.node(s)
+	p.That(err == nil && node == want, fmt.Sprintf("%s has its memory on node %d", s.Name, want), node, err)
 	return nil
 }
 
 // gone checks that nothing is left of an instance that was refused when it was made: no domain, no directory, no
 // allocation, no claim.
 func (p *play) gone(s server) error {
-	left, err := p.Sh("virsh -q list --all --uuid | grep -x " + s.ID + " || true; ls -d /var/lib/nova/instances/" + s.ID + " 2>/dev/null || true; find /run/hugeguard -type f ! -path '*/refused/*' 2>/dev/null || true")
+	left, err := p.Sh("virsh -q list --all --uuid | grep -x " + s.ID + " || true; ls -d /var/lib/nova/instances/" + s.ID + " 2>/dev/null || true; grep -rs --exclude-dir=refused " + s.ID + " /run/hugeguard || true")
 	if err != nil {
 		return err
 	}

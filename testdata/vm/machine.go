@@ -112,6 +112,34 @@ func (b *Machine) Start() error {
 	return err
 }
 
+// Attach asks the agent through another program, which serves a socket (see [Machine.Serve]).
+func (b *Machine) Attach(socket string) (err error) {
+	b.Ended = make(chan struct{})
+	if b.port, err = net.Dial("unix", socket); err == nil {
+		b.answer = bufio.NewReaderSize(b.port, 1<<20)
+	}
+	return err
+}
+
+// Serve passes on to the agent what another program asks, until it hangs up.
+func (b *Machine) Serve(conn net.Conn) error {
+	defer conn.Close()
+	in, out := json.NewDecoder(conn), json.NewEncoder(conn)
+	for {
+		var request wire.Request
+		if err := in.Decode(&request); err != nil {
+			return err
+		}
+		reply, err := b.Call(request, Patience+time.Minute)
+		if err != nil && reply.Error == "" {
+			return err
+		}
+		if err := out.Encode(reply); err != nil {
+			return err
+		}
+	}
+}
+
 // Stop ends the box. Nothing in it is worth a shutdown.
 func (b *Machine) Stop() {
 	if b.port != nil {

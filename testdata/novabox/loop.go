@@ -1,0 +1,225 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"hugeguard/testdata/vm"
+	"hugeguard/testdata/vm/wire"
+)
+
+// grown is what Open vSwitch is told to take of each node in place of ovsPages: on node 0 less is left than an instance
+// needs.
+var grown = [2]int{ovsPages + 128, ovsPages}
+
+// loop plays how hugeguard keeps Nova right: it writes what Nova is to reserve, and when Open vSwitch takes more, the
+// timer's service writes that. So the next instance goes where it fits, and no launch is refused.
+func (p *play) loop() error {
+	if err := inOrder(func() error { return p.begin(true) }, p.guard); err != nil {
+		return err
+	}
+	before, err := p.Journal("HUGEGUARD_DECISION=refuse")
+	if err != nil {
+		return err
+	}
+	if err := inOrder(p.writes, func() error { return p.vswitch(grown) }, p.timed); err != nil {
+		return err
+	}
+	s, err := p.boot("l1", "dpdk", "")
+	if err != nil {
+		return err
+	}
+	if err := p.runs(s, 1); err != nil {
+		return err
+	}
+	if _, err := p.agree("with l1 on node 1"); err != nil {
+		return err
+	}
+	if err := p.nowhere("l2"); err != nil {
+		return err
+	}
+	after, err := p.Journal("HUGEGUARD_DECISION=refuse")
+	if err != nil {
+		return err
+	}
+	p.That(len(after) == len(before), "no launch was refused", after)
+	return p.removes()
+}
+
+// A novaCompute is what shows whether nova-compute's setting was written, and whether it was restarted.
+type novaCompute struct {
+	pid    string
+	dropIn string // its text, "" if there is none
+}
+
+func (p *play) novaCompute() (n novaCompute, err error) {
+	if n.pid, err = p.Must("systemctl", "show", "-P", "MainPID", "nova-compute"); err != nil {
+		return n, err
+	}
+	files, err := p.Read(dropIn)
+	n.dropIn = files[dropIn]
+	return n, err
+}
+
+// lines are those of Nova's configuration for pages of each node.
+func lines(pages [2]int) string {
+	return fmt.Sprintf("[DEFAULT]\nreserved_huge_pages=node:0,size:2048,count:%d\nreserved_huge_pages=node:1,size:2048,count:%d\n", pages[0], pages[1])
+}
+
+// writes has hugeguard write the setting and restart nova-compute, each once.
+func (p *play) writes() error {
+	vm.Say("hugeguard reserve --write --restart")
+	before, err := p.novaCompute()
+	if err != nil {
+		return err
+	}
+	shown, err := p.writeReserve("--dry-run")
+	if err != nil {
+		return err
+	}
+	now, err := p.novaCompute()
+	if err != nil {
+		return err
+	}
+	p.That(now == before && strings.Contains(shown, "+++ "+dropIn), "a dry run shows the change and changes nothing", shown, now)
+
+	var said string
+	if err := p.reports(func() (err error) {
+		said, err = p.writeReserve("--restart")
+		return err
+	}); err != nil {
+		return err
+	}
+	after, err := p.novaCompute()
+	if err != nil {
+		return err
+	}
+	p.That(said == shown, "it says what the dry run showed", said, shown)
+	p.That(strings.HasSuffix(after.dropIn, lines([2]int{ovsPages, ovsPages})) && after.pid != before.pid, "it writes the drop-in and restarts nova-compute's unit", after)
+	owners, err := p.Must("stat", "-c", "%U:%G %a", "/etc/nova/nova-compute.conf", dropIn)
+	if err != nil {
+		return err
+	}
+	one, other, _ := strings.Cut(strings.TrimSpace(owners), "\n")
+	p.That(one == other, "the drop-in has the owner and the mode of the file that nova-compute reads first", owners)
+	if err := p.reserved("with what hugeguard wrote", [2]int{ovsPages, ovsPages}); err != nil {
+		return err
+	}
+
+	if _, err := p.writeReserve("--restart"); err != nil {
+		return err
+	}
+	now, err = p.novaCompute()
+	p.That(now == after, "once more it writes and restarts nothing", now, after)
+	return err
+}
+
+// writeReserve has hugeguard write, again if it says that it has not seen all of the host, since emulation is slow.
+func (p *play) writeReserve(flag string) (string, error) {
+	args := []string{"hugeguard", "reserve", "--write", flag}
+	for range 5 {
+		r, err := p.Run("", args...)
+		if err != nil || !strings.Contains(r.Stderr, "not all of the host was seen") {
+			break
+		}
+	}
+	return p.Must(args...)
+}
+
+// reserved checks what Nova reserves of each node, and that nothing is left that it should.
+func (p *play) reserved(when string, pages [2]int) error {
+	counts, err := p.agree(when)
+	if err != nil {
+		return err
+	}
+	p.That(counts[0].reserved == pages[0] && counts[1].reserved == pages[1], fmt.Sprintf("Nova reserves %v %s", pages, when), counts)
+	s, err := p.status()
+	for _, pool := range s.Nova.Pools {
+		p.That(pool.Unreserved == 0, fmt.Sprintf("nothing of node %d is held without being reserved %s", pool.Node, when), pool)
+	}
+	return err
+}
+
+// timed runs what the timer runs until it has restarted nova-compute: at its second look.
+func (p *play) timed() error {
+	setting := vm.Configuration
+	setting.Data += "reserve = restart\n"
+	if err := p.Write(wire.File{Path: setting.Path, Data: setting.Data}); err != nil {
+		return err
+	}
+	s, err := p.status()
+	if err != nil {
+		return err
+	}
+	p.That(len(s.Nova.Pools) == 2 && s.Nova.Pools[0].Unreserved == grown[0]-ovsPages && s.Nova.Pools[1].Unreserved == 0,
+		"hugeguard status says what Nova does not reserve", s.Nova)
+	before, err := p.novaCompute()
+	if err != nil {
+		return err
+	}
+	if err := p.look(); err != nil {
+		return err
+	}
+	now, err := p.novaCompute()
+	if err != nil {
+		return err
+	}
+	p.That(now == before, "the timer's first look changes nothing", now)
+	if err := p.reports(p.look); err != nil {
+		return err
+	}
+	after, err := p.novaCompute()
+	if err != nil {
+		return err
+	}
+	p.That(strings.HasSuffix(after.dropIn, lines(grown)) && after.pid != before.pid, "its second look writes the setting and restarts nova-compute", after)
+	if err := p.reserved("with what the timer wrote", grown); err != nil {
+		return err
+	}
+	if err := p.look(); err != nil {
+		return err
+	}
+	now, err = p.novaCompute()
+	p.That(now == after, "its third look changes nothing", now, after)
+	return err
+}
+
+// look runs the timer's service, again if it says that it has not seen all of the host.
+func (p *play) look() error {
+	const script = `lines() { journalctl -q -u hugeguard-reserve -o cat; }
+		n=$(lines | wc -l)
+		systemctl start hugeguard-reserve.service
+		journalctl --sync
+		lines | tail -n +$((n + 1))`
+	for range 10 {
+		said, err := p.Sh(script)
+		if err != nil {
+			return err
+		}
+		vm.Say("  the timer's service: %s", strings.ReplaceAll(strings.TrimSpace(said), "\n", "; "))
+		p.Quietly(!strings.Contains(said, "does not answer"), "the timer's service does not wait for what it reads", said)
+		if !strings.Contains(said, "this look does not count") {
+			return nil
+		}
+	}
+	return errors.New("the timer's service never sees all of the host")
+}
+
+// removes has hugeguard remove what it wrote.
+func (p *play) removes() error {
+	if err := p.reports(func() error {
+		_, err := p.Must("hugeguard", "reserve", "--remove", "--restart")
+		return err
+	}); err != nil {
+		return err
+	}
+	now, err := p.novaCompute()
+	if err != nil {
+		return err
+	}
+	p.That(now.dropIn == "", "hugeguard reserve --remove removes the drop-in", now)
+	counts, err := p.agree("without it")
+	p.That(counts[0].reserved == 0 && counts[1].reserved == 0, "Nova reserves nothing without it", counts)
+	return err
+}
