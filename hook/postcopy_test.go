@@ -9,6 +9,7 @@ import (
 	"hugeguard/guard"
 	"hugeguard/hook/config"
 	"hugeguard/hook/hooktest"
+	"hugeguard/hook/ledger"
 	"hugeguard/hook/survey"
 )
 
@@ -124,16 +125,24 @@ func TestPostCopy(t *testing.T) {
 			}
 		})
 	}
-	t.Run("to be seen", func(t *testing.T) {
-		f := moved(t, arriving(postCopy))
-		back(f, 100)
-		host, blind, err := survey.Full(f.fs, survey.All, config.Default(), time.Now().Add(time.Hour))
-		if err != nil || blind != nil || len(host.Starting) != 1 {
-			t.Fatalf("%v, %v, starting %+v", err, blind, host.Starting)
-		}
-		want := guard.Claim{PageKiB: 2048, Pages: 156, Nodes: guard.NodeSet{1}, Hard: true}
-		if got := host.Starting[0].Claims; len(got) != 1 || got[0].Pages != want.Pages || got[0].Mapped != 0 || !got[0].Hard {
-			t.Errorf("it claims %+v, want %+v", got, want)
-		}
-	})
+	for name, forget := range map[string]func(*fixture){"to be seen": func(*fixture) {}, "to be seen without a claim": func(f *fixture) { f.host.Remove(ledger.Path) }} {
+		t.Run(name, func(t *testing.T) {
+			f := moved(t, arriving(postCopy))
+			back(f, 100)
+			forget(f)
+			host, blind, err := survey.Full(f.fs, survey.All, config.Default(), time.Now().Add(time.Hour))
+			if err != nil || blind != nil || len(host.Starting) != 1 {
+				t.Fatalf("%v, %v, starting %+v", err, blind, host.Starting)
+			}
+			want := guard.Claim{PageKiB: 2048, Pages: 156, Nodes: guard.NodeSet{1}, Hard: true}
+			if got := host.Starting[0].Claims; len(got) != 1 || got[0].Pages != want.Pages || got[0].Mapped != 0 || !got[0].Hard {
+				t.Errorf("it claims %+v, want %+v", got, want)
+			}
+			f.status(t, "moved", "")
+			host, _, err = survey.Full(f.fs, survey.All, config.Default(), time.Now().Add(time.Hour))
+			if err != nil || len(host.Starting) > 0 {
+				t.Errorf("when it is there: %v, starting %+v", err, host.Starting)
+			}
+		})
+	}
 }

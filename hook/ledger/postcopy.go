@@ -2,9 +2,13 @@ package ledger
 
 import (
 	"bytes"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
+	"hugeguard/guard"
 	"hugeguard/sysfs"
 )
 
@@ -73,4 +77,36 @@ func staying(text []byte, boot, name string) []byte {
 		}
 	}
 	return l.Text()
+}
+
+// Arriving returns the domains but self that are being moved here by post-copy and have no claim, as when they began to
+// come before hugeguard was there: what they map without a page is owed to them. Guests are those that run, by pid.
+func (l Ledger) Arriving(root sysfs.FS, guests map[int]string, self guard.Domain, end time.Time) (arriving []guard.Starting) {
+	for _, pid := range slices.Sorted(maps.Keys(guests)) {
+		name := guests[pid]
+		claimed := slices.ContainsFunc(l.Claims, func(c Claim) bool { return c.Name == name })
+		if claimed || name == self.Name || !arrives(root, name) || time.Now().After(end) {
+			continue
+		}
+		mappings, err := root.Mappings(pid, startingMappings)
+		if err != nil || root.Reservations(pid, mappings) != nil {
+			continue // nothing of it counts
+		}
+		s := guard.Starting{Domain: guard.Domain{Name: name}, PID: pid}
+		for _, m := range mappings {
+			left := m.Size() - min(m.Size(), m.Touched())
+			if left == 0 || !m.Reserve { // or it is a device that takes them later
+				continue
+			}
+			c := guard.Claim{PageKiB: m.PageKiB, Pages: left, Nodes: m.Bound, Hard: len(m.Bound) > 0}
+			if m.Private {
+				c.Mapped = left
+			}
+			s.Claims = append(s.Claims, c)
+		}
+		if len(s.Claims) > 0 {
+			arriving = append(arriving, s)
+		}
+	}
+	return arriving
 }

@@ -18,6 +18,7 @@ import (
 	"hugeguard/hook/ledger"
 	"hugeguard/hook/survey/compute"
 	"hugeguard/hook/survey/holders"
+	"hugeguard/hook/survey/process"
 	"hugeguard/hook/survey/vswitch"
 	"hugeguard/sysfs"
 )
@@ -158,11 +159,12 @@ func addDistances(root sysfs.FS, host *guard.Host) {
 }
 
 // starting returns the domains that are starting, but for self, as the ledger has them, with what they have still to
-// take.
+// take, and those that are moved here by post-copy without being in it.
 func starting(root sysfs.FS, self guard.Domain, limit time.Duration, end time.Time) ([]guard.Starting, error) {
 	claims, err := ledger.Read(root)
 	seen := claims.Look(root, self, limit, end)
-	return seen.Starting, cmp.Or(err, seen.Blind)
+	arriving := claims.Arriving(root, process.Guests(root), self, end)
+	return append(seen.Starting, arriving...), cmp.Or(err, seen.Blind)
 }
 
 // readings is how often pools and processes are read until both are of one moment.
