@@ -31,7 +31,7 @@ func TestJudgeBesideStarting(t *testing.T) {
 	}{
 		{"room for both", on0(20), Pages(40, 0).Started("a", "0", 20, 0), Allow, "", "it fits"},
 		{"a page too few", on0(21), Pages(40, 0).Started("a", "0", 20, 0), Refuse, CauseStartingGuests,
-			"starting guests take node 0's 2M pages: 40 of 40 free, 20 of them for starting guests (a), 21 needed (42 MiB); without these it would fit; fix: try again when they have started"},
+			"starting guests take node 0's 2M pages: 40 of 40 free, 20 of them for starting guests (a), 21 needed (42 MiB); without these it would fit; fix: echo 41 > /sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages"},
 		{"two of them", on0(20), Pages(40, 0).Started("a", "0", 15, 0).Started("b", "0", 15, 0), Refuse, CauseStartingGuests, "30 of them for starting guests (a, b)"},
 		{"elsewhere", on0(40), Pages(40, 20).Started("a", "1", 20, 0), Allow, "", ""},
 		{"one that can go elsewhere", on0(40), Pages(40, 20).Started("a", "", 20, 0), Warn, "", "may lack node 0's 2M pages: ram-node0 fits there only if other starting guests (a) take their pages elsewhere"},

@@ -129,7 +129,7 @@ type Limit struct {
 	Mount   bool
 }
 
-// TryAgain starts the guest again, once those that are starting have their pages.
+// TryAgain starts the guest again, if one of those that are starting fails, or another guest has ended.
 type TryAgain struct {
 	Domain   guard.Domain
 	Starting []string

@@ -16,13 +16,15 @@ func ofRefusal(demand guard.Demand, host guard.Host, v guard.Verdict) []Fix {
 	return onPlatform(host, v, refusal{launch{demand, host, must}, v}.fixes())
 }
 
-// tryAgain has the guest be started again when those that are in the way have started.
-func (r refusal) tryAgain() []Fix {
+// besideStarting finds room for the guest and for those that are starting: once these have started, they have the pages.
+// Only if one fails does it help to start the guest again.
+func (r refusal) besideStarting() []Fix {
 	again := TryAgain{Domain: r.verdict.Domain}
 	for _, s := range r.host.Starting {
 		again.Starting = append(again.Starting, s.Domain.Name)
 	}
-	return []Fix{again}
+	ways := r.larger()
+	return slices.Concat(r.rebind(), ways.now, ways.compact, []Fix{again})
 }
 
 // fixes returns what an admin can do about failures of one cause.
@@ -45,7 +47,7 @@ func (r refusal) fixes() (found []Fix) {
 	case guard.CauseUnaccounted:
 		found = r.search()
 	case guard.CauseStartingGuests:
-		found = r.tryAgain()
+		found = r.besideStarting()
 	}
 	files := slices.DeleteFunc(slices.Clone(blame.Holders), func(h guard.Holder) bool { return h.Kind != guard.HolderFile })
 	if len(files) > 0 {

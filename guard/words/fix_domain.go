@@ -34,10 +34,13 @@ func changes(g fix.ChangeDomain) (lines []string) {
 
 // tryAgain says when a guest can start.
 func tryAgain(t fix.TryAgain) Fix {
-	command := "hugeguard check " + cmp.Or(shellWord(t.Domain.Name), t.Domain.UUID)
-	return Fix{For: "host", What: fmt.Sprintf("start this guest again when %s has started: this command then says that it fits. "+
-		"With wait_for_starting in /etc/hugeguard.conf the hook waits by itself", guests(t.Starting)),
-		Commands: []string{command}, short: "try again when they have started"}
+	who := guests(t.Starting)
+	if len(t.Starting) != 1 {
+		who = "one of " + who
+	}
+	return Fix{For: "host", What: fmt.Sprintf("start this guest again if %s fails to start, or once another guest has ended: this command then says that it fits. "+
+		"With wait_for_starting in /etc/hugeguard.conf the hook waits for starting guests", who),
+		Commands: []string{"hugeguard check " + cmp.Or(shellWord(t.Domain.Name), t.Domain.UUID)}, short: "try again if " + who + " fails to start"}
 }
 
 // takeOrdinary says how memory takes ordinary memory that can be shared as that in files can.

@@ -16,6 +16,7 @@ const (
 // deleteFiles says how the pages of leftover files come back.
 func deleteFiles(d fix.DeleteFiles) Fix {
 	f := onHost("delete the files: no process uses them", removal(d)...)
+	f.Cost = "what is in them is lost"
 	if !d.Certain {
 		f.What = "delete the files that no process uses: not all processes could be asked, this asks again"
 	}
