@@ -323,21 +323,22 @@ func (s Conf) useCpuset(fs sysfs.FS) *bool {
 	}
 	// Where the daemon may not make groups, libvirt runs QEMU without, or not at all.
 	dir = strings.TrimPrefix(dir, "/")
-	if !fs.Sure(dir, func() bool { return mayMakeGroups(fs.Path(dir)) }) {
+	if !fs.Sure(dir, func() bool { return mayMakeGroups(fs.Path(dir), os.Geteuid()) }) {
 		return nil
 	}
 	return &yes
 }
 
-// mayMakeGroups reports whether the user may make groups in a control group: it is the user's, and mounted so that it can
-// be written. To ask access(2) for it would be a denial in SELinux's log, since the hook itself may not.
-func mayMakeGroups(dir string) bool {
+// mayMakeGroups reports whether a user may make groups in a control group: it is the user's, and mounted so that it can
+// be written. Root needs no permission for that, and has none in the root of version 2, whose mode is 0555
+// (kernfs_create_root). To ask access(2) for it would be a denial in SELinux's log, since the hook itself may not.
+func mayMakeGroups(dir string, user int) bool {
 	var group syscall.Stat_t
 	var mount syscall.Statfs_t
 	if syscall.Stat(dir, &group) != nil || syscall.Statfs(dir, &mount) != nil {
 		return false
 	}
-	return int(group.Uid) == os.Geteuid() && group.Mode&syscall.S_IWUSR != 0 && mount.Flags&readOnly == 0
+	return int(group.Uid) == user && (user == 0 || group.Mode&syscall.S_IWUSR != 0) && mount.Flags&readOnly == 0
 }
 
 // readOnly is ST_RDONLY in what statfs(2) calls f_flags.

@@ -151,19 +151,23 @@ func TestUseCpuset(t *testing.T) {
 	}
 }
 
-// A group that is somebody else's, or mounted read-only, is one where libvirt cannot make others.
+// A group that is somebody else's, or mounted read-only, is one where libvirt cannot make others. Root can, whatever the
+// mode is: that of the root of version 2 lets nobody write.
 func TestMayMakeGroups(t *testing.T) {
-	dir := t.TempDir()
-	if !mayMakeGroups(dir) {
+	dir, user := t.TempDir(), os.Geteuid()
+	if !mayMakeGroups(dir, user) {
 		t.Error("not in a directory of one's own")
+	}
+	if mayMakeGroups(dir, user+1) {
+		t.Error("in one of another user's")
 	}
 	if err := os.Chmod(dir, 0o555); err != nil {
 		t.Fatal(err)
 	}
-	if mayMakeGroups(dir) {
-		t.Error("in one that its owner may not write")
+	if may, root := mayMakeGroups(dir, user), user == 0; may != root {
+		t.Errorf("in one that its owner may not write: %t for user %d", may, user)
 	}
-	if mayMakeGroups(filepath.Join(dir, "none")) {
+	if mayMakeGroups(filepath.Join(dir, "none"), user) {
 		t.Error("in one that does not exist")
 	}
 }
