@@ -6,6 +6,11 @@ type Demand struct {
 	// Backends are the memory backends on huge pages, in the order in which QEMU creates them: guest cells first, then
 	// memory devices.
 	Backends []Backend
+	// Otherwise is what Backends are if libvirt found out that the machine divides RAM among cells by itself where its
+	// name says that it does not, or does not where its name says that it does, which is Divides; nil where that is the
+	// same.
+	Otherwise []Backend
+	Divides   bool
 	// Cpuset is what libvirt confines QEMU's memory to before it runs.
 	Cpuset Cpuset
 	// VhostMTUs are the MTUs of the domain's vhost-user interfaces, 1500 where the domain names none: what a virtual
@@ -30,6 +35,15 @@ type Demand struct {
 	// Canary says that the domain is the one by which "hugeguard verify" proves that the hook is called. The verdict
 	// says so, and has no fixes.
 	Canary bool
+}
+
+// On returns the demand with the backends that libvirt makes by what it found out about the machine.
+func (d Demand) On(found Releases) Demand {
+	if d.Otherwise != nil && found.QEMU.DividesRAM == Certainly(!d.Divides) {
+		d.Backends = d.Otherwise
+	}
+	d.Otherwise = nil
+	return d
 }
 
 // Machine is what QEMU emulates.

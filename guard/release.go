@@ -25,8 +25,8 @@ type Release struct {
 	Patched bool
 	// ThreadContext and Reserve are what libvirt has found out about a QEMU: whether it has the objects thread-context,
 	// and the property reserve of memory backends. DefaultRAM says whether the domain's machine names its RAM, so that
-	// libvirt makes that without cells.
-	ThreadContext, Reserve, DefaultRAM Known
+	// libvirt makes that without cells, and DividesRAM whether it divides RAM among cells by itself.
+	ThreadContext, Reserve, DefaultRAM, DividesRAM Known
 }
 
 // Known is what is known of something that is so or not; the zero value is nothing.

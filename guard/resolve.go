@@ -5,7 +5,7 @@ import "slices"
 // resolve settles page sizes and page counts, and drops backends whose pages are no huge ones here. left is what
 // libvirt will refuse by itself.
 func resolve(demand Demand, host Host) (backends []Backend, left *Finding) {
-	for _, b := range demand.Backends {
+	for _, b := range demand.On(host.Releases).Backends {
 		b, ok := host.settled(b)
 		if !ok || b.Bytes == 0 {
 			continue

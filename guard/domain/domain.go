@@ -157,9 +157,8 @@ func (b *builder) build() error {
 		return err
 	}
 	b.readUnknown()
-	devices := b.Devices
 	own := b.Commandline.read()
-	if len(b.pages) == 0 && !slices.ContainsFunc(devices, ownPageSize) && !b.anyInFile() && own.path == "" && own.objects == nil {
+	if len(b.pages) == 0 && !slices.ContainsFunc(b.Devices, ownPageSize) && !b.anyInFile() && own.path == "" && own.objects == nil {
 		return nil
 	}
 	b.readInterfaces()
@@ -175,7 +174,21 @@ func (b *builder) build() error {
 	if err != nil {
 		return err
 	}
-	byPath := b.byPath(cells)
+	divides, byPath := dividesRAM(b.Type.Machine), b.leavesRAM(cells)
+	if byPath {
+		// Found out about the machine, the contrary of what its name says counts.
+		if err := b.addAll(cells, own, !divides); err != nil {
+			return err
+		}
+		b.demand.Otherwise, b.demand.Divides, b.demand.Backends, b.named = b.demand.Backends, divides, nil, 0
+	}
+	return b.addAll(cells, own, byPath && divides)
+}
+
+// addAll adds all memory in QEMU's order. byPath says that the cells' RAM is left to QEMU.
+func (b *builder) addAll(cells []guestCell, own arguments, byPath bool) error {
+	devices := b.Devices
+	b.prealloc = false
 	if mb := b.MemoryBacking; byPath {
 		b.prealloc = len(b.pages) > 0 && b.pages[0].kib != smallestPage ||
 			mb != nil && mb.MemoryAllocation != nil && mb.MemoryAllocation.Mode == "immediate"
@@ -426,10 +439,10 @@ func (b *builder) addCells(cells []guestCell) {
 	}
 }
 
-// byPath reports whether libvirt leaves the RAM of all cells to QEMU as a whole, by -mem-path: where the machine type
-// is so old that it has to, and no cell asks for anything of its own (qemuBuildNumaCommandLine).
-func (b *builder) byPath(cells []guestCell) bool {
-	if len(cells) == 0 || !dividesRAM(b.Type.Machine) || b.HMAT != nil {
+// leavesRAM reports whether libvirt leaves the RAM of all cells to QEMU as a whole, by -mem-path, where the machine
+// divides RAM by itself: no cell asks for anything of its own (qemuBuildNumaCommandLine).
+func (b *builder) leavesRAM(cells []guestCell) bool {
+	if len(cells) == 0 || b.HMAT != nil {
 		return false
 	}
 	if mb := b.MemoryBacking; mb != nil {

@@ -22,6 +22,7 @@ func Judge(demand guard.Demand, host guard.Host) Verdict {
 
 // For adds the fixes to a verdict of [guard.Judge] for the same demand and host.
 func For(demand guard.Demand, host guard.Host, v guard.Verdict) Verdict {
+	demand = demand.On(host.Releases)
 	switch {
 	case v.Decision == guard.Refuse:
 		return Verdict{v, ofRefusal(demand, host, v)}

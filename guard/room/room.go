@@ -160,7 +160,7 @@ func BoundTo(d guard.Demand, node int) guard.Demand {
 	if d.Cpuset.Nodes != nil || !isBound(d) {
 		d.Cpuset = guard.Cpuset{Nodes: on, Union: on}
 	}
-	d.Backends = slices.Clone(d.Backends)
+	d.Backends, d.Otherwise = slices.Clone(d.Backends), nil
 	for i := range d.Backends {
 		b := &d.Backends[i]
 		b.Policy, b.Strength, b.HostNodes, b.Pinned, b.PinnedTo = guard.PolicyBind, guard.Hard, on, false, nil

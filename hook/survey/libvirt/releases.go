@@ -39,7 +39,10 @@ func (l Libvirt) Releases(emulator string, machine guard.Machine) (r guard.Relea
 		filtered := func(flag string) bool { return slices.Contains(l.conf.filters, flag) }
 		r.QEMU.ThreadContext = guard.Certainly(caps.threadContext && !filtered(flagThreadContext))
 		r.QEMU.Reserve = guard.Certainly(caps.reserve && !filtered(flagReserve))
-		r.QEMU.DefaultRAM = namesRAM(text, machine)
+		r.QEMU.DefaultRAM, r.QEMU.DividesRAM = ramOf(text, machine)
+		if caps.libvirt < 7_000_000 {
+			r.QEMU.DividesRAM = 0 // not all of these look for it
+		}
 	}
 	return r
 }
@@ -212,11 +215,12 @@ func ParseCapabilities(text []byte) (Capabilities, error) {
 	return c, nil
 }
 
-// namesRAM reports whether a machine names its RAM (default-ram-id of query-machines), where the file has that machine.
-// libvirt goes by that, and by nothing else (qemuBuildMemCommandLine).
-func namesRAM(text []byte, machine guard.Machine) guard.Known {
+// ramOf reports whether a machine names its RAM (default-ram-id of query-machines), and whether it divides RAM among
+// cells by itself (numa-mem-supported), where the file has that machine. libvirt goes by that, and by nothing else
+// (qemuBuildMemCommandLine, qemuBuildNumaCommandLine).
+func ramOf(text []byte, machine guard.Machine) (names, divides guard.Known) {
 	if machine.Name == "" {
-		return 0
+		return 0, 0
 	}
 	accelerator := "tcg" // virQEMUCapsAccelStr
 	if machine.Kind == "kvm" || machine.Kind == "hvf" {
@@ -227,10 +231,10 @@ func namesRAM(text []byte, machine guard.Machine) guard.Known {
 			continue
 		}
 		if attributeOf(line, "name") == machine.Name || attributeOf(line, "alias") == machine.Name {
-			return guard.Certainly(attributeOf(line, "defaultRAMid") != "")
+			return guard.Certainly(attributeOf(line, "defaultRAMid") != ""), guard.Certainly(attributeOf(line, "numaMemSupported") == "yes")
 		}
 	}
-	return 0
+	return 0, 0
 }
 
 // machineStart begins the lines of machines (virQEMUCapsFormatMachines).
@@ -249,7 +253,7 @@ func attributeOf(line []byte, name string) string {
 // reducedMachine is what is read of a machine's line.
 func reducedMachine(line []byte) []byte {
 	kept := []byte("  <machine")
-	for _, name := range []string{"type", "name", "alias", "defaultRAMid"} {
+	for _, name := range []string{"type", "name", "alias", "numaMemSupported", "defaultRAMid"} {
 		if value := attributeOf(line, name); value != "" {
 			kept = fmt.Appendf(kept, " %s='%s'", name, value)
 		}
@@ -267,8 +271,8 @@ func flagOf(line []byte) (flag string, ok bool) {
 // capabilityElements are those of the file that are read.
 var capabilityElements = []string{"emulator", "qemuctime", "selfvers", "version", "package"}
 
-// ReduceCapabilities keeps which releases an emulator and libvirt are, the flags that are read, and which machines name
-// their RAM. One flag stands for the others: without any it would not be known what they are.
+// ReduceCapabilities keeps which releases an emulator and libvirt are, the flags that are read, and what machines do
+// with RAM. One flag stands for the others: without any it would not be known what they are.
 func ReduceCapabilities(text []byte) ([]byte, error) {
 	_, err := ParseCapabilities(text)
 	if err != nil {

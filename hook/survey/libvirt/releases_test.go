@@ -173,7 +173,7 @@ func TestFlags(t *testing.T) {
 	}
 }
 
-// TestMachines: whether a machine names its RAM is known where the file has the machine for that kind of domain, and
+// TestMachines: whether a machine names its RAM, and divides it, is known where the file has the machine for that kind of domain, and
 // stays known in a capture.
 func TestMachines(t *testing.T) {
 	const lines = `  <cpu type='kvm' name='qemu64'/>
@@ -192,23 +192,28 @@ func TestMachines(t *testing.T) {
 	for _, text := range []string{full, string(kept)} {
 		host.Write(hooktest.EmulatorFile, text)
 		for _, test := range []struct {
-			machine guard.Machine
-			want    guard.Known
+			machine       guard.Machine
+			want, divides guard.Known
 		}{
-			{guard.Machine{Kind: "kvm", Name: "pc-i440fx-7.2"}, guard.Yes},
-			{guard.Machine{Kind: "kvm", Name: "pc"}, guard.Yes},
-			{guard.Machine{Kind: "kvm", Name: "microvm"}, guard.No},
-			{guard.Machine{Kind: "kvm", Name: "open"}, guard.No},
-			{guard.Machine{Kind: "qemu", Name: "isapc"}, guard.Yes},
-			{guard.Machine{Kind: "kvm", Name: "isapc"}, 0},
-			{guard.Machine{Kind: "kvm", Name: "pc-i440fx-9.9"}, 0},
-			{guard.Machine{Kind: "kvm"}, 0},
-			{guard.Machine{}, 0},
+			{guard.Machine{Kind: "kvm", Name: "pc-i440fx-7.2"}, guard.Yes, guard.No},
+			{guard.Machine{Kind: "kvm", Name: "pc"}, guard.Yes, guard.No},
+			{guard.Machine{Kind: "kvm", Name: "microvm"}, guard.No, guard.Yes},
+			{guard.Machine{Kind: "kvm", Name: "open"}, guard.No, guard.No},
+			{guard.Machine{Kind: "qemu", Name: "isapc"}, guard.Yes, guard.No},
+			{guard.Machine{Kind: "kvm", Name: "isapc"}, 0, 0},
+			{guard.Machine{Kind: "kvm", Name: "pc-i440fx-9.9"}, 0, 0},
+			{guard.Machine{Kind: "kvm"}, 0, 0},
+			{guard.Machine{}, 0, 0},
 		} {
-			if got := Read(host.FS()).Releases(hooktest.Emulator, test.machine).QEMU.DefaultRAM; got != test.want {
-				t.Errorf("%+v: %d, want %d in\n%.200s", test.machine, got, test.want, text)
+			got := Read(host.FS()).Releases(hooktest.Emulator, test.machine).QEMU
+			if got.DefaultRAM != test.want || got.DividesRAM != test.divides {
+				t.Errorf("%+v: %+v, want %d and %d in\n%.200s", test.machine, got, test.want, test.divides, text)
 			}
 		}
+	}
+	host.Write(hooktest.EmulatorFile, strings.Replace(full, "<selfvers>9000000<", "<selfvers>6000000<", 1))
+	if got := Read(host.FS()).Releases(hooktest.Emulator, guard.Machine{Kind: "kvm", Name: "pc"}).QEMU; got.DividesRAM != 0 || got.DefaultRAM != guard.Yes {
+		t.Errorf("of an older libvirt: %+v", got)
 	}
 }
 
