@@ -16,14 +16,7 @@ func Resolved(d Demand, host Host) []Backend {
 
 // Began returns the releases of libvirt, QEMU and Linux that changed a rule; 0 is any before them.
 func Began() (libvirt, qemu, kernel []Version) {
-	from := func(history []epoch) (versions []Version) {
-		for _, e := range history {
-			versions = append(versions, e.from)
-		}
-		return versions
-	}
-	h := histories()
-	return from(h.libvirt), from(h.qemu), from(h.kernel)
+	return ofLibvirt.began(), ofQEMU.began(), ofKernel.began()
 }
 
 // ConditionsOfRules returns all that a warning may say of releases.

@@ -35,16 +35,17 @@ func (s simulation) luck(pool SizePool, backends []placed, starting []claimed) *
 	memory := s.host.MemoryNodes()
 	free, needed := pool.On(memory).Free, sum(backends)
 	promised := pool.Reserved + unmapped(starting)
+	if needed <= minus(free, promised) && fits(pool, backends, starting, 0) {
+		return nil
+	}
 	var f Finding
 	switch extra := pool.headroom(); {
 	case needed > minus(free+extra, promised):
 		f = newFinding(codeReserved, SeverityWarn, pool, memory, needed, SetAside{pool.Reserved})
 	case !fits(pool, backends, starting, extra) && fits(pool, backends, sure(starting), extra):
 		f = newFinding(codeStarting, SeverityWarn, pool, memory, needed, OnlyCleared{names(clearing(s.host, pool.PageKiB))})
-	case needed > minus(free, promised) || !fits(pool, backends, starting, 0):
-		f = newFinding(codeOvercommit, SeverityWarn, pool, memory, needed, OnlySurplus{})
 	default:
-		return nil
+		f = newFinding(codeOvercommit, SeverityWarn, pool, memory, needed, OnlySurplus{})
 	}
 	return &f
 }

@@ -3,7 +3,6 @@ package guard
 import (
 	"math/bits"
 	"slices"
-	"sync"
 )
 
 // rules is a set of rules: those that hold, or those that matter.
@@ -268,10 +267,9 @@ func (h Host) confining() rules {
 // rules returns the sets of rules that may hold, the oldest first: one for each combination of what libvirt and QEMU
 // may have, without the cpuset controller and with it.
 func (k Releases) rules() []rules {
-	known := histories()
-	libvirts, qemus, kernels := k.Libvirt.may(known.libvirt), k.QEMU.may(known.qemu), k.Kernel.may(known.kernel)
+	libvirts, qemus, kernels := k.Libvirt.may(ofLibvirt), k.QEMU.may(ofQEMU), k.Kernel.may(ofKernel)
 	if k.Kernel == (Release{}) { // each host says it; a capture may not have kept it
-		kernels = known.kernel[len(known.kernel)-1].may
+		kernels = ofKernel.at(^Version(0))
 	}
 	all := make([]rules, 0, 2*len(libvirts)*len(qemus)*len(kernels))
 	for _, cpuset := range []rules{0, ruleCpuset} {
@@ -315,72 +313,69 @@ func (r rules) consistent() rules {
 	return r
 }
 
-// epoch is the releases of a project from one that changed a rule up to the next.
-type epoch struct {
-	from Version
-	// may are the sets of rules that these releases may have, as far as that depends on the project, the oldest first;
-	// later are those that they or any release after them may have.
-	may, later []rules
-}
+// project is one whose releases have rules: its spans in the table.
+type project func(*row) span
 
-// histories returns the epochs of each project, the oldest first.
-var histories = sync.OnceValue(func() (all struct{ libvirt, qemu, kernel []epoch }) {
-	all.libvirt = history(func(r *row) span { return r.libvirt })
-	all.qemu = history(func(r *row) span { return r.qemu })
-	all.kernel = history(func(r *row) span { return r.kernel })
-	return all
-})
+// The projects.
+var (
+	ofLibvirt project = func(r *row) span { return r.libvirt }
+	ofQEMU    project = func(r *row) span { return r.qemu }
+	ofKernel  project = func(r *row) span { return r.kernel }
+)
 
-// history returns the epochs of one project, whose spans of returns.
-func history(of func(*row) span) []epoch {
+// began returns the releases that changed a rule, the oldest first; 0 is what was before them.
+func (p project) began() []Version {
 	versions := []Version{0}
 	for i := range table {
-		span := of(&table[i])
+		span := p(&table[i])
 		versions = append(versions, span.perhaps, span.surely)
 	}
 	slices.Sort(versions)
-	var epochs []epoch
-	for _, from := range slices.Compact(versions) {
-		var surely, perhaps rules
-		for i := range table {
-			switch span := of(&table[i]); {
-			case span.surely <= from:
-				surely |= table[i].rule
-			case span.perhaps <= from:
-				perhaps |= table[i].rule
-			}
-		}
-		e := epoch{from: from}
-		for _, some := range perhaps.subsets() {
-			e.may = append(e.may, surely|some)
-		}
-		epochs = append(epochs, e)
-		for i := range epochs {
-			for _, set := range e.may {
-				if !slices.Contains(epochs[i].later, set) {
-					epochs[i].later = append(epochs[i].later, set)
-				}
-			}
-		}
-	}
-	return epochs
+	return slices.Compact(versions)
 }
 
-// may returns the sets of rules that a release may have, as far as that depends on the project, given its history.
-func (r Release) may(history []epoch) []rules {
-	now := history[0]
-	for _, e := range history {
-		if e.from <= r.Version {
-			now = e
+// at returns the sets of rules that a release may have, as far as that depends on the project, the oldest first.
+func (p project) at(release Version) (sets []rules) {
+	var surely, perhaps rules
+	for i := range table {
+		switch span := p(&table[i]); {
+		case span.surely <= release:
+			surely |= table[i].rule
+		case span.perhaps <= release:
+			perhaps |= table[i].rule
 		}
 	}
+	for _, some := range perhaps.subsets() {
+		sets = append(sets, surely|some)
+	}
+	return sets
+}
+
+// since returns the sets of rules that a release or any after it may have.
+func (p project) since(release Version) []rules {
+	sets := p.at(release)
+	for _, later := range p.began() {
+		if later <= release {
+			continue
+		}
+		for _, set := range p.at(later) {
+			if !slices.Contains(sets, set) {
+				sets = append(sets, set)
+			}
+		}
+	}
+	return sets
+}
+
+// may returns the sets of rules that a release may have, as far as that depends on the project.
+func (r Release) may(p project) []rules {
 	switch {
 	case r.Version == 0:
-		return slices.DeleteFunc(slices.Clone(now.later), func(set rules) bool { return !set.has(assumed) })
+		return slices.DeleteFunc(p.since(0), func(set rules) bool { return !set.has(assumed) })
 	case r.Patched:
-		return now.later
+		return p.since(r.Version)
 	}
-	return now.may
+	return p.at(r.Version)
 }
 
 // subsets returns every subset of a few rules, the empty one first.

@@ -76,7 +76,10 @@ func (s simulation) unreservableBound(pool SizePool, backends []placed, free map
 	all, bound := pool.On(s.host.MemoryNodes()), pool.On(s.reservable())
 	extra := pool.headroom()
 	promised := pool.Reserved
-	touched := newFlow(free, extra) // of the earlier ones that have taken theirs by then
+	var touched *flow // of the earlier ones that have taken theirs by then, where that can matter
+	if slices.ContainsFunc(backends, s.reservesElsewhere) {
+		touched = newFlow(free, extra)
+	}
 	for i, b := range backends {
 		promised += b.Pages
 		if b.Pages > bound.Free+minus(promised, all.Free) {
@@ -93,7 +96,7 @@ func (s simulation) unreservableBound(pool SizePool, backends []placed, free map
 				return &f
 			}
 		}
-		if !s.touchedLater(b) {
+		if touched != nil && !s.touchedLater(b) {
 			touched.add(request{b.Pages, b.allowed})
 		}
 	}

@@ -28,12 +28,14 @@ type call struct {
 	ledgerBusy  bool                         // others kept its lock for too long
 	demand      atomic.Pointer[guard.Demand] // what the domain's XML says, once it is read
 	later       func() []string              // the hooks that run after this one
+	exit        func(status int)             // ends the program; nil for none
 }
 
 // startPoller has the runtime's poller take its two file descriptors, which it does with
 // the first timer that runs, and ends the program where there are none left. It gets
 // them before files are opened, of which a process that may have few can do without some.
-func startPoller() { time.AfterFunc(time.Hour, func() {}).Stop() }
+// The poller, which waits for this timer, need not be woken for one that ends later.
+func startPoller() { time.AfterFunc(time.Second, func() {}).Stop() }
 
 // limitMemory has the collector begin late, as most calls are over before it
 // pays, and work for its place from softMemory on.

@@ -30,7 +30,7 @@ func Run(args []string, stdin io.Reader, stderr io.Writer) int {
 	if len(args) > 0 && args[0] == childName {
 		return runChild(args)
 	}
-	c := call{args: args, stdin: stdin, stderr: stderr, journal: sendToJournal, privileged: os.Geteuid() == 0, apart: true}
+	c := call{args: args, stdin: stdin, stderr: stderr, journal: sendToJournal, privileged: os.Geteuid() == 0, apart: true, exit: os.Exit}
 	c.program = program(args)
 	c.later = sync.OnceValue(func() []string { return later(c.program) })
 	behind := findSite(c.program)
@@ -124,22 +124,23 @@ func (c *call) prepare() int {
 	return status
 }
 
-// answerInTime is prepare, once it is seen whether the configuration is known.
+// answerInTime is prepare, once it is seen whether the configuration is known. It judges here and not beside a timer: to
+// hand that over to another thread would cost each start a twentieth. If the time is up, the timer answers, and ends the
+// program.
 func (c *call) answerInTime(began time.Time, known bool) int {
-	timer := time.NewTimer(time.Until(began.Add(c.patience())))
-	defer timer.Stop()
+	end := began.Add(c.patience())
+	answered := make(chan int, 1)
+	late := time.AfterFunc(time.Until(end), func() { answered <- c.late() })
 	xml := &memory{from: c.stdin}
-	judged := make(chan outcome, 1)
-	go func() { judged <- c.judgeNear(xml) }()
-	var own outcome
-	select {
-	case own = <-judged:
-	case <-timer.C:
-		return c.say(c.answer(outcome{err: fmt.Errorf("timed out after %v", c.patience())}))
+	own := c.judgeNear(xml)
+	if !late.Stop() {
+		return <-answered
 	}
 	if own.sure && known || own.idle {
 		return c.say(c.answer(own))
 	}
+	timer := time.NewTimer(time.Until(end))
+	defer timer.Stop()
 	best := c.ask(xml, began, timer, &known)
 	if !known {
 		c.config = c.unsettled()
@@ -153,6 +154,19 @@ func (c *call) answerInTime(began time.Time, known bool) int {
 		best = &a
 	}
 	return c.say(*best)
+}
+
+// late answers for a launch that is not judged in time, and ends the program with the exit status.
+func (c *call) late() (status int) {
+	defer func() {
+		if r := recover(); r != nil {
+			status = exitAccept // there is nobody left to tell
+		}
+		if c.exit != nil {
+			c.exit(status)
+		}
+	}()
+	return c.say(c.answer(outcome{err: fmt.Errorf("timed out after %v", c.patience())}))
 }
 
 // ask asks a child about a launch and returns the best answer that it gives in time,

@@ -22,8 +22,7 @@ func parseNodeSet(text string) (guard.NodeSet, error) {
 }
 
 func readSet(text string) (set []int, ok bool) {
-	var member [nodeLimit]bool
-	end := 0 // of those that are members
+	var member []bool // up to the largest
 	// libvirt takes a comma at the end.
 	text = strings.TrimSuffix(strings.Trim(text, spaces), ",")
 	for _, part := range strings.Split(text, ",") {
@@ -38,12 +37,14 @@ func readSet(text string) (set []int, ok bool) {
 		if errLow != nil || errHigh != nil || high < low || high >= nodeLimit || without && isRange {
 			return nil, false
 		}
+		if more := int(high) + 1 - len(member); more > 0 {
+			member = append(member, make([]bool, more)...)
+		}
 		for n := low; n <= high; n++ {
 			member[n] = !without
 		}
-		end = max(end, int(high)+1)
 	}
-	for n, is := range member[:end] {
+	for n, is := range member {
 		if is {
 			set = append(set, n)
 		}

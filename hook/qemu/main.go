@@ -1,4 +1,6 @@
 // Command qemu is the program that libvirtd runs as its qemu hook. Everything it does is in package hook.
+//
+//go:debug updatemaxprocs=0
 package main
 
 import (
