@@ -156,7 +156,8 @@ func (c *call) answerInTime(began time.Time, known bool) int {
 	return c.say(*best)
 }
 
-// late answers for a launch that is not judged in time, and ends the program with the exit status.
+// late answers for a launch that is not judged in time, and ends the program with the exit status: prepare may never
+// return.
 func (c *call) late() (status int) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -166,7 +167,11 @@ func (c *call) late() (status int) {
 			c.exit(status)
 		}
 	}()
-	return c.say(c.answer(outcome{err: fmt.Errorf("timed out after %v", c.patience())}))
+	status = c.say(c.answer(outcome{err: fmt.Errorf("timed out after %v", c.patience())}))
+	if status == exitRefuse {
+		c.keepRefused()
+	}
+	return status
 }
 
 // ask asks a child about a launch and returns the best answer that it gives in time,
