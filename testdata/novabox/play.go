@@ -234,7 +234,8 @@ type status struct {
 		Total   int
 		Free    int
 	}
-	Nova struct {
+	NotKnown []string `json:"not_known"`
+	Nova     struct {
 		Stale     string `json:"changed_since_start"`
 		Uncounted []string
 		Pools     []novaPool
@@ -253,15 +254,22 @@ type novaPool struct {
 	Unreserved int
 }
 
-func (p *play) status() (s status, err error) {
-	r, err := p.Run("", "hugeguard", "status", "--json")
-	if err != nil {
-		return s, err
+// status asks hugeguard, again if it says that something did not become known in time, since emulation is slow.
+func (p *play) status() (status, error) {
+	for range 20 {
+		r, err := p.Run("", "hugeguard", "status", "--json")
+		if err != nil {
+			return status{}, err
+		}
+		var s status
+		if err := json.Unmarshal([]byte(r.Stdout), &s); err != nil {
+			return s, fmt.Errorf("hugeguard status --json: exit status %d: %w: %s", r.Exit, err, r.Stderr)
+		}
+		if len(s.NotKnown) == 0 {
+			return s, nil
+		}
 	}
-	if err := json.Unmarshal([]byte(r.Stdout), &s); err != nil {
-		return s, fmt.Errorf("hugeguard status --json: exit status %d: %w: %s", r.Exit, err, r.Stderr)
-	}
-	return s, nil
+	return status{}, errors.New("hugeguard status never sees all in time")
 }
 
 // believed is what hugeguard says that Nova believes, node by node; it is empty if that is not known.
