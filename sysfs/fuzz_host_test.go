@@ -127,7 +127,7 @@ func look(host sysfs.FS) (seen []any, errs []error) {
 
 // The methods of a tree that read nothing of the kernel's by themselves.
 var plumbing = []string{
-	"Live", "Root", "Path", "Recorded", "Near", "Far", "Sure", "Exists", "Stat", "Status", "Readlink", "OpenPath",
+	"Live", "Root", "Path", "Recorded", "Near", "Far", "Outer", "Sure", "Exists", "Stat", "Status", "Readlink", "OpenPath",
 	"ReadFile", "ReadStart", "ReadOwn", "ReadOf", "ReadStartOfRoots", "ReadDir", "ReadDirOf",
 }
 

@@ -65,6 +65,24 @@ func (f FS) Near() FS {
 // Far reports whether a tree that is Near was asked for something that is not: another tree may answer differently.
 func (f FS) Far() bool { return f.near != nil && f.near.far.Load() }
 
+// Outer returns the tree of process 1, if that has another root than this program: in a container that has the host's
+// processes this is the host. Otherwise, and if only others may see it, it is f. A tree that is [FS.Near] has it far.
+func (f FS) Outer() (FS, error) {
+	const outer = "/proc/1/root"
+	if !f.Live() {
+		return f, nil
+	}
+	var its, own syscall.Stat_t
+	if syscall.Stat(outer+"/", &its) != nil || syscall.Stat("/", &own) != nil || its.Dev == own.Dev && its.Ino == own.Ino {
+		return f, nil
+	}
+	if f.near != nil {
+		return f, f.near.beyond(outer)
+	}
+	f.root = outer
+	return f, nil
+}
+
 // record tells the recorder what was found, or why nothing was.
 func (f FS) record(name string, found Entry, err error) {
 	if f.recorder == nil {

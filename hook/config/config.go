@@ -86,6 +86,9 @@ const Limit = 1 << 20
 //
 // A file that others than root can have written counts as absent: they must not be able to switch the guard off. One
 // that is root's and cannot be read hides which mode root wants, so nothing is refused.
+//
+// In a container the file of the host counts, if the container has the host's processes ([sysfs.FS.Outer]) and the host
+// has the file: a file that is mounted alone keeps what it had when somebody replaces it on the host by another.
 func Read(root sysfs.FS) (Config, error) {
 	config, _, err := ReadLines(root)
 	return config, err
@@ -94,11 +97,7 @@ func Read(root sysfs.FS) (Config, error) {
 // ReadLines is [Read], and returns with it the number of the line
 // that sets each setting. Those that no line sets are missing.
 func ReadLines(root sysfs.FS) (Config, map[string]int, error) {
-	read := root.ReadOwn
-	if !root.Live() {
-		read = root.ReadFile // whose it was is not captured
-	}
-	text, err := read(Path, Limit)
+	root, text, err := find(root)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Default(), nil, nil
 	}
@@ -111,6 +110,24 @@ func ReadLines(root sysfs.FS) (Config, map[string]int, error) {
 		return config, lines, &Error{Path: root.Path(Path), Wrong: wrong, ModeUnread: config.ModeUnread}
 	}
 	return config, lines, nil
+}
+
+// find returns the text of the file that counts, and the tree that has it.
+func find(root sysfs.FS) (sysfs.FS, []byte, error) {
+	if !root.Live() {
+		text, err := root.ReadFile(Path, Limit) // whose it was is not captured
+		return root, text, err
+	}
+	outer, err := root.Outer()
+	if err != nil {
+		return root, nil, err
+	}
+	text, err := outer.ReadOwn(Path, Limit)
+	if !outer.Live() && errors.Is(err, fs.ErrNotExist) {
+		outer = root
+		text, err = root.ReadOwn(Path, Limit)
+	}
+	return outer, text, err
 }
 
 // Unread returns the configuration that holds where the file cannot be read for some reason, and what to say of it.

@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"hugeguard/guard"
 	"hugeguard/sysfs"
 )
@@ -101,6 +103,9 @@ func (h Host) Running(ctx context.Context, units Units) (found []Process, err er
 				return found, err
 			}
 		}
+		if p.PID == 0 && h.Files.Root() == h.Proc.Root() { // otherwise these are the processes of another host
+			p.PID = h.inContainer(name)
+		}
 		if p.PID == 0 {
 			continue
 		}
@@ -134,13 +139,35 @@ func (h Host) pidFile(name string) (int, error) {
 		return 0, err
 	}
 	pid, err := strconv.Atoi(string(bytes.TrimSpace(data)))
-	if err != nil || pid <= 1 {
+	if err != nil || pid < 1 { // 1 is a container's first process
 		return 0, fmt.Errorf("%s: no pid in %.20q", h.Files.Path(file), data)
 	}
 	if is, err := h.isDaemon(pid, name); err != nil || !is {
 		return 0, err
 	}
 	return pid, nil
+}
+
+// inContainer returns the process of a daemon that runs in a container, 0 if there is none. A container without the
+// host's processes writes to the pid file a number that only the container knows, or has a pid file of its own.
+func (h Host) inContainer(name string) int {
+	pids, _ := h.Proc.Processes() // without a list nothing is found
+	for _, pid := range pids {
+		is, err := h.isDaemon(pid, name)
+		if err != nil || !is || !h.Contained(Process{PID: pid}) {
+			continue
+		}
+		// What it forks has its name for a moment. A session's daemon has other hooks.
+		if parent, err := h.parent(pid); err == nil {
+			if is, _ := h.isDaemon(parent, name); is {
+				continue
+			}
+		}
+		if its, err := h.Proc.Process(pid); err == nil && its.UID == 0 {
+			return pid
+		}
+	}
+	return 0
 }
 
 // isDaemon reports whether the process pid runs the program name, by /proc/PID/comm: the first 15 characters of the
@@ -223,19 +250,33 @@ func (h Host) hangUp(ctx context.Context, p Process) error {
 	}
 }
 
-// catchesHangUp reports whether a process catches SIGHUP, by the mask SigCgt of /proc/PID/status (proc(5)).
+// catchesHangUp reports whether a process catches SIGHUP.
 func (h Host) catchesHangUp(pid int) (bool, error) {
+	caught, err := h.mask(pid, "SigCgt:")
+	return caught&(1<<(syscall.SIGHUP-1)) != 0, err
+}
+
+// mask returns a mask of /proc/PID/status (proc(5)).
+func (h Host) mask(pid int, name string) (uint64, error) {
+	value, err := h.statusField(pid, name)
+	if err != nil {
+		return 0, err
+	}
+	return strconv.ParseUint(value, 16, 64)
+}
+
+// statusField returns what a line of /proc/PID/status says.
+func (h Host) statusField(pid int, name string) (string, error) {
 	data, err := h.Proc.ReadFile(proc(pid, "status"), largest)
 	if err != nil {
-		return false, err
+		return "", err
 	}
 	for line := range strings.Lines(string(data)) {
-		if mask, ok := strings.CutPrefix(line, "SigCgt:"); ok {
-			m, err := strconv.ParseUint(strings.TrimSpace(mask), 16, 64)
-			return m&(1<<(syscall.SIGHUP-1)) != 0, err
+		if value, ok := strings.CutPrefix(line, name); ok {
+			return strings.TrimSpace(value), nil
 		}
 	}
-	return false, fmt.Errorf("%s: no SigCgt", h.Proc.Path(proc(pid, "status")))
+	return "", fmt.Errorf("%s: no %s", h.Proc.Path(proc(pid, "status")), strings.TrimSuffix(name, ":"))
 }
 
 // RunsHooks reports whether a child of a libvirt daemon is a qemu hook: a program, or an interpreter of a script, that
@@ -280,6 +321,21 @@ func (h Host) Contained(p Process) bool {
 	}
 	theirs, err := os.Stat(h.Root(p) + "/")
 	return err == nil && !os.SameFile(here, theirs)
+}
+
+// SeesOutside reports whether a process in a container can see the files of process 1 of the host, as a hook that it
+// runs would ([sysfs.FS.Outer]): it has the host's processes, and CAP_SYS_PTRACE (proc(5), /proc/PID/root).
+func (h Host) SeesOutside(p Process) bool {
+	here, err := h.Proc.Readlink(proc(1, "ns/pid"))
+	if err != nil {
+		return false
+	}
+	theirs, err := h.Proc.Readlink(proc(p.PID, "ns/pid"))
+	if err != nil || theirs != here {
+		return false
+	}
+	effective, err := h.mask(p.PID, "CapEff:")
+	return err == nil && effective&(1<<unix.CAP_SYS_PTRACE) != 0
 }
 
 // Mounted reports whether something is mounted at a path of a process's files (/proc/PID/mountinfo, field 5).

@@ -103,3 +103,72 @@ func TestStat(t *testing.T) {
 		}
 	}
 }
+
+// contained writes a process of the host that has a root of its own.
+func contained(t *testing.T, h sysfstest.Host, pid, parent int, name, status string) {
+	t.Helper()
+	h.Write(fmt.Sprintf("proc/%d/comm", pid), name+"\n")
+	h.Write(fmt.Sprintf("proc/%d/status", pid), "Name:\t"+name+"\nVmRSS:\t1 kB\n"+status)
+	h.Write(fmt.Sprintf("proc/%d/stat", pid), fmt.Sprintf("%d (%s) S %d%s", pid, name, parent, strings.Repeat(" 0", 18)))
+	if err := os.Symlink(t.TempDir(), h.Path(fmt.Sprintf("proc/%d/root", pid))); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A daemon in a container without the host's processes is found, though its pid file has a number of the container's. A
+// session's daemon, what a daemon forks and a process of the host are none.
+func TestFoundInContainer(t *testing.T) {
+	const root, user = "Uid:\t0\t0\t0\t0\n", "Uid:\t1000\t1000\t1000\t1000\n"
+	h := sysfstest.New(t)
+	h.Write("proc/sys/kernel/random/boot_id", "b\n")
+	h.Write("run/libvirtd.pid", "1\n")
+	h.Write("proc/1/comm", "systemd\n")
+	contained(t, h, 40, 1, "libvirtd", user)
+	contained(t, h, 52, 51, "libvirtd", root)
+	contained(t, h, 51, 1, "libvirtd", root)
+	contained(t, h, 60, 1, "virtqemud", root)
+	os.Remove(h.Path("proc/60/root"))
+	if err := os.Symlink(h.Path(""), h.Path("proc/60/root")); err != nil {
+		t.Fatal(err)
+	}
+	running, err := On(h.FS()).Running(context.Background(), nil)
+	if err != nil || len(running) != 1 || running[0].PID != 51 || running[0].Name != "libvirtd" {
+		t.Errorf("%+v, %v", running, err)
+	}
+	// Of another root the processes are not this host's.
+	running, err = Host{Files: sysfs.New(t.TempDir()), Proc: h.FS()}.Running(context.Background(), nil)
+	if err != nil || len(running) != 0 {
+		t.Errorf("of another root: %+v, %v", running, err)
+	}
+}
+
+// The hook in a container sees the host's files if the container has the host's processes and the capability.
+func TestSeesOutside(t *testing.T) {
+	const ptrace, none = "CapEff:\t0000000000080000\n", "CapEff:\tfffffffffff7ffff\n"
+	for _, c := range []struct {
+		space, capabilities string
+		want                bool
+	}{
+		{"pid:[1]", ptrace, true},
+		{"pid:[1]", none, false},
+		{"pid:[2]", ptrace, false},
+		{"", ptrace, false},
+	} {
+		h := sysfstest.New(t)
+		contained(t, h, 51, 1, "libvirtd", c.capabilities)
+		for pid, space := range map[int]string{1: "pid:[1]", 51: c.space} {
+			if err := os.MkdirAll(h.Path(fmt.Sprintf("proc/%d/ns", pid)), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if space == "" {
+				continue
+			}
+			if err := os.Symlink(space, h.Path(fmt.Sprintf("proc/%d/ns/pid", pid))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := On(h.FS()).SeesOutside(Process{PID: 51}); got != c.want {
+			t.Errorf("%+v: %v", c, got)
+		}
+	}
+}

@@ -51,10 +51,10 @@ func ReadSettings(host sysfs.FS) (config.Config, Settings) {
 func Unseen(host sysfs.FS, err error) bool { return errors.Is(err, fs.ErrPermission) && Hidden(host) }
 
 // DaemonSettings returns the configuration that the hook reads when a daemon in a container calls it, and how it differs
-// from the host's; differs is "" if it does not. A file that is mounted alone keeps what it had when somebody replaces it
-// on the host by another.
+// from the host's; differs is "" if it does not. A container without the host's processes has its own file. If that is
+// mounted alone, it keeps what it had when somebody replaces it on the host by another.
 func DaemonSettings(host daemon.Host, p daemon.Process, here config.Config) (there config.Config, differs string) {
-	if !host.Contained(p) {
+	if !host.Contained(p) || host.SeesOutside(p) {
 		return here, ""
 	}
 	there, _ = config.Read(sysfs.New(host.Root(p))) // what is wrong with it makes it differ
@@ -65,6 +65,6 @@ func DaemonSettings(host daemon.Host, p daemon.Process, here config.Config) (the
 	if there.Mode != here.Mode {
 		what = fmt.Sprintf("mode = %s, not %s", there.Mode, here.Mode)
 	}
-	return there, fmt.Sprintf("%s (pid %d) runs in a container and reads another /%s than this host (%s): restart the container, or mount the file's folder",
+	return there, fmt.Sprintf("%s (pid %d) runs in a container and reads another /%s than this host (%s): restart the container, or give it the host's processes (pid: host)",
 		p.Name, p.PID, config.Path, what)
 }

@@ -39,6 +39,20 @@ func TestDaemonSettings(t *testing.T) {
 			t.Errorf("%q: %+v, want %+v", text, there, read)
 		}
 	}
+	// With the host's processes the hook there reads the host's file.
+	container.Write("etc/hugeguard.conf", "mode = enforce\n")
+	host.Write("proc/77/status", "CapEff:\tffffffffffffffff\n")
+	for _, pid := range []string{"1", "77"} {
+		if err := os.MkdirAll(host.Path("proc/"+pid+"/ns"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink("pid:[4026531836]", host.Path("proc/"+pid+"/ns/pid")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if there, differs := DaemonSettings(on, p, here); differs != "" || there.Mode != config.Off {
+		t.Errorf("with the host's processes: %+v, %q", there, differs)
+	}
 	os.Remove(host.Path("proc/77/root"))
 	if err := os.Symlink(host.Path(""), host.Path("proc/77/root")); err != nil {
 		t.Fatal(err)
