@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"hugeguard/hook/ledger"
 )
 
 // scene is the host as one test sees it: an idle pool at first, and swept afterwards.
@@ -62,6 +64,7 @@ func begin(t *testing.T, pages int) *scene {
 			s.check(err)
 		}
 		s.check(s.stopOVS())
+		os.Remove("/" + ledger.ToldPath) // kept until the next boot
 		s.check(s.noTraces())
 		logs, _ := filepath.Glob("/var/log/libvirt/qemu/*")
 		for _, log := range append(logs, s.path("ovs-vswitchd.log"), s.path("libvirtd.log")) {
