@@ -199,6 +199,7 @@ func (e exposition) status(s status.Report, now time.Time) {
 
 	e.gauge("hugeguard_hook_denied", "Whether SELinux, AppArmor or a mount without exec denies the daemon to execute the hook, so that it is not in place.", one(truth(s.Hook.Denied != "")))
 	e.gauge("hugeguard_hook_live", "Whether libvirt calls the hook, as far as files and processes show.", one(truth(s.Hook.Live)))
+	e.gauge("hugeguard_hook_placed", "Whether somebody installed the hook and nobody uninstalled it since, so that it ought to be live.", one(truth(s.Hook.Placed)))
 	e.gauge("hugeguard_hook_others_after", "Other qemu hooks that libvirt runs after hugeguard's: if there are any, it warns of a shortage and does not refuse.",
 		one(len(s.Hook.HooksAfter)))
 	var modes []sample

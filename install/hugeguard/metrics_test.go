@@ -48,7 +48,7 @@ func TestMetricsKept(t *testing.T) {
 		return list
 	}
 	report := status.Report{
-		Hook:       place.State{Live: true, Denied: "SELinux", HooksAfter: make([]place.OtherHook, 2)},
+		Hook:       place.State{Live: true, Placed: true, Denied: "SELinux", HooksAfter: make([]place.OtherHook, 2)},
 		Mode:       config.WarnOnly,
 		Settings:   status.Settings{Wrong: make([]string, 3)},
 		Pools:      []guard.PoolReport{{Node: 1, PageKiB: 2048, Total: 100, Free: 36, Surplus: 5, Claimed: 6, Holders: holders(13), Unaccounted: &unaccounted}},
@@ -199,6 +199,25 @@ func TestMetricsAreUsed(t *testing.T) {
 	for name := range printed {
 		if !used[name] {
 			t.Errorf("no alert and no panel uses %s", name)
+		}
+	}
+}
+
+// Every alert leads to a section of a page that the packages install.
+func TestRunbooks(t *testing.T) {
+	rules, err := os.ReadFile("../shipped/prometheus/hugeguard.rules.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	alerts := regexp.MustCompile(`(?m)^ *- alert: (\w+)$`).FindAllStringSubmatch(string(rules), -1)
+	urls := regexp.MustCompile(`(?m)^ *runbook_url: file:///usr/share/doc/hugeguard/(\S+)#(\S+)$`).FindAllStringSubmatch(string(rules), -1)
+	if len(alerts) < 10 || len(urls) != len(alerts) {
+		t.Fatalf("%d alerts have %d addresses", len(alerts), len(urls))
+	}
+	for i, alert := range alerts {
+		page, err := os.ReadFile("../doc/" + urls[i][1])
+		if err != nil || urls[i][2] != strings.ToLower(alert[1]) || !strings.Contains(string(page), "\n## "+alert[1]+"\n") {
+			t.Errorf("%s leads to %s: %v", alert[1], urls[i][0], err)
 		}
 	}
 }

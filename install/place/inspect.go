@@ -24,6 +24,8 @@ type State struct {
 	Installed bool   `json:"installed"`
 	Layout    Layout `json:"layout,omitempty"`
 	Path      string `json:"path,omitempty"`
+	// Placed reports whether somebody installed the hook and nobody uninstalled it since: it ought to be there.
+	Placed bool `json:"placed,omitempty"`
 	// Executable reports whether the program can be executed. libvirt skips a hook that cannot and starts the domain.
 	Executable bool `json:"executable"`
 	// Current reports whether the program is the one that belongs to this command; nil if that one was not found.
@@ -121,6 +123,7 @@ func (t tree) inspect(ctx context.Context, o Options) (State, error) {
 		st.problem("cannot find out whether a libvirt daemon runs: %v", err)
 	}
 	in := s.layouts()
+	st.Placed = s.record != nil || len(in) > 0
 	if len(in) == 0 {
 		t.inspectAbsent(&st, s, running)
 		return st, nil

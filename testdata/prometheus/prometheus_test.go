@@ -131,6 +131,69 @@ func TestDashboard(t *testing.T) {
 	tool(t, nil, "promtool", "test", "rules", name)
 }
 
+// TestDashboardOfAFleet: with a thousand hosts no panel draws more than some lines. A table may have a row for each.
+func TestDashboardOfAFleet(t *testing.T) {
+	text, err := os.ReadFile(dashboard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var d struct {
+		Panels []struct {
+			Type, Title string
+			Targets     []struct{ Expr string }
+		}
+	}
+	if err := json.Unmarshal(text, &d); err != nil {
+		t.Fatal(err)
+	}
+	const hosts, most = 1000, 40
+	var series, tests strings.Builder
+	add := func(host int, name, labels, values string) {
+		fmt.Fprintf(&series, "  - {series: 'hugeguard_%s{job=\"node\",instance=\"%d\"%s}', values: '%s'}\n", name, host, labels, values)
+	}
+	for host := range hosts {
+		add(host, "hook_live", "", "0x10")
+		add(host, "unplaced_pages", `,page_kib="2048"`, "0x10")
+		for _, counter := range []string{"warnings_total", "faults_total"} {
+			add(host, counter, "", "0+1x10")
+		}
+		for _, cause := range []string{"guests", "ovs-reservation"} {
+			add(host, "refusals_total", `,cause="`+cause+`"`, "0+1x10")
+			add(host, "would_refuse_total", `,cause="`+cause+`"`, "0+1x10")
+		}
+		const pool = `,page_kib="2048",node="0"`
+		for _, name := range []string{"nova_reserved_pages", "nova_drift_pages", "pool_unaccounted_pages", "pool_free_pages"} {
+			add(host, name, pool, "9x10")
+		}
+		// One line of a panel is for the hosts that the other is not for.
+		add(host, "nova_unreserved_pages", pool, fmt.Sprintf("%dx10", host%2))
+		for _, kind := range []string{"ovs", "guest", "process", "file"} {
+			add(host, "pool_held_pages", pool+`,kind="`+kind+`"`, "9x10")
+		}
+	}
+	chosen := strings.NewReplacer("$__rate_interval", "5m", "$__range", "10m", "$job", ".*", "$instance", ".*", "$page_kib", "2048", "$node", ".*")
+	lines := 0
+	for _, p := range d.Panels {
+		if p.Type == "table" || p.Type == "stat" {
+			continue
+		}
+		for _, target := range p.Targets {
+			lines++
+			expr := fmt.Sprintf("count(%s) <= bool %d", chosen.Replace(target.Expr), most) // nothing at all is no sample
+			fmt.Fprintf(&tests, "  - {expr: %q, eval_time: 10m, exp_samples: [{value: 1}]} # %s\n", expr, p.Title)
+		}
+	}
+	if lines < 10 {
+		t.Errorf("only %d expressions draw lines", lines)
+	}
+	name := filepath.Join(t.TempDir(), "fleet.yml")
+	file := "evaluation_interval: 1m\ntests:\n- interval: 1m\n  input_series:\n" + series.String() + "  promql_expr_test:\n" + tests.String()
+	if err := os.WriteFile(name, []byte(file), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	tool(t, nil, "promtool", "test", "rules", name)
+}
+
 // TestUnits: systemd finds no fault with the units, and rates the service's confinement as good.
 func TestUnits(t *testing.T) {
 	program, dir := hugeguard(t), t.TempDir()
