@@ -5,13 +5,24 @@ PREFIX  ?= /usr
 DESTDIR ?=
 # The one place where systemd looks for catalogs of packages.
 CATALOG  = /usr/lib/systemd/catalog/hugeguard.catalog
-# Where zsh looks for other packages' completions. Debian has another name for it.
-ZSH      = zsh/$(if $(wildcard /usr/share/zsh/vendor-completions),vendor-completions,site-functions)
+# Whose system it is installed on: debian or rpm. They keep the licence, the changelog and zsh's completions elsewhere.
+FOR     ?= $(if $(wildcard /etc/debian_version),debian,rpm)
+ZSH      = zsh/$(if $(filter debian,$(FOR)),vendor-completions,site-functions)
+DOC      = $(PREFIX)/share/doc/hugeguard
+LICENCES = $(if $(filter debian,$(FOR)),$(DOC),$(PREFIX)/share/licenses/hugeguard)
+CHANGES  = $(DOC)/$(if $(filter debian,$(FOR)),changelog,CHANGELOG.md)
+# Where the programs are built.
+BIN     ?= bin
 
 # git tells root nothing about another user's checkout, and then Go would fail.
 BUILD      = $(GO) build -trimpath -buildvcs=false
+# With RELEASE=1 as packages have them: hardened, and with the version as the build ID. This tells versions of the hook
+# apart: libvirt runs the hook, so it can have no --version. No two programs of a package have the same.
+BUILDID    = $(if $(RELEASE),-buildid=$(VERSION))
+RELRO      = -Wl,-z,relro,-z,now
+HARDENED   = $(if $(RELEASE),-s -w -extldflags "$(RELRO)")
 # libvirtd starts the hook for every operation, so it is a static program without symbols.
-HOOK_BUILD = CGO_ENABLED=0 $(BUILD) -ldflags '-s -w'
+HOOK_BUILD = CGO_ENABLED=0 $(BUILD) -ldflags '-s -w $(BUILDID)'
 # What hugeguard --version says.
 VERSION ?= $(shell install/package/version.sh)
 # The command loads libvirt at run time, if there is a C compiler to build it for that (cgo).
@@ -19,16 +30,26 @@ TAGS       = $(if $(shell command -v $${CC:-cc} 2>/dev/null),-tags libvirt_dlope
 # go test, which prints what it does. Its limits guard against a hang; they are not for slow machines.
 PROGRESS   = $(GO) run ./testdata/progress
 
-.PHONY: build packages demo test prerequisites check update unit packagetest testdriver nova prometheus livehost numabox nova-box numabox-capture numabox-shell numabox-kernel bench fuzz seeds measures install uninstall clean
+.PHONY: build manual stage stage-selinux packages dist demo test prerequisites check update unit packagetest testdriver nova prometheus grafana livehost numabox nova-box container-box numabox-capture numabox-shell numabox-kernel bench fuzz seeds measures install uninstall clean
 
 build:
-	$(HOOK_BUILD) -o bin/qemu ./hook/qemu
-	$(BUILD) $(TAGS) -ldflags '-X main.built=$(VERSION)' -o bin/hugeguard ./install/hugeguard
+	$(HOOK_BUILD) -o $(BIN)/qemu ./hook/qemu
+	$(BUILD) $(TAGS) $(if $(RELEASE),-buildmode=pie) -ldflags '-X main.built=$(VERSION) $(addsuffix -command,$(BUILDID)) $(HARDENED)' -o $(BIN)/hugeguard ./install/hugeguard
+
+# The manual pages, the completions and the default configuration, for the machine at hand.
+manual:
+	mkdir -p $(BIN)/manual
+	GOOS= GOARCH= CGO_ENABLED=0 $(GO) run -tags manual -ldflags '-X main.built=$(VERSION)' ./install/hugeguard $(BIN)/manual
 
 # A .deb and an .rpm for this machine's architecture, or for each of ARCH="amd64 arm64", in bin/packages. One commit and
 # one C compiler always make the same bytes. Another architecture needs a C compiler for it.
 packages:
 	GO="$(GO)" VERSION="$(VERSION)" ARCHES="$(ARCH)" install/package/build.sh bin/packages
+
+# The release of this commit, in bin/dist: a tarball from which distributions build without a network, and what is in it.
+# One commit always makes the same bytes.
+dist:
+	GO="$(GO)" VERSION="$(VERSION)" install/package/dist.sh bin/dist
 
 # The incident on a captured host. Needs only Go.
 demo: build
@@ -71,6 +92,10 @@ nova:
 prometheus:
 	$(PROGRESS) -count=1 -timeout 2h ./testdata/prometheus/...
 
+# The dashboard against Grafana's published schema. Needs npm.
+grafana:
+	testdata/grafana/check.sh
+
 livehost:
 	$(PROGRESS) -count=1 -timeout 2h ./testdata/livehost
 
@@ -82,6 +107,10 @@ numabox:
 # The incident through a real Nova's API: its control services run beside a two-node machine of its own. Needs root.
 nova-box:
 	$(GO) run ./testdata/novabox
+
+# libvirt in a container, as kolla-ansible runs it. Needs root, and 128 MiB of huge pages.
+container-box:
+	testdata/containerbox/run.sh
 
 # Captures the launches on that machine that the fast tests judge again.
 CAPTURED = incident|nova-(first-cell-short|two-cells-exact)|memnode-outside-memory.*|overlap-fits-in-sum|preferred-before-strict|restrictive-short \
@@ -123,36 +152,51 @@ OF ?= .
 measures:
 	@$(GO) run ./testdata/measure -C $(OF)
 
-install: build
-	mkdir -p bin/manual
-	CGO_ENABLED=0 $(GO) run -tags manual -ldflags '-X main.built=$(VERSION)' ./install/hugeguard bin/manual
-	install -D -m 0755 bin/hugeguard $(DESTDIR)$(PREFIX)/bin/hugeguard
-	install -D -m 0755 bin/qemu $(DESTDIR)$(PREFIX)/lib/hugeguard/qemu
+# The files of a package, and nothing else: what all packages have. Needs what build and manual make.
+MANUAL = $(BIN)/manual
+stage:
+	install -D -m 0755 $(BIN)/hugeguard $(DESTDIR)$(PREFIX)/bin/hugeguard
+	install -D -m 0755 $(BIN)/qemu $(DESTDIR)$(PREFIX)/lib/hugeguard/qemu
 	install -D -m 0644 install/shipped/hugeguard.catalog $(DESTDIR)$(CATALOG)
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/lib/systemd/system install/shipped/systemd/*
-	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/hugeguard install/shipped/prometheus/* install/shipped/grafana/*
-	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man8 bin/manual/hugeguard.8
-	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man5 bin/manual/hugeguard.conf.5
-	install -D -m 0644 bin/manual/hugeguard.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/hugeguard
-	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/$(ZSH) bin/manual/_hugeguard
-	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d bin/manual/hugeguard.fish
 	sed -i 's|=/usr/bin/|=$(PREFIX)/bin/|' $(DESTDIR)$(PREFIX)/lib/systemd/system/hugeguard-*.service
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/hugeguard install/shipped/prometheus/* install/shipped/grafana/*
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man8 $(MANUAL)/hugeguard.8
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man5 $(MANUAL)/hugeguard.conf.5
+	install -D -m 0644 $(MANUAL)/hugeguard.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/hugeguard
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/$(ZSH) $(MANUAL)/_hugeguard
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d $(MANUAL)/hugeguard.fish
+	install -D -m 0644 -t $(DESTDIR)$(DOC) install/doc/*.*
+	install -D -m 0644 -t $(DESTDIR)$(DOC)/causes install/doc/causes/*
+	# This has the licences of the libraries, too.
+	install -D -m 0644 -t $(DESTDIR)$(LICENCES) install/package/debian/copyright $(if $(filter debian,$(FOR)),,LICENSE)
+	install -D -m 0644 CHANGELOG.md $(DESTDIR)$(CHANGES)
+	# To copy to /etc. Nothing asks about a file there that no package owns.
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/hugeguard $(MANUAL)/hugeguard.conf
+
+# The files of the package of the SELinux policy.
+stage-selinux:
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/selinux/packages install/shipped/selinux/hugeguard.cil
+	$(if $(filter debian,$(FOR)),,install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/licenses/hugeguard-selinux LICENSE)
+
+# Below DESTDIR what a package owns. Without DESTDIR it also makes the hook live.
+install: build manual
+	$(MAKE) stage
 	$(if $(DESTDIR),,-journalctl --update-catalog)
 	$(if $(DESTDIR),,-systemctl daemon-reload)
-	bin/hugeguard install --hook bin/qemu $(if $(DESTDIR),--root $(DESTDIR))
+	$(if $(DESTDIR),,$(BIN)/hugeguard install --hook $(BIN)/qemu)
 
 uninstall: build
 	$(if $(DESTDIR),,-systemctl disable --now hugeguard-metrics.timer hugeguard-reserve.timer)
-	bin/hugeguard uninstall $(if $(DESTDIR),--root $(DESTDIR))
+	$(BIN)/hugeguard uninstall $(if $(DESTDIR),--root $(DESTDIR))
 	rm -f $(DESTDIR)/var/lib/prometheus/node-exporter/hugeguard.prom
-	rm -rf $(DESTDIR)$(PREFIX)/share/hugeguard $(DESTDIR)$(PREFIX)/lib/systemd/system/hugeguard-*
+	rm -rf $(DESTDIR)$(PREFIX)/share/hugeguard $(DESTDIR)$(PREFIX)/lib/hugeguard $(DESTDIR)$(DOC) $(DESTDIR)$(PREFIX)/share/licenses/hugeguard
+	rm -f $(DESTDIR)$(PREFIX)/lib/systemd/system/hugeguard-* $(DESTDIR)$(CATALOG)
 	rm -f $(DESTDIR)$(PREFIX)/share/man/man8/hugeguard.8 $(DESTDIR)$(PREFIX)/share/man/man5/hugeguard.conf.5
 	rm -f $(DESTDIR)$(PREFIX)/share/bash-completion/completions/hugeguard $(DESTDIR)$(PREFIX)/share/$(ZSH)/_hugeguard
-	rm -f $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/hugeguard.fish
-	rm -f $(DESTDIR)$(PREFIX)/bin/hugeguard $(DESTDIR)$(PREFIX)/lib/hugeguard/qemu $(DESTDIR)$(CATALOG)
+	rm -f $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/hugeguard.fish $(DESTDIR)$(PREFIX)/bin/hugeguard
 	$(if $(DESTDIR),,-journalctl --update-catalog)
 	$(if $(DESTDIR),,-systemctl daemon-reload)
-	rmdir $(DESTDIR)$(PREFIX)/lib/hugeguard 2>/dev/null || true
 
 clean:
 	rm -rf bin

@@ -30,7 +30,7 @@ type word struct {
 
 // otherPeoples are the files whose words are not ours: captured hosts, definitions of domains, licences.
 var otherPeoples = []string{
-	"LICENSE", "bin", "go.sum", "testdata/capabilities/*.xml", "testdata/domains/*.xml", "testdata/hosts/*/*",
+	"LICENSE", "bin", "vendor", "go.sum", "install/package/debian/copyright", "testdata/capabilities/*.xml", "testdata/domains/*.xml", "testdata/hosts/*/*",
 	"testdata/kernels/*.txtar", "testdata/numabox/captured/*/*", "testdata/qemuconf", "testdata/tools/go.sum",
 }
 

@@ -8,7 +8,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 trap 'exit 1' HUP INT TERM
 
-find . -name '*.go' -not -path './.*' -not -path './bin/*' | sort >"$work/files"
+find . -name '*.go' -not -path './.*' -not -path './bin/*' -not -path './vendor/*' | sort >"$work/files"
 xargs "$("$GO" env GOROOT)/bin/gofmt" -l <"$work/files" >"$work/unformatted"
 if [ -s "$work/unformatted" ]; then
 	sed 's/^/gofmt would change /' "$work/unformatted" >&2

@@ -2,7 +2,7 @@
 # Installs the Debian packages that the tests need and this machine lacks. If it may not, it names them.
 set -eu
 wanted="gcc libc6-dev libvirt0 libvirt-clients libvirt-daemon-system qemu-system-x86 openvswitch-switch-dpdk postgresql systemd dbus-daemon
-	python3 python3-nova ansible-core jq psmisc prometheus prometheus-node-exporter gcc-aarch64-linux-gnu libc6-dev-arm64-cross lintian rpm cpio man-db mandoc
+	python3 python3-nova ansible-core jq psmisc prometheus prometheus-node-exporter gcc-aarch64-linux-gnu libc6-dev-arm64-cross lintian debhelper rpm cpio man-db mandoc
 	mmdebstrap e2fsprogs debian-archive-keyring"
 missing=
 for package in $wanted; do

@@ -95,7 +95,7 @@ var files = []struct{ name, about string }{
 	{"/usr/lib/systemd/system/hugeguard-reserve.timer", "Runs hugeguard-reserve.service every five minutes if you enable it, which does what the setting reserve says."},
 	{"/usr/lib/systemd/system/hugeguard-metrics.timer", "Runs hugeguard-metrics.service every minute, which writes the metrics for node_exporter."},
 	{"/usr/lib/systemd/system/hugeguard-withdraw.service", "Runs before it, and takes the hook away if libvirt's daemon may not execute it."},
-	{"/usr/share/hugeguard", "Alerts for Prometheus and a dashboard for Grafana."},
+	{"/usr/share/hugeguard", "Alerts for Prometheus, a dashboard for Grafana, and a hugeguard.conf with every setting, to copy from."},
 	{"/usr/share/doc/hugeguard/README.md", "The documentation, in packages: a page for each cause of a refusal, rolling out, Nova, metrics."},
 	{"/usr/lib/systemd/catalog/hugeguard.catalog", "The explanations of journalctl -x -t hugeguard."},
 }

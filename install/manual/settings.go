@@ -26,8 +26,7 @@ func value(s config.Setting) string {
 // about describes a setting.
 func about(s config.Setting) string { return s.Meaning + " Takes " + s.Values + "." }
 
-// Configuration returns the /etc/hugeguard.conf that packages ship: every setting, commented out, so that it changes
-// nothing.
+// Configuration returns an /etc/hugeguard.conf to copy from: every setting, commented out, so that it changes nothing.
 func Configuration() string {
 	var b strings.Builder
 	b.WriteString(`# The settings of hugeguard's hook: see hugeguard.conf(5). A line that is commented out below shows the default,

@@ -2,9 +2,13 @@
 # Prints the version of this source, in a form that dpkg and rpm sort: that of the release tag, 0.2.0, or
 # 0.2.0+5.g1234567 for five commits after it; without a tag the version on top of CHANGELOG.md, with ~ and the time and
 # name of the commit while that is not released, so that it sorts before the release. Where this is no repository of its
-# own, or one that git may not read, the changelog has to do.
+# own, or one that git may not read, the changelog has to do. The tarball of a release has its version in a file.
 set -eu
 cd "$(dirname "$0")/../.."
+if [ -f VERSION ]; then
+	cat VERSION
+	exit
+fi
 if [ -e .git ] && tagged=$(git describe --tags --match 'v[0-9]*' 2>/dev/null); then
 	echo "${tagged#v}" | sed 's/-\([0-9]*\)-g/+\1.g/; s/-/~/g'
 	exit

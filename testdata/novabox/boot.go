@@ -147,7 +147,7 @@ func (p *play) guard() error {
 // install installs hugeguard from its package.
 func (p *play) install() error {
 	vm.Say("installing hugeguard's package beside the running libvirtd and nova-compute")
-	if _, err := p.Sh("DEBIAN_FRONTEND=noninteractive dpkg --force-confold -i " + packageInBox + " </dev/null"); err != nil {
+	if _, err := p.Sh("DEBIAN_FRONTEND=noninteractive dpkg -i " + packageInBox + " </dev/null"); err != nil {
 		return err
 	}
 	r, err := p.Run("", "hugeguard", "status")

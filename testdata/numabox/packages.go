@@ -68,7 +68,7 @@ func (b *box) packages(c *vm.Checks, _ options) error {
 		c.That(r.Exit == 0 && r.Stdout == want, what, fmt.Sprintf("exit status %d: %q, want %q: %s", r.Exit, r.Stdout, want, r.Stderr))
 		return nil
 	}
-	const dpkg = "DEBIAN_FRONTEND=noninteractive dpkg --force-confold "
+	const dpkg = "DEBIAN_FRONTEND=noninteractive dpkg "
 	installed := func(version string) (want, script string) {
 		return "live\n" + vm.Configuration.Data + "hugeguard version " + version + "\nexplained\n", fmt.Sprintf(`exec 3>&1 >&2
 was=$(cat /run/libvirtd.pid)

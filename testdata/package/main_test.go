@@ -3,7 +3,6 @@
 package package_test
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
@@ -62,7 +61,7 @@ func run(m *testing.M) int {
 }
 
 // build builds the version here, then in another place, under another umask and zone, from files of another time;
-// and the older one, whose default configuration is another.
+// and the older one.
 func build(dir string) error {
 	const epoch = "SOURCE_DATE_EPOCH=1700000000"
 	if err := buildIn(repository, built, "022", epoch, "VERSION="+version, "ARCHES=amd64 arm64"); err != nil {
@@ -74,18 +73,6 @@ func build(dir string) error {
 	}
 	if err := buildIn(elsewhere, again, "077", epoch, "VERSION="+version, "ARCHES=arm64 amd64", "TZ=Pacific/Kiritimati", "LC_ALL=C.UTF-8",
 		"CGO_CFLAGS=-O1 -g", "GOFLAGS=-buildvcs=true -gcflags=-N", "TMPDIR="+dir); err != nil {
-		return err
-	}
-	settings := filepath.Join(elsewhere, "install/manual/settings.go")
-	text, err := os.ReadFile(settings)
-	if err != nil {
-		return err
-	}
-	changed := bytes.Replace(text, []byte("# The settings of hugeguard's hook"), []byte("# As it was told before"), 1)
-	if bytes.Equal(changed, text) {
-		return fmt.Errorf("%s: nothing to change", settings)
-	}
-	if err := os.WriteFile(settings, changed, 0o644); err != nil {
 		return err
 	}
 	return buildIn(elsewhere, before, "022", epoch, "VERSION="+older)
@@ -108,7 +95,7 @@ func copySource(to string) error {
 	if err := os.MkdirAll(to, 0o755); err != nil {
 		return err
 	}
-	for _, name := range []string{"go.mod", "go.sum", "LICENSE", "CHANGELOG.md"} {
+	for _, name := range []string{"go.mod", "go.sum", "LICENSE", "CHANGELOG.md", "Makefile"} {
 		text, err := os.ReadFile(filepath.Join(repository, name))
 		if err == nil {
 			err = os.WriteFile(filepath.Join(to, name), text, 0o600)
