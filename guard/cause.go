@@ -136,17 +136,33 @@ func (t trial) suspects() (found []Blame) {
 	if reserved {
 		found = append(found, Blame{Cause: CauseKernelReserved, Holders: t.holding.promised})
 	}
-	if ovs := t.holding.of(HolderOVS); t.fitsWithout(ovs) {
-		found = append(found, Blame{Cause: CauseOVS, Holders: ovs})
+	var outsiders []Blame
+	ovs := t.holding.of(HolderOVS)
+	if t.fitsWithout(ovs) {
+		outsiders = append(outsiders, Blame{Cause: CauseOVS, Holders: ovs})
 	}
 	if processes := t.processes(); processes != nil {
-		found = append(found, Blame{Cause: CauseOtherHolder, Holders: processes})
+		outsiders = append(outsiders, Blame{Cause: CauseOtherHolder, Holders: processes})
 	}
+	if t.allowedFor(ovs) {
+		slices.Reverse(outsiders)
+	}
+	found = append(found, outsiders...)
 	if len(t.host.Starting) > 0 && t.fits(withoutStarting(t.host)) {
 		starting := t.host.startingOn(t.failure.pageKiB, t.failure.nodes)
 		found = append(found, Blame{Cause: CauseStartingGuests, Holders: asHolders(t.failure.pageKiB, starting)})
 	}
 	return found
+}
+
+// allowedFor reports whether Nova keeps back all that holders have where pages are missing: then somebody else is to blame
+// first.
+func (t trial) allowedFor(holders []Holder) bool {
+	var held uint64
+	for _, h := range holders {
+		held += h.On(t.failure.nodes)
+	}
+	return t.host.Nova.Known() && t.host.Nova.reserves(t.failure.pageKiB, t.failure.nodes) >= int64(held)
 }
 
 // processes returns the one process without which it would fit, else all of them, and nil if that is not enough either.

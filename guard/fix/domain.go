@@ -68,22 +68,22 @@ func (r refusal) rebind() []Fix {
 	for _, to := range append(better, r.host.UsableNodes()) {
 		moved, changes := r.moved(r.must[0].Nodes, to)
 		if len(changes) > 0 && guard.MustFail(moved, r.host) == nil {
-			return []Fix{ChangeDomain{Changes: changes, Sets: r.sets(changes)}}
+			return []Fix{ChangeDomain{Changes: changes, Sets: sets(r.verdict.Demand, changes, slices.Equal(r.demand.Cpuset.Nodes, r.must[0].Nodes))}}
 		}
 	}
 	return nil
 }
 
-// sets returns the elements that bind what is bound to other nodes, and the one that confines QEMU to the same.
-func (r refusal) sets(changes []Change) (elements []string) {
-	for _, b := range r.verdict.Demand {
+// sets returns the elements that bind backends which change, and the one that confines QEMU where that changes as well.
+func sets(backends []guard.Backend, changes []Change, confines bool) (elements []string) {
+	const all = "numatune/memory"
+	if confines {
+		elements = append(elements, all)
+	}
+	for _, b := range backends {
 		if slices.ContainsFunc(changes, func(c Change) bool { return c.Backend == b.ID }) && !slices.Contains(elements, b.From) {
 			elements = append(elements, b.From)
 		}
-	}
-	const all = "numatune/memory"
-	if set := r.demand.Cpuset.Nodes; set != nil && slices.Equal(set, r.must[0].Nodes) && !slices.Contains(elements, all) {
-		elements = append([]string{all}, elements...)
 	}
 	return elements
 }

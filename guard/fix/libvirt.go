@@ -24,7 +24,7 @@ func forLibvirt(demand guard.Demand, host guard.Host, left guard.Finding) []Fix 
 		return mountFixes(demand, host, left.PageKiB)
 	case guard.NoNode:
 		if changes := otherNodes(demand, host); changes != nil {
-			return []Fix{ChangeDomain{Changes: changes}}
+			return []Fix{ChangeDomain{Changes: changes, Sets: sets(demand.Backends, changes, len(demand.Cpuset.Nodes.Without(host.AllNodes())) > 0)}}
 		}
 	}
 	return nil

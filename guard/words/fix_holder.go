@@ -43,6 +43,9 @@ const rebootCost = "reboots this host: all its guests stop"
 
 // freeDead has back ends give back the memory of guests that are gone.
 func freeDead(keepers []guard.Holder) Fix {
+	if !slices.ContainsFunc(keepers, servesMany) {
+		return Fix{} // they end with their guest
+	}
 	first, guests := keepers[0], deadGuests(keepers)
 	f := Fix{For: "host", What: fmt.Sprintf("delete the vhost device of %s from %s, by its own tool", guests, process(first)),
 		Lines: []string{"with SPDK: rpc.py vhost_delete_controller NAME"}, Cost: "stops nothing: that guest is gone"}
@@ -66,11 +69,21 @@ func restartKeepers(keepers []guard.Holder) Fix {
 		byHand = byHand || strings.HasPrefix(manage(h, "restart"), "kill ")
 	}
 	f := onHost("restart "+enumerate(who, 3), restarts(keepers)...)
+	if !slices.ContainsFunc(keepers, servesMany) {
+		f.What, f.Cost = "end "+enumerate(who, 3)+", which served a guest that is gone", "stops nothing: that guest is gone"
+		return f
+	}
 	if byHand {
 		f.What = "end " + enumerate(who, 3) + ", then start it as it was started before"
 	}
 	f.Cost = "the guests that it serves lose their disks or networks until it runs again"
 	return f
+}
+
+// servesMany reports whether a process serves several guests. Libvirt starts some programs for one guest each, in its
+// scope.
+func servesMany(h guard.Holder) bool {
+	return !strings.HasPrefix(h.Unit, "machine-qemu") && !slices.Contains([]string{"virtiofsd", "passt", "vhost-user-gpu"}, cmp.Or(h.Program, h.Name))
 }
 
 // deadGuests names the guests that are gone whose memory is kept.
