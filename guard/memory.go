@@ -12,8 +12,6 @@ type Memory struct {
 	Others []SizePool
 	// NoNUMA says that the kernel has no files for each node.
 	NoNUMA bool
-	// Failures is how often the kernel could not make a huge page since boot; 0 where it does not count that.
-	Failures uint64
 	// Told are pools that fixes of refusals were to make larger since boot.
 	Told []Told
 }
@@ -24,7 +22,6 @@ type Told struct {
 	PageKiB, Pages uint64
 	Had            uint64 // pages
 	AvailableKiB   uint64 // on the node
-	Failures       uint64 // of [Memory]
 	Failed         bool   // since then the kernel made fewer than it was told to
 }
 

@@ -46,8 +46,6 @@ func look(host sysfs.FS) (seen []any, errs []error) {
 	available, ok, err := host.Available()
 	pair(available, ok, err)
 	note(host.FreeBlocks())
-	failures, ok, err := host.Failures()
-	pair(failures, ok, err)
 	note(host.PoolSetting(), nil)
 	boot, ok, err := host.Boot()
 	pair(boot, ok, err)

@@ -47,7 +47,6 @@ var reductions = []Reduction{
 	{Files: "proc/sys/kernel/osrelease", Keep: whatItIs},
 	{Files: "proc/sysvipc/shm", Keep: reduceSegments},
 	{Files: "proc/uptime", Keep: whatItIs},
-	{Files: "proc/vmstat", Keep: reduceFailures},
 	{Files: "etc/sysctl.d/*.conf", Keep: reducePoolSetting},
 	{Files: "run/sysctl.d/*.conf", Keep: reducePoolSetting},
 	{Files: "usr/lib/sysctl.d/*.conf", Keep: reducePoolSetting},

@@ -41,10 +41,6 @@ var reads = []struct {
 	{"proc/stat", "cpu 1 2\nbtime 1700000000\nprocesses 3\n", func(text []byte) (any, error) { return parseBootTime(string(text)) }},
 	{"proc/sysvipc/shm", "key shmid perms size cpid lpid nattch uid gid cuid cgid atime dtime ctime rss swap\n0 5 600 2097152 12 12 1 0 0 0 0 0 0 0 2097152 0\n",
 		func(text []byte) (any, error) { return parseSegments(bytes.NewReader(text)) }},
-	{"proc/vmstat", "nr_free_pages 7\nhtlb_buddy_alloc_success 9\nhtlb_buddy_alloc_fail 12\n", func(text []byte) (any, error) {
-		n, ok, err := parseFailures(string(text))
-		return []any{n, ok}, err
-	}},
 	{"etc/sysctl.d/a.conf", "# vm.nr_hugepages = 7\n-vm/nr_hugepages=3\nvm.nr_hugepages = 5\nvm.swappiness = 9\n", readPoolSetting},
 	{"run/sysctl.d/a.conf", "vm.nr_hugepages = x\nvm.nr_hugepages = 5\n", readPoolSetting},
 	{"usr/lib/sysctl.d/a.conf", "vm.nr_hugepages = 5\n", readPoolSetting},

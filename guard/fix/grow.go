@@ -23,8 +23,9 @@ type grower struct {
 	host   guard.Host // as it would be
 	more   []added
 	room   rooms
-	most   bool // of several nodes with room, the one with most room gets the pages, rather than the first
-	force  bool // where no node has room, the one that has most takes all
+	allKiB uint64 // what all nodes together have room for
+	most   bool   // of several nodes with room, the one with most room gets the pages, rather than the first
+	force  bool   // where no node has room, the one that has most takes all
 }
 
 // mostRounds bounds how often it is asked again what is missing.
@@ -60,6 +61,7 @@ func (g *grower) serve(f guard.Finding, short guard.Short) bool {
 		left[node] = g.left(node, f.PageKiB)
 		all += left[node]
 	}
+	all = min(all, g.leftOnAll(f.PageKiB))
 	nodes := slices.Clone(f.Nodes)
 	enough := missing
 	if g.most {
@@ -83,15 +85,25 @@ func (g *grower) serve(f guard.Finding, short guard.Short) bool {
 	return true
 }
 
-// left is how much room a node has beside what it is to get already.
+// left is how much room a node has beside what it, and the others, are to get already.
 func (g *grower) left(node int, pageKiB uint64) uint64 {
-	var taken uint64
+	here := g.takenKiB(func(a added) bool { return a.node == node })
+	return min(minus(g.room(node, pageKiB), (here+pageKiB-1)/pageKiB), g.leftOnAll(pageKiB))
+}
+
+// leftOnAll is how much room all nodes together have beside what they are to get already.
+func (g *grower) leftOnAll(pageKiB uint64) uint64 {
+	return minus(g.allKiB, g.takenKiB(func(added) bool { return true })) / pageKiB
+}
+
+// takenKiB is how much the pools are to get already.
+func (g *grower) takenKiB(counts func(added) bool) (kib uint64) {
 	for _, a := range g.more {
-		if a.node == node {
-			taken += a.pages * a.pageKiB
+		if counts(a) {
+			kib += a.pages * a.pageKiB
 		}
 	}
-	return minus(g.room(node, pageKiB), (taken+pageKiB-1)/pageKiB)
+	return kib
 }
 
 func (g *grower) add(a added) {
@@ -131,7 +143,8 @@ func (l launch) growth(limits []Limit) (found []Fix) {
 		after, _ := base.Pool(pageKiB)
 		return before.Node(node).Total - after.Node(node).Total
 	}
-	now := grower{launch: l, host: base, room: func(node int, pageKiB uint64) uint64 {
+	gainedKiB := totalKiB(host) - totalKiB(base)
+	now := grower{launch: l, host: base, allKiB: memory{host.Memory}.roomOfAll() + gainedKiB, room: func(node int, pageKiB uint64) uint64 {
 		return memory{host.Memory}.room(node, pageKiB) + gained(node, pageKiB)
 	}}
 	fits := now.grow()
@@ -145,16 +158,16 @@ func (l launch) growth(limits []Limit) (found []Fix) {
 		}
 	}
 	if !fits {
-		if fix := l.trading(base, gained); fix != nil {
+		if fix := l.trading(base, gained, gainedKiB); fix != nil {
 			fix.Files, fix.Limits = files, limits
 			return append(found, *fix)
 		}
-		if short := l.freeMemory(base, now.room); short != nil {
+		if short := l.freeMemory(base, now); short != nil {
 			short.Then.Files, short.Then.Limits = files, limits
 			found = append(found, *short)
 		}
 	}
-	boot := grower{launch: l, host: base, room: memory{host.Memory}.roomAtBoot, most: true}
+	boot := grower{launch: l, host: base, room: memory{host.Memory}.roomAtBoot, allKiB: unknownRoom, most: true}
 	if boot.grow() {
 		if fix := bootPools(host, growPools(host, base, boot.more)); fix != nil {
 			fix.Limits, fix.Scattered = limits, fits && found == nil
@@ -165,9 +178,17 @@ func (l launch) growth(limits []Limit) (found []Fix) {
 	return found
 }
 
+// totalKiB is how much memory all pools have.
+func totalKiB(host guard.Host) (kib uint64) {
+	for _, pool := range host.Pools {
+		kib += pool.On(host.AllNodes()).Total * pool.PageKiB
+	}
+	return kib
+}
+
 // trading returns how to make pools larger of memory that is in free pages of another, larger size; nil where that will
 // not do.
-func (l launch) trading(like guard.Host, gained rooms) *GrowPools {
+func (l launch) trading(like guard.Host, gained rooms, gainedKiB uint64) *GrowPools {
 	host := l.host
 	if host.Memory == nil {
 		return nil
@@ -175,7 +196,7 @@ func (l launch) trading(like guard.Host, gained rooms) *GrowPools {
 	for _, other := range host.Memory.Others {
 		rich := host
 		rich.Memory = memory{host.Memory}.with(other)
-		g := grower{launch: l, host: like, most: true, room: func(node int, pageKiB uint64) uint64 {
+		g := grower{launch: l, host: like, most: true, allKiB: memory{rich.Memory}.roomOfAll() + gainedKiB, room: func(node int, pageKiB uint64) uint64 {
 			if pageKiB >= other.PageKiB {
 				return 0
 			}
@@ -302,19 +323,23 @@ func (g *GrowPools) possible(host guard.Host) bool {
 
 // freeMemory returns what memory is missing on the host, for pools as they would have to be on one that is like it; nil
 // where no pools would do.
-func (l launch) freeMemory(like guard.Host, room rooms) *FreeMemory {
-	g := grower{launch: l, host: like, room: room, most: true, force: true}
+func (l launch) freeMemory(like guard.Host, now grower) *FreeMemory {
+	g := grower{launch: l, host: like, room: now.room, allKiB: now.allKiB, most: true, force: true}
 	if !g.grow() {
 		return nil
 	}
 	then := growPools(l.host, like, g.more)
 	then.Compact, then.Keep.Line = true, nil // what can be set up at boot is a fix of its own
 	fix := FreeMemory{Then: then}
+	var made, missing uint64 // KiB
 	for _, p := range then.Pools {
 		node, _ := memory{l.host.Memory}.node(p.Node)
 		short := MemoryShort{Node: p.Node, PageKiB: p.PageKiB, Pages: p.Made(), AvailableKiB: p.AvailableKiB, KeptKiB: node.keptKiB()}
 		short.MissingKiB = minus(short.Pages*p.PageKiB+short.KeptKiB, p.AvailableKiB)
 		fix.Places = append(fix.Places, short)
+		made, missing = made+short.Pages*p.PageKiB, missing+short.MissingKiB
 	}
+	// What each node has may be enough, and what the host has too little.
+	fix.Places[0].MissingKiB += minus(minus(made, now.allKiB), missing)
 	return &fix
 }

@@ -55,7 +55,20 @@ func (m memory) room(node int, pageKiB uint64) uint64 {
 	return minus(m.availableKiB(n), n.keptKiB()) / pageKiB
 }
 
-// unknownRoom is more pages than any node has.
+// roomOfAll is how much ordinary memory, in KiB, the kernel can make pages of now on all nodes together, the host's own
+// memory left aside: what is available on each may be more in the sum than is available at all.
+func (m memory) roomOfAll() uint64 {
+	if m.Memory == nil || m.AvailableKiB == 0 {
+		return unknownRoom
+	}
+	var kept uint64
+	for _, n := range m.Nodes {
+		kept += nodeMemory{n}.keptKiB()
+	}
+	return minus(m.AvailableKiB, kept)
+}
+
+// unknownRoom is more pages, or KiB, than any node has.
 const unknownRoom = 1 << 50
 
 // roomAtBoot is how many more pages a node can have from the next boot on. Then what else runs finds less memory than
@@ -108,16 +121,7 @@ func (m memory) holds(h guard.Holder) bool {
 }
 
 // spares reports whether the host has so much ordinary memory available; so it does where nothing is known of its memory.
-func (m memory) spares(kib uint64) bool {
-	if m.Memory == nil || m.AvailableKiB == 0 {
-		return true
-	}
-	var kept uint64
-	for _, n := range m.Nodes {
-		kept += nodeMemory{n}.keptKiB()
-	}
-	return m.AvailableKiB >= kept+kib
-}
+func (m memory) spares(kib uint64) bool { return m.roomOfAll() >= kib }
 
 // tmpfs reports whether so much goes into /dev/shm, which by default has half of the host's memory at the most.
 func (m memory) tmpfs(kib uint64) bool {

@@ -24,7 +24,7 @@ func Told(host guard.Host, fixes []Fix) []guard.Told {
 			continue
 		}
 		for _, p := range grow.Pools {
-			t := guard.Told{Node: p.Node, PageKiB: p.PageKiB, Pages: p.Pages, Had: p.Now, AvailableKiB: p.AvailableKiB, Failures: m.Failures}
+			t := guard.Told{Node: p.Node, PageKiB: p.PageKiB, Pages: p.Pages, Had: p.Now, AvailableKiB: p.AvailableKiB}
 			i := slices.IndexFunc(told, t.SamePool)
 			switch {
 			case p.Made() == 0:
@@ -40,7 +40,8 @@ func Told(host guard.Host, fixes []Fix) []guard.Told {
 }
 
 // failed reports whether the kernel was told to make a pool as large, made fewer pages, and has no more memory now than
-// it had then.
+// it had then. That it was told is certain where the pool has grown meanwhile. The kernel's counter of failures is no
+// evidence: it counts all pools together, and pages beyond the pools, too.
 func (m memory) failed(p PoolSize) bool {
 	if m.Memory == nil {
 		return false
@@ -55,5 +56,5 @@ func (m memory) failed(p PoolSize) bool {
 	if p.Now >= t.Pages || p.Pages < t.Pages || m.availableKiB(node) >= t.AvailableKiB+minus(t.Pages, p.Now)*p.PageKiB {
 		return false
 	}
-	return t.Failed || p.Now > t.Had || m.Failures > t.Failures
+	return t.Failed || p.Now > t.Had
 }

@@ -74,8 +74,3 @@ func (s Setup) Told(t guard.Told) Setup {
 		memory.Told = []guard.Told{t}
 	})
 }
-
-// Failing has the kernel have failed to make pages so often.
-func (s Setup) Failing(n uint64) Setup {
-	return s.Remembering(func(memory *guard.Memory) { memory.Failures = n })
-}

@@ -121,7 +121,11 @@ func condition(f guard.Finding, p guard.Perhaps) string {
 	case guard.IfBelowGroup:
 		return "if libvirt puts QEMU below " + path(when.Path)
 	case guard.IfThere:
-		return fmt.Sprintf("if %s lies on the huge pages at %s, which is not certain", when.Backend, path(when.Path))
+		where := "huge pages"
+		if when.Path != "" {
+			where = "the huge pages at " + path(when.Path)
+		}
+		return fmt.Sprintf("if %s lies on %s, which is not certain", when.Backend, where)
 	case guard.IfUnknown:
 		return fmt.Sprintf("unless %s allows other memory", unknown(when.Unknown))
 	case guard.IfReleases:

@@ -40,7 +40,7 @@ func tryAgain(t fix.TryAgain) Fix {
 	}
 	return Fix{For: "host", What: fmt.Sprintf("start this guest again if %s fails to start, or once another guest has ended: this command then says that it fits. "+
 		"With wait_for_starting in /etc/hugeguard.conf the hook waits for starting guests", who),
-		Commands: []string{"hugeguard check " + cmp.Or(shellWord(t.Domain.Name), t.Domain.UUID)}, short: "try again if " + who + " fails to start"}
+		Commands: []string{"hugeguard check " + cmp.Or(ShellWord(t.Domain.Name), t.Domain.UUID)}, short: "try again if " + who + " fails to start"}
 }
 
 // takeOrdinary says how memory takes ordinary memory that can be shared as that in files can.
@@ -61,7 +61,8 @@ func moveBackingDir(m fix.MoveBackingDir) Fix {
 		dir, where, cost = "/var/lib/libvirt/qemu/ram", "on disk", fmt.Sprintf("the guest's memory is a file of %s there, and slow", Amount(m.KiB, 1))
 	}
 	f := onHost(fmt.Sprintf("have libvirt keep files of guests' memory %s: memory_backing_dir in /etc/libvirt/qemu.conf", where),
-		fmt.Sprintf(`sed -i 's|^ *memory_backing_dir *=.*|memory_backing_dir = "%s"|' /etc/libvirt/qemu.conf`, dir), restartDaemon(m.Daemon))
+		fmt.Sprintf(`sed -i 's|^[[:blank:]]*memory_backing_dir[[:blank:]]*=.*|memory_backing_dir = "%s"|' /etc/libvirt/qemu.conf`, dir),
+		fmt.Sprintf(`grep '^memory_backing_dir = "%s"$' /etc/libvirt/qemu.conf`, dir), restartDaemon(m.Daemon))
 	f.short = fmt.Sprintf(`memory_backing_dir = "%s" in qemu.conf, and restart libvirt's daemon`, dir)
 	f.Cost = fmt.Sprintf("%s; %s, and so do others with memory in files once they start again", daemonCost, cost)
 	if m.Disk {

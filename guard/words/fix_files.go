@@ -64,11 +64,11 @@ func removal(d fix.DeleteFiles) (commands []string) {
 
 // fileWords returns a shell's words for leftover files, as they are below a root, and how many files no word can name.
 func fileWords(h guard.Holder, root string) (words []string, unsaid int) {
-	if word := shellWord(strings.TrimPrefix(h.Prefix, root)); word != "" {
+	if word := ShellWord(strings.TrimPrefix(h.Prefix, root)); word != "" {
 		return []string{word + "*"}, 0
 	}
 	for _, file := range h.Files {
-		if word := shellWord(strings.TrimPrefix(file, root)); word != "" {
+		if word := ShellWord(strings.TrimPrefix(file, root)); word != "" {
 			words = append(words, word)
 		} else {
 			unsaid++

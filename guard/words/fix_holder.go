@@ -111,11 +111,11 @@ func manage(h guard.Holder, verb string) string {
 	id, contained := strings.CutPrefix(h.Unit, "container ")
 	switch {
 	case contained && h.Engine == "crictl":
-		return "crictl stop " + shellWord(id) // kubelet starts it again
+		return "crictl stop " + ShellWord(id) // kubelet starts it again
 	case contained && h.Engine != "":
-		return h.Engine + " " + verb + " " + shellWord(id)
+		return h.Engine + " " + verb + " " + ShellWord(id)
 	case strings.HasSuffix(h.Unit, ".service") && !contained && !strings.HasPrefix(h.Unit, "user@"):
-		return "systemctl " + verb + " " + shellWord(h.Unit)
+		return "systemctl " + verb + " " + ShellWord(h.Unit)
 	}
 	return fmt.Sprintf("kill %d", h.PID)
 }
@@ -124,7 +124,7 @@ func manage(h guard.Holder, verb string) string {
 func inside(h guard.Holder, command string) string {
 	id, contained := strings.CutPrefix(h.Unit, "container ")
 	if contained && h.Engine != "" {
-		return h.Engine + " exec " + shellWord(id) + " " + command
+		return h.Engine + " exec " + ShellWord(id) + " " + command
 	}
 	return command
 }
@@ -201,7 +201,7 @@ func endPods(holders []guard.Holder, who []string) Fix {
 		id, contained := strings.CutPrefix(h.Unit, "container ")
 		switch {
 		case contained && h.InPod():
-			f.Commands = append(f.Commands, "crictl inspect --output go-template --template "+quoted(names)+" "+shellWord(id)+" # names the pod")
+			f.Commands = append(f.Commands, "crictl inspect --output go-template --template "+quoted(names)+" "+ShellWord(id)+" # names the pod")
 		default:
 			f.Commands = append(f.Commands, manage(h, "stop"))
 		}

@@ -16,7 +16,7 @@ func restartDaemon(unit string) string {
 	if unit == "" {
 		return "systemctl restart libvirtd    # virtqemud where libvirt is modular"
 	}
-	return "systemctl restart " + shellWord(unit)
+	return "systemctl restart " + ShellWord(unit)
 }
 
 // lateFix has the daemon find a mount.

@@ -18,7 +18,7 @@ func raiseLimits(r fix.RaiseLimits) Fix {
 // of a remount without a word (hugetlbfs_fs_context_ops knows no reconfiguration).
 func limits(limits []fix.Limit) (lines []string) {
 	for _, l := range limits {
-		path := shellWord(l.Path)
+		path := ShellWord(l.Path)
 		switch {
 		case path == "":
 		case l.Mount:

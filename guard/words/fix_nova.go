@@ -18,7 +18,7 @@ func reserveInNova(r fix.ReserveInNova) Fix {
 }
 
 func restartNova(r fix.RestartNova) Fix {
-	f := onHost("restart nova-compute, which then reads its configuration again", "systemctl restart "+shellWord(r.Unit))
+	f := onHost("restart nova-compute, which then reads its configuration again", "systemctl restart "+ShellWord(r.Unit))
 	f.For, f.Cost = "nova", "stops no instance"
 	return f
 }

@@ -252,7 +252,7 @@ func keepPools(k fix.Keep, noNUMA bool) (lines []string) {
 // sysctlSetting is the command that has systemd set vm.nr_hugepages at each boot: in the file that sets it now, where that is
 // the admin's, else in one whose name comes later (sysctl.d(5)).
 func sysctlSetting(k fix.Keep) string {
-	if file := shellWord(k.Setting); strings.HasPrefix(file, "/etc/") {
+	if file := ShellWord(k.Setting); strings.HasPrefix(file, "/etc/") {
 		return fmt.Sprintf("sed -i 's|^[ -]*vm[./]nr_hugepages *=.*|vm.nr_hugepages = %d|' %s", k.Sysctl, file)
 	}
 	name := "90-hugepages.conf"

@@ -7,10 +7,10 @@ import (
 	"hugeguard/guard"
 )
 
-// shellWord returns a word of a POSIX shell's command that means text: a name, or a path. It has no character that
+// ShellWord returns a word of a POSIX shell's command that means text: a name, or a path. It has no character that
 // could act on a terminal or end the line. It is "" for no text, and where no such word exists: what printf prints within
 // $() loses its last newlines.
-func shellWord(text string) string {
+func ShellWord(text string) string {
 	switch {
 	case strings.HasSuffix(text, "\n"):
 		return ""

@@ -16,7 +16,7 @@ func TestShellWord(t *testing.T) {
 		"/\xff":                `"$(printf '/\377')"`,
 		"/ends\n":              "", // within $() it would lose its end
 	} {
-		if got := shellWord(text); got != want {
+		if got := ShellWord(text); got != want {
 			t.Errorf("%q: %s, want %s", text, got, want)
 		}
 	}

@@ -47,7 +47,7 @@ func Summary(v fix.Verdict) string {
 // explain is the command that tells more about a domain: by its name or, where that is long or no plain word, its UUID.
 func explain(d guard.Domain) string {
 	const command = "hugeguard explain"
-	word := shellWord(d.Name)
+	word := ShellWord(d.Name)
 	switch {
 	case word != "" && len(word) <= maxName && word[0] != '-':
 		return command + " " + word

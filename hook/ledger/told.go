@@ -14,7 +14,7 @@ import (
 const ToldPath = Dir + "/told"
 
 const (
-	toldFormat = "%d pages of %d KiB on node %d, of %d, with %d KiB available and %d failures, failed: %t\n"
+	toldFormat = "%d pages of %d KiB on node %d, of %d, with %d KiB available, failed: %t\n"
 	toldLimit  = 64 << 10 // in bytes
 	mostTold   = 200
 )
@@ -42,7 +42,7 @@ func replace(name string, text []byte) error {
 
 func toldText(told []guard.Told) (text []byte) {
 	for _, t := range told {
-		text = fmt.Appendf(text, toldFormat, t.Pages, t.PageKiB, t.Node, t.Had, t.AvailableKiB, t.Failures, t.Failed)
+		text = fmt.Appendf(text, toldFormat, t.Pages, t.PageKiB, t.Node, t.Had, t.AvailableKiB, t.Failed)
 	}
 	return text
 }
@@ -68,7 +68,7 @@ func ReadTold(root sysfs.FS) ([]guard.Told, error) {
 func ParseTold(text []byte) (told []guard.Told, err error) {
 	for line := range strings.Lines(string(text)) {
 		var t guard.Told
-		_, err := fmt.Sscanf(line, toldFormat, &t.Pages, &t.PageKiB, &t.Node, &t.Had, &t.AvailableKiB, &t.Failures, &t.Failed)
+		_, err := fmt.Sscanf(line, toldFormat, &t.Pages, &t.PageKiB, &t.Node, &t.Had, &t.AvailableKiB, &t.Failed)
 		if err != nil || t.Pages > 1<<40 || t.PageKiB == 0 || t.PageKiB > 1<<40 || t.Node < 0 || t.AvailableKiB > 1<<60 {
 			return nil, errForeign
 		}

@@ -33,7 +33,6 @@ func Memory(root sysfs.FS, host guard.Host) *guard.Memory {
 	m.AvailableKiB, _, _ = root.Available()
 	m.Others = otherPools(root, host)
 	m.Boot = boot(root, host)
-	m.Failures, _, _ = root.Failures()
 	m.Told, _ = ledger.ReadTold(root)
 	return &m
 }

@@ -34,7 +34,7 @@ var reads = []struct {
 	{ledger.Path, string(ledger.Ledger{Boot: bootOfLedger, Claims: []ledger.Claim{{UUID: "u", Name: "early", Since: 999, Parts: []ledger.Part{{PageKiB: 2048, Pages: 5, Nodes: []int{1}, Hard: true}}}}}.Text()),
 		func(text []byte) (any, error) { return ledger.Parse(text, bootOfLedger) }},
 	{ledger.RefusedDir + "/*", "hugeguard refused 1 \"a\"\n5 pages of 2048 KiB on node 1\n", func(text []byte) (any, error) { return ledger.ParseRefused(text) }},
-	{ledger.ToldPath, "4096 pages of 2048 KiB on node 0, of 3000, with 9 KiB available and 7 failures, failed: true\n", func(text []byte) (any, error) { return ledger.ParseTold(text) }},
+	{ledger.ToldPath, "4096 pages of 2048 KiB on node 0, of 3000, with 9 KiB available, failed: true\n", func(text []byte) (any, error) { return ledger.ParseTold(text) }},
 	{vswitch.Captured, `{"id":0,"result":[{"rows":[{"other_config":["map",[["dpdk-init","true"],["dpdk-socket-mem","1024,1024"],["x","y"]]]}]}],"error":null}`,
 		func(text []byte) (any, error) { return ovs.Read(bytes.NewReader(text)) }},
 	{vswitch.CapturedUse, `{"id":0,"result":"Heap id:0\n\tHeap name:socket_0\n\tHeap_size:9,\n\tAlloc_size:2048,\n","error":null}`,

@@ -248,7 +248,7 @@ func (e explanation) entry(b *strings.Builder) {
 	summary, _, _ := strings.Cut(r.Summary, "; more: hugeguard explain")
 	fmt.Fprintf(b, "%s: %s %s:\n  %s\n", moment(r.Time), who, what, summary)
 	if e.Earlier > 0 {
-		match := "HUGEGUARD_DOMAIN=" + r.Domain
+		match := words.ShellWord("HUGEGUARD_DOMAIN=" + r.Domain)
 		if r.UUID != "" {
 			match = "HUGEGUARD_UUID=" + r.UUID
 		}
