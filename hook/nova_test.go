@@ -34,7 +34,9 @@ func TestNovaInRefusal(t *testing.T) {
 			", nova.conf reserves none; " + set + there, "node 1, 2M pages: Nova reserves 0, counts 0 for its instances and believes 1024 (2 GiB) free; others than its instances hold 512 (1 GiB) more"},
 		{"it reserves too few", func(t *testing.T, h sysfstest.Host) {
 			h.Write(hooktest.NovaConf, "[DEFAULT]\nreserved_huge_pages=node:0,size:2MiB,count:100\nreserved_huge_pages=node:1,size:1GB,count:2\nreserved_huge_pages=node:7,size:2048,count:3\n")
-		}, ", nova.conf reserves 100; " + set + there, "fix (nova): in place of reserved_huge_pages in /etc/nova/nova.conf, then restart nova-compute; then start the instance again, and Nova places it where it fits\n  [DEFAULT]\n" +
+		}, ", nova.conf reserves 100; " + set + there, "fix (nova): in place of reserved_huge_pages in /etc/nova/nova.conf, then restart nova-compute; then start the instance again. " +
+			"Nova may place it where it does not fit again, as it does not count the 256 pages of 2M (512 MiB) of guest instance-00000001 and those of 1 more, " +
+			"which it did not make: shut them down, or have Nova manage them\n  [DEFAULT]\n" +
 			"  reserved_huge_pages=node:0,size:2048,count:512\n  reserved_huge_pages=node:1,size:2048,count:512\n" +
 			"  reserved_huge_pages=node:7,size:2048,count:3\n  reserved_huge_pages=node:1,size:1048576,count:2"},
 		{"nobody restarted nova-compute", func(t *testing.T, h sysfstest.Host) {

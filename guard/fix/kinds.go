@@ -192,6 +192,8 @@ type LookUnconfined struct{ Alone bool }
 type ReserveInNova struct {
 	Reservations []guard.Reservation
 	Nova         *guard.Nova // nil where nobody looked
+	// Strangers are guests whose pages Nova does not count even then.
+	Strangers []guard.Stranger
 }
 
 // RestartNova has nova-compute, which is this systemd unit, read its configuration again.

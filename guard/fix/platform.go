@@ -167,7 +167,11 @@ func tellNova(host guard.Host) []Fix {
 	switch {
 	case !host.Agrees():
 		if reservations := host.Reservations(); reservations != nil {
-			return []Fix{ReserveInNova{reservations, host.Nova}}
+			fix := ReserveInNova{Reservations: reservations, Nova: host.Nova}
+			if report := host.NovaReport(""); report != nil {
+				fix.Strangers = report.Strangers
+			}
+			return []Fix{fix}
 		}
 	case host.Nova.Stale != "" && strings.HasSuffix(host.Nova.Unit, ".service"):
 		return []Fix{RestartNova{host.Nova.Unit}}

@@ -21,6 +21,9 @@ func changeDomain(c fix.ChangeDomain) Fix {
 	if slices.ContainsFunc(c.Changes, func(c fix.Change) bool { return c.Do == fix.Shrink }) {
 		f.Cost = "the guest has less memory"
 	}
+	if len(c.Sets) > 0 {
+		f.Cost = "the guest is slower where its vCPUs run on other nodes than its memory: pin them to the same (cputune)"
+	}
 	return f
 }
 

@@ -1,20 +1,35 @@
 package words
 
 import (
+	"fmt"
 	"strings"
 
+	"hugeguard/guard"
 	"hugeguard/guard/fix"
 )
 
 // reserveInNova says how Nova learns what others hold. Nova keeps no list of what its own instances leave: it takes the
 // lines when it starts.
 func reserveInNova(r fix.ReserveInNova) Fix {
-	f := Fix{For: "nova", What: NovaEdit(r.Nova) + "; then start the instance again, and Nova places it where it fits",
+	f := Fix{For: "nova", What: NovaEdit(r.Nova) + "; then start the instance again" + whereNovaPlaces(r.Strangers),
 		Lines: Reserve(r.Reservations), Cost: "restarting nova-compute stops no instance"}
 	if r.Nova != nil {
 		f.Lasting = deployed(r.Nova.Files)
 	}
 	return f
+}
+
+// whereNovaPlaces says where Nova places an instance once it knows what it is to reserve.
+func whereNovaPlaces(strangers []guard.Stranger) string {
+	if len(strangers) == 0 {
+		return ", and Nova places it where it fits"
+	}
+	s := strangers[0]
+	them, who := "it", fmt.Sprintf("the %s of guest %s", pagesOf(s.Pages, s.PageKiB), name(s.Name))
+	if more := len(strangers) - 1; more > 0 {
+		them, who = "them", fmt.Sprintf("%s and those of %d more", who, more)
+	}
+	return fmt.Sprintf(". Nova may place it where it does not fit again, as it does not count %s, which it did not make: shut %s down, or have Nova manage %s", who, them, them)
 }
 
 func restartNova(r fix.RestartNova) Fix {

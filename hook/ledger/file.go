@@ -47,12 +47,9 @@ type Locked struct {
 // where there is none. What cannot be read is told as unread.
 func lockFile(root sysfs.FS, patience time.Duration) (l *Locked, text []byte, unread, err error) {
 	path := root.Path(Dir)
-	if err := unix.Mkdir(path, 0o700); err != nil && err != unix.EEXIST {
-		return nil, nil, nil, &fs.PathError{Op: "mkdir", Path: path, Err: err}
-	}
-	dir, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	dir, err := openDir(path)
 	if err != nil {
-		return nil, nil, nil, &fs.PathError{Op: "open", Path: path, Err: err}
+		return nil, nil, nil, err
 	}
 	l = &Locked{path: path, dir: dir}
 	defer func() {
@@ -61,9 +58,6 @@ func lockFile(root sysfs.FS, patience time.Duration) (l *Locked, text []byte, un
 			l = nil
 		}
 	}()
-	if err := ours(dir, unix.S_IFDIR); err != nil {
-		return l, nil, nil, &fs.PathError{Op: "open", Path: path, Err: err}
-	}
 	if err := lock(dir, patience); err != nil {
 		return l, nil, nil, &fs.PathError{Op: "lock", Path: path, Err: err}
 	}
@@ -77,6 +71,21 @@ func lockFile(root sysfs.FS, patience time.Duration) (l *Locked, text []byte, un
 	}
 	l.Stored = true
 	return l, text, l.unread(unread), nil
+}
+
+// openDir opens a directory of ours, which it makes if it is not there.
+func openDir(path string) (dir int, err error) {
+	if err := unix.Mkdir(path, 0o700); err != nil && err != unix.EEXIST {
+		return -1, &fs.PathError{Op: "mkdir", Path: path, Err: err}
+	}
+	dir, err = unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err == nil {
+		if err = ours(dir, unix.S_IFDIR); err == nil {
+			return dir, nil
+		}
+		unix.Close(dir)
+	}
+	return -1, &fs.PathError{Op: "open", Path: path, Err: err}
 }
 
 // forgetOlder removes the ledger of an older release, and tells of it.
@@ -136,18 +145,34 @@ func (l *Locked) store(text []byte) error {
 	if len(text) > Limit {
 		return fmt.Errorf("%s/%s: %w", l.path, fileName, sysfs.ErrTooLarge)
 	}
-	if err := l.replace(text); err != nil {
+	if err := replace(l.dir, fileName, newName, text); err != nil {
 		return &fs.PathError{Op: "write", Path: l.path + "/" + fileName, Err: err}
 	}
 	return nil
 }
 
-func (l *Locked) replace(text []byte) error {
-	// One that a killed hook has left is nobody's.
-	if err := unix.Unlinkat(l.dir, newName, 0); err != nil && err != unix.ENOENT {
+// keep puts a text in place of a file of one of our directories, without the lock: of those who do so at once, the last
+// one's stays.
+func keep(path, name string, text []byte) error {
+	dir, err := openDir(path)
+	if err != nil {
 		return err
 	}
-	fd, err := unix.Openat(l.dir, newName, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	defer unix.Close(dir)
+	if err := replace(dir, name, fmt.Sprintf("%s.%d.new", name, os.Getpid()), text); err != nil {
+		return &fs.PathError{Op: "write", Path: path + "/" + name, Err: err}
+	}
+	return nil
+}
+
+// replace makes a file of an open directory hold a text, which is in another file until it is complete: nobody sees a
+// part of it.
+func replace(dir int, name, newName string, text []byte) error {
+	// One that a killed hook has left is nobody's.
+	if err := unix.Unlinkat(dir, newName, 0); err != nil && err != unix.ENOENT {
+		return err
+	}
+	fd, err := unix.Openat(dir, newName, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
 	if err != nil {
 		return err
 	}
@@ -155,10 +180,10 @@ func (l *Locked) replace(text []byte) error {
 	_, err = file.Write(text)
 	err = errors.Join(err, file.Close())
 	if err == nil {
-		err = unix.Renameat(l.dir, newName, l.dir, fileName)
+		err = unix.Renameat(dir, newName, dir, name)
 	}
 	if err != nil {
-		_ = unix.Unlinkat(l.dir, newName, 0) // the next one does it, too
+		_ = unix.Unlinkat(dir, newName, 0) // the next one does it, too
 	}
 	return err
 }

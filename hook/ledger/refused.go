@@ -3,11 +3,15 @@ package ledger
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"slices"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"hugeguard/guard"
 	"hugeguard/guard/nova"
@@ -37,19 +41,24 @@ func KeepRefused(root sysfs.FS, i guard.Instance) error {
 	if !IsUUID(i.UUID) {
 		return fmt.Errorf("%q is no UUID", guard.Printable(i.UUID, 80))
 	}
-	dir := root.Path(RefusedDir)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	parent, err := openDir(root.Path(Dir))
+	if err != nil {
 		return err
 	}
+	unix.Close(parent)
+	dir := root.Path(RefusedDir)
 	if err := forgetRefused(dir); err != nil {
 		return err
 	}
-	return replace(dir+"/"+i.UUID, refusedText(i))
+	return keep(dir, i.UUID, refusedText(i))
 }
 
 // forgetRefused makes room for one more.
 func forgetRefused(dir string) error {
 	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	if err != nil || len(entries) < mostRefused {
 		return err
 	}

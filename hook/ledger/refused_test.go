@@ -14,7 +14,7 @@ import (
 
 // TestRefused: what is kept of a refusal is read again, and only the latest are kept.
 func TestRefused(t *testing.T) {
-	root := sysfs.New(t.TempDir())
+	root := sysfs.New(withRun(t))
 	uuid := func(i int) string { return fmt.Sprintf("00000000-0000-0000-0000-%012d", i) }
 	want := guard.Instance{Name: "instance-\n1", UUID: uuid(0), Pages: map[nova.Pool]uint64{{Node: 1, PageKiB: 2048}: 512, {Node: 0, PageKiB: 1 << 20}: 2}}
 	for range 2 { // the second replaces the first

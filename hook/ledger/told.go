@@ -3,7 +3,6 @@ package ledger
 import (
 	"bytes"
 	"fmt"
-	"os"
 	"strings"
 
 	"hugeguard/guard"
@@ -11,9 +10,10 @@ import (
 )
 
 // ToldPath has which pools the fixes of refusals were to make larger since the boot, below the root: a line for each.
-const ToldPath = Dir + "/told"
+const ToldPath = Dir + "/" + toldName
 
 const (
+	toldName   = "told"
 	toldFormat = "%d pages of %d KiB on node %d, of %d, with %d KiB available, failed: %t\n"
 	toldLimit  = 64 << 10 // in bytes
 	mostTold   = 200
@@ -21,23 +21,7 @@ const (
 
 // KeepTold keeps which pools fixes are to make larger, in place of those that were kept before.
 func KeepTold(root sysfs.FS, told []guard.Told) error {
-	if err := os.MkdirAll(root.Path(Dir), 0o700); err != nil {
-		return err
-	}
-	return replace(root.Path(ToldPath), toldText(told[max(len(told)-mostTold, 0):]))
-}
-
-// replace makes a file hold a text: nobody sees a part of it.
-func replace(name string, text []byte) error {
-	temporary := fmt.Sprintf("%s.%d", name, os.Getpid())
-	err := os.WriteFile(temporary, text, 0o600)
-	if err == nil {
-		err = os.Rename(temporary, name)
-	}
-	if err != nil {
-		_ = os.Remove(temporary)
-	}
-	return err
+	return keep(root.Path(Dir), toldName, toldText(told[max(len(told)-mostTold, 0):]))
 }
 
 func toldText(told []guard.Told) (text []byte) {

@@ -10,7 +10,7 @@ import (
 
 // TestTold: what is kept of fixes is read again, in place of what was kept before.
 func TestTold(t *testing.T) {
-	root := sysfs.New(t.TempDir())
+	root := sysfs.New(withRun(t))
 	want := []guard.Told{{Node: 1, PageKiB: 2048, Pages: 512, Had: 5, AvailableKiB: 1 << 20, Failed: true}, {PageKiB: 1 << 20, Pages: 3}}
 	for _, want := range [][]guard.Told{want, want[1:]} {
 		if err := KeepTold(root, want); err != nil {

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"hugeguard/guard/nova"
+	"hugeguard/sysfs"
 )
 
 // A file is one of Nova's configuration, as nova-compute reads it.
@@ -50,7 +51,11 @@ func read(root string, sources []nova.Source) (files []file, dirs []string, err 
 func readSource(root, name string, dir bool) (files []file, err error) {
 	names := []string{name}
 	if dir {
-		entries, err := os.ReadDir(root + name)
+		at, err := sysfs.Resolve(root, name, true)
+		if err != nil {
+			return nil, err
+		}
+		entries, err := os.ReadDir(at)
 		if err != nil {
 			return nil, err
 		}
@@ -62,14 +67,18 @@ func readSource(root, name string, dir bool) (files []file, err error) {
 		}
 	}
 	for _, n := range names {
-		info, err := os.Stat(root + n)
+		at, err := sysfs.Resolve(root, n, true)
+		if err != nil {
+			return nil, err
+		}
+		info, err := os.Stat(at)
 		if err != nil {
 			return nil, err
 		}
 		if !info.Mode().IsRegular() || info.Size() > most {
 			return nil, fmt.Errorf("%s: it must be a regular file of at most %d MiB", root+n, most>>20)
 		}
-		text, err := os.ReadFile(root + n)
+		text, err := os.ReadFile(at)
 		if err != nil {
 			return nil, err
 		}

@@ -19,6 +19,7 @@ import (
 	"hugeguard/guard"
 	"hugeguard/guard/nova"
 	"hugeguard/install/atomicfile"
+	"hugeguard/sysfs"
 )
 
 // DropIn is the name of the drop-in, which sorts after those of others.
@@ -122,13 +123,17 @@ func (c Change) wins(sources []nova.Source, want nova.Reserved) bool {
 	return err == nil && maps.Equal(is, want)
 }
 
-// placed finds out which file there is to write.
+// placed finds out which file there is to write: below the root, wherever its links lead.
 func (c Change) placed() (*Change, error) {
-	name := c.root + c.File
+	dir, err := sysfs.Resolve(c.root, filepath.Dir(c.File), true)
+	if err != nil {
+		return nil, err
+	}
+	name := filepath.Join(dir, filepath.Base(c.File))
 	info, err := os.Lstat(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		_, err = os.Stat(filepath.Dir(name))
+		_, err = os.Stat(dir)
 		c.dir = errors.Is(err, fs.ErrNotExist)
 		c.target = name
 		return &c, nil
@@ -137,15 +142,16 @@ func (c Change) placed() (*Change, error) {
 	case info.Mode()&fs.ModeSymlink != 0 && filepath.Base(name) == DropIn:
 		return nil, fmt.Errorf("%s: it is a symbolic link, which hugeguard did not make: remove it", name)
 	}
-	if c.Old == "" {
-		text, err := os.ReadFile(name)
-		if err != nil {
-			return nil, err
-		}
+	c.target, err = sysfs.Resolve(c.root, c.File, true)
+	if err == nil && c.Old == "" {
+		var text []byte
+		text, err = os.ReadFile(c.target)
 		c.Old = string(text)
 	}
-	c.target, err = filepath.EvalSymlinks(name)
-	return &c, err
+	if err != nil {
+		return nil, err
+	}
+	return &c, nil
 }
 
 // Backup is where the file is kept as it was; "" for a drop-in.
@@ -161,12 +167,16 @@ func (c *Change) Do() error {
 	if c.New == "" {
 		return errors.Join(os.Remove(c.target), atomicfile.SyncDir(filepath.Dir(c.target)))
 	}
-	like, err := os.Stat(c.root + c.like)
+	likeAt, err := sysfs.Resolve(c.root, c.like, true)
+	if err != nil {
+		return err
+	}
+	like, err := os.Stat(likeAt)
 	if err != nil {
 		return err
 	}
 	if c.dir {
-		parent, err := os.Stat(filepath.Dir(c.root + c.like))
+		parent, err := os.Stat(filepath.Dir(likeAt))
 		if err == nil {
 			err = makeDir(filepath.Dir(c.target), parent)
 		}

@@ -222,3 +222,29 @@ func FuzzInPlace(f *testing.F) {
 		}
 	})
 }
+
+// TestRoot: below another root nothing is read or written outside of it, wherever links lead.
+func TestRoot(t *testing.T) {
+	root, outside := t.TempDir(), t.TempDir()
+	write(t, outside, map[string]string{"nova.conf": "[DEFAULT]\n"})
+	write(t, root, map[string]string{outside + "/nova.conf": "[DEFAULT]\ncpu_allocation_ratio=1\n"})
+	if err := os.Mkdir(filepath.Join(root, "etc"), 0o750); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(outside, filepath.Join(root, "etc/nova")); err != nil {
+		t.Fatal(err)
+	}
+	change, err := Plan(root, rdo, false, wanted)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := change.Do(); err != nil {
+		t.Fatal(err)
+	}
+	if got := texts(t, outside); len(got) != 1 || got["/nova.conf"] != "[DEFAULT]\n" {
+		t.Errorf("outside there is %v", got)
+	}
+	if inside := texts(t, root+outside); !strings.Contains(inside["/nova.conf.d/"+DropIn]+inside["/nova.conf"], want) {
+		t.Errorf("inside there is %v", inside)
+	}
+}
