@@ -1,12 +1,38 @@
 package main
 
 import (
+	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"hugeguard/guard"
+	"hugeguard/hook/config"
+	"hugeguard/hook/survey"
+	"hugeguard/sysfs"
 )
+
+// check looks for evidence for as long as the hook may, where its own limit is shorter.
+func TestCheckSeesNoLess(t *testing.T) {
+	root, err := filepath.Abs(incident)
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := holdersDeadline
+	t.Cleanup(func() { holdersDeadline = own })
+	holdersDeadline = -time.Hour
+	for deadline, want := range map[time.Duration]bool{-time.Hour: false, time.Hour: true} {
+		c := checker{host: sysfs.New(root), config: config.Config{Deadline: deadline}}
+		host, err := c.survey(survey.All)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if all := host.Holders != nil && !host.Holders.Cut; all != want {
+			t.Errorf("with a deadline of %v of the hook: all holders: %t, want %t", deadline, all, want)
+		}
+	}
+}
 
 // A surplus page that becomes free is gone; others are there for the next.
 func TestGiveBack(t *testing.T) {

@@ -117,9 +117,9 @@ func (c *checker) judge(d domains.Domain) (fix.Verdict, error) {
 	return v, nil
 }
 
-// survey surveys the host in full.
+// survey surveys the host in full, for at least as long as the hook may: check is to see no less than it.
 func (c *checker) survey(of survey.Scope) (guard.Host, error) {
-	host, blind, err := survey.Full(c.host, of, c.config, time.Now().Add(holdersDeadline))
+	host, blind, err := survey.Full(c.host, of, c.config, time.Now().Add(max(holdersDeadline, c.config.Deadline)))
 	if blind != nil {
 		c.note("the starting guests are unknown: %v", blind)
 	}
