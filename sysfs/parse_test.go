@@ -213,8 +213,8 @@ func TestSegmentPages(t *testing.T) {
 // TestParsePlace: a unit is one that nobody but systemd has named.
 func TestParsePlace(t *testing.T) {
 	const id = "3f2a9c1b2d4e5f60718293a4b5c6d7e8f90123456789abcdef0123456789abcd"
-	container := func(unit, engine string, user bool) Place {
-		return Place{Unit: unit, Container: id[:12], Engine: engine, User: user}
+	container := func(unit, engine string) Place {
+		return Place{Unit: unit, Container: id[:12], Engine: engine}
 	}
 	for text, want := range map[string]Place{
 		"0::/system.slice/vpp.service\n":                                                {Unit: "vpp.service"},
@@ -230,13 +230,22 @@ func TestParsePlace(t *testing.T) {
 		"0::/user.slice/user-1.slice/user@1.service/system.slice/q.service\n":           {Unit: "user@1.service", User: true},
 		"0::/../user-1.slice/user@1.service/q.service\n":                                {User: true, Outside: true},
 		"0::/../../init.scope\n":                                                        {Outside: true},
-		"0::/user.slice/user-1.slice/user@1.service/user.slice/libpod-" + id + ".scope": container("user@1.service", "podman", true),
-		"0::/system.slice/docker-" + id + ".scope/system.slice/in.service\n":            container("docker-"+id+".scope", "docker", false),
-		"0::/machine.slice/libpod-" + id + ".scope/container\n":                         container("libpod-"+id+".scope", "podman", false),
+		"0::/user.slice/user-1.slice/user@1.service/user.slice/libpod-" + id + ".scope": {Unit: "user@1.service", User: true},
+		"0::/user.slice/user-1.slice/user@1.service/app.slice/docker-" + id + ".scope":  {Unit: "user@1.service", User: true},
+		"0::/user.slice/user-1.slice/docker-" + id + ".scope":                           {Unit: "docker-" + id + ".scope", User: true},
+		"0::/system.slice/delegates.service/libpod-" + id + "\n":                        {Unit: "delegates.service"},
+		"0::/system.slice/delegates.service/kubepods/pod1/" + id + "\n":                 {Unit: "delegates.service", Pod: true},
+		"0::/lxc.payload.web1/system.slice/docker-" + id + ".scope\n":                   {},
+		"0::/docker/" + id + "/kubepods/pod1/" + id + "\n":                              {Container: id[:12], Pod: true},
+		"0::/libpod_parent/libpod-" + id + "\n":                                         container("", "podman"),
+		"0::/kubepods/burstable/pod1/" + id + "\n":                                      {Container: id[:12], Engine: "crictl", Pod: true},
+		"0::/../cri-containerd-" + id + ".scope\n":                                      {Unit: "", Container: id[:12], Engine: "crictl", Outside: true},
+		"0::/system.slice/docker-" + id + ".scope/system.slice/in.service\n":            container("docker-"+id+".scope", "docker"),
+		"0::/machine.slice/libpod-" + id + ".scope/container\n":                         container("libpod-"+id+".scope", "podman"),
 		"0::/kubepods.slice/kubepods-pod1.slice/cri-containerd-" + id + ".scope\n":      {Unit: "cri-containerd-" + id + ".scope", Container: id[:12], Engine: "crictl", Pod: true},
 		"0::/kubepods/pod1/" + id + "\n":                                                {Container: id[:12], Engine: "crictl", Pod: true},
-		"0::/engine/" + id + "\n":                                                       container("", "", false),
-		"12:hugetlb:/docker/" + id + "\n1:name=systemd:/docker/" + id + "\n":            container("", "docker", false),
+		"0::/engine/" + id + "\n":                                                       {},
+		"12:hugetlb:/docker/" + id + "\n1:name=systemd:/docker/" + id + "\n":            container("", "docker"),
 		"5:memory:/system.slice/not.service\n1:name=systemd:/system.slice/b.service\n":  {Unit: "b.service"},
 		"1:name=systemd:/user.slice/user-1.slice/session-4.scope\n0::/\n":               {Unit: "session-4.scope", User: true},
 		"0::/\n":                             {},
@@ -259,7 +268,7 @@ func TestParsePlace(t *testing.T) {
 			t.Errorf("own %q: %+v, want %+v", text, got, want)
 		}
 	}
-	if got := container("docker-x.scope", "docker", false).String(); got != "container 3f2a9c1b2d4e" {
+	if got := container("docker-x.scope", "docker").String(); got != "container 3f2a9c1b2d4e" {
 		t.Error(got)
 	}
 }

@@ -11,10 +11,11 @@ type Place struct {
 	// Unit is the systemd unit, "vpp.service": the outermost, as a unit chooses the names of the groups below its own.
 	// "" where there is none.
 	Unit string
-	// Container is the first digits of the id of the container that it is in, "3f2a9c1b2d4e"; "" where there is none.
+	// Container is the first digits of the id of the container that it is in, "3f2a9c1b2d4e", the outermost; "" where
+	// there is none, or where that is not certain: a user's own is none.
 	Container string
 	// Engine is the program that stops the container, by the name of its control group: docker, podman or crictl; ""
-	// where that cannot be told.
+	// where that cannot be told, and where the process is in another container within.
 	Engine string
 	// User says that it is in a user's session, or was started by a user's systemd.
 	User bool
@@ -82,24 +83,41 @@ func (g cgroupLine) tellsPlace() bool {
 	return g.hierarchy == "0" || slices.Contains(g.controllers, "name=systemd")
 }
 
-// add takes in the path of a control group.
+// add takes in the path of a control group. It is believed as far as systemd and the engines of containers have made the
+// groups: below a unit, or in a user's session, anybody may name one like a container of somebody else's.
 func (p *Place) add(path string) {
 	p.Outside = p.Outside || strings.HasPrefix(path, "/../")
-	systemds := true // so far: only systemd has made any of these groups
+	systemds, roots := true, true // so far: only systemd, or one of the engines, has made any of these groups
+	parent, container := "", ""
 	for name := range strings.SplitSeq(strings.Trim(path, "/"), "/") {
 		slice := strings.HasSuffix(name, ".slice")
 		p.Pod = p.Pod || strings.HasPrefix(name, "kubepods") // and kubepods.slice, kubepods-burstable.slice
 		p.User = p.User || name == "user.slice" || slice && strings.HasPrefix(name, "user-")
 		id := containerID(name)
-		if id != "" && p.Container == "" {
-			p.Container, p.Engine = id[:12], engine(name, path)
+		switch {
+		case id != "" && container != "":
+			p.Engine = "" // which would stop the outer one
+		case id != "" && roots && !p.User:
+			container = id
+			p.Container, p.Engine = id[:12], p.engine(name, parent)
 		}
 		unit := strings.TrimPrefix(name, "_") // systemd puts a _ before what would be a file of the kernel's
 		if systemds && isUnit(unit) {
 			p.Unit = unit
 		}
 		systemds = systemds && slice
+		roots = roots && (slice || p.isParent(name))
+		parent = name
 	}
+}
+
+// isParent reports whether a group is one in which the engines put containers: Docker and Podman without systemd, and
+// kubelet, which has groups of its own for pods. ".." leads out of the groups that this process sees.
+func (p *Place) isParent(name string) bool {
+	if p.Pod && (name == "burstable" || name == "besteffort" || strings.HasPrefix(name, "pod")) {
+		return true
+	}
+	return slices.Contains([]string{"docker", "libpod_parent", "kubepods", ".."}, name)
 }
 
 // isUnit reports whether a name can be that of a unit with processes (unit_name_is_valid in systemd's unit-name.c).
@@ -119,14 +137,14 @@ func containerID(name string) string {
 	return name
 }
 
-// engine returns the program that rules over a container whose control group has that name, in that path.
-func engine(name, path string) string {
+// engine returns the program that rules over a container whose control group has that name, in that of its parent.
+func (p *Place) engine(name, parent string) string {
 	switch {
 	case strings.HasPrefix(name, "libpod-"):
 		return "podman"
-	case strings.Contains(path, "kubepods"), strings.HasPrefix(name, "crio-"), strings.HasPrefix(name, "cri-containerd-"):
+	case p.Pod, strings.HasPrefix(name, "crio-"), strings.HasPrefix(name, "cri-containerd-"):
 		return "crictl"
-	case strings.HasPrefix(name, "docker-"), strings.HasPrefix(path, "/docker/"):
+	case strings.HasPrefix(name, "docker-"), parent == "docker":
 		return "docker"
 	}
 	return ""

@@ -23,7 +23,7 @@ var nobody = []sysfs.Process{}
 // finds is known from then on, whatever time the machine takes for it.
 func TestToldLate(t *testing.T) {
 	read := make(chan struct{})
-	socket := database(t, func(c net.Conn) { <-read; answers(c) })
+	socket := hooktest.Listen(t, func(c net.Conn) { <-read; answers(c) })
 	conf := config.Config{OVSDB: []string{socket}, NovaConf: []string{novaConf(t)}}
 	var host guard.Host
 	var notKnown [][]guard.Evidence
@@ -53,7 +53,7 @@ func TestToldTooLate(t *testing.T) {
 		{"no time at all", past, nil, []guard.Evidence{guard.EvidenceOVS, guard.EvidenceNova}},
 		{"no time for all processes", hour, []guard.Evidence{guard.EvidenceHolders}, []guard.Evidence{guard.EvidenceHolders, guard.EvidenceNova}},
 	} {
-		conf := config.Config{OVSDB: []string{database(t, answers)}, NovaConf: []string{novaConf(t)}}
+		conf := config.Config{OVSDB: []string{hooktest.Listen(t, answers)}, NovaConf: []string{novaConf(t)}}
 		host := guard.Host{NotKnown: test.before}
 		Told(sysfs.New(""), conf, &host, nobody, test.deadline, func() {})
 		if len(host.NotKnown) != len(test.want) || len(test.want) > 0 && !reflect.DeepEqual(host.NotKnown, test.want) {

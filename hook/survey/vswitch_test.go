@@ -3,7 +3,6 @@ package survey
 import (
 	"io"
 	"net"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -120,7 +119,7 @@ func TestAskSocket(t *testing.T) {
 		}, hour, true, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			socket := database(t, test.serve)
+			socket := hooktest.Listen(t, test.serve)
 			o, known := vswitch.Ask(sysfs.New(""), config.Config{OVSDB: []string{socket + ".absent", socket}}, guard.Host{}, test.deadline)
 			if (o != nil) != test.answers || known != test.known || o != nil && o.SocketMiB[0] != 64 {
 				t.Errorf("%+v, %v", o, known)
@@ -130,23 +129,6 @@ func TestAskSocket(t *testing.T) {
 	if o, known := vswitch.Ask(sysfs.New(""), config.Config{OVSDB: []string{}}, guard.Host{}, hour); o != nil || !known {
 		t.Error("somebody answered, and nobody was to be asked")
 	}
-}
-
-// database is a socket where a database listens that serves one who connects.
-func database(t *testing.T, serve func(net.Conn)) (socket string) {
-	socket = filepath.Join(t.TempDir(), "db.sock")
-	listener, err := net.Listen("unix", socket)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { listener.Close() })
-	go func() {
-		if c, err := listener.Accept(); err == nil {
-			serve(c)
-			c.Close()
-		}
-	}()
-	return socket
 }
 
 // answers is a database that says what Open vSwitch was told.

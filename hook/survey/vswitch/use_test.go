@@ -3,7 +3,6 @@ package vswitch
 import (
 	"io"
 	"net"
-	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -67,27 +66,10 @@ func TestUseIsBounded(t *testing.T) {
 		{"it does not know the command", func(c net.Conn) { io.WriteString(c, `{"id":0,"error":"not a valid command"}`) }, hour, 0},
 		{"it is silent", func(c net.Conn) { io.Copy(io.Discard, c) }, time.Now(), 0},
 	} {
-		at := socket{path: listening(t, test.serve)}
+		at := socket{path: hooktest.Listen(t, test.serve)}
 		use, err := askSocket(sysfs.New(""), at, test.deadline, ovs.AskUse)
 		if use[0] != test.want || (err == nil) != (test.want > 0) {
 			t.Errorf("%s: %v, %v", test.name, use, err)
 		}
 	}
-}
-
-// listening is a socket where a daemon listens that serves one who connects.
-func listening(t *testing.T, serve func(net.Conn)) (socket string) {
-	socket = filepath.Join(t.TempDir(), "x.ctl")
-	listener, err := net.Listen("unix", socket)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { listener.Close() })
-	go func() {
-		if c, err := listener.Accept(); err == nil {
-			serve(c)
-			c.Close()
-		}
-	}()
-	return socket
 }

@@ -34,24 +34,11 @@ func TestContainedDatabases(t *testing.T) {
 
 // TestContainedSocket: a link in a container leads to no socket of the host's.
 func TestContainedSocket(t *testing.T) {
-	dir := t.TempDir()
-	listener, err := net.Listen("unix", filepath.Join(dir, "db.sock"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	go func() {
-		for {
-			c, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			if _, err := io.ReadFull(c, make([]byte, len(ovs.Request))); err == nil {
-				io.WriteString(c, hooktest.OVSAnswer(""))
-			}
-			c.Close()
+	dir := filepath.Dir(hooktest.Listen(t, func(c net.Conn) {
+		if _, err := io.ReadFull(c, make([]byte, len(ovs.Request))); err == nil {
+			io.WriteString(c, hooktest.OVSAnswer(""))
 		}
-	}()
+	}))
 	if err := os.Mkdir(filepath.Join(dir, "root"), 0o755); err != nil {
 		t.Fatal(err)
 	}
