@@ -147,7 +147,8 @@ func (p *play) guard() error {
 // install installs hugeguard from its package.
 func (p *play) install() error {
 	vm.Say("installing hugeguard's package beside the running libvirtd and nova-compute")
-	if _, err := p.Sh("DEBIAN_FRONTEND=noninteractive dpkg -i " + packageInBox + " </dev/null"); err != nil {
+	// What is measured once a minute takes half of it under emulation.
+	if _, err := p.Sh("DEBIAN_FRONTEND=noninteractive dpkg -i " + packageInBox + " </dev/null; systemctl stop hugeguard-metrics.timer"); err != nil {
 		return err
 	}
 	r, err := p.Run("", "hugeguard", "status")
