@@ -187,13 +187,24 @@ func (c *control) until(what string, holds func() (bool, error)) error {
 
 // listens waits for a service to take connections.
 func (c *control) listens(port int) error {
-	return c.until(fmt.Sprintf("a service at port %d", port), func() (bool, error) {
-		conn, err := net.Dial("tcp", net.JoinHostPort(controllerAddress, strconv.Itoa(port)))
-		if err != nil {
-			return false, err
-		}
-		return true, conn.Close()
+	return c.until(fmt.Sprintf("a service at port %d", port), func() (bool, error) { return dial(port) })
+}
+
+// silent waits for a service that was ended to take no connections any more.
+func (c *control) silent(port int) error {
+	return c.until(fmt.Sprintf("no service at port %d", port), func() (bool, error) {
+		listens, _ := dial(port)
+		return !listens, nil
 	})
+}
+
+// dial reports whether a service takes connections.
+func dial(port int) (bool, error) {
+	conn, err := net.Dial("tcp", net.JoinHostPort(controllerAddress, strconv.Itoa(port)))
+	if err != nil {
+		return false, err
+	}
+	return true, conn.Close()
 }
 
 // web are the services that have no server of their own.
@@ -267,6 +278,9 @@ func (c *control) packs(pack bool) error {
 		if err := c.end(name); err != nil {
 			return err
 		}
+	}
+	if err := c.silent(8774); err != nil {
+		return err
 	}
 	return c.startNova()
 }
