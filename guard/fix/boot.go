@@ -63,7 +63,7 @@ func keep(host guard.Host, pools []PoolSize) Keep {
 	k.Set, k.Setting = host.Memory.Boot.Set, host.Memory.Boot.Setting
 	nodes := len(host.MemoryNodes())
 	k.Asked = !undone(host, pools) && !slices.ContainsFunc(pools, func(p PoolSize) bool { return host.Memory.Asked(p.PageKiB).On(p.Node, nodes) < p.Pages })
-	line := BootLine{CMA: host.Memory.Boot.CMA, Tool: host.Memory.Boot.Tool, Tuned: host.Memory.Boot.Tuned}
+	line := BootLine{CMA: host.Memory.Boot.CMA, Tool: host.Memory.Boot.Tool, Tuned: host.Memory.Boot.Tuned, Spread: nodes > 1 && !host.Memory.Boot.PerNode}
 	for _, p := range pools {
 		if slices.ContainsFunc(line.Pools, func(b guard.BootPool) bool { return b.PageKiB == p.PageKiB }) {
 			continue

@@ -116,6 +116,8 @@ type BootLine struct {
 	CMA   bool             // it has hugetlb_cma=, which keeps the kernel from making gigantic pages at boot
 	Tool  string           // as in [guard.Boot]
 	Tuned string
+	// Spread says that the kernel gives each of several nodes as many pages.
+	Spread bool
 }
 
 // RaiseLimits lets a mount, or a control group, have more pages.

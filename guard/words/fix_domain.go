@@ -41,7 +41,7 @@ func tryAgain(t fix.TryAgain) Fix {
 	if len(t.Starting) != 1 {
 		who = "one of " + who
 	}
-	return Fix{For: "host", What: fmt.Sprintf("start this guest again if %s fails to start, or once another guest has ended: this command then says that it fits. "+
+	return Fix{For: "host", What: fmt.Sprintf("wait until %s has failed to start, or another guest has ended. Once this command says that it fits, start this guest. "+
 		"With wait_for_starting in /etc/hugeguard.conf the hook waits for starting guests", who),
 		Commands: []string{"hugeguard check " + cmp.Or(ShellWord(t.Domain.Name), t.Domain.UUID)}, short: "try again if " + who + " fails to start"}
 }

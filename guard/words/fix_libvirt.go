@@ -61,7 +61,7 @@ func mountInside(m fix.MountPages, inside guard.Inside) Fix {
 		What:  fmt.Sprintf("make this container again with the host's hugetlbfs of %s pages in it", pageName(m.PageKiB)),
 		short: fmt.Sprintf("give this container the host's hugetlbfs of %s pages (-v %s:%s)", pageName(m.PageKiB), m.Path, m.Path)}
 	if inside == guard.InsidePod {
-		f.For, f.Cost = "pod", "makes the pod again: its guests stop"
+		f.For, f.Cost = "pod", "the pod is made again: its guests stop"
 		f.What = fmt.Sprintf("declare the pod in which libvirt runs with a volume of %s pages", pageName(m.PageKiB))
 		f.Lines = []string{"volumes: [{name: hugepages, emptyDir: {medium: HugePages-" + quantity(m.PageKiB) + "}}]", "volumeMounts: [{name: hugepages, mountPath: " + m.Path + "}]"}
 		f.short = "give the pod a volume of medium HugePages-" + quantity(m.PageKiB)
@@ -74,7 +74,7 @@ func restartInside(r fix.RestartDaemon, inside guard.Inside) Fix {
 	f := Fix{For: "host", What: "restart this container: libvirt's daemon then finds " + path(r.Path), Lines: []string{"docker restart, or podman restart, and its name"},
 		Cost: "guests run on only if it has the host's processes (--pid=host)", short: "restart this container"}
 	if inside == guard.InsidePod {
-		f.For, f.Cost = "pod", "makes the pod again: its guests stop"
+		f.For, f.Cost = "pod", "the pod is made again: its guests stop"
 		f.What, f.Lines, f.short = "delete this pod, so that it is made again: libvirt's daemon then finds "+path(r.Path), []string{"kubectl delete pod, and its name"}, "delete this pod, so that it is made again"
 	}
 	return f

@@ -72,8 +72,8 @@ func raisePodLimit(r fix.RaisePodLimit) Fix {
 	for _, l := range r.Limits {
 		lines = append(lines, podLimit(l.PageKiB, l.Pages)...)
 	}
-	return Fix{For: "pod", What: "declare the pod in which libvirt runs with this limit of huge pages: KubeVirt takes it from the memory of the VirtualMachine",
-		Lines: lines, Cost: "makes the pod again: its guests stop", short: "the pod's limit " + quantityOf(r.Limits[0].PageKiB, r.Limits[0].Pages)}
+	return Fix{For: "pod", What: "declare the pod in which libvirt runs with this limit of huge pages. With KubeVirt, set memory and hugepages.pageSize in the VirtualMachine, not in the pod, and restart it",
+		Lines: lines, Cost: "the pod is made again: its guests stop", short: "the pod's limit " + quantityOf(r.Limits[0].PageKiB, r.Limits[0].Pages)}
 }
 
 // setStarlingX says what to set (docs.starlingx.io, node_management, "Allocate Host Memory Using the CLI"). The commands

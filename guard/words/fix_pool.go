@@ -147,7 +147,9 @@ func bootPools(b fix.BootPools) Fix {
 		f.What += ". hugetlb_cma= on the kernel command line keeps the kernel from it: remove that"
 	}
 	for _, p := range b.Pools {
-		if made := p.Made(); made > 0 {
+		if made := p.Made(); made > 0 && b.Line.Spread {
+			f.Cost += fmt.Sprintf("; takes %s more of each node's memory, as this kernel spreads the pages", Amount(made, p.PageKiB))
+		} else if made > 0 {
 			f.Cost += fmt.Sprintf("; takes %s more of node %d's memory", Amount(made, p.PageKiB), p.Node)
 		}
 	}

@@ -106,7 +106,7 @@ func placed(v fix.Verdict, fact fix.Fix) Fix {
 	}
 	where := "on the host, outside of this container"
 	if v.Inside == guard.InsidePod {
-		f.For, where = "node", "on the node, outside of this pod"
+		f.For, where = "node", "on the Kubernetes node, outside of this pod"
 	}
 	switch fact := fact.(type) {
 	case fix.DeleteFiles:

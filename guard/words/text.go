@@ -87,7 +87,7 @@ func beforeFixes(v guard.Verdict, fixes int) string {
 	case fixes > 0 && v.Decision == guard.Warn && v.RefusedBy() == "":
 		return "only if the start fails all the same:"
 	case fixes > 1:
-		return "do one of these, the best first:"
+		return "do one of these, the best first, then start the guest again:"
 	}
 	return ""
 }

@@ -33,7 +33,7 @@ func TestIncidents(t *testing.T) {
 		"postgres-promised":            {guard.CauseKernelReserved, []string{`postgres \(pid \d+[^)]*\) is promised 3996`, `echo 6344 >`, `shared_buffers = '7192MB'`}, []string{"count:300\n", "to others"}},
 		"database-segment-left":        {guard.CauseLeftoverFiles, []string{`System V segment 32768, which nobody has attached, has 4653`, `ipcrm -m 32768`}, []string{"systemctl"}},
 		"guest-beside-libvirt":         {guard.CauseOtherHolder, []string{`fix: shut down the guest that kvm \(pid 4400, 100.scope\) runs\n`, `qm shutdown 100`, `to hugepagesz=1G hugepages=20 in`}, []string{"kill"}},
-		"pod-sees-only-itself":         {guard.CauseUnaccounted, []string{`only the processes of this container are visible here`, `fix \(node\): on the node, outside of this pod: find out which processes`}, []string{"reboot", "hugeguard status"}},
+		"pod-sees-only-itself":         {guard.CauseUnaccounted, []string{`only the processes of this container are visible here`, `fix \(node\): on the Kubernetes node, outside of this pod: find out which processes`}, []string{"reboot", "hugeguard status"}},
 		"pod-beside-libvirt":           {guard.CauseOtherHolder, []string{`fix: bind ram-node0 to node 1`, `change the domain \(virsh edit\)`, `fix \(kubernetes\): end the pods of dpdk-testpmd`}, []string{"VirtualMachine", "crictl stop", "run dpdk-testpmd"}},
 		"guests-of-another-hypervisor": {guard.CauseOtherHolder, []string{`fix: shut down the guest that cloud-hyperviso \(pid 3000, vm0.service\) runs`}, []string{"service is down", "systemctl disable"}},
 		"database-beside-guests":       {guard.CauseOtherHolder, []string{`fix: drop caches, compact memory, then echo 12801`, `use_large_pages = FALSE`}, nil},
