@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/xml"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"reflect"
@@ -62,6 +63,38 @@ func TestDomainBounds(t *testing.T) {
 		stream.bytes.all -= maxXMLBytes - left
 		if err := xml.NewTokenDecoder(stream).Decode(new(domainXML)); !errors.Is(err, want) {
 			t.Errorf("%d of %d bytes left: %v, want %v", left, len(text), err, want)
+		}
+	}
+}
+
+// TestLeftOut: whatever is in an element of no use, what follows is read, and an error names its line.
+func TestLeftOut(t *testing.T) {
+	for name, out := range map[string]string{
+		"nothing":             "<x></x>",
+		"an element":          "<x a='1'><memory unit='KiB'>1</memory></x>",
+		"its own name":        "<x><x/><x><x></x></x></x>",
+		"empty":               "<x/><x a='>'/><x a=\"/>\" b='/'></x>",
+		"ends in values":      "<x><y a='</x>' b=\"<memory>'\"\n/><y a='/'></y></x>",
+		"a comment":           "<x><!-- </x> -- > <memory>1</memory>\n ---></x>",
+		"text as it is":       "<x><![CDATA[</x><memory>1</memory>]]]></x>",
+		"an instruction":      "<x><?y </x> ?\n?></x>",
+		"text, and an entity": "<x>\n\n&lt;/x&gt; > &amp;</x>",
+		"a device":            "<devices><disk><source file='/a>b'/></disk></devices>",
+	} {
+		xml := "<domain><name>g</name>" + out + "<memory unit='MiB'>4</memory><memoryBacking><hugepages/></memoryBacking><os><type>hvm</type></os></domain>"
+		d, err := Parse([]byte(xml))
+		if err != nil || len(d.Backends) != 1 || d.Backends[0].Bytes != 4<<20 {
+			t.Errorf("%s: %+v, %v", name, d.Backends, err)
+		}
+		broken := "<domain>" + out + "\n<name =></domain>"
+		want := fmt.Sprintf("line %d:", 2+strings.Count(out, "\n"))
+		if _, err := Parse([]byte(broken)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", name, err, want)
+		}
+		for end := range out {
+			if _, err := Parse([]byte("<domain>" + out[:end])); err == nil {
+				t.Errorf("%s: it ends in %q, and is read", name, out[:end])
+			}
 		}
 	}
 }
