@@ -79,7 +79,7 @@ func TestGrowth(t *testing.T) {
 			[]string{fmt.Sprintf(write0, 64), "nothing to do: the kernel command line asks for as many already", "(the kernel command line asks for 64)"}, []string{"tmpfiles"}},
 		{"sysctl sets fewer than the command line", any512, Pages(256).WithMemory(16*gib, 4*gib).Asking(guard.BootPool{PageKiB: 2048, Pages: 600}).Booted(func(b *guard.Boot) { b.Set, b.Setting = 256, "/etc/sysctl.d/80-vpp.conf" }),
 			[]string{"the kernel command line asks for 600, and /etc/sysctl.d/80-vpp.conf then sets 256",
-				"sed -i 's|^[ -]*vm[./]nr_hugepages *=.*|vm.nr_hugepages = 512|' /etc/sysctl.d/80-vpp.conf"}, []string{"nothing to do", "or: change"}},
+				"sed -i 's|^[[:blank:]-]*vm[./]nr_hugepages[[:blank:]]*=.*|vm.nr_hugepages = 512|' /etc/sysctl.d/80-vpp.conf"}, []string{"nothing to do", "or: change"}},
 		{"sysctl sets as many", any512, Pages(256).WithMemory(16*gib, 4*gib).Booted(func(b *guard.Boot) { b.Set, b.Setting = 512, "/etc/sysctl.d/80-vpp.conf" }),
 			[]string{"(/etc/sysctl.d/80-vpp.conf asks for 512)", "nothing to do: /etc/sysctl.d/80-vpp.conf asks for as many already"}, []string{"sed"}},
 		{"a file of a package's sets fewer", any512, Pages(256).WithMemory(16*gib, 4*gib).Booted(func(b *guard.Boot) { b.Set, b.Setting = 256, "/usr/lib/sysctl.d/99-x.conf" }),

@@ -255,7 +255,7 @@ func keepPools(k fix.Keep, noNUMA bool) (lines []string) {
 // the admin's, else in one whose name comes later (sysctl.d(5)).
 func sysctlSetting(k fix.Keep) string {
 	if file := ShellWord(k.Setting); strings.HasPrefix(file, "/etc/") {
-		return fmt.Sprintf("sed -i 's|^[ -]*vm[./]nr_hugepages *=.*|vm.nr_hugepages = %d|' %s", k.Sysctl, file)
+		return fmt.Sprintf("sed -i 's|^[[:blank:]-]*vm[./]nr_hugepages[[:blank:]]*=.*|vm.nr_hugepages = %d|' %s", k.Sysctl, file)
 	}
 	name := "90-hugepages.conf"
 	if k.Setting[strings.LastIndexByte(k.Setting, '/')+1:] >= name {
