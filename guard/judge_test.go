@@ -49,6 +49,34 @@ func setAside(h Setup) Setup {
 	return h
 }
 
+// launchTest is a launch on a host, and what is wanted of its verdict.
+type launchTest struct {
+	name   string
+	demand Demand
+	host   Setup
+	want   Decision
+	cause  Cause
+	code   string // of the first finding
+	says   string // in the summary
+}
+
+func (test launchTest) judge(t *testing.T) {
+	v := fix.Judge(test.demand, test.host.Host)
+	code := ""
+	if len(v.Findings) > 0 {
+		code = v.Findings[0].Code
+	}
+	if v.Decision != test.want || v.Cause != test.cause || code != test.code {
+		t.Errorf("got %s %q %q, want %s %q %q", v.Decision, v.Cause, code, test.want, test.cause, test.code)
+	}
+	if !strings.Contains(words.Summary(v), test.says) {
+		t.Errorf("summary is %q, want in it %q", words.Summary(v), test.says)
+	}
+	if strings.Contains(words.Summary(v), "\n") || len(words.Line(v)) > 780 {
+		t.Errorf("the summary does not fit libvirt's error: %q", words.Summary(v))
+	}
+}
+
 // TestJudge plays launches whose outcome was measured on a two-node machine with libvirt 9.0, QEMU 7.2 and Linux 6.1
 // (and with libvirt 11.3, QEMU 10.0 and Linux 6.12 where they differ).
 func TestJudge(t *testing.T) {
@@ -66,15 +94,7 @@ func TestJudge(t *testing.T) {
 	noMemory.Nodes = append(noMemory.Nodes, Node{ID: 2, HasCPU: true})
 	nowhere := Pages(0)
 	nowhere.Nodes[0].HasMemory = false
-	for _, test := range []struct {
-		name   string
-		demand Demand
-		host   Setup
-		want   Decision
-		cause  Cause
-		code   string // of the first finding
-		says   string // in the summary
-	}{
+	for _, test := range []launchTest{
 		// Enough, to the page.
 		{"unbound over both nodes", Plain(t, 400, "", TwoMiB), Pages(100, 100), Allow, "", "", "it fits"},
 		{"unbound, one page short", Plain(t, 402, "", TwoMiB), Pages(100, 100), Refuse, CausePoolTooSmall, "node-short", "this host has too few 2M pages: 200 of 200 free, 201 needed"},
@@ -155,22 +175,7 @@ func TestJudge(t *testing.T) {
 		{"nobody visible holds them", Guest(t, "strict:0", Cell(64, "strict:0")), Pages(0, 0).Holding(HolderGuest, "a", 1, 0, 3).Change(func(p *SizePool) { p.Nodes[0].Total = 100 }), Refuse, CauseUnaccounted, "node-short", "unexplained use of node 0's 2M pages: 0 of 100 free, 64 needed (128 MiB); for 97 of the 100 no holder was found"},
 		{"nobody looked", Guest(t, "strict:0", Cell(64, "strict:0")), Pages(0, 0).Change(func(p *SizePool) { p.Nodes[0].Total = 100 }), Refuse, CauseUnaccounted, "node-short", "node 0 is short of 2M pages: 0 of 100 free, 64 needed (128 MiB); holders were not examined"},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			v := fix.Judge(test.demand, test.host.Host)
-			code := ""
-			if len(v.Findings) > 0 {
-				code = v.Findings[0].Code
-			}
-			if v.Decision != test.want || v.Cause != test.cause || code != test.code {
-				t.Errorf("got %s %q %q, want %s %q %q", v.Decision, v.Cause, code, test.want, test.cause, test.code)
-			}
-			if !strings.Contains(words.Summary(v), test.says) {
-				t.Errorf("summary is %q, want in it %q", words.Summary(v), test.says)
-			}
-			if strings.Contains(words.Summary(v), "\n") || len(words.Line(v)) > 780 {
-				t.Errorf("the summary does not fit libvirt's error: %q", words.Summary(v))
-			}
-		})
+		t.Run(test.name, test.judge)
 	}
 }
 

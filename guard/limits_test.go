@@ -41,15 +41,7 @@ func TestLimits(t *testing.T) {
 	memfd := TwoMiB + "<source type='memfd'/>"
 	three := Pages(20, 20, 20)
 	manual := Cgroup{Path: "/sys/fs/cgroup/machine"}
-	for _, test := range []struct {
-		name   string
-		demand Demand
-		host   Setup
-		want   Decision
-		cause  Cause
-		code   string // of the first finding
-		says   string // in the summary
-	}{
+	for _, test := range []launchTest{
 		// The nodes that QEMU inherits.
 		{"kept to a node, exactly enough", Plain(t, 40, "", TwoMiB), Pages(20, 20).Below(confinedTo(1)), Allow, "", "", "it fits"},
 		{"kept to a node, one page short", Plain(t, 42, "", TwoMiB), Pages(20, 20).Below(confinedTo(1)), Refuse, CausePoolTooSmall, "node-short",
@@ -104,19 +96,7 @@ func TestLimits(t *testing.T) {
 		{"one group of two is full", Plain(t, 42, "", TwoMiB), Pages(30).Below(limited("max", 30, 10), manual), Warn, "", "cgroup", ""},
 		{"a group that is overdrawn", Plain(t, 2, "", TwoMiB), Pages(30).Below(limited("max", 5, 9)), Refuse, CauseCgroupLimit, "cgroup-limit", "allows 5"},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			v := fix.Judge(test.demand, test.host.Host)
-			code := ""
-			if len(v.Findings) > 0 {
-				code = v.Findings[0].Code
-			}
-			if v.Decision != test.want || v.Cause != test.cause || code != test.code {
-				t.Errorf("got %s %q %q, want %s %q %q", v.Decision, v.Cause, code, test.want, test.cause, test.code)
-			}
-			if !strings.Contains(words.Summary(v), test.says) {
-				t.Errorf("summary is %q, want in it %q", words.Summary(v), test.says)
-			}
-		})
+		t.Run(test.name, test.judge)
 	}
 }
 

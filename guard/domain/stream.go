@@ -73,20 +73,15 @@ func (s *domainStream) Token() (xml.Token, error) {
 		if err != nil {
 			return nil, err
 		}
-		within := from > 0
+		out := from > 0
 		switch t := token.(type) {
 		case xml.StartElement:
-			if s.start(t, within) && !within {
-				from, within = s.depth, true
-			}
-			if err := s.bound(); err != nil {
+			out, from, err = s.begin(t, from)
+			if err != nil {
 				return nil, err
 			}
-			if s.depth == from && s.section != "metadata" && !s.bytes.empty() {
-				if err := s.pass(); err != nil {
-					return nil, err
-				}
-				from = 0
+			if !out {
+				s.last = t
 			}
 		case xml.EndElement:
 			s.depth--
@@ -94,14 +89,26 @@ func (s *domainStream) Token() (xml.Token, error) {
 				from = 0
 			}
 		}
-		if within {
-			continue
+		if !out {
+			return token, nil
 		}
-		if t, ok := token.(xml.StartElement); ok {
-			s.last = t
-		}
-		return token, nil
 	}
+}
+
+// begin begins an element, from as in Token. It reports whether it is left out, and from which depth all is then: from
+// none where it is passed at once.
+func (s *domainStream) begin(t xml.StartElement, from int) (bool, int, error) {
+	out := s.start(t, from > 0)
+	if err := s.bound(); err != nil {
+		return out, from, err
+	}
+	switch {
+	case !out || from > 0:
+		return out, from, nil
+	case s.section == "metadata" || s.bytes.empty():
+		return true, s.depth, nil
+	}
+	return true, 0, s.pass()
 }
 
 // start takes notice of the start of an element, and reports whether it is to be left out; within says that it is in

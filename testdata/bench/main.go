@@ -268,7 +268,7 @@ func judge(quiet, crowded []*series) (ok bool) {
 	}{
 		{"another call, to an empty Go program", ms(quiet, hook, other) / base, false, 1.35},
 		{"no huge pages, less the parse, to an empty Go program", (ms(quiet, hook, small) - parsing) / base, false, 1.5},
-		{"accepting, to an empty Go program", accept / base, false, 2.5},
+		{"accepting, to an empty Go program", accept / base, false, 2.3},
 		{"python3 to accepting", ms(quiet, python, fits) / accept, true, 3},
 		{"bash with a grep a fact to accepting", ms(quiet, grep, fits) / accept, true, 3},
 		{"refusing on the crowded host to accepting there", ms(crowded, hook, lacks) / ms(crowded, hook, fits), false, 10},
