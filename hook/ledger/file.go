@@ -80,7 +80,8 @@ func openDir(path string) (dir int, err error) {
 	}
 	dir, err = unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err == nil {
-		if err = ours(dir, unix.S_IFDIR); err == nil {
+		err = ours(dir, unix.S_IFDIR)
+		if err == nil {
 			return dir, nil
 		}
 		unix.Close(dir)
