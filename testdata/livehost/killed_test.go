@@ -105,7 +105,7 @@ func TestKilledAtEveryStep(t *testing.T) {
 		t.Errorf("what was seen is %v", states)
 	}
 	call(settled, "stopped", "end").lets(t)
-	left, _ := filepath.Glob("/run/hugeguard/*")
+	left, _ := filepath.Glob("/run/hugeguard/claims*")
 	if len(left) > 0 {
 		t.Errorf("%q are left", left)
 	}
