@@ -184,26 +184,17 @@ const (
 	miniPages = 32
 )
 
-// operations plays what else starts a guest, each where pages are short and where they are not.
-func (p *play) operations() error {
+var reset = operation{name: "reset of the state", admin: true, action: "os-resetState", body: map[string]string{"state": "active"}, state: "ACTIVE"}
+
+// starts plays what starts an instance again on its host.
+func (p *play) starts() error {
 	if err := inOrder(func() error { return p.begin(true) }, p.guard); err != nil {
-		return err
-	}
-	more, err := p.admin.find(computeURL+"/flavors", "flavors", "more")
-	if err != nil {
 		return err
 	}
 	image, err := p.admin.find(imageURL+"/images", "images", "empty")
 	if err != nil {
 		return err
 	}
-	return inOrder(func() error { return p.starts(image) }, func() error { return p.resizes(more) }, p.together, p.migrate)
-}
-
-var reset = operation{name: "reset of the state", admin: true, action: "os-resetState", body: map[string]string{"state": "active"}, state: "ACTIVE"}
-
-// starts plays what starts an instance again on its host.
-func (p *play) starts(image string) error {
 	s, err := p.boot("a", "mini", "")
 	if err != nil {
 		return err
@@ -232,12 +223,18 @@ func (p *play) starts(image string) error {
 		func() error { return p.works(shelve, s) },
 		func() error { return p.refuses(unshelve.refused("SHELVED_OFFLOADED"), s) },
 		func() error { return p.works(unshelve, s) },
-		func() error { return p.remove(p.admin, s.ID) },
 	)
 }
 
 // resizes plays a resize on the same host. Until it is confirmed Nova counts the pages of before, too.
-func (p *play) resizes(flavor string) error {
+func (p *play) resizes() error {
+	if err := inOrder(func() error { return p.begin(true) }, p.guard); err != nil {
+		return err
+	}
+	flavor, err := p.admin.find(computeURL+"/flavors", "flavors", "more")
+	if err != nil {
+		return err
+	}
 	s, err := p.boot("b", "mini", "")
 	if err != nil {
 		return err
@@ -259,12 +256,14 @@ func (p *play) resizes(flavor string) error {
 	return inOrder(
 		func() error { return p.works(resize, s) },
 		func() error { return p.works(confirm, s) },
-		func() error { return p.remove(p.admin, s.ID) },
 	)
 }
 
 // together boots two instances at the same time, where there is room for one and then for both.
 func (p *play) together() error {
+	if err := inOrder(func() error { return p.begin(true) }, p.guard); err != nil {
+		return err
+	}
 	for _, room := range []struct{ leave, active int }{{40, 1}, {poolPages, 2}} {
 		release, err := p.fillNode0(room.leave)
 		if err != nil {
@@ -310,13 +309,10 @@ func (p *play) fillNode0(leave int) (release func() error, err error) {
 	return p.Hold([]string{"/opt/numabox/agent", "hold", "-node", "0", "-pages", count, "-touch", count})
 }
 
-// migrate plays what a second host makes of a refusal: a boot goes there, and from then on others do, too; and an
+// elsewhere plays what a second host makes of a refusal: a boot goes there, and from then on others do, too; and an
 // instance comes from there.
-func (p *play) migrate() error {
-	if err := p.pretend(); err != nil {
-		return err
-	}
-	if err := p.elsewhere(); err != nil {
+func (p *play) elsewhere() error {
+	if err := inOrder(func() error { return p.begin(true) }, p.guard, p.pretend, p.refusedHere); err != nil {
 		return err
 	}
 	s, err := p.boot("away1", "mini", "pretended")
@@ -337,13 +333,12 @@ func (p *play) migrate() error {
 	return inOrder(
 		func() error { return p.works(migrate, s) },
 		func() error { return p.works(confirm, s) },
-		p.clear, p.retire,
 	)
 }
 
-// elsewhere boots two instances where there are no pages. The first is refused and goes to the other host, and Nova sends
-// the second there at once.
-func (p *play) elsewhere() (err error) {
+// refusedHere boots two instances where there are no pages. The first is refused and goes to the other host, and Nova
+// sends the second there at once.
+func (p *play) refusedHere() (err error) {
 	release, err := p.fill(0)
 	if err != nil {
 		return err
