@@ -94,11 +94,14 @@ type Process struct {
 
 // Holder is somebody who holds huge pages of one size.
 type Holder struct {
-	Kind    HolderKind
-	Name    string // a guest's libvirt name, the process's name, or where the files are; other people's input
-	PID     int    // 0 for files
-	Unit    string // the process's systemd unit or container; "" where that is not known
-	Engine  string // the program that stops the container: docker, podman or crictl; "" where that is not known
+	Kind   HolderKind
+	Name   string // a guest's libvirt name, the process's name, or where the files are; other people's input
+	PID    int    // 0 for files
+	Unit   string // the process's systemd unit or container; "" where that is not known
+	Engine string // the program that stops the container: docker, podman or crictl; "" where that is not known
+	// Service is the systemd unit that is the process's own: to stop it stops no other. "" where it has none,
+	// or that is not certain.
+	Service string
 	Program string // the base name of the program that the process runs, "" where that is not known
 	// Guest is the guest that is gone whose memory this is: its process, a vhost-user back end such as Open vSwitch,
 	// still maps it or has it open. It is libvirt's name of that run, such as "7-rhel1", or [UnknownGuest]; "" for all
@@ -124,6 +127,8 @@ type Holder struct {
 	Within int
 	// Segment is the id of a System V segment that is a HolderFile, else "".
 	Segment string
+	// Unsure says that the kernel does not tell whether the segment is of huge pages.
+	Unsure bool
 }
 
 // InPod reports whether it is a process of a pod of Kubernetes: crictl alone stops the containers of these.

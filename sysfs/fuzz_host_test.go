@@ -101,6 +101,7 @@ func look(host sysfs.FS) (seen []any, errs []error) {
 		note(host.InnerPID(pid), nil)
 		note(host.Arguments(pid))
 		note(host.Place(pid))
+		note(host.UnitProcesses(pid))
 		note(host.BusyThreads(pid))
 		threads, err := host.Threads(pid)
 		slices.Sort(threads)

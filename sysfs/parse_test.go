@@ -295,6 +295,7 @@ func TestParseStatus(t *testing.T) {
 		"Name:\tqemu\nState:\tZ (zombie)\nThreads:\t3\n":                  {Name: "qemu", Headless: true, UID: -1},
 		"Name:\tqemu\nState:\tZ (zombie)\nThreads:\t1\n":                  {Name: "qemu", UID: -1},
 		"Name:\tqemu\nState:\tD (disk sleep)\nThreads:\t1\n":              {Name: "qemu", Stuck: true, UID: -1},
+		"Name:\tsh\nPPid:\t17\n":                                          {Name: "sh", Parent: 17, UID: -1},
 		"Name:\tkthreadd\nState:\tS\n":                                    {Name: "kthreadd", UID: -1},
 		// The kernel prints a newline in a name as \n, so no name is a second line.
 		"Name:\tx\\n\\\\nHuge:\t9\nHugetlbPages:\t 0 kB\n": {Name: "x\n\\nHuge:\t9", Memory: true, UID: -1},

@@ -33,6 +33,8 @@ var reductions = []Reduction{
 	{Files: nodeDir + "/node*/meminfo", Keep: reduceMemory},
 	{Files: nodeDir + "/node*/hugepages/hugepages-*kB/*", Keep: whatItIs},
 	{Files: "cgroup.controllers", Keep: whatItIs},
+	{Files: "cgroup.procs", Keep: reduceProcs},
+	{Files: "cgroup.stat", Keep: reduceDescendants},
 	{Files: "cpuset.*", Keep: whatItIs},
 	{Files: "hugetlb.[0-9]*[KMG]B.*", Keep: whatItIs},
 	{Files: "*.pid", Keep: reducePID},

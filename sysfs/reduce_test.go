@@ -13,6 +13,8 @@ var reads = []struct {
 	files, example string
 	read           func(text []byte) (any, error)
 }{
+	{"cgroup.procs", "0\n4711\n12\n", func(text []byte) (any, error) { return parseProcs(string(text)) }},
+	{"cgroup.stat", "nr_descendants 0\nnr_dying_descendants 3\n", func(text []byte) (any, error) { return parseDescendants(string(text)) }},
 	{"*.pid", " 4711\n", func(text []byte) (any, error) { return parsePID(text) }},
 	{"proc/meminfo", "MemTotal:  9 kB\nMemFree: 5 kB\nMemAvailable: 7 kB\nInactive(file): 2 kB\nHugepagesize:    2048 kB\n", func(text []byte) (any, error) {
 		kib, ok, err := parsePageKiB(string(text))
@@ -52,7 +54,7 @@ var reads = []struct {
 	{"proc/7/smaps", "7f00-7fff rw-s 00000000 00:0f 4711 /x\nSize:  2048 kB\nKernelPageSize:     2048 kB\nShared_Hugetlb:  2048 kB\nVmFlags: rd ht nr\n" +
 		"8000-9000 r--p 0 0:0 0\nKernelPageSize:     4 kB\nVmFlags: rd\n", func(text []byte) (any, error) { return parseSmaps(bytes.NewReader(text), 1<<20) }},
 	{"proc/7/stat", "4711 (a) b) S 1 1 1 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 123456 0 0\n", func(text []byte) (any, error) { return parseStart(string(text)) }},
-	{"proc/7/status", "Name:\tx\\n\nUmask:\t0022\nUid:\t7\t7\t7\t7\nVmPeak: 1 kB\nHugetlbPages:\t  524288 kB\n", func(text []byte) (any, error) { return ParseStatus(text) }},
+	{"proc/7/status", "Name:\tx\\n\nUmask:\t0022\nPPid:\t1\nUid:\t7\t7\t7\t7\nVmPeak: 1 kB\nHugetlbPages:\t  524288 kB\n", func(text []byte) (any, error) { return ParseStatus(text) }},
 	{"proc/7/task/8/stat", "8 (x) y) R 1\n", func(text []byte) (any, error) {
 		fields, err := statFields(string(text))
 		return err == nil && busy(fields[0]), err

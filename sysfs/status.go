@@ -17,6 +17,8 @@ type Process struct {
 	Headless bool
 	// Stuck says that its first thread waits in the kernel for something that no signal ends (state D).
 	Stuck bool
+	// Parent is the process that started it, or has taken it over since; 0 where there is none, or it is not known.
+	Parent int
 	// UID is the user whose process it is: -1 where it has the rights of several, such as one that runs a set-user-ID
 	// program, or where a captured host does not say.
 	UID int
@@ -97,6 +99,8 @@ func ParseStatus(status []byte) (Process, error) {
 	if ok {
 		p.UID = parseUID(users)
 	}
+	parent, _ := parseField(text, "PPid")
+	p.Parent, _ = strconv.Atoi(strings.TrimSpace(parent)) // 0 without it
 	state, _ := parseField(text, "State")
 	state = strings.TrimSpace(state)
 	threads, _ := parseField(text, "Threads")
@@ -127,12 +131,12 @@ func parseUID(text string) int {
 	return uid
 }
 
-// reduceStatus keeps the name, the state, the numbers in its PID namespaces, the users, how many threads there are, and
+// reduceStatus keeps the name, the state, its parent, the numbers in its PID namespaces, the users, how many threads there are, and
 // the huge pages.
 func reduceStatus(text []byte) ([]byte, error) {
 	_, err := ParseStatus(text)
 	if err != nil {
 		return nil, err
 	}
-	return keepFields(string(text), "Name", "State", "NSpid", "Uid", "Threads", "HugetlbPages"), nil
+	return keepFields(string(text), "Name", "State", "PPid", "NSpid", "Uid", "Threads", "HugetlbPages"), nil
 }

@@ -77,7 +77,7 @@ func TestIncident(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	check(t, "process", vswitchd, sysfs.Process{PID: 2974, Name: "ovs-vswitchd", Memory: true, HugetlbKiB: 1024 * 2048})
+	check(t, "process", vswitchd, sysfs.Process{PID: 2974, Name: "ovs-vswitchd", Memory: true, HugetlbKiB: 1024 * 2048, Parent: 1})
 	mappings, err := host.Mappings(2974, 1<<20)
 	if err != nil {
 		t.Fatal(err)

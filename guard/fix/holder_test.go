@@ -18,10 +18,10 @@ func TestHolderFixes(t *testing.T) {
 	}
 	const grow = "host: echo "
 	vswitch := func(free, other, holds uint64) Setup {
-		return with(Pages(free, other).Holding(guard.HolderOVS, "ovs-vswitchd", 7, 0, holds), func(h *guard.Holder) { h.Unit = "ovs-vswitchd.service" })
+		return with(Pages(free, other).Holding(guard.HolderOVS, "ovs-vswitchd", 7, 0, holds), func(h *guard.Holder) { h.Unit, h.Service = "ovs-vswitchd.service", "ovs-vswitchd.service" })
 	}
 	process := func(name string, n uint64) Setup {
-		return with(Pages(24, 0).Holding(guard.HolderProcess, name, 7, 0, n), func(h *guard.Holder) { h.Unit = name + ".service" })
+		return with(Pages(24, 0).Holding(guard.HolderProcess, name, 7, 0, n), func(h *guard.Holder) { h.Unit, h.Service = name+".service", name+".service" })
 	}
 	shrunk := "host: ovs-vsctl --no-wait set Open_vSwitch . other_config:dpdk-socket-mem=944,1024, systemctl restart ovs-vswitchd.service"
 	for _, test := range []struct {
@@ -44,32 +44,39 @@ func TestHolderFixes(t *testing.T) {
 		{"Open vSwitch would have too little", vswitch(24, 0, 180).ToldSockets("360"), nil},
 		{"Open vSwitch was told nothing", vswitch(24, 0, 512), nil},
 		{"Open vSwitch was told by other means", vswitch(24, 0, 512).ToldSockets("1024,1024", "dpdk-extra=--socket-mem 1024,1024"), nil},
-		{"Open vSwitch in a container", with(vswitch(24, 0, 512).ToldSockets("1024"), func(h *guard.Holder) { h.Unit, h.Engine = "container 0123456789ab", "docker" }),
+		{"Open vSwitch in a container", with(vswitch(24, 0, 512).ToldSockets("1024"), func(h *guard.Holder) { h.Unit, h.Service, h.Engine = "container 0123456789ab", "", "docker" }),
 			[]string{"host: docker exec 0123456789ab ovs-vsctl --no-wait set Open_vSwitch . other_config:dpdk-socket-mem=944, docker restart 0123456789ab"}},
 		{"a dead guest's memory at Open vSwitch", with(vswitch(24, 0, 512).ToldSockets("1024,1024"), func(h *guard.Holder) { h.Guest = "7-a" }),
-			[]string{"host: ovs-vsctl show, ovs-vsctl del-port PORT", "host: systemctl restart ovs-vswitchd.service"}},
-		{"a dead guest's memory at a process by hand", with(process("vhost", 60), func(h *guard.Holder) { h.Unit, h.Guest = "session-1.scope", "7-a" }), []string{"host: with SPDK: rpc.py vhost_delete_controller NAME", "host: kill 7"}},
+			[]string{"host: ovs-vsctl show, ovs-vsctl list Interface PORT, ovs-vsctl del-port PORT", "host: systemctl restart ovs-vswitchd.service"}},
+		{"this guest's own at Open vSwitch, from its last run", with(vswitch(24, 0, 512).ToldSockets("1024,1024"), func(h *guard.Holder) { h.Guest = "7-" + Guest(t, "strict:0", Cell(64, "strict:0")).Domain.Name }),
+			[]string{"host: ovs-vsctl show, ovs-vsctl list Interface PORT, ovs-vsctl del-port PORT, ovs-vsctl add-port BRIDGE PORT -- set Interface PORT type=TYPE options:vhost-server-path=PATH", "host: systemctl restart ovs-vswitchd.service"}},
+		{"a dead guest's memory at a process by hand", with(process("vhost", 60), func(h *guard.Holder) { h.Unit, h.Service, h.Guest = "session-1.scope", "", "7-a" }), []string{"host: with SPDK: rpc.py vhost_get_controllers, which shows what it is, with SPDK: rpc.py vhost_delete_controller NAME", "host: kill 7"}},
 		{"its own QEMU", with(process("vhost", 60), func(h *guard.Holder) { h.Kind, h.Former = guard.HolderGuest, true }), []string{"host: kill -9 7"}},
 		{"its own QEMU, stuck", with(process("vhost", 60), func(h *guard.Holder) { h.Kind, h.Former, h.Stuck = guard.HolderGuest, true, true }),
 			[]string{"host: kill -9 7", "host: systemctl reboot"}},
 		{"VPP", process("vpp_main", 200), []string{"host: buffers { buffers-per-numa 131072 }", "host: systemctl stop vpp_main.service"}},
 		{"VPP with no more than it needs", process("vpp_main", 44), []string{"host: systemctl stop vpp_main.service"}},
 		{"SPDK", process("spdk_tgt", 200), []string{"host: --mem-size 320", "host: systemctl stop spdk_tgt.service"}},
+		{"SPDK on two nodes", with(process("spdk_tgt", 200), func(h *guard.Holder) { h.Pages = map[int]uint64{0: 200, 1: 200} }), []string{"host: systemctl stop spdk_tgt.service"}},
+		{"SPDK with pages of which nobody knows the node", with(process("spdk_tgt", 200), func(h *guard.Holder) { h.Unplaced = 9 }), []string{"host: systemctl stop spdk_tgt.service"}},
+		{"DPDK in a pod", with(process("dpdk-testpmd", 200), func(h *guard.Holder) { h.Unit, h.Service, h.Engine = "container 0123456789ab", "", "crictl" }),
+			[]string{"kubernetes: --socket-mem=320", `kubernetes: crictl inspect --output go-template --template '{{index .status.labels "io.kubernetes.pod.namespace"}}/{{index .status.labels "io.kubernetes.pod.name"}}' 0123456789ab # names the pod`}},
 		{"DPDK", process("dpdk-testpmd", 200), []string{"host: --socket-mem=320", "host: systemctl stop dpdk-testpmd.service"}},
 		{"DPDK with too little left", process("dpdk-testpmd", 60), []string{"host: systemctl stop dpdk-testpmd.service"}},
 		{"PostgreSQL", process("postgres", 200), []string{`host: runuser -u postgres -- psql -U postgres -c "ALTER SYSTEM SET huge_pages = off", systemctl restart postgres.service`,
 			"host: systemctl stop postgres.service"}},
-		{"PostgreSQL in a container", with(process("postgres", 200), func(h *guard.Holder) { h.Unit, h.Engine = "container 0123456789ab", "podman" }),
+		{"PostgreSQL in a container", with(process("postgres", 200), func(h *guard.Holder) { h.Unit, h.Service, h.Engine = "container 0123456789ab", "", "podman" }),
 			[]string{`host: podman exec 0123456789ab psql -U postgres -c "ALTER SYSTEM SET huge_pages = off", podman restart 0123456789ab`, "host: podman stop 0123456789ab"}},
 		{"a program that is known by its file", with(process("main", 200), func(h *guard.Holder) { h.Program = "mariadbd" }),
 			[]string{"host: [mysqld], large_pages=OFF", "host: systemctl stop main.service"}},
 		{"Oracle", process("ora_pmon_x", 200), []string{"host: ALTER SYSTEM SET use_large_pages = FALSE SCOPE = SPFILE;, SHUTDOWN IMMEDIATE, STARTUP", "host: systemctl stop ora_pmon_x.service"}},
-		{"another hypervisor's guest", with(process("kvm", 200), func(h *guard.Holder) { h.Unit = "100.scope" }), []string{"host: qm shutdown 100"}},
-		{"a guest by hand", with(process("cloud-hyperviso", 200), func(h *guard.Holder) { h.Unit = "session-4.scope" }), []string{"host: kill 7"}},
-		{"one in a pod, which kubelet would start again", with(process("something", 200), func(h *guard.Holder) { h.Unit, h.Engine = "container 0123456789ab", "crictl" }),
+		{"another hypervisor's guest", with(process("kvm", 200), func(h *guard.Holder) { h.Unit, h.Service = "100.scope", "" }), []string{"host: qm shutdown 100"}},
+		{"a guest by hand", with(process("cloud-hyperviso", 200), func(h *guard.Holder) { h.Unit, h.Service = "session-4.scope", "" }), []string{"host: kill 7"}},
+		{"one in a pod, which kubelet would start again", with(process("something", 200), func(h *guard.Holder) { h.Unit, h.Service, h.Engine = "container 0123456789ab", "", "crictl" }),
 			[]string{`kubernetes: crictl inspect --output go-template --template '{{index .status.labels "io.kubernetes.pod.namespace"}}/{{index .status.labels "io.kubernetes.pod.name"}}' 0123456789ab # names the pod`}},
 		{"any other", process("something", 200), []string{"host: systemctl stop something.service"}},
-		{"one of a user's session", with(process("something", 200), func(h *guard.Holder) { h.Unit = "session-4.scope" }), []string{"host: kill 7"}},
+		{"one that a daemon has started", with(process("something", 200), func(h *guard.Holder) { h.Unit, h.Service = "cron.service", "" }), []string{"host: kill 7"}},
+		{"one of a user's session", with(process("something", 200), func(h *guard.Holder) { h.Unit, h.Service = "session-4.scope", "" }), []string{"host: kill 7"}},
 		{"several, only all of which would do", process("a", 30).Holding(guard.HolderProcess, "b", 8, 0, 30).Looked(func(h *guard.Holders) { h.List[0].Pages = map[int]uint64{0: 30} }),
 			[]string{"host: systemctl stop a.service, kill 8"}},
 		{"PostgreSQL with more than there is ordinary memory", func() Setup {
@@ -101,6 +108,23 @@ func TestHolderFixes(t *testing.T) {
 		}
 		if !slices.Equal(got, test.want) {
 			t.Errorf("%s: %q, want %q\n%s", test.name, got, test.want, words.Text(v))
+		}
+	}
+}
+
+// TestPrices: what ends a program costs the same whichever fix ends it; to have it again after the next boot is not spoilt.
+func TestPrices(t *testing.T) {
+	for name, want := range map[string]string{
+		"spdk_tgt":     "the guests that it serves lose their disks",
+		"dpdk-testpmd": "its traffic stops",
+		"postgres":     "its clients lose their connections",
+		"something":    "its service is down",
+	} {
+		host := Pages(24, 0).Holding(guard.HolderProcess, name, 7, 0, 200)
+		for _, f := range words.Fixes(fix.Judge(Guest(t, "strict:0", Cell(64, "strict:0")), host.Host)) {
+			if ends := f.Kind == "tune-process" || f.Kind == "stop-processes"; ends && (!strings.Contains(f.Cost, want) || len(f.Lasting) > 0) {
+				t.Errorf("%s, %s: %q, %q", name, f.Kind, f.Cost, f.Lasting)
+			}
 		}
 	}
 }

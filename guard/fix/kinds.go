@@ -138,7 +138,10 @@ type TryAgain struct {
 }
 
 // FreeDeadGuests has back ends give back the memory of guests that are gone, and serve the others on.
-type FreeDeadGuests struct{ Keepers []guard.Holder }
+type FreeDeadGuests struct {
+	Keepers []guard.Holder
+	Again   bool // one of them is the guest that is about to start, which nobody gives its devices again
+}
 
 // RestartKeepers restarts back ends that keep the memory of guests that are gone.
 type RestartKeepers struct{ Keepers []guard.Holder }

@@ -10,18 +10,38 @@ import (
 
 const (
 	maxRemoval = 32 << 10 // bytes of commands after which no more files are told
+	maxNames   = 8        // files of which each is named: by how they begin, later ones are meant, too
 	maxShort   = 160      // bytes of a command that the one line shows
 )
 
-// deleteFiles says how the pages of leftover files come back.
+// deleteFiles says how the pages of leftover files and segments come back. Files in other mount namespaces are named alone:
+// a command of root's that enters one would run the programs that lie there.
 func deleteFiles(d fix.DeleteFiles) Fix {
-	f := onHost("delete the files: no process uses them", removal(d)...)
+	f := onHost("", removal(d)...)
+	files, segments, unsure := false, false, ""
+	for _, h := range d.Holders {
+		files, segments = files || h.Segment == "", segments || h.Segment != ""
+		if h.Unsure {
+			unsure = ". If it is of huge pages: the kernel does not say (ipcs -m -i " + h.Segment + " shows whose it is)"
+		}
+		f.Lines = append(f.Lines, within(h)...)
+	}
 	f.Cost = "what is in them is lost"
-	if !d.Certain {
+	switch {
+	case files && d.Certain:
+		f.What = "delete the files: no process uses them"
+	case files:
 		f.What = "delete the files that no process uses: not all processes could be asked, this asks again"
 	}
-	if len(f.Commands) > 0 && len(f.Commands[0]) > maxShort {
-		f.short = f.What
+	switch {
+	case files && segments:
+		f.What += ". And remove the System V segment, which no process has attached"
+	case segments:
+		f.What = "remove the System V segment: no process has attached it"
+	}
+	f.What += unsure
+	if len(f.Commands) == 0 || len(f.Commands[0]) > maxShort {
+		f.short, _, _ = strings.Cut(f.What, ".")
 	}
 	return f
 }
@@ -38,10 +58,9 @@ func removal(d fix.DeleteFiles) (commands []string) {
 		switch words, unsaid := fileWords(h, ""); {
 		case h.Segment != "":
 			commands = append(commands, "ipcrm -m "+h.Segment)
-		case h.Within != 0:
-			if within := removalWithin(h, verb); within != "" {
-				commands = append(commands, within)
-			}
+		case h.Within != 0 && h.Engine != "":
+			commands = append(commands, removalWithin(h, verb)...)
+		case h.Within != 0: // see within
 		default:
 			more += unsaid
 			for _, word := range words {
@@ -64,7 +83,7 @@ func removal(d fix.DeleteFiles) (commands []string) {
 
 // fileWords returns a shell's words for leftover files, as they are below a root, and how many files no word can name.
 func fileWords(h guard.Holder, root string) (words []string, unsaid int) {
-	if word := ShellWord(strings.TrimPrefix(h.Prefix, root)); word != "" {
+	if word := ShellWord(strings.TrimPrefix(h.Prefix, root)); word != "" && len(h.Files) > maxNames {
 		return []string{word + "*"}, 0
 	}
 	for _, file := range h.Files {
@@ -77,16 +96,26 @@ func fileWords(h guard.Holder, root string) (words []string, unsaid int) {
 	return words, unsaid
 }
 
-// removalWithin is the command for files that lie in another mount namespace: in a container it is run there, as nothing
-// in that is to be believed. It is "" where no file can be named.
-func removalWithin(h guard.Holder, verb string) string {
-	words, _ := fileWords(h, fmt.Sprintf("/proc/%d/root", h.Within))
+// removalWithin is the command for files that lie in the mount namespace of a container, where it is run, as nothing in
+// that is to be believed; none where no file can be named.
+func removalWithin(h guard.Holder, verb string) []string {
+	words, _ := fileWords(h, rootOf(h))
 	if len(words) == 0 {
-		return ""
+		return nil
 	}
-	verb += " " + strings.Join(words, " ")
-	if command := "sh -c " + quoted(verb); inside(h, command) != command {
-		return inside(h, command)
-	}
-	return fmt.Sprintf("nsenter -t %d -m sh -c %s", h.Within, quoted(verb))
+	return []string{inside(h, "sh -c "+quoted(verb+" "+strings.Join(words, " ")))}
 }
+
+// within names files that lie in another mount namespace, of which no program is known that runs a command there.
+func within(h guard.Holder) []string {
+	if h.Within == 0 || h.Engine != "" {
+		return nil
+	}
+	words, _ := fileWords(h, rootOf(h))
+	if len(words) == 0 {
+		return nil
+	}
+	return []string{fmt.Sprintf("in the mount namespace of pid %d%s, by who manages it: %s", h.Within, unit(h.Unit), strings.Join(words, " "))}
+}
+
+func rootOf(h guard.Holder) string { return fmt.Sprintf("/proc/%d/root", h.Within) }

@@ -12,11 +12,15 @@ import (
 
 // TestRemoval: all leftover files go with one command, by how they begin where that names them and no others.
 func TestRemoval(t *testing.T) {
-	many := guard.Holder{Files: []string{"/h/rtemap_0", "/h/rtemap_1"}, Prefix: "/h/rtemap_"}
-	odd := guard.Holder{Files: []string{"/h/a b_0", "/h/a b_1"}, Prefix: "/h/a b_"}
+	many, odd := guard.Holder{Prefix: "/h/rtemap_"}, guard.Holder{Prefix: "/h/a b_"}
+	contained := guard.Holder{Prefix: "/proc/7/root/h/rtemap_", Within: 7, Unit: "container 0123456789ab", Engine: "docker"}
+	for i := range maxNames + 1 {
+		for _, h := range []*guard.Holder{&many, &odd, &contained} {
+			h.Files = append(h.Files, fmt.Sprint(h.Prefix, i))
+		}
+	}
+	few := guard.Holder{Files: []string{"/h/rtemap_0", "/h/rtemap_1"}, Prefix: "/h/rtemap_"}
 	some := guard.Holder{Files: []string{"/h/x_0", "/h/x_1"}}
-	contained := guard.Holder{Files: []string{"/proc/7/root/h/rtemap_0", "/proc/7/root/h/rtemap_1"}, Prefix: "/proc/7/root/h/rtemap_", Within: 7,
-		Unit: "container 0123456789ab", Engine: "docker"}
 	elsewhere := guard.Holder{Files: []string{"/proc/7/root/h/rtemap_0"}, Within: 7}
 	segment := guard.Holder{Segment: "5"}
 	var mass guard.Holder
@@ -34,7 +38,8 @@ func TestRemoval(t *testing.T) {
 		{"all of them", fix.DeleteFiles{Holders: []guard.Holder{segment, many, some}, Certain: true}, []string{"rm /h/rtemap_* /h/x_0 /h/x_1", "ipcrm -m 5"}},
 		{"a segment", fix.DeleteFiles{Holders: []guard.Holder{segment}, Certain: true}, []string{"ipcrm -m 5"}},
 		{"in a container", fix.DeleteFiles{Holders: []guard.Holder{contained}, Certain: true}, []string{"docker exec 0123456789ab sh -c 'rm /h/rtemap_*'"}},
-		{"in another mount namespace", fix.DeleteFiles{Holders: []guard.Holder{elsewhere, some}, Certain: true}, []string{"rm /h/x_0 /h/x_1", "nsenter -t 7 -m sh -c 'rm /h/rtemap_0'"}},
+		{"in another mount namespace", fix.DeleteFiles{Holders: []guard.Holder{elsewhere, some}, Certain: true}, []string{"rm /h/x_0 /h/x_1"}},
+		{"few", fix.DeleteFiles{Holders: []guard.Holder{few}, Certain: true}, []string{"rm /h/rtemap_0 /h/rtemap_1"}},
 		{"perhaps in use", fix.DeleteFiles{Holders: []guard.Holder{many, some}}, []string{"fuser -v /h/rtemap_* /h/x_0 /h/x_1"}},
 	} {
 		if got := removal(test.fix); !slices.Equal(got, test.want) {
@@ -44,5 +49,33 @@ func TestRemoval(t *testing.T) {
 	f := deleteFiles(fix.DeleteFiles{Holders: []guard.Holder{mass}, Certain: true})
 	if len(f.Commands) != 2 || len(f.Commands[0]) > maxRemoval+20 || !strings.HasSuffix(f.Commands[1], " more files") || len(f.short) > maxShort {
 		t.Errorf("%d commands, %d bytes, %.100q, %q", len(f.Commands), len(f.Commands[0]), f.Commands, f.short)
+	}
+}
+
+// TestDeletionWords: a program of another mount namespace is not run; what is deleted is named, with its price.
+func TestDeletionWords(t *testing.T) {
+	file := guard.Holder{Files: []string{"/h/x_0"}}
+	elsewhere := guard.Holder{Files: []string{"/proc/7/root/h/rtemap_0"}, Within: 7, Unit: "lxc.service"}
+	for _, test := range []struct {
+		name        string
+		holders     []guard.Holder
+		what, lines string
+	}{
+		{"a file", []guard.Holder{file}, "delete the files: no process uses them", ""},
+		{"elsewhere", []guard.Holder{elsewhere}, "delete the files: no process uses them", "in the mount namespace of pid 7, lxc.service, by who manages it: /h/rtemap_0"},
+		{"a segment", []guard.Holder{{Segment: "5"}}, "remove the System V segment: no process has attached it", ""},
+		{"one that may be of other pages", []guard.Holder{{Segment: "5", Unsure: true}},
+			"remove the System V segment: no process has attached it. If it is of huge pages: the kernel does not say (ipcs -m -i 5 shows whose it is)", ""},
+		{"both", []guard.Holder{file, {Segment: "5"}}, "delete the files: no process uses them. And remove the System V segment, which no process has attached", ""},
+	} {
+		f := deleteFiles(fix.DeleteFiles{Holders: test.holders, Certain: true})
+		if f.What != test.what || strings.Join(f.Lines, "\n") != test.lines || f.Cost != "what is in them is lost" || f.short == "" {
+			t.Errorf("%s: %+v", test.name, f)
+		}
+		for _, command := range f.Commands {
+			if strings.Contains(command, "nsenter") || strings.Contains(command, "/proc/") {
+				t.Errorf("%s: %s", test.name, command)
+			}
+		}
 	}
 }

@@ -41,19 +41,29 @@ func lookUnconfined(l fix.LookUnconfined) Fix {
 
 const rebootCost = "reboots this host: all its guests stop"
 
-// freeDead has back ends give back the memory of guests that are gone.
-func freeDead(keepers []guard.Holder) Fix {
-	if !slices.ContainsFunc(keepers, servesMany) {
+// freeDead has back ends give back the memory of guests that are gone, by what these need again if they start again.
+func freeDead(d fix.FreeDeadGuests) Fix {
+	if !slices.ContainsFunc(d.Keepers, servesMany) {
 		return Fix{} // they end with their guest
 	}
-	first, guests := keepers[0], deadGuests(keepers)
+	first, guests := d.Keepers[0], deadGuests(d.Keepers)
 	f := Fix{For: "host", What: fmt.Sprintf("delete the vhost device of %s from %s, by its own tool", guests, process(first)),
-		Lines: []string{"with SPDK: rpc.py vhost_delete_controller NAME"}, Cost: "stops nothing: that guest is gone"}
+		Lines: []string{"with SPDK: rpc.py vhost_get_controllers, which shows what it is", "with SPDK: rpc.py vhost_delete_controller NAME"},
+		Cost:  "no guest that runs loses anything. If " + guests + " is to start again, add the device again first, unless its manager does"}
 	f.short = fmt.Sprintf("delete the vhost device of %s from %s", guests, process(first))
+	again := "with SPDK: rpc.py vhost_create_blk_controller NAME BDEV, as it was"
 	if first.Kind == guard.HolderOVS {
 		f.What = fmt.Sprintf("delete the vhost-user port of %s from %s", guests, process(first))
-		f.Lines = []string{inside(first, "ovs-vsctl show"), inside(first, "ovs-vsctl del-port PORT")}
+		f.Lines = []string{inside(first, "ovs-vsctl show"), inside(first, "ovs-vsctl list Interface PORT"), inside(first, "ovs-vsctl del-port PORT")}
+		f.Cost = "no guest that runs loses anything. If " + guests + " is to start again, add the port again first, unless its manager does, as Nova does"
 		f.short = "delete Open vSwitch's port of " + guests
+		again = inside(first, "ovs-vsctl add-port BRIDGE PORT -- set Interface PORT type=TYPE options:vhost-server-path=PATH")
+	}
+	if d.Again {
+		f.What += ", and add it again as it was: this guest needs it"
+		f.Lines = append(f.Lines, again)
+		f.Cost = "none, if it is there again when this guest starts"
+		f.short += ", and add it again"
 	}
 	return f
 }
@@ -105,8 +115,8 @@ func restarts(holders []guard.Holder) (commands []string) {
 	return slices.Compact(commands)
 }
 
-// manage returns the command that stops, or restarts, a process by its unit or its container; else the one that ends
-// it.
+// manage returns the command that stops, or restarts, a process by its own unit or its container; else the one that ends
+// it, and nothing that is somebody else's.
 func manage(h guard.Holder, verb string) string {
 	id, contained := strings.CutPrefix(h.Unit, "container ")
 	switch {
@@ -114,11 +124,13 @@ func manage(h guard.Holder, verb string) string {
 		return "crictl stop " + ShellWord(id) // kubelet starts it again
 	case contained && h.Engine != "":
 		return h.Engine + " " + verb + " " + ShellWord(id)
-	case strings.HasSuffix(h.Unit, ".service") && !contained && !strings.HasPrefix(h.Unit, "user@"):
-		return "systemctl " + verb + " " + ShellWord(h.Unit)
+	case h.Service != "":
+		return "systemctl " + verb + " " + ShellWord(h.Service)
 	}
-	return fmt.Sprintf("kill %d", h.PID)
+	return end(h)
 }
+
+func end(h guard.Holder) string { return fmt.Sprintf("kill %d", h.PID) }
 
 // inside returns a command as it is run where a process is: in its container.
 func inside(h guard.Holder, command string) string {
@@ -165,29 +177,29 @@ func sizes(mib []uint64) string {
 	return strings.Join(all, ",")
 }
 
-// stop says how processes are ended.
+// stop says how processes are ended. A daemon may have started one that is in its unit: then the unit is not named.
 func stop(holders []guard.Holder) Fix {
-	var who, commands, lasting []string
+	var who, commands, lost []string
+	alone := false
 	for _, h := range holders {
-		who = append(who, process(h))
-		command := manage(h, "stop")
-		if slices.Contains(commands, command) {
-			continue
-		}
-		commands = append(commands, command)
-		if unit, ok := strings.CutPrefix(command, "systemctl stop "); ok {
-			lasting = append(lasting, "systemctl disable "+unit)
-		}
+		who, commands, lost = append(who, process(h)), append(commands, manage(h, "stop")), append(lost, loses(h))
+		alone = alone || manage(h, "stop") == end(h) && (strings.HasSuffix(h.Unit, ".service") || strings.HasPrefix(h.Unit, "container "))
 	}
-	f := onHost("stop "+enumerate(who, 3), commands...)
-	f.Cost, f.Lasting = "their services are down until they are started again", lasting
+	lost = slices.Compact(lost)
+	f := onHost("stop "+enumerate(who, 3), slices.Compact(commands)...)
+	if alone {
+		f.What += ", best by what has started it: kill ends this process alone"
+	}
+	f.Cost = strings.Join(lost, ", ") + " until it is started again"
 	switch {
 	case slices.ContainsFunc(holders, guard.Holder.InPod):
 		return endPods(holders, who)
 	case len(who) == 1 && runsGuest(holders[0]):
 		return shutDown(holders[0], f)
-	case len(who) == 1:
-		f.Cost = "its service is down until it is started again"
+	case len(who) > 1 && slices.Equal(lost, []string{itsService}):
+		f.Cost = "their services are down until they are started again"
+	case len(who) > 1:
+		f.Cost = strings.Join(lost, ", ") + " until they are started again"
 	}
 	return f
 }
@@ -211,7 +223,7 @@ func endPods(holders []guard.Holder, who []string) Fix {
 
 // shutDown says how a guest that is none of libvirt's is ended; f ends its process.
 func shutDown(h guard.Holder, f Fix) Fix {
-	f.short, f.Lasting = "shut down the guest that "+process(h)+" runs", nil
+	f.short = "shut down the guest that " + process(h) + " runs"
 	if id, ok := strings.CutSuffix(h.Unit, ".scope"); ok && strings.Trim(id, "0123456789") == "" { // Proxmox VE names it so
 		f.What, f.Commands, f.Cost = f.short, []string{"qm shutdown " + id}, "that guest stops"
 		return f
@@ -228,40 +240,78 @@ func runsGuest(h guard.Holder) bool {
 	return strings.HasPrefix(program, "qemu-") || slices.Contains([]string{"kvm", "cloud-hypervisor", "cloud-hyperviso", "firecracker", "crosvm"}, program)
 }
 
-// switches are the programs of which it is known how they are told to take fewer huge pages, or none, by how the names
-// of their processes begin.
-var switches = []struct {
+// programs are those of which it is known, by how the names of their processes begin, who loses what while they do not
+// run, and how they are told to take fewer huge pages, or none.
+var programs = []struct {
 	names []string
+	lost  string
 	say   func(fix.TuneProcess) Fix
 }{
-	{[]string{"vpp"}, tuneVPP},
-	{[]string{"spdk", "vhost", "nvmf_tgt", "iscsi_tgt", "bdevperf"}, tuneSPDK},
-	{[]string{"testpmd", "dpdk-", "l2fwd", "l3fwd"}, tuneDPDK},
-	{[]string{"postgres"}, tunePostgreSQL},
-	{[]string{"mysqld", "mariadbd"}, tuneMySQL},
-	{[]string{"java"}, tuneJava},
-	{[]string{"ora_", "oracle"}, tuneOracle},
-	{[]string{"xmrig"}, tuneMiner},
+	{[]string{"vpp"}, traffic, tuneVPP},
+	{[]string{"spdk", "vhost", "nvmf_tgt", "iscsi_tgt", "bdevperf"}, "the guests that it serves lose their disks", tuneSPDK},
+	{[]string{"testpmd", "dpdk-", "l2fwd", "l3fwd"}, traffic, tuneDPDK},
+	{[]string{"postgres"}, clients, tunePostgreSQL},
+	{[]string{"mysqld", "mariadbd"}, clients, tuneMySQL},
+	{[]string{"java"}, itsService, tuneJava},
+	{[]string{"ora_", "oracle"}, clients, tuneOracle},
+	{[]string{"xmrig"}, itsService, tuneMiner},
 }
 
-// tune says how a process takes fewer pages by a switch of its own; nothing where none is known.
-func tune(t fix.TuneProcess) Fix {
-	program := cmp.Or(t.Holder.Program, t.Holder.Name)
-	for _, s := range switches {
-		if slices.ContainsFunc(s.names, func(name string) bool { return strings.HasPrefix(program, name) }) {
-			f := s.say(t)
-			f.For, f.short = "host", cmp.Or(f.short, strings.Join(f.Commands, "; "))
-			return f
+const (
+	traffic    = "its traffic stops"
+	clients    = "its clients lose their connections"
+	itsService = "its service is down"
+)
+
+// programOf returns which of the programs a process runs; -1 for any other.
+func programOf(h guard.Holder) int {
+	program := cmp.Or(h.Program, h.Name)
+	for i, p := range programs {
+		if slices.ContainsFunc(p.names, func(name string) bool { return strings.HasPrefix(program, name) }) {
+			return i
 		}
 	}
-	return Fix{}
+	return -1
 }
 
-const startsAgain = "restarts it"
+// loses says who loses what while a process does not run.
+func loses(h guard.Holder) string {
+	if i := programOf(h); i >= 0 {
+		return programs[i].lost
+	}
+	return itsService
+}
 
-// ordinary says what it costs to have a process take ordinary memory.
+// tune says how a process takes fewer pages by a switch of its own; nothing where none is known. In a pod it is the pod's
+// declaration that says so.
+func tune(t fix.TuneProcess) Fix {
+	i := programOf(t.Holder)
+	if i < 0 {
+		return Fix{}
+	}
+	f := programs[i].say(t)
+	f.Cost = "restarts it: " + programs[i].lost + " until it runs again" + f.Cost
+	f.For, f.short = "host", cmp.Or(f.short, strings.Join(f.Commands, "; "))
+	if t.Holder.InPod() && len(f.Lines) > 0 {
+		f.For, f.What = "kubernetes", "in the declaration of its pod: "+f.What
+		if f.short != "" {
+			f.short = "in the declaration of its pod: " + f.short
+		}
+	}
+	return f
+}
+
+// then says how a process is restarted after a file has changed: a pod restarts by itself where its declaration changes.
+func then(h guard.Holder) string {
+	if h.InPod() {
+		return ""
+	}
+	return ", then " + manage(h, "restart")
+}
+
+// ordinary says what it costs beside the restart to have a process take ordinary memory.
 func ordinary(h guard.Holder) string {
-	return fmt.Sprintf("restarts it; it takes %s of ordinary memory instead, and is slower", Amount(allPages(h), h.PageKiB))
+	return fmt.Sprintf("; it takes %s of ordinary memory instead, and is slower", Amount(allPages(h), h.PageKiB))
 }
 
 // allPages is how many pages a process has, or was promised.
@@ -316,17 +366,18 @@ func tuneVPP(t fix.TuneProcess) Fix {
 		return Fix{}
 	}
 	return Fix{What: "in /etc/vpp/startup.conf give VPP so many buffers, of 2.5 KiB each, at the most (if main-heap-page-size is huge there, fewer or a smaller " +
-		"main-heap-size; in old releases less dpdk socket-mem); then " + manage(t.Holder, "restart"),
-		Lines: []string{fmt.Sprintf("buffers { buffers-per-numa %d }", buffers)}, Cost: "restarts VPP: its traffic stops until it runs again"}
+		"main-heap-size; in old releases less dpdk socket-mem)" + then(t.Holder),
+		Lines: []string{fmt.Sprintf("buffers { buffers-per-numa %d }", buffers)}}
 }
 
-// The option -s of https://spdk.io/doc/app_overview.html.
+// The option -s of https://spdk.io/doc/app_overview.html. DPDK takes a total from each node by how many of the CPUs there
+// are the program's (eal_dynmem_calc_num_pages_per_socket): it does where all the pages lie on one node.
 func tuneSPDK(t fix.TuneProcess) Fix {
 	_, all := left(t)
-	if all < leastDPDK {
+	if all < leastDPDK || len(t.Holder.Pages) != 1 || t.Holder.Unplaced > 0 {
 		return Fix{}
 	}
-	return withOption(t.Holder, fmt.Sprintf("--mem-size %d", all), "restarts it: the guests that it serves lose their disks until it runs again")
+	return withOption(t.Holder, fmt.Sprintf("--mem-size %d", all), "")
 }
 
 // https://doc.dpdk.org/guides/linux_gsg/linux_eal_parameters.html
@@ -335,7 +386,7 @@ func tuneDPDK(t fix.TuneProcess) Fix {
 	if all < leastDPDK {
 		return Fix{}
 	}
-	return withOption(t.Holder, "--socket-mem="+strings.Join(nodes, ","), startsAgain)
+	return withOption(t.Holder, "--socket-mem="+strings.Join(nodes, ","), "")
 }
 
 // https://www.postgresql.org/docs/current/runtime-config-resource.html, huge_pages and shared_buffers.
@@ -347,9 +398,8 @@ func tunePostgreSQL(t fix.TuneProcess) Fix {
 		}
 		return []string{inside(t.Holder, sql), manage(t.Holder, "restart")}
 	}
-	const clients = ": its clients have to connect again"
 	if t.Ordinary {
-		return Fix{What: "have PostgreSQL take ordinary memory", Commands: set("huge_pages = off"), Cost: ordinary(t.Holder) + clients}
+		return Fix{What: "have PostgreSQL take ordinary memory", Commands: set("huge_pages = off"), Cost: ordinary(t.Holder)}
 	}
 	_, mib := left(t)
 	mib = (mib + t.Holder.Reserved*t.Holder.PageKiB/1024) * 9 / 10 // its other shared memory is of huge pages, too
@@ -362,7 +412,7 @@ func tunePostgreSQL(t fix.TuneProcess) Fix {
 	}
 	return Fix{What: fmt.Sprintf("have PostgreSQL take less shared memory: it has %s in huge pages, touched or promised, and %s less is enough. "+
 		"Do not set huge_pages = off: there is too little ordinary memory for that", Amount(allPages(t.Holder), t.Holder.PageKiB), Amount(missing, t.Holder.PageKiB)),
-		Commands: set(fmt.Sprintf("shared_buffers = '%dMB'", mib)), Cost: startsAgain + clients + ", and its cache is smaller"}
+		Commands: set(fmt.Sprintf("shared_buffers = '%dMB'", mib)), Cost: "; its cache is smaller"}
 }
 
 // https://dev.mysql.com/doc/refman/8.4/en/large-page-support.html
@@ -370,7 +420,7 @@ func tuneMySQL(t fix.TuneProcess) Fix {
 	if !t.Ordinary {
 		return Fix{}
 	}
-	return Fix{What: "in its my.cnf have it take ordinary memory, then " + manage(t.Holder, "restart"), Lines: []string{"[mysqld]", "large_pages=OFF"},
+	return Fix{What: "in its my.cnf have it take ordinary memory" + then(t.Holder), Lines: []string{"[mysqld]", "large_pages=OFF"},
 		Cost: ordinary(t.Holder)}
 }
 

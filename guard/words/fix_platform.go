@@ -32,7 +32,7 @@ func reserveInVDSM(r fix.ReserveInVDSM) Fix {
 func runInPod(r fix.RunInPod) Fix {
 	var who []string
 	var pages uint64
-	cost := startsAgain
+	cost := "restarts it"
 	for _, h := range r.Holders {
 		if h.Kind == guard.HolderOVS {
 			cost = "restarts Open vSwitch: the traffic of all guests stops until it runs again"

@@ -11,12 +11,15 @@ import (
 
 // Text says a verdict in full, for the terminal: the summary, what the domain needs, who holds what, and what helps. It
 // ends without a newline.
-func Text(v fix.Verdict) string { return text(v, Summary(v)) }
+func Text(v fix.Verdict) string { return text(v, Summary(v), "") }
 
 // Entry is [Text] for the journal: it begins with the line that libvirt was told.
-func Entry(v fix.Verdict) string { return text(v, Line(v)) }
+// People read that later: what ends a process or deletes files says how to ask again.
+func Entry(v fix.Verdict) string {
+	return text(v, Line(v), "later, first run "+explain(v.Domain)+", which looks again")
+}
 
-func text(v fix.Verdict, first string) string {
+func text(v fix.Verdict, first, later string) string {
 	lines := []string{first}
 	line := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
 	indent := func(texts []string) {
@@ -60,6 +63,9 @@ func text(v fix.Verdict, first string) string {
 	}
 	for _, f := range fixes {
 		line("fix (%s): %s", f.where(), f.What)
+		if later != "" && slices.Contains(passing, f.Kind) {
+			line("  %s", later)
+		}
 		indent(f.details())
 	}
 	if v.Releases != (guard.Releases{}) {

@@ -131,6 +131,50 @@ node 1, 2M pages: 472 of 1024 free (944 MiB of 2 GiB); Open vSwitch ovs-vswitchd
 	}
 }
 
+// TestService: a unit is a process's own where all others there descend from it. Open vSwitch's is by its name.
+func TestService(t *testing.T) {
+	const dir = "sys/fs/cgroup/system.slice/"
+	for _, test := range []struct{ name, unit, procs, below, want string }{
+		{"alone", "mover.service", "77\n", "0", "mover.service"},
+		{"with those that it started", "mover.service", "77\n78\n79\n", "0", "mover.service"},
+		{"started by a daemon", "cron.service", "80\n77\n", "0", ""},
+		{"beside a stranger", "mover.service", "77\n81\n", "0", ""},
+		{"beside another namespace's", "mover.service", "77\n0\n", "0", ""},
+		{"with groups below", "mover.service", "77\n", "1", ""},
+		{"not there any more", "mover.service", "78\n", "0", ""},
+		{"a scope", "mover.scope", "77\n", "0", ""},
+		{"below its unit", "mover.service/sub", "77\n", "0", ""},
+		{"of which nothing is known", "mover.service", "", "", ""},
+	} {
+		h := hooktest.Incident(t)
+		h.Write("proc/2974/cgroup", "0::/system.slice/ovs-vswitchd.service\n")
+		h.Write("proc/77/cgroup", "0::/system.slice/"+test.unit+"\n")
+		const mapped = "7f0000000000-7f0000e00000 rw-p 00000000 00:10 99 /anon_hugepage (deleted)\n"
+		h.Write("proc/77/maps", mapped)
+		h.Write("proc/77/smaps", mapped+"KernelPageSize:     2048 kB\nPrivate_Hugetlb:   14336 kB\nVmFlags: rd wr ht\n")
+		h.Write("proc/77/numa_maps", "7f0000000000 default file=/anon_hugepage\\040(deleted) huge anon=7 dirty=7 N0=7 kernelpagesize_kB=2048\n")
+		for pid, parent := range map[int]int{77: 1, 78: 77, 79: 78, 80: 1, 81: 80} {
+			huge := 0
+			if pid == 77 {
+				huge = 7 * 2048
+			}
+			h.Write(fmt.Sprintf("proc/%d/status", pid), fmt.Sprintf("Name:\tmover\nPPid:\t%d\nHugetlbPages:\t%d kB\n", parent, huge))
+		}
+		if test.below != "" {
+			h.Write(dir+test.unit+"/cgroup.procs", test.procs)
+			h.Write(dir+test.unit+"/cgroup.stat", "nr_descendants "+test.below+"\n")
+		}
+		host := look(t, h.FS(), time.Now().Add(time.Hour))
+		got := map[int]string{}
+		for _, holder := range host.Holders.List {
+			got[holder.PID] = holder.Service
+		}
+		if service, ok := got[77]; !ok || service != test.want || got[2974] != "ovs-vswitchd.service" {
+			t.Errorf("%s: %q of %v, want %q", test.name, service, got, test.want)
+		}
+	}
+}
+
 // TestManyMounts: a process in a container that has the host's hugetlbfs mounted too often is named as one that was not
 // read in full, and what it maps by the host's name for it is found all the same.
 func TestManyMounts(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"path"
 	"slices"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -38,6 +39,7 @@ type finder struct {
 	self     guard.Domain // that is about to start; none where that is any
 	deadline time.Time
 	guests   map[int]string
+	parents  map[int]int       // of the processes
 	known    map[int]holderKey // by pid, those who were identified
 	kept     atomic.Int64      // mappings
 	tally    tally
@@ -75,6 +77,10 @@ type view struct {
 
 func (f *finder) run(processes []sysfs.Process) {
 	f.guests = process.Guests(f.FS)
+	f.parents = map[int]int{}
+	for _, p := range processes {
+		f.parents[p.PID] = p.Parent
+	}
 	views := make([]view, len(processes))
 	for _, most := range []int{fewMappings, mostMappings} {
 		for i, p := range processes {
@@ -129,11 +135,41 @@ func (f *finder) describe(h *guard.Holder) {
 		}
 	case h.Kind == guard.HolderProcess || h.Kind == guard.HolderOVS:
 		place, _ := f.Place(h.PID)
-		h.Unit, h.Engine = place.String(), place.Engine
+		h.Unit, h.Engine, h.Service = place.String(), place.Engine, f.service(h, place)
 		if program := f.Program(h.PID); program != "" {
 			h.Program = path.Base(program)
 		}
 	}
+}
+
+// service returns the systemd unit that is a holder's own, as guard.Holder has it.
+func (f *finder) service(h *guard.Holder, place sysfs.Place) string {
+	own := h.Kind == guard.HolderOVS && process.OpenVSwitch.RunsIn(place.Unit)
+	if !strings.HasSuffix(place.Unit, ".service") || place.Container != "" || place.User || !own && !f.hasUnit(h.PID) {
+		return ""
+	}
+	return place.Unit
+}
+
+// hasUnit reports whether a process has a unit to itself: all others there descend from it. So it is the unit's main
+// process, and not one that a daemon such as cron or libvirtd has started, nor a container's.
+func (f *finder) hasUnit(pid int) bool {
+	pids, err := f.UnitProcesses(pid)
+	return err == nil && slices.Contains(pids, pid) && !slices.ContainsFunc(pids, func(other int) bool { return !f.descends(other, pid) })
+}
+
+// mostGenerations bounds how far a process is followed up, should the kernel's answers be of different moments.
+const mostGenerations = 100
+
+// descends reports whether a process is another, or was started by it, or by one of which that is so.
+func (f *finder) descends(pid, from int) bool {
+	for range mostGenerations {
+		if pid == from {
+			return true
+		}
+		pid = f.parents[pid]
+	}
+	return false
 }
 
 // lookCloser fills the tally again with what takes more time to see: who maps
@@ -353,6 +389,7 @@ func (f *finder) addSegments() {
 			id := strconv.FormatUint(s.ID, 10)
 			holder := guard.Holder{Kind: guard.HolderFile, Name: "System V segment " + id, Segment: id, PageKiB: p.PageKiB, Unplaced: pages}
 			if !s.Huge(p.PageKiB) {
+				holder.Unsure = true
 				possible = append(possible, holder)
 				sum += pages
 			} else if pages <= f.unaccounted(p.PageKiB, f.found.List) {

@@ -56,7 +56,7 @@ func Trusted(root sysfs.FS, p sysfs.Process, s Service) (t Trust) {
 		return Untrusted
 	}
 	own := p.UID == 0 || p.UID < 0 && !root.Live()
-	switch unit := s.runsIn(place.Unit); {
+	switch unit := s.RunsIn(place.Unit); {
 	case own && unit:
 		t = rootsInUnit
 	case unit:
@@ -74,8 +74,8 @@ func Trusted(root sysfs.FS, p sysfs.Process, s Service) (t Trust) {
 	return t
 }
 
-// runsIn says whether a unit is one of the service's: nova_compute.service is, and renovate.service is not.
-func (s Service) runsIn(unit string) bool {
+// RunsIn says whether a unit is one of the service's: nova_compute.service is, and renovate.service is not.
+func (s Service) RunsIn(unit string) bool {
 	name, ok := strings.CutSuffix(unit, ".service")
 	return ok && slices.ContainsFunc(s.Units, func(part string) bool {
 		return strings.Contains(wordsOf(name), wordsOf(part))

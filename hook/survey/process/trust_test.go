@@ -18,7 +18,7 @@ func TestServiceUnits(t *testing.T) {
 	} {
 		for want, names := range map[bool]string{true: test.own, false: test.others} {
 			for _, name := range strings.Fields(names) {
-				if test.runsIn(name+".service") != want || test.runsIn(name+".scope") {
+				if test.RunsIn(name+".service") != want || test.RunsIn(name+".scope") {
 					t.Errorf("%s: not %v", name, want)
 				}
 			}
