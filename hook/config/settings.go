@@ -49,7 +49,7 @@ var allSettings = []Setting{
 		of:      func(c *Config) value { return toggle{&c.Claims} },
 	}, {
 		Name: "wait_for_starting", Default: "0s", Values: "a time from 0 to 30s",
-		Meaning: "How long a start waits if it would fit without the starting guests.",
+		Meaning: "How long a start waits if it would fit without the starting guests. Meanwhile libvirt answers nobody who asks about this guest or lists all guests, such as virsh list and nova-compute.",
 		of:      func(c *Config) value { return span{&c.WaitForStarting, 0, 30 * time.Second} },
 	}, {
 		Name: "starting_limit", Default: "1m", Values: "a time from 1s to 1h",
