@@ -97,12 +97,12 @@ func (p *play) writes() error {
 	}
 	p.That(said == shown, "it says what the dry run showed", said, shown)
 	p.That(strings.HasSuffix(after.dropIn, lines([2]int{ovsPages, ovsPages})) && after.pid != before.pid, "it writes the drop-in and restarts nova-compute's unit", after)
-	owners, err := p.Must("stat", "-c", "%U:%G %a", "/etc/nova/nova-compute.conf", dropIn)
+	owners, err := p.Must("stat", "-c", "%U:%G %a", novaConf, dropIn)
 	if err != nil {
 		return err
 	}
 	one, other, _ := strings.Cut(strings.TrimSpace(owners), "\n")
-	p.That(one == other, "the drop-in has the owner and the mode of the file that nova-compute reads first", owners)
+	p.That(one == other, "the drop-in has the owner and the mode of nova.conf", owners)
 	if err := p.reserved("with what hugeguard wrote", [2]int{ovsPages, ovsPages}); err != nil {
 		return err
 	}
@@ -117,14 +117,13 @@ func (p *play) writes() error {
 
 // writeReserve has hugeguard write, again if it says that it has not seen all of the host, since emulation is slow.
 func (p *play) writeReserve(flag string) (string, error) {
-	args := []string{"hugeguard", "reserve", "--write", flag}
 	for range 5 {
-		r, err := p.Run("", args...)
-		if err != nil || !strings.Contains(r.Stderr, "not all of the host was seen") {
-			break
+		said, err := p.Must("hugeguard", "reserve", "--write", flag)
+		if err == nil || !strings.Contains(err.Error(), "not all of the host was seen") {
+			return said, err
 		}
 	}
-	return p.Must(args...)
+	return "", errors.New("hugeguard reserve never sees all of the host")
 }
 
 // reserved checks what Nova reserves of each node, and that nothing is left that it should.
