@@ -11,15 +11,12 @@ import (
 
 // Text says a verdict in full, for the terminal: the summary, what the domain needs, who holds what, and what helps. It
 // ends without a newline.
-func Text(v fix.Verdict) string { return text(v, Summary(v), "") }
+func Text(v fix.Verdict) string { return text(v, Summary(v)) }
 
 // Entry is [Text] for the journal: it begins with the line that libvirt was told.
-// People read that later: what ends a process or deletes files says how to ask again.
-func Entry(v fix.Verdict) string {
-	return text(v, Line(v), "later, first run "+explain(v.Domain)+", which looks again")
-}
+func Entry(v fix.Verdict) string { return text(v, Line(v)) }
 
-func text(v fix.Verdict, first, later string) string {
+func text(v fix.Verdict, first string) string {
 	lines := []string{first}
 	line := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
 	indent := func(texts []string) {
@@ -63,10 +60,10 @@ func text(v fix.Verdict, first, later string) string {
 	}
 	for _, f := range fixes {
 		line("fix (%s): %s", f.where(), f.What)
-		if later != "" && slices.Contains(passing, f.Kind) {
-			line("  %s", later)
-		}
 		indent(f.details())
+		if slices.Contains(passing, f.Kind) { // people read it later
+			line("  later, first run %s: it looks again", explain(v.Domain))
+		}
 	}
 	if v.Releases != (guard.Releases{}) {
 		line("judged for %s", v.Releases)
