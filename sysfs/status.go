@@ -131,8 +131,8 @@ func parseUID(text string) int {
 	return uid
 }
 
-// reduceStatus keeps the name, the state, its parent, the numbers in its PID namespaces, the users, how many threads there are, and
-// the huge pages.
+// reduceStatus keeps the name, the state, its parent, the numbers in its PID namespaces, the users, how many threads there
+// are, and the huge pages.
 func reduceStatus(text []byte) ([]byte, error) {
 	_, err := ParseStatus(text)
 	if err != nil {

@@ -15,13 +15,11 @@ func changeDomain(c fix.ChangeDomain) Fix {
 	if len(f.Lines) > 0 {
 		f.short = f.Lines[0]
 	}
-	if len(c.Sets) > 0 {
-		f.What += fmt.Sprintf(": nodeset='%s' in %s", c.Changes[0].Nodes, enumerate(c.Sets, 4))
-	}
 	if slices.ContainsFunc(c.Changes, func(c fix.Change) bool { return c.Do == fix.Shrink }) {
 		f.Cost = "the guest has less memory"
 	}
 	if len(c.Sets) > 0 {
+		f.What += fmt.Sprintf(": nodeset='%s' in %s", c.Changes[0].Nodes, enumerate(c.Sets, 4))
 		f.Cost = "the guest is slower where its vCPUs run on other nodes than its memory: pin them to the same (cputune)"
 	}
 	return f

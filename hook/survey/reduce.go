@@ -60,8 +60,8 @@ func reduceOVSUse(text []byte) ([]byte, error) {
 	return ovs.UseAnswer(use)
 }
 
-// reduceDomain keeps what decides about a domain's memory, and whether it is being moved here by post-copy. One that cannot be read cannot be read then either, and is
-// Nova's if it was.
+// reduceDomain keeps what decides about a domain's memory, and whether it is being moved here by post-copy. One that
+// cannot be read cannot be read then either, and is Nova's if it was.
 func reduceDomain(text []byte) ([]byte, error) {
 	left, err := domain.Reduce(text)
 	switch {

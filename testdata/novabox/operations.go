@@ -126,6 +126,20 @@ func (p *play) refusals(domain string) (int, error) {
 	return len(entries), err
 }
 
+// watched has something done, and returns how often the guard refused the instance's domain meanwhile.
+func (p *play) watched(o operation, s server) (now server, refusals int, err error) {
+	before, err := p.refusals(s.Domain)
+	if err != nil {
+		return now, 0, err
+	}
+	now, err = p.do(o, s.ID)
+	if err != nil {
+		return now, 0, err
+	}
+	after, err := p.refusals(s.Domain)
+	return now, after - before, err
+}
+
 // refuses has something done where there are no pages for it, and checks that the guard refuses it.
 func (p *play) refuses(o operation, s server) (err error) {
 	release, err := p.fill(0)
@@ -133,19 +147,11 @@ func (p *play) refuses(o operation, s server) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, release()) }()
-	before, err := p.refusals(s.Domain)
+	now, refusals, err := p.watched(o, s)
 	if err != nil {
 		return err
 	}
-	now, err := p.do(o, s.ID)
-	if err != nil {
-		return err
-	}
-	after, err := p.refusals(s.Domain)
-	if err != nil {
-		return err
-	}
-	p.That(after == before+1 && now.Status == o.state, o.name+" leaves the instance "+o.state, now, before, after)
+	p.That(refusals == 1 && now.Status == o.state, o.name+" leaves the instance "+o.state, now, refusals)
 	if o.state == "ERROR" { // in other states the API shows no fault
 		p.That(now.Fault != nil && strings.Contains(now.Fault.Details, "more: hugeguard explain "+s.Domain), "an admin sees the whole line in the fault's details", now.Fault)
 	}
@@ -154,19 +160,11 @@ func (p *play) refuses(o operation, s server) (err error) {
 
 // works has something done where there is room, and checks that the guard says nothing.
 func (p *play) works(o operation, s server) error {
-	before, err := p.refusals(s.Domain)
+	now, refusals, err := p.watched(o, s)
 	if err != nil {
 		return err
 	}
-	now, err := p.do(o, s.ID)
-	if err != nil {
-		return err
-	}
-	after, err := p.refusals(s.Domain)
-	if err != nil {
-		return err
-	}
-	p.That(after == before && now.Status == o.state, o.name+" works where there is room", now)
+	p.That(refusals == 0 && now.Status == o.state, o.name+" works where there is room", now)
 	return p.numbers(o, s)
 }
 

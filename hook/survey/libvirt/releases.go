@@ -112,9 +112,9 @@ const (
 
 var errStale = errors.New("it is about another emulator")
 
-// readCapabilities reads what libvirt found out about an emulator, and returns the text, too. On the running host that must be the emulator that
-// is there now, a program and no script that runs who knows what, and nobody but root may have written it: QEMU's user
-// owns the directory above.
+// readCapabilities reads what libvirt found out about an emulator, and returns the text, too. On the running host that
+// must be the emulator that is there now, a program and no script that runs who knows what, and nobody but root may have
+// written it: QEMU's user owns the directory above.
 func readCapabilities(fs sysfs.FS, emulator string) (caps Capabilities, text []byte, err error) {
 	if !path.IsAbs(emulator) {
 		return Capabilities{}, nil, errStale
