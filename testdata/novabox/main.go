@@ -19,7 +19,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -180,7 +179,8 @@ func inside(ctx context.Context, o options) error {
 		vm.Say("all %d checks hold: Debian %s, Nova %s, %s", p.Done, o.suite.Name, image.Version("nova-compute"), image.Versions())
 	}
 	if o.keep {
-		return errors.Join(err, lend(ctx, machine, dir))
+		vm.Say("the machines stay until this is interrupted; to play on them: go run ./testdata/novabox -in %s -run PART", dir)
+		return errors.Join(err, machine.Lend(filepath.Join(dir, lentFile)))
 	}
 	return err
 }
@@ -212,23 +212,5 @@ func bring(ctx context.Context, c *control, m *vm.Machine) error {
 
 // lentFile is where a run that keeps its machines lends the port of the compute node's agent.
 const lentFile = "lent"
-
-// lend passes on to the compute node's agent what other plays ask, until it is interrupted.
-func lend(ctx context.Context, m *vm.Machine, dir string) error {
-	listener, err := net.Listen("unix", filepath.Join(dir, lentFile))
-	if err != nil {
-		return err
-	}
-	context.AfterFunc(ctx, func() { listener.Close() })
-	vm.Say("the machines stay until this is interrupted; to play on them: go run ./testdata/novabox -in %s -run PART", dir)
-	for {
-		conn, err := listener.Accept()
-		if err != nil {
-			return err
-		}
-		err = m.Serve(conn)
-		fmt.Fprintln(os.Stderr, "a play ended:", err)
-	}
-}
 
 func product(dir string) string { return filepath.Join(dir, "product") }

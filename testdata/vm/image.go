@@ -30,8 +30,8 @@ type Recipe struct {
 	// Files are the tier's own, beside those that all images have: rootfs/etc, which is copied into the root file system,
 	// and the scripts.
 	Files fs.FS
-	// Before and After are scripts that are run before the files are copied in and after that, "" for none. Their
-	// argument is the root file system.
+	// Before and After are scripts that are run before the files are copied in and when all else is done, "" for none.
+	// Their argument is the root file system.
 	Before, After string
 	Size          string // of the root file system; what is not used takes no room
 }
@@ -216,8 +216,8 @@ func (r Recipe) build(ctx context.Context, dir string) error {
 	}
 	run(r.Before)
 	args = append(args, "--customize-hook=copy-in "+filepath.Join(recipe, "rootfs/etc")+" /")
-	run(r.After)
 	run("customize.sh")
+	run(r.After)
 	if pins := r.Suite.pins(); pins != "" {
 		file := filepath.Join(work, "backports")
 		if err := os.WriteFile(file, []byte(pins), 0o644); err != nil {

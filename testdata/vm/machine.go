@@ -113,7 +113,7 @@ func (b *Machine) Start() error {
 	return err
 }
 
-// Attach asks the agent through another program, which serves a socket (see [Machine.Serve]).
+// Attach asks the agent through another program, which lends the machine at a socket (see [Machine.Lend]).
 func (b *Machine) Attach(socket string) (err error) {
 	b.Ended = make(chan struct{})
 	if b.port, err = net.Dial("unix", socket); err == nil {
@@ -122,8 +122,25 @@ func (b *Machine) Attach(socket string) (err error) {
 	return err
 }
 
-// Serve passes on to the agent what another program asks, until it hangs up.
-func (b *Machine) Serve(conn net.Conn) error {
+// Lend passes on to the agent what other programs ask at a socket, one after the other, until the context ends.
+func (b *Machine) Lend(socket string) error {
+	listener, err := net.Listen("unix", socket)
+	if err != nil {
+		return err
+	}
+	context.AfterFunc(b.Context, func() { listener.Close() })
+	for {
+		conn, err := listener.Accept()
+		if err != nil {
+			return err
+		}
+		err = b.serve(conn)
+		fmt.Fprintln(os.Stderr, "a play ended:", err)
+	}
+}
+
+// serve passes on to the agent what another program asks, until it hangs up.
+func (b *Machine) serve(conn net.Conn) error {
 	defer conn.Close()
 	in, out := json.NewDecoder(conn), json.NewEncoder(conn)
 	for {
