@@ -80,7 +80,7 @@ func restartKeepers(keepers []guard.Holder) Fix {
 	}
 	f := onHost("restart "+enumerate(who, 3), restarts(keepers)...)
 	if !slices.ContainsFunc(keepers, servesMany) {
-		f.What, f.Cost = "end "+enumerate(who, 3)+", which served a guest that is gone", "stops nothing: that guest is gone"
+		f.What, f.Cost = "end "+enumerate(who, 3)+", which served "+deadGuests(keepers), "stops nothing: that guest is gone"
 		return f
 	}
 	if byHand {
@@ -93,7 +93,7 @@ func restartKeepers(keepers []guard.Holder) Fix {
 // servesMany reports whether a process serves several guests. Libvirt starts some programs for one guest each, in its
 // scope.
 func servesMany(h guard.Holder) bool {
-	return !strings.HasPrefix(h.Unit, "machine-qemu") && !slices.Contains([]string{"virtiofsd", "passt", "vhost-user-gpu"}, cmp.Or(h.Program, h.Name))
+	return guard.GuestOfScope(h.Unit) == "" && !slices.Contains([]string{"virtiofsd", "passt", "vhost-user-gpu"}, cmp.Or(h.Program, h.Name))
 }
 
 // deadGuests names the guests that are gone whose memory is kept.
@@ -143,7 +143,7 @@ func inside(h guard.Holder, command string) string {
 
 // process names a process for a fix.
 func process(h guard.Holder) string {
-	return fmt.Sprintf("%s (pid %d%s)", name(h.Name), h.PID, unit(h.Unit))
+	return fmt.Sprintf("%s (pid %d%s)", name(h.Name), h.PID, unitOf(h.Unit, h.Guest))
 }
 
 func shrinkOVS(s fix.ShrinkOVS) Fix {

@@ -19,7 +19,7 @@ func Holder(h guard.HolderReport, kib uint64) string {
 	case guard.HolderOVS:
 		return fmt.Sprintf("Open vSwitch %s (pid %d%s)%s %s", who, h.PID, container(h.Unit), ofDead(h.Guest), pages)
 	}
-	return fmt.Sprintf("%s (pid %d%s)%s %s", who, h.PID, unit(h.Unit), ofDead(h.Guest), pages)
+	return fmt.Sprintf("%s (pid %d%s)%s %s", who, h.PID, unitOf(h.Unit, h.Guest), ofDead(h.Guest), pages)
 }
 
 // holders lists holders with their pages.
@@ -51,7 +51,7 @@ func holder(h guard.Holder) string {
 		}
 		return "leftover file " + who
 	}
-	return fmt.Sprintf("%s (pid %d%s)", who, h.PID, unit(h.Unit)) + ofDead(h.Guest)
+	return fmt.Sprintf("%s (pid %d%s)", who, h.PID, unitOf(h.Unit, h.Guest)) + ofDead(h.Guest)
 }
 
 // stuck says that no signal ends a process.
@@ -62,12 +62,20 @@ func stuck(h guard.Holder) string {
 	return ""
 }
 
-// unit is what comes after a process's id: its unit or container, if known.
+// unit is what comes after a process's id: its unit or container, if known, for people to read.
 func unit(u string) string {
 	if u == "" {
 		return ""
 	}
-	return ", " + name(u)
+	return ", " + name(guard.UnescapeUnit(u))
+}
+
+// unitOf is the unit of a process that keeps a dead guest's memory: the guest's own scope says no more than the guest.
+func unitOf(u, guest string) string {
+	if guest != "" && guard.GuestOfScope(u) != "" {
+		return ""
+	}
+	return unit(u)
 }
 
 // container is the unit of Open vSwitch's daemon where it is worth a word: on the host it is its own.

@@ -49,7 +49,7 @@ func Fields(v fix.Verdict) map[string]string {
 				pages = h.Reserved
 			}
 			set("HUGEGUARD_HOLDER_PAGES", strconv.FormatUint(pages, 10))
-			set("HUGEGUARD_HOLDER_UNIT", name(h.Unit))
+			set("HUGEGUARD_HOLDER_UNIT", h.Unit) // as systemctl takes it: the name of a unit or a container has no odd character
 		}
 	}
 	if r := v.Releases.Report(); r != nil {

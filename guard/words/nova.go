@@ -46,9 +46,9 @@ func NovaEdit(n *guard.Nova) string {
 		where = "in place of reserved_huge_pages in " + strings.Join(files, ", ")
 	}
 	if n != nil && strings.HasSuffix(n.Unit, ".service") {
-		restart = "run systemctl restart " + name(n.Unit)
+		restart = "run systemctl restart " + ShellWord(n.Unit)
 	} else if n != nil && n.Unit != "" {
-		restart += " (" + name(n.Unit) + ")"
+		restart += " (" + name(guard.UnescapeUnit(n.Unit)) + ")"
 	}
 	return where + ", then " + restart
 }

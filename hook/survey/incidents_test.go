@@ -38,7 +38,7 @@ func TestIncidents(t *testing.T) {
 		"guests-of-another-hypervisor": {guard.CauseOtherHolder, []string{`fix: shut down the guest that cloud-hyperviso \(pid 3000, vm0.service\) runs`}, []string{"service is down", "systemctl disable"}},
 		"database-beside-guests":       {guard.CauseOtherHolder, []string{`fix: drop caches, compact memory, then echo 12801`, `use_large_pages = FALSE`}, nil},
 		"vswitch-full-of-packets":      {guard.CauseOVS, []string{`dpdk-socket-mem=1024 other_config:dpdk-socket-limit=1024; systemctl restart`, `262144 packets are a part of that`}, []string{"nova"}},
-		"helper-outlives-its-guest":    {guard.CauseOtherHolder, []string{`fix: kill 6100`, `which served a guest that is gone`}, []string{"SPDK", "lose their disks"}},
+		"helper-outlives-its-guest":    {guard.CauseOtherHolder, []string{`virtiofsd \(pid 6100\) for dead guest fs1 \(id 3\) has 1536`, `fix: kill 6100`, `which served dead guest fs1 \(id 3\)\n`}, []string{"SPDK", "lose their disks"}},
 		"session-beside-vswitch":       {guard.CauseOtherHolder, []string{`dpdk-testpmd \(pid 6200, session-4.scope\) has 2048, nova.conf reserves 512`, `\n  kill 6200\n`}, []string{"dpdk-socket-mem=1024,1024 instead", "have Open vSwitch"}},
 		"vswitch-keeps-dead-instance":  {guard.CauseOVS, []string{`fix: delete Open vSwitch's port of dead guest instance-00000020 \(id 5\) \(node 1 has 3584 free\)\n`}, []string{"reserves 512; node", "count:2560"}},
 		"unmounted-lazily":             {guard.CauseUnaccounted, []string{"umount -l", "systemctl reboot"}, []string{"hugeguard status"}},

@@ -2,9 +2,9 @@ package capture
 
 import (
 	"path"
-	"strconv"
 	"strings"
 
+	"hugeguard/guard"
 	"hugeguard/sysfs"
 )
 
@@ -53,28 +53,11 @@ func partitionOf(below, name string) (partition string, ok bool) {
 	case slice && (unit == "machine" || strings.HasPrefix(unit, "machine-")):
 		parts := strings.Split(unit, "-")
 		for i := range parts {
-			parts[i] = unescapeUnit(parts[i])
+			parts[i] = guard.UnescapeUnit(parts[i])
 		}
 		return "/" + strings.Join(parts, "/"), true
 	case partitioned, below == "" && name == "machine":
 		return path.Join("/", strings.ReplaceAll(below, ".partition", ""), part), true
 	}
 	return "", false
-}
-
-// unescapeUnit undoes systemd's escapes in a part of a unit's name: \x2d is a dash.
-func unescapeUnit(part string) string {
-	var b strings.Builder
-	for i := 0; i < len(part); i++ {
-		if strings.HasPrefix(part[i:], `\x`) && i+4 <= len(part) {
-			c, err := strconv.ParseUint(part[i+2:i+4], 16, 8)
-			if err == nil {
-				b.WriteByte(byte(c))
-				i += 3
-				continue
-			}
-		}
-		b.WriteByte(part[i])
-	}
-	return b.String()
 }
