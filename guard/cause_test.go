@@ -48,11 +48,11 @@ func TestCauses(t *testing.T) {
 		{"a segment", Pages(24, 0).LeftBehind(0, 40).Looked(func(h *Holders) { h.List[0].Segment, h.List[0].Name = "5", "System V segment 5" }), CauseLeftoverFiles,
 			[]string{"System V segment 5, which nobody has attached, has 40;"}, []string{"ipcrm -m 5"}},
 		{"files and Open vSwitch, each of which would do", Pages(24, 0).LeftBehind(0, 40, "/h/x").Holding(HolderOVS, "ovs-vswitchd", 7, 0, 40), CauseLeftoverFiles,
-			[]string{"leftover file /h/x has 40;", "enough pages would be free without ovs-vswitchd (pid 7), too"}, []string{"rm /h/x"}},
+			[]string{"leftover file /h/x has 40;", "this guest would also fit without ovs-vswitchd (pid 7)"}, []string{"rm /h/x"}},
 		{"files and Open vSwitch, only both of which would do", Pages(4, 0).LeftBehind(0, 30, "/h/x").Holding(HolderOVS, "ovs-vswitchd", 7, 0, 30), CauseOtherHolder,
 			[]string{"processes hold node 0's 2M pages: 4 of 64 free, 64 needed (128 MiB); leftover file /h/x has 30, ovs-vswitchd (pid 7) has 30;"}, []string{"rm /h/x"}},
 		{"Open vSwitch and a process, each of which would do", Pages(24, 0).Holding(HolderProcess, "vpp_main", 8, 0, 40).Holding(HolderOVS, "ovs-vswitchd", 7, 0, 40), CauseOVS,
-			[]string{"OVS-DPDK holds node 0's 2M pages: 24 of 104 free, 64 needed (128 MiB); ovs-vswitchd (pid 7) has 40;", "enough pages would be free without vpp_main (pid 8), too"}, nil},
+			[]string{"OVS-DPDK holds node 0's 2M pages: 24 of 104 free, 64 needed (128 MiB); ovs-vswitchd (pid 7) has 40;", "this guest would also fit without vpp_main (pid 8)"}, nil},
 		{"a process of a unit", Pages(24, 0).Holding(HolderProcess, "vpp_main", 8, 0, 40).Looked(func(h *Holders) { h.List[0].Unit = "vpp.service" }), CauseOtherHolder,
 			[]string{"vpp_main (pid 8, vpp.service) has 40;"}, nil},
 		{"Open vSwitch in a container", Pages(24, 0).Holding(HolderOVS, "ovs-vswitchd", 8, 0, 40).Looked(func(h *Holders) { h.List[0].Unit = "container 0123456789ab" }), CauseOVS,
@@ -136,7 +136,7 @@ func TestCauseOfTheFirst(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			v := fix.Judge(test.demand, test.host.Host)
-			if v.Decision != Refuse || v.Cause != test.cause || !strings.Contains(words.Summary(v), test.says) || strings.Contains(words.Text(v), "enough pages would be free") {
+			if v.Decision != Refuse || v.Cause != test.cause || !strings.Contains(words.Summary(v), test.says) || strings.Contains(words.Text(v), "would also fit") {
 				t.Errorf("%s: %s", v.Cause, words.Text(v))
 			}
 		})

@@ -16,6 +16,13 @@ type Domain struct {
 	Manager Manager `json:"manager,omitempty"`
 }
 
+// ShortName is the domain's name as libvirt has it in the names of directories (virDomainDefGetShortName).
+func (d Domain) ShortName() string {
+	const most = 20 // VIR_DOMAIN_SHORT_NAME_MAX
+	runes := []rune(d.Name)
+	return string(runes[:min(len(runes), most)])
+}
+
 // Printable returns text in which nothing can act on a terminal or end a line: control and other unprintable characters
 // become Go escapes (\n, \x1b, \u202e), bytes that are no UTF-8 become \xNN, and a backslash is doubled so that no two
 // texts look alike. What is longer than most bytes is cut and ends in "...".

@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"cmp"
 	"slices"
 
 	"hugeguard/guard/nova"
@@ -44,6 +45,8 @@ type Host struct {
 	Platform Platform
 	// OVS is what Open vSwitch was told; nil where nobody asked, or nobody answered.
 	OVS *OVS
+	// IdleHooks are hooks of the site's that libvirt does not run; nil where nobody looked.
+	IdleHooks []IdleHook
 	// NotKnown is the evidence that was looked for and did not become known in time, or not all of it.
 	NotKnown []Evidence
 }
@@ -66,6 +69,9 @@ type Cgroup struct {
 	// CPUs and CPUsFile are the same of the CPUs that its threads may run on.
 	CPUs     CPUSet
 	CPUsFile string
+	// Confining are those of the group and of the groups above it, the topmost first, that themselves leave out nodes with
+	// memory, by their directories; nil where nobody looked.
+	Confining []string
 	// Legacy says that Nodes and CPUs are those of a version 1 hierarchy. There QEMU is in that group only where
 	// libvirt may use the cpuset controller, and what libvirt writes to the domain's own must be among them. In version
 	// 2 it always is, and a domain's cpuset that has none of them does not count.
@@ -83,6 +89,12 @@ type Holders struct {
 	Cut bool
 	// Alone says that only the processes of hugeguard's own container can be seen.
 	Alone bool
+}
+
+// IdleHook is a script that is to run before a domain starts and does not, as it is not executable.
+type IdleHook struct {
+	Path  string
+	Makes bool // it has to do with huge pages
 }
 
 // Process is a process of which no more is known than this.
@@ -107,6 +119,9 @@ type Holder struct {
 	// still maps it or has it open. It is libvirt's name of that run, such as "7-rhel1", or [UnknownGuest]; "" for all
 	// other pages.
 	Guest string
+	// Own says that Guest is an earlier run of the domain that is about to start, and Defined that Guest is still defined,
+	// so that it may start again, and then needs its back end.
+	Own, Defined bool
 	// Former says that it is the QEMU of an earlier run of the domain that is about to start, which libvirt takes for
 	// ended, and Stuck that this waits in the kernel for something that no signal ends (state D).
 	Former, Stuck bool
@@ -129,6 +144,12 @@ type Holder struct {
 	Segment string
 	// Unsure says that the kernel does not tell whether the segment is of huge pages.
 	Unsure bool
+}
+
+// ServesMany reports whether a process serves several guests. Libvirt starts some programs for one guest each, in its
+// scope.
+func (h Holder) ServesMany() bool {
+	return GuestOfScope(h.Unit) == "" && !slices.Contains([]string{"virtiofsd", "passt", "vhost-user-gpu"}, cmp.Or(h.Program, h.Name))
 }
 
 // InPod reports whether it is a process of a pod of Kubernetes: crictl alone stops the containers of these.

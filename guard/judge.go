@@ -13,7 +13,7 @@ import "slices"
 // of a shortage stays open.
 func Judge(demand Demand, host Host) Verdict {
 	v := Verdict{Domain: demand.Domain, Exempt: demand.Exempt, Canary: demand.Canary, Decision: Allow, Holders: host.Holders,
-		Manager: host.manager(demand.Domain), Inside: host.inside(demand.Domain), NotKnown: host.NotKnown}
+		Manager: host.manager(demand.Domain), Inside: host.inside(demand.Domain), NotKnown: host.NotKnown, IdleHooks: host.IdleHooks}
 	if demand.TooMany.Count > 0 {
 		v.Decision, v.Findings = Warn, []Finding{newFinding(codeTooMany, SeverityWarn, SizePool{}, nil, 0, demand.TooMany)}
 		return v

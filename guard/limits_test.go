@@ -90,11 +90,11 @@ func TestLimits(t *testing.T) {
 		// hugetlb control groups.
 		{"a group that is just large enough", Plain(t, 40, "", TwoMiB), Pages(30).Below(limited("max", 30, 10)), Allow, "", "", ""},
 		{"a group that is full", Plain(t, 42, "", memfd), Pages(30).Below(limited("max", 30, 10)), Refuse, CauseCgroupLimit, "cgroup-limit",
-			"cgroup limit is too low for 2M pages: /sys/fs/cgroup/machine.slice/hugetlb.2MB.max allows 30, 10 used, 21 needed (42 MiB); fix: echo 65011712 > /sys/fs/cgroup/machine.slice/hugetlb.2MB.max"},
-		{"a group that is promised away", Plain(t, 42, "", TwoMiB), Pages(30).Below(limited("rsvd.max", 30, 10)), Refuse, CauseCgroupLimit, "cgroup-limit", "allows 30, 10 used or promised, 21 needed"},
+			"cgroup limit is too low for 2M pages: /sys/fs/cgroup/machine.slice/hugetlb.2MB.max leaves 20 of 30 (10 used), 21 needed (42 MiB); fix: echo 65011712 > /sys/fs/cgroup/machine.slice/hugetlb.2MB.max"},
+		{"a group that is promised away", Plain(t, 42, "", TwoMiB), Pages(30).Below(limited("rsvd.max", 30, 10)), Refuse, CauseCgroupLimit, "cgroup-limit", "leaves 20 of 30 (10 used or promised), 21 needed"},
 		{"cells share a group", Guest(t, "", Cell(10, "strict:0"), Cell(11, "strict:1")), Pages(30, 30).Below(limited("max", 20, 0)), Refuse, CauseCgroupLimit, "cgroup-limit", "21 needed"},
 		{"one group of two is full", Plain(t, 42, "", TwoMiB), Pages(30).Below(limited("max", 30, 10), manual), Warn, "", "cgroup", ""},
-		{"a group that is overdrawn", Plain(t, 2, "", TwoMiB), Pages(30).Below(limited("max", 5, 9)), Refuse, CauseCgroupLimit, "cgroup-limit", "allows 5"},
+		{"a group that is overdrawn", Plain(t, 2, "", TwoMiB), Pages(30).Below(limited("max", 5, 9)), Refuse, CauseCgroupLimit, "cgroup-limit", "leaves 0 of 5"},
 	} {
 		t.Run(test.name, test.judge)
 	}

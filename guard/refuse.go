@@ -65,7 +65,7 @@ func lackOf(h Host, f failure, v Verdict) Lack {
 		}
 	}
 	if f.cause == "" {
-		l.Others = alternatives(h, f)
+		l.Others = alternatives(h, f, v.Demand)
 	}
 	return l
 }
@@ -97,14 +97,21 @@ func misplaced(h Host, f failure, uuid string) (m Misplaced) {
 	return m
 }
 
-// alternatives returns the nodes that have as many free pages as a shortage on other nodes wants, the nearest first.
-func alternatives(host Host, f failure) []NodePool {
+// alternatives returns the nodes that have as many free pages as a shortage on other nodes wants, beside what else of the
+// demand must lie there, the nearest first.
+func alternatives(host Host, f failure, demand []Backend) []NodePool {
 	pool, _ := host.Pool(f.pageKiB)
 	open := host.UsableNodes()
 	var found []NodePool
 	for _, n := range pool.Nodes {
 		n.Free = minus(n.Free, host.claimedOn(pool, n.Node))
-		if !f.nodes.Has(n.Node) && open.Has(n.Node) && n.Free >= f.needed {
+		var own uint64
+		for _, b := range demand {
+			if b.PageKiB == f.pageKiB && b.Policy == PolicyBind && !b.Auto && slices.Equal(b.HostNodes, NodeSet{n.Node}) {
+				own += b.Pages
+			}
+		}
+		if !f.nodes.Has(n.Node) && open.Has(n.Node) && n.Free >= f.needed+own {
 			found = append(found, n)
 		}
 	}

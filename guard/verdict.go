@@ -29,6 +29,8 @@ type Verdict struct {
 	Nova     *NovaReport
 	Releases Releases // for which it was judged
 	Holders  *Holders // nil where nobody looked
+	// IdleHooks are hooks of the site's that libvirt does not run; nil where nobody looked.
+	IdleHooks []IdleHook
 	// NotKnown is the evidence that is left out, since it did not become known in time.
 	NotKnown []Evidence
 

@@ -14,6 +14,9 @@ func bootPools(host guard.Host, grown GrowPools) *BootPools {
 		return nil
 	}
 	fix := BootPools{Line: *line, Pools: grown.Pools, Node: -1}
+	if grown.Keep.Undone {
+		fix.Sysctl, fix.Setting = grown.Keep.Sysctl, grown.Keep.Setting
+	}
 	nodes := len(host.MemoryNodes())
 	for _, p := range grown.Pools {
 		fix.Lost += lost(host, p.Node, p.PageKiB, nodes)
@@ -62,7 +65,8 @@ func keep(host guard.Host, pools []PoolSize) Keep {
 	}
 	k.Set, k.Setting = host.Memory.Boot.Set, host.Memory.Boot.Setting
 	nodes := len(host.MemoryNodes())
-	k.Asked = !undone(host, pools) && !slices.ContainsFunc(pools, func(p PoolSize) bool { return host.Memory.Asked(p.PageKiB).On(p.Node, nodes) < p.Pages })
+	k.Undone = undone(host, pools)
+	k.Asked = !k.Undone && !slices.ContainsFunc(pools, func(p PoolSize) bool { return host.Memory.Asked(p.PageKiB).On(p.Node, nodes) < p.Pages })
 	line := BootLine{CMA: host.Memory.Boot.CMA, Tool: host.Memory.Boot.Tool, Tuned: host.Memory.Boot.Tuned, Spread: nodes > 1 && !host.Memory.Boot.PerNode}
 	for _, p := range pools {
 		if slices.ContainsFunc(line.Pools, func(b guard.BootPool) bool { return b.PageKiB == p.PageKiB }) {

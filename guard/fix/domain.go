@@ -20,9 +20,9 @@ func (l launch) changes() (changes []Change) {
 				c.Do = ResizeBlocks
 			}
 		case guard.Unbindable:
-			c.Do, c.Nodes = Bind, why.Able
+			c.Do, c.Nodes, c.From = Bind, why.Able, l.elementOf(f.Backend)
 			if why.Why == guard.PinnedToOther {
-				c.Do, c.Nodes = PinEmulator, f.Nodes
+				c.Do, c.Nodes, c.From = PinEmulator, f.Nodes, ""
 			}
 		}
 		if len(c.KiB)+len(c.Nodes) > 0 {
@@ -30,6 +30,15 @@ func (l launch) changes() (changes []Change) {
 		}
 	}
 	return changes
+}
+
+// elementOf returns the element of the domain's XML that says where a backend's memory lies.
+func (l launch) elementOf(id string) string {
+	i := slices.IndexFunc(l.demand.Backends, func(b guard.Backend) bool { return b.ID == id })
+	if i < 0 {
+		return ""
+	}
+	return l.demand.Backends[i].From
 }
 
 // fitting returns the page sizes in KiB with which the launch fits in place of one, of all if it fits with none.

@@ -68,7 +68,7 @@ func TestGrowth(t *testing.T) {
 		{"surplus pages in files that may be in use", bound, Pages(0, 0).LeftBehind(0, 100, "/h/x").WithSurplus(0, 100).WithMemory(16*gib, 4*gib, 4*gib).
 			Looked(func(h *guard.Holders) { h.Unreadable = []guard.Process{{Name: "a", PID: 5}} }), []string{fmt.Sprintf(write0, 164)}, []string{"rm "}},
 		{"giant pages: the boot gave fewer than it was asked for", giant, ofGiB(15).WithMemory(32*gib, 3*gib).InPieces(0, 0).Asking(guard.BootPool{PageKiB: gib, Pages: 16}),
-			[]string{"the kernel command line asks for 16", "fix: give pc.ram only 15 GiB, which fits now", "change hugepagesz=1G hugepages=16 to hugepagesz=1G hugepages=17 in",
+			[]string{"the kernel command line asks for 16", "fix: give the guest 15 GiB, which fits: 15728640 KiB in memory and currentMemory", "change hugepagesz=1G hugepages=16 to hugepagesz=1G hugepages=17 in",
 				"The last boot made 1 fewer than it was asked for", "a free block of 1 GiB is unlikely"}, []string{"echo"}},
 		{"giant pages: memory is in large pieces", giant, ofGiB(15).WithMemory(32*gib, 3*gib),
 			[]string{"echo 16 > /sys/devices/system/node/node0/hugepages/hugepages-1048576kB/nr_hugepages", "cat /sys/devices/system/node/node0/hugepages/hugepages-1048576kB/nr_hugepages",
@@ -108,7 +108,7 @@ func TestGrowth(t *testing.T) {
 		{"these are in use", any512, Pages(0).WithMemory(16*gib, 4*gib).BesideGiB(12, 1, 0), []string{"stop programs"}, []string{"give back"}},
 		{"a kernel without NUMA", any512, func() Setup { h := Pages(256).WithMemory(16*gib, 4*gib); h.Memory.NoNUMA = true; return h }(),
 			[]string{"echo 512 > /sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages"}, []string{"node0/hugepages"}},
-		{"nothing is known of memory", any512, Pages(256), []string{fmt.Sprintf(write0, 512), "The last command must print 512: the kernel makes fewer where it finds no memory in one piece"}, []string{"reboot"}},
+		{"nothing is known of memory", any512, Pages(256), []string{fmt.Sprintf(write0, 512), "The last command must print 512. If it prints fewer, the kernel finds no more memory in one piece"}, []string{"reboot"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			v := fix.Judge(test.demand, test.host.Host)

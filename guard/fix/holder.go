@@ -22,20 +22,24 @@ func (r refusal) holderFixes() []Fix {
 	case !blame.Over():
 		return slices.Concat(r.rebind(), ways.now, r.ordinary(), ways.compact, r.shrinkOVS(), r.tune(), stop(blame.Holders), ways.boot)
 	case !blame.Holders[0].Former:
-		return append([]Fix{FreeDeadGuests{blame.Holders, r.returns()}, RestartKeepers{blame.Holders}}, ways.now...)
+		return r.fromDead(ways.now)
 	case blame.Holders[0].Stuck:
 		return []Fix{EndFormer{blame.Holders[0]}, Reboot{EndStuck}}
 	}
 	return []Fix{EndFormer{blame.Holders[0]}}
 }
 
-// returns reports whether one of the guests that are gone is the one that is about to start, and no manager gives it its
-// devices again. libvirt cuts long names (virDomainDefGetShortName).
-func (r refusal) returns() bool {
-	return r.verdict.Maker() == "" && slices.ContainsFunc(r.verdict.Blame.Holders, func(h guard.Holder) bool {
-		_, name, _ := strings.Cut(h.Guest, "-")
-		return name != "" && strings.HasPrefix(r.verdict.Domain.Name, name)
-	})
+// fromDead returns what can be done about back ends that keep the memory of guests that are gone: to restart one that
+// serves other guests comes last.
+func (r refusal) fromDead(larger []Fix) []Fix {
+	keepers := r.verdict.Blame.Holders
+	mayReturn := slices.ContainsFunc(keepers, func(h guard.Holder) bool { return h.Defined })
+	free := FreeDeadGuests{Keepers: keepers, Again: mayReturn && r.verdict.Maker() == "", Domain: r.verdict.Domain, Nova: r.verdict.Maker() == guard.ManagerNova}
+	restart := []Fix{RestartKeepers{keepers}}
+	if slices.ContainsFunc(keepers, guard.Holder.ServesMany) {
+		return slices.Concat([]Fix{free}, larger, restart)
+	}
+	return append(restart, larger...)
 }
 
 // missingFrom is how many pages are missing, on the nodes where holders could give them: of several nodes that would do,

@@ -47,9 +47,16 @@ func TestHolderFixes(t *testing.T) {
 		{"Open vSwitch in a container", with(vswitch(24, 0, 512).ToldSockets("1024"), func(h *guard.Holder) { h.Unit, h.Service, h.Engine = "container 0123456789ab", "", "docker" }),
 			[]string{"host: docker exec 0123456789ab ovs-vsctl --no-wait set Open_vSwitch . other_config:dpdk-socket-mem=944, docker restart 0123456789ab"}},
 		{"a dead guest's memory at Open vSwitch", with(vswitch(24, 0, 512).ToldSockets("1024,1024"), func(h *guard.Holder) { h.Guest = "7-a" }),
-			[]string{"host: ovs-vsctl show, ovs-vsctl list Interface PORT, ovs-vsctl del-port PORT", "host: systemctl restart ovs-vswitchd.service"}},
-		{"this guest's own at Open vSwitch, from its last run", with(vswitch(24, 0, 512).ToldSockets("1024,1024"), func(h *guard.Holder) { h.Guest = "7-" + Guest(t, "strict:0", Cell(64, "strict:0")).Domain.Name }),
-			[]string{"host: ovs-vsctl show, ovs-vsctl list Interface PORT, ovs-vsctl del-port PORT, ovs-vsctl add-port BRIDGE PORT -- set Interface PORT type=TYPE options:vhost-server-path=PATH", "host: systemctl restart ovs-vswitchd.service"}},
+			[]string{"host: ovs-vsctl --columns=name,type,options list Interface # names PORT: its PATH is that of no guest that runs, ovs-vsctl del-port PORT", "host: systemctl restart ovs-vswitchd.service"}},
+		{"that of a guest that is still defined", with(vswitch(24, 0, 512).ToldSockets("1024,1024"), func(h *guard.Holder) { h.Guest, h.Defined = "7-a b", true }),
+			[]string{"host: ovs-vsctl --columns=name,type,options list Interface # names PORT: its PATH is in virsh dumpxml 'a b', ovs-vsctl port-to-br PORT # names BRIDGE, ovs-vsctl del-port PORT, " +
+				"ovs-vsctl add-port BRIDGE PORT -- set Interface PORT type=TYPE options:vhost-server-path=PATH", "host: systemctl restart ovs-vswitchd.service"}},
+		{"this guest's own, whom Nova gives its ports", func() Setup {
+			h := with(vswitch(24, 0, 512).ToldSockets("1024,1024"), func(h *guard.Holder) { h.Guest, h.Own, h.Defined = "7-g", true, true })
+			h.Nova = &guard.Nova{}
+			return h
+		}(), []string{"host: ovs-vsctl --columns=name,type,options list Interface # names PORT: its PATH is in virsh dumpxml g, ovs-vsctl del-port PORT", "host: systemctl restart ovs-vswitchd.service"}},
+		{"that of a helper of its own run", with(process("virtiofsd", 60), func(h *guard.Holder) { h.Unit, h.Service, h.Guest, h.Own = "", "", "7-g", true }), []string{"host: kill 7"}},
 		{"a dead guest's memory at a process by hand", with(process("vhost", 60), func(h *guard.Holder) { h.Unit, h.Service, h.Guest = "session-1.scope", "", "7-a" }), []string{"host: with SPDK: rpc.py vhost_get_controllers, which shows what it is, with SPDK: rpc.py vhost_delete_controller NAME", "host: kill 7"}},
 		{"its own QEMU", with(process("vhost", 60), func(h *guard.Holder) { h.Kind, h.Former = guard.HolderGuest, true }), []string{"host: kill -9 7"}},
 		{"its own QEMU, stuck", with(process("vhost", 60), func(h *guard.Holder) { h.Kind, h.Former, h.Stuck = guard.HolderGuest, true, true }),

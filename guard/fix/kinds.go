@@ -34,6 +34,8 @@ func (MoveBackingDir) Kind() string { return "move-backing-dir" }
 func (ChangePages) Kind() string    { return "change-pages" }
 func (MountPages) Kind() string     { return "mount-pages" }
 func (RestartDaemon) Kind() string  { return "restart-daemon" }
+func (WidenCpuset) Kind() string    { return "widen-cpuset" }
+func (EnableHooks) Kind() string    { return "enable-hooks" }
 
 // GrowPools makes pools larger, by telling the kernel their new numbers of pages.
 type GrowPools struct {
@@ -72,8 +74,11 @@ type BootPools struct {
 	Bare   uint64  // the page size in KiB of a hugepagesz= that asks for no pages, as in [guard.Boot]; 0 for none
 	Limits []Limit // to be larger, too
 	Line   BootLine
-	Pools  []PoolSize
-	Lost   uint64 // pages that the last boot did not make of those it was asked for, and which are asked for on top
+	// Sysctl and Setting are as in [Keep], where the setting would undo what Line says.
+	Sysctl  uint64
+	Setting string
+	Pools   []PoolSize
+	Lost    uint64 // pages that the last boot did not make of those it was asked for, and which are asked for on top
 	// Scattered says that there is memory now, but hardly in pieces as large as these pages.
 	Scattered bool
 	Failed    bool // the kernel was told to make these, and made fewer
@@ -105,6 +110,7 @@ type Keep struct {
 	Sysctl  uint64 // for vm.nr_hugepages, which is of the default size on all nodes; 0 where that will not do
 	Set     uint64 // what vm.nr_hugepages is set to at each boot now, in the file Setting, "" for none
 	Setting string
+	Undone  bool       // Setting gives the pools fewer pages after the command line gave them theirs
 	Line    *BootLine  // nil where the kernel's command line cannot say it
 	Pools   []PoolSize // what else would have to be written at each boot
 }
@@ -131,6 +137,16 @@ type Limit struct {
 	Mount   bool
 }
 
+// WidenCpuset lets what runs below control groups have memory of more nodes.
+type WidenCpuset struct {
+	Groups      []string // their directories, the topmost first
+	Kept, Nodes guard.NodeSet
+	Legacy      bool // as in [guard.Cgroup]
+}
+
+// EnableHooks has libvirt run hooks of the site's that may make huge pages. What they make is not known.
+type EnableHooks struct{ Hooks []guard.IdleHook }
+
 // TryAgain starts the guest again, if one of those that are starting fails, or another guest has ended.
 type TryAgain struct {
 	Domain   guard.Domain
@@ -140,7 +156,9 @@ type TryAgain struct {
 // FreeDeadGuests has back ends give back the memory of guests that are gone, and serve the others on.
 type FreeDeadGuests struct {
 	Keepers []guard.Holder
-	Again   bool // one of them is the guest that is about to start, which nobody gives its devices again
+	Again   bool         // one of these guests may start again, and nobody gives it its devices again
+	Domain  guard.Domain // that is about to start
+	Nova    bool         // it is Nova's, who gives it its devices again
 }
 
 // RestartKeepers restarts back ends that keep the memory of guests that are gone.
@@ -197,6 +215,8 @@ type LookUnconfined struct{ Alone bool }
 type ReserveInNova struct {
 	Reservations []guard.Reservation
 	Nova         *guard.Nova // nil where nobody looked
+	// Next says that no node of the host has room for the guest: it is for the instances that follow.
+	Next bool
 	// Strangers are guests whose pages Nova does not count even then.
 	Strangers []guard.Stranger
 }
@@ -237,6 +257,7 @@ type ChangeDomain struct {
 type Change struct {
 	Do      Action
 	Backend string
+	From    string        // the element of the XML that binds it; "" where that is not what changes
 	Nodes   guard.NodeSet // to bind it to, or to whose CPUs to pin the emulator
 	KiB     []uint64      // the size to make it, or of its blocks; the page sizes that it may have
 }

@@ -48,3 +48,19 @@ func TestWhatNovaIsAsked(t *testing.T) {
 		}
 	}
 }
+
+// TestNovaWithoutRoom: where no node has room, what lets this guest start comes before what keeps Nova from sending the next.
+func TestNovaWithoutRoom(t *testing.T) {
+	full := Pages(0, 0).Holding(guard.HolderOVS, "ovs-vswitchd", 702, 0, 512).Holding(guard.HolderOVS, "ovs-vswitchd", 702, 1, 512).Reserving(nova.Reserved{})
+	fixes := words.Fixes(fix.Judge(Guest(t, "strict:0", Cell(256, "strict:0")), full.Host))
+	var kinds []string
+	for _, f := range fixes {
+		kinds = append(kinds, f.Kind)
+	}
+	if want := "grow-pools, reserve-in-nova"; strings.Join(kinds, ", ") != want {
+		t.Fatalf("%q, want %s", kinds, want)
+	}
+	if what := fixes[1].What; !strings.Contains(what, "keeps Nova from sending the next instance") || strings.Contains(what, "places it where it fits") {
+		t.Error(what)
+	}
+}

@@ -16,6 +16,15 @@ func ofRefusal(demand guard.Demand, host guard.Host, v guard.Verdict) []Fix {
 	return onPlatform(host, v, refusal{launch{demand, host, must}, v}.fixes())
 }
 
+// enableHooks has libvirt run the site's hooks that may make the pages which are missing.
+func (r refusal) enableHooks() []Fix {
+	hooks := slices.DeleteFunc(slices.Clone(r.host.IdleHooks), func(h guard.IdleHook) bool { return !h.Makes })
+	if len(hooks) == 0 || !r.verdict.Shortage() || r.verdict.Inside != guard.InsideHost {
+		return nil
+	}
+	return []Fix{EnableHooks{hooks}}
+}
+
 // besideStarting finds room for the guest and for those that are starting: once these have started, they have the pages.
 // Only if one fails does it help to start the guest again.
 func (r refusal) besideStarting() []Fix {
@@ -49,6 +58,7 @@ func (r refusal) fixes() (found []Fix) {
 	case guard.CauseStartingGuests:
 		found = r.besideStarting()
 	}
+	found = slices.Concat(r.enableHooks(), r.widen(), found)
 	files := slices.DeleteFunc(slices.Clone(blame.Holders), func(h guard.Holder) bool { return h.Kind != guard.HolderFile })
 	if len(files) > 0 {
 		found = append(found, DeleteFiles{files, sawAll(r.host)})

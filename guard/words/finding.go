@@ -39,8 +39,8 @@ func reason(f guard.Finding, why guard.Reason) string {
 		if why.Reserved {
 			counted = "used or promised"
 		}
-		return fmt.Sprintf("cgroup limit is too low for %s pages: %s allows %d, %d %s, %d needed (%s)",
-			pageName(f.PageKiB), path(why.File), f.Total, why.Used, counted, f.Needed, Amount(f.Needed, f.PageKiB))
+		return fmt.Sprintf("cgroup limit is too low for %s pages: %s leaves %d of %d (%d %s), %d needed (%s)",
+			pageName(f.PageKiB), path(why.File), f.Free, f.Total, why.Used, counted, f.Needed, Amount(f.Needed, f.PageKiB))
 	case guard.Perhaps:
 		return perhaps(f, why) + "; it fails " + condition(f, why)
 	case guard.Unknown:

@@ -75,13 +75,13 @@ func moveBackingDir(m fix.MoveBackingDir) Fix {
 func change(c fix.Change, m guard.Manager) string {
 	switch c.Do {
 	case fix.Bind:
-		return fmt.Sprintf("bind %s to %s", c.Backend, nodes(c.Nodes))
+		return fmt.Sprintf("bind %s to %s%s", c.Backend, nodes(c.Nodes), inParentheses(c.From))
 	case fix.PinEmulator:
 		return fmt.Sprintf("pin the emulator to CPUs of %s, too (cputune/emulatorpin)", nodes(c.Nodes))
 	case fix.TakePages:
 		return fmt.Sprintf("give %s %s pages (%s)", c.Backend, pageNames(c.KiB, "or"), pageSetting(m, c.KiB...))
 	case fix.Shrink:
-		return fmt.Sprintf("give %s only %s, which fits now", c.Backend, guard.Size(c.KiB[0]))
+		return fmt.Sprintf("give the guest %s, which fits: %d KiB in memory and currentMemory, and in numa/cell where it has one", guard.Size(c.KiB[0]), c.KiB[0])
 	case fix.ResizeBlocks:
 		return fmt.Sprintf("make the blocks of %s %s", c.Backend, guard.Size(c.KiB[0]))
 	}

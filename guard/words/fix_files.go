@@ -26,10 +26,10 @@ func deleteFiles(d fix.DeleteFiles) Fix {
 		}
 		f.Lines = append(f.Lines, within(h)...)
 	}
-	f.Cost = "what is in them is lost"
+	f.Cost = "what is in them is lost: no program that runs uses it"
 	switch {
 	case files && d.Certain:
-		f.What = "delete the files: no process uses them"
+		f.What = "delete the files: no process has them open or maps them"
 	case files:
 		f.What = "delete the files that no process uses: not all processes could be asked, this asks again"
 	}

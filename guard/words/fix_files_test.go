@@ -61,15 +61,15 @@ func TestDeletionWords(t *testing.T) {
 		holders     []guard.Holder
 		what, lines string
 	}{
-		{"a file", []guard.Holder{file}, "delete the files: no process uses them", ""},
-		{"elsewhere", []guard.Holder{elsewhere}, "delete the files: no process uses them", "in the mount namespace of pid 7, lxc.service, by who manages it: /h/rtemap_0"},
+		{"a file", []guard.Holder{file}, "delete the files: no process has them open or maps them", ""},
+		{"elsewhere", []guard.Holder{elsewhere}, "delete the files: no process has them open or maps them", "in the mount namespace of pid 7, lxc.service, by who manages it: /h/rtemap_0"},
 		{"a segment", []guard.Holder{{Segment: "5"}}, "remove the System V segment: no process has attached it", ""},
 		{"one that may be of other pages", []guard.Holder{{Segment: "5", Unsure: true}},
 			"remove the System V segment: no process has attached it. If it is of huge pages: the kernel does not say (ipcs -m -i 5 shows whose it is)", ""},
-		{"both", []guard.Holder{file, {Segment: "5"}}, "delete the files: no process uses them. And remove the System V segment, which no process has attached", ""},
+		{"both", []guard.Holder{file, {Segment: "5"}}, "delete the files: no process has them open or maps them. And remove the System V segment, which no process has attached", ""},
 	} {
 		f := deleteFiles(fix.DeleteFiles{Holders: test.holders, Certain: true})
-		if f.What != test.what || strings.Join(f.Lines, "\n") != test.lines || f.Cost != "what is in them is lost" || f.short == "" {
+		if f.What != test.what || strings.Join(f.Lines, "\n") != test.lines || f.Cost != "what is in them is lost: no program that runs uses it" || f.short == "" {
 			t.Errorf("%s: %+v", test.name, f)
 		}
 		for _, command := range f.Commands {
@@ -77,5 +77,18 @@ func TestDeletionWords(t *testing.T) {
 				t.Errorf("%s: %s", test.name, command)
 			}
 		}
+	}
+}
+
+// TestGrowthBeforeDeletion: files that a fix for a pool deletes are named also where only others can delete them.
+func TestGrowthBeforeDeletion(t *testing.T) {
+	elsewhere := guard.Holder{Files: []string{"/proc/7/root/h/rtemap_0"}, Within: 7, Unit: "lxc.service"}
+	grown := fix.GrowPools{Pools: []fix.PoolSize{{PageKiB: 2048, Pages: 64, Now: 100, Surplus: 100}}, Files: &fix.DeleteFiles{Holders: []guard.Holder{elsewhere}, Certain: true}}
+	f := growPools(grown)
+	if got, want := strings.Join(f.Lines, "\n"), "then delete:\nin the mount namespace of pid 7, lxc.service, by who manages it: /h/rtemap_0"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if last := f.Commands[len(f.Commands)-1]; !strings.HasPrefix(last, "cat ") || !strings.Contains(f.What, "must print 100") {
+		t.Errorf("%s: %s", f.What, last)
 	}
 }

@@ -43,29 +43,43 @@ const rebootCost = "reboots this host: all its guests stop"
 
 // freeDead has back ends give back the memory of guests that are gone, by what these need again if they start again.
 func freeDead(d fix.FreeDeadGuests) Fix {
-	if !slices.ContainsFunc(d.Keepers, servesMany) {
-		return Fix{} // they end with their guest
-	}
 	first, guests := d.Keepers[0], deadGuests(d.Keepers)
 	f := Fix{For: "host", What: fmt.Sprintf("delete the vhost device of %s from %s, by its own tool", guests, process(first)),
 		Lines: []string{"with SPDK: rpc.py vhost_get_controllers, which shows what it is", "with SPDK: rpc.py vhost_delete_controller NAME"},
-		Cost:  "no guest that runs loses anything. If " + guests + " is to start again, add the device again first, unless its manager does"}
-	f.short = fmt.Sprintf("delete the vhost device of %s from %s", guests, process(first))
-	again := "with SPDK: rpc.py vhost_create_blk_controller NAME BDEV, as it was"
+		short: fmt.Sprintf("delete the vhost device of %s from %s", guests, process(first))}
+	again := []string{"with SPDK: rpc.py vhost_create_blk_controller NAME BDEV, as it was"}
 	if first.Kind == guard.HolderOVS {
-		f.What = fmt.Sprintf("delete the vhost-user port of %s from %s", guests, process(first))
-		f.Lines = []string{inside(first, "ovs-vsctl show"), inside(first, "ovs-vsctl list Interface PORT"), inside(first, "ovs-vsctl del-port PORT")}
-		f.Cost = "no guest that runs loses anything. If " + guests + " is to start again, add the port again first, unless its manager does, as Nova does"
-		f.short = "delete Open vSwitch's port of " + guests
-		again = inside(first, "ovs-vsctl add-port BRIDGE PORT -- set Interface PORT type=TYPE options:vhost-server-path=PATH")
+		f.What, f.short = fmt.Sprintf("delete the vhost-user port of %s from %s", guests, process(first)), "delete Open vSwitch's port of "+guests
+		f.Lines = []string{portsOf(d), inside(first, "ovs-vsctl del-port PORT")}
+		again = []string{inside(first, "ovs-vsctl add-port BRIDGE PORT -- set Interface PORT type=TYPE options:vhost-server-path=PATH")}
+		if d.Again {
+			f.Lines = slices.Insert(f.Lines, 1, inside(first, "ovs-vsctl port-to-br PORT")+" # names BRIDGE")
+		}
 	}
-	if d.Again {
-		f.What += ", and add it again as it was: this guest needs it"
-		f.Lines = append(f.Lines, again)
-		f.Cost = "none, if it is there again when this guest starts"
+	f.Cost = "no guest that runs loses anything"
+	switch {
+	case d.Again:
+		f.What += ", and add it again as it was: its guest needs it to start"
+		f.Lines = append(f.Lines, again...)
 		f.short += ", and add it again"
+	case d.Nova:
+		f.Cost += ". Nova adds it again when it starts the instance"
 	}
 	return f
+}
+
+// portsOf is the command that shows which port of Open vSwitch's is a dead guest's: Nova notes with each port whose it is.
+func portsOf(d fix.FreeDeadGuests) string {
+	first := d.Keepers[0]
+	if d.Nova && first.Own && isUUID(d.Domain.UUID) {
+		return inside(first, "ovs-vsctl --columns=name,type,options find Interface external_ids:vm-uuid="+d.Domain.UUID) + " # names PORT"
+	}
+	show := inside(first, "ovs-vsctl --columns=name,type,options list Interface")
+	_, guest, _ := strings.Cut(first.Guest, "-")
+	if word := ShellWord(guest); first.Defined && word != "" && word[0] != '-' {
+		return show + " # names PORT: its PATH is in virsh dumpxml " + word
+	}
+	return show + " # names PORT: its PATH is that of no guest that runs"
 }
 
 // restartKeepers restarts back ends.
@@ -79,28 +93,25 @@ func restartKeepers(keepers []guard.Holder) Fix {
 		byHand = byHand || strings.HasPrefix(manage(h, "restart"), "kill ")
 	}
 	f := onHost("restart "+enumerate(who, 3), restarts(keepers)...)
-	if !slices.ContainsFunc(keepers, servesMany) {
-		f.What, f.Cost = "end "+enumerate(who, 3)+", which served "+deadGuests(keepers), "stops nothing: that guest is gone"
+	if !slices.ContainsFunc(keepers, guard.Holder.ServesMany) {
+		f.What, f.Cost = "end "+enumerate(who, 3)+", which served "+deadGuests(keepers), "stops nothing: no QEMU uses that memory"
 		return f
 	}
 	if byHand {
 		f.What = "end " + enumerate(who, 3) + ", then start it as it was started before"
 	}
 	f.Cost = "the guests that it serves lose their disks or networks until it runs again"
+	if keepers[0].Kind == guard.HolderOVS {
+		f.Cost = "the traffic of all guests stops until it runs again"
+	}
 	return f
-}
-
-// servesMany reports whether a process serves several guests. Libvirt starts some programs for one guest each, in its
-// scope.
-func servesMany(h guard.Holder) bool {
-	return guard.GuestOfScope(h.Unit) == "" && !slices.Contains([]string{"virtiofsd", "passt", "vhost-user-gpu"}, cmp.Or(h.Program, h.Name))
 }
 
 // deadGuests names the guests that are gone whose memory is kept.
 func deadGuests(keepers []guard.Holder) string {
 	var guests []string
 	for _, h := range keepers {
-		guests = append(guests, dead(h.Guest))
+		guests = append(guests, deadGuest(h))
 	}
 	slices.Sort(guests)
 	return enumerate(slices.Compact(guests), 5)
@@ -162,6 +173,7 @@ func shrinkOVS(s fix.ShrinkOVS) Fix {
 		inside(s.OVS, "ovs-vsctl --no-wait set Open_vSwitch . "+set),
 		manage(s.OVS, "restart"))
 	f.Cost = "restarts Open vSwitch: the traffic of all guests stops until it runs again, and with less memory for packets a port may not come up"
+	f.Lasting = []string{"nothing to do: Open vSwitch's database keeps it"}
 	if s.Limited {
 		f.Cost += ", or drop packets under load"
 	}
@@ -196,12 +208,24 @@ func stop(holders []guard.Holder) Fix {
 		return endPods(holders, who)
 	case len(who) == 1 && runsGuest(holders[0]):
 		return shutDown(holders[0], f)
+	case len(who) == 1 && alsoEnds(holders[0]) != "" && commands[0] == end(holders[0]):
+		return Fix{For: f.For, What: "shut down the database of " + who[0] + ": as SYSDBA in sqlplus. Do not kill its processes",
+			Lines: []string{alsoEnds(holders[0])}, Cost: f.Cost, short: "shut down the database of " + who[0]}
 	case len(who) > 1 && slices.Equal(lost, []string{itsService}):
 		f.Cost = "their services are down until they are started again"
 	case len(who) > 1:
 		f.Cost = strings.Join(lost, ", ") + " until they are started again"
 	}
 	return f
+}
+
+// alsoEnds is how a program is ended whose processes nobody should kill; "" for all others, which a signal ends in order.
+func alsoEnds(h guard.Holder) string {
+	i := programOf(h)
+	if i >= 0 && slices.Contains(programs[i].names, "ora_") {
+		return "SHUTDOWN IMMEDIATE"
+	}
+	return ""
 }
 
 // endPods says how processes in pods are ended: kubelet starts a container again that is only stopped.
@@ -437,7 +461,7 @@ func tuneOracle(t fix.TuneProcess) Fix {
 	if !t.Ordinary {
 		return Fix{}
 	}
-	return Fix{What: "as SYSDBA in sqlplus have the database take ordinary memory; it is down between the last two lines", Lines: []string{
+	return Fix{What: "as SYSDBA in sqlplus have the database take ordinary memory. It is down from SHUTDOWN to STARTUP", Lines: []string{
 		"ALTER SYSTEM SET use_large_pages = FALSE SCOPE = SPFILE;", "SHUTDOWN IMMEDIATE", "STARTUP"},
 		Cost: ordinary(t.Holder), short: "have the database take ordinary memory (use_large_pages = FALSE)"}
 }

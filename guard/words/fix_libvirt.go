@@ -55,9 +55,9 @@ func mountFix(m fix.MountPages) Fix {
 
 // mountInside has the container in which libvirt runs be given a hugetlbfs: one that is mounted in it by hand is gone
 // when it is made again, and one that the host mounts meanwhile it does not see.
-func mountInside(m fix.MountPages, inside guard.Inside) Fix {
+func mountInside(m fix.MountPages, inside guard.Inside, alone bool) Fix {
 	f := Fix{For: "host", Lines: []string{"docker or podman: -v " + m.Path + ":" + m.Path + " (mount it on the host first if it is missing there)"},
-		Cost:  "makes the container again: guests run on only if it has the host's processes (--pid=host)",
+		Cost:  "makes the container again: " + containerCost(alone),
 		What:  fmt.Sprintf("make this container again with the host's hugetlbfs of %s pages in it", pageName(m.PageKiB)),
 		short: fmt.Sprintf("give this container the host's hugetlbfs of %s pages (-v %s:%s)", pageName(m.PageKiB), m.Path, m.Path)}
 	if inside == guard.InsidePod {
@@ -69,10 +69,19 @@ func mountInside(m fix.MountPages, inside guard.Inside) Fix {
 	return f
 }
 
+// containerCost says what becomes of the guests of a container that ends: their QEMUs are its own processes, unless it has
+// those of the host.
+func containerCost(alone bool) string {
+	if alone {
+		return "its guests stop, as it does not have the host's processes (--pid=host)"
+	}
+	return "its guests run on, as it has the host's processes (--pid=host)"
+}
+
 // restartInside has libvirt's daemon in a container find a mount.
-func restartInside(r fix.RestartDaemon, inside guard.Inside) Fix {
+func restartInside(r fix.RestartDaemon, inside guard.Inside, alone bool) Fix {
 	f := Fix{For: "host", What: "restart this container: libvirt's daemon then finds " + path(r.Path), Lines: []string{"docker restart, or podman restart, and its name"},
-		Cost: "guests run on only if it has the host's processes (--pid=host)", short: "restart this container"}
+		Cost: "restarts the container: " + containerCost(alone), short: "restart this container"}
 	if inside == guard.InsidePod {
 		f.For, f.Cost = "pod", "the pod is made again: its guests stop"
 		f.What, f.Lines, f.short = "delete this pod, so that it is made again: libvirt's daemon then finds "+path(r.Path), []string{"kubectl delete pod, and its name"}, "delete this pod, so that it is made again"

@@ -3,13 +3,15 @@ package words
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"hugeguard/guard/fix"
 )
 
 // raiseLimits says how to raise limits.
 func raiseLimits(r fix.RaiseLimits) Fix {
-	f := onHost("raise the limit", limits(r.Limits)...)
+	f := onHost("raise the limit to "+limitSizes(r.Limits), slices.Concat(limits(r.Limits), shownLimits(r.Limits))...)
+	f.short = strings.Join(limits(r.Limits), "; ")
 	f.Cost, f.Lasting = limitCost(r.Limits), keepLimits(r.Limits)
 	return f
 }
@@ -30,6 +32,25 @@ func limits(limits []fix.Limit) (lines []string) {
 	return lines
 }
 
+// shownLimits are the commands that show control groups' limits as they are then, in bytes.
+func shownLimits(limits []fix.Limit) (lines []string) {
+	for _, l := range limits {
+		if word := ShellWord(l.Path); !l.Mount && word != "" {
+			lines = append(lines, "cat "+word)
+		}
+	}
+	return lines
+}
+
+// limitSizes says how much limits are to be.
+func limitSizes(limits []fix.Limit) string {
+	var each []string
+	for _, l := range limits {
+		each = append(each, pagesOf(l.Pages, l.PageKiB))
+	}
+	return enumerate(slices.Compact(each), 3)
+}
+
 func mountOptions(l fix.Limit) string {
 	return fmt.Sprintf("pagesize=%dK,size=%d", l.PageKiB, l.Pages*l.PageKiB*1024)
 }
@@ -39,7 +60,7 @@ func limitCost(limits []fix.Limit) string {
 	if slices.ContainsFunc(limits, func(l fix.Limit) bool { return l.Mount }) {
 		return "the files on the old mount are hidden: running guests keep theirs, other programs cannot open theirs by name"
 	}
-	return "all that runs below that control group can take so much together"
+	return "all that runs below that control group can take that much together"
 }
 
 // keepLimits says how to keep limits raised. systemd has no setting for huge pages of a slice (systemd.resource-control).

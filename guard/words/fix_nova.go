@@ -11,7 +11,11 @@ import (
 // reserveInNova says how Nova learns what others hold. Nova keeps no list of what its own instances leave: it takes the
 // lines when it starts.
 func reserveInNova(r fix.ReserveInNova) Fix {
-	f := Fix{For: "nova", What: NovaEdit(r.Nova) + "; then start the instance again" + whereNovaPlaces(r.Strangers),
+	then := "; then start the instance again" + whereNovaPlaces(r.Strangers)
+	if r.Next {
+		then = ". It keeps Nova from sending the next instance where its pages are taken: no node of this host has room for this one"
+	}
+	f := Fix{For: "nova", What: NovaEdit(r.Nova) + then,
 		Lines: Reserve(r.Reservations), Cost: "restarting nova-compute stops no instance"}
 	if r.Nova != nil {
 		f.Lasting = deployed(r.Nova.Files)

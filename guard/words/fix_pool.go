@@ -21,10 +21,16 @@ func growPools(g fix.GrowPools) Fix {
 	if g.Files != nil {
 		commands = append(commands, removal(*g.Files)...)
 	}
-	if checked(g) {
-		commands = append(commands, "cat "+strings.Join(poolFiles(g.Pools, g.NoNUMA), " "))
-	}
+	commands = append(commands, "cat "+strings.Join(poolFiles(slices.Concat(g.Shrink, g.Pools), g.NoNUMA), " "))
 	f := onHost(growing(g), commands...)
+	if g.Files != nil {
+		for _, h := range g.Files.Holders {
+			f.Lines = append(f.Lines, within(h)...)
+		}
+		if len(f.Lines) > 0 {
+			f.Lines = append([]string{"then delete:"}, f.Lines...)
+		}
+	}
 	f.short = growingShort(g, writes)
 	f.Cost, f.Lasting = growingCost(g), keepPools(g.Keep, g.NoNUMA)
 	return f
@@ -68,18 +74,19 @@ func resizing(g fix.GrowPools) string {
 	if g.Files != nil {
 		text += ". Then delete the leftover files: no process uses them. Keep this order: without it all their pages go back to the kernel"
 	}
-	if checked(g) {
-		var numbers []string
-		for _, p := range g.Pools {
-			numbers = append(numbers, fmt.Sprint(p.Pages))
-		}
-		text += ". The last command must print " + strings.Join(numbers, " and ") + ": the kernel makes fewer where it finds no memory in one piece"
+	var numbers []string
+	for _, p := range g.Shrink {
+		numbers = append(numbers, fmt.Sprint(p.Pages))
+	}
+	for _, p := range g.Pools {
+		numbers = append(numbers, fmt.Sprint(max(p.Pages, p.Now))) // with surplus pages that are in use still
+	}
+	text += ". The last command must print " + strings.Join(numbers, " and ")
+	if slices.ContainsFunc(g.Pools, func(p fix.PoolSize) bool { return p.Made() > 0 }) {
+		text += ". If it prints fewer, the kernel finds no more memory in one piece: hugeguard explain then says what helps"
 	}
 	return text
 }
-
-// checked reports whether the kernel may make fewer pages than it is told to, so that somebody has to look.
-func checked(g fix.GrowPools) bool { return g.Seek || g.Compact || g.Unsure }
 
 // poolGrowth says what becomes of a pool.
 func poolGrowth(p fix.PoolSize) string {
@@ -129,6 +136,9 @@ func bootPools(b fix.BootPools) Fix {
 	}
 	f := Fix{For: "host", What: "set the pool up at boot: " + enumerate(each, 4), Cost: rebootCost}
 	f.Lines = append(lineSteps(b.Line), keepLimits(b.Limits)...)
+	if b.Sysctl > 0 {
+		f.Lines = append(f.Lines, "and, as "+path(b.Setting)+" sets fewer after that: "+sysctlSetting(fix.Keep{Sysctl: b.Sysctl, Setting: b.Setting}))
+	}
 	if len(b.Limits) > 0 {
 		f.What += ", and raise the limit"
 	}
@@ -216,7 +226,7 @@ func freeMemory(m fix.FreeMemory) Fix {
 			Amount(p.MissingKiB, 1), p.Node, Amount(p.AvailableKiB, 1), morePages(p.Pages, p.PageKiB), Amount(p.Pages, p.PageKiB), Amount(p.KeptKiB, 1)))
 	}
 	f.Lines = append(f.Lines, "then run:")
-	for _, command := range then.Commands {
+	for _, command := range slices.Concat(then.Commands, then.Lines) {
 		f.Lines = append(f.Lines, "  "+command)
 	}
 	p := m.Places[0]
@@ -243,7 +253,7 @@ func keepPools(k fix.Keep, noNUMA bool) (lines []string) {
 	default:
 		lines = append(lines, poolSettings(k.Pools, noNUMA)...)
 	}
-	if k.Line != nil && !k.Line.CMA {
+	if k.Line != nil && !k.Line.CMA && !k.Undone {
 		steps := lineSteps(*k.Line)
 		steps[0] = "or: " + steps[0]
 		lines = append(lines, steps...)

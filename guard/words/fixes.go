@@ -40,6 +40,10 @@ func say(fact fix.Fix) Fix {
 		return raiseLimits(f)
 	case fix.ChangeDomain:
 		return changeDomain(f)
+	case fix.WidenCpuset:
+		return widenCpuset(f)
+	case fix.EnableHooks:
+		return enableHooks(f)
 	case fix.TryAgain:
 		return tryAgain(f)
 	case fix.TakeOrdinary:
@@ -89,15 +93,16 @@ func say(fact fix.Fix) Fix {
 // placed says a fix for where hugeguard runs: in a container root's commands are not the host's.
 func placed(v fix.Verdict, fact fix.Fix) Fix {
 	if v.Inside != guard.InsideHost {
+		alone := v.Holders == nil || v.Holders.Alone
 		switch fact := fact.(type) {
 		case fix.MountPages:
-			f := mountInside(fact, v.Inside)
+			f := mountInside(fact, v.Inside, alone)
 			if fact.Then != nil {
 				f = f.with(placed(v, fact.Then))
 			}
 			return f
 		case fix.RestartDaemon:
-			return restartInside(fact, v.Inside)
+			return restartInside(fact, v.Inside, alone)
 		}
 	}
 	f := say(fact)

@@ -17,9 +17,9 @@ func Holder(h guard.HolderReport, kib uint64) string {
 	case guard.HolderGuest:
 		return fmt.Sprintf("guest %s (pid %d) %s", who, h.PID, pages)
 	case guard.HolderOVS:
-		return fmt.Sprintf("Open vSwitch %s (pid %d%s)%s %s", who, h.PID, container(h.Unit), ofDead(h.Guest), pages)
+		return fmt.Sprintf("Open vSwitch %s (pid %d%s)%s %s", who, h.PID, container(h.Unit), ofDead(guard.Holder{Guest: h.Guest}), pages)
 	}
-	return fmt.Sprintf("%s (pid %d%s)%s %s", who, h.PID, unitOf(h.Unit, h.Guest), ofDead(h.Guest), pages)
+	return fmt.Sprintf("%s (pid %d%s)%s %s", who, h.PID, unitOf(h.Unit, h.Guest), ofDead(guard.Holder{Guest: h.Guest}), pages)
 }
 
 // holders lists holders with their pages.
@@ -36,7 +36,7 @@ func holder(h guard.Holder) string {
 	who := name(h.Name)
 	switch h.Kind {
 	case guard.HolderOVS:
-		return fmt.Sprintf("%s (pid %d%s)", who, h.PID, container(h.Unit)) + ofDead(h.Guest)
+		return fmt.Sprintf("%s (pid %d%s)", who, h.PID, container(h.Unit)) + ofDead(h)
 	case guard.HolderGuest:
 		if h.Former {
 			return fmt.Sprintf("this guest's own earlier QEMU (pid %d%s)", h.PID, stuck(h))
@@ -51,7 +51,7 @@ func holder(h guard.Holder) string {
 		}
 		return "leftover file " + who
 	}
-	return fmt.Sprintf("%s (pid %d%s)", who, h.PID, unitOf(h.Unit, h.Guest)) + ofDead(h.Guest)
+	return fmt.Sprintf("%s (pid %d%s)", who, h.PID, unitOf(h.Unit, h.Guest)) + ofDead(h)
 }
 
 // stuck says that no signal ends a process.
@@ -87,20 +87,24 @@ func container(u string) string {
 }
 
 // ofDead says whose memory a process keeps, where that guest is gone.
-func ofDead(guest string) string {
-	if guest == "" {
+func ofDead(h guard.Holder) string {
+	if h.Guest == "" {
 		return ""
 	}
-	return " for " + dead(guest)
+	return " for " + deadGuest(h)
 }
 
-// dead names a guest that is gone by its directory at libvirt, which has the guest's id before its name.
-func dead(guest string) string {
-	if guest == guard.UnknownGuest {
+// deadGuest names a guest that is gone by its directory at libvirt, which has the guest's id before its name.
+func deadGuest(h guard.Holder) string {
+	if h.Guest == guard.UnknownGuest {
 		return "a dead guest"
 	}
-	if id, of, ok := strings.Cut(guest, "-"); ok && strings.Trim(id, "0123456789") == "" {
-		return fmt.Sprintf("dead guest %s (id %s)", name(of), id)
+	id, of, ok := strings.Cut(h.Guest, "-")
+	switch {
+	case !ok || strings.Trim(id, "0123456789") != "":
+		return "dead guest " + name(h.Guest)
+	case h.Own:
+		return fmt.Sprintf("this guest's own earlier run (id %s)", id)
 	}
-	return "dead guest " + name(guest)
+	return fmt.Sprintf("dead guest %s (id %s)", name(of), id)
 }

@@ -15,6 +15,10 @@ import (
 // hostile is what others may name a domain, a process or a file.
 var hostile = map[string]string{
 	"plain":     "instance-00000006",
+	"blanks":    "web server 1",
+	"variable":  "$HOME/$(id)",
+	"a dot":     ".hidden",
+	"UTF-8":     "größe-客",
 	"empty":     "",
 	"long":      strings.Repeat("x", 255),
 	"quotes":    `it's "$(reboot)"` + "`reboot`",

@@ -45,7 +45,7 @@ func text(v fix.Verdict, first string) string {
 	for _, other := range v.Blame.Also {
 		who := without(other)
 		if !slices.ContainsFunc(fixes, func(f Fix) bool { return strings.Contains(f.What, who) }) { // which says it better
-			line("enough pages would be free without %s, too", who)
+			line("this guest would also fit without %s", who)
 		}
 	}
 	if believed := Nova(v.Nova); len(believed) > 0 {
@@ -60,10 +60,10 @@ func text(v fix.Verdict, first string) string {
 	}
 	for _, f := range fixes {
 		line("fix (%s): %s", f.where(), f.What)
-		indent(f.details())
 		if slices.Contains(passing, f.Kind) { // people read it later
-			line("  later, first run %s: it looks again", explain(v.Domain))
+			line("  if this is older than some minutes, first run %s, which looks again: pids and files change", explain(v.Domain))
 		}
+		indent(f.details())
 	}
 	if v.Releases != (guard.Releases{}) {
 		line("judged for %s", v.Releases)
@@ -122,6 +122,11 @@ func notes(v guard.Verdict) []string {
 	}
 	for _, s := range v.Sizes {
 		notes = append(notes, PageSize(s))
+	}
+	for _, h := range v.IdleHooks {
+		if v.Decision == guard.Refuse {
+			notes = append(notes, idle(h))
+		}
 	}
 	if v.OVS != nil {
 		notes = append(notes, OVS(*v.OVS))

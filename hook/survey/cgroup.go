@@ -119,6 +119,23 @@ func readCgroup(fs sysfs.FS, mounts sysfs.CgroupMounts, place string, sizes []ui
 	return c, nil
 }
 
+// addConfining adds which control groups themselves leave out nodes with memory.
+func addConfining(root sysfs.FS, host *guard.Host) {
+	all := host.MemoryNodes()
+	host.Cgroups = slices.Clone(host.Cgroups)
+	for i, c := range host.Cgroups {
+		if c.Nodes == nil || len(all.Without(c.Nodes)) == 0 {
+			continue
+		}
+		for dir := c.Path; strings.HasPrefix(dir, "/") && dir != "/"; dir = path.Dir(dir) {
+			nodes, ok, err := root.CpusetNodes(dir, "cpuset.mems")
+			if err == nil && ok && len(nodes) > 0 && len(all.Without(nodes)) > 0 {
+				host.Cgroups[i].Confining = slices.Insert(host.Cgroups[i].Confining, 0, dir)
+			}
+		}
+	}
+}
+
 // upwards returns a group's directory and those above it as far as the mount
 // of the hierarchy; none where that is not mounted.
 func upwards(hierarchy, place string) (dirs []string) {

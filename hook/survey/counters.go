@@ -58,7 +58,7 @@ func (s Surroundings) Counters(of Scope) (guard.Host, error) {
 		seen[m.Path] = m
 	}
 	for i, m := range host.Mounts {
-		host.Mounts[i].Over = hiding(seen[m.Path], paths[i], of.domain().Name)
+		host.Mounts[i].Over = hiding(seen[m.Path], paths[i], of.domain())
 		if slices.Contains(sizes, m.PageKiB) {
 			host.Mounts[i].Limit = s.limit(m, seen[m.Path])
 		}
@@ -135,11 +135,11 @@ func (s Surroundings) place(host *guard.Host) (paths []string) {
 // hiding returns what lies over the directory that libvirt makes for the files of the domain's QEMU below the path on a
 // mount: PATH/libvirt/qemu/ID-NAME (qemuGetDomainHugepagePath); nil where these lie on that mount. Without a domain it
 // is of all of them.
-func hiding(mount sysfs.Mount, at, domain string) (over *guard.OverMount) {
+func hiding(mount sysfs.Mount, at string, domain guard.Domain) (over *guard.OverMount) {
 	of := path.Join(at, "libvirt/qemu")
 	for _, o := range mount.Over {
 		switch _, name, _ := strings.Cut(path.Base(o.Path), "-"); {
-		case !within(of, o.Path) && (path.Dir(o.Path) != of || domain == "" || name != shortName(domain)):
+		case !within(of, o.Path) && (path.Dir(o.Path) != of || domain.Name == "" || name != domain.ShortName()):
 		case o.Type == "hugetlbfs" && o.PageKiB == mount.PageKiB:
 			over = nil
 		default:
@@ -147,13 +147,6 @@ func hiding(mount sysfs.Mount, at, domain string) (over *guard.OverMount) {
 		}
 	}
 	return over
-}
-
-// shortName is a domain's name as libvirt has it in the names of directories (virDomainDefGetShortName).
-func shortName(domain string) string {
-	const most = 20 // VIR_DOMAIN_SHORT_NAME_MAX
-	runes := []rune(domain)
-	return string(runes[:min(len(runes), most)])
 }
 
 // limit returns the limit of one of the mounts, nil where it has none. Where it

@@ -27,7 +27,7 @@ type answer struct {
 // TestIncidents asks about launches that failed on hosts of which people reported.
 func TestIncidents(t *testing.T) {
 	answers := map[string]answer{
-		"back-end-keeps-dead-guest":    {guard.CauseOtherHolder, []string{`for dead guest rhel1 \(id 7\) has 2048`, `kill 172315`}, []string{"count:3072"}},
+		"back-end-keeps-dead-guest":    {guard.CauseOtherHolder, []string{`for this guest's own earlier run \(id 7\) has 2048`, `kill 172315`}, []string{"count:3072"}},
 		"miner-on-desktop":             {guard.CauseOtherHolder, []string{`xmrig \(pid 1881, xmrig.service\) has 1187`, `echo 2\d\d\d >`, `--no-huge-pages`, `kill 1881`}, []string{"systemctl"}},
 		"own-qemu-hangs":               {guard.CauseGuests, []string{`this guest's own earlier QEMU \(pid 3100, stuck in state D\) has 8192`, `kill -9 3100`, `systemctl reboot`}, []string{"echo 16384"}},
 		"postgres-promised":            {guard.CauseKernelReserved, []string{`postgres \(pid \d+[^)]*\) is promised 3996`, `echo 6344 >`, `shared_buffers = '7192MB'`}, []string{"count:300\n", "to others"}},
@@ -38,10 +38,17 @@ func TestIncidents(t *testing.T) {
 		"guests-of-another-hypervisor": {guard.CauseOtherHolder, []string{`fix: shut down the guest that cloud-hyperviso \(pid 3000, vm0.service\) runs`}, []string{"service is down", "systemctl disable"}},
 		"database-beside-guests":       {guard.CauseOtherHolder, []string{`fix: drop caches, compact memory, then echo 12801`, `use_large_pages = FALSE`}, nil},
 		"vswitch-full-of-packets":      {guard.CauseOVS, []string{`dpdk-socket-mem=1024 other_config:dpdk-socket-limit=1024; systemctl restart`, `262144 packets are a part of that`}, []string{"nova"}},
-		"helper-outlives-its-guest":    {guard.CauseOtherHolder, []string{`virtiofsd \(pid 6100\) for dead guest fs1 \(id 3\) has 1536`, `fix: kill 6100`, `which served dead guest fs1 \(id 3\)\n`}, []string{"SPDK", "lose their disks"}},
+		"helper-outlives-its-guest":    {guard.CauseOtherHolder, []string{`virtiofsd \(pid 6100\) for this guest's own earlier run \(id 3\) has 1536`, `fix: kill 6100`, `which served this guest's own earlier run \(id 3\)\n`}, []string{"SPDK", "lose their disks"}},
 		"session-beside-vswitch":       {guard.CauseOtherHolder, []string{`dpdk-testpmd \(pid 6200, session-4.scope\) has 2048, nova.conf reserves 512`, `\n  kill 6200\n`}, []string{"dpdk-socket-mem=1024,1024 instead", "have Open vSwitch"}},
-		"vswitch-keeps-dead-instance":  {guard.CauseOVS, []string{`fix: delete Open vSwitch's port of dead guest instance-00000020 \(id 5\) \(node 1 has 3584 free\)\n`}, []string{"reserves 512; node", "count:2560"}},
-		"unmounted-lazily":             {guard.CauseUnaccounted, []string{"umount -l", "systemctl reboot"}, []string{"hugeguard status"}},
+		"vswitch-keeps-dead-instance":  {guard.CauseOVS, []string{`fix: delete Open vSwitch's port of this guest's own earlier run \(id 5\) \(node 1 has 3584 free\)\n`, `find Interface external_ids:vm-uuid=a0000000-0000-4000-8000-000000000101 `, `Nova adds it again`}, []string{"reserves 512; node", "count:2560"}},
+		"slice-kept-from-node": {guard.CausePoolMissing, []string{`fix: systemctl set-property machine.slice AllowedMemoryNodes=0-1\n`, `\n  cat /sys/fs/cgroup/machine.slice/cpuset.mems.effective\n`,
+			`somebody kept from them`, `nothing to do: systemd keeps`}, nil},
+		"slice-kept-from-node-v1": {guard.CausePoolTooSmall, []string{`fix: echo 0-1 > /sys/fs/cgroup/cpuset/machine.slice/cpuset.mems\n`, `\n  cat /sys/fs/cgroup/cpuset/machine.slice/cpuset.mems\n`,
+			`change it in the program or the unit`}, []string{"set-property"}},
+		"site-hook-not-executable": {guard.CausePoolMissing, []string{`fix: chmod \+x /etc/libvirt/hooks/qemu.d/alloc.sh /etc/libvirt/hooks/qemu.d/win10/prepare/begin/alloc_hugepages.sh\n`,
+			`libvirt skips the hook /etc/libvirt/hooks/qemu.d/alloc.sh: it is not executable`, `echo 8192 >`}, nil},
+		"vswitch-keeps-defined-guest": {guard.CauseOVS, []string{`for dead guest fw1 \(id 9\) has 2048`, `its PATH is in virsh dumpxml fw1\n`, `\n  ovs-vsctl del-port PORT\n  ovs-vsctl add-port BRIDGE PORT `}, nil},
+		"unmounted-lazily":            {guard.CauseUnaccounted, []string{"umount -l", "systemctl reboot"}, []string{"hugeguard status"}},
 	}
 	files, err := filepath.Glob(hooktest.Data("incidents/*.txtar"))
 	if err != nil || len(files) < len(answers) {

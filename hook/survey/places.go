@@ -87,7 +87,7 @@ func (s Surroundings) placeOf(of string, scope Scope, host guard.Host) guard.Pla
 		_, place.Certain = s.libvirt.BackingDir()
 		if mount != nil {
 			place.Mount = mounted(*mount, host)
-			place.Mount.Over = hiding(*mount, place.At, scope.domain().Name)
+			place.Mount.Over = hiding(*mount, place.At, scope.domain())
 		}
 	case mount != nil && !covered(*mount, place.At):
 		place.Mount = mounted(*mount, host)

@@ -147,7 +147,7 @@ func TestInside(t *testing.T) {
 		{"Podman's", "0::/\n", "run/.containerenv", false, guard.InsideContainer, `on the host, outside of this container: `, "this pod"},
 		{"a limit", "0::/system.slice/libvirtd.service\n", "", true, "", `\n  echo \d+ > /sys/fs/cgroup/hugetlb.2MB.max`, "outside of this"},
 		{"a pod's limit", pod, "", true, guard.InsidePod, `fix \(pod\): .*\n  resources:\n    limits:\n      hugepages-2Mi: \d+Mi\n`, `echo \d+ > /sys/fs/cgroup`},
-		{"a container's limit", "0::/docker/" + id + "\n", "", true, guard.InsideContainer, `raise the limit \(.*outside of this container, its control group has another path\)`, "this pod"},
+		{"a container's limit", "0::/docker/" + id + "\n", "", true, guard.InsideContainer, `raise the limit to .*outside of this container, its control group has another path\)`, "this pod"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			h := hooktest.Incident(t)

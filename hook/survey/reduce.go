@@ -29,6 +29,9 @@ var Reductions = []sysfs.Reduction{
 	{Files: libvirt.ConfPath, Keep: libvirt.ReduceConf},
 	{Files: libvirt.CapabilitiesDir + "/*", Keep: libvirt.ReduceCapabilities},
 	{Files: tunedProfile, Keep: whatItIs},
+	{Files: hooksDir + "/qemu*", Keep: reduceHook},
+	{Files: hooksDir + "/qemu.d/*", Keep: reduceHook},
+	{Files: hooksDir + "/qemu.d/*/prepare/begin/*", Keep: reduceHook},
 	{Files: "proc/[0-9]*/cmdline", Keep: process.ReduceArguments},
 }
 

@@ -44,7 +44,18 @@ var reads = []struct {
 	{libvirt.ConfPath, "hugetlbfs_mount = \"/dev/hugepages\"\nvnc_password = \"x\"\ncgroup_controllers = [ 'cpuset' ]\n", func(text []byte) (any, error) { return libvirt.ParseConf(text) }},
 	{libvirt.CapabilitiesDir + "/*", "", func(text []byte) (any, error) { return libvirt.ParseCapabilities(text) }},
 	{tunedProfile, "virtual-host\n", func(text []byte) (any, error) { return string(text), nil }},
+	{hooksDir + "/qemu*", "#!/bin/sh\nfor f in /etc/libvirt/hooks/qemu.d/$1/$2/$3/*; do $f; done\n", readHook},
+	{hooksDir + "/qemu.d/*", "#!/bin/sh\necho 8 > /proc/sys/vm/nr_hugepages\n", readHook},
+	{hooksDir + "/qemu.d/*/prepare/begin/*", "#!/bin/sh\n", readHook},
 	{"proc/[0-9]*/cmdline", "/usr/bin/python3\x00/usr/bin/nova-compute\x00--x\x00--config-file\x00/a\x00--config-dir=/b\x00", readArguments},
+}
+
+func readHook(text []byte) (any, error) {
+	var has []bool
+	for _, word := range []string{"#!", "hugepages", "qemu.d"} {
+		has = append(has, bytes.Contains(text, []byte(word)))
+	}
+	return has, nil
 }
 
 func readDomain(text []byte) (any, error) {

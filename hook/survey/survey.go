@@ -78,6 +78,8 @@ func Holders(root sysfs.FS, conf config.Config, host *guard.Host, self guard.Dom
 	}
 	host.Memory = Memory(root, *host)
 	host.Platform = platform(root, processes)
+	host.IdleHooks = idleHooks(root, self)
+	addConfining(root, host)
 	host.Holders.Alone = host.Platform.Inside != guard.InsideHost && alone(root)
 	return processes, blind
 }

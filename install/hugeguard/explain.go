@@ -248,11 +248,11 @@ func (e explanation) entry(b *strings.Builder) {
 	summary, _, _ := strings.Cut(r.Summary, "; more: hugeguard explain")
 	fmt.Fprintf(b, "%s: %s %s:\n  %s\n", moment(r.Time), who, what, summary)
 	if e.Earlier > 0 {
-		match := words.ShellWord("HUGEGUARD_DOMAIN=" + r.Domain)
+		match := "HUGEGUARD_DOMAIN=" + r.Domain
 		if r.UUID != "" {
 			match = "HUGEGUARD_UUID=" + r.UUID
 		}
-		fmt.Fprintf(b, "earlier entries about it: %d, see journalctl -t hugeguard %s\n", e.Earlier, match)
+		fmt.Fprintf(b, "earlier entries about it: %d, see journalctl -t hugeguard %s\n", e.Earlier, words.ShellWord(match))
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -133,5 +134,18 @@ func TestExplainEmpty(t *testing.T) {
 	text, err := nothing(context.Background(), journal.Journal{Program: program, Patience: time.Hour}, sysfs.New(host.Path("")), "x")
 	if want := `the journal has no refusal and no warning of x: it begins 2026-11-25 03:13:02 UTC; "hugeguard status" says whether the hook is live`; err != nil || text != want {
 		t.Errorf("%s, %v, want %s", text, err, want)
+	}
+}
+
+// TestEarlierIsFound: a shell takes the command that shows earlier entries for one about this domain, whatever its name is.
+func TestEarlierIsFound(t *testing.T) {
+	for _, name := range []string{"vm", "web server 1", `it's "$(reboot)"`, "$HOME", ".hidden", "-x", "größe-客", `a\\nb`} {
+		var b strings.Builder
+		explanation{Entry: &journal.Refusal{Domain: name, Decision: "refuse"}, Earlier: 2}.entry(&b)
+		_, command, _ := strings.Cut(b.String(), ", see ")
+		said, err := exec.Command("sh", "-c", `journalctl() { printf '%s:' "$@"; }; `+command).Output()
+		if want := "-t:hugeguard:HUGEGUARD_DOMAIN=" + name + ":"; err != nil || string(said) != want {
+			t.Errorf("a shell takes %s for %q, want %q: %v", command, said, want, err)
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package holders
 
 import (
+	"cmp"
 	"path"
 	"slices"
 	"strings"
@@ -26,6 +27,19 @@ func (t *tally) keepsDead() bool {
 		}
 	}
 	return false
+}
+
+// describeDead adds what the words and the fixes depend on of the guest that is gone whose memory a holder keeps.
+func (f *finder) describeDead(h *guard.Holder) {
+	if h.Guest == guard.UnknownGuest {
+		h.Guest = cmp.Or(guard.GuestOfScope(h.Unit), h.Guest)
+	}
+	_, name, _ := strings.Cut(h.Guest, "-")
+	if name == "" || strings.Contains(name, "/") {
+		return
+	}
+	h.Own = name == f.self.ShortName()
+	h.Defined = h.Own || f.Exists(path.Join("etc/libvirt/qemu", name+".xml"))
 }
 
 // guestOfFile returns whose memory a file of that name is: libvirt gives each run of a guest a folder of the run's

@@ -7,6 +7,7 @@ import (
 
 	"hugeguard/guard"
 	"hugeguard/sysfs"
+	"hugeguard/sysfs/sysfstest"
 )
 
 // TestDeadGuests: a guest's memory that no QEMU uses is that dead guest's, no matter which process keeps it. Where not everybody could be
@@ -63,5 +64,33 @@ func TestDeadBesideOwn(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, sum.holders()); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+// TestDescribeDead: a dead guest is known by the scope of who keeps its memory, too, and libvirt cuts long names.
+func TestDescribeDead(t *testing.T) {
+	const long = "a-name-of-more-than-twenty-runes"
+	for _, test := range []struct {
+		unit, guest, self string
+		want              guard.Holder
+	}{
+		{"", "7-other", "g", guard.Holder{Guest: "7-other", Defined: true}},
+		{"", "7-gone", "g", guard.Holder{Guest: "7-gone"}},
+		{"", "7-g", "g", guard.Holder{Guest: "7-g", Own: true, Defined: true}},
+		{"", "7-g", "g2", guard.Holder{Guest: "7-g"}},
+		{"", "7-" + long[:20], long, guard.Holder{Guest: "7-" + long[:20], Own: true, Defined: true}},
+		{`machine-qemu\x2d3\x2dg.scope`, guard.UnknownGuest, "g", guard.Holder{Guest: "3-g", Own: true, Defined: true}},
+		{`machine-qemu\x2d3\x2d..\x2fqemu\x2fother.scope`, guard.UnknownGuest, "g", guard.Holder{Guest: "3-../qemu/other"}},
+		{"spdk.service", guard.UnknownGuest, "g", guard.Holder{Guest: guard.UnknownGuest}},
+	} {
+		tree := sysfstest.New(t)
+		tree.Write("etc/libvirt/qemu/other.xml", "<domain/>")
+		f := finder{FS: tree.FS(), self: guard.Domain{Name: test.self}}
+		got := guard.Holder{Unit: test.unit, Guest: test.guest}
+		f.describeDead(&got)
+		test.want.Unit = test.unit
+		if diff := cmp.Diff(test.want, got); diff != "" {
+			t.Errorf("%s %s: -want +got:\n%s", test.unit, test.guest, diff)
+		}
 	}
 }

@@ -136,9 +136,7 @@ func (f *finder) describe(h *guard.Holder) {
 	case h.Kind == guard.HolderProcess || h.Kind == guard.HolderOVS:
 		place, _ := f.Place(h.PID)
 		h.Unit, h.Engine, h.Service = place.String(), place.Engine, f.service(h, place)
-		if h.Guest == guard.UnknownGuest {
-			h.Guest = cmp.Or(guard.GuestOfScope(h.Unit), h.Guest)
-		}
+		f.describeDead(h)
 		if program := f.Program(h.PID); program != "" {
 			h.Program = path.Base(program)
 		}

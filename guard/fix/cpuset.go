@@ -1,0 +1,44 @@
+package fix
+
+import (
+	"slices"
+
+	"hugeguard/guard"
+)
+
+// widen lets QEMU have memory of nodes that a control group above it leaves out, where the guest fits then: of one more
+// node if that is enough, else of all. In a container the group's path is another.
+func (r refusal) widen() []Fix {
+	if len(r.host.Cgroups) != 1 || r.verdict.Inside != guard.InsideHost || !slices.ContainsFunc(r.must, kept) {
+		return nil
+	}
+	group := r.host.Cgroups[0]
+	if group.Confining == nil {
+		return nil
+	}
+	all := r.host.MemoryNodes()
+	var sets []guard.NodeSet
+	for _, node := range all.Without(group.Nodes) {
+		sets = append(sets, group.Nodes.Or(guard.NodeSet{node}))
+	}
+	for _, nodes := range append(sets, all) {
+		wide := r.host
+		group.Nodes = nodes
+		wide.Cgroups = []guard.Cgroup{group}
+		if r.fits(wide) {
+			return []Fix{WidenCpuset{group.Confining, r.host.Cgroups[0].Nodes, nodes, group.Legacy}}
+		}
+	}
+	return nil
+}
+
+// kept reports whether a control group keeps QEMU to the nodes that a finding is about.
+func kept(f guard.Finding) bool {
+	switch why := f.Reason.(type) {
+	case guard.Short:
+		return why.Keeper != ""
+	case guard.Unbindable:
+		return why.Why == guard.CgroupNodes
+	}
+	return false
+}
