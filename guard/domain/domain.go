@@ -158,7 +158,7 @@ func (b *builder) build() error {
 	}
 	b.readUnknown()
 	own := b.Commandline.read()
-	if len(b.pages) == 0 && !slices.ContainsFunc(b.Devices, ownPageSize) && !b.anyInFile() && own.path == "" && own.objects == nil {
+	if len(b.pages) == 0 && !slices.ContainsFunc(b.Devices, ownPageSize) && !slices.ContainsFunc(b.Devices, atPath) && !b.anyInFile() && own.path == "" && own.objects == nil {
 		return nil
 	}
 	b.readInterfaces()
@@ -229,6 +229,11 @@ func (b *builder) nodeSet(text string) (guard.NodeSet, error) {
 		err = errors.New("all sets together have more nodes than a host can have")
 	}
 	return set, err
+}
+
+// atPath reports whether a device is a file or a device of the host, at a path of the admin's.
+func atPath(dev libvirtxml.DomainMemorydev) bool {
+	return slices.Contains([]string{"nvdimm", "virtio-pmem", "egm"}, dev.Model) && dev.Source != nil && dev.Source.Path != ""
 }
 
 // ownPageSize reports whether a device names its page size; 0 names none.
@@ -591,9 +596,8 @@ func aliases(devices []libvirtxml.DomainMemorydev) []string {
 const userAlias = "ua-"
 
 func (b *builder) addDevice(dev libvirtxml.DomainMemorydev, index int, name string) error {
-	if dev.Model != "dimm" && dev.Model != guard.VirtioMem {
-		// nvdimm, virtio-pmem and egm lie on a path of the admin's, sgx-epc on the processor's own memory.
-		return nil
+	if dev.Model != "dimm" && dev.Model != guard.VirtioMem && !atPath(dev) {
+		return nil // sgx-epc is the processor's own memory
 	}
 	kib, err := deviceSize(dev)
 	if err != nil {
@@ -604,8 +608,16 @@ func (b *builder) addDevice(dev libvirtxml.DomainMemorydev, index int, name stri
 		cell = int(dev.Target.Node.Value)
 		backend.Cell = &cell
 	}
-	page, huge := b.pageFor(cell)
 	element := fmt.Sprintf("devices/memory[%d]", index+1)
+	if atPath(dev) {
+		backend.ID, backend.Path = "mem"+name, dev.Source.Path
+		// Only an NVDIMM that is none of hardware's is prepared (qemuBuildMemoryGetPagesize).
+		backend.Lazy = dev.Model != "nvdimm" || dev.Source.PMem != nil
+		b.bind(&backend, cell, nil, "")
+		b.add(backend, kib, roundUp(kib, b.deviceAlignment()), pageElement{from: element + "/source/path"})
+		return nil
+	}
+	page, huge := b.pageFor(cell)
 	if ownPageSize(dev) {
 		page, huge = pageElement{from: element + "/source/pagesize"}, true
 		page.kib, err = scale(dev.Source.PageSize.Value, dev.Source.PageSize.Unit)

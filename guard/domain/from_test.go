@@ -47,6 +47,8 @@ func alter(xml, element string) string {
 		return within(xml, "<page ", "/>", page, replace(`size='\d*'( unit='\w*')?`, size))
 	case scan(element, "devices/memory[%d]/source/nodemask", &device):
 		return within(xml, "<memory model", "</memory>", device, replace(`<nodemask>.*</nodemask>`, "<nodemask>5000</nodemask>"))
+	case scan(element, "devices/memory[%d]/source/path", &device):
+		return within(xml, "<memory model", "</memory>", device, replace(`<path>.*</path>`, "<path>/elsewhere</path>"))
 	case scan(element, "devices/memory[%d]/source/pagesize", &device):
 		return within(xml, "<memory model", "</memory>", device, replace(`<pagesize.*</pagesize>`, "<pagesize>65536</pagesize>"))
 	}
@@ -60,7 +62,7 @@ func scan(element, format string, n *int) bool {
 }
 
 // TestFrom alters the elements that backends are said to come from. Where one says something of nodes, the nodes of
-// those backends change, and of no other. Where it says something of pages, their page size does, and nothing else has
+// those backends change, or their path, and of no other. Where it says something of pages, their page size does, and nothing else has
 // anything to say of their nodes.
 func TestFrom(t *testing.T) {
 	all := cases.AtLeast(t, 1500)
@@ -100,11 +102,11 @@ func TestFrom(t *testing.T) {
 			seen[regexp.MustCompile(`\d+`).ReplaceAllString(b.From, "")]++
 		}
 	})
-	if all && len(seen) != 7 {
-		t.Errorf("elements of %d kinds were altered, want 7: %v", len(seen), seen)
+	if all && len(seen) != 8 {
+		t.Errorf("elements of %d kinds were altered, want 8: %v", len(seen), seen)
 	}
 }
 
 func placement(b guard.Backend) any {
-	return []any{b.HostNodes, b.Cpuset, b.Auto}
+	return []any{b.HostNodes, b.Cpuset, b.Auto, b.Path}
 }

@@ -86,7 +86,7 @@ func TestReducedDomainHasNoSecrets(t *testing.T) {
   <devices><emulator>/usr/bin/qemu-system-x86_64</emulator>
     <disk type='network'><auth username='hunter2'><secret type='ceph' uuid='hunter2'/></auth><memory>hunter2</memory></disk>
     <interface type='vhostuser'><mac address='hunter2'/><source path='hunter2'/><mtu size='9000'/></interface>
-    <memory model='nvdimm'><uuid>hunter2</uuid><source><path>hunter2</path></source><target><size unit='MiB'>16</size></target></memory>
+    <memory model='nvdimm'><uuid>hunter2</uuid><source><path>/srv/nvdimm</path></source><target><size unit='MiB'>16</size></target></memory>
     <graphics type='vnc' passwd='hunter2'><listen address='hunter2'/></graphics>
     <domain><name>hunter2</name></domain>
   </devices>

@@ -1,6 +1,7 @@
 package survey
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -62,6 +63,14 @@ func TestOutsideIncidents(t *testing.T) {
 			outside{guard.Refuse, guard.ByHugeguard, []string{"size is less than one 2M page: mem is 4 KiB"}, nil}},
 		{"-mem-path", "ram-by-own-argument", edits("domain.xml", "'-object'", "'-mem-path'", "memory-backend-file,id=mem,size=4096M,mem-path=/dev/hugepages,share=on", "/dev/hugepages"),
 			outside{guard.Warn, "", []string{"2048 needed .*; it fails if pc.ram lies on the huge pages at /dev/hugepages, which is not certain"}, nil}},
+		{"an NVDIMM in a file that may be there already", "ram-by-own-argument", nvdimm("nvdimm", "/dev/hugepages/nvdimm", 4),
+			outside{guard.Warn, "", []string{"2048 needed .*; it fails if memnvdimm0 lies on the huge pages at /dev/hugepages/nvdimm, which is not certain"}, nil}},
+		{"an NVDIMM for which there is room", "ram-by-own-argument", nvdimm("nvdimm", "/dev/hugepages/nvdimm", 1),
+			outside{guard.Allow, "", []string{"^it fits: 512 pages of 2M \\(1 GiB\\) for memnvdimm0"}, nil}},
+		{"an NVDIMM in a file of its own making", "ram-by-own-argument", nvdimm("nvdimm", "/dev/hugepages", 4),
+			outside{guard.Refuse, guard.ByHugeguard, []string{"2048 pages of 2M \\(4 GiB\\) on any node, for memnvdimm0 \\(devices/memory\\[1\\]/source/path\\)"}, nil}},
+		{"virtio-pmem in a file that may be there already", "ram-by-own-argument", nvdimm("virtio-pmem", "/dev/hugepages/pmem", 4),
+			outside{guard.Warn, "", []string{"it fails if memvirtiopmem0 lies on the huge pages at /dev/hugepages/pmem"}, nil}},
 		{"memory_backing_dir on hugetlbfs", "backing-dir-on-hugetlbfs", nil,
 			outside{guard.Refuse, guard.ByHugeguard, []string{"2048 pages of 2M \\(4 GiB\\) on any node, for ram-node0 \\(memory_backing_dir in qemu.conf\\), as /dev/hugepages is on a hugetlbfs"}, nil}},
 		{"memory_backing_dir on hugetlbfs, where there is no ordinary memory either", "backing-dir-on-hugetlbfs", nil,
@@ -102,6 +111,24 @@ func TestOutsideIncidents(t *testing.T) {
 			test.want.compare(t, judged(t, tree))
 		})
 	}
+}
+
+// TestDevicesElsewhere: a memory device whose path is on no hugetlbfs takes no huge pages.
+func TestDevicesElsewhere(t *testing.T) {
+	for model, path := range map[string]string{"nvdimm": "/srv/nvdimm", "virtio-pmem": "/dev/pmem0", "egm": "/dev/egm0"} {
+		tree := sysfstest.Archive(t, hooktest.Data("incidents/ram-by-own-argument.txtar"))
+		nvdimm(model, path, 4)(t, tree)
+		if v := judged(t, tree); v.Decision != guard.Allow || len(v.Demand) > 0 {
+			t.Errorf("%s at %s: %s", model, path, words.Text(v))
+		}
+	}
+}
+
+// nvdimm gives the guest so many GiB of a memory device at a path, and takes from it what it is told beside libvirt.
+func nvdimm(model, path string, gib int) func(*testing.T, sysfstest.Host) {
+	device := fmt.Sprintf("<memory model='%s'><source><path>%s</path></source><target><size unit='GiB'>%d</size><node>0</node></target></memory></devices>", model, path, gib)
+	return edits("domain.xml", "</devices>", device, "<qemu:arg", "<qemu:env", "value='-object'", "", "value='memory-backend-file,id=mem,size=4096M,mem-path=/dev/hugepages,share=on'", "",
+		"value='-numa'", "", "value='node,memdev=mem'", "", "value='-mem-prealloc'", "")
 }
 
 func (o outside) compare(t *testing.T, v fix.Verdict) {
