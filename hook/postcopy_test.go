@@ -2,6 +2,7 @@ package hook
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -63,6 +64,32 @@ func TestPostCopy(t *testing.T) {
 			t.Fatalf("one for which there is room: status %d, %q", status, &f.stderr)
 		}
 		f.refused(t, "moved, first")
+	})
+	// private has it map the same as memory of its own, of which so many pages are promised.
+	private := func(t *testing.T, f *fixture, reserved int) {
+		for _, file := range []string{"proc/9000/maps", "proc/9000/smaps"} {
+			text, err := os.ReadFile(f.host.Path(file))
+			if err != nil {
+				t.Fatal(err)
+			}
+			f.host.Write(file, strings.Replace(string(text), "rw-s", "rw-p", 1))
+		}
+		f.node1(512, reserved)
+	}
+	t.Run("private memory of which nothing is promised", func(t *testing.T) {
+		f := moved(t, arriving(postCopy))
+		back(f, 0)
+		private(t, f, 0)
+		if status := f.launch(t, "first"); status != exitAccept || len(f.entries) > 0 {
+			t.Fatalf("one for which there is room: status %d, %q", status, &f.stderr)
+		}
+		f.refused(t, "moved, first")
+	})
+	t.Run("private memory that is promised again", func(t *testing.T) {
+		f := moved(t, arriving(postCopy))
+		back(f, 0)
+		private(t, f, 256)
+		f.accepted(t)
 	})
 	t.Run("what it has again is its own", func(t *testing.T) {
 		f := moved(t, arriving(postCopy))

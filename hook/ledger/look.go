@@ -124,7 +124,7 @@ func lookAtHost(root sysfs.FS) (s sighting) {
 
 // seen returns what is to be seen of a start.
 func (s sighting) seen(c Claim, v viewed) Seen {
-	seen := Seen{Now: s.now, Daemon: s.daemon, QEMU: v.qemu, Looked: v.shown, Parts: c.remaining(v.mappings), Arrives: v.arrives}
+	seen := Seen{Now: s.now, Daemon: s.daemon, QEMU: v.qemu, Looked: v.shown, Parts: c.remaining(v.mappings, v.promised), Arrives: v.arrives}
 	if s.nowErr != nil {
 		seen.Now = c.Since // a host that was captured without it
 	}
@@ -145,6 +145,7 @@ type viewed struct {
 	mappings   []sysfs.Mapping
 	busy       int // threads that may be taking pages
 	arrives    bool
+	promised   map[uint64]uint64 // see [promised], of one with PostCopy
 }
 
 // viewers is how many starts are looked at side by side: each may hang.
@@ -209,6 +210,9 @@ func viewStart(root sysfs.FS, c Claim) (v *viewed) {
 	v.busy = busy
 	v.arrives = c.PostCopy && arrives(root, c.Name)
 	v.mappings, v.shown = mappingsOf(root, v.qemu)
+	if c.PostCopy {
+		v.promised = promised(root, v.mappings)
+	}
 	return v
 }
 
@@ -265,8 +269,8 @@ func mappingsOf(root sysfs.FS, qemu Process) (mappings []sysfs.Mapping, ok bool)
 }
 
 // remaining is the claim's parts with what a QEMU that maps so much has taken and mapped of them. Each part is of one
-// mapping, which has its size, and its pages lie where the part's may.
-func (c Claim) remaining(mappings []sysfs.Mapping) []Part {
+// mapping, which has its size, and its pages lie where the part's may. Promised is that of [promised].
+func (c Claim) remaining(mappings []sysfs.Mapping, promised map[uint64]uint64) []Part {
 	parts, all := c.Parts, slices.Clone(c.Parts)
 	for i := range all {
 		all[i].Taken, all[i].Mapped = 0, 0
@@ -286,8 +290,8 @@ func (c Claim) remaining(mappings []sysfs.Mapping) []Part {
 		met[i] = true
 		p, taken := &all[i], m.Touched()
 		p.Taken = min(p.Pages, taken)
-		if !c.PostCopy || m.Private {
-			p.Mapped = min(p.Pages-p.Taken, m.Size()-min(m.Size(), taken))
+		if !c.PostCopy || keeps(m, promised) {
+			p.Mapped = min(p.Pages-p.Taken, untouched(m))
 		}
 		return true
 	}

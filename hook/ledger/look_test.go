@@ -47,7 +47,7 @@ func TestRemaining(t *testing.T) {
 		{"not of that size", []Part{strict(64, 0)}, []sysfs.Mapping{mapping(60, on(0, 10))}, "[54 50 2]"},
 	} {
 		var got []string
-		for _, left := range startingOf(Claim{}, Process{}, Claim{Parts: c.parts}.remaining(c.mappings), 2).Claims {
+		for _, left := range startingOf(Claim{}, Process{}, Claim{Parts: c.parts}.remaining(c.mappings, nil), 2).Claims {
 			got = append(got, fmt.Sprint([]uint64{left.Pages, left.Mapped, left.Clearing}))
 		}
 		if text := strings.Join(got, " "); text != c.want {
