@@ -83,6 +83,7 @@ func download(ctx context.Context, suite, dir string) error {
 APT::Architectures { "amd64"; };
 APT::Sandbox::User "root";
 Acquire::Languages "none";
+Acquire::Check-Valid-Until "false";
 Dir::State "%[1]s";
 Dir::State::status "%[1]s/status";
 Dir::State::lists "%[1]s/lists";
@@ -108,15 +109,10 @@ Dir::Etc::sourceparts "-";
 	if _, err := run("apt-get", "-q", "update"); err != nil {
 		return err
 	}
-	depends, err := run("apt-cache", "depends", "linux-image-cloud-amd64")
+	pkg, err := kernelPackage(run)
 	if err != nil {
 		return err
 	}
-	_, rest, ok := strings.Cut(depends, "Depends: ")
-	if !ok {
-		return errors.New("linux-image-cloud-amd64 depends on no kernel")
-	}
-	pkg := strings.Fields(rest)[0]
 	if _, err := run("apt-get", "-q", "download", pkg); err != nil {
 		return err
 	}
@@ -128,25 +124,56 @@ Dir::Etc::sourceparts "-";
 	if err != nil {
 		return err
 	}
-	root := filepath.Join(work, "root")
+	root, kept := filepath.Join(work, "root"), filepath.Join(work, "kept")
 	if _, err := run("dpkg", "-x", debs[0], root); err != nil {
 		return err
 	}
-	// The modules are not needed.
-	if err := os.MkdirAll(filepath.Join(work, "kept/boot"), 0o755); err != nil {
+	if err := keepKernel(root, kept); err != nil {
+		return fmt.Errorf("%s: %w", pkg, err)
+	}
+	if err := os.WriteFile(filepath.Join(kept, "package"), []byte(pkg+" "+version), 0o644); err != nil {
+		return err
+	}
+	return os.Rename(kept, dir)
+}
+
+// kernelPackage returns the package with the newest kernel's image. From Linux 7 on that is one of several on which the
+// package of before depends.
+func kernelPackage(run func(string, ...string) (string, error)) (string, error) {
+	depends, err := run("apt-cache", "depends", "--recurse", "--important", "linux-image-cloud-amd64")
+	if err != nil {
+		return "", err
+	}
+	for _, kind := range []string{"linux-binary-", "linux-image-"} {
+		if _, release, ok := strings.Cut(depends, "Depends: "+kind); ok {
+			return kind + strings.Fields(release)[0], nil
+		}
+	}
+	return "", errors.New("linux-image-cloud-amd64 depends on no kernel")
+}
+
+// keepKernel moves the kernel of an unpacked package: the modules are not needed.
+func keepKernel(root, kept string) error {
+	if err := os.MkdirAll(filepath.Join(kept, "boot"), 0o755); err != nil {
 		return err
 	}
 	images, err := filepath.Glob(filepath.Join(root, "boot/vmlinuz-*"))
-	if err != nil || len(images) != 1 {
-		return fmt.Errorf("%s has %d kernels: %v", pkg, len(images), err)
-	}
-	if err := os.Rename(images[0], filepath.Join(work, "kept/boot", filepath.Base(images[0]))); err != nil {
+	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(work, "kept/package"), []byte(pkg+" "+version), 0o644); err != nil {
+	within, err := filepath.Glob(filepath.Join(root, "usr/lib/modules/*/vmlinuz"))
+	if err != nil {
 		return err
 	}
-	return os.Rename(filepath.Join(work, "kept"), dir)
+	images = append(images, within...)
+	if len(images) != 1 {
+		return fmt.Errorf("%d kernels: %q", len(images), images)
+	}
+	name := filepath.Base(images[0])
+	if name == "vmlinuz" {
+		name += "-" + filepath.Base(filepath.Dir(images[0]))
+	}
+	return os.Rename(images[0], filepath.Join(kept, "boot", name))
 }
 
 // debianMirror returns the Debian mirror that apt uses here.

@@ -312,8 +312,8 @@ func (d dice) variants(sc scene) []variant {
 	for _, libvirt := range libvirts {
 		for _, qemu := range qemus {
 			for _, may := range []bool{false, true} {
-				v := variant{Releases: guard.Releases{Libvirt: guard.Release{Version: libvirt}, QEMU: guard.Release{Version: qemu}, Cpuset: &may},
-					Order: apart, Threads: pick(d, 1, 1, 2), CPU: d.cpu(d.m.cpusOf(sc)), Many: qemu >= 8_000_000 && d.chance(80)}
+				v := variant{Releases: guard.Releases{Libvirt: guard.Release{Version: libvirt}, QEMU: guard.Release{Version: qemu}, Kernel: guard.Release{Version: d.m.kernel}, Cpuset: &may},
+					Order: apart, Threads: pick(d, 1, 1, 2), CPU: d.cpu(d.m.cpusOf(sc)), Many: qemu >= 8_000_000 && d.m.kernel >= 5_015_000 && d.chance(80)}
 				switch {
 				case mode != "strict" && mode != "restrictive", mode == "strict" && may:
 					v.Cpuset = cpusetMemory
@@ -329,7 +329,7 @@ func (d dice) variants(sc scene) []variant {
 				v.Pinned = bound && libvirt >= 8_010_000 && qemu >= 7_002_000
 				v.Restrictive = v.Pinned && (restrictive || dom.Pin != nil) && libvirt >= 9_002_000
 				v.Exact = odd && (qemu >= 9_001_000 || qemu >= 9_000_000 && d.chance(50))
-				if v.Pinned && touched > 1 && qemu >= 9_000_000 {
+				if v.Pinned && touched > 1 && qemu >= 9_000_000 && d.m.kernel >= 5_014_000 {
 					v.Order = pick(d, together, overlapping)
 				}
 				for _, advice := range advices {

@@ -17,6 +17,7 @@ import (
 // machine is the kernel and the workers that play upon it.
 type machine struct {
 	fs        sysfs.FS
+	kernel    guard.Version
 	nodes     []int // those with memory
 	allNodes  []int
 	cpusByID  map[int]unix.CPUSet
@@ -35,6 +36,11 @@ const maxHolders = 3
 
 func newMachine() (*machine, error) {
 	m := &machine{cpusByID: map[int]unix.CPUSet{}, launchers: map[string]*process{}, confined: map[string]bool{}}
+	major, minor, _, ok := m.fs.KernelRelease()
+	if !ok {
+		return nil, fmt.Errorf("no release in %q", release())
+	}
+	m.kernel = guard.Version(major*1_000_000 + minor*1_000)
 	nodes, err := m.fs.Nodes()
 	if err != nil {
 		return nil, err

@@ -13,7 +13,7 @@ import (
 // TestParser compares what the guard reads out of a domain's XML with what the
 // domain was made of.
 func TestParser(t *testing.T) {
-	m := &machine{nodes: []int{0, 1, 2}, allNodes: []int{0, 1, 2}, allCPUs: []int{0, 1, 2}, cpusByID: map[int]unix.CPUSet{}}
+	m := &machine{kernel: 6_001_000, nodes: []int{0, 1, 2}, allNodes: []int{0, 1, 2}, allCPUs: []int{0, 1, 2}, cpusByID: map[int]unix.CPUSet{}}
 	host := guard.Host{Mounts: []guard.Mount{{Path: hugeMount, PageKiB: pageKiB}}, Cgroups: []guard.Cgroup{{Path: machineSlice}}, Pools: []guard.SizePool{{PageKiB: pageKiB, Overcommit: 4}}}
 	for _, n := range m.nodes {
 		host.Pools[0].Nodes = append(host.Pools[0].Nodes, guard.NodePool{Node: n, Total: 8, Free: 8})
@@ -65,7 +65,7 @@ func TestParser(t *testing.T) {
 
 // TestVariants: every release is played, in every way that it goes about it.
 func TestVariants(t *testing.T) {
-	m := &machine{nodes: []int{0, 1}, allNodes: []int{0, 1}, allCPUs: []int{0, 1}}
+	m := &machine{kernel: 6_001_000, nodes: []int{0, 1}, allNodes: []int{0, 1}, allCPUs: []int{0, 1}}
 	host := guard.Host{Mounts: []guard.Mount{{Path: hugeMount, PageKiB: pageKiB}}, Cgroups: []guard.Cgroup{{Path: machineSlice}},
 		Pools: []guard.SizePool{{PageKiB: pageKiB, Nodes: []guard.NodePool{{Node: 0, Free: 8}, {Node: 1, Free: 8}}}}}
 	played := map[string]int{}

@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -138,10 +140,29 @@ func mempolicy() (mode int, nodes uint64, err error) {
 func populate(start unsafe.Pointer, length uint64) error {
 	for {
 		_, _, e := unix.Syscall(unix.SYS_MADVISE, uintptr(start), uintptr(length), madvPopulateWrite)
-		if e != unix.EINTR && e != unix.EAGAIN {
+		switch e {
+		case unix.EINTR, unix.EAGAIN:
+		case unix.EINVAL:
+			return write(start, length) // as QEMU does where the kernel has no such advice
+		default:
 			return errnoErr(e)
 		}
 	}
+}
+
+// write writes to all pages of a range, one after the other, what they have. The signal that a page cannot be had is the
+// error that the advice would return.
+func write(start unsafe.Pointer, length uint64) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if recover() != nil {
+			err = unix.EFAULT
+		}
+	}()
+	for at := uint64(0); at < length; at += pageBytes {
+		atomic.AddInt32((*int32)(unsafe.Add(start, at)), 0)
+	}
+	return nil
 }
 
 func errnoErr(e unix.Errno) error {

@@ -9,8 +9,8 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strconv"
 	"strings"
-	"syscall"
 	"time"
 	"unsafe"
 
@@ -109,19 +109,12 @@ type process struct {
 
 const roleVariable = "HUGEGUARD_ROLE"
 
-// startWorker starts a worker in a cgroup, "" for the root.
+// startWorker starts a worker and moves it into a cgroup, "" for the root. One that is started there has not the cpuset of
+// it on older kernels (cpuset_fork).
 func startWorker(name, cgroup string) (*process, error) {
 	cmd := &exec.Cmd{Path: "/init", Args: []string{name}, Stderr: os.Stderr,
 		// A signal would but interrupt what the kernel is asked for.
 		Env: []string{roleVariable + "=worker", "GODEBUG=asyncpreemptoff=1", "GOGC=400"}}
-	if cgroup != "" {
-		dir, err := os.Open(cgroup)
-		if err != nil {
-			return nil, err
-		}
-		defer dir.Close()
-		cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(dir.Fd())}
-	}
 	theirIn, in, err := os.Pipe()
 	if err != nil {
 		return nil, err
@@ -136,6 +129,11 @@ func startWorker(name, cgroup string) (*process, error) {
 	}
 	theirIn.Close()
 	theirOut.Close()
+	if cgroup != "" {
+		if err := writeFile(cgroup+"/cgroup.procs", strconv.Itoa(cmd.Process.Pid)); err != nil {
+			return nil, fmt.Errorf("worker %s: %w", name, err)
+		}
+	}
 	return &process{cmd, in, out, &lineReader{fd: int(out.Fd())}}, nil
 }
 
