@@ -277,13 +277,18 @@ func (p *play) together() error {
 		if err := errors.Join(errs[:]...); err != nil {
 			return errors.Join(err, release())
 		}
-		active := 0
+		active, refused := 0, 0
 		for _, s := range servers {
 			if s.Status == "ACTIVE" {
 				active++
 			}
+			refusals, err := p.refusals(s.Domain)
+			if err != nil {
+				return errors.Join(err, release())
+			}
+			refused += refusals
 		}
-		p.That(active == room.active, fmt.Sprintf("of two boots at the same time %d get pages", room.active), servers)
+		p.That(active == room.active && refused == len(servers)-active, fmt.Sprintf("of two boots at the same time %d get pages, and the guard refuses the others", room.active), servers, refused)
 		_, err = p.agree("after two boots at the same time")
 		if err := errors.Join(err, release()); err != nil {
 			return err
@@ -309,8 +314,13 @@ func (p *play) fillNode0(leave int) (release func() error, err error) {
 
 // elsewhere plays what a second host makes of a refusal: a boot goes there, and from then on others do, too; and an
 // instance comes from there.
-func (p *play) elsewhere() error {
-	if err := inOrder(func() error { return p.begin(true) }, p.guard, p.pretend, p.refusedHere); err != nil {
+func (p *play) elsewhere() (err error) {
+	if err := inOrder(func() error { return p.begin(true) }, p.guard); err != nil {
+		return err
+	}
+	// The second host ends with this play, and without it nothing would delete its instances.
+	defer func() { err = errors.Join(err, p.clear(), p.retire()) }()
+	if err := inOrder(p.pretend, p.refusedHere); err != nil {
 		return err
 	}
 	s, err := p.boot("away1", "mini", "pretended")
