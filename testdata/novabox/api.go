@@ -181,6 +181,7 @@ func (c *control) furnish() error {
 func disk() []byte {
 	disk := make([]byte, 1<<20)
 	copy(disk, []byte{0xfa, 0xf4, 0xeb, 0xfd}) // cli; hlt; jmp to the hlt
+	disk[446+4] = 0x83                         // it has a partition, without which Nova takes it for no disk
 	copy(disk[510:], []byte{0x55, 0xaa})       // it is a boot sector
 	return disk
 }

@@ -155,6 +155,11 @@ func (p *play) refuses(o operation, s server) (err error) {
 	if o.state == "ERROR" { // in other states the API shows no fault
 		p.That(now.Fault != nil && strings.Contains(now.Fault.Details, "more: hugeguard explain "+s.Domain), "an admin sees the whole line in the fault's details", now.Fault)
 	}
+	left, err := p.Sh("virsh -q list --all --uuid | grep -x " + s.ID + " || true")
+	if err != nil {
+		return err
+	}
+	p.That(left == "", "Nova has undefined the domain", left)
 	return p.numbers(o, s)
 }
 
