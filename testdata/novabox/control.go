@@ -111,7 +111,7 @@ func (c *control) openstack(user string, args ...string) (string, error) {
 	return c.must(append(append(env, "openstack"), args...)...)
 }
 
-// service starts a program that is to stay.
+// service starts a program that is to stay until the namespaces end, for later plays, too.
 func (c *control) service(name string, args ...string) error {
 	log, err := os.OpenFile(filepath.Join(c.logs, name), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
@@ -119,6 +119,7 @@ func (c *control) service(name string, args ...string) error {
 	}
 	defer log.Close()
 	cmd := c.command(args...)
+	cmd.Cancel = func() error { return nil }
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("%s: %w", name, err)

@@ -197,6 +197,9 @@ func (p *play) elapses(before novaCompute) error {
 		return err
 	}
 	p.That(enabled == "disabled\ninactive\n", "the package does not enable the timer", enabled)
+	if _, err := p.Must("mkdir", "-p", path.Dir(timerDropIn.Path)); err != nil {
+		return err
+	}
 	if err := p.Write(timerDropIn); err != nil {
 		return err
 	}

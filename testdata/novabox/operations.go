@@ -319,13 +319,8 @@ func (p *play) fillNode0(leave int) (release func() error, err error) {
 
 // elsewhere plays what a second host makes of a refusal: a boot goes there, and from then on others do, too; and an
 // instance comes from there.
-func (p *play) elsewhere() (err error) {
-	if err := inOrder(func() error { return p.begin(true) }, p.guard); err != nil {
-		return err
-	}
-	// The second host ends with this play, and without it nothing would delete its instances.
-	defer func() { err = errors.Join(err, p.clear(), p.retire()) }()
-	if err := inOrder(p.pretend, p.refusedHere); err != nil {
+func (p *play) elsewhere() error {
+	if err := inOrder(func() error { return p.begin(true) }, p.guard, p.pretend, p.refusedHere); err != nil {
 		return err
 	}
 	s, err := p.boot("away1", "mini", "pretended")
