@@ -9,6 +9,7 @@ import (
 	"hugeguard/guard/ovs"
 	"hugeguard/hook/config"
 	"hugeguard/hook/ledger"
+	"hugeguard/hook/survey/compute"
 	"hugeguard/hook/survey/libvirt"
 	"hugeguard/hook/survey/process"
 	"hugeguard/hook/survey/vswitch"
@@ -28,6 +29,7 @@ var Reductions = []sysfs.Reduction{
 	{Files: "etc/libvirt/qemu/*.xml", Keep: reduceDomain},
 	{Files: libvirt.ConfPath, Keep: libvirt.ReduceConf},
 	{Files: libvirt.CapabilitiesDir + "/*", Keep: libvirt.ReduceCapabilities},
+	{Files: compute.DomainLogs + "/*.log", Keep: compute.ReduceLog},
 	{Files: tunedProfile, Keep: whatItIs},
 	{Files: hooksDir + "/qemu*", Keep: reduceHook},
 	{Files: hooksDir + "/qemu.d/*", Keep: reduceHook},

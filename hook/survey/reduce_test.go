@@ -43,6 +43,8 @@ var reads = []struct {
 	{"etc/libvirt/qemu/*.xml", "", readDomain},
 	{libvirt.ConfPath, "hugetlbfs_mount = \"/dev/hugepages\"\nvnc_password = \"x\"\ncgroup_controllers = [ 'cpuset' ]\n", func(text []byte) (any, error) { return libvirt.ParseConf(text) }},
 	{libvirt.CapabilitiesDir + "/*", "", func(text []byte) (any, error) { return libvirt.ParseCapabilities(text) }},
+	{compute.DomainLogs + "/*.log", "2026-11-30 16:23:57.265+0000: shutting down, reason=failed\n2026-11-30 16:41:05.125+0000: starting up libvirt version: 9.0.0\n",
+		func(text []byte) (any, error) { return compute.Ran(text), nil }},
 	{tunedProfile, "virtual-host\n", func(text []byte) (any, error) { return string(text), nil }},
 	{hooksDir + "/qemu*", "#!/bin/sh\nfor f in /etc/libvirt/hooks/qemu.d/$1/$2/$3/*; do $f; done\n", readHook},
 	{hooksDir + "/qemu.d/*", "#!/bin/sh\necho 8 > /proc/sys/vm/nr_hugepages\n", readHook},

@@ -247,8 +247,15 @@ func TestLost(t *testing.T) {
 	if n := read(); n.Refused != nil || slices.Contains(n.Uncounted, refused) {
 		t.Errorf("deleted: refused %+v, not counted %q", n.Refused, n.Uncounted)
 	}
+	// It was deleted, too, if it never ran, though libvirt logs a refused start.
+	failed := "2026-11-30 16:23:57.265+0000: shutting down, reason=failed\n"
+	log := DomainLogs + "/instance-a.log"
+	h.Write(log, failed+failed)
+	if n := read(); n.Refused != nil || slices.Contains(n.Uncounted, refused) {
+		t.Errorf("never ran: refused %+v, not counted %q", n.Refused, n.Uncounted)
+	}
 	// It is rebuilt, since it ran before.
-	h.Write("var/log/libvirt/qemu/instance-a.log", "")
+	h.Write(log, failed+"2026-11-30 16:41:05.125+0000: starting up libvirt version: 9.0.0\n"+failed)
 	if n := read(); n.Refused != nil || !slices.Contains(n.Uncounted, refused) {
 		t.Errorf("rebuilt: refused %+v, not counted %q", n.Refused, n.Uncounted)
 	}

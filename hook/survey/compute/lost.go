@@ -1,6 +1,7 @@
 package compute
 
 import (
+	"bytes"
 	"fmt"
 	"path"
 	"slices"
@@ -17,7 +18,7 @@ import (
 // directory, and still counts it, since its database has the instance on this host. A directory that is renamed to
 // UUID_resize is that of an instance that left, which Nova counts until that is confirmed. In a rebuild Nova removes the
 // directory, too, and still counts the instance. This looks like the end of a boot, or of a deletion. But an instance
-// whose first boot was refused has never had a QEMU here, and then libvirt has no log of it.
+// whose first boot was refused has never had a QEMU here: libvirt's log of it says no more than that the start failed.
 
 // Limits of what is read of instances.
 const (
@@ -66,8 +67,32 @@ func ranBefore(root sysfs.FS, uuid string) bool {
 	if err != nil || strings.Contains(instance.Name, "/") {
 		return false
 	}
-	_, err = root.Stat("var/log/libvirt/qemu/" + instance.Name + ".log")
-	return err == nil
+	log, err := root.ReadStartOfRoots(DomainLogs+"/"+instance.Name+".log", logLimit)
+	return err == nil && Ran(log)
+}
+
+// DomainLogs is the directory of libvirt's logs of the domains.
+const DomainLogs = "var/log/libvirt/qemu"
+
+// logLimit is how much is read of such a log, in bytes: it begins with the first start.
+const logLimit = 4096
+
+// Ran reports whether libvirt's log of a domain is of more than starts that ended before there was a QEMU.
+func Ran(log []byte) bool {
+	for line := range bytes.Lines(log) {
+		if !bytes.HasSuffix(line, []byte(": shutting down, reason=failed\n")) {
+			return true
+		}
+	}
+	return false
+}
+
+// ReduceLog returns what a capture keeps of a domain's log: whether it [Ran].
+func ReduceLog(log []byte) ([]byte, error) {
+	if Ran(log) {
+		return []byte("ran\n"), nil
+	}
+	return []byte{}, nil
 }
 
 // instanceDirs returns the names of instances' directories without a domain that Nova's instances may have here. It is
