@@ -180,7 +180,11 @@ func (p *play) refused(name, fix string) error {
 	if err := p.gone(s); err != nil {
 		return err
 	}
-	_, err = p.agree("after the refusal of " + name)
+	if _, err := p.agree("after the refusal of " + name); err != nil {
+		return err
+	}
+	now, err := p.status()
+	p.That(!slices.Contains(now.Nova.Uncounted, s.ID), "hugeguard has no doubt about "+name+", of which nothing is left", now.Nova.Uncounted)
 	return err
 }
 
