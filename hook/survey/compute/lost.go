@@ -74,7 +74,7 @@ func ranBefore(root sysfs.FS, uuid string) bool {
 // DomainLogs is the directory of libvirt's logs of the domains.
 const DomainLogs = "var/log/libvirt/qemu"
 
-// logLimit is how much is read of such a log, in bytes: it begins with the first start.
+// logLimit is how many bytes of a log are read. A log begins with the first start.
 const logLimit = 4096
 
 // Ran reports whether libvirt's log of a domain is of more than starts that ended before there was a QEMU.
