@@ -25,8 +25,10 @@ HARDENED   = $(if $(RELEASE),-s -w -extldflags "$(RELRO)")
 HOOK_BUILD = CGO_ENABLED=0 $(BUILD) -ldflags '-s -w $(BUILDID)'
 # What hugeguard --version says.
 VERSION ?= $(shell install/package/version.sh)
-# The command loads libvirt at run time, if there is a C compiler to build it for that (cgo).
-TAGS       = $(if $(shell command -v $${CC:-cc} 2>/dev/null),-tags libvirt_dlopen)
+# The command loads libvirt at run time, if there is a C compiler to build it for that (cgo). It looks up no hosts, so it
+# needs no resolver of the C library's.
+TAGS       = $(if $(shell command -v $${CC:-cc} 2>/dev/null),-tags libvirt_dlopen$(comma)netgo)
+comma = ,
 # go test, which prints what it does. Its limits guard against a hang; they are not for slow machines.
 PROGRESS   = $(GO) run ./testdata/progress
 

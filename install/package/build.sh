@@ -13,7 +13,7 @@ cd "$(dirname "$0")/../.."
 command -v "$GO" >/dev/null || { echo "build.sh: $GO is missing: https://go.dev/doc/install" >&2; exit 1; }
 : "${ARCHES:=$("$GO" env GOHOSTARCH)}" "${FORMATS:=deb rpm}" "${VERSION:=$(install/package/version.sh)}"
 : "${SOURCE_DATE_EPOCH:=$( ([ -e .git ] && git log -1 --format=%ct 2>/dev/null) || stat -c %Y CHANGELOG.md)}"
-GLIBC=2.34 # the oldest that the command runs with; a test compares this with the program
+GLIBC=2.17 # the oldest that the command runs with; a test compares this with the program
 . install/package/project.sh
 export VERSION SOURCE_DATE_EPOCH MAINTAINER GLIBC HOMEPAGE
 # Settings for other builds would change the bytes.
@@ -104,8 +104,11 @@ package() {
 }
 
 made manual BIN="$stage"
+# The command runs with older C libraries than this machine's: glibc.h has the symbols' versions, and the libraries are
+# those that had them before libc.so.6.
 for arch in $ARCHES; do
-	GOARCH=$arch CGO_ENABLED=1 CC=$(compiler $arch) made build BIN="$stage/$arch"
+	GOARCH=$arch CGO_ENABLED=1 CC=$(compiler $arch) CPATH=$PWD/$package CGO_CFLAGS="-O2 -include glibc.h" \
+		CGO_LDFLAGS="-Wl,--wrap=__libc_start_main -Wl,--no-as-needed -l:libpthread.so.0 -l:libdl.so.2" made build BIN="$stage/$arch"
 done
 for format in $FORMATS; do
 	tree=$stage/$format-selinux
