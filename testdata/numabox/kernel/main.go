@@ -13,7 +13,8 @@
 // the same boot and printed; the exit status is 1 then, and 2 where the
 // comparison itself could not be made.
 //
-// SUITE=trixie takes the kernel of Debian 13 instead of 12's.
+// SUITE=bullseye, trixie or sid takes the kernel of that Debian instead of 12's.
+// What a kernel lacks is done as QEMU does without it.
 package main
 
 import (
