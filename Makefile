@@ -32,7 +32,7 @@ comma = ,
 # go test, which prints what it does. Its limits guard against a hang; they are not for slow machines.
 PROGRESS   = $(GO) run ./testdata/progress
 
-.PHONY: build manual stage stage-selinux packages dist demo test prerequisites check update unit packagetest testdriver nova prometheus grafana livehost numabox nova-box container-box numabox-capture numabox-shell numabox-kernel bench fuzz seeds measures install uninstall clean
+.PHONY: build manual stage stage-selinux packages dist demo test prerequisites check update unit packagetest testdriver nova prometheus grafana livehost numabox numabox-fixes nova-box container-box numabox-capture numabox-shell numabox-kernel bench fuzz seeds measures install uninstall clean
 
 build:
 	$(HOOK_BUILD) -o $(BIN)/qemu ./hook/qemu
@@ -105,6 +105,10 @@ livehost:
 numabox:
 	$(PROGRESS) -count=1 ./testdata/numabox/...
 	$(GO) run ./testdata/numabox
+
+# Executes the fixes that take two nodes, systemd or a boot on that machine.
+numabox-fixes:
+	$(GO) run ./testdata/numabox -run fixes
 
 # The incident through a real Nova's API: its control services run beside a two-node machine of its own. Needs root.
 nova-box:

@@ -33,13 +33,19 @@ func recipe(suite vm.Suite) vm.Recipe {
 // gib is what the box takes of this machine's memory at the most: two nodes that it can fill, and QEMU itself.
 const gib = 11
 
-// commandLine has the kernel make the largest pools at once: later there may be no room left in one piece. Before 5.16
-// it knows no number of pages for each node, and shares out what it is to make.
-func commandLine(i *vm.Image) string {
-	if i.Before(vm.Kernel, 5, 16) {
+// gigantic has the kernel make the largest pages at once: later there may be no room left in one piece.
+const gigantic = "hugepagesz=1G hugepages=0:1,1:1"
+
+// commandLine has it make the largest pools, too, but for a part of its own. Before 5.16 it knows no number of pages for
+// each node, and shares out what it is to make.
+func (o options) commandLine(i *vm.Image) string {
+	switch {
+	case i.Before(vm.Kernel, 5, 16):
 		return "hugepagesz=1G hugepages=2 hugepagesz=2M hugepages=2048"
+	case o.apart():
+		return gigantic
 	}
-	return "hugepagesz=1G hugepages=0:1,1:1 hugepagesz=2M hugepages=0:1024,1:1024"
+	return gigantic + " hugepagesz=2M hugepages=0:1024,1:1024"
 }
 
 // machine is two nodes of 5 GiB, with one CPU each: this machine may have no more. What the box does not touch costs

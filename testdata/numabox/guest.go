@@ -17,6 +17,7 @@ type guest struct {
 	devices string // memory devices
 	cpus    string // attributes of vcpu
 	pin     string // where the emulator is pinned to
+	nova    bool   // it is an instance of Nova's
 }
 
 const page2M = `<page size='2048' unit='KiB'/>`
@@ -52,6 +53,9 @@ func (g guest) xml(name string) string {
 		total = g.kib
 	}
 	add("<domain type='qemu'>\n<name>%s</name>", name)
+	if g.nova {
+		add("<metadata><nova:instance xmlns:nova='http://openstack.org/xmlns/libvirt/nova/1.1'/></metadata>")
+	}
 	if g.devices != "" {
 		add("<maxMemory slots='4' unit='KiB'>%d</maxMemory>", total+4<<20)
 	}

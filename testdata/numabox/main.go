@@ -1,10 +1,11 @@
 // Numabox proves hugeguard on a machine with two NUMA nodes: Debian's kernel, systemd, journald, AppArmor,
 // libvirt, QEMU and Open vSwitch with DPDK in a QEMU under software emulation. Nothing in it is simulated but
-// the CPUs. It installs hugeguard as an admin would, replays the incident at full size, and compares what the
-// guard says with what really becomes of a launch, scenario by scenario.
+// the CPUs. It installs hugeguard as an admin would, replays the incident at full size, compares what the guard says
+// with what really becomes of a launch, scenario by scenario. If it is asked to, it executes the fixes instead.
 //
-//	go run ./testdata/numabox                  # all of it
+//	go run ./testdata/numabox                  # all of it but the fixes
 //	go run ./testdata/numabox -run 'strict.*'  # the scenarios of that name
+//	go run ./testdata/numabox -run fixes       # the fixes
 //	go run ./testdata/numabox -shell           # a shell in the box
 //	SUITE=trixie go run ./testdata/numabox     # from Debian 13; bullseye, sid, trixie-backports, bookworm-backports+qemu
 //
@@ -43,6 +44,16 @@ type options struct {
 
 // wants reports whether a part is to be run.
 func (o options) wants(part string) bool { return o.only == nil || o.only.MatchString(part) }
+
+// plays reports whether a part, or one of its cases, is to be run.
+func (o options) plays(p part) bool {
+	return (!p.apart || o.only != nil) && (o.wants(p.name) || slices.ContainsFunc(p.cases, o.wants))
+}
+
+// apart reports whether the box is for a part that takes one of its own.
+func (o options) apart() bool {
+	return slices.ContainsFunc(parts, func(p part) bool { return p.apart && o.plays(p) })
+}
 
 // scenarios are those to be run.
 func (o options) scenarios() (chosen []scenario) {
@@ -125,12 +136,12 @@ func run(ctx context.Context, o options) (err error) {
 	if err := vm.Provide(ctx); err != nil {
 		return err
 	}
-	b := &box{Machine: &vm.Machine{Context: ctx, Args: machine}}
+	b := &box{Machine: &vm.Machine{Context: ctx, Args: machine, Lasts: o.apart()}}
 	if b.Image, err = recipe(o.suite).Image(ctx); err != nil {
 		return err
 	}
 	defer b.Image.Close()
-	b.Cmdline = commandLine(b.Image)
+	b.Cmdline = o.commandLine(b.Image)
 	if o.build {
 		vm.Say("built Debian %s: %s", o.suite.Name, b.Image.Versions())
 		return nil

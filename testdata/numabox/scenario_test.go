@@ -8,13 +8,13 @@ import (
 
 // TestPick: what matches nothing is an error that says what there is.
 func TestPick(t *testing.T) {
-	for _, pattern := range []string{"packages", "strict.*", "scenarios", "nova-one-cell-short", "incident|starting"} {
+	for _, pattern := range []string{"fixes", "strict.*", "scenarios", "nova-one-cell-short", "incident|fixes"} {
 		var o options
 		if err := o.pick(pattern); err != nil {
 			t.Errorf("%s: %v", pattern, err)
 		}
 	}
-	for pattern, want := range map[string]string{"fix": "there are incident scenarios starting packages any-exact", "(": "missing closing )"} {
+	for pattern, want := range map[string]string{"fix": "there are incident scenarios starting packages fixes any-exact", "(": "missing closing )"} {
 		var o options
 		if err := o.pick(pattern); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", pattern, err, want)

@@ -10,8 +10,8 @@ import (
 // playable returns those of some scenarios that the box is new enough for, and says why the others are not played.
 func playable(i *vm.Image, all []scenario) (some []scenario) {
 	for _, s := range all {
-		if lacks := lacks(i, s); lacks != "" {
-			vm.Say("  %s cannot be played: it takes %s", s.name, lacks)
+		if needs := needs(i, s); needs != "" {
+			vm.Say("  %s cannot be played: it takes %s", s.name, needs)
 			continue
 		}
 		some = append(some, s)
@@ -19,8 +19,8 @@ func playable(i *vm.Image, all []scenario) (some []scenario) {
 	return some
 }
 
-// lacks returns what a scenario takes that the box is too old for, "" where it is not.
-func lacks(i *vm.Image, s scenario) string {
+// needs returns what a scenario takes that the box is too old for, "" where it is not.
+func needs(i *vm.Image, s scenario) string {
 	xml := s.guest.xml(s.name)
 	switch {
 	case strings.Contains(xml, "mode='restrictive'") && i.Before(vm.Libvirt, 7, 3):

@@ -24,6 +24,7 @@ type Machine struct {
 	Image   *Image
 	Cmdline string        // of the kernel, beside what all have
 	Args    []string      // of QEMU: CPUs, memory, nodes, and further devices
+	Lasts   bool          // what it writes to its disk outlives a [Machine.Reboot]
 	Ended   chan struct{} // closed when QEMU is gone
 
 	crashed int // how often
@@ -69,11 +70,51 @@ func (b *Machine) Again(do func() error) error {
 // Product is the file system that the machine mounts at /opt/numabox: the agent, and what is to be tested.
 func (b *Machine) Product() string { return b.Path("product.img") }
 
-// Start boots the machine and waits for its agent.
+// Start boots the machine from the image and waits for its agent.
 func (b *Machine) Start() error {
+	if b.Lasts {
+		if err := Step(b.Context, "", "cp", "--reflink=auto", "--sparse=always", b.Image.Disk(), b.disk()); err != nil {
+			return err
+		}
+	}
+	return b.boot(b.Cmdline)
+}
+
+// Reboot has a command in the machine end it, and boots it again with something else in place of Cmdline.
+func (b *Machine) Reboot(command, told string) error {
+	if _, err := b.Sh(command); err != nil && !errors.Is(err, ErrDown) {
+		return err
+	}
+	timer := time.NewTimer(Patience)
+	defer timer.Stop()
+	select {
+	case <-b.Ended:
+	case <-b.Context.Done():
+		return context.Cause(b.Context)
+	case <-timer.C:
+		return fmt.Errorf("the box has not ended within %v of %s", Patience, command)
+	}
+	b.port.Close()
+	return b.boot(told)
+}
+
+// disk is the root file system, a copy of the image if it is to last.
+func (b *Machine) disk() string {
+	if b.Lasts {
+		return b.Path("root.img")
+	}
+	return b.Image.Disk()
+}
+
+// boot starts QEMU and waits for the agent.
+func (b *Machine) boot(told string) error {
+	snapshot := "on"
+	if b.Lasts {
+		snapshot = "off"
+	}
 	args := append([]string{"-machine", "q35", "-cpu", cpu,
-		"-kernel", filepath.Join(b.Image.Dir, "vmlinuz"), "-initrd", filepath.Join(b.Image.Dir, "initrd.img"), "-append", cmdline + b.Cmdline,
-		"-drive", "file=" + b.Image.Disk() + ",if=virtio,format=raw,snapshot=on,cache=unsafe",
+		"-kernel", filepath.Join(b.Image.Dir, "vmlinuz"), "-initrd", filepath.Join(b.Image.Dir, "initrd.img"), "-append", cmdline + told,
+		"-drive", "file=" + b.disk() + ",if=virtio,format=raw,cache=unsafe,snapshot=" + snapshot,
 		"-drive", "file=" + b.Product() + ",if=virtio,format=raw,readonly=on",
 		"-nodefaults", "-display", "none", "-no-reboot",
 		"-serial", "file:" + b.Path("console"), "-serial", "unix:" + b.Path("shell") + ",server=on,wait=off",

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"math/bits"
@@ -21,6 +22,7 @@ func hold(args []string) error {
 	file := f.String("file", "", "map this file of a hugetlbfs, not a memfd")
 	anonymous := f.Bool("anonymous", false, "map no file at all")
 	sysv := f.Bool("sysv", false, "map a segment of System V shared memory")
+	adrift := f.Bool("adrift", false, "have the memfd nowhere but on its way through a socket, where nobody sees whose it is")
 	leave := f.Bool("leave", false, "end, so that the file alone holds the pages")
 	kib := f.Int("kib", 2048, "size of a page")
 	pages := f.Int("pages", 0, "how many to map, which reserves them")
@@ -32,6 +34,7 @@ func hold(args []string) error {
 	page := *kib << 10
 	length := *pages * page
 	var memory []byte
+	var fd int
 	var err error
 	switch huge := pageFlag(*kib); {
 	case *anonymous:
@@ -39,7 +42,7 @@ func hold(args []string) error {
 	case *sysv:
 		memory, err = segment(length, huge)
 	default:
-		memory, err = mapFile(*file, length, huge)
+		fd, memory, err = mapFile(*file, length, huge)
 	}
 	if err != nil {
 		return fmt.Errorf("%d pages: %w", *pages, err)
@@ -51,6 +54,11 @@ func hold(args []string) error {
 	}
 	for i := range *touch {
 		memory[i*page] = 1
+	}
+	if *adrift {
+		if err := setAdrift(fd, memory); err != nil {
+			return err
+		}
 	}
 	fmt.Println(strings.Join(os.Args, " "))
 	if *leave {
@@ -67,23 +75,32 @@ func pageFlag(kib int) int {
 	return (bits.Len(uint(kib)) + 9) << shift
 }
 
-// mapFile maps a file of a hugetlbfs, a memfd where it has no name.
-func mapFile(name string, length, huge int) ([]byte, error) {
+// setAdrift sends a file that is mapped to a socket of this process's that never receives it, and has it nowhere else.
+func setAdrift(fd int, memory []byte) error {
+	sockets, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM, 0)
+	if err != nil {
+		return fmt.Errorf("socketpair: %w", err)
+	}
+	return errors.Join(unix.Sendmsg(sockets[0], []byte{0}, unix.UnixRights(fd), nil, 0), unix.Munmap(memory), unix.Close(fd))
+}
+
+// mapFile opens and maps a file of a hugetlbfs, a memfd where it has no name.
+func mapFile(name string, length, huge int) (int, []byte, error) {
 	fd, err := unix.Open(name, unix.O_CREAT|unix.O_RDWR, 0o600)
 	if name == "" {
 		fd, err = unix.MemfdCreate("pool", unix.MFD_HUGETLB|huge)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("open: %w", err)
+		return 0, nil, fmt.Errorf("open: %w", err)
 	}
 	if err := unix.Ftruncate(fd, int64(length)); err != nil {
-		return nil, fmt.Errorf("ftruncate: %w", err)
+		return 0, nil, fmt.Errorf("ftruncate: %w", err)
 	}
 	memory, err := unix.Mmap(fd, 0, length, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
-		return nil, fmt.Errorf("mmap: %w", err)
+		return 0, nil, fmt.Errorf("mmap: %w", err)
 	}
-	return memory, nil
+	return fd, memory, nil
 }
 
 // segment maps a segment of shared memory that goes with the last who maps it.

@@ -1,5 +1,5 @@
 // Agent runs inside the box and does what it is told over a virtio serial port (package wire). Called as
-// "hold" it is a process that holds huge pages (hold.go).
+// "hold" it is a process that holds huge pages (hold.go), as "fragment" it leaves memory in pieces (fragment.go).
 package main
 
 import (
@@ -25,9 +25,14 @@ import (
 
 func main() {
 	var err error
-	if len(os.Args) > 1 && os.Args[1] == "hold" {
+	switch {
+	case len(os.Args) > 1 && os.Args[1] == "hold":
 		err = hold(os.Args[2:])
-	} else {
+	case len(os.Args) > 2 && os.Args[1] == "fragment":
+		if err = fragment(os.Args[2]); err == nil {
+			return
+		}
+	default:
 		err = serve("/dev/virtio-ports/" + wire.Port)
 	}
 	fmt.Fprintln(os.Stderr, "agent:", err)
