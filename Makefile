@@ -32,7 +32,7 @@ comma = ,
 # go test, which prints what it does. Its limits guard against a hang; they are not for slow machines.
 PROGRESS   = $(GO) run ./testdata/progress
 
-.PHONY: build manual stage stage-selinux packages dist demo test prerequisites check update unit packagetest testdriver nova prometheus grafana livehost numabox numabox-fixes nova-box container-box numabox-capture numabox-shell numabox-kernel bench fuzz seeds measures install uninstall clean
+.PHONY: build manual stage stage-selinux packages dist demo test prerequisites check update unit packagetest testdriver nova prometheus grafana livehost modular numabox numabox-fixes nova-box container-box numabox-capture numabox-shell numabox-kernel bench fuzz seeds measures install uninstall clean
 
 build:
 	$(HOOK_BUILD) -o $(BIN)/qemu ./hook/qemu
@@ -100,6 +100,12 @@ grafana:
 
 livehost:
 	$(PROGRESS) -count=1 -timeout 2h ./testdata/livehost
+
+# The live host with virtqemud in libvirtd's place, from a libvirt that it builds first: the tests that have to do with the
+# daemon, or all with MODULAR=. Needs root.
+MODULAR = StartsOnDemand|Verify|Status|RunningDaemon|InstallBeside|LibvirtRefuses|Daemon|Autostart|NothingIsLeftBehind|LiveMigration|CheckSays
+modular:
+	libvirt=$$(testdata/modular/build.sh) && HUGEGUARD_LIBVIRT=$$libvirt $(PROGRESS) -count=1 -timeout 2h -tags modular -run '$(MODULAR)' ./testdata/livehost
 
 # The incident and the truth table on a two-node machine in a virtual machine; SUITE=trixie for Debian 13. Needs root.
 numabox:

@@ -17,7 +17,7 @@ fi
 sed 's|/[^/]*$||' "$work/files" | sort -u >"$work/directories"
 : >"$work/seen"
 : >"$work/selected"
-for tags in '' libvirt_dlopen manual race; do
+for tags in '' libvirt_dlopen manual race modular; do
 	# One line for each package: its directory and the files that these tags select of it.
 	xargs "$GO" list -e -tags "$tags" -f '{{.Dir}}{{range .GoFiles}} {{.}}{{end}}{{range .CgoFiles}} {{.}}{{end}}{{range .TestGoFiles}} {{.}}{{end}}{{range .XTestGoFiles}} {{.}}{{end}}' \
 		<"$work/directories" | grep ' ' | sed "s|^$PWD|.|" | sort >"$work/now"

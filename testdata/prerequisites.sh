@@ -1,9 +1,11 @@
 #!/bin/sh
-# Installs the Debian packages that the tests need and this machine lacks. If it may not, it names them.
+# Installs the Debian packages that the tests need, or those that it is given, if this machine lacks them. If it may not,
+# it names them.
 set -eu
-wanted="gcc libc6-dev libvirt0 libvirt-clients libvirt-daemon-system qemu-system-x86 openvswitch-switch-dpdk postgresql systemd dbus-daemon
+needed="gcc libc6-dev libvirt0 libvirt-clients libvirt-daemon-system qemu-system-x86 openvswitch-switch-dpdk postgresql systemd dbus-daemon
 	python3 python3-nova ansible-core jq psmisc prometheus prometheus-node-exporter gcc-aarch64-linux-gnu libc6-dev-arm64-cross lintian debhelper rpm cpio man-db mandoc
 	mmdebstrap e2fsprogs debian-archive-keyring"
+wanted=${*:-$needed}
 missing=
 for package in $wanted; do
 	dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || missing="$missing $package"

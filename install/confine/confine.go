@@ -72,8 +72,8 @@ func (d Denial) String() string { return d.Why + ": " + d.Fix }
 // programDirs are where the daemons' programs are.
 var programDirs = []string{"usr/sbin", "usr/bin"}
 
-// Subjects returns the daemons that run. If none does, it returns those that are installed, as they will be when they
-// run; without any, a libvirt of which nothing is known.
+// Subjects returns the daemons that run. If none does, it returns the one that starts on demand, else those that are
+// installed, as they will be when they run; without any, a libvirt of which nothing is known.
 func (h Host) Subjects(running []daemon.Process) (list []Subject) {
 	for _, p := range running {
 		list = append(list, Subject{p.Name, p.PID, h.Confinement(p.PID)})
@@ -81,7 +81,11 @@ func (h Host) Subjects(running []daemon.Process) (list []Subject) {
 	if len(list) > 0 {
 		return list
 	}
-	for _, name := range daemon.Names {
+	names := daemon.Names
+	if name := h.OnDemand(); name != "" {
+		names = []string{name}
+	}
+	for _, name := range names {
 		for _, dir := range programDirs {
 			if h.Files.Exists(dir + "/" + name) {
 				list = append(list, Subject{Name: name, Context: h.future(name, h.Files.Path(dir+"/"+name))})

@@ -148,6 +148,14 @@ func TestSubjects(t *testing.T) {
 	if got := host.Subjects(nil); len(got) != 1 || got[0] != (Subject{"libvirtd", 0, "libvirtd (enforce)"}) {
 		t.Errorf("AppArmor: %+v", got)
 	}
+	h.Write("usr/sbin/virtqemud", "")
+	if got := host.Subjects(nil); len(got) != 2 {
+		t.Errorf("both are installed: %+v", got)
+	}
+	h.Write("proc/1/net/unix", "0: 00000002 00000000 00010000 0001 01 26711 /run/libvirt/virtqemud-sock\n")
+	if got := host.Subjects(nil); len(got) != 1 || got[0] != (Subject{Name: "virtqemud"}) {
+		t.Errorf("one starts on demand: %+v", got)
+	}
 }
 
 // A denial is read whatever its fields' order; one that is only logged is none.

@@ -205,7 +205,7 @@ func (p Process) Command() string {
 }
 
 // Tell makes the daemon look for hooks again. It never restarts it: that would call the hook with reconnect for each
-// guest.
+// guest. A daemon that has ended meanwhile, as virtqemud does without clients, needs none: it looks when it starts.
 func (h Host) Tell(ctx context.Context, units Units, p Process) error {
 	var err error
 	if p.unit != "" {
@@ -213,10 +213,16 @@ func (h Host) Tell(ctx context.Context, units Units, p Process) error {
 	} else {
 		err = h.hangUp(ctx, p)
 	}
-	if err != nil {
-		return fmt.Errorf("%s: %w; run: %s", p.Says(), err, p.Command())
+	if err == nil || h.ended(p) {
+		return nil
 	}
-	return nil
+	return fmt.Errorf("%s: %w; run: %s", p.Says(), err, p.Command())
+}
+
+// ended reports whether that run of the process is over.
+func (h Host) ended(p Process) bool {
+	start, err := h.started(p.PID)
+	return gone(err) || err == nil && start != p.Start
 }
 
 // hangUp sends SIGHUP to exactly that process, once it catches the signal: it would kill a daemon that has only just
@@ -227,12 +233,8 @@ func (h Host) hangUp(ctx context.Context, p Process) error {
 		return err
 	}
 	defer process.Release()
-	start, err := h.started(p.PID)
-	if gone(err) || err == nil && start != p.Start {
+	if h.ended(p) {
 		return os.ErrProcessDone
-	}
-	if err != nil {
-		return err
 	}
 	for {
 		ready, err := h.catchesHangUp(p.PID)

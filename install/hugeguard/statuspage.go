@@ -95,6 +95,8 @@ func (p *page) hookLines(r status.Report) {
 		p.line(plainStyle, 2, "other hooks run before it: %s", place.Paths(h.HooksBefore))
 	}
 	switch {
+	case h.Installed && h.OnDemand != "":
+		p.line(plainStyle, 2, "no libvirt daemon runs now: %s starts when a client connects", oneLine(h.OnDemand))
 	case h.Installed && len(h.Daemons) == 0:
 		p.line(plainStyle, 2, "no libvirt daemon runs now")
 	case h.Live:

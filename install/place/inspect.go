@@ -46,6 +46,8 @@ type State struct {
 	Libvirt string `json:"libvirt,omitempty"`
 	// Daemons are the libvirt daemons that run now.
 	Daemons []Daemon `json:"daemons"`
+	// OnDemand is the daemon that starts when a client connects; "" if one runs, or none starts so.
+	OnDemand string `json:"on_demand,omitempty"`
 	// Live reports whether every daemon that runs, or is started later, calls the hook.
 	Live bool `json:"live"`
 	// Why lists the problems, each with its fix; empty if Live and Current.
@@ -121,6 +123,9 @@ func (t tree) inspect(ctx context.Context, o Options) (State, error) {
 	running, err := t.daemons().Running(ctx, o.Units)
 	if err != nil {
 		st.problem("cannot find out whether a libvirt daemon runs: %v", err)
+	}
+	if len(running) == 0 {
+		st.OnDemand = t.daemons().OnDemand()
 	}
 	in := s.layouts()
 	st.Placed = s.record != nil || len(in) > 0

@@ -161,6 +161,14 @@ func (j *job) uninstall(ctx context.Context) error {
 	return j.run(rest)
 }
 
+// seesLater says when the daemon sees the hook that starts on demand, or whatever starts it.
+func seesLater(onDemand string) string {
+	if onDemand == "" {
+		return "it will see the hook when it starts"
+	}
+	return onDemand + " starts when a client connects, and will see the hook then"
+}
+
 // tellUnaware tells each running daemon that may not have looked for hooks since ours was put in place, and records
 // that.
 func (j *job) tellUnaware(ctx context.Context, rec *record, first bool, aware []daemon.Process) error {
@@ -176,7 +184,7 @@ func (j *job) tellUnaware(ctx context.Context, rec *record, first bool, aware []
 		return fmt.Errorf("%w: %w", ErrNotTold, err)
 	}
 	if len(running) == 0 {
-		fmt.Fprintln(j.Out, "no libvirt daemon runs: it will see the hook when it starts")
+		fmt.Fprintf(j.Out, "no libvirt daemon runs: %s\n", seesLater(j.daemons().OnDemand()))
 	}
 	j.sayLimits(running)
 	var failed error

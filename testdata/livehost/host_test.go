@@ -23,7 +23,7 @@ import (
 
 const (
 	journald    = "/lib/systemd/systemd-journald"
-	libvirtd    = "/usr/sbin/libvirtd"
+	libvirtd    = "/usr/sbin/" + daemonName
 	virtlogd    = "/usr/sbin/virtlogd"
 	emulator    = "/usr/bin/qemu-system-x86_64"
 	ovsVswitchd = "/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk"
@@ -46,7 +46,7 @@ type host struct {
 	wrapper    string   // what the domains name as their emulator
 	spawned    string   // the wrapper's record: one line an execution
 	journald   *daemon
-	libvirtd   *daemon
+	libvirtd   *daemon // libvirt's daemon that runs QEMU, whatever its name
 	ovs        []*daemon
 
 	buildOnce sync.Once
@@ -72,7 +72,7 @@ func newHost() (*host, error) {
 		// No cgroups: they are not namespaced here. libvirt binds by memory policy instead.
 		"/etc/libvirt/qemu.conf": "user = \"root\"\ngroup = \"root\"\nsecurity_driver = \"none\"\n" +
 			"cgroup_controllers = []\nnamespaces = []\nremember_owner = 0\n",
-		"/etc/libvirt/libvirtd.conf": "auth_unix_ro = \"none\"\nauth_unix_rw = \"none\"\n" +
+		"/etc/libvirt/" + daemonName + ".conf": "auth_unix_ro = \"none\"\nauth_unix_rw = \"none\"\n" +
 			// Its looking for hooks is waited for.
 			"log_filters = \"1:util.hook\"\nlog_outputs = \"3:journald 1:file:" + h.hooksLog + "\"\n",
 		// Whether QEMU was run is a matter of record, not of its traces. For a domain NAME it waits while
@@ -210,12 +210,12 @@ func cleanEnv() []string {
 
 // startLibvirtd starts libvirtd, with that in its environment, and waits until it answers.
 func (h *host) startLibvirtd(env ...string) (err error) {
-	if h.libvirtd, err = h.start("libvirtd", append(append([]string{"/usr/bin/env"}, env...), libvirtd)...); err != nil {
+	if h.libvirtd, err = h.start(daemonName, append(append([]string{"/usr/bin/env"}, env...), libvirtd)...); err != nil {
 		return err
 	}
 	return eventually(func() error {
 		if !h.libvirtd.running() {
-			return stop{fmt.Errorf("libvirtd ended: %v", h.libvirtd.cmd.ProcessState)}
+			return stop{fmt.Errorf("%s ended: %v", daemonName, h.libvirtd.cmd.ProcessState)}
 		}
 		// The QEMU driver is there when its first answer is.
 		_, err := virsh("list")

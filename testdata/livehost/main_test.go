@@ -39,6 +39,9 @@ const (
 	roleInit   = "init"   // PID 1 of the namespaces: mounts, reaps
 	roleTests  = "tests"  // runs the tests
 	roleHolder = "holder" // a process that holds huge pages (holders_test.go)
+
+	// libvirtEnv names a directory that has a usr with a libvirt, which is laid over this machine's; "" for none.
+	libvirtEnv = "HUGEGUARD_LIBVIRT"
 )
 
 // poolDir is the machine's pool of 2 MiB pages, the one thing here that no namespace makes private.
@@ -141,7 +144,7 @@ func missing() string {
 	for _, need := range []struct{ file, pkg string }{
 		{journald, "systemd"},
 		{"/usr/bin/journalctl", "systemd"},
-		{libvirtd, "libvirt-daemon"},
+		{filepath.Join(os.Getenv(libvirtEnv), libvirtd), daemonPackage},
 		{virtlogd, "libvirt-daemon"},
 		{"/usr/lib/x86_64-linux-gnu/libvirt/connection-driver/libvirt_driver_qemu.so", "libvirt-daemon-driver-qemu"},
 		{"/usr/bin/virsh", "libvirt-clients"},
@@ -228,8 +231,20 @@ func furnish() error {
 	if err := mount("proc", "/proc", "proc", 0, ""); err != nil {
 		return err
 	}
+	libvirt, err := os.Open(os.Getenv(libvirtEnv) + "/usr") // before that is hidden
+	if err != nil {
+		return err
+	}
+	defer libvirt.Close()
 	if err := machine.Hide(); err != nil {
 		return err
+	}
+	if os.Getenv(libvirtEnv) != "" {
+		lay := exec.Command("cp", "-a", "/proc/self/fd/3/.", "/usr")
+		lay.ExtraFiles = []*os.File{libvirt}
+		if out, err := lay.CombinedOutput(); err != nil {
+			return fmt.Errorf("%v: %w\n%s", lay, err, out)
+		}
 	}
 	return furnishDev()
 }

@@ -29,11 +29,11 @@ cp -r /mnt/libvirt/qemu.conf /etc/libvirt
 echo 'stdio_handler = "file"' >>/etc/libvirt/qemu.conf
 # QEMU takes a capability for userfaultfd, by which post-copy works.
 echo 'clear_emulator_capabilities = 0' >>/etc/libvirt/qemu.conf
-printf 'auth_unix_ro = "none"\nauth_unix_rw = "none"\nhost_uuid = "%s"\n' "$uuid" >/etc/libvirt/libvirtd.conf
+printf 'auth_unix_ro = "none"\nauth_unix_rw = "none"\nhost_uuid = "%s"\n' "$uuid" >/etc/libvirt/` + daemonName + `.conf
 mkdir -p /etc/libvirt/hooks /etc/libvirt/qemu /var/log/libvirt/qemu
 if [ -n "$hook" ]; then cp "$hook" /etc/libvirt/hooks/qemu; fi
 hostname neighbour
-` + libvirtd + ` --pid-file /run/libvirt/libvirtd.pid &
+` + libvirtd + ` --pid-file /run/libvirt/daemon.pid &
 wait $! # and reaps what libvirtd leaves`
 
 // neighbour starts one and waits until it answers.
@@ -42,7 +42,7 @@ func (s *scene) neighbour(hook string) *neighbour {
 	d, err := s.host.start("neighbour", "unshare", "--mount", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", neighbourScript, "neighbour",
 		hook, "6a9c0000-0000-4000-8000-0000000000bb")
 	s.must(err)
-	n := &neighbour{d, fmt.Sprintf("qemu+unix:///system?socket=/proc/%d/root/run/libvirt/libvirt-sock", d.pid())}
+	n := &neighbour{d, fmt.Sprintf("qemu+unix:///system?socket=/proc/%d/root/run/libvirt/%s", d.pid(), daemonSocket)}
 	s.t.Cleanup(n.end)
 	s.must(eventually(func() error {
 		if !n.running() {

@@ -67,7 +67,7 @@ func begin(t *testing.T, pages int) *scene {
 		os.Remove("/" + ledger.ToldPath) // kept until the next boot
 		s.check(s.noTraces())
 		logs, _ := filepath.Glob("/var/log/libvirt/qemu/*")
-		for _, log := range append(logs, s.path("ovs-vswitchd.log"), s.path("libvirtd.log")) {
+		for _, log := range append(logs, s.path("ovs-vswitchd.log"), s.path(daemonName+".log")) {
 			os.Truncate(log, 0)
 		}
 	})
@@ -361,7 +361,7 @@ func (s *scene) uninstallGuard() {
 func (s *scene) tells(args ...string) error {
 	before := s.looked()
 	out, err := run(append([]string{s.cli}, args...)...)
-	if err != nil || !strings.Contains(out, "send SIGHUP to libvirtd") {
+	if err != nil || !strings.Contains(out, "send SIGHUP to "+daemonName) {
 		return err
 	}
 	return s.eventuallyLooked(before)
@@ -377,7 +377,7 @@ func (s *scene) looked() int {
 func (s *scene) eventuallyLooked(before int) error {
 	return eventually(func() error {
 		if s.looked() == before {
-			return errors.New("libvirtd has not looked for hooks")
+			return errors.New(daemonName + " has not looked for hooks")
 		}
 		return nil
 	})

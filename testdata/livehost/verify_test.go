@@ -93,7 +93,7 @@ func TestVerifyLive(t *testing.T) {
 				s := begin(t, pages)
 				s.installGuard("--layout", layout)
 				out := s.verify(0)
-				s.says(out, fmt.Sprintf("hook: live: libvirtd (pid %d) called it for hugeguard-verify-", s.libvirtd.pid()), "which it refused\n  it says: hugeguard verify asked for more than there can be: node 0 has ", " needed (")
+				s.says(out, fmt.Sprintf("hook: live: %s (pid %d) called it for hugeguard-verify-", daemonName, s.libvirtd.pid()), "which it refused\n  it says: hugeguard verify asked for more than there can be: node 0 has ", " needed (")
 				if strings.Count(out, "\n") != 2 {
 					t.Errorf("it says more:\n%s", out)
 				}
@@ -127,7 +127,7 @@ func TestVerifyJSON(t *testing.T) {
 		s.noCanary()
 		return proofs[0]
 	}
-	if p := ask(0); !p.Live || !p.Called || !p.Refused || p.Daemon != "libvirtd" || p.PID != s.libvirtd.pid() || len(p.Canary.UUID) != 36 || p.Told != "" || len(p.Why) > 0 {
+	if p := ask(0); !p.Live || !p.Called || !p.Refused || p.Daemon != daemonName || p.PID != s.libvirtd.pid() || len(p.Canary.UUID) != 36 || p.Told != "" || len(p.Why) > 0 {
 		t.Errorf("%+v", p)
 	}
 	// The pool may be in use, and what is asked for is never the same domain.
@@ -161,7 +161,7 @@ func TestVerifyNotLive(t *testing.T) {
 		t.Helper()
 		t.Log(when)
 		out := s.verify(4)
-		s.says(out, append(want, fmt.Sprintf("hook: NOT LIVE: libvirtd (pid %d) was asked to start hugeguard-verify-", s.libvirtd.pid()),
+		s.says(out, append(want, fmt.Sprintf("hook: NOT LIVE: %s (pid %d) was asked to start hugeguard-verify-", daemonName, s.libvirtd.pid()),
 			"\n  QEMU ran for a domain that cannot fit", "\n  libvirt says: ", qemuNoPages)...)
 		if n := len(s.guardEntries()); n != 0 {
 			t.Errorf("%s: the hook made %d journal entries", when, n)
@@ -174,7 +174,7 @@ func TestVerifyNotLive(t *testing.T) {
 	program, err := os.ReadFile(s.hook)
 	s.must(err)
 	s.must(os.WriteFile(mainHook, program, 0o755))
-	not("placed by hand beside a running daemon", fmt.Sprintf("\n  libvirtd (pid %d) was started before the hook was installed, and was not told: hugeguard install\n", s.libvirtd.pid()))
+	not("placed by hand beside a running daemon", fmt.Sprintf("\n  %s (pid %d) was started before the hook was installed, and was not told: hugeguard install\n", daemonName, s.libvirtd.pid()))
 	s.must(os.Remove(mainHook))
 
 	s.installGuard()
@@ -205,7 +205,7 @@ func TestVerifyNotLive(t *testing.T) {
 	s.must(syscall.Kill(s.libvirtd.pid(), syscall.SIGHUP))
 	s.must(s.eventuallyLooked(looked))
 	s.must(os.Rename("/etc/libvirt/away", mainHook))
-	not("forgotten", "\n  the files are in place, but libvirtd (pid ", ") may not have looked for hooks since then: kill -HUP ")
+	not("forgotten", "\n  the files are in place, but "+daemonName+" (pid ", ") may not have looked for hooks since then: kill -HUP ")
 	s.must(syscall.Kill(s.libvirtd.pid(), syscall.SIGHUP))
 	s.must(eventually(func() error { _, err := run(s.cliLibvirt, "verify", "--hook", s.hook); return err }))
 	s.noCanary()
@@ -221,7 +221,7 @@ func TestVerifyDaemonWithItsOwnMounts(t *testing.T) {
 		s.check(s.startLibvirtd())
 	})
 	s.installGuard()
-	want := fmt.Sprintf("  libvirtd (pid %d) does not see this %s: it runs in a container or has its own mounts. Install the hook there too\n", s.libvirtd.pid(), mainHook)
+	want := fmt.Sprintf("  %s (pid %d) does not see this %s: it runs in a container or has its own mounts. Install the hook there too\n", daemonName, s.libvirtd.pid(), mainHook)
 	s.says(s.command(s.cli, 4, "status", "--hook", s.hook), "hook: NOT LIVE\n"+want)
 	s.says(s.verify(4), "\n"+want)
 }
@@ -264,9 +264,9 @@ func TestVerifyConfigured(t *testing.T) {
 	s := begin(t, 16)
 	s.installGuard()
 	for conf, want := range map[string][]string{
-		"mode = warn":                   {"hook: live, but set to refuse nothing here (mode = warn): libvirtd (pid ", "\n  it says: hugeguard verify asked for more than there can be: node 0 has ", qemuNoPages},
-		"exempt = hugeguard-* [a-b]":    {"hook: live, but set to refuse nothing here (exempt by pattern hugeguard-*): libvirtd (pid ", "; allowed: exempt by pattern hugeguard-*", qemuNoPages},
-		"exempt = other\nfail = closed": {"hook: live: libvirtd (pid ", "which it refused"},
+		"mode = warn":                   {"hook: live, but set to refuse nothing here (mode = warn): " + daemonName + " (pid ", "\n  it says: hugeguard verify asked for more than there can be: node 0 has ", qemuNoPages},
+		"exempt = hugeguard-* [a-b]":    {"hook: live, but set to refuse nothing here (exempt by pattern hugeguard-*): " + daemonName + " (pid ", "; allowed: exempt by pattern hugeguard-*", qemuNoPages},
+		"exempt = other\nfail = closed": {"hook: live: " + daemonName + " (pid ", "which it refused"},
 	} {
 		s.configure(conf)
 		s.says(s.verify(0), want...)
@@ -289,7 +289,7 @@ func TestVerifyFault(t *testing.T) {
 	s.must(os.WriteFile(mainHook, []byte("#!/bin/sh\nsleep 0.3 | "+s.hook+" \"$@\"\n"), 0o755))
 	t.Cleanup(func() { os.Remove(mainHook) })
 	s.must(os.Chmod(mainHook, 0o755))
-	s.says(s.verify(4), "hook: NOT LIVE: libvirtd (pid ", "\n  it says: hugeguard could not judge the start of hugeguard-verify-", "\n  libvirt calls the hook, but the hook could not judge the start: ")
+	s.says(s.verify(4), "hook: NOT LIVE: "+daemonName+" (pid ", "\n  it says: hugeguard could not judge the start of hugeguard-verify-", "\n  libvirt calls the hook, but the hook could not judge the start: ")
 }
 
 // A daemon that takes the connection and never answers, and a start that takes long, are left when verify is told to

@@ -49,17 +49,26 @@ func readQEMUConf(fs sysfs.FS) (s Conf, certain bool, err error) {
 	return s, readByDaemon(fs), nil
 }
 
-// readByDaemon says whether the daemon that runs QEMU started after qemu.conf
-// was last changed. A session's daemon has another file.
+// readByDaemon says whether libvirt goes by qemu.conf as it is: the daemon that runs QEMU started after the file was last
+// changed, or none runs and the next one reads it. A session's daemon has another file.
 func readByDaemon(fs sysfs.FS) bool {
 	return fs.Sure(ConfPath, func() bool {
 		var conf, daemon syscall.Stat_t
-		if os.Geteuid() != 0 || fs.Status(ConfPath, &conf) != nil || fs.Status(DriverPID, &daemon) != nil {
+		if os.Geteuid() != 0 || fs.Status(ConfPath, &conf) != nil {
 			return false
+		}
+		err := fs.Status(DriverPID, &daemon)
+		if err != nil {
+			return errors.Is(err, os.ErrNotExist) && !runs(fs)
 		}
 		// A file that is moved into place keeps its time of modification, so it is the time of change that counts.
 		return before(conf.Ctim, daemon.Mtim)
 	})
+}
+
+// runs reports whether a daemon may run, by its own pid file.
+func runs(fs sysfs.FS) bool {
+	return slices.ContainsFunc([]string{"run/virtqemud.pid", "run/libvirtd.pid"}, fs.Exists)
 }
 
 func before(a, b syscall.Timespec) bool {
