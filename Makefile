@@ -60,7 +60,7 @@ demo: build
 # The tiers from check to numabox; fails if they leave a trace. Needs root, and installs missing Debian packages. The
 # two-node machine keeps one CPU busy, and the other tiers run beside it.
 test: prerequisites
-	$(GO) run ./testdata/tests -beside numabox check unit packagetest testdriver nova prometheus livehost
+	$(GO) run ./testdata/tests -beside numabox check unit packagetest testdriver nova prometheus livehost modular
 
 prerequisites:
 	testdata/prerequisites.sh

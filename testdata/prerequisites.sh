@@ -1,11 +1,10 @@
 #!/bin/sh
-# Installs the Debian packages that the tests need, or those that it is given, if this machine lacks them. If it may not,
-# it names them.
+# Installs the Debian packages that the tests need and this machine lacks. If it may not, it names them.
 set -eu
-needed="gcc libc6-dev libvirt0 libvirt-clients libvirt-daemon-system qemu-system-x86 openvswitch-switch-dpdk postgresql systemd dbus-daemon
+wanted="gcc libc6-dev libvirt0 libvirt-clients libvirt-daemon-system qemu-system-x86 openvswitch-switch-dpdk postgresql systemd dbus-daemon
 	python3 python3-nova ansible-core jq psmisc prometheus prometheus-node-exporter gcc-aarch64-linux-gnu libc6-dev-arm64-cross lintian debhelper rpm cpio man-db mandoc
-	mmdebstrap e2fsprogs debian-archive-keyring"
-wanted=${*:-$needed}
+	mmdebstrap e2fsprogs debian-archive-keyring
+	dpkg-dev meson ninja-build pkg-config python3-docutils xsltproc libxml2-utils libglib2.0-dev libgnutls28-dev libnuma-dev libtirpc-dev libxml2-dev libyajl-dev"
 missing=
 for package in $wanted; do
 	dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || missing="$missing $package"

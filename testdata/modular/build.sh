@@ -1,8 +1,8 @@
 #!/bin/sh
 # Builds libvirt with the daemons virtqemud and virtproxyd, which Debian has no packages of, from the source of Debian's
 # libvirt, and prints the directory that has them, as make install DESTDIR= would. Only the QEMU driver is built, and
-# clients connect to its daemon directly. The result is kept in ~/.cache/hugeguard until this recipe changes. Needs root,
-# to install what the build needs, and apt.
+# clients connect to its daemon directly. The result is kept in ~/.cache/hugeguard until this recipe changes. Needs apt, and
+# root to install what the build needs.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/hugeguard
@@ -14,9 +14,7 @@ if [ -d "$tree" ]; then
 	echo "$tree"
 	exit
 fi
-rm -rf "$cache"/modular-*[0-9a-f]
-[ "$(id -u)" -eq 0 ] || { echo "build.sh: needs root" >&2; exit 1; }
-
+rm -rf "$cache"/modular-*[0-9a-f] "$cache/modular.new"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 trap 'exit 1' HUP INT TERM
@@ -25,9 +23,7 @@ log=$work/log
 told() { "$@" >"$log" 2>&1 9>&- || { tail -n 50 "$log" >&2; exit 1; }; }
 say() { echo "libvirt's modular daemons: $*" >&2; }
 
-say "installing what the build needs"
-"$here/../prerequisites.sh" dpkg-dev gcc libc6-dev libglib2.0-dev libgnutls28-dev libnuma-dev libtirpc-dev libxml2-dev \
-	libxml2-utils libyajl-dev meson ninja-build pkg-config python3-docutils xsltproc >&2
+"$here/../prerequisites.sh" >&2
 say "fetching the source"
 # apt's own lists stay as they are.
 mkdir -p "$work/lists/partial" "$work/archives/partial"
@@ -49,13 +45,18 @@ told meson setup build source --auto-features=disabled --buildtype=plain --prefi
 	-Dremote_default_mode=direct -Dqemu_user=libvirt-qemu -Dqemu_group=libvirt-qemu
 told ninja -C build src/virtqemud src/virtproxyd src/virtlogd src/libvirt_driver_qemu.so tools/virsh
 
+libraries=root/usr/lib/$arch
 install -D -t root/usr/sbin build/src/virtqemud build/src/virtproxyd build/src/virtlogd
 install -D -t root/usr/bin build/tools/virsh
-install -D -t "root/usr/lib/$arch/libvirt/connection-driver" build/src/libvirt_driver_qemu.so
-cp -P build/src/libvirt.so.0* build/src/libvirt-*.so.0* "root/usr/lib/$arch"
+install -D -t "$libraries/libvirt/connection-driver" build/src/libvirt_driver_qemu.so
+for library in build/src/libvirt*.so.0.*[0-9]; do
+	install -t "$libraries" "$library"
+	library=${library##*/}
+	ln -s "$library" "$libraries/${library%%.so.*}.so.0"
+done
 install -D -m 0644 -t root/usr/lib/systemd/system build/src/virtqemud*.service build/src/virtqemud*.socket build/src/virtproxyd.service \
 	build/src/virtproxyd.socket build/src/virtproxyd-ro.socket build/src/virtproxyd-admin.socket
-chmod 0755 root
-mv root "$tree"
+mv root "$cache/modular.new" # which may be another file system
+mv "$cache/modular.new" "$tree"
 say "built in $tree"
 echo "$tree"

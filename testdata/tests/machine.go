@@ -137,10 +137,10 @@ func (m machine) enough(lanes [][]string) error {
 			need += othersKiB
 		}
 		switch {
-		case slices.Contains([]string{"packagetest", "livehost", "numabox"}, tier) && os.Geteuid() != 0:
+		case slices.Contains([]string{"packagetest", "livehost", "modular", "numabox"}, tier) && os.Geteuid() != 0:
 			return fmt.Errorf("make %s needs root", tier)
-		case tier == "livehost" && m.pools[2048] == "":
-			return fmt.Errorf("make livehost needs huge pages of 2 MiB, which this kernel does not have")
+		case (tier == "livehost" || tier == "modular") && m.pools[2048] == "":
+			return fmt.Errorf("make %s needs huge pages of 2 MiB, which this kernel does not have", tier)
 		case tier == "numabox" && m.available < need:
 			return fmt.Errorf("make %s needs %s of memory, %s are available", strings.Join(tiers, " "), gib(need), gib(m.available))
 		}
