@@ -62,6 +62,7 @@ func (o statusOptions) run(cmd *cobra.Command) error {
 		r, err := status.Read(ctx, host, o.program, holdersDeadline)
 		if err == nil {
 			r.ReadRefusals(ctx, host)
+			r.ReadOwner(ctx, host)
 		}
 		return r, err
 	}

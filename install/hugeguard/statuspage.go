@@ -91,6 +91,9 @@ func (p *page) hookLines(r status.Report) {
 	for _, why := range h.Why {
 		p.line(plainStyle, 2, "%s", oneLine(why))
 	}
+	if h.Package != "" {
+		p.line(plainStyle, 2, "copied from %s, which the package %s owns", oneLine(h.Source), oneLine(h.Package))
+	}
 	if len(h.HooksBefore) > 0 {
 		p.line(plainStyle, 2, "other hooks run before it: %s", place.Paths(h.HooksBefore))
 	}

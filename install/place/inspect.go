@@ -30,6 +30,10 @@ type State struct {
 	Executable bool `json:"executable"`
 	// Current reports whether the program is the one that belongs to this command; nil if that one was not found.
 	Current *bool `json:"current,omitempty"`
+	// Source is the program that belongs to this command, of which a current hook is a copy; "" if it was not found.
+	// Package is the package that owns it, which dpkg and rpm do not say of the copy; "" if none is known.
+	Source  string `json:"source,omitempty"`
+	Package string `json:"package,omitempty"`
 	// Label is the SELinux label of the program, and PolicyLabel the one that the policy has for its path; "" without one.
 	Label       string `json:"label,omitempty"`
 	PolicyLabel string `json:"policy_label,omitempty"`
@@ -154,7 +158,7 @@ func (t tree) inspect(ctx context.Context, o Options) (State, error) {
 		if err != nil {
 			return st, err
 		}
-		st.Current = &same
+		st.Current, st.Source = &same, prog.path
 		if !same {
 			st.problem("%s is not the version of %s: hugeguard install", at.path, prog.path)
 		}

@@ -159,6 +159,13 @@ func (r *Report) ReadRefusals(ctx context.Context, host sysfs.FS) {
 	r.Refusals = append([]journal.Refusal{}, last[:min(len(last), lastRefusals)]...)
 }
 
+// ReadOwner adds which package the hook was installed from, if it is a copy of a package's.
+func (r *Report) ReadOwner(ctx context.Context, host sysfs.FS) {
+	if host.Live() && r.Hook.Current != nil && *r.Hook.Current {
+		r.Hook.Package = place.Owner(ctx, r.Hook.Source)
+	}
+}
+
 // Hidden reports whether much of the host is hidden from the user who runs the program.
 func Hidden(host sysfs.FS) bool { return host.Live() && os.Geteuid() != 0 }
 
