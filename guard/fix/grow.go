@@ -227,14 +227,55 @@ func (l launch) trading(like guard.Host, gained rooms, gainedKiB uint64) *GrowPo
 // enlarging returns what helps where nobody is to blame: larger pools or, where the kernel does not make pages at once,
 // first to bind the memory to other nodes.
 func (r refusal) enlarging() []Fix {
-	larger, elsewhere := r.growth(nil), append(r.rebind(), r.ordinary()...)
+	larger, elsewhere := r.growth(nil), slices.Concat(r.rebind(), r.otherPages(), r.ordinary())
 	if len(larger) == 1 {
-		if _, boots := larger[0].(BootPools); boots { // a reboot comes last
-			return slices.Concat(elsewhere, r.smaller(), larger)
+		switch larger[0].(type) {
+		case GrowPools:
+			return slices.Concat(larger, elsewhere, r.fewerGuests())
+		case BootPools: // a reboot comes last
+			return slices.Concat(elsewhere, r.smaller(), r.fewerGuests(), larger)
 		}
-		return append(larger, elsewhere...)
 	}
-	return append(elsewhere, larger...)
+	return slices.Concat(elsewhere, r.fewerGuests(), larger)
+}
+
+// otherPages has the domain take pages of another size, of which there are enough, and a mount.
+func (r refusal) otherPages() (found []Fix) {
+	host, short := r.host, r.must[0].PageKiB
+	if host.Memory != nil {
+		host.Pools = slices.Concat(host.Pools, host.Memory.Others)
+	}
+	for _, size := range mountedSizes(host) {
+		_, known := host.Pool(size)
+		changed, ids := onPages(r.demand, short, size)
+		if known && size != short && len(ids) > 0 && guard.MustFail(changed, host) == nil {
+			found = append(found, ChangePages{Backends: ids, PageKiB: size, Smaller: size < short})
+		}
+	}
+	return found
+}
+
+// fewerGuests ends the smallest of the guests without which this one fits, where nobody manages them.
+func (r refusal) fewerGuests() []Fix {
+	if r.verdict.Cause != guard.CauseGuests || r.verdict.Manager != "" {
+		return nil
+	}
+	short := r.must[0]
+	guests := slices.DeleteFunc(slices.Clone(r.verdict.Blame.Holders), func(h guard.Holder) bool { return h.Kind != guard.HolderGuest || h.Former })
+	slices.SortStableFunc(guests, func(a, b guard.Holder) int { return cmp.Compare(a.On(short.Nodes), b.On(short.Nodes)) })
+	for _, g := range guests {
+		without := r.host.Change(func(p *guard.SizePool) {
+			for i := range p.Nodes {
+				if p.PageKiB == g.PageKiB {
+					p.Nodes[i].Free = min(p.Nodes[i].Total, p.Nodes[i].Free+g.Pages[p.Nodes[i].Node])
+				}
+			}
+		})
+		if r.fits(without) {
+			return []Fix{StopGuest{g}}
+		}
+	}
+	return nil
 }
 
 // larger are the ways to make pools larger, for those who can do something else: at once, after the host's memory has

@@ -103,7 +103,8 @@ func TestHolderFixes(t *testing.T) {
 			[]string{"host: hugeguard status"}},
 		{"pages that somebody may have outside of the container", Pages(24, 0).Holding(guard.HolderGuest, "a", 1, 0, 3).Gone(0, 40).Looked(func(h *guard.Holders) { h.Alone = true }),
 			[]string{"host: grep HugetlbPages /proc/[0-9]*/status | grep -v ' 0 kB'"}},
-		{"guests", with(process("a", 60), func(h *guard.Holder) { h.Kind = guard.HolderGuest }), nil},
+		{"guests", with(process("a", 60), func(h *guard.Holder) { h.Kind = guard.HolderGuest }), []string{"host: virsh shutdown a"}},
+		{"guests, of which one is enough", with(process("a", 60), func(h *guard.Holder) { h.Kind = guard.HolderGuest }).Holding(guard.HolderGuest, "b", 8, 0, 41).Holding(guard.HolderGuest, "c", 9, 0, 39), []string{"host: virsh shutdown b"}},
 	} {
 		v := fix.Judge(Guest(t, "strict:0", Cell(64, "strict:0")), test.host.Host)
 		var got []string

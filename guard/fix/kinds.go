@@ -36,6 +36,7 @@ func (MountPages) Kind() string     { return "mount-pages" }
 func (RestartDaemon) Kind() string  { return "restart-daemon" }
 func (WidenCpuset) Kind() string    { return "widen-cpuset" }
 func (EnableHooks) Kind() string    { return "enable-hooks" }
+func (StopGuest) Kind() string      { return "stop-guest" }
 
 // GrowPools makes pools larger, by telling the kernel their new numbers of pages.
 type GrowPools struct {
@@ -201,6 +202,9 @@ type TuneProcess struct {
 // StopProcesses ends processes, which give their pages back.
 type StopProcesses struct{ Holders []guard.Holder }
 
+// StopGuest ends another guest, which has as many pages as are missing.
+type StopGuest struct{ Guest guard.Holder }
+
 // DeleteFiles gives the pages of leftover files back.
 type DeleteFiles struct {
 	Holders []guard.Holder // each a [guard.HolderFile]
@@ -293,6 +297,7 @@ type MoveBackingDir struct {
 type ChangePages struct {
 	Backends []string
 	PageKiB  uint64
+	Smaller  bool          // than those that it has
 	Then     Fix           // what is to be done besides, nil for nothing
 	Manager  guard.Manager // see [ChangeDomain]
 }

@@ -208,9 +208,9 @@ func stop(holders []guard.Holder) Fix {
 		return endPods(holders, who)
 	case len(who) == 1 && runsGuest(holders[0]):
 		return shutDown(holders[0], f)
-	case len(who) == 1 && alsoEnds(holders[0]) != "" && commands[0] == end(holders[0]):
-		return Fix{For: f.For, What: "shut down the database of " + who[0] + ": as SYSDBA in sqlplus. Do not kill its processes",
-			Lines: []string{alsoEnds(holders[0])}, Cost: f.Cost, short: "shut down the database of " + who[0]}
+	case len(who) == 1 && shutdownOf(holders[0]) != "" && commands[0] == end(holders[0]):
+		return Fix{For: f.For, What: "shut down the database of " + who[0] + ". Do not kill its processes", Lines: []string{shutdownOf(holders[0])}, Cost: f.Cost,
+			short: "shut down the database of " + who[0]}
 	case len(who) > 1 && slices.Equal(lost, []string{itsService}):
 		f.Cost = "their services are down until they are started again"
 	case len(who) > 1:
@@ -219,13 +219,33 @@ func stop(holders []guard.Holder) Fix {
 	return f
 }
 
-// alsoEnds is how a program is ended whose processes nobody should kill; "" for all others, which a signal ends in order.
-func alsoEnds(h guard.Holder) string {
-	i := programOf(h)
-	if i >= 0 && slices.Contains(programs[i].names, "ora_") {
-		return "SHUTDOWN IMMEDIATE"
+// inOrder are programs whose processes nobody should kill, by how their names begin, and how they are shut down.
+var inOrder = []struct{ name, how string }{
+	{"ora_", "as SYSDBA in sqlplus: SHUTDOWN IMMEDIATE"},
+	{"oracle", "as SYSDBA in sqlplus: SHUTDOWN IMMEDIATE"},
+	{"db2sysc", "as the owner of the instance: db2stop"},
+}
+
+// shutdownOf is how a program is shut down that nobody should kill; "" for all others, which a signal ends in order.
+func shutdownOf(h guard.Holder) string {
+	program := cmp.Or(h.Program, h.Name)
+	for _, p := range inOrder {
+		if strings.HasPrefix(program, p.name) {
+			return p.how
+		}
 	}
 	return ""
+}
+
+// stopGuest says how another guest ends.
+func stopGuest(h guard.Holder) Fix {
+	word := ShellWord(h.Name)
+	if word == "" || word[0] == '-' {
+		return Fix{}
+	}
+	f := onHost(fmt.Sprintf("shut down guest %s, the smallest without which this one fits, or move it to another host", name(h.Name)), "virsh shutdown "+word)
+	f.Cost = fmt.Sprintf("that guest stops, and gives back %s. If it starts again first, this one does not fit", pagesOf(allPages(h), h.PageKiB))
+	return f
 }
 
 // endPods says how processes in pods are ended: kubelet starts a container again that is only stopped.

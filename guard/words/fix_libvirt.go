@@ -98,5 +98,9 @@ func mountOption(kib uint64) string {
 // pagesFix has the domain take pages of another size.
 func pagesFix(c fix.ChangePages) Fix {
 	line := fmt.Sprintf("give %s %s pages (%s)", enumerate(c.Backends, 3), pageName(c.PageKiB), pageSetting(c.Manager, c.PageKiB))
-	return Fix{For: "domain", What: "change " + maker(c.Manager), Lines: []string{line}, short: line}
+	f := Fix{For: "domain", What: "change " + maker(c.Manager), Lines: []string{line}, short: line}
+	if c.Smaller {
+		f.Cost = "the guest is somewhat slower with smaller pages"
+	}
+	return f
 }

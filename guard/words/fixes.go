@@ -66,6 +66,8 @@ func say(fact fix.Fix) Fix {
 		return shrinkOVS(f)
 	case fix.TuneProcess:
 		return tune(f)
+	case fix.StopGuest:
+		return stopGuest(f.Guest)
 	case fix.StopProcesses:
 		return stop(f.Holders)
 	case fix.ReserveInNova:

@@ -34,6 +34,7 @@ var notExecuted = map[string]string{
 	"free-dead-guests": "the program that plays the back end here has no command for it",
 	"try-again":        "the starting guest has to start first: TestTakenPagesAreCountedOnce has it end",
 	"look-unconfined":  "it only looks for those who have the pages",
+	"stop-guest":       "no guest here has a system that shuts down when it is told to",
 }
 
 const inBox = "it takes a machine of its own: the two-node machine executes it"
@@ -72,7 +73,7 @@ var shortages = []shortage{
 			s.define(first)
 			s.starts(first)
 		},
-		kinds: []string{"grow-pools"},
+		kinds: []string{"grow-pools", "stop-guest"},
 	},
 	{
 		name: "a process", pages: 64, domain: domain{name: "squeezed", mib: 64, cells: 1},
