@@ -17,23 +17,29 @@ import (
 // execute it.
 var ErrWithdrawn = errors.New("the hook is not in place, and guests start without it")
 
-// planned returns the hook as it will lie at a path, and found as it lies there.
+// planned returns the hook as it will lie at a path.
 func (t tree) planned(path string) confine.Hook {
-	h := confine.Hook{Path: path}
-	h.Label, _ = t.policyLabel(path, false)
-	if dir := filepath.Dir(path); filepath.Base(dir) == hook.DropInDir {
-		h.DirLabel = t.confined().Kernel.Label(dir)
-		if h.DirLabel == "" {
-			h.DirLabel, _ = t.policyLabel(dir, true)
-		}
-	}
-	return h
+	label, _ := t.policyLabel(path, false)
+	return confine.Hook{Path: path, Label: label, DirLabel: t.dropInLabel(path)}
 }
 
+// found returns the hook as it lies at a path. It does not look up the policy's label, since the timer of the metrics
+// calls it every minute.
 func (t tree) found(path string) confine.Hook {
-	h := t.planned(path)
-	h.Label = t.confined().Kernel.Label(path)
-	return h
+	return confine.Hook{Path: path, Label: t.confined().Kernel.Label(path), DirLabel: t.dropInLabel(path)}
+}
+
+// dropInLabel returns the label of qemu.d, if the path is in it, and "" otherwise.
+func (t tree) dropInLabel(path string) string {
+	dir := filepath.Dir(path)
+	if filepath.Base(dir) != hook.DropInDir {
+		return ""
+	}
+	label := t.confined().Kernel.Label(dir)
+	if label == "" {
+		label, _ = t.policyLabel(dir, true)
+	}
+	return label
 }
 
 // denial returns what keeps a daemon from executing the hook, first what is enforced; nil if nothing does. An error
