@@ -25,7 +25,7 @@ func bootPools(host guard.Host, grown GrowPools) *BootPools {
 		}
 		node, _ := memory{host.Memory}.node(p.Node)
 		rest := minus(node.TotalKiB, node.PoolsKiB+p.Made()*p.PageKiB)
-		if used := node.usedKiB(); rest < used {
+		if used := node.usedKiB(); rest < used+node.keptKiB() {
 			fix.Node, fix.RestKiB, fix.UsedKiB = p.Node, rest, used
 		}
 	}

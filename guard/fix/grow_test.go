@@ -49,7 +49,7 @@ func TestGrowth(t *testing.T) {
 		{"the host lives on the rest", any512, Pages(256).WithMemory(16*gib, 15*gib),
 			[]string{"stop programs that use 256 MiB on node 0: it has 512 MiB of memory available, 256 more pages of 2M take 512 MiB, and 256 MiB must stay for the host"}, nil},
 		{"what else runs has to do with less", Plain(t, 6144, "", TwoMiB), Pages(256).WithMemory(16*gib, 12*gib),
-			[]string{"stop programs that use 2.2 GiB on node 0", "WARNING: everything else on node 0 uses 12 GiB now, and only 10 GiB is left for it after the reboot"}, nil},
+			[]string{"stop programs that use 2.2 GiB on node 0", "WARNING: after the reboot everything else on node 0 has 10 GiB, and it uses 12 GiB now"}, nil},
 		{"at boot there would be as little", any512, Pages(0).WithMemory(2*gib, 1800*mib), []string{"stop programs that use"}, []string{"reboot"}},
 		{"both nodes together", any512, Pages(0, 0).WithMemory(4*gib, 3200*mib, 3200*mib),
 			[]string{fmt.Sprintf(write0, 256), "echo 256 > /sys/devices/system/node/node1/hugepages/hugepages-2048kB/nr_hugepages"}, []string{"reboot"}},

@@ -83,8 +83,8 @@ type BootPools struct {
 	// Scattered says that there is memory now, but hardly in pieces as large as these pages.
 	Scattered bool
 	Failed    bool // the kernel was told to make these, and made fewer
-	// Node is where all else that runs finds only RestKiB of memory then, less than the UsedKiB that it uses now; -1
-	// for none.
+	// Node is where all else that runs finds only RestKiB of memory then: less than the UsedKiB that it uses now, and
+	// what the host lives on; -1 for none.
 	Node             int
 	RestKiB, UsedKiB uint64
 }

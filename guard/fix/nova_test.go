@@ -60,7 +60,7 @@ func TestNovaWithoutRoom(t *testing.T) {
 	if want := "grow-pools, reserve-in-nova"; strings.Join(kinds, ", ") != want {
 		t.Fatalf("%q, want %s", kinds, want)
 	}
-	if what := fixes[1].What; !strings.Contains(what, "keeps Nova from sending the next instance") || strings.Contains(what, "places it where it fits") {
+	if what := fixes[1].What; !strings.Contains(what, "alone it does not let this instance start") || strings.Contains(what, "places it where it fits") {
 		t.Error(what)
 	}
 }

@@ -13,7 +13,7 @@ import (
 func changeDomain(c fix.ChangeDomain) Fix {
 	f := Fix{For: "domain", What: "change " + maker(c.Manager), Lines: changes(c)}
 	if len(f.Lines) > 0 {
-		f.short = f.Lines[0]
+		f.short, f.Cost = f.Lines[0], "stops nothing"
 	}
 	if slices.ContainsFunc(c.Changes, func(c fix.Change) bool { return c.Do == fix.Shrink }) {
 		f.Cost = "the guest has less memory"

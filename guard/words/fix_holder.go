@@ -191,16 +191,17 @@ func sizes(mib []uint64) string {
 
 // stop says how processes are ended. A daemon may have started one that is in its unit: then the unit is not named.
 func stop(holders []guard.Holder) Fix {
-	var who, commands, lost []string
-	alone := false
+	var who, commands, lost, alone []string
 	for _, h := range holders {
 		who, commands, lost = append(who, process(h)), append(commands, manage(h, "stop")), append(lost, loses(h))
-		alone = alone || manage(h, "stop") == end(h) && (strings.HasSuffix(h.Unit, ".service") || strings.HasPrefix(h.Unit, "container "))
+		if manage(h, "stop") == end(h) && (strings.HasSuffix(h.Unit, ".service") || strings.HasPrefix(h.Unit, "container ")) {
+			alone = append(alone, strconv.Itoa(h.PID))
+		}
 	}
 	lost = slices.Compact(lost)
 	f := onHost("stop "+enumerate(who, 3), slices.Compact(commands)...)
-	if alone {
-		f.What += ", best by what has started it: kill ends this process alone"
+	if alone != nil {
+		f.What += ". Better stop what started it, which may start it again (systemctl status " + strings.Join(alone, " ") + " shows it): kill ends the process alone"
 	}
 	f.Cost = strings.Join(lost, ", ") + " until it is started again"
 	switch {
@@ -243,7 +244,8 @@ func stopGuest(h guard.Holder) Fix {
 	if word == "" || word[0] == '-' {
 		return Fix{}
 	}
-	f := onHost(fmt.Sprintf("shut down guest %s, the smallest without which this one fits, or move it to another host", name(h.Name)), "virsh shutdown "+word)
+	f := onHost(fmt.Sprintf("shut down guest %s, without which this one fits, or move it to another host", name(h.Name)), "virsh shutdown "+word)
+	f.short = "virsh shutdown " + word + " (that guest stops)"
 	f.Cost = fmt.Sprintf("that guest stops, and gives back %s. If it starts again first, this one does not fit", pagesOf(allPages(h), h.PageKiB))
 	return f
 }

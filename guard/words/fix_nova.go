@@ -13,7 +13,7 @@ import (
 func reserveInNova(r fix.ReserveInNova) Fix {
 	then := "; then start the instance again" + whereNovaPlaces(r.Strangers)
 	if r.Next {
-		then = ". It keeps Nova from sending the next instance where its pages are taken: no node of this host has room for this one"
+		then = ". Do this beside one of the others: alone it does not let this instance start, as no node of this host has room for it. It keeps Nova from sending the next one where its pages are taken"
 	}
 	f := Fix{For: "nova", What: NovaEdit(r.Nova) + then,
 		Lines: Reserve(r.Reservations), Cost: "restarting nova-compute stops no instance"}

@@ -164,7 +164,7 @@ func bootPools(b fix.BootPools) Fix {
 		}
 	}
 	if b.Node >= 0 {
-		f.Cost += fmt.Sprintf("; WARNING: everything else on node %d uses %s now, and only %s is left for it after the reboot", b.Node, Amount(b.UsedKiB, 1), Amount(b.RestKiB, 1))
+		f.Cost += fmt.Sprintf("; WARNING: after the reboot everything else on node %d has %s, and it uses %s now", b.Node, Amount(b.RestKiB, 1), Amount(b.UsedKiB, 1))
 	}
 	f.short = "boot with " + bootLine(b.Line.Pools)
 	return f

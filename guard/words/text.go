@@ -90,9 +90,17 @@ func beforeFixes(v guard.Verdict, fixes int) string {
 	case fixes > 0 && v.Decision == guard.Warn && v.RefusedBy() == "":
 		return "only if the start fails all the same:"
 	case fixes > 1:
-		return "do one of these, the best first, then start the guest again:"
+		return "do one of these, the best first, then start " + again(v.Manager) + ":"
 	}
 	return ""
+}
+
+// again says how a guest is started again: Nova's instances by Nova, which makes their ports and disks.
+func again(m guard.Manager) string {
+	if m == guard.ManagerNova {
+		return "the instance again by Nova (not by virsh)"
+	}
+	return "the guest again"
 }
 
 // hooksAlone reports whether a verdict is about one failure and the hooks that may prevent it: the summary says both.

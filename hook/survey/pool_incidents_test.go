@@ -15,7 +15,7 @@ func TestPoolIncidents(t *testing.T) {
 	for name, want := range map[string]answer{
 		"memory-short-for-pool": {guard.CausePoolTooSmall, []string{
 			`fix: stop programs that use 3.3 GiB on node 0, where only 600 MiB of memory is available`,
-			`uses 18.8 GiB now, and only 16 GiB is left for it after the reboot`}, []string{`\n  echo 8192`}},
+			`after the reboot everything else on node 0 has 16 GiB, and it uses 18.8 GiB now`}, []string{`\n  echo 8192`}},
 		"pool-shrunk-under-leftovers": {guard.CausePoolMissing, []string{
 			`all 1024 pages there are surplus`, `pool was made smaller`, `\n  echo 512 > \S+/nr_hugepages\n  rm /dev/hugepages/rtemap_0 /dev/hugepages/rtemap_1\n`}, []string{`ever set up`}},
 		"boot-gave-fewer-giant-pages": {guard.CausePoolTooSmall, []string{
