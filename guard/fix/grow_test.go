@@ -64,7 +64,7 @@ func TestGrowth(t *testing.T) {
 			[]string{"all 100 pages there are surplus, which go back to the kernel when they are freed: the pool was made smaller while they were in use",
 				fmt.Sprintf(write0, 164), "its 100 surplus pages, which else go back to the kernel when they are freed, are counted in first, so 64 (128 MiB) are new"}, []string{"ever set up"}},
 		{"surplus pages in files", bound, Pages(0, 0).LeftBehind(0, 100, "/h/x").WithSurplus(0, 100).WithMemory(16*gib, 15*gib, 15*gib),
-			[]string{fmt.Sprintf(write0, 64) + "\n  rm /h/x\n", "what is in the files is lost"}, []string{"ever set up", "takes "}},
+			[]string{fmt.Sprintf(write0, 64) + "\n  rm /h/x\n", "what is in the files is lost", "The last command must print 64 or more"}, []string{"ever set up", "takes "}},
 		{"surplus pages in files that may be in use", bound, Pages(0, 0).LeftBehind(0, 100, "/h/x").WithSurplus(0, 100).WithMemory(16*gib, 4*gib, 4*gib).
 			Looked(func(h *guard.Holders) { h.Unreadable = []guard.Process{{Name: "a", PID: 5}} }), []string{fmt.Sprintf(write0, 164)}, []string{"rm "}},
 		{"giant pages: the boot gave fewer than it was asked for", giant, ofGiB(15).WithMemory(32*gib, 3*gib).InPieces(0, 0).Asking(guard.BootPool{PageKiB: gib, Pages: 16}),

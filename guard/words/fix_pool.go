@@ -79,6 +79,10 @@ func resizing(g fix.GrowPools) string {
 		numbers = append(numbers, fmt.Sprint(p.Pages))
 	}
 	for _, p := range g.Pools {
+		if g.Files != nil { // whose pages count until they are deleted
+			numbers = append(numbers, fmt.Sprintf("%d or more", p.Pages))
+			continue
+		}
 		numbers = append(numbers, fmt.Sprint(max(p.Pages, p.Now))) // with surplus pages that are in use still
 	}
 	text += ". The last command must print " + strings.Join(numbers, " and ")

@@ -254,6 +254,11 @@ func TestLost(t *testing.T) {
 	if n := read(); n.Refused != nil || slices.Contains(n.Uncounted, refused) {
 		t.Errorf("never ran: refused %+v, not counted %q", n.Refused, n.Uncounted)
 	}
+	// That something starts it again and again changes nothing.
+	h.Write(log, strings.Repeat(failed, 100))
+	if n := read(); n.Refused != nil || slices.Contains(n.Uncounted, refused) {
+		t.Errorf("refused often: refused %+v, not counted %q", n.Refused, n.Uncounted)
+	}
 	// It is rebuilt, since it ran before.
 	h.Write(log, failed+"2026-11-30 16:41:05.125+0000: starting up libvirt version: 9.0.0\n"+failed)
 	if n := read(); n.Refused != nil || !slices.Contains(n.Uncounted, refused) {

@@ -77,9 +77,13 @@ const DomainLogs = "var/log/libvirt/qemu"
 // logLimit is how many bytes of a log are read. A log begins with the first start.
 const logLimit = 4096
 
-// Ran reports whether libvirt's log of a domain is of more than starts that ended before there was a QEMU.
+// Ran reports whether the start of libvirt's log of a domain, cut anywhere, is of more than starts that ended before
+// there was a QEMU.
 func Ran(log []byte) bool {
 	for line := range bytes.Lines(log) {
+		if !bytes.HasSuffix(line, []byte("\n")) {
+			break // cut, or being written
+		}
 		if !bytes.HasSuffix(line, []byte(": shutting down, reason=failed\n")) {
 			return true
 		}
