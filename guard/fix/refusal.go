@@ -16,13 +16,21 @@ func ofRefusal(demand guard.Demand, host guard.Host, v guard.Verdict) []Fix {
 	return onPlatform(host, v, refusal{launch{demand, host, must}, v}.fixes())
 }
 
-// enableHooks has libvirt run the site's hooks that may make the pages which are missing.
-func (r refusal) enableHooks() []Fix {
+// withHooks adds to fixes that libvirt is to run hooks of the site's that may make the pages which are missing: nobody
+// knows whether they do, so that comes first only where the pool lacks pages, else after what is sure to help. No hook
+// raises a limit.
+func (r refusal) withHooks(found []Fix) []Fix {
 	hooks := slices.DeleteFunc(slices.Clone(r.host.IdleHooks), func(h guard.IdleHook) bool { return !h.Makes })
 	if len(hooks) == 0 || !r.verdict.Shortage() || r.verdict.Inside != guard.InsideHost {
-		return nil
+		return found
 	}
-	return []Fix{EnableHooks{hooks}}
+	switch r.verdict.Blame.Cause {
+	case guard.CauseMountLimit, guard.CauseCgroupLimit:
+		return found
+	case guard.CausePoolMissing, guard.CausePoolTooSmall:
+		return slices.Insert(found, 0, Fix(EnableHooks{hooks}))
+	}
+	return append(found, EnableHooks{hooks})
 }
 
 // besideStarting finds room for the guest and for those that are starting: once these have started, they have the pages.
@@ -58,10 +66,10 @@ func (r refusal) fixes() (found []Fix) {
 	case guard.CauseStartingGuests:
 		found = r.besideStarting()
 	}
-	found = slices.Concat(r.enableHooks(), r.widen(), found)
+	found = slices.Concat(r.widen(), found)
 	files := slices.DeleteFunc(slices.Clone(blame.Holders), func(h guard.Holder) bool { return h.Kind != guard.HolderFile })
 	if len(files) > 0 {
 		found = append(found, DeleteFiles{files, sawAll(r.host)})
 	}
-	return found
+	return r.withHooks(found)
 }
