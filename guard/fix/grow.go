@@ -264,14 +264,7 @@ func (r refusal) fewerGuests() []Fix {
 	guests := slices.DeleteFunc(slices.Clone(r.verdict.Blame.Holders), func(h guard.Holder) bool { return h.Kind != guard.HolderGuest || h.Former })
 	slices.SortStableFunc(guests, func(a, b guard.Holder) int { return cmp.Compare(a.On(short.Nodes), b.On(short.Nodes)) })
 	for _, g := range guests {
-		without := r.host.Change(func(p *guard.SizePool) {
-			for i := range p.Nodes {
-				if p.PageKiB == g.PageKiB {
-					p.Nodes[i].Free = min(p.Nodes[i].Total, p.Nodes[i].Free+g.Pages[p.Nodes[i].Node])
-				}
-			}
-		})
-		if r.fits(without) {
+		if r.fits(r.host.WithoutPages(g)) {
 			return []Fix{StopGuest{g}}
 		}
 	}

@@ -77,6 +77,14 @@ func TestHolderFixes(t *testing.T) {
 		{"a program that is known by its file", with(process("main", 200), func(h *guard.Holder) { h.Program = "mariadbd" }),
 			[]string{"host: [mysqld], large_pages=OFF", "host: systemctl stop main.service"}},
 		{"Oracle", process("ora_pmon_x", 200), []string{"host: ALTER SYSTEM SET use_large_pages = FALSE SCOPE = SPFILE;, SHUTDOWN IMMEDIATE, STARTUP", "host: systemctl stop ora_pmon_x.service"}},
+		{"Oracle by hand", with(process("ora_pmon_x", 44), func(h *guard.Holder) { h.Unit, h.Service = "session-4.scope", "" }), []string{
+			"host: ALTER SYSTEM SET use_large_pages = FALSE SCOPE = SPFILE;, SHUTDOWN IMMEDIATE, STARTUP", "host: as SYSDBA in sqlplus: SHUTDOWN IMMEDIATE"}},
+		{"Db2 beside another, only both of which would do",
+			process("db2sysc", 30).Holding(guard.HolderProcess, "dpdk-testpmd", 8, 0, 30).Looked(func(h *guard.Holders) { h.List[0].Unit, h.List[0].Service = "session-4.scope", "" }),
+			[]string{"host: kill 8, as the owner of the instance: db2stop"}},
+		{"two processes of Oracle, only both of which would do",
+			process("ora_a", 30).Holding(guard.HolderProcess, "ora_b", 8, 0, 30).Looked(func(h *guard.Holders) { h.List[0].Unit, h.List[0].Service = "session-4.scope", "" }),
+			[]string{"host: as SYSDBA in sqlplus: SHUTDOWN IMMEDIATE"}},
 		{"another hypervisor's guest", with(process("kvm", 200), func(h *guard.Holder) { h.Unit, h.Service = "100.scope", "" }), []string{"host: qm shutdown 100"}},
 		{"a guest by hand", with(process("cloud-hyperviso", 200), func(h *guard.Holder) { h.Unit, h.Service = "session-4.scope", "" }), []string{"host: kill 7"}},
 		{"one in a pod, which kubelet would start again", with(process("something", 200), func(h *guard.Holder) { h.Unit, h.Service, h.Engine = "container 0123456789ab", "", "crictl" }),
@@ -104,6 +112,9 @@ func TestHolderFixes(t *testing.T) {
 		{"pages that somebody may have outside of the container", Pages(24, 0).Holding(guard.HolderGuest, "a", 1, 0, 3).Gone(0, 40).Looked(func(h *guard.Holders) { h.Alone = true }),
 			[]string{"host: grep HugetlbPages /proc/[0-9]*/status | grep -v ' 0 kB'"}},
 		{"guests", with(process("a", 60), func(h *guard.Holder) { h.Kind = guard.HolderGuest }), []string{"host: virsh shutdown a"}},
+		{"a guest whose name virsh takes for another's id", with(process("3", 60), func(h *guard.Holder) { h.Kind = guard.HolderGuest }), nil},
+		{"a guest whose name virsh takes for an option", with(process("-a b", 60), func(h *guard.Holder) { h.Kind = guard.HolderGuest }), nil},
+		{"guests whose surplus pages go to the kernel", Pages(0).Holding(guard.HolderGuest, "a", 7, 0, 75).Holding(guard.HolderGuest, "b", 8, 0, 75).WithSurplus(0, 60), nil},
 		{"guests, of which one is enough", with(process("a", 60), func(h *guard.Holder) { h.Kind = guard.HolderGuest }).Holding(guard.HolderGuest, "b", 8, 0, 41).Holding(guard.HolderGuest, "c", 9, 0, 39), []string{"host: virsh shutdown b"}},
 	} {
 		v := fix.Judge(Guest(t, "strict:0", Cell(64, "strict:0")), test.host.Host)

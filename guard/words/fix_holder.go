@@ -76,7 +76,7 @@ func portsOf(d fix.FreeDeadGuests) string {
 	}
 	show := inside(first, "ovs-vsctl --columns=name,type,options list Interface")
 	_, guest, _ := strings.Cut(first.Guest, "-")
-	if word := ShellWord(guest); first.Defined && word != "" && word[0] != '-' {
+	if word := virshWord(guest); first.Defined && word != "" {
 		return show + " # names PORT: its PATH is in virsh dumpxml " + word
 	}
 	return show + " # names PORT: its PATH is that of no guest that runs"
@@ -189,35 +189,74 @@ func sizes(mib []uint64) string {
 	return strings.Join(all, ",")
 }
 
-// stop says how processes are ended. A daemon may have started one that is in its unit: then the unit is not named.
+// stop says how processes are ended: a database in order, unless its unit or its container does that.
 func stop(holders []guard.Holder) Fix {
-	var who, commands, lost, alone []string
+	var databases, others []guard.Holder
 	for _, h := range holders {
-		who, commands, lost = append(who, process(h)), append(commands, manage(h, "stop")), append(lost, loses(h))
+		if shutdownOf(h) != "" && manage(h, "stop") == end(h) {
+			databases = append(databases, h)
+		} else {
+			others = append(others, h)
+		}
+	}
+	switch {
+	case databases == nil:
+		return stopProcesses(others)
+	case others == nil:
+		return stopDatabases(databases)
+	}
+	return stopProcesses(others).with(stopDatabases(databases))
+}
+
+// stopDatabases says how databases are shut down, which no command of root's does.
+func stopDatabases(holders []guard.Holder) Fix {
+	var who, how []string
+	for _, h := range holders {
+		who, how = append(who, process(h)), append(how, shutdownOf(h))
+	}
+	slices.Sort(how)
+	short := "shut down the database of " + enumerate(who, 3)
+	return Fix{For: "host", What: short + ". Do not kill its processes", Lines: slices.Compact(how), Cost: untilStarted(holders), short: short}
+}
+
+// stopProcesses says how processes are ended by commands. A daemon may have started one that is in its unit: then the
+// unit is not named.
+func stopProcesses(holders []guard.Holder) Fix {
+	var who, commands, alone []string
+	for _, h := range holders {
+		who, commands = append(who, process(h)), append(commands, manage(h, "stop"))
 		if manage(h, "stop") == end(h) && (strings.HasSuffix(h.Unit, ".service") || strings.HasPrefix(h.Unit, "container ")) {
 			alone = append(alone, strconv.Itoa(h.PID))
 		}
 	}
-	lost = slices.Compact(lost)
 	f := onHost("stop "+enumerate(who, 3), slices.Compact(commands)...)
 	if alone != nil {
 		f.What += ". Better stop what started it, which may start it again (systemctl status " + strings.Join(alone, " ") + " shows it): kill ends the process alone"
 	}
-	f.Cost = strings.Join(lost, ", ") + " until it is started again"
+	f.Cost = untilStarted(holders)
 	switch {
 	case slices.ContainsFunc(holders, guard.Holder.InPod):
 		return endPods(holders, who)
 	case len(who) == 1 && runsGuest(holders[0]):
 		return shutDown(holders[0], f)
-	case len(who) == 1 && shutdownOf(holders[0]) != "" && commands[0] == end(holders[0]):
-		return Fix{For: f.For, What: "shut down the database of " + who[0] + ". Do not kill its processes", Lines: []string{shutdownOf(holders[0])}, Cost: f.Cost,
-			short: "shut down the database of " + who[0]}
-	case len(who) > 1 && slices.Equal(lost, []string{itsService}):
-		f.Cost = "their services are down until they are started again"
-	case len(who) > 1:
-		f.Cost = strings.Join(lost, ", ") + " until they are started again"
 	}
 	return f
+}
+
+// untilStarted says who loses what while processes do not run.
+func untilStarted(holders []guard.Holder) string {
+	var lost []string
+	for _, h := range holders {
+		lost = append(lost, loses(h))
+	}
+	lost = slices.Compact(lost)
+	switch {
+	case len(holders) == 1:
+		return lost[0] + " until it is started again"
+	case slices.Equal(lost, []string{itsService}):
+		return "their services are down until they are started again"
+	}
+	return strings.Join(lost, ", ") + " until they are started again"
 }
 
 // inOrder are programs whose processes nobody should kill, by how their names begin, and how they are shut down.
@@ -240,14 +279,24 @@ func shutdownOf(h guard.Holder) string {
 
 // stopGuest says how another guest ends.
 func stopGuest(h guard.Holder) Fix {
-	word := ShellWord(h.Name)
-	if word == "" || word[0] == '-' {
+	word := virshWord(h.Name)
+	if word == "" {
 		return Fix{}
 	}
 	f := onHost(fmt.Sprintf("shut down guest %s, without which this one fits, or move it to another host", name(h.Name)), "virsh shutdown "+word)
 	f.short = "virsh shutdown " + word + " (that guest stops)"
 	f.Cost = fmt.Sprintf("that guest stops, and gives back %s. If it starts again first, this one does not fit", pagesOf(allPages(h), h.PageKiB))
 	return f
+}
+
+// virshWord returns the word of a shell's command by which virsh knows a guest; "" for a name that virsh takes for an
+// option, or first for the id of a guest that runs (virshLookupDomainInternal).
+func virshWord(guest string) string {
+	id, err := strconv.ParseInt(strings.TrimLeft(guest, " \t\n\v\f\r"), 10, 32) // as strtol reads an int
+	if err == nil && id >= 0 || strings.HasPrefix(guest, "-") {
+		return ""
+	}
+	return ShellWord(guest)
 }
 
 // endPods says how processes in pods are ended: kubelet starts a container again that is only stopped.
