@@ -93,8 +93,9 @@ type Holders struct {
 
 // IdleHook is a script that is to run before a domain starts and does not, as it is not executable.
 type IdleHook struct {
-	Path  string
-	Makes bool // it has to do with huge pages
+	Path    string
+	Makes   bool // it has to do with huge pages, and only root can change it
+	Foreign bool // it is a link, or others than root can change it
 }
 
 // Process is a process of which no more is known than this.

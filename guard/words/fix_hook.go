@@ -28,5 +28,9 @@ func enableHooks(e fix.EnableHooks) Fix {
 
 // idle says that libvirt does not run a hook.
 func idle(h guard.IdleHook) string {
-	return fmt.Sprintf("libvirt skips the hook %s: it is not executable", path(h.Path))
+	note := fmt.Sprintf("libvirt skips the hook %s: it is not executable", path(h.Path))
+	if h.Foreign {
+		note += ", and users other than root may be able to change it"
+	}
+	return note
 }

@@ -53,8 +53,8 @@ var reads = []struct {
 }
 
 func readHook(text []byte) (any, error) {
-	var has []bool
-	for _, word := range []string{"#!", "hugepages", "qemu.d"} {
+	has := []bool{bytes.HasPrefix(text, []byte("#!"))}
+	for _, word := range []string{"hugepages", "qemu.d"} {
 		has = append(has, bytes.Contains(text, []byte(word)))
 	}
 	return has, nil

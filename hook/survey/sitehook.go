@@ -13,28 +13,35 @@ import (
 const (
 	hooksDir  = "etc/libvirt/hooks"
 	mostHooks = 64       // of one folder
-	hookLimit = 64 << 10 // bytes that are read of one
+	hookLimit = 64 << 10 // bytes that are read of one, from its beginning
 )
 
 // idleHooks returns the scripts of the site's that are to run before a domain starts and do not, as they are not
 // executable: libvirt's hooks for QEMU (virHookCall, virFileIsExecutable), and what the script that many sites have in
-// their place runs for the domain (qemu.d/NAME/prepare/begin).
+// their place runs for the domain (qemu.d/NAME/prepare/begin), of which libvirt itself runs none.
 func idleHooks(root sysfs.FS, domain guard.Domain) (idle []guard.IdleHook) {
-	names := []string{hooksDir + "/qemu", hooksDir + "/qemu.site"}
-	names = append(names, filesIn(root, hooksDir+"/qemu.d")...)
-	var own []string
-	if domain.Name != "" && !strings.HasPrefix(domain.Name, ".") && !strings.Contains(domain.Name, "/") {
-		own = filesIn(root, path.Join(hooksDir, "qemu.d", domain.Name, "prepare/begin"))
+	hooks := libvirtHooks(root)
+	var own []hookFile
+	if slices.ContainsFunc(hooks, hookFile.dispatches) && domain.Name != "" && !strings.HasPrefix(domain.Name, ".") && !strings.Contains(domain.Name, "/") {
+		own = hookFiles(root, filesIn(root, path.Join(hooksDir, "qemu.d", domain.Name, "prepare/begin")))
 	}
-	makes := func(name string) bool { return mentions(root, name, "hugepages") }
-	for _, name := range append(names, own...) {
-		if !isIdle(root, name) || !mentions(root, name, "#!") {
+	for i, h := range slices.Concat(hooks, own) {
+		if !h.idle || !h.script() {
 			continue
 		}
-		runsOwn := !slices.Contains(own, name) && mentions(root, name, "qemu.d")
-		idle = append(idle, guard.IdleHook{Path: "/" + name, Makes: makes(name) || runsOwn && slices.ContainsFunc(own, makes)})
+		runsOwn := i < len(hooks) && h.dispatches() && slices.ContainsFunc(own, hookFile.makes)
+		idle = append(idle, guard.IdleHook{Path: "/" + h.name, Makes: h.makes() || runsOwn && !h.foreign, Foreign: h.foreign})
 	}
 	return idle
+}
+
+// libvirtHooks returns the files that libvirt runs, or hugeguard in the place of libvirt's hook, but for their mode.
+func libvirtHooks(root sysfs.FS) []hookFile {
+	hooks := hookFiles(root, []string{hooksDir + "/qemu"})
+	if len(hooks) == 1 && !hooks[0].script() {
+		hooks = append(hooks, hookFiles(root, []string{hooksDir + "/qemu.site"})...) // for it may be hugeguard
+	}
+	return append(hooks, hookFiles(root, filesIn(root, hooksDir+"/qemu.d"))...)
 }
 
 // filesIn returns the paths of the files of a folder, but for copies that editors and package managers leave.
@@ -51,24 +58,45 @@ func filesIn(root sysfs.FS, dir string) (names []string) {
 	return names
 }
 
-// isIdle reports whether a file is one that libvirt would run if it were executable. A copy of it need not show its mode.
-func isIdle(root sysfs.FS, name string) bool {
-	return root.Exists(name) && !root.Sure(name, func() bool {
-		info, err := root.Stat(name)
-		return err != nil || !info.Mode().IsRegular() || info.Mode()&0o111 != 0
-	})
+// hookFile is a regular file that is run as a hook, or would be.
+type hookFile struct {
+	name    string
+	idle    bool   // it is not executable
+	foreign bool   // it is a link, or others than root can change it
+	text    string // its beginning
 }
 
-// mentions reports whether a small file has a text in it.
-func mentions(root sysfs.FS, name, text string) bool {
-	data, err := root.ReadFile(name, hookLimit)
-	return err == nil && bytes.Contains(data, []byte(text))
+// hookFiles returns those of the named files that are there. A copy of them need not show their mode, nor whose they are.
+func hookFiles(root sysfs.FS, names []string) (hooks []hookFile) {
+	for _, name := range names {
+		info, err := root.Stat(name)
+		if err != nil || !info.Mode().IsRegular() {
+			continue
+		}
+		h := hookFile{name: name}
+		h.idle = !root.Sure(name, func() bool { return info.Mode()&0o111 != 0 })
+		h.foreign = !root.Sure(name+".roots", func() bool {
+			_, err := root.ReadStartOfRoots(name, 1)
+			return err == nil
+		})
+		text, _ := root.ReadStart(name, hookLimit) // as the last, for a capture keeps that
+		h.text = string(text)
+		hooks = append(hooks, h)
+	}
+	return hooks
 }
+
+func (h hookFile) script() bool     { return strings.HasPrefix(h.text, "#!") }
+func (h hookFile) makes() bool      { return !h.foreign && strings.Contains(h.text, "hugepages") }
+func (h hookFile) dispatches() bool { return strings.Contains(h.text, "qemu.d") }
 
 // reduceHook keeps what is looked for in a hook.
 func reduceHook(text []byte) ([]byte, error) {
 	kept := []byte{}
-	for _, word := range []string{"#!", "hugepages", "qemu.d"} {
+	if bytes.HasPrefix(text, []byte("#!")) {
+		kept = append(kept, "#!\n"...)
+	}
+	for _, word := range []string{"hugepages", "qemu.d"} {
 		if bytes.Contains(text, []byte(word)) {
 			kept = append(kept, word+"\n"...)
 		}

@@ -1,8 +1,10 @@
 package survey
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -29,6 +31,12 @@ func TestIdleHooks(t *testing.T) {
 		{"it runs what makes pages", map[string]string{"qemu": runs, "qemu.d/g/prepare/begin/a": makes}, []string{"qemu"}, []guard.IdleHook{{Path: "/etc/libvirt/hooks/qemu", Makes: true}}},
 		{"it runs that for another guest", map[string]string{"qemu": runs, "qemu.d/h/prepare/begin/a": makes}, []string{"qemu"}, []guard.IdleHook{{Path: "/etc/libvirt/hooks/qemu"}}},
 		{"what it runs", map[string]string{"qemu": runs, "qemu.d/g/prepare/begin/a": makes}, []string{"qemu.d/g/prepare/begin/a"}, []guard.IdleHook{{Path: "/etc/libvirt/hooks/qemu.d/g/prepare/begin/a", Makes: true}}},
+		{"nobody runs what makes pages", map[string]string{"qemu.d/g/prepare/begin/a": makes, "qemu": "#!/bin/sh\n"}, []string{"qemu.d/g/prepare/begin/a"}, nil},
+		{"hugeguard runs it", map[string]string{"qemu": "\x7fELF", "qemu.site": makes}, []string{"qemu.site"}, []guard.IdleHook{{Path: "/etc/libvirt/hooks/qemu.site", Makes: true}}},
+		{"hugeguard is not there to run it", map[string]string{"qemu": runs, "qemu.site": makes}, []string{"qemu.site"}, nil},
+		{"hugeguard is gone", map[string]string{"qemu.site": makes}, []string{"qemu.site"}, nil},
+		{"somebody else's", map[string]string{"qemu": makes, "qemu.roots.unsure": ""}, []string{"qemu"}, []guard.IdleHook{{Path: "/etc/libvirt/hooks/qemu", Foreign: true}}},
+		{"it runs somebody else's", map[string]string{"qemu": runs, "qemu.d/g/prepare/begin/a": makes, "qemu.d/g/prepare/begin/a.roots.unsure": ""}, []string{"qemu"}, []guard.IdleHook{{Path: "/etc/libvirt/hooks/qemu"}}},
 		{"no script", map[string]string{"qemu.d/README": "hugepages\n"}, []string{"qemu.d/README"}, nil},
 		{"a copy", map[string]string{"qemu.d/a.bak": makes, "qemu.d/a.dpkg-old": makes, "qemu.d/a~": makes}, []string{"qemu.d/a.bak", "qemu.d/a.dpkg-old", "qemu.d/a~"}, nil},
 	} {
@@ -45,22 +53,39 @@ func TestIdleHooks(t *testing.T) {
 	}
 }
 
-// TestIsIdle: libvirt runs a regular file with any execute bit.
-func TestIsIdle(t *testing.T) {
-	dir := t.TempDir()
-	for mode, want := range map[os.FileMode]bool{0o644: true, 0o755: false, 0o645: false} {
-		file := filepath.Join(dir, mode.String())
-		if err := os.WriteFile(file, nil, 0o600); err != nil {
+// TestHookFiles: libvirt runs a regular file with any execute bit. It is root's only where no other user can change it.
+func TestHookFiles(t *testing.T) {
+	dir, root := t.TempDir(), os.Getuid() == 0
+	file := filepath.Join(dir, "hook")
+	look := func(name string) []hookFile { return hookFiles(sysfs.New("/"), []string{name[1:]}) }
+	for _, test := range []struct {
+		mode          os.FileMode
+		owner         int
+		idle, foreign bool
+	}{{0o644, 0, true, false}, {0o755, 0, false, false}, {0o645, 0, false, false}, {0o664, 0, true, true}, {0o646, 0, true, true}, {0o644, 7, true, true}} {
+		err := errors.Join(os.WriteFile(file, []byte("#!/bin/sh\n"), 0o600), os.Chmod(file, test.mode))
+		if root { // for any other user they are foreign as they are
+			err = errors.Join(err, os.Chown(file, test.owner, 0))
+		}
+		if err != nil {
 			t.Fatal(err)
 		}
-		if err := os.Chmod(file, mode); err != nil {
-			t.Fatal(err)
+		want := []hookFile{{file[1:], test.idle, test.foreign || !root, "#!/bin/sh\n"}}
+		if got := look(file); !slices.Equal(got, want) {
+			t.Errorf("%s of user %d: %+v, want %+v", test.mode, test.owner, got, want)
 		}
-		if got := isIdle(sysfs.New("/"), file[1:]); got != want {
-			t.Errorf("%s: %t, want %t", mode, got, want)
+		if err := os.Remove(file); err != nil {
+			t.Fatal(err)
 		}
 	}
-	if isIdle(sysfs.New("/"), dir[1:]) {
-		t.Error("a folder is idle")
+	link := filepath.Join(dir, "link")
+	if err := errors.Join(os.WriteFile(file, nil, 0o644), os.Symlink(file, link)); err != nil {
+		t.Fatal(err)
+	}
+	if got := look(link); len(got) != 1 || !got[0].foreign || !got[0].idle {
+		t.Errorf("a link: %+v", got)
+	}
+	if got := look(dir); got != nil {
+		t.Errorf("a folder: %+v", got)
 	}
 }
