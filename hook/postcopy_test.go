@@ -91,6 +91,28 @@ func TestPostCopy(t *testing.T) {
 		private(t, f, 256)
 		f.accepted(t)
 	})
+	t.Run("private memory of which a part is promised", func(t *testing.T) {
+		f := moved(t, arriving(postCopy))
+		back(f, 100)
+		private(t, f, 150)
+		f.node1(412, 150) // 156 are still to come
+		f.accepted(t)
+		f.over("c")
+		f.node1(411, 150)
+		if status := f.launch(t, "c"); status != exitRefuse {
+			t.Errorf("with a page too few: status %d, %q", status, &f.stderr)
+		}
+	})
+	t.Run("a promised page that the kernel is clearing", func(t *testing.T) {
+		f := moved(t, arriving(postCopy))
+		back(f, 100)
+		private(t, f, 155)
+		f.host.Write("proc/9000/task/9001/stat", "9001 (qemu-system-x86) R "+strings.Repeat("1 ", 18)+"500100 0")
+		f.node1(411, 155) // it is neither free nor promised, and 155 are to come after it
+		if status := f.launch(t, "c"); status != exitAccept {
+			t.Errorf("status %d, %q", status, &f.stderr)
+		}
+	})
 	t.Run("what it has again is its own", func(t *testing.T) {
 		f := moved(t, arriving(postCopy))
 		back(f, 100)

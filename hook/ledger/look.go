@@ -145,7 +145,7 @@ type viewed struct {
 	mappings   []sysfs.Mapping
 	busy       int // threads that may be taking pages
 	arrives    bool
-	promised   map[uint64]uint64 // see [promised], of one with PostCopy
+	promised   map[uint64]uint64 // with PostCopy, by page size: see [kept]
 }
 
 // viewers is how many starts are looked at side by side: each may hang.
@@ -202,6 +202,9 @@ func viewStart(root sysfs.FS, c Claim) (v *viewed) {
 		return v
 	}
 	v.qemu = qemu
+	if c.PostCopy {
+		v.promised = promised(root)
+	}
 	// Before the mappings: who has taken a page before and does not show it then, is busy with it now.
 	busy, err := root.BusyThreads(v.qemu.PID)
 	if err != nil && (root.Live() || !errors.Is(err, fs.ErrNotExist)) {
@@ -209,10 +212,10 @@ func viewStart(root sysfs.FS, c Claim) (v *viewed) {
 	}
 	v.busy = busy
 	v.arrives = c.PostCopy && arrives(root, c.Name)
-	v.mappings, v.shown = mappingsOf(root, v.qemu)
-	if c.PostCopy {
-		v.promised = promised(root, v.mappings)
+	for kib := range v.promised {
+		v.promised[kib] += uint64(busy) // the kernel may count a page that is being taken as promised no more
 	}
+	v.mappings, v.shown = mappingsOf(root, v.qemu)
 	return v
 }
 
@@ -269,7 +272,8 @@ func mappingsOf(root sysfs.FS, qemu Process) (mappings []sysfs.Mapping, ok bool)
 }
 
 // remaining is the claim's parts with what a QEMU that maps so much has taken and mapped of them. Each part is of one
-// mapping, which has its size, and its pages lie where the part's may. Promised is that of [promised].
+// mapping, which has its size, and its pages lie where the part's may. With PostCopy, what they keep is taken from
+// promised, as [kept] does.
 func (c Claim) remaining(mappings []sysfs.Mapping, promised map[uint64]uint64) []Part {
 	parts, all := c.Parts, slices.Clone(c.Parts)
 	for i := range all {
@@ -290,8 +294,9 @@ func (c Claim) remaining(mappings []sysfs.Mapping, promised map[uint64]uint64) [
 		met[i] = true
 		p, taken := &all[i], m.Touched()
 		p.Taken = min(p.Pages, taken)
-		if !c.PostCopy || keeps(m, promised) {
-			p.Mapped = min(p.Pages-p.Taken, untouched(m))
+		p.Mapped = min(p.Pages-p.Taken, untouched(m))
+		if c.PostCopy {
+			p.Mapped = kept(m, p.Mapped, promised)
 		}
 		return true
 	}

@@ -67,29 +67,32 @@ func flagsOf(job []byte) uint64 {
 	return flags
 }
 
-// promised returns how many pages of each size are promised to anybody, of the sizes of which a guest maps private
-// memory.
-func promised(root sysfs.FS, mappings []sysfs.Mapping) map[uint64]uint64 {
+// promised returns how many pages of each size are promised to anybody. It goes before a look at threads and mappings: a
+// page that arrives in between then counts as promised, and not twice.
+func promised(root sysfs.FS) map[uint64]uint64 {
 	pages := map[uint64]uint64{}
-	for _, m := range mappings {
-		if _, known := pages[m.PageKiB]; known || !m.Private {
-			continue
-		}
-		nodes, err := root.Nodes()
-		if err != nil {
-			continue
-		}
-		if pool, ok, err := root.Pool(m.PageKiB, nodes); err == nil && ok {
-			pages[m.PageKiB] = pool.Reserved
+	nodes, nodesErr := root.Nodes()
+	sizes, err := root.PageSizes()
+	if err != nil || nodesErr != nil {
+		return pages
+	}
+	for _, kib := range sizes {
+		if pool, ok, err := root.Pool(kib, nodes); err == nil && ok {
+			pages[kib] = pool.Reserved
 		}
 	}
 	return pages
 }
 
-// keeps reports whether a guest's memory that was given back keeps its reservation. Nothing shows whose a reservation
-// is: the guest has one if as many pages are promised.
-func keeps(m sysfs.Mapping, promised map[uint64]uint64) bool {
-	return m.Private && promised[m.PageKiB] >= untouched(m)
+// kept returns how many of so many pages that a guest gave back may still be promised to it, and takes them from
+// promised. Nothing shows whose a reservation is: the guest has all that are not those of another of its mappings.
+func kept(m sysfs.Mapping, pages uint64, promised map[uint64]uint64) uint64 {
+	if !m.Private {
+		return 0
+	}
+	pages = min(pages, promised[m.PageKiB])
+	promised[m.PageKiB] -= pages
+	return pages
 }
 
 // untouched is how many pages of a mapping its process does not have.
@@ -118,22 +121,18 @@ func (l Ledger) Arriving(root sysfs.FS, guests map[int]string, self guard.Domain
 		if claimed || name == self.Name || !arrives(root, name) || time.Now().After(end) {
 			continue
 		}
+		promised := promised(root)
 		mappings, err := root.Mappings(pid, startingMappings)
 		if err != nil || root.Reservations(pid, mappings) != nil {
 			continue // nothing of it counts
 		}
-		promised := promised(root, mappings)
 		s := guard.Starting{Domain: guard.Domain{Name: name}, PID: pid}
 		for _, m := range mappings {
 			left := untouched(m)
 			if left == 0 || !m.Reserve { // or it is a device that takes them later
 				continue
 			}
-			c := guard.Claim{PageKiB: m.PageKiB, Pages: left, Nodes: m.Bound, Hard: len(m.Bound) > 0}
-			if keeps(m, promised) {
-				c.Mapped = left
-			}
-			s.Claims = append(s.Claims, c)
+			s.Claims = append(s.Claims, guard.Claim{PageKiB: m.PageKiB, Pages: left, Mapped: kept(m, left, promised), Nodes: m.Bound, Hard: len(m.Bound) > 0})
 		}
 		if len(s.Claims) > 0 {
 			arriving = append(arriving, s)
