@@ -244,6 +244,30 @@ func TestNodemaskClaims(t *testing.T) {
 	}
 }
 
+// TestUnsureClaims: an NVDIMM in a file that may have its pages already takes none from others, and what is certain does.
+func TestUnsureClaims(t *testing.T) {
+	device := `<devices><memory model='nvdimm'><source><path>/h/nvdimm</path></source>
+		<target><size unit='MiB'>128</size><node>0</node></target></memory></devices></domain>`
+	with := Parse(t, strings.Replace(GuestXML("", Cell(10, "")), "</domain>", device, 1))
+	for _, c := range []struct {
+		certain  bool
+		pages    int
+		decision Decision
+	}{{false, 90, Allow}, {false, 91, Refuse}, {true, 26, Allow}, {true, 27, Refuse}} {
+		host := Pages(100)
+		host.Holders = &Holders{}
+		host.Places = []Place{{Path: "/h/nvdimm", At: "/h/nvdimm", Mount: &Mount{Path: "/h", PageKiB: 2048}, Certain: c.certain}}
+		first := Judge(with, host.Host)
+		if first.Decision != Allow {
+			t.Fatalf("the first: %s", text(first))
+		}
+		host.Starting = []Starting{first.AsStarting()}
+		if v := Judge(Plain(t, 2*c.pages, "", TwoMiB), host.Host); v.Decision != c.decision {
+			t.Errorf("%+v: %s: %s", c, v.Decision, text(v))
+		}
+	}
+}
+
 // TestClearing: pages that a starting QEMU may have taken, though nobody shows it yet, refuse nothing.
 func TestClearing(t *testing.T) {
 	for _, c := range []struct {

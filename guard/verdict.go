@@ -154,14 +154,14 @@ type Misplaced struct {
 }
 
 // Claims is what a domain will take: what other starts are judged with until its own is over. Memory that numad places
-// may come from any node.
+// may come from any node. What is [Backend.Unsure] refuses nobody: a file may have its pages already.
 func (v Verdict) Claims() []Claim {
 	if v.Canary {
 		return nil // it claims none
 	}
 	var claims []Claim
 	for _, b := range v.Demand {
-		if b.Pages == 0 {
+		if b.Pages == 0 || b.Unsure {
 			continue
 		}
 		c := Claim{PageKiB: b.PageKiB, Pages: b.Pages, Nodes: b.Cpuset, Cpuset: v.confined}

@@ -32,8 +32,8 @@ const Most = 1 << 20
 
 // For returns for how many more launches of a demand a host has room. It asks [guard.Judge] as it would be asked if one
 // after the other was started: each that fits claims its pages ([guard.Verdict.AsStarting]), and has them counted against
-// the limits of mounts and control groups. countable is false where a launch takes no huge pages, so that there is
-// nothing to count.
+// the limits of mounts and control groups. countable is false where a launch takes no huge pages for certain, so
+// that there is nothing to count.
 //
 // More claims never make a launch fit that did not, so that the number is found by halving (TestRoomIsExact).
 func For(demand guard.Demand, host guard.Host) (room Room, countable bool) {

@@ -208,7 +208,7 @@ func (c *checker) count(demand guard.Demand, asIs bool) (takes []guard.Backend, 
 	}
 	all, countable := room.For(demand, host)
 	if !countable {
-		return nil, nil, all, errors.New("it takes no huge pages when it starts: there is nothing to count")
+		return nil, nil, all, errors.New("it is not certain to take huge pages when it starts: there is nothing to count")
 	}
 	if room.Movable(demand) && !asIs {
 		nodes, all = room.ByNode(demand, host)
