@@ -70,14 +70,20 @@ type Cgroup struct {
 	CPUs     CPUSet
 	CPUsFile string
 	// Confining are those of the group and of the groups above it, the topmost first, that themselves leave out nodes with
-	// memory, by their directories; nil where nobody looked.
-	Confining []string
+	// memory; nil where nobody looked.
+	Confining []GroupNodes
 	// Legacy says that Nodes and CPUs are those of a version 1 hierarchy. There QEMU is in that group only where
 	// libvirt may use the cpuset controller, and what libvirt writes to the domain's own must be among them. In version
 	// 2 it always is, and a domain's cpuset that has none of them does not count.
 	Legacy bool
 	// Limits are on the huge pages of the group and of those above it.
 	Limits []PageLimit
+}
+
+// GroupNodes are which nodes a control group is told to leave to memory. Those above it may leave fewer.
+type GroupNodes struct {
+	Dir   string // of the group
+	Nodes NodeSet
 }
 
 // Holders is the outcome of looking for those who hold huge pages.

@@ -13,9 +13,6 @@ func (r refusal) widen() []Fix {
 		return nil
 	}
 	group := r.host.Cgroups[0]
-	if group.Confining == nil {
-		return nil
-	}
 	all := r.host.MemoryNodes()
 	var sets []guard.NodeSet
 	for _, node := range all.Without(group.Nodes) {
@@ -25,11 +22,21 @@ func (r refusal) widen() []Fix {
 		wide := r.host
 		group.Nodes = nodes
 		wide.Cgroups = []guard.Cgroup{group}
-		if r.fits(wide) {
-			return []Fix{WidenCpuset{group.Confining, r.host.Cgroups[0].Nodes, nodes, group.Legacy}}
+		if groups := widened(group.Confining, nodes); len(groups) > 0 && r.fits(wide) {
+			return []Fix{WidenCpuset{groups, r.host.Cgroups[0].Nodes, nodes, group.NodesFile, group.Legacy}}
 		}
 	}
 	return nil
+}
+
+// widened returns the groups that lack some of the nodes, with these. None loses what others below it may use.
+func widened(groups []guard.GroupNodes, nodes guard.NodeSet) (changed []guard.GroupNodes) {
+	for _, g := range groups {
+		if len(nodes.Without(g.Nodes)) > 0 {
+			changed = append(changed, guard.GroupNodes{Dir: g.Dir, Nodes: g.Nodes.Or(nodes)})
+		}
+	}
+	return changed
 }
 
 // kept reports whether a control group keeps QEMU to the nodes that a finding is about.

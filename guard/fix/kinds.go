@@ -140,9 +140,10 @@ type Limit struct {
 
 // WidenCpuset lets what runs below control groups have memory of more nodes.
 type WidenCpuset struct {
-	Groups      []string // their directories, the topmost first
-	Kept, Nodes guard.NodeSet
-	Legacy      bool // as in [guard.Cgroup]
+	Groups      []guard.GroupNodes // with what they are to have, the topmost first
+	Kept, Nodes guard.NodeSet      // what they leave together, now and then
+	Shown       string             // the file that shows this
+	Legacy      bool               // as in [guard.Cgroup]
 }
 
 // EnableHooks has libvirt run hooks of the site's that may make huge pages. What they make is not known.

@@ -130,7 +130,7 @@ func addConfining(root sysfs.FS, host *guard.Host) {
 		for dir := c.Path; strings.HasPrefix(dir, "/") && dir != "/"; dir = path.Dir(dir) {
 			nodes, ok, err := root.CpusetNodes(dir, "cpuset.mems")
 			if err == nil && ok && len(nodes) > 0 && len(all.Without(nodes)) > 0 {
-				host.Cgroups[i].Confining = slices.Insert(host.Cgroups[i].Confining, 0, dir)
+				host.Cgroups[i].Confining = slices.Insert(host.Cgroups[i].Confining, 0, guard.GroupNodes{Dir: dir, Nodes: nodes})
 			}
 		}
 	}

@@ -8,6 +8,7 @@ import (
 
 	"hugeguard/guard"
 	"hugeguard/hook/hooktest"
+	"hugeguard/sysfs/sysfstest"
 )
 
 // TestPartitions has the names that libvirt 9.0 and 11.3 give the groups of resource partitions.
@@ -149,5 +150,24 @@ func TestMountLimit(t *testing.T) {
 	host.Write("dev/hugepages.statfs", "20 5\n")
 	if got := limit(); *got != (guard.PageLimit{PageKiB: 2048, Reserved: true, Pages: 20, Used: 15}) {
 		t.Errorf("%+v", got)
+	}
+}
+
+// TestAddConfining: the groups that leave out nodes are known with what each of them leaves; those that leave all, or say
+// nothing, are none of these.
+func TestAddConfining(t *testing.T) {
+	const top, parent = "/sys/fs/cgroup/machine.slice", "/sys/fs/cgroup/machine.slice/machine-a.slice"
+	tree := sysfstest.New(t)
+	for dir, nodes := range map[string]string{"/sys/fs/cgroup": "0-3", top: "0-2", parent: "", parent + "/b": "0", parent + "/b/c": "0-3"} {
+		tree.Write(dir[1:]+"/cpuset.mems", nodes+"\n")
+	}
+	host := guard.Host{Cgroups: []guard.Cgroup{{Path: parent + "/b/c", Nodes: guard.NodeSet{0}}}}
+	for id := range 4 {
+		host.Nodes = append(host.Nodes, guard.Node{ID: id, HasMemory: true})
+	}
+	addConfining(tree.FS(), &host)
+	want := []guard.GroupNodes{{Dir: top, Nodes: guard.NodeSet{0, 1, 2}}, {Dir: parent + "/b", Nodes: guard.NodeSet{0}}}
+	if diff := cmp.Diff(want, host.Cgroups[0].Confining); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
 	}
 }
