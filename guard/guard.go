@@ -16,11 +16,13 @@ type Domain struct {
 	Manager Manager `json:"manager,omitempty"`
 }
 
+// ShortNameMost is how many runes a [Domain.ShortName] has at the most (VIR_DOMAIN_SHORT_NAME_MAX).
+const ShortNameMost = 20
+
 // ShortName is the domain's name as libvirt has it in the names of directories (virDomainDefGetShortName).
 func (d Domain) ShortName() string {
-	const most = 20 // VIR_DOMAIN_SHORT_NAME_MAX
 	runes := []rune(d.Name)
-	return string(runes[:min(len(runes), most)])
+	return string(runes[:min(len(runes), ShortNameMost)])
 }
 
 // Printable returns text in which nothing can act on a terminal or end a line: control and other unprintable characters

@@ -52,8 +52,8 @@ func (h Host) WithoutFiles(pageKiB uint64, nodes NodeSet) (without Host, files [
 	return holding.without(files), files
 }
 
-// WithoutPages returns the host as it would be if a holder gave back its pages, but kept what it was promised, which may
-// be the claim of a starting guest. It is for a host whose Holders are known.
+// WithoutPages returns the host as it would be if a holder gave back its pages, but kept what it was promised, which
+// may be the claim of a starting guest. It is for a host whose Holders are known.
 func (h Host) WithoutPages(of Holder) Host {
 	of.Reserved = 0
 	return holdersOf(h, of.PageKiB, nil).without([]Holder{of})

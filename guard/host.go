@@ -126,8 +126,8 @@ type Holder struct {
 	// still maps it or has it open. It is libvirt's name of that run, such as "7-rhel1", or [UnknownGuest]; "" for all
 	// other pages.
 	Guest string
-	// Own says that Guest is an earlier run of the domain that is about to start, and Defined that Guest is still defined,
-	// so that it may start again, and then needs its back end.
+	// Own says that Guest is an earlier run of the domain that is about to start, and Defined that Guest, or another guest
+	// with the same short name, is still defined, so that it may start again, and then needs its back end.
 	Own, Defined bool
 	// Former says that it is the QEMU of an earlier run of the domain that is about to start, which libvirt takes for
 	// ended, and Stuck that this waits in the kernel for something that no signal ends (state D).

@@ -148,6 +148,56 @@ func TestPrices(t *testing.T) {
 	}
 }
 
+// TestDeadGuests: what is deleted of a guest that is gone is added again, unless it is known that nobody needs it again; only
+// a guest's whole name is one that virsh knows.
+func TestDeadGuests(t *testing.T) {
+	const long, warning = "production-web-server-01", "If its guest is to start again, add the "
+	of := func(guest string, own, defined bool) func(*guard.Holder) {
+		return func(h *guard.Holder) { h.Guest, h.Own, h.Defined = guest, own, defined }
+	}
+	for _, test := range []struct {
+		name    string
+		kind    guard.HolderKind
+		change  func(*guard.Holder)
+		manager guard.Manager
+		said    []string
+		unsaid  []string
+	}{
+		{"nobody knows whose", guard.HolderOVS, of(guard.UnknownGuest, false, false), "", []string{warning + "port again first", "no guest that runs\n", "# names BRIDGE"}, []string{"add-port"}},
+		{"nobody knows whose, not Open vSwitch", guard.HolderProcess, of(guard.UnknownGuest, false, false), "", []string{warning + "device again first"}, nil},
+		{"nobody knows whose, by Nova", guard.HolderOVS, of(guard.UnknownGuest, false, false), guard.ManagerNova, []string{"Nova adds it again"}, []string{warning, "BRIDGE"}},
+		{"it is not defined any more", guard.HolderOVS, of("7-a", false, false), "", []string{"no guest that runs\n"}, []string{warning, "BRIDGE"}},
+		{"it is defined, by another manager", guard.HolderOVS, of("7-a", false, true), guard.ManagerOVirt, []string{warning, "virsh dumpxml a\n", "# names BRIDGE"}, []string{"add-port"}},
+		{"a cut name", guard.HolderOVS, of("7-"+long[:20], false, true), "", []string{"no guest that runs\n", "add-port"}, []string{warning, "virsh dumpxml"}},
+		{"its own, cut", guard.HolderOVS, of("7-"+long[:20], true, true), "", []string{"virsh dumpxml " + long + "\n", "add-port"}, []string{warning}},
+		{"a number", guard.HolderOVS, of("7-3", false, true), "", []string{"no guest that runs\n", "add-port"}, []string{"virsh dumpxml"}},
+	} {
+		host := Pages(24, 0).Holding(test.kind, "keeper", 7, 0, 512).Looked(func(h *guard.Holders) { test.change(&h.List[0]) })
+		demand := Guest(t, "strict:0", Cell(64, "strict:0"))
+		demand.Domain.Name, demand.Domain.Manager = long, test.manager
+		for _, f := range words.Fixes(fix.Judge(demand, host.Host)) {
+			if f.Kind != "free-dead-guests" {
+				continue
+			}
+			text := strings.Join(append(f.Lines, f.Cost), "\n")
+			for _, said := range test.said {
+				if !strings.Contains(text, said) {
+					t.Errorf("%s: it does not say %q:\n%s", test.name, said, text)
+				}
+			}
+			for _, unsaid := range test.unsaid {
+				if strings.Contains(text, unsaid) {
+					t.Errorf("%s: it says %q:\n%s", test.name, unsaid, text)
+				}
+			}
+			test.said = nil
+		}
+		if test.said != nil {
+			t.Errorf("%s: there is no such fix", test.name)
+		}
+	}
+}
+
 // TestRebind: a guest is sent to another node only if all of it fits there, and not if Nova chooses the node.
 func TestRebind(t *testing.T) {
 	held := func(free ...uint64) Setup { return Pages(free...).Holding(guard.HolderProcess, "a", 7, 0, 64) }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"hugeguard/guard"
 	"hugeguard/guard/fix"
@@ -43,16 +44,18 @@ const rebootCost = "reboots this host: all its guests stop"
 
 // freeDead has back ends give back the memory of guests that are gone, by what these need again if they start again.
 func freeDead(d fix.FreeDeadGuests) Fix {
-	first, guests := d.Keepers[0], deadGuests(d.Keepers)
+	first, guests, device := d.Keepers[0], deadGuests(d.Keepers), "device"
+	returns := !d.Nova && slices.ContainsFunc(d.Keepers, func(h guard.Holder) bool { return h.Defined || h.Guest == guard.UnknownGuest })
 	f := Fix{For: "host", What: fmt.Sprintf("delete the vhost device of %s from %s, by its own tool", guests, process(first)),
 		Lines: []string{"with SPDK: rpc.py vhost_get_controllers, which shows what it is", "with SPDK: rpc.py vhost_delete_controller NAME"},
 		short: fmt.Sprintf("delete the vhost device of %s from %s", guests, process(first))}
 	again := []string{"with SPDK: rpc.py vhost_create_blk_controller NAME BDEV, as it was"}
 	if first.Kind == guard.HolderOVS {
+		device = "port"
 		f.What, f.short = fmt.Sprintf("delete the vhost-user port of %s from %s", guests, process(first)), "delete Open vSwitch's port of "+guests
 		f.Lines = []string{portsOf(d), inside(first, "ovs-vsctl del-port PORT")}
 		again = []string{inside(first, "ovs-vsctl add-port BRIDGE PORT -- set Interface PORT type=TYPE options:vhost-server-path=PATH")}
-		if d.Again {
+		if returns {
 			f.Lines = slices.Insert(f.Lines, 1, inside(first, "ovs-vsctl port-to-br PORT")+" # names BRIDGE")
 		}
 	}
@@ -64,6 +67,8 @@ func freeDead(d fix.FreeDeadGuests) Fix {
 		f.short += ", and add it again"
 	case d.Nova:
 		f.Cost += ". Nova adds it again when it starts the instance"
+	case returns:
+		f.Cost += ". If its guest is to start again, add the " + device + " again first"
 	}
 	return f
 }
@@ -76,7 +81,11 @@ func portsOf(d fix.FreeDeadGuests) string {
 	}
 	show := inside(first, "ovs-vsctl --columns=name,type,options list Interface")
 	_, guest, _ := strings.Cut(first.Guest, "-")
-	if word := virshWord(guest); first.Defined && word != "" {
+	if first.Own {
+		guest = d.Domain.Name
+	}
+	whole := first.Own || utf8.RuneCountInString(guest) < guard.ShortNameMost
+	if word := virshWord(guest); first.Defined && whole && word != "" {
 		return show + " # names PORT: its PATH is in virsh dumpxml " + word
 	}
 	return show + " # names PORT: its PATH is that of no guest that runs"

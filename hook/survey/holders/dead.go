@@ -30,6 +30,7 @@ func (t *tally) keepsDead() bool {
 }
 
 // describeDead adds what the words and the fixes depend on of the guest that is gone whose memory a holder keeps.
+// Several guests may have the same short name.
 func (f *finder) describeDead(h *guard.Holder) {
 	if h.Guest == guard.UnknownGuest {
 		h.Guest = cmp.Or(guard.GuestOfScope(h.Unit), h.Guest)
@@ -38,8 +39,16 @@ func (f *finder) describeDead(h *guard.Holder) {
 	if name == "" || strings.Contains(name, "/") {
 		return
 	}
-	h.Own = name == f.self.ShortName()
-	h.Defined = h.Own || f.Exists(path.Join("etc/libvirt/qemu", name+".xml"))
+	same := func(full string) bool { return guard.Domain{Name: full}.ShortName() == name }
+	var defined []string
+	files, _ := f.ReadDir("etc/libvirt/qemu") // none is defined
+	for _, file := range files {
+		if full, ok := strings.CutSuffix(file, ".xml"); ok && same(full) {
+			defined = append(defined, full)
+		}
+	}
+	h.Own = same(f.self.Name) && !slices.ContainsFunc(defined, func(full string) bool { return full != f.self.Name })
+	h.Defined = h.Own || defined != nil
 }
 
 // guestOfFile returns whose memory a file of that name is: libvirt gives each run of a guest a folder of the run's

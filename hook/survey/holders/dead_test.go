@@ -69,7 +69,7 @@ func TestDeadBesideOwn(t *testing.T) {
 
 // TestDescribeDead: a dead guest is known by the scope of who keeps its memory, too, and libvirt cuts long names.
 func TestDescribeDead(t *testing.T) {
-	const long = "a-name-of-more-than-twenty-runes"
+	const long, alike = "a-name-of-more-than-twenty-runes", "production-web-server-0"
 	for _, test := range []struct {
 		unit, guest, self string
 		want              guard.Holder
@@ -79,12 +79,18 @@ func TestDescribeDead(t *testing.T) {
 		{"", "7-g", "g", guard.Holder{Guest: "7-g", Own: true, Defined: true}},
 		{"", "7-g", "g2", guard.Holder{Guest: "7-g"}},
 		{"", "7-" + long[:20], long, guard.Holder{Guest: "7-" + long[:20], Own: true, Defined: true}},
+		{"", "7-" + alike[:20], alike + "1", guard.Holder{Guest: "7-" + alike[:20], Defined: true}},
+		{"", "7-" + alike[:20], "g", guard.Holder{Guest: "7-" + alike[:20], Defined: true}},
+		{"", "7-" + alike[:19], alike[:19], guard.Holder{Guest: "7-" + alike[:19], Own: true, Defined: true}},
+		{"", "7-" + long[:20], "g", guard.Holder{Guest: "7-" + long[:20]}},
 		{`machine-qemu\x2d3\x2dg.scope`, guard.UnknownGuest, "g", guard.Holder{Guest: "3-g", Own: true, Defined: true}},
 		{`machine-qemu\x2d3\x2d..\x2fqemu\x2fother.scope`, guard.UnknownGuest, "g", guard.Holder{Guest: "3-../qemu/other"}},
 		{"spdk.service", guard.UnknownGuest, "g", guard.Holder{Guest: guard.UnknownGuest}},
 	} {
 		tree := sysfstest.New(t)
-		tree.Write("etc/libvirt/qemu/other.xml", "<domain/>")
+		for _, defined := range []string{"other", alike + "1", alike + "2"} {
+			tree.Write("etc/libvirt/qemu/"+defined+".xml", "<domain/>")
+		}
 		f := finder{FS: tree.FS(), self: guard.Domain{Name: test.self}}
 		got := guard.Holder{Unit: test.unit, Guest: test.guest}
 		f.describeDead(&got)
