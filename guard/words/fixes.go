@@ -70,6 +70,19 @@ func say(fact fix.Fix) Fix {
 		return stopGuest(f.Guest)
 	case fix.StopProcesses:
 		return stop(f.Holders)
+	case fix.MountPages:
+		return mountFix(f).with(say(f.Then))
+	case fix.RestartDaemon:
+		return lateFix(f)
+	case fix.ChangePages:
+		return pagesFix(f).with(say(f.Then))
+	}
+	return sayForManager(fact)
+}
+
+// sayForManager says a fix that is made where guests are managed.
+func sayForManager(fact fix.Fix) Fix {
+	switch f := fact.(type) {
 	case fix.ReserveInNova:
 		return reserveInNova(f)
 	case fix.RestartNova:
@@ -82,12 +95,6 @@ func say(fact fix.Fix) Fix {
 		return setStarlingX(f)
 	case fix.RaisePodLimit:
 		return raisePodLimit(f)
-	case fix.MountPages:
-		return mountFix(f).with(say(f.Then))
-	case fix.RestartDaemon:
-		return lateFix(f)
-	case fix.ChangePages:
-		return pagesFix(f).with(say(f.Then))
 	}
 	panic(fmt.Sprintf("no words for %T", fact))
 }

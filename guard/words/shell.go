@@ -45,3 +45,8 @@ func isSpecial(r rune) bool {
 	plain := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/._-+:@%,=", r)
 	return !plain
 }
+
+// isUUID reports whether a text has the form in which libvirt writes UUIDs, or has at least nothing else in it.
+func isUUID(text string) bool {
+	return len(text) == 36 && strings.Trim(text, "0123456789abcdef-") == "" && text[0] != '-'
+}

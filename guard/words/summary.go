@@ -57,11 +57,6 @@ func explain(d guard.Domain) string {
 	return command // the last one
 }
 
-// isUUID reports whether a text has the form in which libvirt writes UUIDs, or has at least nothing else in it.
-func isUUID(text string) bool {
-	return len(text) == 36 && strings.Trim(text, "0123456789abcdef-") == "" && text[0] != '-'
-}
-
 // byLibvirt says on one line that libvirt will refuse, and the best fix.
 func byLibvirt(v fix.Verdict) string {
 	text := Finding(v.Findings[0])

@@ -154,17 +154,25 @@ func (t tree) inspect(ctx context.Context, o Options) (State, error) {
 	if at.piece {
 		st.fatal("%s is an incomplete copy of the hook: libvirt cannot run it, and no guest starts: hugeguard install", at.path)
 	} else if progErr == nil {
-		same, err := at.holds(prog)
-		if err != nil {
+		if err := st.inspectVersion(at, prog); err != nil {
 			return st, err
-		}
-		st.Current, st.Source = &same, prog.path
-		if !same {
-			st.problem("%s is not the version of %s: hugeguard install", at.path, prog.path)
 		}
 	}
 	t.inspectDaemons(running, &st, s.record, at)
 	return st, nil
+}
+
+// inspectVersion compares the hook with the program that is to be it.
+func (st *State) inspectVersion(at file, prog *program) error {
+	same, err := at.holds(prog)
+	if err != nil {
+		return err
+	}
+	st.Current, st.Source = &same, prog.path
+	if !same {
+		st.problem("%s is not the version of %s: hugeguard install", at.path, prog.path)
+	}
+	return nil
 }
 
 // problem adds to Why.
