@@ -220,8 +220,8 @@ type LookUnconfined struct{ Alone bool }
 type ReserveInNova struct {
 	Reservations []guard.Reservation
 	Nova         *guard.Nova // nil where nobody looked
-	// Next says that no node of the host has room for the guest: it is for the instances that follow.
-	Next bool
+	// Full says that no node of the host has room for the guest: Nova can only place it on another host.
+	Full bool
 	// Strangers are guests whose pages Nova does not count even then.
 	Strangers []guard.Stranger
 }

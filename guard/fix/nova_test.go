@@ -49,7 +49,7 @@ func TestWhatNovaIsAsked(t *testing.T) {
 	}
 }
 
-// TestNovaWithoutRoom: where no node has room, what lets this guest start comes before what keeps Nova from sending the next.
+// TestNovaWithoutRoom: where no node has room, Nova can only place the guest on another host, and the fix says so.
 func TestNovaWithoutRoom(t *testing.T) {
 	full := Pages(0, 0).Holding(guard.HolderOVS, "ovs-vswitchd", 702, 0, 512).Holding(guard.HolderOVS, "ovs-vswitchd", 702, 1, 512).Reserving(nova.Reserved{})
 	fixes := words.Fixes(fix.Judge(Guest(t, "strict:0", Cell(256, "strict:0")), full.Host))
@@ -57,10 +57,10 @@ func TestNovaWithoutRoom(t *testing.T) {
 	for _, f := range fixes {
 		kinds = append(kinds, f.Kind)
 	}
-	if want := "grow-pools, reserve-in-nova"; strings.Join(kinds, ", ") != want {
+	if want := "reserve-in-nova, grow-pools"; strings.Join(kinds, ", ") != want {
 		t.Fatalf("%q, want %s", kinds, want)
 	}
-	if what := fixes[1].What; !strings.Contains(what, "alone it does not let this instance start") || strings.Contains(what, "places it where it fits") {
+	if what := fixes[0].What; !strings.Contains(what, "Nova places it on another host, or finds none") || strings.Contains(what, "places it where it fits") {
 		t.Error(what)
 	}
 }

@@ -8,25 +8,19 @@ import (
 )
 
 // telling returns fixes with what the manager of the host's guests has to be told, the best first. Nova places the guest
-// on another node then; where it fits on none, and with other managers, that helps the guests that follow.
+// on another node then, or on another host; with other managers that helps the guests that follow.
 func (r refusal) telling(fixes []Fix) []Fix {
 	told := r.tellManager()
 	if r.verdict.Manager != guard.ManagerNova {
 		return append(fixes, told...)
 	}
-	if len(r.verdict.Lack.Others) > 0 || len(told) == 0 {
-		return append(told, fixes...)
+	if len(told) > 0 {
+		if reserve, ok := told[0].(ReserveInNova); ok {
+			reserve.Full = len(r.verdict.Lack.Others) == 0
+			told[0] = reserve
+		}
 	}
-	// It fits on no node: first comes what lets this guest start, but for a reboot.
-	if reserve, ok := told[0].(ReserveInNova); ok {
-		reserve.Next = len(fixes) > 0
-		told[0] = reserve
-	}
-	i := slices.IndexFunc(fixes, func(f Fix) bool { _, boots := f.(BootPools); return boots })
-	if i < 0 {
-		i = len(fixes)
-	}
-	return slices.Insert(fixes, i, told...)
+	return append(told, fixes...)
 }
 
 // tellManager has who places guests on the host reckon with what others than its guests hold.

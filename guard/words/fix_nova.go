@@ -12,8 +12,8 @@ import (
 // lines when it starts.
 func reserveInNova(r fix.ReserveInNova) Fix {
 	then := "; then start the instance again" + whereNovaPlaces(r.Strangers)
-	if r.Next {
-		then = ". Do this beside one of the others: alone it does not let this instance start, as no node of this host has room for it. It keeps Nova from sending the next one where its pages are taken"
+	if r.Full {
+		then = "; then start the instance again. No node of this host has room for it, so Nova places it on another host, or finds none: to start it here, do one of the others, too"
 	}
 	f := Fix{For: "nova", What: NovaEdit(r.Nova) + then,
 		Lines: Reserve(r.Reservations), Cost: "restarting nova-compute stops no instance"}

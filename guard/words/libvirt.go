@@ -37,7 +37,7 @@ func noMount(f guard.Finding, n guard.NoMount) string {
 	case f.PageKiB == 0:
 		text = "no hugetlbfs is mounted, so there is no default page size"
 	case len(n.Mounted) == 0:
-		text = "no hugetlbfs is mounted, so there is none of " + pageName(f.PageKiB) + " pages"
+		text = "no hugetlbfs of " + pageName(f.PageKiB) + " pages is mounted, and none of any other size"
 	default:
 		var each []string
 		for _, m := range n.Mounted {
