@@ -140,7 +140,7 @@ type Limit struct {
 
 // WidenCpuset lets what runs below control groups have memory of more nodes.
 type WidenCpuset struct {
-	Groups      []guard.GroupNodes // with what they are to have, the topmost first
+	Groups      []guard.GroupNodes // with the nodes that they need, the topmost first
 	Kept, Nodes guard.NodeSet      // what they leave together, now and then
 	Shown       string             // the file that shows this
 	Legacy      bool               // as in [guard.Cgroup]

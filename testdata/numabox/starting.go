@@ -40,8 +40,11 @@ hugeguard install`); err != nil {
 		}
 		c.That(started == 2 && refused == 2, fmt.Sprintf("two start and two are refused, %s", round.name), started, refused, other)
 	}
-	// The daemon dies between the guard's word and the end of the start.
-	if _, err := b.Sh("(sleep 1; pkill -9 -x libvirtd) & virsh -q start --paused racer1 || true; wait; systemctl restart libvirtd; virsh -q destroy racer1 || true"); err != nil {
+	// The daemon dies between the guard's word and the end of the start. It may then wait for a QEMU that has no monitor
+	// yet, and destroys nothing meanwhile: that QEMU is ended by hand.
+	if _, err := b.Sh(`(sleep 1; pkill -9 -x libvirtd) & virsh -q start --paused racer1 || true; wait; systemctl restart libvirtd
+virsh -q destroy racer1 || pkill -9 -f guest=racer[1] || true
+until virsh -q domstate racer1 | grep -q 'shut off'; do sleep 1; done`); err != nil {
 		return err
 	}
 	started, refused, other, err := b.race("")
