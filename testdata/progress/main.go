@@ -3,7 +3,8 @@
 //
 //	go run ./testdata/progress -count=1 ./testdata/livehost
 //
-// Of itself go test says nothing of a package until it is done with it, or, with -v, everything.
+// Of itself go test says nothing of a package until it is done with it, or, with -v, everything. Last of all it says again
+// what failed, since what a test said may be far above.
 package main
 
 import (
@@ -33,6 +34,7 @@ type run struct {
 	done    int
 	running map[event]time.Time // by Package and Test, since when
 	output  map[event]string
+	failed  []string // a line of each that failed, of a test with parts that of its parts
 }
 
 func main() {
@@ -63,6 +65,9 @@ func main() {
 		}
 	}
 	cmd.Wait()
+	for _, lines := range r.failed {
+		fmt.Println("failed:", lines)
+	}
 	if code := cmd.ProcessState.ExitCode(); code != 0 {
 		os.Exit(max(code, 1))
 	}
@@ -97,12 +102,27 @@ func (r *run) take(line string) {
 		if e.Action != "pass" {
 			fmt.Print(r.output[id])
 		}
+		part := func(failed string) bool { return strings.HasPrefix(failed, e.Test+"/") }
+		if e.Action == "fail" && e.Test != "" && !slices.ContainsFunc(r.failed, part) {
+			r.failed = append(r.failed, e.Test+": "+gist(r.output[id]))
+		}
 		if e.Test != "" {
 			r.done++
 		}
 		delete(r.running, id)
 		delete(r.output, id)
 	}
+}
+
+// gist is the first line that a test said of its own, cut to what a screen shows.
+func gist(output string) string {
+	for line := range strings.Lines(output) {
+		line = strings.TrimSpace(line)
+		if strings.Contains(line, ".go:") {
+			return line[:min(len(line), 400)]
+		}
+	}
+	return "it said nothing"
 }
 
 // unfinished prints what the tests of a package said that were not ended when it was: by a time limit, whose record of all

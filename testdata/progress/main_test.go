@@ -42,6 +42,9 @@ func TestSays(t *testing.T) {
 			if failed := test.says != ""; (err != nil) != failed || !strings.Contains(string(out), test.says) {
 				t.Errorf("%v; want %q in\n%s", err, test.says, out)
 			}
+			if again := "failed: TestX: x_test.go:"; name == "fails" && strings.LastIndex(string(out), again) < strings.Index(string(out), "FAIL\texample") {
+				t.Errorf("%q is not last in\n%s", again, out)
+			}
 			if closing := map[bool]string{true: "FAIL", false: "ok  \texample"}[test.says != ""]; !strings.Contains(string(out), closing) {
 				t.Errorf("no closing line %q in\n%s", closing, out)
 			}
