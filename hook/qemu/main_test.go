@@ -133,7 +133,9 @@ func TestSiteHookWithFewDescriptors(t *testing.T) {
 	for _, size := range []int{10, 1_000_000} {
 		input := "<domain>" + strings.Repeat("x", size)
 		for limit := 7; limit <= 16; limit++ {
-			cmd := exec.Command("sh", "-c", fmt.Sprintf(`ulimit -n %d && exec "$0" x prepare begin -`, limit), program)
+			// Without those that the tests were started with.
+			script := fmt.Sprintf(`exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-; ulimit -n %d && exec "$0" x prepare begin -`, limit)
+			cmd := exec.Command("sh", "-c", script, program)
 			cmd.Stdin = strings.NewReader(input)
 			var stderr strings.Builder
 			cmd.Stderr = &stderr
