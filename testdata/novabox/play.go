@@ -32,11 +32,11 @@ var parts = []struct {
 }{
 	{"packing", (*play).packing},
 	{"loop", (*play).loop},
-	{"spreading", (*play).spreading},
 	{"starts", (*play).starts},
 	{"resizes", (*play).resizes},
 	{"together", (*play).together},
 	{"elsewhere", (*play).elsewhere},
+	{"spreading", (*play).spreading}, // the last, since all others begin as loop ends
 }
 
 // all plays the parts whose names match; first is whether nobody has played on these machines before.
@@ -292,8 +292,8 @@ func (s status) believed() map[int]count {
 // compare waits until what hugeguard and Nova's database say has a relation, or until nova-compute has looked at its host
 // twice from beginning to end, so that its database must have what is so now. holds is whether the relation was there.
 func (p *play) compare(relation func(ours, theirs map[int]count, s status) bool) (ours, theirs map[int]count, holds bool, err error) {
-	first, err := p.looks()
-	for now := first; err == nil && now <= first+2; now, err = p.looks() {
+	begun, err := p.looks()
+	for looked := false; err == nil && !looked; looked, err = p.looked(len(begun) + 1) {
 		s, err := p.status()
 		if err != nil {
 			return nil, nil, false, err
@@ -310,25 +310,27 @@ func (p *play) compare(relation func(ours, theirs map[int]count, s status) bool)
 	return ours, theirs, false, err
 }
 
-// looks is how often nova-compute has looked at its host, as its log says.
-func (p *play) looks() (int, error) {
-	text, err := p.Sh("grep -c 'Final resource view' " + novaLog + " || true")
-	if err != nil {
-		return 0, err
-	}
-	return strconv.Atoi(strings.TrimSpace(text))
+// looks are the parts of nova-compute's log from the beginning of each of its looks at its host on.
+func (p *play) looks() ([]string, error) {
+	const begins, ends = "Auditing locally available compute resources", "Compute_service record updated"
+	text, err := p.Sh("grep -oe '" + begins + "' -e '" + ends + "' " + novaLog + " || true")
+	return strings.Split(text, begins)[1:], err
+}
+
+// looked reports whether nova-compute has looked at its host from beginning to end, leaving out so many looks.
+func (p *play) looked(leave int) (bool, error) {
+	looks, err := p.looks()
+	// One that does not end was interrupted by a restart.
+	return slices.ContainsFunc(looks[min(leave, len(looks)):], func(look string) bool { return strings.TrimSpace(look) != "" }), err
 }
 
 // looksAgain waits until nova-compute has looked at its host from beginning to end.
 func (p *play) looksAgain() error {
-	first, err := p.looks()
+	begun, err := p.looks()
 	if err != nil {
 		return err
 	}
-	return p.until("nova-compute's look at its host", func() (bool, error) {
-		now, err := p.looks()
-		return now > first+1, err
-	})
+	return p.until("nova-compute's look at its host", func() (bool, error) { return p.looked(len(begun)) })
 }
 
 // agree checks that hugeguard's numbers are those of Nova's database, and returns them.
