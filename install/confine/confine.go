@@ -6,6 +6,7 @@ package confine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -25,12 +26,16 @@ import (
 type Kernel interface {
 	// Ask writes a question to a file of selinuxfs or apparmorfs, which are named below the root, and returns the answer.
 	Ask(file string, question []byte) (string, error)
-	// PolicyLabel returns the SELinux label that the policy has for a path; "" if it has none, or that is not known.
-	PolicyLabel(path string, directory bool) string
+	// PolicyLabel returns the SELinux label that the policy has for a path; "" if it has none, or nothing on the host can
+	// say. An error wraps ErrLabel: it could not be had in time.
+	PolicyLabel(path string, directory bool) (string, error)
 	// Label returns the SELinux label of a file, "" without one, and SetLabel sets it.
 	Label(path string) string
 	SetLabel(path, label string) error
 }
+
+// ErrLabel is wrapped by the error of a label that is not known.
+var ErrLabel = errors.New("SELinux's label is not known")
 
 // A Host is a host whose kernel is asked.
 type Host struct {
@@ -55,6 +60,8 @@ type Hook struct {
 	// Label is its SELinux label, and DirLabel that of qemu.d, which the daemon must list to find the hook there; "" if
 	// the hook lies elsewhere.
 	Label, DirLabel string
+	// Unknown is why these are not known; nil if they are.
+	Unknown error
 }
 
 // A Denial is what keeps a daemon from executing the hook.
@@ -116,6 +123,8 @@ func (h Host) Denied(s Subject, hook Hook) (*Denial, error) {
 	switch {
 	case s.Context == "":
 		return nil, nil
+	case h.SELinux() && hook.Unknown != nil:
+		return nil, fmt.Errorf("SELinux was not asked whether %s may execute the hook: %w", s.Name, hook.Unknown)
 	case h.SELinux():
 		return h.deniedBySELinux(s, hook)
 	}
@@ -167,10 +176,11 @@ func (k running) Ask(file string, question []byte) (string, error) {
 // matchpathcon are the paths of the program that says which label the policy has for a path.
 var matchpathcon = []string{"/usr/sbin/matchpathcon", "/sbin/matchpathcon", "/usr/bin/matchpathcon"}
 
-// lookupPatience is how long it may take: it compiles all the policy's patterns of paths.
-const lookupPatience = 10 * time.Second
+// lookupPatience is how long it may take. It compiles all the policy's patterns of paths, which is done in less than a
+// second on most hosts.
+const lookupPatience = time.Minute
 
-func (k running) PolicyLabel(path string, directory bool) string {
+func (k running) PolicyLabel(path string, directory bool) (string, error) {
 	kind := "file"
 	if directory {
 		kind = "dir"
@@ -179,11 +189,14 @@ func (k running) PolicyLabel(path string, directory bool) string {
 	defer cancel()
 	for _, program := range matchpathcon {
 		out, err := exec.CommandContext(ctx, program, "-n", "-m", kind, path).Output()
+		if ctx.Err() != nil {
+			return "", fmt.Errorf("%w for %s: %s timed out after %v", ErrLabel, path, program, lookupPatience)
+		}
 		if label := strings.TrimSpace(string(out)); err == nil && isContext(label) {
-			return label
+			return label, nil
 		}
 	}
-	return ""
+	return "", nil
 }
 
 // labelAttribute is the extended attribute that holds a file's SELinux label.

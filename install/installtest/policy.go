@@ -19,6 +19,7 @@ type Policy struct {
 	Permissive bool              // the daemon's domain
 	Profile    string            // AppArmor's answer
 	Err        error             // of every question
+	LabelErr   error             // of every question about the policy's labels
 
 	Set map[string]string // the labels that were set
 }
@@ -55,7 +56,7 @@ func (p *Policy) Ask(file string, question []byte) (string, error) {
 }
 
 // PolicyLabel returns the label of a path by the policy.
-func (p *Policy) PolicyLabel(path string, _ bool) string { return p.Labels[path] }
+func (p *Policy) PolicyLabel(path string, _ bool) (string, error) { return p.Labels[path], p.LabelErr }
 
 // Label returns the label that a path has.
 func (p *Policy) Label(path string) string {

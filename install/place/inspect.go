@@ -266,7 +266,11 @@ func (t tree) inspectDenial(st *State, running []daemon.Process, h confine.Hook)
 		return
 	}
 	st.Label = h.Label
-	if label, inherits := t.policyLabel(h.Path, false); !inherits {
+	label, inherits, err := t.policyLabel(h.Path, false)
+	switch {
+	case err != nil:
+		st.problem("%v", err)
+	case !inherits:
 		st.PolicyLabel = label
 	}
 	denied, err := t.denial(running, h)

@@ -15,22 +15,23 @@ func (t tree) confined() confine.Host {
 	return host
 }
 
-// policyLabel returns the SELinux label of a path by the policy. If the policy has none, the path inherits one, of a file
-// the directory of hooks' and of a directory its parent's: inherits is true, and there is nothing to set.
-func (t tree) policyLabel(path string, directory bool) (label string, inherits bool) {
+// policyLabel returns the SELinux label of a path by the policy. If the policy has none, the path inherits one, of a
+// file the directory of hooks' and of a directory its parent's: inherits is true, and there is nothing to set. An error
+// means that the policy's label is not known.
+func (t tree) policyLabel(path string, directory bool) (label string, inherits bool, err error) {
 	host := t.confined()
 	if !host.SELinux() {
-		return "", true
+		return "", true, nil
 	}
-	label = host.Kernel.PolicyLabel(path, directory)
-	if label != "" {
-		return label, false
+	label, err = host.Kernel.PolicyLabel(path, directory)
+	if label != "" || err != nil {
+		return label, false, err
 	}
 	for label == "" && path != "/" {
 		path = filepath.Dir(path)
 		label = host.Kernel.Label(path)
 	}
-	return label, true
+	return label, true, nil
 }
 
 // label gives a file or directory the label that the policy has for the path where it will lie. The label must be right
@@ -39,9 +40,9 @@ func (j *job) label(name, path string, directory bool) error {
 	if !j.live {
 		return nil
 	}
-	label, inherits := j.policyLabel(path, directory)
-	if inherits {
-		return nil
+	label, inherits, err := j.policyLabel(path, directory)
+	if inherits || err != nil {
+		return err
 	}
 	return j.confined().Kernel.SetLabel(name, label)
 }
@@ -57,6 +58,6 @@ func (j *job) rightLabel(path string) bool {
 	if !j.live {
 		return true
 	}
-	label, inherits := j.policyLabel(path, false)
-	return inherits || j.confined().Kernel.Label(path) == label
+	label, inherits, err := j.policyLabel(path, false)
+	return inherits || err == nil && j.confined().Kernel.Label(path) == label
 }

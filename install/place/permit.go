@@ -1,6 +1,7 @@
 package place
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,27 +20,29 @@ var ErrWithdrawn = errors.New("the hook is not in place, and guests start withou
 
 // planned returns the hook as it will lie at a path.
 func (t tree) planned(path string) confine.Hook {
-	label, _ := t.policyLabel(path, false)
-	return confine.Hook{Path: path, Label: label, DirLabel: t.dropInLabel(path)}
+	label, _, err := t.policyLabel(path, false)
+	dirLabel, dirErr := t.dropInLabel(path)
+	return confine.Hook{Path: path, Label: label, DirLabel: dirLabel, Unknown: cmp.Or(err, dirErr)}
 }
 
 // found returns the hook as it lies at a path. It does not look up the policy's label, since the timer of the metrics
 // calls it every minute.
 func (t tree) found(path string) confine.Hook {
-	return confine.Hook{Path: path, Label: t.confined().Kernel.Label(path), DirLabel: t.dropInLabel(path)}
+	dirLabel, err := t.dropInLabel(path)
+	return confine.Hook{Path: path, Label: t.confined().Kernel.Label(path), DirLabel: dirLabel, Unknown: err}
 }
 
 // dropInLabel returns the label of qemu.d, if the path is in it, and "" otherwise.
-func (t tree) dropInLabel(path string) string {
+func (t tree) dropInLabel(path string) (label string, err error) {
 	dir := filepath.Dir(path)
 	if filepath.Base(dir) != hook.DropInDir {
-		return ""
+		return "", nil
 	}
-	label := t.confined().Kernel.Label(dir)
+	label = t.confined().Kernel.Label(dir)
 	if label == "" {
-		label, _ = t.policyLabel(dir, true)
+		label, _, err = t.policyLabel(dir, true)
 	}
-	return label
+	return label, err
 }
 
 // denial returns what keeps a daemon from executing the hook, first what is enforced; nil if nothing does. An error
@@ -82,6 +85,9 @@ func (j *job) permit(ctx context.Context, s scene, layout Layout) (Layout, error
 		return layout, nil
 	}
 	layout, denied, err := j.permitted(running, s, layout)
+	if errors.Is(err, confine.ErrLabel) {
+		return layout, err // it might be a hook that libvirt may not execute
+	}
 	if err != nil {
 		fmt.Fprintf(j.Out, "note: %s\n", strings.ReplaceAll(err.Error(), "\n", "; "))
 	}

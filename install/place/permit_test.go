@@ -3,12 +3,14 @@ package place
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"hugeguard/install/confine"
 	"hugeguard/install/installtest"
 )
 
@@ -81,6 +83,20 @@ func TestDeniedIsNotPlaced(t *testing.T) {
 		if st.Live || st.Denied == "" || !strings.Contains(strings.Join(st.Why, "\n"), st.Denied) {
 			t.Errorf("status: %+v", st)
 		}
+	}
+}
+
+// A hook whose label is not known is not placed, since it might be one that libvirt may not execute.
+func TestUnknownLabel(t *testing.T) {
+	tr, p := selinuxSite(t, nil, rules(listsFolder, runsOwn, runsAny))
+	p.Labels[tr.root+dropInDir], p.LabelErr = "", fmt.Errorf("%w in time", confine.ErrLabel)
+	was := list(t, tr)
+	out, err := liveInstall(t, tr, Options{})
+	if !errors.Is(err, p.LabelErr) || !strings.Contains(err.Error(), "SELinux was not asked whether libvirtd may execute the hook: ") {
+		t.Errorf("the install: %v\n%s", err, out)
+	}
+	if now := list(t, tr); now != was {
+		t.Errorf("it changed\n%s\ninto\n%s", was, now)
 	}
 }
 
