@@ -22,7 +22,7 @@ var ErrNotTold = errors.New("the hook is installed but not live")
 // Install puts the hook in place, replaces it by another version, or moves it to another layout. At every moment
 // libvirt finds either the old state or the new one, and in both the site's own hook. Installing again changes nothing.
 func Install(ctx context.Context, o Options) error {
-	j, done, err := begin(o)
+	j, done, err := begin(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -34,7 +34,7 @@ func Install(ctx context.Context, o Options) error {
 // and without the directories that Install made, if they are empty. It leaves alone what others have changed since, and
 // says so.
 func Uninstall(ctx context.Context, o Options) error {
-	j, done, err := begin(o)
+	j, done, err := begin(ctx, o)
 	if err != nil {
 		return err
 	}

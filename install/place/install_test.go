@@ -3,6 +3,7 @@ package place
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -564,16 +565,24 @@ func TestHooksThatMakePages(t *testing.T) {
 func TestOneAtATime(t *testing.T) {
 	v1, _ := programs(t)
 	o := Options{Root: t.TempDir(), Hook: v1, Out: io.Discard}
-	_, done, err := begin(o)
+	_, done, err := begin(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := Install(context.Background(), o); err == nil || !strings.Contains(err.Error(), "another install is running") {
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := Install(ended, o); !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "another install is running") {
+		t.Errorf("a second install that is interrupted: %v", err)
+	}
+	patience := lockPatience
+	lockPatience = 0
+	if err := Install(t.Context(), o); err == nil || !strings.Contains(err.Error(), "another install is running") {
 		t.Errorf("a second install: %v", err)
 	}
-	done()
-	if err := Install(context.Background(), o); err != nil {
-		t.Errorf("after the first: %v", err)
+	lockPatience = patience
+	time.AfterFunc(50*time.Millisecond, done)
+	if err := Install(t.Context(), o); err != nil {
+		t.Errorf("one that waits for the first: %v", err)
 	}
 }
 

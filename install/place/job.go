@@ -36,8 +36,8 @@ type job struct {
 }
 
 // begin checks that the caller may change the hooks, and locks out any other install on the same root until done is
-// called.
-func begin(o Options) (j *job, done func(), err error) {
+// called. It waits for one that runs, for lockPatience at most.
+func begin(ctx context.Context, o Options) (j *job, done func(), err error) {
 	j = &job{Options: o, live: o.Root == ""}
 	if j.live && os.Geteuid() != 0 && !o.DryRun {
 		return nil, nil, errRoot
@@ -59,11 +59,29 @@ func begin(o Options) (j *job, done func(), err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	if err := exclude(ctx, lock); err != nil {
 		lock.Close()
 		return nil, nil, fmt.Errorf("another install is running on %s: %w", lock.Name(), err)
 	}
 	return j, func() { lock.Close() }, nil
+}
+
+// lockPatience is longer than any install takes, and than the timer's look at whether the hook is denied.
+var lockPatience = time.Minute
+
+// exclude locks a file.
+func exclude(ctx context.Context, f *os.File) error {
+	for end := time.Now().Add(lockPatience); ; {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err != syscall.EWOULDBLOCK || time.Now().After(end) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
 }
 
 // openLock opens the file to lock: one that only root can open, so that nobody else can hold it; below another root the

@@ -128,7 +128,7 @@ func (j *job) withdraw(ctx context.Context, s scene, denied *confine.Denial) err
 // WithdrawDenied takes the hook away if it is in place and a daemon may not execute it, as after a change of the policy.
 // It prints nothing if there is no need.
 func WithdrawDenied(ctx context.Context, o Options) error {
-	j, done, err := begin(o)
+	j, done, err := begin(ctx, o)
 	if err != nil {
 		return err
 	}
