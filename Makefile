@@ -32,7 +32,7 @@ comma = ,
 # go test, which prints what it does. Its limits guard against a hang; they are not for slow machines.
 PROGRESS   = $(GO) run ./testdata/progress
 
-.PHONY: build manual stage stage-selinux packages dist demo test prerequisites check update unit packagetest testdriver nova prometheus grafana livehost modular numabox numabox-fixes nova-box container-box numabox-capture numabox-shell numabox-kernel bench fuzz seeds measures install uninstall clean
+.PHONY: build manual stage stage-selinux packages dist demo test prerequisites check update unit packagetest testdriver nova prometheus grafana livehost modular numabox numabox-fixes nova-box container-box selinux-box numabox-capture numabox-shell numabox-kernel bench fuzz seeds measures install uninstall clean
 
 build:
 	$(HOOK_BUILD) -o $(BIN)/qemu ./hook/qemu
@@ -75,7 +75,7 @@ update:
 # What make demo prints, and the fast tests: with the race detector, and as on a machine that has only Go.
 unit: build
 	testdata/demo.sh | diff -u testdata/golden/demo.txt -
-	$(GO) test -race -count=1 -timeout 60m ./... ./testdata/tests ./testdata/progress ./testdata/measure ./testdata/vm ./testdata/numabox ./testdata/novabox
+	$(GO) test -race -count=1 -timeout 60m ./... ./testdata/tests ./testdata/progress ./testdata/measure ./testdata/vm ./testdata/numabox ./testdata/novabox ./testdata/selinuxbox
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 60m ./...
 
 # The packages: what is in them, that every build makes the same bytes, and what dpkg and rpm do with them on a system
@@ -123,6 +123,10 @@ nova-box:
 # libvirt in a container, as kolla-ansible runs it. Needs root, and 128 MiB of huge pages.
 container-box:
 	testdata/containerbox/run.sh
+
+# Both packages where SELinux is enforcing, on Debian 13 in a virtual machine. Needs root.
+selinux-box:
+	$(GO) run ./testdata/selinuxbox
 
 # Captures the launches on that machine that the fast tests judge again.
 CAPTURED = incident|nova-(first-cell-short|two-cells-exact)|memnode-outside-memory.*|overlap-fits-in-sum|preferred-before-strict|restrictive-short \
