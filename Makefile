@@ -32,7 +32,7 @@ comma = ,
 # go test, which prints what it does. Its limits guard against a hang; they are not for slow machines.
 PROGRESS   = $(GO) run ./testdata/progress
 
-.PHONY: build manual stage stage-selinux packages dist demo test prerequisites check update unit packagetest testdriver nova prometheus grafana livehost modular numabox numabox-fixes nova-box container-box selinux-box numabox-capture numabox-shell numabox-kernel bench fuzz seeds measures install uninstall clean
+.PHONY: build manual stage stage-selinux packages dist module demo test prerequisites check update unit packagetest testdriver nova prometheus grafana livehost modular numabox numabox-fixes nova-box container-box selinux-box numabox-capture numabox-shell numabox-kernel bench fuzz seeds measures install uninstall clean
 
 build:
 	$(HOOK_BUILD) -o $(BIN)/qemu ./hook/qemu
@@ -52,6 +52,10 @@ packages:
 # One commit always makes the same bytes.
 dist:
 	GO="$(GO)" VERSION="$(VERSION)" install/package/dist.sh bin/dist
+
+# Gives the module the path at which "go install" finds it, once it has a home: make module MODULE=example.org/team/hugeguard
+module:
+	GO="$(GO)" install/package/module.sh "$(MODULE)"
 
 # The incident on a captured host. Needs only Go.
 demo: build

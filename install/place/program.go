@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -18,6 +19,11 @@ import (
 // hookPackage is the main package of the hook program. Go writes it into every program that it builds and strip(1)
 // keeps it, so that our file is recognised under any name.
 const hookPackage = "hugeguard/hook/qemu"
+
+// isHook reports whether a program is a hook program of any release. Where its module has a home, that comes before.
+func isHook(info *buildinfo.BuildInfo) bool {
+	return strings.HasSuffix("/"+info.Path, "/"+hookPackage)
+}
 
 // A program is the hook program as built, read once: what was checked is what is placed.
 type program struct {
@@ -40,7 +46,7 @@ func readProgram(name string) (*program, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s is not hugeguard's hook program: %w", name, err)
 	}
-	if info.Path != hookPackage {
+	if !isHook(info) {
 		return nil, fmt.Errorf("%s is not hugeguard's hook program: it is %s", name, info.Path)
 	}
 	return &program{path: name, data: data}, nil
@@ -122,7 +128,7 @@ func isOurs(name string) (bool, error) {
 	}
 	defer f.Close()
 	info, err := buildinfo.Read(f)
-	return err == nil && info.Path == hookPackage, nil
+	return err == nil && isHook(info), nil
 }
 
 // largestProgram is larger than any hook program, in bytes.
@@ -146,7 +152,7 @@ func isPiece(name string, known *program) (bool, error) {
 	if _, err := buildinfo.Read(bytes.NewReader(data)); err == nil {
 		return false, nil // a whole program of somebody else
 	}
-	return bytes.HasPrefix(data, []byte("\x7fELF")) && bytes.Contains(data, []byte("path\t"+hookPackage+"\n")), nil
+	return bytes.HasPrefix(data, []byte("\x7fELF")) && bytes.Contains(data, []byte(hookPackage+"\nmod\t")), nil
 }
 
 // A kind is whose a file is.
