@@ -40,9 +40,14 @@ func sorted(log string) (own, rest []string) {
 	return own, rest
 }
 
+// audited prints what SELinux denied since then. Where that is nothing, ausearch fails.
+func audited(since string) string {
+	return "LC_TIME=C ausearch -m avc,user_avc,selinux_err -ts $(date -d @" + since + " '+%m/%d/%y %T') --raw || true"
+}
+
 // ownDenials checks that nothing was denied since then to hugeguard, or to others about what is hugeguard's.
 func (p *play) ownDenials(since string) error {
-	log, err := p.Sh("LC_TIME=C ausearch -m avc,user_avc,selinux_err -ts $(date -d @" + since + " '+%m/%d/%y %T') --raw 2>/dev/null || true")
+	log, err := p.Sh(audited(since))
 	if err != nil {
 		return err
 	}

@@ -131,12 +131,14 @@ func (p *play) vswitch() error {
 		return err
 	}
 	defer p.Sh("systemctl stop nova-compute-test openvswitch-switch ovsdb-server; rm -rf /usr/bin/nova-compute /var/lib/site")
-	const ask = "virsh -q start large && exit 1; journalctl -q -t hugeguard -o cat -n 1 HUGEGUARD_DOMAIN=large"
+	const ask = "since=$(journalctl -n 0 --show-cursor | sed -n 's/^-- cursor: //p'); virsh -q start large && exit 1; " +
+		`journalctl -q -t hugeguard -o cat --after-cursor "$since" HUGEGUARD_DOMAIN=large`
 	if err := p.steps(
 		step{"Open vSwitch runs in its domain", "cat /proc/$(cat /run/openvswitch/ovs-vswitchd.pid)/attr/current", []string{":openvswitch_t:"}},
 		step{"Open vSwitch's database is asked", ask, []string{"Open vSwitch was told dpdk-extra=--no-pci dpdk-init=true dpdk-socket-mem=64,0"}},
 		step{"Open vSwitch is named", ask, []string{"Open vSwitch ovs-vswitchd"}},
 		step{"and nova.conf read", ask, []string{"Nova reserves 7 (14 MiB),"}},
+		step{"a guest that fits starts", starts("first"), []string{"running"}},
 	); err != nil {
 		return err
 	}
@@ -157,10 +159,15 @@ func (p *play) denied() error {
 		return err
 	}
 	defer p.Sh("if semodule -l | grep -qx deny; then semodule -X 400 -r deny; fi")
+	since, err := p.now()
+	if err != nil {
+		return err
+	}
 	const why = "SELinux denies libvirtd (virtd_t) to execute the hook (hugeguard_exec_t: execute)"
 	return p.steps(
 		step{"then every start fails", "systemctl stop hugeguard-metrics.timer; semodule -X 400 -i /root/deny.cil; virsh -q start first 2>&1 && exit 1; :",
 			[]string{"Permission denied"}},
+		step{"and the audit log has it", audited(since), []string{":hugeguard_exec_t:"}},
 		step{"hugeguard verify says why", "hugeguard verify || test $? = 4", []string{why}},
 		step{"the timer's services take the hook away", "systemctl start hugeguard-metrics.service; " + nobody + "cat " + metrics, []string{"\nhugeguard_hook_denied 1\n"}},
 		step{"and say so in the journal", "journalctl -q -t hugeguard -p err -o cat", []string{"guests start without it: " + why}},
