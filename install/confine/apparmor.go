@@ -2,6 +2,7 @@ package confine
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -17,8 +18,8 @@ const (
 	mayExec   = 1      // AA_MAY_EXEC
 )
 
-// enforced is how the kernel shows the mode of a profile that denies.
-const enforced = " (enforce)"
+// enforced are the modes of a profile that denies, as the kernel shows them.
+var enforced = []string{" (enforce)", " (kill)"}
 
 // loaded returns the profile that is loaded under a daemon's name, as the daemon's process will show it; "" if there is
 // none. The packages of libvirt name the profiles after the daemons.
@@ -38,10 +39,11 @@ func (h Host) loaded(name string) string {
 
 // deniedByAppArmor asks AppArmor whether the daemon's profile lets it execute the path (aa_query_label(2)).
 func (h Host) deniedByAppArmor(s Subject, hook Hook) (*Denial, error) {
-	profile, enforces := strings.CutSuffix(s.Context, enforced)
-	if !enforces {
+	i := slices.IndexFunc(enforced, func(mode string) bool { return strings.HasSuffix(s.Context, mode) })
+	if i < 0 {
 		return nil, nil
 	}
+	profile := strings.TrimSuffix(s.Context, enforced[i])
 	answer, err := h.Kernel.Ask(queryFile, []byte("label\x00"+profile+"\x00"+classFile+hook.Path))
 	if err != nil {
 		return nil, fmt.Errorf("AppArmor was not asked whether %s may execute the hook: %w", s.Name, err)

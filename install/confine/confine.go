@@ -76,6 +76,9 @@ type Denial struct {
 // String returns the denial with its fix.
 func (d Denial) String() string { return d.Why + ": " + d.Fix }
 
+// unknownDaemon is the name of a libvirt of which nothing is known.
+const unknownDaemon = "libvirt"
+
 // programDirs are where the daemons' programs are.
 var programDirs = []string{"usr/sbin", "usr/bin"}
 
@@ -101,7 +104,7 @@ func (h Host) Subjects(running []daemon.Process) (list []Subject) {
 		}
 	}
 	if list == nil {
-		list = append(list, Subject{Name: "libvirt"})
+		list = append(list, Subject{Name: unknownDaemon})
 	}
 	return list
 }
@@ -121,6 +124,8 @@ func (h Host) Denied(s Subject, hook Hook) (*Denial, error) {
 		return d, nil
 	}
 	switch {
+	case s.Context == "" && h.SELinux() && s.Name != unknownDaemon:
+		return nil, fmt.Errorf("SELinux was not asked whether %s may execute the hook: the daemon's context is not known", s.Name)
 	case s.Context == "":
 		return nil, nil
 	case h.SELinux() && hook.Unknown != nil:

@@ -32,7 +32,7 @@ func TestSELinux(t *testing.T) {
 		libvirtd + " " + etc + " 7":      0xf,
 		libvirtd + " " + own + " 6":      0xf,
 		libvirtd + " " + ownAfter + " 2": 1,
-		ownAfter + " " + own + " 6":      1 << 5,
+		ownAfter + " " + own + " 6":      0x6c,
 	}
 	without := func(key string) map[string]uint32 {
 		rules := map[string]uint32{}
@@ -50,10 +50,12 @@ func TestSELinux(t *testing.T) {
 		want    string // "" for allowed
 		logged  bool
 	}{
-		"unconfined": {policy: &installtest.Policy{Known: known, Rules: map[string]uint32{libvirtd + " " + etc + " 6": 0x1f}}, hook: Hook{Label: etc}},
+		"unconfined": {policy: &installtest.Policy{Known: known, Rules: map[string]uint32{libvirtd + " " + etc + " 6": 0x5f}}, hook: Hook{Label: etc}},
+		"allowed step by step": {policy: &installtest.Policy{Known: known[:2], Rules: map[string]uint32{libvirtd + " " + etc + " 6": 0x1f}}, hook: Hook{Label: etc},
+			want: "(virt_etc_rw_t: map)"},
 		"denied": {policy: &installtest.Policy{Known: known[:2], Rules: map[string]uint32{libvirtd + " " + etc + " 6": 0x7}}, hook: Hook{Label: etc},
-			want: "SELinux denies libvirtd (virtd_t) to execute the hook (virt_etc_rw_t: execute execute_no_trans), and every start of a guest would fail: install the package hugeguard-selinux"},
-		"denied, the module is loaded": {policy: &installtest.Policy{Known: known, Rules: map[string]uint32{libvirtd + " " + etc + " 6": 0xf}}, hook: Hook{Label: etc},
+			want: "SELinux denies libvirtd (virtd_t) to execute the hook (virt_etc_rw_t: execute execute_no_trans map), and every start of a guest would fail: install the package hugeguard-selinux"},
+		"denied, the module is loaded": {policy: &installtest.Policy{Known: known, Rules: map[string]uint32{libvirtd + " " + etc + " 6": 0x4f}}, hook: Hook{Label: etc},
 			want: "(virt_etc_rw_t: execute_no_trans), and every start of a guest would fail: hugeguard install --layout drop-in"},
 		"its own domain": {policy: &installtest.Policy{Known: known, Moves: moves, Rules: module}, hook: Hook{Label: own, DirLabel: etc}},
 		"the folder may not be listed": {policy: &installtest.Policy{Known: known, Moves: moves, Rules: without(libvirtd + " " + etc + " 7")}, hook: Hook{Label: own, DirLabel: etc},
@@ -61,9 +63,9 @@ func TestSELinux(t *testing.T) {
 		"no transition": {policy: &installtest.Policy{Known: known, Moves: moves, Rules: without(libvirtd + " " + ownAfter + " 2")}, hook: Hook{Label: own},
 			want: "(hugeguard_t: transition)"},
 		"no entry": {policy: &installtest.Policy{Known: known, Moves: moves, Rules: without(ownAfter + " " + own + " 6")}, hook: Hook{Label: own},
-			want: "(hugeguard_exec_t: entrypoint)"},
+			want: "(hugeguard_exec_t: entrypoint read execute map)"},
 		"the module is gone": {policy: &installtest.Policy{Known: known[:2], Rules: map[string]uint32{}}, hook: Hook{Label: own},
-			want: "(unlabeled_t: getattr open read execute execute_no_trans)"},
+			want: "(unlabeled_t: getattr open read execute execute_no_trans map)"},
 		"permissive": {enforce: "0", policy: &installtest.Policy{Known: known[:2]}, hook: Hook{Label: etc}, logged: true,
 			want: "SELinux is permissive, but once it enforces it will deny libvirtd"},
 		"a permissive domain": {policy: &installtest.Policy{Known: known[:2], Permissive: true}, hook: Hook{Label: etc}, logged: true,
@@ -87,11 +89,31 @@ func TestSELinux(t *testing.T) {
 	}
 }
 
+// A module that is not loaded although its package is installed needs no package.
+func TestModuleNotLoaded(t *testing.T) {
+	h := selinuxHost(t, "1")
+	h.Write("usr/share/selinux/packages/hugeguard.cil", "")
+	host := Host{daemon.On(h.FS()), &installtest.Policy{Known: []string{libvirtd, etc}}}
+	d, err := host.Denied(Subject{"libvirtd", 0, libvirtd}, Hook{Path: "/etc/libvirt/hooks/qemu", Label: etc})
+	if want := "semodule -X 200 -i /usr/share/selinux/packages/hugeguard.cil, then run hugeguard install"; err != nil || d == nil || d.Fix != want {
+		t.Errorf("%+v, %v", d, err)
+	}
+}
+
 // What cannot be asked is an error, not an answer.
 func TestNotAsked(t *testing.T) {
 	host := Host{daemon.On(selinuxHost(t, "1").FS()), &installtest.Policy{Err: syscall.EACCES}}
 	if d, err := host.Denied(Subject{"libvirtd", 0, libvirtd}, Hook{Path: "/etc/libvirt/hooks/qemu", Label: etc}); d != nil || err == nil {
 		t.Errorf("%v, %v", d, err)
+	}
+	host = Host{daemon.On(selinuxHost(t, "1").FS()), &installtest.Policy{}}
+	if d, err := host.Denied(Subject{Name: "libvirtd"}, Hook{Path: "/etc/libvirt/hooks/qemu", Label: etc}); d != nil || err == nil {
+		t.Errorf("a daemon without a context: %v, %v", d, err)
+	}
+	for _, s := range host.Subjects(nil) {
+		if d, err := host.Denied(s, Hook{Path: "/etc/libvirt/hooks/qemu", Label: etc}); d != nil || err != nil {
+			t.Errorf("no libvirt: %v, %v", d, err)
+		}
 	}
 	host = Host{daemon.On(sysfstest.New(t).FS()), &installtest.Policy{Profile: "nonsense"}}
 	if d, err := host.Denied(Subject{"libvirtd", 0, "libvirtd (enforce)"}, Hook{Path: "/etc/libvirt/hooks/qemu"}); d != nil || err == nil {
@@ -108,6 +130,7 @@ func TestAppArmor(t *testing.T) {
 		"allowed":     {"libvirtd (enforce)", "allow 0x00000015\ndeny 0x00000000\naudit 0x00000000\nquiet 0x00000000\n", false},
 		"not allowed": {"libvirtd (enforce)", "allow 0x00000014\ndeny 0x00000000\n", true},
 		"denied":      {"libvirtd (enforce)", "allow 0x00000015\ndeny 0x00000001\n", true},
+		"killing":     {"libvirtd (kill)", "allow 0x00000014\ndeny 0x00000000\n", true},
 		"complaining": {"libvirtd (complain)", "allow 0x00000000\ndeny 0x00000001\n", false},
 		"unconfined":  {"", "", false},
 	} {

@@ -20,7 +20,25 @@ const (
 // SELinux reports whether SELinux is enabled on the host.
 func (h Host) SELinux() bool { return h.Files.Exists(selinuxDir + "enforce") }
 
-// Enforcing reports whether SELinux is enforcing.
+// Configured reports whether the host's settings have SELinux on at its next boot (selinux_getenforcemode(3)).
+func (h Host) Configured() bool {
+	text, err := h.Files.ReadFile("etc/selinux/config", 1<<16)
+	if err != nil {
+		return false
+	}
+	for line := range strings.Lines(string(text)) {
+		if mode, ok := strings.CutPrefix(line, "SELINUX="); ok {
+			mode = strings.ToLower(strings.TrimSpace(mode))
+			return mode == "enforcing" || mode == "permissive"
+		}
+	}
+	return false
+}
+
+// Permissive reports whether SELinux only logs what it denies.
+func (h Host) Permissive() bool { return h.SELinux() && !h.enforcing() }
+
+// enforcing reports whether SELinux is enforcing.
 func (h Host) enforcing() bool {
 	text, err := h.Files.ReadFile(selinuxDir+"enforce", 16)
 	return err == nil && strings.TrimSpace(string(text)) == "1"
@@ -147,7 +165,7 @@ func (h Host) ask(q question) (a avd, err error) {
 }
 
 // questions returns what must be allowed so that a daemon can execute the hook (selinux_bprm_creds_for_exec), and what
-// libvirt does before: it reads qemu.d and looks at the file.
+// libvirt does before: it reads qemu.d and looks at the file. The new process maps the program (selinux_mmap_file).
 func (h Host) questions(s Subject, label, dirLabel string) (list []question, err error) {
 	if dirLabel != "" {
 		list = append(list, question{s.Context, h.known(dirLabel), "dir", []string{"getattr", "open", "read", "search"}})
@@ -158,12 +176,12 @@ func (h Host) questions(s Subject, label, dirLabel string) (list []question, err
 	}
 	execute := question{s.Context, label, "file", []string{"getattr", "open", "read", "execute"}}
 	if after == s.Context {
-		execute.permissions = append(execute.permissions, "execute_no_trans")
+		execute.permissions = append(execute.permissions, "execute_no_trans", "map")
 		return append(list, execute), nil
 	}
 	return append(list, execute,
 		question{s.Context, after, "process", []string{"transition"}},
-		question{after, label, "file", []string{"entrypoint"}}), nil
+		question{after, label, "file", []string{"entrypoint", "read", "execute", "map"}}), nil
 }
 
 // deniedBySELinux asks SELinux's policy.
@@ -199,9 +217,14 @@ func (h Host) deniedBySELinux(s Subject, hook Hook) (*Denial, error) {
 	return nil, nil
 }
 
+// moduleFile is where the package hugeguard-selinux has the module.
+const moduleFile = "usr/share/selinux/packages/hugeguard.cil"
+
 // selinuxFix returns what to do so that the hook with a label may be executed.
 func (h Host) selinuxFix(label string) string {
 	switch {
+	case !h.Module() && h.Files.Exists(moduleFile):
+		return "semodule -X 200 -i /" + moduleFile + ", then run hugeguard install"
 	case !h.Module():
 		return "install the package hugeguard-selinux, then run hugeguard install"
 	case typeOf(label) != ownLabel:

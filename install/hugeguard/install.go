@@ -31,7 +31,8 @@ older version put the hook elsewhere, or another hook now runs after it, install
 finds a guard and the site's hook.
 
 If SELinux, AppArmor or the mount denies the daemon to execute the hook, no guest would start. Then hugeguard does
-not place the hook, or takes it away, and says what to do.
+not place the hook, or takes it away, and says what to do. If the kernel does not answer, hugeguard places nothing.
+The policy of hugeguard-selinux allows only drop-in, so install prefers that in an image whose SELinux will be on.
 
 It needs root.
 
@@ -73,8 +74,9 @@ func newUninstall() *cobra.Command {
 directories that install made are removed if they are empty. Files that others changed since then stay as they
 are.
 
-With --if-denied it removes the hook only if SELinux, AppArmor or the mount denies a daemon to execute it, because
-then no guest would start. It says why. Otherwise it changes and prints nothing. The timer of the metrics does this.
+With --if-denied it acts only if SELinux, AppArmor or the mount denies a daemon to execute the hook, because then no
+guest would start. It moves the hook to where it may be executed, as install does, or else removes it and says why.
+Otherwise it changes and prints nothing. The timer of the metrics does this.
 
 It needs root.
 
@@ -95,7 +97,7 @@ Exit status: 0 it is done, 1 an error, 2 wrong usage.`,
 			return err
 		},
 	}
-	c.Flags().BoolVar(&ifDenied, "if-denied", false, "remove the hook only if a daemon may not execute it")
+	c.Flags().BoolVar(&ifDenied, "if-denied", false, "move or remove the hook only if a daemon may not execute it")
 	changeFlags(c, &o)
 	return c
 }

@@ -82,7 +82,7 @@ var classes = []struct {
 	permissions []string
 }{
 	{"process", "2", []string{"transition"}},
-	{"file", "6", []string{"getattr", "open", "read", "execute", "execute_no_trans", "entrypoint"}},
+	{"file", "6", []string{"getattr", "open", "read", "execute", "execute_no_trans", "entrypoint", "map"}},
 	{"dir", "7", []string{"getattr", "open", "read", "search"}},
 }
 

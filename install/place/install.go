@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"strings"
 
 	"hugeguard/install/daemon"
 )
@@ -78,8 +79,8 @@ func (j *job) install(ctx context.Context) error {
 	if err := j.run(steps); err != nil {
 		return err
 	}
-	if len(steps) > 0 && j.live && !j.DryRun {
-		if err := j.withdrawDenied(ctx); err != nil { // what was asked before was about the plan
+	if j.live && !j.DryRun {
+		if err := j.afterwards(ctx); err != nil {
 			return err
 		}
 	}
@@ -101,6 +102,18 @@ func (j *job) install(ctx context.Context) error {
 		}
 	}
 	return j.tellUnaware(ctx, rec, first, aware)
+}
+
+// afterwards takes the hook away if a daemon may not execute it as it lies: what was asked before was about the plan.
+func (j *job) afterwards(ctx context.Context) error {
+	err := j.withdrawFound(ctx)
+	if errors.Is(err, ErrWithdrawn) {
+		return err
+	}
+	if err != nil {
+		fmt.Fprintf(j.Out, "note: the kernel was not asked again: %s\n", strings.ReplaceAll(err.Error(), "\n", "; "))
+	}
+	return nil
 }
 
 // newRecord returns the record of an install, with what an earlier one noted that still holds.

@@ -66,8 +66,9 @@ func begin(ctx context.Context, o Options) (j *job, done func(), err error) {
 	return j, func() { lock.Close() }, nil
 }
 
-// lockPatience is longer than any install takes, and than the timer's look at whether the hook is denied.
-var lockPatience = time.Minute
+// lockPatience is longer than any install takes, and than the timer's look at whether the hook is denied: each may wait
+// twice for lastHooks.
+var lockPatience = 3 * time.Minute
 
 // exclude locks a file.
 func exclude(ctx context.Context, f *os.File) error {

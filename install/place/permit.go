@@ -73,9 +73,21 @@ func (j *job) permitted(running []daemon.Process, s scene, layout Layout) (Layou
 	return layout, denied, err
 }
 
+// expected returns the drop-in where SELinux will be on and cannot be asked yet, as in an image that is being built:
+// hugeguard-selinux allows only that path. A layout of the admin's stays, and libvirt must be known to run it.
+func (j *job) expected(s scene, layout Layout) Layout {
+	host := j.confined()
+	asked := j.live && host.SELinux()
+	if j.Layout != Auto || asked || !host.Configured() || s.libvirt < hook.DropInSince || s.dropInFits() != nil {
+		return layout
+	}
+	return DropIn
+}
+
 // permit returns the layout to install. If a daemon may not execute the hook there, it takes away a hook that is in
 // place, and returns an error that says what to do: a start without a guard is better than none.
 func (j *job) permit(ctx context.Context, s scene, layout Layout) (Layout, error) {
+	layout = j.expected(s, layout)
 	if !j.live {
 		return layout, nil
 	}
@@ -85,20 +97,19 @@ func (j *job) permit(ctx context.Context, s scene, layout Layout) (Layout, error
 		return layout, nil
 	}
 	layout, denied, err := j.permitted(running, s, layout)
-	if errors.Is(err, confine.ErrLabel) {
+	if denied != nil && denied.Enforced {
+		return layout, j.withdraw(ctx, s, denied)
+	}
+	if err != nil && (errors.Is(err, confine.ErrLabel) || !j.confined().Permissive()) {
 		return layout, err // it might be a hook that libvirt may not execute
 	}
 	if err != nil {
 		fmt.Fprintf(j.Out, "note: %s\n", strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
-	switch {
-	case denied == nil:
-		return layout, nil
-	case !denied.Enforced:
+	if denied != nil {
 		fmt.Fprintf(j.Out, "note: %v\n", denied)
-		return layout, nil
 	}
-	return layout, j.withdraw(ctx, s, denied)
+	return layout, nil
 }
 
 // withdraw takes the hook away, in any layout, and returns why as an error.
@@ -125,8 +136,8 @@ func (j *job) withdraw(ctx context.Context, s scene, denied *confine.Denial) err
 	return why
 }
 
-// WithdrawDenied takes the hook away if it is in place and a daemon may not execute it, as after a change of the policy.
-// It prints nothing if there is no need.
+// WithdrawDenied moves a hook that a daemon may not execute where it lies, as after a change of the policy, to where it
+// may, or takes it away. It prints nothing if there is no need.
 func WithdrawDenied(ctx context.Context, o Options) error {
 	j, done, err := begin(ctx, o)
 	if err != nil {
@@ -138,22 +149,51 @@ func WithdrawDenied(ctx context.Context, o Options) error {
 
 func (j *job) withdrawDenied(ctx context.Context) error {
 	j.known, _ = findProgram(j.Hook)
-	s, err := j.scene()
-	if err != nil || !j.live {
+	_, denied, err := j.deniedInPlace(ctx)
+	if denied == nil {
 		return err
+	}
+	err = j.install(ctx)
+	if err == nil || errors.Is(err, ErrWithdrawn) || errors.Is(err, ErrNotTold) {
+		return err
+	}
+	return errors.Join(err, j.withdrawFound(ctx))
+}
+
+// withdrawFound takes the hook away if it is in place and a daemon may not execute it.
+func (j *job) withdrawFound(ctx context.Context) error {
+	s, denied, err := j.deniedInPlace(ctx)
+	if denied == nil {
+		return err
+	}
+	return j.withdraw(ctx, s, denied)
+}
+
+// deniedInPlace returns what is enforced and keeps a daemon from executing the hook as it lies; nil if nothing does, or
+// nothing lies there. An error means that this is not known.
+func (j *job) deniedInPlace(ctx context.Context) (s scene, denied *confine.Denial, err error) {
+	s, err = j.scene()
+	if err != nil || !j.live {
+		return s, nil, err
+	}
+	layouts := s.layouts()
+	if len(layouts) == 0 {
+		return s, nil, nil
 	}
 	running, err := j.daemons().Running(ctx, j.Units)
 	if err != nil {
-		return err
+		return s, nil, err
 	}
-	for _, l := range s.layouts() {
+	var unasked error
+	for _, l := range layouts {
 		denied, err := j.denial(running, j.found(s.lies(l).path))
-		if err != nil {
-			return err
-		}
 		if denied != nil && denied.Enforced {
-			return j.withdraw(ctx, s, denied)
+			return s, denied, nil
 		}
+		unasked = errors.Join(unasked, err)
 	}
-	return nil
+	if j.confined().Permissive() {
+		return s, nil, nil
+	}
+	return s, nil, unasked
 }

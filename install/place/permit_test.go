@@ -26,8 +26,8 @@ const (
 // What the policy allows libvirtd.
 var (
 	listsFolder = map[string]uint32{libvirtd + " " + etcType + " 7": 0xf}
-	runsOwn     = map[string]uint32{libvirtd + " " + ownType + " 6": 0xf, libvirtd + " " + ownContext + " 2": 1, ownContext + " " + ownType + " 6": 1 << 5}
-	runsAny     = map[string]uint32{libvirtd + " " + etcType + " 6": 0x1f}
+	runsOwn     = map[string]uint32{libvirtd + " " + ownType + " 6": 0xf, libvirtd + " " + ownContext + " 2": 1, ownContext + " " + ownType + " 6": 0x6c}
+	runsAny     = map[string]uint32{libvirtd + " " + etcType + " 6": 0x5f}
 )
 
 func rules(sets ...map[string]uint32) map[string]uint32 {
@@ -169,6 +169,79 @@ func TestDeniedLater(t *testing.T) {
 	}
 }
 
+// A policy that denies the hook later, and allows it as a drop-in, has it moved there: there is always a guard.
+func TestDeniedLaterMoves(t *testing.T) {
+	tr, p := selinuxSite(t, nil, rules(listsFolder, runsOwn, runsAny))
+	if out, err := liveInstall(t, tr, Options{}); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if st := inspect(t, tr, Options{}); st.Layout != Main {
+		t.Fatalf("layout %s", st.Layout)
+	}
+	p.Rules = rules(listsFolder, runsOwn)
+	for _, want := range []string{"place " + tr.root + dropInHook, ""} {
+		var out strings.Builder
+		program, _ := programs(t)
+		j := &job{Options: Options{Hook: program, Out: &out}, tree: tr, live: true}
+		if err := j.withdrawDenied(context.Background()); err != nil || !strings.Contains(out.String(), want) || want == "" && out.Len() > 0 {
+			t.Errorf("%v\n%s", err, &out)
+		}
+		if st := inspect(t, tr, Options{}); st.Layout != DropIn || !st.Live || st.Denied != "" {
+			t.Errorf("%+v", st)
+		}
+	}
+}
+
+// unasked is a kernel that does not answer what a process may do.
+type unasked struct {
+	*installtest.Policy
+	source string // the process's context; "" for any
+}
+
+func (u unasked) Ask(file string, question []byte) (string, error) {
+	if filepath.Base(file) == "access" && strings.HasPrefix(string(question), u.source) {
+		return "", os.ErrPermission
+	}
+	return u.Policy.Ask(file, question)
+}
+
+// A kernel that does not answer might deny the hook, which is not placed then, unless it would only log that.
+func TestNotAsked(t *testing.T) {
+	tr, p := selinuxSite(t, nil, rules(listsFolder, runsAny))
+	tr.kernel = unasked{Policy: p}
+	was := list(t, tr)
+	if out, err := liveInstall(t, tr, Options{}); !errors.Is(err, os.ErrPermission) || errors.Is(err, ErrWithdrawn) {
+		t.Errorf("the install: %v\n%s", err, out)
+	}
+	if now := list(t, tr); now != was {
+		t.Errorf("it changed\n%s\ninto\n%s", was, now)
+	}
+	installtest.WriteSELinux(t, tr.root, "0")
+	if out, err := liveInstall(t, tr, Options{}); err != nil || !strings.Contains(out, "note: SELinux was not asked") {
+		t.Errorf("permissive: %v\n%s", err, out)
+	}
+	if st := inspect(t, tr, Options{}); !st.Installed {
+		t.Errorf("permissive: %+v", st)
+	}
+}
+
+// What is denied to one daemon counts, though the kernel does not answer for another.
+func TestDeniedToOne(t *testing.T) {
+	tr, p := selinuxSite(t, nil, rules(listsFolder, runsAny))
+	if out, err := liveInstall(t, tr, Options{}); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	installtest.Write(t, tr.root+"/usr/sbin/virtqemud", "") // without a label: it has init's context
+	p.Rules, tr.kernel = nil, unasked{p, initContext}
+	j := &job{Options: Options{Out: io.Discard}, tree: tr, live: true}
+	if err := j.withdrawDenied(context.Background()); !errors.Is(err, ErrWithdrawn) {
+		t.Error(err)
+	}
+	if st := inspect(t, tr, Options{}); st.Installed {
+		t.Errorf("%+v", st)
+	}
+}
+
 // A domain that is only permissive keeps nobody from the hook, but its day will come.
 func TestPermissive(t *testing.T) {
 	tr, p := selinuxSite(t, nil, rules(listsFolder))
@@ -199,11 +272,44 @@ type unlabellable struct{ *installtest.Policy }
 
 func (unlabellable) SetLabel(path, label string) error { return os.ErrPermission }
 
-// An image is labelled and asked about when it runs.
-func TestImageIsNotAsked(t *testing.T) {
-	tr, _ := selinuxSite(t, nil, nil)
-	if err := Install(context.Background(), Options{Root: tr.root, Hook: built(t), Out: io.Discard}); err != nil {
-		t.Error(err)
+// An image is labelled and asked about when it runs. If its SELinux will be on, the hook is put where hugeguard-selinux
+// allows it.
+func TestImage(t *testing.T) {
+	const (
+		enforcing = "# SELINUX=disabled\nSELINUX = no\nSELINUXTYPE=targeted\nSELINUX=enforcing\n"
+		library   = "/usr/lib64/libvirt.so.0.9000.0"
+	)
+	for name, c := range map[string]struct {
+		config, libvirt string
+		layout, want    Layout
+	}{
+		"enforcing":        {config: enforcing, libvirt: library, want: DropIn},
+		"permissive":       {config: "SELINUX=permissive\n", libvirt: library, want: DropIn},
+		"disabled":         {config: "SELINUX=disabled\n", libvirt: library, want: Main},
+		"no SELinux":       {libvirt: library, want: Main},
+		"the admin's wish": {config: enforcing, libvirt: library, layout: Main, want: Main},
+		"an older libvirt": {config: enforcing, libvirt: "/usr/lib64/libvirt.so.0.6004.0", want: Main},
+		"no libvirt yet":   {config: enforcing, want: Main},
+	} {
+		for _, live := range []bool{false, true} { // true: in a container that builds the image
+			files := map[string]string{"/proc/uptime": "100.00 100.00\n", "/proc/sys/kernel/random/boot_id": "6f1ed002-ab5e-49d5-9d1c-1d1b3e1c2a11\n"}
+			if c.config != "" {
+				files["/etc/selinux/config"] = c.config
+			}
+			if c.libvirt != "" {
+				files[c.libvirt] = ""
+			}
+			tr := makeSite(t, files)
+			for range 2 { // the second changes nothing
+				o := Options{Layout: c.layout, Hook: built(t), Out: io.Discard}
+				if err := (&job{Options: o, tree: tr, live: live}).install(context.Background()); err != nil {
+					t.Fatalf("%s: %v", name, err)
+				}
+				if st := inspect(t, tr, Options{}); st.Layout != c.want {
+					t.Errorf("%s, live %v: layout %s, want %s", name, live, st.Layout, c.want)
+				}
+			}
+		}
 	}
 }
 
