@@ -79,10 +79,8 @@ func (j *job) install(ctx context.Context) error {
 	if err := j.run(steps); err != nil {
 		return err
 	}
-	if j.live && !j.DryRun {
-		if err := j.afterwards(ctx); err != nil {
-			return err
-		}
+	if err := j.askAgain(ctx); err != nil {
+		return err
 	}
 	if len(steps) == 0 {
 		fmt.Fprintf(j.Out, "already installed: %s, layout %s\n", j.at(s, layout).path, layout)
@@ -104,8 +102,11 @@ func (j *job) install(ctx context.Context) error {
 	return j.tellUnaware(ctx, rec, first, aware)
 }
 
-// afterwards takes the hook away if a daemon may not execute it as it lies: what was asked before was about the plan.
-func (j *job) afterwards(ctx context.Context) error {
+// askAgain takes the hook away if a daemon may not execute it as it lies: what was asked before was about the plan.
+func (j *job) askAgain(ctx context.Context) error {
+	if !j.live || j.DryRun {
+		return nil
+	}
 	err := j.withdrawFound(ctx)
 	if errors.Is(err, ErrWithdrawn) {
 		return err

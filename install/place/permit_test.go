@@ -216,6 +216,8 @@ func TestNotAsked(t *testing.T) {
 	if now := list(t, tr); now != was {
 		t.Errorf("it changed\n%s\ninto\n%s", was, now)
 	}
+	tr, p = selinuxSite(t, nil, rules(listsFolder, runsAny))
+	tr.kernel = unasked{Policy: p}
 	installtest.WriteSELinux(t, tr.root, "0")
 	if out, err := liveInstall(t, tr, Options{}); err != nil || !strings.Contains(out, "note: SELinux was not asked") {
 		t.Errorf("permissive: %v\n%s", err, out)
