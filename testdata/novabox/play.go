@@ -305,7 +305,7 @@ func (p *play) compare(relation func(ours, theirs map[int]count, s status) bool)
 		if relation(ours, theirs, s) {
 			return ours, theirs, true, nil
 		}
-		time.Sleep(5 * time.Second) // it looks once a minute
+		time.Sleep(5 * time.Second) // it looks every other minute
 	}
 	return ours, theirs, false, err
 }
