@@ -3,7 +3,6 @@ package guard
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -204,7 +203,7 @@ func (h Host) Agrees() bool {
 	for _, r := range h.Reservations() {
 		wanted[r.Pool] = int64(r.Count)
 	}
-	return maps.Equal(wanted, h.Nova.Reserved)
+	return wanted.Same(h.Nova.Reserved)
 }
 
 // agreesOn is Agrees for the pages of one size on some nodes.

@@ -97,6 +97,20 @@ func TestReserveSettles(t *testing.T) {
 	})
 }
 
+// TestReservesNothing: a pool of which Nova is told to keep back no page is as one of which it is told nothing.
+func TestReservesNothing(t *testing.T) {
+	at := func(node int) nova.Pool { return nova.Pool{Node: node, PageKiB: 2048} }
+	host := Pages(9, 9).Holding(HolderOVS, "ovs-vswitchd", 1, 0, 5)
+	for count, want := range map[int64]bool{0: true, 1: true, -1: false} {
+		if host.Reserving(nova.Reserved{at(0): 5, at(1): count}).Agrees() != want {
+			t.Errorf("with %d pages of node 1 reserved, agrees is not %v", count, want)
+		}
+	}
+	if host.Reserving(nova.Reserved{at(1): 0}).Agrees() {
+		t.Error("it agrees without what Open vSwitch holds")
+	}
+}
+
 // TestBelief: an instance counts whether it runs or not, and only what Nova does not allow for is drift.
 func TestBelief(t *testing.T) {
 	at := nova.Pool{Node: 0, PageKiB: 2048}

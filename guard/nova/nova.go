@@ -37,6 +37,18 @@ type Pool struct {
 // pages that are not there.
 type Reserved map[Pool]int64
 
+// Same reports whether two settings keep back as much of each pool: a count of 0 is as none.
+func (r Reserved) Same(other Reserved) bool {
+	for _, setting := range []Reserved{r, other} {
+		for pool := range setting {
+			if r[pool] != other[pool] {
+				return false
+			}
+		}
+	}
+	return true
+}
+
 // Reserved returns what Nova makes of the values (nova/virt/hardware.py, numa_get_reserved_huge_pages): for the same
 // node and page size the last one counts. An error is one that keeps nova-compute from starting, or a [ReferenceError];
 // it names the file and quotes the value's first line: what continues it may be another option that was indented by

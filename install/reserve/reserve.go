@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -70,7 +69,7 @@ func Plan(root string, sources []nova.Source, contained bool, wanted []guard.Res
 	if err != nil {
 		return nil, err
 	}
-	if maps.Equal(is, want) {
+	if is.Same(want) {
 		return nil, nil
 	}
 	for _, dir := range dirs {
@@ -120,7 +119,7 @@ func (c Change) wins(sources []nova.Source, want nova.Reserved) bool {
 		return false
 	}
 	is, err := reserves(files)
-	return err == nil && maps.Equal(is, want)
+	return err == nil && is.Same(want)
 }
 
 // placed finds out which file there is to write: below the root, wherever its links lead.

@@ -117,6 +117,19 @@ func TestWrite(t *testing.T) {
 	}
 }
 
+// TestReservesNothing: a line that reserves no page asks for no change, and is in nobody's way.
+func TestReservesNothing(t *testing.T) {
+	root, zero := t.TempDir(), "[DEFAULT]\nreserved_huge_pages=node:2,size:2048,count:0\n"
+	write(t, root, map[string]string{"/etc/nova/nova.conf": "[DEFAULT]\n" + want + zero, "/etc/nova/nova-compute.conf": zero})
+	if c, err := Plan(root, debian, false, wanted); c != nil || err != nil {
+		t.Errorf("%+v, %v", c, err)
+	}
+	write(t, root, map[string]string{"/etc/nova/nova.conf": zero})
+	if c, err := Plan(root, debian, false, wanted); c == nil || err != nil {
+		t.Errorf("%+v, %v where pages lack", c, err)
+	}
+}
+
 // TestOwnerAndMode: a file keeps its own, and a new one has those of the one beside it.
 func TestOwnerAndMode(t *testing.T) {
 	if os.Getuid() != 0 {

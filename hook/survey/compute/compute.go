@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -139,7 +138,7 @@ func tellNova(root sysfs.FS, conf config.Config, c compute, deadline time.Time) 
 		// An admin edits the host's files, and a container starts with a copy.
 		mine, errMine := own.config.Reserved()
 		theirs, errTheirs := usual.config.Reserved()
-		if errMine == nil && errTheirs == nil && !maps.Equal(mine, theirs) {
+		if errMine == nil && errTheirs == nil && !mine.Same(theirs) {
 			usual.stale, usual.read = usual.changed, mine
 		}
 		return usual
