@@ -138,8 +138,12 @@ func tellNova(root sysfs.FS, conf config.Config, c compute, deadline time.Time) 
 		// An admin edits the host's files, and a container starts with a copy.
 		mine, errMine := own.config.Reserved()
 		theirs, errTheirs := usual.config.Reserved()
-		if errMine == nil && errTheirs == nil && !mine.Same(theirs) {
+		switch {
+		case errMine != nil || errTheirs != nil:
+		case !mine.Same(theirs):
 			usual.stale, usual.read = usual.changed, mine
+		case own.newest.Equal(usual.newest):
+			return usual.since(root, c) // it is no copy: the host's files are mounted there
 		}
 		return usual
 	}

@@ -127,6 +127,17 @@ func TestNovaInContainer(t *testing.T) {
 	if n := read(); n.Stale != "/etc/kolla/nova-compute/nova.conf" || n.Read == nil || len(n.Read) > 0 {
 		t.Errorf("%+v", n)
 	}
+	// A mounted file is no copy, so it shows by when it was changed whether it was read.
+	h.Write("proc/812/root/etc/nova/nova.conf", hooktest.ReservesAll)
+	for second, want := range map[int]string{900: "", 2000: "/etc/kolla/nova-compute/nova.conf"} {
+		for _, file := range []string{"proc/812/root/etc/nova/nova.conf", "etc/kolla/nova-compute/nova.conf"} {
+			hooktest.ChangedAt(t, h, file, second)
+		}
+		if n := read(); n.Stale != want || n.Read != nil {
+			t.Errorf("changed after %d s: %+v, want %q", second, n, want)
+		}
+	}
+	h.Write("proc/812/root/etc/nova/nova.conf", "[DEFAULT]\n")
 	// It is the one who asks that is confined.
 	h.Write("proc/1/ns/keep", "")
 	if err := os.Symlink("mnt:[2]", h.Path("proc/1/ns/mnt")); err != nil {
