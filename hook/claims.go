@@ -71,6 +71,14 @@ func (c *call) keepRefused() {
 	}
 }
 
+// forgetRefused forgets an earlier refusal of an instance whose start is allowed: what Nova counts for it may be another
+// number by the time its domain is gone.
+func (c *call) forgetRefused(v guard.Verdict) {
+	if c.allows(v) && v.Domain.Manager == guard.ManagerNova {
+		ledger.ForgetRefused(c.fs, v.Domain.UUID)
+	}
+}
+
 // ended ends the claim of the domain whose start is over.
 func (c *call) ended() {
 	if !c.privileged || !c.fs.Exists(ledger.Path) {

@@ -73,6 +73,7 @@ func (c *call) decideNow(demand guard.Demand) (verdict guard.Verdict, host guard
 	if claims != nil {
 		c.keepLedger(claims, verdict, changed)
 	}
+	c.forgetRefused(verdict)
 	return verdict, host, nil
 }
 

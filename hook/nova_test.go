@@ -107,5 +107,16 @@ func TestRefusedIsKept(t *testing.T) {
 		if want := guard.InstanceOf(*demand, false); err != nil || !reflect.DeepEqual(kept, want) || len(kept.Pages) == 0 {
 			t.Errorf("%+v, %v, want %+v", kept, err, want)
 		}
+		// There are pages now.
+		for _, dir := range []string{"sys/kernel/mm", "sys/devices/system/node/node0", "sys/devices/system/node/node1"} {
+			f.host.Write(dir+"/hugepages/hugepages-2048kB/free_hugepages", "1024\n")
+		}
+		f = newCall(t, f.host, strings.NewReader(xml))
+		if status := f.prepare(); status != exitAccept {
+			t.Fatalf("status %d: %s", status, &f.stderr)
+		}
+		if kept, err := ledger.ReadRefused(f.host.FS(), demand.Domain.UUID); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%+v, %v after a start that was allowed", kept, err)
+		}
 	}
 }

@@ -53,6 +53,13 @@ func KeepRefused(root sysfs.FS, i guard.Instance) error {
 	return keep(dir, i.UUID, refusedText(i))
 }
 
+// ForgetRefused forgets what [KeepRefused] kept of an instance, if it did. It costs one call of the kernel.
+func ForgetRefused(root sysfs.FS, uuid string) {
+	if IsUUID(uuid) {
+		_ = unix.Unlink(root.Path(RefusedDir + "/" + uuid)) // as a rule there is none
+	}
+}
+
 // forgetRefused makes room for one more.
 func forgetRefused(dir string) error {
 	entries, err := os.ReadDir(dir)

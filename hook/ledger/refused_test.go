@@ -25,6 +25,10 @@ func TestRefused(t *testing.T) {
 			t.Errorf("%+v, %v, want %+v", got, err, want)
 		}
 	}
+	ForgetRefused(root, want.UUID)
+	if got, err := ReadRefused(root, want.UUID); err == nil {
+		t.Errorf("%+v was not forgotten", got)
+	}
 	for i := range mostRefused {
 		if err := KeepRefused(root, guard.Instance{UUID: uuid(i + 1)}); err != nil {
 			t.Fatal(err)
