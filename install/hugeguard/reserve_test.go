@@ -2,10 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
 	"strings"
 	"testing"
+	"time"
 
+	"hugeguard/hook/hooktest"
+	"hugeguard/hook/ledger"
 	"hugeguard/sysfs/sysfstest"
 )
 
@@ -62,7 +66,7 @@ func TestReserveWrites(t *testing.T) {
 	step("nothing is to be changed", "--remove")
 }
 
-// TestReserveTimer: it acts on what two looks saw, as the setting says, and on nothing that was not seen whole.
+// TestReserveTimer: it acts on what two looks saw, as the setting says.
 func TestReserveTimer(t *testing.T) {
 	for setting, want := range map[string]string{"off": "", "report": "", "write": reservesBoth} {
 		h := withNova(t, "[DEFAULT]\n")
@@ -83,6 +87,75 @@ func TestReserveTimer(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestReserveTimerUnknown: a look that does not show what Nova reserves does not count, and is no error.
+func TestReserveTimerUnknown(t *testing.T) {
+	for _, conf := range []string{"[DEFAULT\n", "[DEFAULT]\nreserved_huge_pages=${x}\n"} {
+		h := withNova(t, conf)
+		for range 3 {
+			status, out := reserveOn(t, h, "--timer")
+			if status != exitOK || !strings.Contains(out, "it is not known what Nova reserves") || strings.Contains(out, "Nova does not reserve") {
+				t.Errorf("%q: status %d: %s", conf, status, out)
+			}
+		}
+	}
+}
+
+// TestReserveTimerPools: of each pool it reserves what both looks saw, if both are of one boot.
+func TestReserveTimerPools(t *testing.T) {
+	const saw = `{"boot":"a","wanted":[{"Node":0,"PageKiB":2048,"Count":700},{"Node":1,"PageKiB":2048,"Count":3}]}`
+	for boot, want := range map[string]string{"a": "[DEFAULT]\nreserved_huge_pages=node:0,size:2048,count:512\nreserved_huge_pages=node:1,size:2048,count:3\n", "b": ""} {
+		h := withNova(t, "[DEFAULT]\n")
+		h.Write("proc/sys/kernel/random/boot_id", boot+"\n")
+		h.Write(lookFile, saw)
+		status, out := reserveOn(t, h, "--timer")
+		if text := read(t, h, novaDropIn); status != exitOK || !strings.HasSuffix(text, want) || want == "" && text != "" {
+			t.Errorf("boot %s: status %d, %q: %s", boot, status, text, out)
+		}
+	}
+}
+
+// TestReserveTimerRestarts: nova-compute is to be restarted until it has read what the timer wrote, and not while a guest
+// starts.
+func TestReserveTimerRestarts(t *testing.T) {
+	h := withNova(t, "[DEFAULT]\n")
+	hooktest.NovaRuns(h, 1000)
+	step := func(want int, says string) {
+		t.Helper()
+		if status, out := reserveOn(t, h, "--timer"); status != want || !strings.Contains(out, says) || says == "" && out != "" {
+			t.Errorf("status %d, want %d and %q: %s", status, want, says, out)
+		}
+	}
+	claims := func(change func(l *ledger.Locked)) {
+		t.Helper()
+		l, unread, err := ledger.Open(h.FS(), time.Minute)
+		if err := errors.Join(unread, err); err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		change(l)
+		if err := l.Save(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const restarts = "run systemctl restart nova-compute.service on the host"
+	step(exitOK, "")
+	step(exitOK, "+reserved_huge_pages=node:0,size:2048,count:512")
+	step(exitOK, "")
+	h.Write("etc/hugeguard.conf", "reserve = restart\n")
+	claims(func(l *ledger.Locked) {
+		l.Put(ledger.Claim{UUID: "a0000000-0000-4000-8000-000000000001", Name: "vm-1", Parts: []ledger.Part{{PageKiB: 2048, Pages: 1, Nodes: []int{0}, Hard: true}}})
+	})
+	step(exitOK, "guests are starting, so a later look restarts nova-compute: vm-1")
+	claims(func(l *ledger.Locked) { l.Drop("vm-1") })
+	for range 2 {
+		step(exitError, restarts)
+	}
+	hooktest.NovaRuns(h, 1_000_000_000)
+	step(exitOK, "")
+	hooktest.NovaRuns(h, 1000) // as if somebody else changed the files
+	step(exitOK, "")
 }
 
 // TestReserveRefuses: what it must not change, or not now.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,14 +10,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"hugeguard/guard"
+	"hugeguard/guard/nova"
 	"hugeguard/hook/config"
+	"hugeguard/hook/ledger"
 	"hugeguard/hook/survey/compute"
 	"hugeguard/install/atomicfile"
 	"hugeguard/install/reserve"
@@ -26,35 +28,13 @@ import (
 
 // change writes what Nova is to reserve, or removes what was written, and restarts nova-compute if that is asked for.
 func (o reserveOptions) change(cmd *cobra.Command, host sysfs.FS, conf config.Config, found guard.Host) error {
-	if status.Hidden(host) && !o.dryRun {
-		return &fs.PathError{Op: "write", Path: "nova.conf", Err: fs.ErrPermission}
-	}
-	if host.Root() != "" {
-		if info, err := os.Stat(o.root); err != nil || !info.IsDir() {
-			return usageError{errors.New("a capture cannot be changed: name a directory with --root, or leave it out")}
-		}
-	}
-	changes, err := o.plan(host, conf, found)
+	changes, err := o.apply(cmd, host, conf, found, found.Reservations())
 	if err != nil {
 		return err
 	}
-	for _, c := range changes {
-		if _, err := fmt.Fprintln(cmd.OutOrStdout(), strings.Join(c.Diff(), "\n")); err != nil {
-			return err
-		}
-		if o.dryRun {
-			continue
-		}
-		if err := c.Do(); err != nil {
-			return err
-		}
-		if backup := c.Backup(); backup != "" && !o.remove {
-			note(cmd.ErrOrStderr(), "%s is kept as %s", c.File, backup)
-		}
-	}
 	stale := found.Nova != nil && found.Nova.Stale != ""
 	switch {
-	case len(changes) == 0 && !stale:
+	case changes == 0 && !stale:
 		note(cmd.ErrOrStderr(), "nothing is to be changed")
 		return nil
 	case o.dryRun:
@@ -68,8 +48,37 @@ func (o reserveOptions) change(cmd *cobra.Command, host sysfs.FS, conf config.Co
 	return restartNova(cmd.Context(), host, conf)
 }
 
+// apply shows what is to be changed so that Nova reserves what is wanted, and does it, unless this is a dry run. It
+// returns how many files are changed.
+func (o reserveOptions) apply(cmd *cobra.Command, host sysfs.FS, conf config.Config, found guard.Host, wanted []guard.Reservation) (int, error) {
+	if status.Hidden(host) && !o.dryRun {
+		return 0, &fs.PathError{Op: "write", Path: "nova.conf", Err: fs.ErrPermission}
+	}
+	if host.Root() != "" {
+		if info, err := os.Stat(o.root); err != nil || !info.IsDir() {
+			return 0, usageError{errors.New("a capture cannot be changed: name a directory with --root, or leave it out")}
+		}
+	}
+	changes, err := o.plan(host, conf, found, wanted)
+	for i, c := range changes {
+		if _, err := fmt.Fprintln(cmd.OutOrStdout(), strings.Join(c.Diff(), "\n")); err != nil {
+			return i, err
+		}
+		if o.dryRun {
+			continue
+		}
+		if err := c.Do(); err != nil {
+			return i, err
+		}
+		if backup := c.Backup(); backup != "" && !o.remove {
+			note(cmd.ErrOrStderr(), "%s is kept as %s", c.File, backup)
+		}
+	}
+	return len(changes), err
+}
+
 // plan returns what is to be changed.
-func (o reserveOptions) plan(host sysfs.FS, conf config.Config, found guard.Host) ([]*reserve.Change, error) {
+func (o reserveOptions) plan(host sysfs.FS, conf config.Config, found guard.Host, wanted []guard.Reservation) ([]*reserve.Change, error) {
 	sources, contained := compute.Sources(host, conf, time.Now().Add(holdersDeadline))
 	if o.remove {
 		return reserve.PlanRemoval(host.Root(), sources)
@@ -83,10 +92,10 @@ func (o reserveOptions) plan(host sysfs.FS, conf config.Config, found guard.Host
 	if why := unsure(found); len(why) > 0 {
 		return nil, fmt.Errorf("not all of the host was seen, so nothing is written: %s", strings.Join(why, "; "))
 	}
-	if found.Reservations() == nil {
+	if wanted == nil {
 		return nil, nil
 	}
-	change, err := reserve.Plan(host.Root(), sources, contained, found.Reservations())
+	change, err := reserve.Plan(host.Root(), sources, contained, wanted)
 	if change == nil || err != nil {
 		return nil, err
 	}
@@ -130,52 +139,130 @@ func restartNova(ctx context.Context, host sysfs.FS, conf config.Config) error {
 // lookFile keeps what the timer saw last, below the root.
 const lookFile = "/var/lib/hugeguard/reserve.json"
 
-// runTimer does what the setting reserve says about pages that Nova does not reserve, if the last look saw the same.
+// A timerLook is what the timer keeps of its last one that counted.
+type timerLook struct {
+	Boot    string              `json:"boot"`              // the boot's id
+	Wanted  []guard.Reservation `json:"wanted"`            // what Nova was to reserve
+	Restart bool                `json:"restart,omitempty"` // nova-compute has not read yet what the timer wrote
+}
+
+// runTimer does what the setting reserve says about pages that Nova does not reserve, if the last look saw these, too.
 func (o reserveOptions) runTimer(cmd *cobra.Command, host sysfs.FS, conf config.Config, found guard.Host) error {
 	if conf.Reserve == config.ReserveOff {
 		return nil
 	}
-	if why := unsure(found); len(why) > 0 {
+	if why := uncertain(found); len(why) > 0 {
 		note(cmd.ErrOrStderr(), "not all of the host was seen, so this look does not count: %s", strings.Join(why, "; "))
 		return nil
 	}
-	var lacking []guard.Reservation
-	if found.Nova != nil && !found.Agrees() {
-		lacking = found.Reservations()
+	if found.Nova == nil {
+		return nil
 	}
-	lasted, err := lasts(host.Root()+lookFile, lacking, o.dryRun)
-	if err != nil || lacking == nil || !lasted {
+	boot, err := host.BootID()
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	for _, r := range lacking {
+	before, err := lastLook(host.Root()+lookFile, boot)
+	if err != nil {
+		return err
+	}
+	now := timerLook{boot, found.Reservations(), before.Restart && found.Nova.Stale != ""}
+	wanted, lacks := lasting(before.Wanted, now.Wanted, found.Nova.Reserved), false
+	for _, r := range wanted {
 		if r.Lacking {
+			lacks = true
 			note(cmd.ErrOrStderr(), "Nova does not reserve what is held or was promised: %s", r)
 		}
 	}
-	if conf.Reserve == config.ReserveReport {
+	if err := o.keep(host, now); err != nil || conf.Reserve == config.ReserveReport {
+		return err
+	}
+	if lacks {
+		written, err := o.apply(cmd, host, conf, found, wanted)
+		if err != nil {
+			return err
+		}
+		now.Restart = now.Restart || written > 0
+		if err := o.keep(host, now); err != nil {
+			return err
+		}
+	}
+	if !now.Restart || conf.Reserve != config.ReserveRestart || o.dryRun {
 		return nil
 	}
-	o.restart = conf.Reserve == config.ReserveRestart
-	return o.change(cmd, host, conf, found)
+	if guests := starting(host, conf); len(guests) > 0 {
+		note(cmd.ErrOrStderr(), "guests are starting, so a later look restarts nova-compute: %s", strings.Join(guests, ", "))
+		return nil
+	}
+	o.read() // a restart may take a minute
+	if err := restartNova(cmd.Context(), host, conf); err != nil {
+		return err
+	}
+	now.Restart = false // whatever the files' times say: it would be restarted at each look
+	return o.keep(host, now)
 }
 
-// lasts reports whether the last look saw the same, and keeps this one.
-func lasts(name string, now []guard.Reservation, dryRun bool) (bool, error) {
-	var before []guard.Reservation
+// uncertain returns why a look at the host does not count.
+func uncertain(found guard.Host) []string {
+	why := unsure(found)
+	if n := found.Nova; n != nil && !n.Known() {
+		why = append(why, "it is not known what Nova reserves: "+cmp.Or(n.Fault, "no configuration of nova-compute was found"))
+	}
+	return why
+}
+
+// lasting returns what Nova is to reserve by two looks: of each pool the smaller count, and no less than it reserves.
+func lasting(before, now []guard.Reservation, reserved nova.Reserved) (all []guard.Reservation) {
+	seen := nova.Reserved{}
+	for _, r := range before {
+		seen[r.Pool] = int64(r.Count)
+	}
+	for _, r := range now {
+		is := reserved[r.Pool]
+		if count := max(min(int64(r.Count), seen[r.Pool]), is); count > 0 {
+			all = append(all, guard.Reservation{Pool: r.Pool, Count: uint64(count), Lacking: count != is})
+		}
+	}
+	return all
+}
+
+// starting returns the guests that the ledger has: nova-compute, restarted, would give up those that it starts.
+func starting(host sysfs.FS, conf config.Config) (guests []string) {
+	claims, _ := ledger.Read(host) // without one no start is known
+	claims.Look(host, guard.Domain{}, conf.StartingLimit, time.Now().Add(holdersDeadline))
+	for _, c := range claims.Claims {
+		guests = append(guests, guard.Printable(c.Name, 60))
+	}
+	return guests
+}
+
+// lastLook returns the last look. What it saw in another boot is left out.
+func lastLook(name, boot string) (last timerLook, err error) {
 	text, err := os.ReadFile(name)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return false, err
+		return timerLook{}, err
 	}
-	_ = json.Unmarshal(text, &before) // what makes no sense was no look
-	if dryRun {
-		return slices.Equal(before, now), nil
+	if json.Unmarshal(text, &last) != nil {
+		return timerLook{}, nil // what makes no sense was no look
 	}
+	if last.Boot != boot {
+		last.Wanted = nil
+	}
+	return last, nil
+}
+
+// keep keeps a look, unless this is a dry run.
+func (o reserveOptions) keep(host sysfs.FS, now timerLook) error {
+	if o.dryRun {
+		return nil
+	}
+	name := host.Root() + lookFile
 	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-		return false, err
+		return err
 	}
-	text, err = json.Marshal(now)
+	text, err := json.Marshal(now)
 	if err != nil {
-		return false, err
+		return err
 	}
-	return slices.Equal(before, now), atomicfile.Write(name, append(text, '\n'), 0o644)
+	return atomicfile.Write(name, append(text, '\n'), 0o644)
 }
