@@ -118,10 +118,3 @@ func reserves(files []file) (nova.Reserved, error) {
 	}
 	return c.Reserved()
 }
-
-// sets returns how often a file sets the option.
-func sets(text string) int {
-	var c nova.Config
-	_ = c.Add("", text) // it was read before
-	return len(c.Values)
-}

@@ -33,6 +33,7 @@ type Change struct {
 	target string // what File leads to
 	like   string // whose owner and mode a new file gets
 	dir    bool   // its directory is missing
+	backup string // where Do kept the file
 }
 
 // Owned is that a deployment tool writes the files, and would undo a change.
@@ -73,20 +74,39 @@ func Plan(root string, sources []nova.Source, contained bool, wanted []guard.Res
 		return nil, nil
 	}
 	for _, dir := range dirs {
-		c := Change{File: filepath.Join(dir, DropIn), New: dropIn(lines), like: files[0].name, root: root}
-		if c.wins(sources, want) {
+		c := Change{File: filepath.Join(dir, DropIn), like: files[0].name, root: root}
+		if i := slices.IndexFunc(files, func(f file) bool { return f.name == c.File }); i >= 0 {
+			c.Old = files[i].text
+		}
+		var ours bool
+		c.New, ours = dropIn(c.Old, lines)
+		if ours && c.wins(sources, want) {
 			return c.placed()
 		}
 	}
-	slices.Reverse(files)
-	slices.SortStableFunc(files, func(a, b file) int { return min(sets(b.text), 1) - min(sets(a.text), 1) })
-	for _, f := range files {
-		c := Change{File: f.name, Old: f.text, New: inPlace(f.text, lines), like: f.name, root: root}
+	for _, f := range lastFirst(files) {
+		text, err := inPlace(f.name, f.text, lines)
+		if err != nil {
+			return nil, err
+		}
+		c := Change{File: f.name, Old: f.text, New: text, like: f.name, root: root}
 		if c.wins(sources, want) {
 			return c.placed()
 		}
 	}
 	return nil, fmt.Errorf("no file of %s can be changed so that Nova reserves this: edit them by hand", guard.Printable(names(files), 400))
+}
+
+// lastFirst returns the files in the order in which they are tried: those that set the option come first.
+func lastFirst(files []file) (order []file) {
+	for _, set := range []bool{true, false} {
+		for _, f := range slices.Backward(files) {
+			if sets(f.text) == set {
+				order = append(order, f)
+			}
+		}
+	}
+	return order
 }
 
 // PlanRemoval returns the changes that take away what was written.
@@ -96,12 +116,22 @@ func PlanRemoval(root string, sources []nova.Source) (changes []*Change, err err
 		return nil, err
 	}
 	for _, f := range files {
-		c := Change{File: f.name, Old: f.text, New: restored(f.text), like: f.name, root: root}
-		if filepath.Base(f.name) == DropIn && strings.HasPrefix(f.text, dropInHead) {
-			c.New = ""
+		c := Change{File: f.name, Old: f.text, like: f.name, root: root}
+		ours := false
+		if filepath.Base(f.name) == DropIn {
+			c.New, ours = dropIn(f.text, nil)
+		}
+		if !ours {
+			c.New, err = restored(f.name, f.text)
+		}
+		if err != nil {
+			return nil, err
 		}
 		if c.New == c.Old {
 			continue
+		}
+		if !sameOthers(c.Old, c.New) {
+			return nil, fmt.Errorf("%s: other lines would change: remove hugeguard's by hand", f.name)
 		}
 		placed, err := c.placed()
 		if err != nil {
@@ -112,14 +142,14 @@ func PlanRemoval(root string, sources []nova.Source) (changes []*Change, err err
 	return changes, nil
 }
 
-// wins reports whether Nova would reserve what is wanted after the change.
+// wins reports whether Nova would reserve what is wanted after the change, and find nothing else changed.
 func (c Change) wins(sources []nova.Source, want nova.Reserved) bool {
 	files, err := with(c.root, sources, c.File, c.New)
 	if err != nil {
 		return false
 	}
 	is, err := reserves(files)
-	return err == nil && is.Same(want)
+	return err == nil && is.Same(want) && sameOthers(c.Old, c.New)
 }
 
 // placed finds out which file there is to write: below the root, wherever its links lead.
@@ -153,12 +183,12 @@ func (c Change) placed() (*Change, error) {
 	return &c, nil
 }
 
-// Backup is where the file is kept as it was; "" for a drop-in.
-func (c *Change) Backup() string {
-	if filepath.Base(c.File) == DropIn {
-		return ""
-	}
-	return c.target + ".before-hugeguard"
+// Backup is where Do has kept the file as it was; "" if it had no need to.
+func (c *Change) Backup() string { return c.backup }
+
+// foreign reports whether the file is there and has nothing that hugeguard wrote.
+func (c *Change) foreign() bool {
+	return c.Old != "" && !strings.HasPrefix(c.Old, dropInHead) && !slices.ContainsFunc(split(c.Old), func(line string) bool { return strings.TrimRight(line, "\r\n") == begin })
 }
 
 // Do makes the change, all at once.
@@ -183,11 +213,10 @@ func (c *Change) Do() error {
 			return err
 		}
 	}
-	if backup := c.Backup(); backup != "" && c.Old != "" {
-		if _, err := os.Lstat(backup); errors.Is(err, fs.ErrNotExist) {
-			if err := atomicfile.WriteLike(backup, []byte(c.Old), like); err != nil {
-				return err
-			}
+	if c.foreign() {
+		c.backup = c.target + ".before-hugeguard"
+		if err := atomicfile.WriteLike(c.backup, []byte(c.Old), like); err != nil {
+			return err
 		}
 	}
 	return atomicfile.WriteLike(c.target, []byte(c.New), like)
@@ -195,7 +224,7 @@ func (c *Change) Do() error {
 
 // Diff returns the lines that go, after "-", and those that come, after "+".
 func (c *Change) Diff() []string {
-	old, new := strings.Split(strings.TrimSuffix(c.Old, "\n"), "\n"), strings.Split(strings.TrimSuffix(c.New, "\n"), "\n")
+	old, new := split(c.Old), split(c.New)
 	for len(old) > 0 && len(new) > 0 && old[0] == new[0] {
 		old, new = old[1:], new[1:]
 	}
@@ -204,22 +233,19 @@ func (c *Change) Diff() []string {
 	}
 	diff := []string{"--- " + c.File, "+++ " + c.File}
 	for _, line := range old {
-		if c.Old != "" {
-			diff = append(diff, "-"+hidden(line))
-		}
+		diff = append(diff, "-"+hidden(line))
 	}
 	for _, line := range new {
-		if c.New != "" {
-			diff = append(diff, "+"+hidden(line))
-		}
+		diff = append(diff, "+"+hidden(line))
 	}
 	return diff
 }
 
 // hidden returns a line as it is shown: Nova's files hold passwords.
 func hidden(line string) string {
-	_, ours := strings.CutPrefix(strings.TrimPrefix(line, commented), option)
-	if ours || strings.HasPrefix(line, "# hugeguard") || strings.HasPrefix(line, "[") || line == "" {
+	line = strings.TrimRight(line, "\r\n")
+	ours := line == begin || line == end || line+"\n" == dropInHead
+	if ours || sets(section+"\n"+strings.TrimPrefix(line, commented)) || strings.HasPrefix(line, "[") || line == "" {
 		return guard.Printable(line, 400)
 	}
 	return "(another line)"

@@ -3,9 +3,11 @@ package reserve
 import (
 	"errors"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -222,18 +224,177 @@ func FuzzInPlace(f *testing.F) {
 	f.Add("[DEFAULT]\n" + one + "\nx=y\n")
 	f.Add("[DEFAULT]\nreserved_huge_pages = node:0\n ,size:2MB\n\t,count:1\n\n[a]\nb=c")
 	f.Add(begin + "\n" + one)
-	f.Fuzz(func(t *testing.T, text string) {
-		if restored(text) != text || new(nova.Config).Add("", text) != nil {
-			return // it was written before, or nobody can read it
+	for _, text := range edited {
+		f.Add(text)
+	}
+	f.Fuzz(checkInPlace)
+}
+
+// edited are texts that an admin changed after hugeguard wrote them, or that look as if it had.
+var edited = []string{
+	"[libvirt]\na=b\n" + begin + "\n[DEFAULT]\n" + one + "\nadded=1\n" + end + "\n",
+	"[libvirt]\na=b\n" + begin + "\n[DEFAULT]\n" + one + "\n" + end + "\nadded=1\n",
+	"[libvirt]\na=b\n" + begin + "\n[DEFAULT]\n" + one + "\n[keystone_authtoken]\npassword=x\n" + end + "\n[libvirt]\nc=d\n",
+	"[DEFAULT]\n" + begin + "\n[DEFAULT]\n" + one + "\n\n[keystone_authtoken]\npassword=x\n",
+	"[DEFAULT]\nx=y\r\r\n" + one + "\ntransport_url=rabbit://u:secret@h\n",
+	"[DEFAULT]\rx=y\r" + one + "\rtransport_url=rabbit://u:secret@h",
+	"[DEFAULT]\n# hugeguard: pages of OVS, keep\n# hugeguard: see a=b\n" + one + "\n",
+	"[DEFAULT]\n# hugeguard: pages of OVS\n" + begin + "\n[DEFAULT]\n" + one + "\n" + end + "\n" + commented + "reserved_huge_pages=node:0\n" + commented + " ,size:4,count:1\n" + commented + " keep\n",
+	"[DEFAULT]\n" + commented + one + "\nx=y\n",
+	begin + "\n[DEFAULT]\n" + one + "\n" + end + "\n" + begin + "\n[DEFAULT]\n" + one + "\nx=y\n" + end,
+	"[DEFAULT]\nx=y\n" + end + "\n[a]\n" + begin + "\n[DEFAULT]\n" + one + "\n [b]\n" + end + "\nb=c",
+}
+
+// meanings are the settings besides the option in their order, each with its section, and the comments of others.
+func meanings(text string) (all []string) {
+	header, within := "", false
+	for _, l := range strings.Split(strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(text), "\n") {
+		continued := strings.HasPrefix(l, " ") || strings.HasPrefix(l, "\t")
+		key, _, _ := strings.Cut(strings.ReplaceAll(l, ":", "="), "=")
+		if !continued {
+			within = strings.TrimSpace(key) == option && header == "[DEFAULT]"
 		}
-		changed := inPlace(text, strings.Split(strings.TrimSpace(want), "\n"))
-		if again := inPlace(changed, strings.Split(strings.TrimSpace(want), "\n")); again != changed {
-			t.Errorf("%q becomes %q, and then %q", text, changed, again)
+		l = strings.TrimSpace(l)
+		switch {
+		case l == "" || l == begin || l == end || within || strings.HasPrefix(l, commented+option):
+		case strings.HasPrefix(l, commented+" "), strings.HasPrefix(l, commented+"\t"): // continues a setting, or will
+		case l[0] == '[' && !continued:
+			header = l
+		case l[0] == '#' || l[0] == ';':
+			all = append(all, l)
+		default:
+			all = append(all, header+l)
 		}
-		if back := restored(changed); strings.TrimSuffix(back, "\n") != strings.TrimSuffix(text, "\n") {
-			t.Errorf("%q becomes %q, and back %q", text, changed, back)
+	}
+	return all
+}
+
+// checkInPlace: nothing is lost, Nova can read the result, and the lines can be replaced and taken away again.
+func checkInPlace(t *testing.T, text string) {
+	lines := strings.Split(strings.TrimSpace(want), "\n")
+	changed, err := inPlace("x", text, lines)
+	if err != nil {
+		return // nobody can read it, or it has to be edited by hand: nothing is written
+	}
+	if is, err := reserves([]file{{"x", changed}}); err != nil || len(is) != 2 {
+		t.Errorf("%q becomes %q, of which Nova makes %v, %v", text, changed, is, err)
+	}
+	if got, want := meanings(changed), meanings(text); !slices.Equal(got, want) {
+		t.Errorf("%q becomes %q, so %q becomes %q", text, changed, want, got)
+	}
+	if again, err := inPlace("x", changed, lines); again != changed {
+		t.Errorf("%q becomes %q, and then %q, %v", text, changed, again, err)
+	}
+	back, err := restored("x", changed)
+	if err != nil || new(nova.Config).Add("x", back) != nil || !slices.Equal(meanings(back), meanings(text)) {
+		t.Errorf("%q becomes %q, and back %q, %v", text, changed, back, err)
+	}
+	if before, err := restored("x", text); err != nil || strings.TrimSuffix(back, "\n") != strings.TrimSuffix(before, "\n") {
+		t.Errorf("%q becomes %q, and back %q, not %q, %v", text, changed, back, before, err)
+	}
+}
+
+// TestInPlace: as the fuzz target, with texts that are put together of what hugeguard and an admin write.
+func TestInPlace(t *testing.T) {
+	parts := []string{"[DEFAULT]", "[a]", one, "x=y", "reserved_huge_pages = node:0,", " size:4,count:1", " z", "", "# note", begin, end, commented + one,
+		commented + " size:4,count:1", "# hugeguard: pages: keep"}
+	rnd := rand.New(rand.NewPCG(1, 2)) // the same cases each time
+	accepted := 0
+	for range 2000 {
+		text := "[DEFAULT]\n"
+		for range rnd.IntN(9) {
+			text += parts[rnd.IntN(len(parts))] + []string{"\n", "\n", "\n", "\r\n", "\r"}[rnd.IntN(5)]
 		}
-	})
+		if _, err := inPlace("x", text, strings.Fields(want)); err == nil {
+			accepted++
+		}
+		checkInPlace(t, text)
+	}
+	if accepted < 200 {
+		t.Errorf("only %d texts could be changed", accepted)
+	}
+}
+
+// TestEdited: an edit of hugeguard's lines costs the admin nothing, or nothing is written.
+func TestEdited(t *testing.T) {
+	one := []nova.Source{{Path: []string{"/etc/nova/nova.conf"}}}
+	for i, text := range edited {
+		root := t.TempDir()
+		write(t, root, map[string]string{"/etc/nova/nova.conf": text})
+		for _, plan := range []func() ([]*Change, error){
+			func() ([]*Change, error) { c, err := Plan(root, one, false, wanted); return []*Change{c}, err },
+			func() ([]*Change, error) { return PlanRemoval(root, one) },
+		} {
+			changes, err := plan()
+			for _, c := range changes {
+				if err != nil || c == nil {
+					continue
+				}
+				if diff := strings.Join(c.Diff(), "\n"); strings.Contains(diff, "secret") || strings.Contains(diff, "password") {
+					t.Errorf("%d shows %s", i, diff)
+				}
+				if err := c.Do(); err != nil {
+					t.Errorf("%d: %v", i, err)
+				}
+			}
+			if now := texts(t, root)["/etc/nova/nova.conf"]; !slices.Equal(meanings(now), meanings(text)) {
+				t.Errorf("%d: %q becomes %q", i, text, now)
+			}
+		}
+	}
+}
+
+// TestDropInEdited: what others add to the drop-in stays, and a file of theirs by its name does, too.
+func TestDropInEdited(t *testing.T) {
+	const name = "/etc/nova/nova.conf.d/" + DropIn
+	for text, left := range map[string]string{
+		dropInHead + "[DEFAULT]\n" + one + "\nadded=1\n[a]\nb=c\n": "[DEFAULT]\nadded=1\n[a]\nb=c\n",
+		dropInHead + "[DEFAULT]\n" + one + "\n":                    "",
+		"[a]\nb=c\n":                                               "[a]\nb=c\n",
+	} {
+		root := t.TempDir()
+		write(t, root, map[string]string{"/etc/nova/nova.conf": "[DEFAULT]\n", name: text})
+		c, err := Plan(root, debian, false, wanted)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Do(); err != nil {
+			t.Fatal(err)
+		}
+		if now := texts(t, root)[name]; !slices.Equal(meanings(strings.TrimPrefix(now, dropInHead)), meanings(left)) {
+			t.Errorf("%q becomes %q", text, now)
+		}
+		changes, err := PlanRemoval(root, debian)
+		if err != nil || len(changes) != 1 {
+			t.Fatalf("%q: %+v, %v", text, changes, err)
+		}
+		if err := changes[0].Do(); err != nil {
+			t.Fatal(err)
+		}
+		if now := texts(t, root)[name]; now != left {
+			t.Errorf("%q is left of %q", now, text)
+		}
+	}
+}
+
+// TestBackup: it is the file as it was before hugeguard's first line, even if that is not the first time.
+func TestBackup(t *testing.T) {
+	root, one := t.TempDir(), []nova.Source{{Path: []string{"/etc/nova/nova.conf"}}}
+	for _, text := range []string{"[DEFAULT]\nold=1\n", "[DEFAULT]\nnew=1\n"} {
+		write(t, root, map[string]string{"/etc/nova/nova.conf": text})
+		for i, want := range [][]guard.Reservation{wanted[:1], wanted} {
+			c, err := Plan(root, one, false, want)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := c.Do(); err != nil {
+				t.Fatal(err)
+			}
+			if made := c.Backup() != ""; made != (i == 0) || texts(t, root)["/etc/nova/nova.conf.before-hugeguard"] != text {
+				t.Errorf("write %d made a backup: %v; there is %q", i, made, texts(t, root))
+			}
+		}
+	}
 }
 
 // TestRoot: below another root nothing is read or written outside of it, wherever links lead.
