@@ -2,7 +2,7 @@
 # Installs the Debian packages that the tests need and this machine lacks. If it may not, it names them.
 set -eu
 wanted="gcc libc6-dev libvirt0 libvirt-clients libvirt-daemon-system qemu-system-x86 openvswitch-switch-dpdk postgresql systemd dbus-daemon
-	python3 python3-nova ansible-core jq psmisc prometheus prometheus-node-exporter gcc-aarch64-linux-gnu libc6-dev-arm64-cross lintian debhelper rpm cpio man-db mandoc
+	python3 python3-nova ansible-core jq psmisc prometheus prometheus-node-exporter gcc-aarch64-linux-gnu libc6-dev-arm64-cross lintian debhelper rpm rpmlint cpio man-db mandoc
 	mmdebstrap e2fsprogs debian-archive-keyring
 	dpkg-dev meson ninja-build pkg-config python3-docutils xsltproc libxml2-utils libglib2.0-dev libgnutls28-dev libnuma-dev libtirpc-dev libxml2-dev libyajl-dev"
 missing=

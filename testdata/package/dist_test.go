@@ -222,7 +222,7 @@ func debianPackage(t *testing.T, name string) map[string]string {
 	return is
 }
 
-// rpmbuild builds the packages that nfpm builds, too.
+// rpmbuild builds the packages that nfpm builds, too. rpmlint has nothing to say of them, or of the specification.
 func TestDistRPM(t *testing.T) {
 	t.Parallel()
 	tarball, source := unpacked(t)
@@ -242,6 +242,10 @@ func TestDistRPM(t *testing.T) {
 		if diff := gocmp.Diff(rpmPackage(t, fast), rpmPackage(t, filepath.Join(top, "RPMS", name))); diff != "" {
 			t.Errorf("%s differs from the one that nfpm builds:\n%s", name, diff)
 		}
+	}
+	lint := exec.Command("rpmlint", "--strict", "--config", "rpmlint.toml", filepath.Join(top, "RPMS"), filepath.Join(source, "hugeguard.spec"))
+	if text, err := lint.CombinedOutput(); err != nil {
+		t.Errorf("rpmlint: %v\n%s", err, text)
 	}
 }
 
