@@ -26,11 +26,7 @@ type hung struct {
 // process that waits.
 func (s *scene) hang(name string) *hung {
 	s.t.Helper()
-	if _, err := os.Stat("/dev/fuse"); err != nil {
-		s.must(unix.Mknod("/dev/fuse", unix.S_IFCHR|0o600, int(unix.Mkdev(10, 229))))
-	}
-	fd, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-	s.must(err)
+	fd := s.openFUSE(unix.O_NONBLOCK)
 	mode := unix.S_IFDIR | 0o755
 	if info, err := os.Stat(name); err == nil && !info.IsDir() {
 		mode = unix.S_IFREG | 0o644
@@ -46,6 +42,17 @@ func (s *scene) hang(name string) *hung {
 		s.check(unix.Unmount(name, unix.MNT_DETACH))
 	})
 	return h
+}
+
+// openFUSE opens a new connection to the kernel, with flags of open(2). The host's /dev has no node for that at first.
+func (s *scene) openFUSE(flags int) int {
+	s.t.Helper()
+	if _, err := os.Stat("/dev/fuse"); err != nil {
+		s.must(unix.Mknod("/dev/fuse", unix.S_IFCHR|0o600, int(unix.Mkdev(10, 229))))
+	}
+	fd, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC|flags, 0)
+	s.must(err)
+	return fd
 }
 
 // abort ends the connection, and with it every wait.
@@ -82,8 +89,7 @@ func (h *hung) serve(initialized chan<- struct{}) {
 // Nobody reads the requests of this file system.
 func (s *scene) hangKillably(name string) {
 	s.t.Helper()
-	fd, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
-	s.must(err)
+	fd := s.openFUSE(0)
 	s.must(mount("hung", name, "fuse", 0, fmt.Sprintf("fd=%d,rootmode=%o,user_id=0,group_id=0", fd, unix.S_IFREG)))
 	s.t.Cleanup(func() {
 		s.check(unix.Unmount(name, unix.MNT_DETACH))

@@ -85,12 +85,17 @@ func (p *play) refused() error {
 	)
 }
 
+// installed installs both packages, and returns the time after that.
+func (p *play) installed() (since string, err error) {
+	if err := p.install(); err != nil {
+		return "", err
+	}
+	return p.now()
+}
+
 // timer runs what the timer of the metrics starts.
 func (p *play) timer() error {
-	if err := p.install(); err != nil {
-		return err
-	}
-	since, err := p.now()
+	since, err := p.installed()
 	if err != nil {
 		return err
 	}
@@ -110,10 +115,7 @@ func (p *play) timer() error {
 
 // vswitch has the hook ask Open vSwitch's database, and read nova.conf where the boolean lets it.
 func (p *play) vswitch() error {
-	if err := p.install(); err != nil {
-		return err
-	}
-	since, err := p.now()
+	since, err := p.installed()
 	if err != nil {
 		return err
 	}
@@ -178,10 +180,7 @@ func (p *play) denied() error {
 
 // packages upgrades both packages, and removes and installs them in either order.
 func (p *play) packages() error {
-	if err := p.install(); err != nil {
-		return err
-	}
-	since, err := p.now()
+	since, err := p.installed()
 	if err != nil {
 		return err
 	}
