@@ -26,7 +26,7 @@ func (f FS) Leads(name string, hugetlb MountPoints) (string, error) {
 			return "", err
 		}
 	}
-	at, err := follow(name, true, links{f, hugetlb}.read)
+	at, err := Follow(name, true, links{f, hugetlb}.read)
 	if err == errLinks {
 		err = &fs.PathError{Op: "follow", Path: f.Path(made), Err: syscall.ELOOP}
 	}

@@ -16,7 +16,7 @@ const maxLinks = 40
 // into the root would: none leads out of it. What does not exist is kept as it stands. Without last, the last element
 // is not followed. An error is [syscall.ELOOP], or tells of a link that cannot be read.
 func Resolve(root, name string, last bool) (string, error) {
-	at, err := follow(name, last, func(at string) (string, error) { return os.Readlink(root + at) })
+	at, err := Follow(name, last, func(at string) (string, error) { return os.Readlink(root + at) })
 	if err == errLinks {
 		err = &fs.PathError{Op: "resolve", Path: root + "/" + strings.TrimPrefix(name, "/"), Err: syscall.ELOOP}
 	}
@@ -28,9 +28,10 @@ func Resolve(root, name string, last bool) (string, error) {
 
 var errLinks = errors.New("too many symbolic links")
 
-// follow follows the symbolic links of a path, the last element's only with last. Of what is no link, or does not
-// exist, readlink returns [syscall.EINVAL] or [fs.ErrNotExist].
-func follow(name string, last bool, readlink func(at string) (string, error)) (at string, err error) {
+// Follow follows the symbolic links of a path, the last element's only with last, and returns where it leads: an absolute
+// path without links. readlink reads a link. Of what is no link, or does not exist, it returns [syscall.EINVAL] or
+// [fs.ErrNotExist]; another error ends it.
+func Follow(name string, last bool, readlink func(at string) (string, error)) (at string, err error) {
 	at, rest := "/", strings.Split(name, "/")
 	for links := 0; len(rest) > 0; {
 		elem := rest[0]

@@ -158,6 +158,36 @@ func TestReserveTimerRestarts(t *testing.T) {
 	step(exitOK, "")
 }
 
+// TestReserveRestarts: nova-compute is restarted by its own unit or container, and only if nothing else would be.
+func TestReserveRestarts(t *testing.T) {
+	const id = "3f2a9c1b2d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d7e8"
+	for _, test := range []struct{ name, group, beside, want string }{
+		{"its unit", "/system.slice/nova-compute.service", "", "run systemctl restart nova-compute.service on the host"},
+		{"a unit of another name", "/system.slice/all-in-one.service", "", "it is not the main process of all-in-one.service"},
+		{"a unit with guests", "/system.slice/nova-compute.service", "qemu-system-x86", "qemu-system-x86 runs beside it in nova-compute.service"},
+		{"a unit with libvirt", "/system.slice/nova-compute.service", "libvirtd", "libvirtd runs beside it in nova-compute.service"},
+		{"its container", "/machine.slice/libpod-" + id + ".scope", "", "run podman restart 3f2a9c1b2d4e on the host"},
+		{"a container with guests", "/machine.slice/libpod-" + id + ".scope", "qemu-kvm", "qemu-kvm runs beside it in container 3f2a9c1b2d4e"},
+	} {
+		h := withNova(t, reservesBoth)
+		hooktest.NovaRuns(h, 1000) // before the file was written
+		h.Write("proc/812/cgroup", "0::"+test.group+"\n")
+		if test.beside != "" {
+			h.Write("proc/813/status", "Name:\t"+test.beside+"\nHugetlbPages:\t0 kB\n")
+			h.Write("proc/813/cgroup", "0::"+test.group+"\n")
+		}
+		if strings.Contains(test.want, "podman") {
+			// The host's files are kolla's, which it has written, too.
+			h.Remove("etc/nova")
+			h.Write("etc/kolla/nova-compute/nova.conf", reservesBoth)
+		}
+		status, out := reserveOn(t, h, "--write", "--restart")
+		if status != exitError || !strings.Contains(out, test.want) {
+			t.Errorf("%s: status %d, want %q: %s", test.name, status, test.want, out)
+		}
+	}
+}
+
 // TestReserveRefuses: what it must not change, or not now.
 func TestReserveRefuses(t *testing.T) {
 	for name, test := range map[string]struct {

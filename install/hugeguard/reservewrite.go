@@ -10,6 +10,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -20,6 +22,7 @@ import (
 	"hugeguard/hook/config"
 	"hugeguard/hook/ledger"
 	"hugeguard/hook/survey/compute"
+	"hugeguard/hook/survey/process"
 	"hugeguard/install/atomicfile"
 	"hugeguard/install/reserve"
 	"hugeguard/install/status"
@@ -80,8 +83,9 @@ func (o reserveOptions) apply(cmd *cobra.Command, host sysfs.FS, conf config.Con
 // plan returns what is to be changed.
 func (o reserveOptions) plan(host sysfs.FS, conf config.Config, found guard.Host, wanted []guard.Reservation) ([]*reserve.Change, error) {
 	sources, contained := compute.Sources(host, conf, time.Now().Add(holdersDeadline))
+	from := reserve.Configuration{Root: host.Root(), Sources: sources, Contained: contained, Named: len(conf.NovaConf) > 0}
 	if o.remove {
-		return reserve.PlanRemoval(host.Root(), sources)
+		return from.PlanRemoval()
 	}
 	if found.Nova == nil {
 		return nil, errors.New("this host shows no sign of Nova, so there is nothing to write")
@@ -92,10 +96,10 @@ func (o reserveOptions) plan(host sysfs.FS, conf config.Config, found guard.Host
 	if why := unsure(found); len(why) > 0 {
 		return nil, fmt.Errorf("not all of the host was seen, so nothing is written: %s", strings.Join(why, "; "))
 	}
-	if wanted == nil {
-		return nil, nil
+	if wanted == nil || found.Agrees() {
+		return nil, nil // in a container, too, the files of which this command may not find
 	}
-	change, err := reserve.Plan(host.Root(), sources, contained, wanted)
+	change, err := from.Plan(wanted)
 	if change == nil || err != nil {
 		return nil, err
 	}
@@ -111,29 +115,67 @@ func restartNova(ctx context.Context, host sysfs.FS, conf config.Config) error {
 	if n == nil || n.PID == 0 {
 		return errors.New("nova-compute does not run, so it is not restarted")
 	}
-	place, err := host.Place(n.PID)
+	ctx, cancel := context.WithTimeout(ctx, restartPatience)
+	defer cancel()
+	argv, err := restarts(ctx, host, n.PID)
 	if err != nil {
-		return err
-	}
-	var argv []string
-	switch {
-	case (place.Engine == "docker" || place.Engine == "podman") && !place.Pod:
-		argv = []string{place.Engine, "restart", place.Container}
-	case strings.HasSuffix(place.Unit, ".service") && place.Container == "" && !place.User:
-		argv = []string{"systemctl", "restart", place.Unit}
-	default:
-		return fmt.Errorf("hugeguard does not know how nova-compute (pid %d) was started: restart it yourself", n.PID)
+		return fmt.Errorf("nova-compute (pid %d) is not restarted: %w: restart it yourself", n.PID, err)
 	}
 	if !host.Live() {
 		return fmt.Errorf("with --root nothing is restarted: run %s on the host", strings.Join(argv, " "))
 	}
-	ctx, cancel := context.WithTimeout(ctx, restartPatience)
-	defer cancel()
 	said, err := exec.CommandContext(ctx, argv[0], argv[1:]...).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("%s: %w: %s", strings.Join(argv, " "), err, said)
 	}
 	return nil
+}
+
+// restarts returns the command that restarts nova-compute and nothing else: what was started by its unit is the unit's own
+// if that is one of Nova's by its name, or nova-compute is its main process.
+func restarts(ctx context.Context, host sysfs.FS, pid int) ([]string, error) {
+	place, err := host.Place(pid)
+	if err != nil {
+		return nil, err
+	}
+	if other := besides(host, place); other != "" {
+		return nil, fmt.Errorf("%s runs beside it in %s", other, place)
+	}
+	switch {
+	case (place.Engine == "docker" || place.Engine == "podman") && !place.Pod:
+		return []string{place.Engine, "restart", place.Container}, nil
+	case !strings.HasSuffix(place.Unit, ".service") || place.Container != "" || place.User:
+		return nil, errors.New("hugeguard does not know how it was started")
+	case !process.Nova.RunsIn(place.Unit) && !isMain(ctx, host, place.Unit, pid):
+		return nil, fmt.Errorf("it is not the main process of %s", place.Unit)
+	}
+	return []string{"systemctl", "restart", place.Unit}, nil
+}
+
+// isMain reports whether systemd says that a process is the main one of a unit.
+func isMain(ctx context.Context, host sysfs.FS, unit string, pid int) bool {
+	if !host.Live() {
+		return false
+	}
+	main, err := exec.CommandContext(ctx, "systemctl", "show", "--property=MainPID", "--value", unit).Output()
+	return err == nil && strings.TrimSpace(string(main)) == strconv.Itoa(pid)
+}
+
+// besides names a guest or a daemon that runs in the same unit or container, "" for none: a restart would end it.
+func besides(host sysfs.FS, of sysfs.Place) string {
+	processes, _, _ := process.List(host, time.Now().Add(holdersDeadline))
+	for _, p := range processes {
+		daemon := slices.ContainsFunc([]string{"qemu", "libvirtd", "virtqemud", "ovs-vswitchd", "ovsdb-server"}, func(name string) bool {
+			return strings.HasPrefix(p.Name, name)
+		})
+		if !daemon {
+			continue
+		}
+		if place, err := host.Place(p.PID); err == nil && place.String() == of.String() {
+			return guard.Printable(p.Name, 60)
+		}
+	}
+	return ""
 }
 
 // lookFile keeps what the timer saw last, below the root.

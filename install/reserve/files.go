@@ -2,15 +2,12 @@ package reserve
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"hugeguard/guard/nova"
-	"hugeguard/sysfs"
 )
 
 // A file is one of Nova's configuration, as nova-compute reads it.
@@ -51,40 +48,43 @@ func read(root string, sources []nova.Source) (files []file, dirs []string, err 
 func readSource(root, name string, dir bool) (files []file, err error) {
 	names := []string{name}
 	if dir {
-		at, err := sysfs.Resolve(root, name, true)
-		if err != nil {
+		if names, err = list(root, name); err != nil {
 			return nil, err
-		}
-		entries, err := os.ReadDir(at)
-		if err != nil {
-			return nil, err
-		}
-		names = nil
-		for _, e := range entries {
-			if strings.HasSuffix(e.Name(), ".conf") && e.Name()[0] != '.' {
-				names = append(names, filepath.Join(name, e.Name()))
-			}
 		}
 	}
 	for _, n := range names {
-		at, err := sysfs.Resolve(root, n, true)
+		at, err := find(root, n)
 		if err != nil {
 			return nil, err
 		}
-		info, err := os.Stat(at)
+		text, err := at.read()
+		at.dir.Close()
 		if err != nil {
 			return nil, err
 		}
-		if !info.Mode().IsRegular() || info.Size() > most {
-			return nil, fmt.Errorf("%s: it must be a regular file of at most %d MiB", root+n, most>>20)
-		}
-		text, err := os.ReadFile(at)
-		if err != nil {
-			return nil, err
-		}
-		files = append(files, file{n, string(text)})
+		files = append(files, file{n, text})
 	}
 	return files, nil
+}
+
+// list returns the names of the files that nova-compute reads of a directory (oslo_config/cfg.py, _parse_config_files).
+func list(root, name string) (names []string, err error) {
+	at, err := follow(root, name)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := hold(root, at)
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	entries, err := fs.ReadDir(dir.FS(), ".")
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), ".conf") && e.Name()[0] != '.' {
+			names = append(names, filepath.Join(name, e.Name()))
+		}
+	}
+	return names, err
 }
 
 // with returns the files as they would be read with another one in that directory of the sources, or without it if its

@@ -7,10 +7,10 @@
 package reserve
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -18,7 +18,6 @@ import (
 	"hugeguard/guard"
 	"hugeguard/guard/nova"
 	"hugeguard/install/atomicfile"
-	"hugeguard/sysfs"
 )
 
 // DropIn is the name of the drop-in, which sorts after those of others.
@@ -30,9 +29,7 @@ type Change struct {
 	Old, New string // its texts; "" where there is no file
 
 	root   string
-	target string // what File leads to
 	like   string // whose owner and mode a new file gets
-	dir    bool   // its directory is missing
 	backup string // where Do kept the file
 }
 
@@ -47,18 +44,28 @@ func (e Owned) Error() string {
 	return fmt.Sprintf("%s writes %s, so nothing is written here: %s", e.Tool, guard.Printable(e.File, 200), e.Where)
 }
 
+// A Configuration is what nova-compute reads.
+type Configuration struct {
+	Root      string // "" for this host
+	Sources   []nova.Source
+	Contained bool // it reads them in a container
+	Named     bool // the setting nova_conf names them
+}
+
+// ownPaths is what the names begin with of the files and directories that oslo.config looks for in /etc without being
+// asked. Nova's account can start a nova-compute with other arguments, and would choose what is written.
+const ownPaths = "/etc/nova"
+
+// writes reports whether a file may be written.
+func (from Configuration) writes(name string) bool {
+	return from.Named || strings.HasPrefix(filepath.Clean(name), ownPaths)
+}
+
 // Plan returns the change that makes Nova reserve what is wanted, the complete setting; nil if the files say so already.
-// root is "" for this host. sources is what nova-compute reads; contained says that it runs in a container.
-func Plan(root string, sources []nova.Source, contained bool, wanted []guard.Reservation) (*Change, error) {
-	files, dirs, err := read(root, sources)
+func (from Configuration) Plan(wanted []guard.Reservation) (*Change, error) {
+	files, dirs, err := read(from.Root, from.Sources)
 	if err != nil {
 		return nil, err
-	}
-	if owned := owner(root, files, contained); owned != nil {
-		return nil, *owned
-	}
-	if len(files) == 0 {
-		return nil, errors.New("no configuration of nova-compute was found: name it with nova_conf in /etc/hugeguard.conf")
 	}
 	want := nova.Reserved{}
 	var lines []string
@@ -70,31 +77,40 @@ func Plan(root string, sources []nova.Source, contained bool, wanted []guard.Res
 	if err != nil {
 		return nil, err
 	}
-	if is.Same(want) {
+	switch owned := owner(from.Root, files, from.Contained); {
+	case len(files) > 0 && is.Same(want):
 		return nil, nil
+	case owned != nil:
+		return nil, *owned
+	case len(files) == 0:
+		return nil, errors.New("no configuration of nova-compute was found: name it with nova_conf in /etc/hugeguard.conf")
 	}
 	for _, dir := range dirs {
-		c := Change{File: filepath.Join(dir, DropIn), like: files[0].name, root: root}
+		c := Change{File: filepath.Join(dir, DropIn), like: files[0].name, root: from.Root}
 		if i := slices.IndexFunc(files, func(f file) bool { return f.name == c.File }); i >= 0 {
 			c.Old = files[i].text
 		}
 		var ours bool
 		c.New, ours = dropIn(c.Old, lines)
-		if ours && c.wins(sources, want) {
-			return c.placed()
+		if ours && from.writes(c.File) && c.wins(from.Sources, want) {
+			return &c, c.unlinked()
 		}
 	}
 	for _, f := range lastFirst(files) {
+		if !from.writes(f.name) {
+			continue
+		}
 		text, err := inPlace(f.name, f.text, lines)
 		if err != nil {
 			return nil, err
 		}
-		c := Change{File: f.name, Old: f.text, New: text, like: f.name, root: root}
-		if c.wins(sources, want) {
-			return c.placed()
+		c := Change{File: f.name, Old: f.text, New: text, like: f.name, root: from.Root}
+		if c.wins(from.Sources, want) {
+			return &c, nil
 		}
 	}
-	return nil, fmt.Errorf("no file of %s can be changed so that Nova reserves this: edit them by hand", guard.Printable(names(files), 400))
+	return nil, fmt.Errorf("no file of %s can be changed so that Nova reserves this: edit them by hand (hugeguard writes to "+
+		"files below %s, and to those that nova_conf in /etc/hugeguard.conf names)", guard.Printable(names(files), 400), ownPaths)
 }
 
 // lastFirst returns the files in the order in which they are tried: those that set the option come first.
@@ -110,13 +126,16 @@ func lastFirst(files []file) (order []file) {
 }
 
 // PlanRemoval returns the changes that take away what was written.
-func PlanRemoval(root string, sources []nova.Source) (changes []*Change, err error) {
-	files, _, err := read(root, sources)
+func (from Configuration) PlanRemoval() (changes []*Change, err error) {
+	files, _, err := read(from.Root, from.Sources)
 	if err != nil {
 		return nil, err
 	}
 	for _, f := range files {
-		c := Change{File: f.name, Old: f.text, like: f.name, root: root}
+		if !from.writes(f.name) {
+			continue
+		}
+		c := Change{File: f.name, Old: f.text, like: f.name, root: from.Root}
 		ours := false
 		if filepath.Base(f.name) == DropIn {
 			c.New, ours = dropIn(f.text, nil)
@@ -133,11 +152,7 @@ func PlanRemoval(root string, sources []nova.Source) (changes []*Change, err err
 		if !sameOthers(c.Old, c.New) {
 			return nil, fmt.Errorf("%s: other lines would change: remove hugeguard's by hand", f.name)
 		}
-		placed, err := c.placed()
-		if err != nil {
-			return nil, err
-		}
-		changes = append(changes, placed)
+		changes = append(changes, &c)
 	}
 	return changes, nil
 }
@@ -152,35 +167,24 @@ func (c Change) wins(sources []nova.Source, want nova.Reserved) bool {
 	return err == nil && is.Same(want) && sameOthers(c.Old, c.New)
 }
 
-// placed finds out which file there is to write: below the root, wherever its links lead.
-func (c Change) placed() (*Change, error) {
-	dir, err := sysfs.Resolve(c.root, filepath.Dir(c.File), true)
+// unlinked returns an error if there is a symbolic link in the place of the drop-in.
+func (c *Change) unlinked() error {
+	at, err := follow(c.root, filepath.Dir(c.File))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	name := filepath.Join(dir, filepath.Base(c.File))
-	info, err := os.Lstat(name)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		_, err = os.Stat(dir)
-		c.dir = errors.Is(err, fs.ErrNotExist)
-		c.target = name
-		return &c, nil
-	case err != nil:
-		return nil, err
-	case info.Mode()&fs.ModeSymlink != 0 && filepath.Base(name) == DropIn:
-		return nil, fmt.Errorf("%s: it is a symbolic link, which hugeguard did not make: remove it", name)
-	}
-	c.target, err = sysfs.Resolve(c.root, c.File, true)
-	if err == nil && c.Old == "" {
-		var text []byte
-		text, err = os.ReadFile(c.target)
-		c.Old = string(text)
+	dir, err := hold(c.root, at)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return &c, nil
+	defer dir.Close()
+	if info, err := dir.Lstat(DropIn); err == nil && info.Mode()&fs.ModeSymlink != 0 {
+		return fmt.Errorf("%s: it is a symbolic link, which hugeguard did not make: remove it", c.root+c.File)
+	}
+	return nil
 }
 
 // Backup is where Do has kept the file as it was; "" if it had no need to.
@@ -191,35 +195,50 @@ func (c *Change) foreign() bool {
 	return c.Old != "" && !strings.HasPrefix(c.Old, dropInHead) && !slices.ContainsFunc(split(c.Old), func(line string) bool { return strings.TrimRight(line, "\r\n") == begin })
 }
 
-// Do makes the change, all at once.
+// Do makes the change, all at once. It is an error if the file was changed since it was read.
 func (c *Change) Do() error {
+	like, err := find(c.root, c.like)
+	if err != nil {
+		return err
+	}
+	defer like.dir.Close()
+	at, err := find(c.root, c.File)
+	if errors.Is(err, fs.ErrNotExist) {
+		at, err = c.makeDir(like)
+	}
+	if err != nil {
+		return err
+	}
+	defer at.dir.Close()
+	if text, err := at.read(); text != c.Old || err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return cmp.Or(err, fmt.Errorf("%s was changed meanwhile: run it again", at.file))
+	}
 	if c.New == "" {
-		return errors.Join(os.Remove(c.target), atomicfile.SyncDir(filepath.Dir(c.target)))
+		return errors.Join(at.dir.Remove(at.name), atomicfile.SyncRoot(at.dir))
 	}
-	likeAt, err := sysfs.Resolve(c.root, c.like, true)
+	model, err := like.open()
 	if err != nil {
 		return err
 	}
-	like, err := os.Stat(likeAt)
-	if err != nil {
-		return err
-	}
-	if c.dir {
-		parent, err := os.Stat(filepath.Dir(likeAt))
-		if err == nil {
-			err = makeDir(filepath.Dir(c.target), parent)
-		}
-		if err != nil {
-			return err
-		}
-	}
+	defer model.Close()
 	if c.foreign() {
-		c.backup = c.target + ".before-hugeguard"
-		if err := atomicfile.WriteLike(c.backup, []byte(c.Old), like); err != nil {
+		const suffix = ".before-hugeguard"
+		if err := atomicfile.WriteLike(at.dir, at.name+suffix, []byte(c.Old), model); err != nil {
 			return err
 		}
+		c.backup = at.file + suffix
 	}
-	return atomicfile.WriteLike(c.target, []byte(c.New), like)
+	return atomicfile.WriteLike(at.dir, at.name, []byte(c.New), model)
+}
+
+// makeDir makes the drop-in's directory.
+func (c *Change) makeDir(like place) (place, error) {
+	dir, err := find(c.root, filepath.Dir(c.File))
+	if err != nil {
+		return place{}, err
+	}
+	defer dir.dir.Close()
+	return dir.makeDir(filepath.Base(c.File), like)
 }
 
 // Diff returns the lines that go, after "-", and those that come, after "+".

@@ -1,6 +1,8 @@
 package reserve
 
 import (
+	"bytes"
+	"encoding/binary"
 	"errors"
 	"io/fs"
 	"math/rand/v2"
@@ -11,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"hugeguard/guard"
 	"hugeguard/guard/nova"
@@ -27,6 +31,7 @@ var wanted = []guard.Reservation{{Pool: nova.Pool{Node: 0, PageKiB: 2048}, Count
 var (
 	debian = nova.Sources([]string{"--config-file=/etc/nova/nova.conf", "--config-file=/etc/nova/nova-compute.conf"})
 	rdo    = nova.Sources(nil)
+	single = []nova.Source{{Path: []string{"/etc/nova/nova.conf"}}}
 )
 
 func write(t *testing.T, root string, files map[string]string) {
@@ -78,7 +83,8 @@ func TestWrite(t *testing.T) {
 			root := t.TempDir()
 			write(t, root, test.files)
 			before := texts(t, root)
-			c, err := Plan(root, test.sources, false, wanted)
+			from := Configuration{Root: root, Sources: test.sources, Named: test.changed == "/srv/nova.conf"}
+			c, err := from.Plan(wanted)
 			if err != nil || c == nil || c.File != test.changed {
 				t.Fatalf("%+v, %v, want a change of %s", c, err, test.changed)
 			}
@@ -94,13 +100,13 @@ func TestWrite(t *testing.T) {
 			if text := texts(t, root)[test.changed]; !strings.Contains(text, "[DEFAULT]\n"+want) {
 				t.Errorf("%s", text)
 			}
-			if again, err := Plan(root, test.sources, false, wanted); again != nil || err != nil {
+			if again, err := from.Plan(wanted); again != nil || err != nil {
 				t.Errorf("and again %+v, %v", again, err)
 			}
 			if backup := c.Backup(); backup != "" && texts(t, root)[strings.TrimPrefix(backup, root)] != before[test.changed] {
 				t.Errorf("%s is not as the file was", backup)
 			}
-			removals, err := PlanRemoval(root, test.sources)
+			removals, err := from.PlanRemoval()
 			if err != nil || len(removals) != 1 {
 				t.Fatalf("%+v, %v", removals, err)
 			}
@@ -123,36 +129,55 @@ func TestWrite(t *testing.T) {
 func TestReservesNothing(t *testing.T) {
 	root, zero := t.TempDir(), "[DEFAULT]\nreserved_huge_pages=node:2,size:2048,count:0\n"
 	write(t, root, map[string]string{"/etc/nova/nova.conf": "[DEFAULT]\n" + want + zero, "/etc/nova/nova-compute.conf": zero})
-	if c, err := Plan(root, debian, false, wanted); c != nil || err != nil {
+	if c, err := (Configuration{Root: root, Sources: debian}).Plan(wanted); c != nil || err != nil {
 		t.Errorf("%+v, %v", c, err)
 	}
 	write(t, root, map[string]string{"/etc/nova/nova.conf": zero})
-	if c, err := Plan(root, debian, false, wanted); c == nil || err != nil {
+	if c, err := (Configuration{Root: root, Sources: debian}).Plan(wanted); c == nil || err != nil {
 		t.Errorf("%+v, %v where pages lack", c, err)
 	}
 }
 
-// TestOwnerAndMode: a file keeps its own, and a new one has those of the one beside it.
+// TestOwnerAndMode: a file keeps its own, and a new one has those of the one beside it, but others than its owner do not
+// write to it.
 func TestOwnerAndMode(t *testing.T) {
 	if os.Getuid() != 0 {
 		return // nobody else can give files away
 	}
-	for _, sources := range [][]nova.Source{debian, {{Path: []string{"/etc/nova/nova.conf"}}}} {
+	list := acl(t, 0o640, 11)
+	for _, test := range []struct {
+		sources    []nova.Source
+		mode, want fs.FileMode
+		list       []byte
+	}{
+		{debian, 0o640, 0o640, nil},
+		{debian, 0o666 | fs.ModeSetuid, 0o644, nil},
+		{debian, 0o640, 0o640, list},
+		{single, 0o640, 0o640, nil},
+		{single, 0o664, 0o644, nil},
+		{single, 0o640, 0o640, list},
+	} {
 		root := t.TempDir()
 		write(t, root, map[string]string{"/etc/nova/real": "[DEFAULT]\n"})
 		conf := filepath.Join(root, "etc/nova/nova.conf")
 		real := filepath.Join(root, "etc/nova/real")
-		if err := errors.Join(os.Symlink("real", conf), os.Chown(real, 7, 8), os.Chmod(real, 0o640), os.Chown(filepath.Dir(real), 9, 10)); err != nil {
+		if err := errors.Join(os.Symlink("real", conf), os.Chown(real, 7, 8), os.Chmod(real, test.mode), os.Chown(filepath.Dir(real), 0, 10)); err != nil {
 			t.Fatal(err)
 		}
-		c, err := Plan(root, sources, false, wanted)
+		if test.list != nil {
+			if err := unix.Setxattr(real, "system.posix_acl_access", test.list, 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c, err := Configuration{Root: root, Sources: test.sources}.Plan(wanted)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if err := c.Do(); err != nil {
 			t.Fatal(err)
 		}
-		info, err := os.Lstat(filepath.Join(root, c.File))
+		written := filepath.Join(root, c.File)
+		info, err := os.Lstat(written)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -160,18 +185,112 @@ func TestOwnerAndMode(t *testing.T) {
 			if info.Mode()&fs.ModeSymlink == 0 {
 				t.Error("the link is gone")
 			}
+			written = real
 			info, _ = os.Stat(real)
 		}
 		stat := info.Sys().(*syscall.Stat_t)
-		if stat.Uid != 7 || stat.Gid != 8 || info.Mode().Perm() != 0o640 {
+		if stat.Uid != 7 || stat.Gid != 8 || info.Mode() != test.want {
 			t.Errorf("%s has %d:%d %v", c.File, stat.Uid, stat.Gid, info.Mode())
+		}
+		got := make([]byte, 1024)
+		if n, err := unix.Getxattr(written, "system.posix_acl_access", got); n > 0 != (test.list != nil) || n > 0 && !bytes.Equal(got[:n], test.list) {
+			t.Errorf("%s has the list %x, %v, want %x", c.File, got[:max(n, 0)], err, test.list)
 		}
 		if c.File != "/etc/nova/nova.conf" {
 			dir, _ := os.Stat(filepath.Dir(filepath.Join(root, c.File)))
-			if stat := dir.Sys().(*syscall.Stat_t); stat.Uid != 9 || stat.Gid != 10 || dir.Mode().Perm() != 0o750 {
+			if stat := dir.Sys().(*syscall.Stat_t); stat.Uid != 0 || stat.Gid != 10 || dir.Mode().Perm() != 0o750 {
 				t.Errorf("its directory has %d:%d %v", stat.Uid, stat.Gid, dir.Mode())
 			}
 		}
+	}
+}
+
+// acl returns an access control list as the kernel keeps it (linux/posix_acl_xattr.h): a file of that mode, which one more
+// user may read.
+func acl(t *testing.T, mode uint16, user uint32) []byte {
+	const userObj, namedUser, groupObj, mask, other, nobody = 1, 2, 4, 16, 32, 0xffffffff
+	list := binary.LittleEndian.AppendUint32(nil, 2) // the version
+	for _, entry := range []struct {
+		tag, perm uint16
+		id        uint32
+	}{{userObj, mode >> 6 & 7, nobody}, {namedUser, 4, user}, {groupObj, mode >> 3 & 7, nobody}, {mask, mode >> 3 & 7, nobody}, {other, mode & 7, nobody}} {
+		list = binary.LittleEndian.AppendUint16(list, entry.tag)
+		list = binary.LittleEndian.AppendUint16(list, entry.perm)
+		list = binary.LittleEndian.AppendUint32(list, entry.id)
+	}
+	return list
+}
+
+// TestNotAnothersChoice: Nova's account owns directories of its configuration. Whatever it puts there, and whenever, root
+// reads and writes nothing outside of them.
+func TestNotAnothersChoice(t *testing.T) {
+	if os.Getuid() != 0 {
+		return // nobody else can give files away
+	}
+	const account = 64060
+	files := map[string]string{"/etc/nova/nova.conf": "[DEFAULT]\n", "/etc/nova/nova.conf.d/a.conf": "[DEFAULT]\n", "/etc/secret/b.conf": "[DEFAULT]\npassword=x\n"}
+	replace := func(root, name, target string) {
+		name = filepath.Join(root, name)
+		if err := errors.Join(os.RemoveAll(name), os.Symlink(target, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, test := range []struct {
+		name    string
+		sources []nova.Source
+		attack  func(root string)
+		late    bool // after the plan
+	}{
+		{"a file's link", single, func(root string) { replace(root, "/etc/nova/nova.conf", "../secret/b.conf") }, false},
+		{"a file's absolute link", single, func(root string) { replace(root, "/etc/nova/nova.conf", "/etc/secret/b.conf") }, false},
+		{"a directory's link", rdo, func(root string) { replace(root, "/etc/nova/nova.conf.d", "../secret") }, false},
+		{"a link in the directory", rdo, func(root string) { replace(root, "/etc/nova/nova.conf.d/c.conf", "../../secret/b.conf") }, false},
+		{"a file's link, after it was read", single, func(root string) { replace(root, "/etc/nova/nova.conf", "../secret/b.conf") }, true},
+		{"a directory's link, after it was read", rdo, func(root string) { replace(root, "/etc/nova/nova.conf.d", "../secret") }, true},
+		{"a name of its choice", []nova.Source{{Path: []string{"/etc/secret/b.conf"}, Named: true}}, func(string) {}, false},
+		{"a name with dots", []nova.Source{{Path: []string{"/etc/nova/../secret/b.conf"}, Named: true}}, func(string) {}, false},
+	} {
+		root := t.TempDir()
+		write(t, root, files)
+		for _, dir := range []string{"/etc/nova", "/etc/nova/nova.conf.d"} {
+			if err := os.Chown(root+dir, account, account); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !test.late {
+			test.attack(root)
+		}
+		c, err := Configuration{Root: root, Sources: test.sources}.Plan(wanted)
+		if test.late {
+			if err != nil {
+				t.Fatal(err)
+			}
+			test.attack(root)
+			err = c.Do()
+		}
+		if err == nil {
+			t.Errorf("%s: it is followed", test.name)
+		}
+		if got := texts(t, root+"/etc/secret"); !reflect.DeepEqual(got, map[string]string{"/b.conf": files["/etc/secret/b.conf"]}) {
+			t.Errorf("%s: %q", test.name, got)
+		}
+	}
+}
+
+// TestChangedMeanwhile: what somebody wrote after hugeguard had read it is not lost.
+func TestChangedMeanwhile(t *testing.T) {
+	root := t.TempDir()
+	write(t, root, map[string]string{"/etc/nova/nova.conf": "[DEFAULT]\n"})
+	c, err := Configuration{Root: root, Sources: single}.Plan(wanted)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, root, map[string]string{"/etc/nova/nova.conf": "[DEFAULT]\nadded=1\n"})
+	if err := c.Do(); err == nil || !strings.Contains(err.Error(), "changed meanwhile") {
+		t.Error(err)
+	}
+	if got := texts(t, root); len(got) != 1 || got["/etc/nova/nova.conf"] != "[DEFAULT]\nadded=1\n" {
+		t.Errorf("%q", got)
 	}
 }
 
@@ -194,13 +313,21 @@ func TestOwned(t *testing.T) {
 		root := t.TempDir()
 		write(t, root, test.files)
 		before := texts(t, root)
-		c, err := Plan(root, test.sources, test.contained, wanted)
+		c, err := Configuration{Root: root, Sources: test.sources, Contained: test.contained}.Plan(wanted)
 		var owned Owned
 		if !errors.As(err, &owned) || owned.Tool != test.tool {
 			t.Errorf("%s: %+v, %v", test.tool, c, err)
 		}
 		if !reflect.DeepEqual(texts(t, root), before) {
 			t.Errorf("%s: something was written", test.tool)
+		}
+		for name, text := range test.files {
+			if strings.HasSuffix(name, ".conf") {
+				write(t, root, map[string]string{name: text + want})
+			}
+		}
+		if c, err := (Configuration{Root: root, Sources: test.sources, Contained: test.contained}).Plan(wanted); c != nil || err != nil {
+			t.Errorf("%s: %+v, %v where it reserves this already", test.tool, c, err)
 		}
 	}
 }
@@ -212,10 +339,10 @@ func TestCannotWrite(t *testing.T) {
 	if err := os.Symlink("a", filepath.Join(root, "/etc/nova/nova.conf.d", DropIn)); err != nil {
 		t.Fatal(err)
 	}
-	if c, err := Plan(root, debian, false, wanted); err == nil || !strings.Contains(err.Error(), "symbolic link") {
+	if c, err := (Configuration{Root: root, Sources: debian}).Plan(wanted); err == nil || !strings.Contains(err.Error(), "symbolic link") {
 		t.Errorf("%+v, %v", c, err)
 	}
-	if c, err := Plan(t.TempDir(), debian, false, wanted); err == nil {
+	if c, err := (Configuration{Root: t.TempDir(), Sources: debian}).Plan(wanted); err == nil {
 		t.Errorf("%+v without any configuration", c)
 	}
 }
@@ -317,13 +444,15 @@ func TestInPlace(t *testing.T) {
 
 // TestEdited: an edit of hugeguard's lines costs the admin nothing, or nothing is written.
 func TestEdited(t *testing.T) {
-	one := []nova.Source{{Path: []string{"/etc/nova/nova.conf"}}}
 	for i, text := range edited {
 		root := t.TempDir()
 		write(t, root, map[string]string{"/etc/nova/nova.conf": text})
 		for _, plan := range []func() ([]*Change, error){
-			func() ([]*Change, error) { c, err := Plan(root, one, false, wanted); return []*Change{c}, err },
-			func() ([]*Change, error) { return PlanRemoval(root, one) },
+			func() ([]*Change, error) {
+				c, err := Configuration{Root: root, Sources: single}.Plan(wanted)
+				return []*Change{c}, err
+			},
+			func() ([]*Change, error) { return Configuration{Root: root, Sources: single}.PlanRemoval() },
 		} {
 			changes, err := plan()
 			for _, c := range changes {
@@ -354,7 +483,7 @@ func TestDropInEdited(t *testing.T) {
 	} {
 		root := t.TempDir()
 		write(t, root, map[string]string{"/etc/nova/nova.conf": "[DEFAULT]\n", name: text})
-		c, err := Plan(root, debian, false, wanted)
+		c, err := Configuration{Root: root, Sources: debian}.Plan(wanted)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -364,7 +493,7 @@ func TestDropInEdited(t *testing.T) {
 		if now := texts(t, root)[name]; !slices.Equal(meanings(strings.TrimPrefix(now, dropInHead)), meanings(left)) {
 			t.Errorf("%q becomes %q", text, now)
 		}
-		changes, err := PlanRemoval(root, debian)
+		changes, err := Configuration{Root: root, Sources: debian}.PlanRemoval()
 		if err != nil || len(changes) != 1 {
 			t.Fatalf("%q: %+v, %v", text, changes, err)
 		}
@@ -379,11 +508,11 @@ func TestDropInEdited(t *testing.T) {
 
 // TestBackup: it is the file as it was before hugeguard's first line, even if that is not the first time.
 func TestBackup(t *testing.T) {
-	root, one := t.TempDir(), []nova.Source{{Path: []string{"/etc/nova/nova.conf"}}}
+	root := t.TempDir()
 	for _, text := range []string{"[DEFAULT]\nold=1\n", "[DEFAULT]\nnew=1\n"} {
 		write(t, root, map[string]string{"/etc/nova/nova.conf": text})
 		for i, want := range [][]guard.Reservation{wanted[:1], wanted} {
-			c, err := Plan(root, one, false, want)
+			c, err := Configuration{Root: root, Sources: single}.Plan(want)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -408,7 +537,7 @@ func TestRoot(t *testing.T) {
 	if err := os.Symlink(outside, filepath.Join(root, "etc/nova")); err != nil {
 		t.Fatal(err)
 	}
-	change, err := Plan(root, rdo, false, wanted)
+	change, err := Configuration{Root: root, Sources: rdo}.Plan(wanted)
 	if err != nil {
 		t.Fatal(err)
 	}

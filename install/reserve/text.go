@@ -3,11 +3,8 @@ package reserve
 import (
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"slices"
 	"strings"
-	"syscall"
 
 	"hugeguard/guard/nova"
 )
@@ -220,17 +217,4 @@ func undo(lines []line, keepHeader bool) (string, error) {
 		return "", errors.New("the line \"" + end + "\" is missing: put it after the last of hugeguard's lines")
 	}
 	return b.String(), nil
-}
-
-// makeDir makes a directory with the owner and the mode of another.
-func makeDir(name string, like fs.FileInfo) error {
-	if err := os.Mkdir(name, 0o700); err != nil {
-		return err
-	}
-	if stat, ok := like.Sys().(*syscall.Stat_t); ok {
-		if err := os.Chown(name, int(stat.Uid), int(stat.Gid)); err != nil {
-			return err
-		}
-	}
-	return os.Chmod(name, like.Mode().Perm())
 }
