@@ -224,6 +224,8 @@ type Nova struct {
 	// their UUID: what Nova counts for these is not known.
 	Refused   []Instance
 	Uncounted []string
+	// Unlisted says why Uncounted may lack some, on one line; "" where it lacks none.
+	Unlisted string
 }
 
 // Instance is a domain that Nova made, as its metadata says.

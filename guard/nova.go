@@ -63,7 +63,7 @@ func (h Host) NovaReport(uuid string) *NovaReport {
 	if n == nil {
 		return nil
 	}
-	report := &NovaReport{Files: n.Files, Fault: n.Fault, PID: n.PID, Stale: n.Stale, Unread: n.Unread, Pools: []NovaPool{}}
+	report := &NovaReport{Files: n.Files, Fault: n.Fault, PID: n.PID, Stale: n.Stale, Unread: n.Unread, Unlisted: n.Unlisted, Pools: []NovaPool{}}
 	counted, running := report.count(n, uuid)
 	report.Uncounted = slices.DeleteFunc(slices.Clone(n.Uncounted), func(dir string) bool { return uuid != "" && strings.HasPrefix(dir, uuid) })
 	if len(n.Files) == 0 && n.Fault == "" && n.PID == 0 && report.Instances == 0 {

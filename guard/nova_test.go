@@ -143,8 +143,11 @@ func TestRefusedStillCount(t *testing.T) {
 	at := nova.Pool{Node: 0, PageKiB: 2048}
 	host := Pages(10).Holding(HolderOVS, "ovs-vswitchd", 2, 0, 30).Reserving(nova.Reserved{at: 30})
 	host.Nova.Refused = []Instance{{Name: "a", UUID: "u", Pages: map[nova.Pool]uint64{at: 7}}}
-	host.Nova.Uncounted = []string{"v", "u_resize"}
+	host.Nova.Uncounted, host.Nova.Unlisted = []string{"v", "u_resize"}, "why"
 	report := host.NovaReport("")
+	if report.Unlisted != "why" {
+		t.Errorf("%+v lacks why not all instances are known", report)
+	}
 	if p := report.Pools[0]; p.Instances != 7 || *p.Free != 3 || *p.Drift != 0 || report.Instances != 0 {
 		t.Errorf("%+v of %+v", p, report)
 	}

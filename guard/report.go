@@ -82,6 +82,8 @@ type NovaReport struct {
 	// Uncounted are instances that have no domain, by their directory or their UUID. Nova may count pages for them that
 	// are part of no pool's Instances.
 	Uncounted []string `json:"uncounted,omitempty"`
+	// Unlisted says why Uncounted may lack some; it is absent if it lacks none.
+	Unlisted string `json:"unlisted,omitempty"`
 	// Strangers are guests that hold pages and that Nova did not make, so that it does not count them.
 	Strangers []Stranger `json:"strangers,omitempty"`
 	// Ignored are the pages that are reserved on nodes, or of sizes, that this host does not have.

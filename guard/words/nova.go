@@ -90,7 +90,10 @@ func Nova(r *guard.NovaReport) []string {
 			name(i.Name), pagesOf(i.Pages, i.PageKiB), i.Node))
 	}
 	if len(r.Uncounted) > 0 {
-		lines = append(lines, uncounted(r.Uncounted))
+		lines = append(lines, Uncounted(r.Uncounted))
+	}
+	if r.Unlisted != "" {
+		lines = append(lines, Unlisted(r.Unlisted))
 	}
 	for _, s := range r.Strangers {
 		lines = append(lines, fmt.Sprintf("Nova did not make guest %s and does not count its %s", name(s.Name), pagesOf(s.Pages, s.PageKiB)))
@@ -115,9 +118,14 @@ func unused(r *guard.NovaReport) string {
 	return "Nova does not use the new configuration yet, and what it believes free is not known until it is restarted"
 }
 
-// uncounted says of which instances it is not known what Nova counts.
-func uncounted(instances []string) string {
+// Uncounted says of which instances it is not known what Nova counts.
+func Uncounted(instances []string) string {
 	return "Nova may count more than that: what it counts for these instances is not known: " + guests(instances)
+}
+
+// Unlisted says why Nova may count more instances than those.
+func Unlisted(why string) string {
+	return "Nova may count more for instances without a domain, since not all of these are known: " + guard.Printable(why, 400)
 }
 
 // stale says that nova-compute has not read its configuration.

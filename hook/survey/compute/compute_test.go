@@ -241,14 +241,24 @@ func TestLost(t *testing.T) {
 	if !reflect.DeepEqual(n.Refused, want) || strings.Join(n.Uncounted, " ") != strings.Join(sorted(unknown, defined+"_resize"), " ") {
 		t.Errorf("refused %+v, want %+v; not counted %q", n.Refused, want, n.Uncounted)
 	}
+	if n.Unlisted != "" {
+		t.Errorf("all are known, but %s", n.Unlisted)
+	}
+	// Many have no name, and none that was refused is left out.
+	for i := range mostNamed {
+		h.Write(fmt.Sprintf("srv/nova/instances/00000000-0000-0000-0000-%012d/disk.info", i), "{}")
+	}
+	if n := read(); !reflect.DeepEqual(n.Refused, want) || len(n.Uncounted) != mostNamed || n.Unlisted != "2 more directories of instances have no domain" {
+		t.Errorf("of many: refused %+v, want %+v; not counted %d, %q", n.Refused, want, len(n.Uncounted), n.Unlisted)
+	}
 	// They may be other hosts', or nobody knows where they are.
 	h.Write("srv/nova/instances.unsure", "")
-	if n := read(); n.Refused != nil || strings.Join(n.Uncounted, " ") != refused+" "+gone {
-		t.Errorf("on shared storage: refused %+v, not counted %q", n.Refused, n.Uncounted)
+	if n := read(); n.Refused != nil || strings.Join(n.Uncounted, " ") != refused+" "+gone || n.Unlisted != "/srv/nova/instances is on shared storage, and may have other hosts' instances" {
+		t.Errorf("on shared storage: refused %+v, not counted %q, %q", n.Refused, n.Uncounted, n.Unlisted)
 	}
 	h.Write(hooktest.NovaConf, "[DEFAULT]\ninstances_path=$mine\n")
-	if n := read(); n.Refused != nil || strings.Join(n.Uncounted, " ") != refused+" "+gone {
-		t.Errorf("somewhere: refused %+v, not counted %q", n.Refused, n.Uncounted)
+	if n := read(); n.Refused != nil || strings.Join(n.Uncounted, " ") != refused+" "+gone || n.Unlisted != "instances_path of Nova's configuration depends on another option" {
+		t.Errorf("somewhere: refused %+v, not counted %q, %q", n.Refused, n.Uncounted, n.Unlisted)
 	}
 	// It is deleted.
 	h.Write(hooktest.NovaConf, "[DEFAULT]\nstate_path=/srv/nova\n")

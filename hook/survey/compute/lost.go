@@ -2,7 +2,9 @@ package compute
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io/fs"
 	"path"
 	"slices"
 	"strings"
@@ -23,7 +25,7 @@ import (
 // Limits of what is read of instances.
 const (
 	mostInstances = 20_000 // directories
-	mostLost      = 100    // of these without a domain
+	mostNamed     = 100    // of these without a domain that are named; more are only counted
 )
 
 // addLost adds the instances that Nova counts though they have no domain.
@@ -37,22 +39,31 @@ func addLost(root sysfs.FS, n *guard.Nova, c compute, config nova.Config, deadli
 	dirs, err := instanceDirs(root, c, config, deadline)
 	if err != nil {
 		n.Uncounted = refused // their directories may be there
+		if !errors.Is(err, fs.ErrNotExist) {
+			n.Unlisted = guard.Printable(err.Error(), 400)
+		}
 		return
 	}
+	unnamed := 0
 	for _, dir := range dirs {
 		uuid, moved := strings.CutSuffix(dir, "_resize")
 		if !ledger.IsUUID(uuid) || !moved && defined(uuid) {
 			continue
 		}
-		if len(n.Refused)+len(n.Uncounted) == mostLost {
-			break
+		if !moved && slices.Contains(refused, uuid) {
+			if instance, err := ledger.ReadRefused(root, uuid); err == nil {
+				n.Refused = append(n.Refused, instance)
+				continue
+			}
 		}
-		instance, err := ledger.ReadRefused(root, uuid)
-		if moved || err != nil {
-			n.Uncounted = append(n.Uncounted, dir)
+		if len(n.Uncounted) == mostNamed {
+			unnamed++
 			continue
 		}
-		n.Refused = append(n.Refused, instance)
+		n.Uncounted = append(n.Uncounted, dir)
+	}
+	if unnamed > 0 {
+		n.Unlisted = fmt.Sprintf("%d more directories of instances have no domain", unnamed)
 	}
 	for _, uuid := range refused {
 		if !slices.Contains(dirs, uuid) && ranBefore(root, uuid) {
@@ -104,7 +115,7 @@ func ReduceLog(log []byte) ([]byte, error) {
 func instanceDirs(root sysfs.FS, c compute, config nova.Config, deadline time.Time) ([]string, error) {
 	dir, ok := config.Instances()
 	if !ok {
-		return nil, fmt.Errorf("where instances lie depends on another option")
+		return nil, errors.New("instances_path of Nova's configuration depends on another option")
 	}
 	base, owners := "", []int(nil)
 	if c.pid > 0 {
@@ -113,8 +124,12 @@ func instanceDirs(root sysfs.FS, c compute, config nova.Config, deadline time.Ti
 	if _, err := root.Stat(base); err != nil {
 		base, owners = "", nil
 	}
-	if shared, err := root.SharedStorage(c.pid, dir); shared || err != nil {
-		return nil, fmt.Errorf("%s: on shared storage: %w", dir, err)
+	shared, err := root.SharedStorage(c.pid, dir)
+	if err != nil {
+		return nil, err
+	}
+	if shared {
+		return nil, fmt.Errorf("%s is on shared storage, and may have other hosts' instances", dir)
 	}
 	names, _, err := root.ReadDirOf(base, dir, mostInstances, deadline, owners...)
 	if err != nil {
