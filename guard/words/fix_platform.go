@@ -18,8 +18,8 @@ func ReserveVDSM(r fix.ReserveInVDSM) []string {
 	return []string{"[performance]", fmt.Sprintf("reserved_hugepage_count = %d", r.Count), fmt.Sprintf("reserved_hugepage_size = %d", r.PageKiB)}
 }
 
-// VDSMEdit says where the lines of [ReserveVDSM] go, and what to do then.
-const VDSMEdit = "in /etc/vdsm/vdsm.conf of this host, then run systemctl restart vdsmd"
+// VDSMEdit says where the lines of [ReserveVDSM] go, and what to do then. Python's configparser takes no section twice.
+const VDSMEdit = "in /etc/vdsm/vdsm.conf of this host, in its section [performance] if it has one, then run systemctl restart vdsmd"
 
 func reserveInVDSM(r fix.ReserveInVDSM) Fix {
 	return Fix{For: "ovirt", What: VDSMEdit + "; then start the guest again",

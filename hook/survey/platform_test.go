@@ -73,7 +73,7 @@ func TestManagers(t *testing.T) {
 	}
 	const (
 		inNova    = `fix \(nova\): in nova.conf of this host, then restart nova-compute; then start the instance again(?s:.*)reserved_huge_pages=node:0,size:2048,count:512\n(?s:.*)cost: restarting nova-compute stops no instance`
-		inVDSM    = `fix \(ovirt\): in /etc/vdsm/vdsm.conf of this host, then run systemctl restart vdsmd; .*\n  \[performance\]\n  reserved_hugepage_count = 1024\n  reserved_hugepage_size = 2048\n`
+		inVDSM    = `fix \(ovirt\): in /etc/vdsm/vdsm.conf of this host, in its section \[performance\] if it has one, then run systemctl restart vdsmd; .*\n  \[performance\]\n  reserved_hugepage_count = 1024\n  reserved_hugepage_size = 2048\n`
 		inPod     = `fix \(kubernetes\): run ovs-vswitchd \(pid 2974, ovs-vswitchd.service\) in a pod with this limit.*\n  resources:\n    limits:\n      hugepages-2Mi: 2Gi\n`
 		onCluster = `fix \(starlingx\): .*\n  system host-lock HOST\n  system host-memory-modify -f application HOST 0 -2M 768\n  system host-unlock HOST\n`
 	)

@@ -14,7 +14,7 @@ var tools = []struct{ name, below, where string }{
 }
 
 const (
-	openstackAnsible = "put the override into the host's variables (hugeguard reserve --format openstack-ansible) and run its playbook for nova"
+	openstackAnsible = "put the override into the host's variables (hugeguard reserve --format openstack-ansible), or into the user_*.yml that sets nova_nova_conf_overrides, and run its playbook for nova"
 	anyTool          = "put the lines of hugeguard reserve into its own sources"
 )
 

@@ -396,4 +396,9 @@ func TestFormats(t *testing.T) {
 			t.Errorf("%s: %s, want %s of\n%s", format, got, want, lines)
 		}
 	}
+	// vdsm knows no nodes.
+	lines := hugeguard(t, "reserve", "--format", "vdsm", "--root", incident+"/host")
+	if got := strings.TrimSpace(oracle(t, string(lines), "format", "vdsm")); got != `[[null, 2048, 1024]]` {
+		t.Errorf("vdsm: %s of\n%s", got, lines)
+	}
 }

@@ -1,4 +1,5 @@
 # What Debian's Nova says: of configurations (read), of where an instance goes (place), of what is free (free), of other tools' files (format).
+import configparser
 import json
 import os
 import re
@@ -125,6 +126,10 @@ def format(name):
 
     if name in ('nova', 'kolla'):  # kolla-ansible merges files with oslo.config's own parser; what comes later replaces an option
         ini(text)
+    elif name == 'vdsm':  # vdsm/config.py reads with it, and hugepages.py compares the size as text
+        said = configparser.ConfigParser()
+        said.read_string(text)
+        pools = [[None, int(said.get('performance', 'reserved_hugepage_size')), said.getint('performance', 'reserved_hugepage_count')]]
     elif name == 'json':
         pools = [[p['node'], p['page_kib'], p['count']] for p in json.loads(text)]
     else:
