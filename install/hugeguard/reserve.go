@@ -100,7 +100,7 @@ var reservePlaces = map[string]string{
 	"tripleo":           "put it under the parameters of this host's role, deploy, and check that nova_compute was restarted",
 	"rhoso":             "add the key to the ConfigMap, which holds for all node sets with the service nova, and deploy; for one node set, use a service and a ConfigMap of its own",
 	"kolla":             "put the lines into /etc/kolla/config/nova/HOST/nova.conf of the deploying host, where HOST is this host in the inventory, and run kolla-ansible reconfigure",
-	"openstack-ansible": "put it into the host's variables (/etc/openstack_deploy/host_vars), and run the playbook of nova",
+	"openstack-ansible": "add it to the host's variables (/etc/openstack_deploy/host_vars), and run the playbook of nova; a user_*.yml in /etc/openstack_deploy that sets nova_nova_conf_overrides wins over them: move it there, or add it to that",
 	"kubelet":           "kubelet up to 1.37 does not start with huge pages in reservedMemory that are not reserved otherwise (KEP-6252): try it on one host",
 	"vdsm":              "put the lines " + words.VDSMEdit,
 	"json":              "put these pages where the scheduler learns of them",
@@ -182,6 +182,12 @@ func reserveNotes(host guard.Host, format string) []string {
 	}
 	if n != nil && n.Fault != "" {
 		add("hugeguard does not know what is reserved now, so the lines lack it: %s", n.Fault)
+	}
+	if n != nil && len(n.Uncounted) > 0 {
+		add("%s (the lines do not depend on it)", words.Uncounted(n.Uncounted))
+	}
+	if n != nil && n.Unlisted != "" {
+		add("%s (the lines do not depend on it)", words.Unlisted(n.Unlisted))
 	}
 	if n != nil && n.Stale != "" {
 		add("nova-compute (pid %d) was started before %s was changed: restart it in any case", n.PID, n.Stale)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -89,15 +90,57 @@ func TestReserveTimer(t *testing.T) {
 	}
 }
 
-// TestReserveTimerUnknown: a look that does not show what Nova reserves does not count, and is no error.
+// TestReserveTimerUnknown: a look that does not show the whole host, or what Nova reserves, does not count, and is no
+// error.
 func TestReserveTimerUnknown(t *testing.T) {
-	for _, conf := range []string{"[DEFAULT\n", "[DEFAULT]\nreserved_huge_pages=${x}\n"} {
-		h := withNova(t, conf)
+	deadline := holdersDeadline
+	t.Cleanup(func() { holdersDeadline = deadline })
+	for _, test := range []struct {
+		says         string
+		spoil, amend func(h sysfstest.Host)
+	}{
+		{"it is not known what Nova reserves", func(h sysfstest.Host) { h.Write("etc/nova/nova.conf", "[DEFAULT\n") }, func(h sysfstest.Host) { h.Write("etc/nova/nova.conf", "[DEFAULT]\n") }},
+		{"it is not known what Nova reserves", func(h sysfstest.Host) { h.Write("etc/nova/nova.conf", "[DEFAULT]\nreserved_huge_pages=${x}\n") },
+			func(h sysfstest.Host) { h.Write("etc/nova/nova.conf", "[DEFAULT]\n") }},
+		{"1 process could not be read: shy, pid 70, with 4 MiB: more may be held", hides, func(h sysfstest.Host) { h.Remove("proc/70") }},
+		{"the lines may be wrong, so ask again", func(sysfstest.Host) { holdersDeadline = -time.Hour }, func(sysfstest.Host) { holdersDeadline = deadline }},
+	} {
+		h := withNova(t, "[DEFAULT]\n")
+		test.spoil(h)
 		for range 3 {
 			status, out := reserveOn(t, h, "--timer")
-			if status != exitOK || !strings.Contains(out, "it is not known what Nova reserves") || strings.Contains(out, "Nova does not reserve") {
-				t.Errorf("%q: status %d: %s", conf, status, out)
+			if status != exitOK || !strings.Contains(out, "this look does not count: ") || !strings.Contains(out, test.says) || strings.Contains(out, "Nova does not reserve") {
+				t.Errorf("%q: status %d: %s", test.says, status, out)
 			}
+		}
+		test.amend(h)
+		for look, want := range []string{"", reservesBoth} {
+			status, out := reserveOn(t, h, "--timer")
+			if text := read(t, h, novaDropIn); status != exitOK || !strings.HasSuffix(text, want) || want == "" && text != "" {
+				t.Errorf("%q: look %d at the whole host: status %d: writes %q: %s", test.says, look+1, status, text, out)
+			}
+		}
+	}
+}
+
+// hides makes a process that has huge pages and does not show which.
+func hides(h sysfstest.Host) {
+	h.Write("proc/70/status", "Name:\tshy\nHugetlbPages:\t    4096 kB\n")
+	for _, name := range []string{"maps", "numa_maps", "smaps"} {
+		if err := os.Symlink(name, h.Path("proc/70/"+name)); err != nil {
+			panic(err)
+		}
+	}
+}
+
+// TestReserveTimerNoNova: where there is no Nova the timer is of no use, which is no error.
+func TestReserveTimerNoNova(t *testing.T) {
+	h := withNova(t, "")
+	h.Remove("etc/nova")
+	for setting, want := range map[string]string{"off": "", "report": "this host shows no sign of Nova", "restart": "this host shows no sign of Nova"} {
+		h.Write("etc/hugeguard.conf", "reserve = "+setting+"\n")
+		if status, out := reserveOn(t, h, "--timer"); status != exitOK || !strings.Contains(out, want) || want == "" && out != "" {
+			t.Errorf("%s: status %d, want %q: %s", setting, status, want, out)
 		}
 	}
 }
@@ -184,6 +227,24 @@ func TestReserveRestarts(t *testing.T) {
 		status, out := reserveOn(t, h, "--write", "--restart")
 		if status != exitError || !strings.Contains(out, test.want) {
 			t.Errorf("%s: status %d, want %q: %s", test.name, status, test.want, out)
+		}
+	}
+}
+
+// TestUnlistedInstances: where not all instances without a domain are known, everything that shows Nova's numbers says so.
+func TestUnlistedInstances(t *testing.T) {
+	h := withNova(t, "[DEFAULT]\n")
+	for i := range 102 {
+		h.Write(fmt.Sprintf("var/lib/nova/instances/00000000-0000-0000-0000-%012d/disk.info", i), "{}")
+	}
+	for _, args := range [][]string{{"reserve"}, {"status"}, {"check", "../../testdata/hosts/plain/prepare.xml"}} {
+		var out strings.Builder
+		Run(context.Background(), append(args, "--root", h.Path("")), strings.NewReader(""), &out, &out)
+		for _, want := range []string{"what it counts for these instances is not known: 00000000-0000-0000-0000-000000000000, ",
+			"Nova may count more for instances without a domain, since not all of these are known: 2 more directories of instances have no domain"} {
+			if !strings.Contains(out.String(), want) {
+				t.Errorf("%s: %q is not in\n%s", args[0], want, &out)
+			}
 		}
 	}
 }

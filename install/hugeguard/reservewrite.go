@@ -198,6 +198,7 @@ func (o reserveOptions) runTimer(cmd *cobra.Command, host sysfs.FS, conf config.
 		return nil
 	}
 	if found.Nova == nil {
+		note(cmd.ErrOrStderr(), "this host shows no sign of Nova, so nothing is reserved: disable hugeguard-reserve.timer, or set reserve = off in /etc/hugeguard.conf")
 		return nil
 	}
 	boot, err := host.BootID()
