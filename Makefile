@@ -11,6 +11,8 @@ ZSH      = zsh/$(if $(filter debian,$(FOR)),vendor-completions,site-functions)
 DOC      = $(PREFIX)/share/doc/hugeguard
 LICENCES = $(if $(filter debian,$(FOR)),$(DOC),$(PREFIX)/share/licenses/hugeguard)
 CHANGES  = $(DOC)/$(if $(filter debian,$(FOR)),changelog,CHANGELOG.md)
+# What they call the policy of SELinux that hugeguard's module is for: SELINUXTYPE in /etc/selinux/config.
+SELINUX  = $(if $(filter debian,$(FOR)),default,targeted)
 # Where the programs are built.
 BIN     ?= bin
 
@@ -196,7 +198,7 @@ stage:
 
 # The files of the package of the SELinux policy.
 stage-selinux:
-	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/selinux/packages install/shipped/selinux/hugeguard.cil
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/selinux/packages/$(SELINUX) install/shipped/selinux/hugeguard.cil
 	$(if $(filter debian,$(FOR)),,install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/licenses/hugeguard-selinux LICENSE)
 
 # Below DESTDIR what a package owns. Without DESTDIR it also makes the hook live.

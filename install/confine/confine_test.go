@@ -92,10 +92,11 @@ func TestSELinux(t *testing.T) {
 // A module that is not loaded although its package is installed needs no package.
 func TestModuleNotLoaded(t *testing.T) {
 	h := selinuxHost(t, "1")
-	h.Write("usr/share/selinux/packages/hugeguard.cil", "")
+	h.Write("etc/selinux/config", "SELINUX=enforcing\nSELINUXTYPE=targeted\n")
+	h.Write("usr/share/selinux/packages/targeted/hugeguard.cil", "")
 	host := Host{daemon.On(h.FS()), &installtest.Policy{Known: []string{libvirtd, etc}}}
 	d, err := host.Denied(Subject{"libvirtd", 0, libvirtd}, Hook{Path: "/etc/libvirt/hooks/qemu", Label: etc})
-	if want := "semodule -X 200 -i /usr/share/selinux/packages/hugeguard.cil, then run hugeguard install"; err != nil || d == nil || d.Fix != want {
+	if want := "semodule -X 200 -i /usr/share/selinux/packages/targeted/hugeguard.cil, then run hugeguard install"; err != nil || d == nil || d.Fix != want {
 		t.Errorf("%+v, %v", d, err)
 	}
 }

@@ -3,6 +3,7 @@ package confine
 import (
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,17 +23,22 @@ func (h Host) SELinux() bool { return h.Files.Exists(selinuxDir + "enforce") }
 
 // Configured reports whether the host's settings have SELinux on at its next boot (selinux_getenforcemode(3)).
 func (h Host) Configured() bool {
+	mode := strings.ToLower(h.setting("SELINUX"))
+	return mode == "enforcing" || mode == "permissive"
+}
+
+// setting returns a setting of /etc/selinux/config, "" if it is not there.
+func (h Host) setting(name string) string {
 	text, err := h.Files.ReadFile("etc/selinux/config", 1<<16)
 	if err != nil {
-		return false
+		return ""
 	}
 	for line := range strings.Lines(string(text)) {
-		if mode, ok := strings.CutPrefix(line, "SELINUX="); ok {
-			mode = strings.ToLower(strings.TrimSpace(mode))
-			return mode == "enforcing" || mode == "permissive"
+		if value, ok := strings.CutPrefix(line, name+"="); ok {
+			return strings.TrimSpace(value)
 		}
 	}
-	return false
+	return ""
 }
 
 // Permissive reports whether SELinux only logs what it denies.
@@ -217,11 +223,10 @@ func (h Host) deniedBySELinux(s Subject, hook Hook) (*Denial, error) {
 	return nil, nil
 }
 
-// moduleFile is where the package hugeguard-selinux has the module.
-const moduleFile = "usr/share/selinux/packages/hugeguard.cil"
-
 // selinuxFix returns what to do so that the hook with a label may be executed.
 func (h Host) selinuxFix(label string) string {
+	// Where the package hugeguard-selinux has the module for the host's policy.
+	moduleFile := path.Join("usr/share/selinux/packages", h.setting("SELINUXTYPE"), "hugeguard.cil")
 	switch {
 	case !h.Module() && h.Files.Exists(moduleFile):
 		return "semodule -X 200 -i /" + moduleFile + ", then run hugeguard install"

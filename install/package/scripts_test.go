@@ -45,10 +45,13 @@ func play(t *testing.T, script, processes string, args ...string) string {
 
 // Where an image is built in a chroot, the kernel is that of the host around it, whose policy stays.
 func TestPolicyInChroot(t *testing.T) {
-	for script, arg := range map[string]string{"postinst": "configure", "postrm": "remove"} {
+	for script, c := range map[string]struct{ arg, module string }{
+		"postinst": {"configure", "-i /usr/share/selinux/packages/targeted/hugeguard.cil"},
+		"postrm":   {"remove", "-r hugeguard"},
+	} {
 		for processes, loaded := range map[string]bool{"/": true, "/proc": false} { // what /proc/1/root is
-			calls := play(t, "debian/hugeguard-selinux."+script, processes, arg)
-			if !strings.Contains(calls, "semodule -n -s targeted -X 200 -") || strings.Contains(calls, "load_policy") != loaded ||
+			calls := play(t, "debian/hugeguard-selinux."+script, processes, c.arg)
+			if !strings.Contains(calls, "semodule -n -s targeted -X 200 "+c.module+"\n") || strings.Contains(calls, "load_policy") != loaded ||
 				strings.Contains(calls, "hugeguard install") != loaded {
 				t.Errorf("%s, processes of %s:\n%s", script, processes, calls)
 			}
