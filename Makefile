@@ -34,7 +34,7 @@ comma = ,
 # go test, which prints what it does. Its limits guard against a hang; they are not for slow machines.
 PROGRESS   = $(GO) run ./testdata/progress
 
-.PHONY: build manual stage stage-selinux packages dist module demo test prerequisites check update unit packagetest testdriver nova prometheus grafana livehost modular numabox numabox-fixes nova-box container-box selinux-box numabox-capture numabox-shell numabox-kernel bench fuzz seeds measures install uninstall clean
+.PHONY: build manual stage stage-selinux packages dist module demo test prerequisites check update unit packagetest testdriver nova prometheus grafana livehost modular numabox numabox-fixes nova-box container-box selinux-box autopkgtest numabox-capture numabox-shell numabox-kernel bench fuzz seeds measures install uninstall clean
 
 build:
 	$(HOOK_BUILD) -o $(BIN)/qemu ./hook/qemu
@@ -133,6 +133,10 @@ container-box:
 # Both packages where SELinux is enforcing, on Debian 13 in a virtual machine. Needs root.
 selinux-box:
 	$(GO) run ./testdata/selinuxbox
+
+# Debian's own test of the release's packages, in root file systems of Debian 13; SUITE=sid for the next one. Needs root.
+autopkgtest:
+	testdata/autopkgtest/run.sh
 
 # Captures the launches on that machine that the fast tests judge again.
 CAPTURED = incident|nova-(first-cell-short|two-cells-exact)|memnode-outside-memory.*|overlap-fits-in-sum|preferred-before-strict|restrictive-short \
