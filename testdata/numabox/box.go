@@ -20,12 +20,13 @@ var rootfs embed.FS
 func recipe(suite vm.Suite) vm.Recipe {
 	packages := []string{
 		"systemd", "systemd-sysv", "udev", "dbus", "kmod", vm.Kernel, "apparmor", "auditd",
-		"libvirt-daemon-system", "libvirt-clients", vm.QEMU, "numad", "openvswitch-switch-dpdk",
+		"libvirt-daemon-system", "libvirt-clients", vm.QEMU, "numad", vm.OVS,
 		"iproute2", "procps", "numactl",
 	}
 	if suite.Release == "sid" {
-		// Its kernel would take another program to make the first root file system, which customize.sh does not know.
-		packages = append(packages, "initramfs-tools")
+		// Its kernel would take another program to make the first root file system, which customize.sh does not know. Its
+		// Open vSwitch names devices of buses whose drivers DPDK has in packages that nothing depends on.
+		packages = append(packages, "initramfs-tools", "librte-meta-bus")
 	}
 	return vm.Recipe{Name: "numabox", Suite: suite, Files: rootfs, Size: "3G", Packages: packages}
 }

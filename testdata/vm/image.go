@@ -65,7 +65,7 @@ func (i *Image) Version(pkg string) string { return cmp.Or(i.versions[pkg], "?")
 
 // Versions names the programs that matter to a guest's start.
 func (i *Image) Versions() string {
-	return fmt.Sprintf("kernel %s, libvirt %s, QEMU %s, Open vSwitch %s", i.Version(Kernel), i.Version(Libvirt), i.Version(QEMU), i.Version("openvswitch-switch-dpdk"))
+	return fmt.Sprintf("kernel %s, libvirt %s, QEMU %s, Open vSwitch %s", i.Version(Kernel), i.Version(Libvirt), i.Version(QEMU), i.Version(OVS))
 }
 
 // Close lets others replace the image in the cache.

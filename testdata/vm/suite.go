@@ -70,5 +70,6 @@ const (
 	Kernel  = "linux-image-cloud-amd64"
 	Libvirt = "libvirt-daemon"
 	QEMU    = "qemu-system-x86"
+	OVS     = "openvswitch-switch-dpdk"
 	Libc    = "libc6"
 )
