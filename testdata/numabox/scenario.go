@@ -30,7 +30,7 @@ type scenario struct {
 	beside       *guest // another guest, which runs already
 	setup, reset string // scripts that change something else, and change it back
 	later        string // a script that runs last, with the holders and the other guest there
-	restore      bool   // the guest is not started but restored from a file
+	way          way    // how the guest comes in
 	plays        int    // how often it is launched, once if not given
 	want         []outcome
 	older        []outcome // what Debian 11 makes of it, where that differs
@@ -158,9 +158,11 @@ var scenarios = func() []scenario {
 	add("pinned-elsewhere-restrictive", guest{ram: 20, tune: memory("restrictive", "1"), pin: "0"}, starts)
 	add("pinned-to-both", guest{ram: 20, tune: strict("1"), pin: "0-1"}, starts)
 
-	// A guest that is restored gets the sizes that it was saved with.
-	edge("restore", 20, ram(guest{tune: strict("0")}), atMmap, scenario{restore: true})
-	edge("restore-memnode", 20, func(n int) guest { return guest{cells: []int{n}, tune: memnode(0, "strict", "1")} }, atTouch, scenario{restore: true})
+	// A guest that comes in with its memory has the sizes that it had.
+	for _, way := range []way{restored, managed, migrated} {
+		edge(string(way), 20, ram(guest{tune: strict("0")}), atMmap, scenario{way: way})
+		edge(string(way)+"-memnode", 20, func(n int) guest { return guest{cells: []int{n}, tune: memnode(0, "strict", "1")} }, atTouch, scenario{way: way})
+	}
 
 	// Sets that overlap: the order decides, and what CPU touches first.
 	overlapping := func(n int) guest {

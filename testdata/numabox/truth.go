@@ -82,7 +82,6 @@ const (
 	recorder  = "/etc/libvirt/hooks/qemu.d/10-record"
 	recorded  = "/run/prepare.xml"
 	domainXML = "/run/domain.xml"
-	saved     = "/var/lib/libvirt/saved"
 	testpmd   = "/opt/numabox/dpdk-testpmd" // the agent under another name
 )
 
@@ -258,30 +257,6 @@ func (b *box) refusal(name string) ([]vm.JournalEntry, error) {
 	return b.Journal(last...)
 }
 
-// start is virsh's command that starts the guest of a scenario.
-func (s scenario) start() string {
-	if s.restore {
-		return "restore --paused " + saved
-	}
-	return "create --paused " + domainXML
-}
-
-// launch starts the guest of a scenario and destroys it.
-func (b *box) launch(s scenario) (o outcome, words string, err error) {
-	r, err := b.Virsh(s.start() + "; destroy " + s.name)
-	if err != nil {
-		return "", "", err
-	}
-	if r.Exit != 0 {
-		// virsh then destroys what it could not create.
-		words, _, _ = strings.Cut(strings.TrimSpace(r.Stderr), "\nerror: failed to get domain")
-		if !strings.Contains(words, "Failed to create domain") && !strings.Contains(words, "Failed to restore domain") {
-			return "", "", fmt.Errorf("virsh create and destroy: %s", words)
-		}
-	}
-	return classify(r.Exit == 0, words), words, nil
-}
-
 // replay asks again on the captured host, on this machine, and keeps the capture where that is wanted.
 func (b *box) replay(c *vm.Checks, t truth, packed []byte, xml string, o options) error {
 	captured, err := newCapture(packed, xml, t)
@@ -323,13 +298,12 @@ func (b *box) arrange(s scenario) (undo func() error, err error) {
 		return errors.Join(errs...)
 	}
 	fail := func(err error) (func() error, error) { return nil, errors.Join(err, undo()) }
-	if s.restore {
-		if err := b.save(s); err != nil {
-			return fail(err)
-		}
-		steps = append(steps, func() error { _, err := b.Must("rm", saved); return err })
+	held, leave, err := b.bring(s)
+	steps = append(steps, leave)
+	if err != nil {
+		return fail(err)
 	}
-	if err := b.SetPools(2048, s.pools); err != nil {
+	if err := b.SetPools(2048, sum(s.pools, held)); err != nil {
 		return fail(err)
 	}
 	if err := b.setOvercommit(s.overcommit); err != nil {
@@ -378,18 +352,6 @@ func (b *box) arrange(s scenario) (undo func() error, err error) {
 	return undo, nil
 }
 
-// save starts the guest of a scenario where there is room for it, and saves it to a file.
-func (b *box) save(s scenario) error {
-	if err := b.SetPools(2048, [2]int{100, 100}); err != nil {
-		return err
-	}
-	if err := b.Write(wire.File{Path: domainXML, Data: s.guest.xml(s.name)}); err != nil {
-		return err
-	}
-	_, err := b.Must("virsh", "-q", fmt.Sprintf("create --paused %s; save --paused %s %s", domainXML, s.name, saved))
-	return err
-}
-
 const overcommitFile = "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_overcommit_hugepages"
 
 func (b *box) setOvercommit(pages int) error {
@@ -406,6 +368,11 @@ func (b *box) counters() (map[string]string, error) {
 // there ends it. A guest whose memory is moved when libvirt narrows the cpuset of its threads (restrictive memnode,
 // libvirt 11) leaves the pools on the nodes that it was moved to.
 func (b *box) settle(s scenario, want map[string]string) error {
+	if s.way == migrated {
+		if err := b.returns(s); err != nil {
+			return err
+		}
+	}
 	const pages = 5 * time.Second // that it takes them to come back
 	began := time.Now()
 	for absorbed := false; ; {
@@ -425,7 +392,7 @@ func (b *box) settle(s scenario, want map[string]string) error {
 		case time.Since(began) > vm.Patience:
 			slices.Sort(differ)
 			return fmt.Errorf("the launch changed the host for good: %s", strings.Join(differ, "; "))
-		case !absorbed && time.Since(began) > pages:
+		case !absorbed && s.way != migrated && time.Since(began) > pages:
 			_, total, err := b.Pools(2048)
 			if err != nil {
 				return err
@@ -437,26 +404,29 @@ func (b *box) settle(s scenario, want map[string]string) error {
 	}
 }
 
+var decisions = []string{"allow", "warn", "refuse"}
+
+// classes are the rows of the table: what may become of a launch, and the decisions that are wrong then.
+var classes = []struct {
+	name string
+	is   func(truth) bool
+	bad  []string
+}{
+	{"started", func(t truth) bool { return t.Outcome == starts && !t.Race }, []string{"refuse"}},
+	{"failed for want of pages", func(t truth) bool { return t.Outcome.forWantOfPages() && !t.Race }, []string{"allow"}},
+	{"failed in QEMU otherwise", func(t truth) bool {
+		return t.Outcome != starts && t.Outcome != libvirt && t.Outcome != unplayed && !t.Outcome.forWantOfPages() && !t.Race
+	}, []string{"allow"}},
+	{"now this, now that", func(t truth) bool { return t.Race }, []string{"allow", "refuse"}},
+	{"refused by libvirt", func(t truth) bool { return t.Outcome == libvirt }, nil},
+}
+
 // confusion reports what really happened against what the guard said. Two cells must be empty: refused though it
 // starts, and allowed without a word though QEMU fails. What is known stands in the table too, in brackets.
 func confusion(c *vm.Checks, table []truth) {
-	decisions := []string{"allow", "warn", "refuse"}
-	rows := []struct {
-		name string
-		is   func(truth) bool
-		bad  []string // the decisions that must not be
-	}{
-		{"started", func(t truth) bool { return t.Outcome == starts && !t.Race }, []string{"refuse"}},
-		{"failed for want of pages", func(t truth) bool { return t.Outcome.forWantOfPages() && !t.Race }, []string{"allow"}},
-		{"failed in QEMU otherwise", func(t truth) bool {
-			return t.Outcome != starts && t.Outcome != libvirt && t.Outcome != unplayed && !t.Outcome.forWantOfPages() && !t.Race
-		}, []string{"allow"}},
-		{"now this, now that", func(t truth) bool { return t.Race }, []string{"allow", "refuse"}},
-		{"refused by libvirt", func(t truth) bool { return t.Outcome == libvirt }, nil},
-	}
 	vm.Say("what became of it, against what the guard said (in brackets: known and explained):")
 	vm.Say("%-28s %10s %10s %10s", "", decisions[0], decisions[1], decisions[2])
-	for _, row := range rows {
+	for _, row := range classes {
 		line := fmt.Sprintf("%-28s", row.name)
 		for _, decision := range decisions {
 			var counted, known int
