@@ -5,6 +5,7 @@
 //
 //	go run ./testdata/numabox                  # all of it but the fixes
 //	go run ./testdata/numabox -run 'strict.*'  # the scenarios of that name
+//	go run ./testdata/numabox -run differing   # the scenarios that depend on releases
 //	go run ./testdata/numabox -run fixes       # the fixes
 //	go run ./testdata/numabox -shell           # a shell in the box
 //	SUITE=trixie go run ./testdata/numabox     # from Debian 13; bullseye, sid, trixie-backports, bookworm-backports+qemu
@@ -58,7 +59,7 @@ func (o options) apart() bool {
 // scenarios are those to be run.
 func (o options) scenarios() (chosen []scenario) {
 	for _, s := range scenarios {
-		if o.wants(s.name) || o.wants(allScenarios) {
+		if o.wants(s.name) || o.wants(allScenarios) || s.differs() && o.wants(differing) {
 			chosen = append(chosen, s)
 		}
 	}

@@ -18,7 +18,7 @@ type part struct {
 // parts are in the order in which they are run.
 var parts = []part{
 	{"incident", nil, false, (*box).incident},
-	{allScenarios, namesOf(scenarios, func(s scenario) string { return s.name }), false, (*box).truthTable},
+	{allScenarios, append(namesOf(scenarios, func(s scenario) string { return s.name }), differing), false, (*box).truthTable},
 	{"starting", nil, false, (*box).starting},
 	{"packages", nil, false, (*box).packages},
 	{allFixes, namesOf(lacks, lack.short), true, (*box).fixes},
@@ -26,6 +26,7 @@ var parts = []part{
 
 const (
 	allScenarios = "scenarios"
+	differing    = "differing" // the scenarios that depend on releases, and those of guests that come in with their memory
 	allFixes     = "fixes"
 )
 

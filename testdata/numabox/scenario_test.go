@@ -8,7 +8,7 @@ import (
 
 // TestPick: what matches nothing is an error that says what there is.
 func TestPick(t *testing.T) {
-	for _, pattern := range []string{"fixes", "strict.*", "scenarios", "nova-one-cell-short", "incident|fixes"} {
+	for _, pattern := range []string{"fixes", "strict.*", "scenarios", "nova-one-cell-short", "incident|fixes", "differing"} {
 		var o options
 		if err := o.pick(pattern); err != nil {
 			t.Errorf("%s: %v", pattern, err)

@@ -31,6 +31,11 @@ func needs(i *vm.Image, s scenario) string {
 	return ""
 }
 
+// differs reports whether releases matter to a scenario.
+func (s scenario) differs() bool {
+	return s.older != nil || s.newer != nil || s.newest != nil || s.way != created
+}
+
 // expected returns what may become of a scenario with the releases of the box. Debian 11 has libvirt 7.0 and QEMU 5.2,
 // Debian 12 libvirt 9.0 and QEMU 7.2, Debian 13 libvirt 11.3 and QEMU 10.0. With others each outcome of the two nearest
 // may be.
