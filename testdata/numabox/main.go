@@ -40,6 +40,7 @@ type options struct {
 	build  bool // the root file system and no more
 	export string
 	pack   bool // export as text archives
+	played string
 	limit  time.Duration
 }
 
@@ -99,6 +100,7 @@ func main() {
 	flag.BoolVar(&o.build, "build", false, "only build the root file system")
 	flag.StringVar(&o.export, "export", "", "write every scenario as a captured host below this `directory`")
 	flag.BoolVar(&o.pack, "archive", false, "export text archives, as those in testdata/numabox/captured, not directories")
+	flag.StringVar(&o.played, "played", "", "write what became of the scenarios to SUITE.tsv in this `directory`, as in testdata/numabox/played")
 	flag.DurationVar(&o.limit, "limit", 4*time.Hour, "give up after this time")
 	flag.Parse()
 	o.suite = vm.ParseSuite(suite)

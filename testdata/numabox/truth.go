@@ -123,7 +123,10 @@ func (b *box) truthTable(c *vm.Checks, o options) error {
 		return err
 	}
 	confusion(c, table)
-	return nil
+	if o.played == "" {
+		return nil
+	}
+	return writeFile(filepath.Join(o.played, o.suite.Name+".tsv"), (&played{b.Image.Version(vm.OVS), table}).text())
 }
 
 // prepareTable installs the guard where libvirt does not look, and beside it a hook that keeps what hooks get.
