@@ -16,10 +16,12 @@ if [ "${1:-}" != inner ]; then
 	trap 'exit 1' HUP INT TERM
 	if [ ! -d "$cache/root" ]; then
 		echo "building the root file system of $SUITE"
+		rm -rf "$cache/root.new"
 		mirror=http://deb.debian.org/debian
 		[ "$SUITE" = sid ] || set -- "deb $mirror $SUITE-backports main"
 		printf 'Package: golang-any golang-go golang-src src:golang-1.*\nPin: release n=%s-backports\nPin-Priority: 990\n' "$SUITE" >"$work/golang"
-		mmdebstrap --quiet --variant=apt --mode=root --format=directory --skip=cleanup/apt --dpkgopt=force-unsafe-io --aptopt='APT::Install-Recommends "false"' \
+		mmdebstrap --quiet --variant=apt --mode=root --format=directory --skip=cleanup/apt --dpkgopt=force-unsafe-io \
+			--aptopt='APT::Install-Recommends "false"' --aptopt='Acquire::Check-Valid-Until "false"' \
 			--setup-hook='mkdir -p "$1/etc/apt/preferences.d" && cp '"$work"'/golang "$1/etc/apt/preferences.d"' \
 			"$SUITE" "$cache/root.new" "deb $mirror $SUITE main" "$@"
 		printf '#!/bin/sh\nexit 101\n' >"$cache/root.new/usr/sbin/policy-rc.d" # no daemon starts here but the tests' own
