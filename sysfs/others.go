@@ -69,6 +69,13 @@ const (
 	fuseCtl  = 0x65735543
 )
 
+// Kernels reports whether an open file is one of the kernel's own, which may do anything when it is read.
+func Kernels(fd int) (bool, error) {
+	var on syscall.Statfs_t
+	err := syscall.Fstatfs(fd, &on)
+	return slices.Contains(kernels, int64(on.Type)), err
+}
+
 var openat2 = unix.Openat2 // tests have that of an older kernel
 
 // OpenPath opens /base/name with O_PATH, which does nothing to what is there. A base that is not empty is another root,
@@ -111,12 +118,9 @@ func isRoot(fd int) bool {
 // reopen opens for reading what is open with O_PATH, if it is a file of that kind that belongs to root or another of
 // the owners; without owners, to anybody.
 func (f FS) reopen(there int, path string, kind uint32, owners []int) (fd int, stat syscall.Stat_t, err error) {
-	var on syscall.Statfs_t
 	err = syscall.Fstat(there, &stat)
-	if err == nil {
-		err = syscall.Fstatfs(there, &on)
-	}
-	if err != nil {
+	own, statfsErr := Kernels(there)
+	if err = errors.Join(err, statfsErr); err != nil {
 		return -1, stat, &fs.PathError{Op: "stat", Path: path, Err: err}
 	}
 	switch {
@@ -125,7 +129,7 @@ func (f FS) reopen(there int, path string, kind uint32, owners []int) (fd int, s
 	case stat.Mode&syscall.S_IFMT != kind:
 		err = errNotRegular
 	case !f.Live():
-	case slices.Contains(kernels, int64(on.Type)):
+	case own:
 		err = errKernels
 	case len(owners) > 0 && stat.Uid != 0 && !slices.Contains(owners, int(stat.Uid)):
 		err = errForeign

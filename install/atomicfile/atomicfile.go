@@ -27,23 +27,54 @@ func Write(name string, data []byte, mode fs.FileMode) error {
 	return err
 }
 
-// WriteLike is Write in a directory that is held open, with the owner, the mode, the access control list and the label of
-// another file. Of the mode it takes no more than [WidestMode]. Nothing is changed by its name, which others may have given
-// to another file meanwhile.
-func WriteLike(dir *os.Root, name string, data []byte, like *os.File) error {
+// Like is whose a file is, and who may read it.
+type Like struct {
+	UID, GID int
+	Mode     fs.FileMode // permissions
+	ACL      []byte      // system.posix_acl_access, nil for none
+	Label    []byte      // security.selinux, nil for the one that the policy gives
+}
+
+// Of returns that of an open file.
+func Of(f *os.File) (Like, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return Like{}, err
+	}
+	stat := info.Sys().(*syscall.Stat_t)
+	l := Like{UID: int(stat.Uid), GID: int(stat.Gid), Mode: info.Mode().Perm()}
+	if l.ACL, err = attribute(f, aclName); err != nil {
+		return Like{}, err
+	}
+	l.Label, err = attribute(f, labelName)
+	return l, err
+}
+
+const (
+	aclName   = "system.posix_acl_access"
+	labelName = "security.selinux"
+)
+
+// WriteLike is Write in a directory that is held open, for the readers of another file. Only its owner may write to it.
+// Right before the file takes its place, it asks whether it may. Nothing is changed by its name, which others may have
+// given to another file meanwhile.
+func WriteLike(dir *os.Root, name string, data []byte, like Like, may func() error) error {
 	temporary := "." + name + "." + rand.Text() + ".tmp"
 	f, err := dir.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(data)
+	err = like.give(f)
 	if err == nil {
-		err = Liken(f, like, WidestMode)
+		_, err = f.Write(data)
 	}
 	if err == nil {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err == nil {
+		err = may()
+	}
+	if err == nil {
 		err = dir.Rename(temporary, name)
 	}
 	if err != nil {
@@ -52,40 +83,58 @@ func WriteLike(dir *os.Root, name string, data []byte, like *os.File) error {
 	return SyncRoot(dir)
 }
 
-// WidestMode is what a file may allow that is written in the place of another: only its owner writes to it.
-const WidestMode = 0o644
-
-// Liken gives an open file the owner, the access control list and the label of another, and what widest has of its mode.
-// What the file system does not know is left out.
-func Liken(f, like *os.File, widest fs.FileMode) error {
-	info, err := like.Stat()
-	if err != nil {
-		return err
+// give gives an open file the owner, and lets nobody read or write it who should not: a directory may have given it a list
+// of its own. A file system without lists or labels has none to give.
+func (l Like) give(f *os.File) error {
+	if err := unix.Fremovexattr(int(f.Fd()), aclName); err != nil && !lacks(err) {
+		return &fs.PathError{Op: "remove " + aclName + " of", Path: f.Name(), Err: err}
 	}
-	stat := info.Sys().(*syscall.Stat_t)
 	// The mode comes after the owner, which takes bits away.
-	if err := errors.Join(f.Chown(int(stat.Uid), int(stat.Gid)), f.Chmod(info.Mode().Perm()&widest)); err != nil {
+	if err := errors.Join(f.Chown(l.UID, l.GID), f.Chmod(l.Mode&0o644)); err != nil {
 		return err
 	}
-	for _, name := range []string{"system.posix_acl_access", "security.selinux"} {
-		value, err := attribute(like, name)
-		is, _ := attribute(f, name)
-		if err == nil && !bytes.Equal(is, value) { // to set the same label takes a permission, too
+	for name, value := range map[string][]byte{aclName: readOnly(l.ACL), labelName: l.Label} {
+		is, err := attribute(f, name)
+		if err == nil && value != nil && !bytes.Equal(is, value) { // to set the same label takes a permission, too
 			err = unix.Fsetxattr(int(f.Fd()), name, value, 0)
 		}
-		if err != nil && !errors.Is(err, unix.ENODATA) && !errors.Is(err, unix.EOPNOTSUPP) {
-			return &fs.PathError{Op: "copy " + name + " to", Path: f.Name(), Err: err}
+		if err != nil && !lacks(err) {
+			return &fs.PathError{Op: "set " + name + " of", Path: f.Name(), Err: err}
 		}
 	}
 	return nil
 }
 
-// attribute returns an extended attribute of an open file.
+// readOnly returns an access control list by which nobody but the owner can write, and nobody execute
+// (linux/posix_acl_xattr.h: after the version, entries of a tag, permissions and an id).
+func readOnly(acl []byte) []byte {
+	const version, entry, userObj, read, write = 4, 8, 1, 4, 2
+	acl = bytes.Clone(acl)
+	for at := version; at+entry <= len(acl); at += entry {
+		may := byte(read)
+		if acl[at] == userObj {
+			may |= write
+		}
+		acl[at+2] &= may
+	}
+	return acl
+}
+
+// attribute returns an extended attribute of an open file, nil if there is none.
 func attribute(f *os.File, name string) ([]byte, error) {
 	value := make([]byte, 64<<10) // XATTR_SIZE_MAX
 	n, err := unix.Fgetxattr(int(f.Fd()), name, value)
-	return value[:max(n, 0)], err
+	switch {
+	case err == nil:
+		return value[:n], nil
+	case lacks(err):
+		return nil, nil
+	}
+	return nil, &fs.PathError{Op: "read " + name + " of", Path: f.Name(), Err: err}
 }
+
+// lacks reports whether an error says that there is no such attribute.
+func lacks(err error) bool { return errors.Is(err, unix.ENODATA) || errors.Is(err, unix.EOPNOTSUPP) }
 
 // Create makes a file that is not there, in no other mode before it is whole, and brings it to the disk.
 func Create(name string, data []byte, mode fs.FileMode) error {

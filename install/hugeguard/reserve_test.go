@@ -207,6 +207,10 @@ func TestReserveRestarts(t *testing.T) {
 	for _, test := range []struct{ name, group, beside, want string }{
 		{"its unit", "/system.slice/nova-compute.service", "", "run systemctl restart nova-compute.service on the host"},
 		{"a unit of another name", "/system.slice/all-in-one.service", "", "it is not the main process of all-in-one.service"},
+		{"another unit of Nova's", "/system.slice/nova-api.service", "", "it is not the main process of nova-api.service"},
+		{"a unit of devstack", "/system.slice/devstack@n-cpu.service", "", "run systemctl restart devstack@n-cpu.service on the host"},
+		{"a unit with guests of another name", "/system.slice/nova-compute.service", "kvm-spice", "kvm-spice runs beside it"},
+		{"a unit with containers", "/system.slice/nova-compute.service", "libvirt_lxc", "libvirt_lxc runs beside it"},
 		{"a unit with guests", "/system.slice/nova-compute.service", "qemu-system-x86", "qemu-system-x86 runs beside it in nova-compute.service"},
 		{"a unit with libvirt", "/system.slice/nova-compute.service", "libvirtd", "libvirtd runs beside it in nova-compute.service"},
 		{"its container", "/machine.slice/libpod-" + id + ".scope", "", "run podman restart 3f2a9c1b2d4e on the host"},

@@ -131,22 +131,23 @@ func restartNova(ctx context.Context, host sysfs.FS, conf config.Config) error {
 	return nil
 }
 
-// restarts returns the command that restarts nova-compute and nothing else: what was started by its unit is the unit's own
-// if that is one of Nova's by its name, or nova-compute is its main process.
+// restarts returns the command that restarts nova-compute and nothing else: its unit has its name, or has it as the main
+// process, or its container has no daemon besides.
 func restarts(ctx context.Context, host sysfs.FS, pid int) ([]string, error) {
 	place, err := host.Place(pid)
 	if err != nil {
 		return nil, err
 	}
-	if other := besides(host, place); other != "" {
-		return nil, fmt.Errorf("%s runs beside it in %s", other, place)
+	if err := alone(host, place); err != nil {
+		return nil, err
 	}
+	named := process.Service{Units: []string{"nova compute", "n-cpu"}} // the latter is devstack's
 	switch {
 	case (place.Engine == "docker" || place.Engine == "podman") && !place.Pod:
 		return []string{place.Engine, "restart", place.Container}, nil
 	case !strings.HasSuffix(place.Unit, ".service") || place.Container != "" || place.User:
 		return nil, errors.New("hugeguard does not know how it was started")
-	case !process.Nova.RunsIn(place.Unit) && !isMain(ctx, host, place.Unit, pid):
+	case !named.RunsIn(place.Unit) && !isMain(ctx, host, place.Unit, pid):
 		return nil, fmt.Errorf("it is not the main process of %s", place.Unit)
 	}
 	return []string{"systemctl", "restart", place.Unit}, nil
@@ -161,21 +162,29 @@ func isMain(ctx context.Context, host sysfs.FS, unit string, pid int) bool {
 	return err == nil && strings.TrimSpace(string(main)) == strconv.Itoa(pid)
 }
 
-// besides names a guest or a daemon that runs in the same unit or container, "" for none: a restart would end it.
-func besides(host sysfs.FS, of sysfs.Place) string {
-	processes, _, _ := process.List(host, time.Now().Add(holdersDeadline))
+// daemons are what the names begin with of programs that run guests, or without which guests are not reached.
+var daemons = []string{"libvirt", "virt", "ovs", "cloud-hyperviso"} // the kernel cuts names to 15 bytes
+
+// alone returns an error if a guest or another daemon runs in the same unit or container, which a restart would end, or if
+// that is not known.
+func alone(host sysfs.FS, of sysfs.Place) error {
+	processes, cut, err := process.List(host, time.Now().Add(holdersDeadline))
+	if err != nil || cut {
+		return errors.Join(errors.New("not all processes were seen"), err)
+	}
 	for _, p := range processes {
-		daemon := slices.ContainsFunc([]string{"qemu", "libvirtd", "virtqemud", "ovs-vswitchd", "ovsdb-server"}, func(name string) bool {
-			return strings.HasPrefix(p.Name, name)
-		})
-		if !daemon {
+		if !process.IsQEMU(host, p) && !slices.ContainsFunc(daemons, func(name string) bool { return strings.HasPrefix(p.Name, name) }) {
 			continue
 		}
-		if place, err := host.Place(p.PID); err == nil && place.String() == of.String() {
-			return guard.Printable(p.Name, 60)
+		place, err := host.Place(p.PID)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // it has ended
+			return err
+		}
+		if err == nil && of.String() != "" && place.String() == of.String() {
+			return fmt.Errorf("%s runs beside it in %s", guard.Printable(p.Name, 60), of)
 		}
 	}
-	return ""
+	return nil
 }
 
 // lookFile keeps what the timer saw last, below the root.

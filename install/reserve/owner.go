@@ -24,8 +24,8 @@ var remark = regexp.MustCompile(`(?i)ansible managed|(?:managed|generated|mainta
 // remarkLines is how many lines the beginning is.
 const remarkLines = 20
 
-// owner returns who else writes the files; nil if there is no sign of any.
-func owner(root string, files []file, contained bool) *Owned {
+// written returns who else writes the files; nil if there is no sign of any.
+func written(root string, files []file, contained bool) *Owned {
 	for _, f := range files {
 		for _, t := range tools {
 			if strings.HasPrefix(f.name, t.below) {

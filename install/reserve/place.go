@@ -10,7 +10,8 @@ import (
 	"strings"
 	"syscall"
 
-	"hugeguard/install/atomicfile"
+	"golang.org/x/sys/unix"
+
 	"hugeguard/sysfs"
 )
 
@@ -96,33 +97,43 @@ func readlink(root, name string) (string, error) {
 	if info.Mode()&fs.ModeSymlink == 0 {
 		return "", syscall.EINVAL
 	}
+	target, err := dir.Readlink(path.Base(name))
+	if err != nil || !strings.Contains(target, "/") && target != ".." {
+		return target, err // to a file beside it
+	}
 	above, err := dir.Stat(".")
 	if err != nil {
 		return "", err
 	}
-	uid := int(above.Sys().(*syscall.Stat_t).Uid)
-	if uid != 0 && uid != os.Geteuid() || above.Mode()&0o022 != 0 {
+	if uid := owner(above).Uid; uid != 0 && int(uid) != os.Geteuid() || above.Mode()&0o022 != 0 {
 		return "", fmt.Errorf("%s: it is a symbolic link in a directory that others than root can write to: "+
 			"put the file there itself", root+name)
 	}
-	return dir.Readlink(path.Base(name))
+	return target, nil
 }
 
-// open opens the file to be read.
+func owner(of fs.FileInfo) *syscall.Stat_t { return of.Sys().(*syscall.Stat_t) }
+
+// open opens the file to be read. What it is shows before: to open a device or a FIFO may do anything. A file with another
+// name elsewhere may be another's.
 func (p place) open() (*os.File, error) {
-	f, err := p.dir.OpenFile(p.name, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a FIFO does not keep it waiting
+	there, err := p.dir.OpenFile(p.name, unix.O_PATH, 0)
 	if err != nil {
 		return nil, err
 	}
-	info, err := f.Stat()
-	if err == nil && (!info.Mode().IsRegular() || info.Size() > most) {
-		err = fmt.Errorf("%s: it must be a regular file of at most %d MiB", p.file, most>>20)
-	}
+	defer there.Close()
+	info, err := there.Stat()
 	if err != nil {
-		f.Close()
 		return nil, err
 	}
-	return f, nil
+	kernels, err := sysfs.Kernels(int(there.Fd()))
+	switch {
+	case err != nil:
+		return nil, &fs.PathError{Op: "statfs", Path: p.file, Err: err}
+	case kernels || !info.Mode().IsRegular() || owner(info).Nlink > 1 || info.Size() > most:
+		return nil, fmt.Errorf("%s: it must be a regular file of at most %d MiB, with one name", p.file, most>>20)
+	}
+	return os.Open(fmt.Sprintf("/proc/self/fd/%d", there.Fd()))
 }
 
 // read returns what the file says.
@@ -132,29 +143,66 @@ func (p place) read() (string, error) {
 		return "", err
 	}
 	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, most))
-	return string(text), err
+	return text(f)
 }
 
-// makeDir makes a directory there with the owner, the mode and the label of the one in which a file is, and returns the
-// place of a file in it.
-func (p place) makeDir(name string, like place) (place, error) {
+func text(f *os.File) (string, error) {
+	all, err := io.ReadAll(io.LimitReader(f, most))
+	return string(all), err
+}
+
+// unchanged returns an error if the place has another file than f, or none, or f was written to since it was opened.
+// Without f it is one if there is a file.
+func (p place) unchanged(f *os.File, opened fs.FileInfo) error {
+	is, err := p.dir.Lstat(p.name)
+	switch {
+	case f == nil && errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case f == nil || !os.SameFile(is, opened) || is.Size() != opened.Size() || !is.ModTime().Equal(opened.ModTime()):
+		return fmt.Errorf("%s was changed meanwhile: run it again", p.file)
+	}
+	return nil
+}
+
+// makeDir makes a directory there, with the owner and the mode of the one in which it is, and returns the place of a file
+// in it.
+func (p place) makeDir(name string) (made place, err error) {
+	above, err := p.dir.Stat(".")
+	if err != nil {
+		return place{}, err
+	}
 	if err := p.dir.Mkdir(p.name, 0o700); err != nil {
 		return place{}, err
 	}
 	dir, err := enter(p.dir, p.name)
-	if err != nil {
-		return place{}, err
+	if err == nil {
+		err = give(dir, above)
 	}
-	made, err := dir.Open(".")
-	if err != nil {
-		return place{}, err
+	if err == nil {
+		return place{dir, name, p.file + "/" + name}, nil
 	}
-	defer made.Close()
-	above, err := like.dir.Open(".")
-	if err != nil {
-		return place{}, err
+	if dir != nil {
+		dir.Close()
 	}
-	defer above.Close()
-	return place{dir, name, p.file + "/" + name}, atomicfile.Liken(made, above, 0o755)
+	return place{}, errors.Join(err, p.dir.Remove(p.name))
+}
+
+// give gives a directory that was just made another's owner and mode. If it is not as it was made, somebody has put
+// another one in its place.
+func give(dir *os.Root, like fs.FileInfo) error {
+	d, err := dir.Open(".")
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	info, err := d.Stat()
+	if err != nil {
+		return err
+	}
+	if _, err := d.ReadDir(1); err != io.EOF || int(owner(info).Uid) != os.Geteuid() || info.Mode().Perm() != 0o700 {
+		return fmt.Errorf("%s: another directory was put in its place", dir.Name())
+	}
+	return errors.Join(d.Chown(int(owner(like).Uid), int(owner(like).Gid)), d.Chmod(like.Mode().Perm()&0o755))
 }

@@ -7,7 +7,6 @@
 package reserve
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -29,7 +28,7 @@ type Change struct {
 	Old, New string // its texts; "" where there is no file
 
 	root   string
-	like   string // whose owner and mode a new file gets
+	like   string // whose group and mode a new file gets, "" for those of its directory
 	backup string // where Do kept the file
 }
 
@@ -52,13 +51,25 @@ type Configuration struct {
 	Named     bool // the setting nova_conf names them
 }
 
-// ownPaths is what the names begin with of the files and directories that oslo.config looks for in /etc without being
-// asked. Nova's account can start a nova-compute with other arguments, and would choose what is written.
-const ownPaths = "/etc/nova"
+// own are the files and directories that oslo.config looks for in /etc without being asked, and what devstack names. Nova's
+// account can start a nova-compute with other arguments, and would choose what is written.
+var ownFiles, ownDirs = func() (files, dirs []string) {
+	for _, s := range nova.Sources(nil) {
+		for _, name := range s.Path {
+			switch {
+			case s.Dir:
+				dirs = append(dirs, name)
+			case strings.HasPrefix(name, "/etc/"):
+				files = append(files, name)
+			}
+		}
+	}
+	return append(files, "/etc/nova/nova-cpu.conf"), dirs
+}()
 
 // writes reports whether a file may be written.
 func (from Configuration) writes(name string) bool {
-	return from.Named || strings.HasPrefix(filepath.Clean(name), ownPaths)
+	return from.Named || slices.Contains(ownFiles, name) || slices.Contains(ownDirs, filepath.Dir(name)) && filepath.Clean(name) == name
 }
 
 // Plan returns the change that makes Nova reserve what is wanted, the complete setting; nil if the files say so already.
@@ -77,7 +88,7 @@ func (from Configuration) Plan(wanted []guard.Reservation) (*Change, error) {
 	if err != nil {
 		return nil, err
 	}
-	switch owned := owner(from.Root, files, from.Contained); {
+	switch owned := written(from.Root, files, from.Contained); {
 	case len(files) > 0 && is.Same(want):
 		return nil, nil
 	case owned != nil:
@@ -86,7 +97,7 @@ func (from Configuration) Plan(wanted []guard.Reservation) (*Change, error) {
 		return nil, errors.New("no configuration of nova-compute was found: name it with nova_conf in /etc/hugeguard.conf")
 	}
 	for _, dir := range dirs {
-		c := Change{File: filepath.Join(dir, DropIn), like: files[0].name, root: from.Root}
+		c := Change{File: filepath.Join(dir, DropIn), like: from.model(files), root: from.Root}
 		if i := slices.IndexFunc(files, func(f file) bool { return f.name == c.File }); i >= 0 {
 			c.Old = files[i].text
 		}
@@ -104,13 +115,23 @@ func (from Configuration) Plan(wanted []guard.Reservation) (*Change, error) {
 		if err != nil {
 			return nil, err
 		}
-		c := Change{File: f.name, Old: f.text, New: text, like: f.name, root: from.Root}
+		c := Change{File: f.name, Old: f.text, New: text, root: from.Root}
 		if c.wins(from.Sources, want) {
 			return &c, nil
 		}
 	}
 	return nil, fmt.Errorf("no file of %s can be changed so that Nova reserves this: edit them by hand (hugeguard writes to "+
-		"files below %s, and to those that nova_conf in /etc/hugeguard.conf names)", guard.Printable(names(files), 400), ownPaths)
+		"%s, to the directories beside them, and to what nova_conf in /etc/hugeguard.conf names)", guard.Printable(names(files), 400), strings.Join(ownFiles, ", "))
+}
+
+// model returns the first of the files that may be written: a new one is for the same readers. "" if there is none.
+func (from Configuration) model(files []file) string {
+	for _, f := range files {
+		if from.writes(f.name) {
+			return f.name
+		}
+	}
+	return ""
 }
 
 // lastFirst returns the files in the order in which they are tried: those that set the option come first.
@@ -133,9 +154,12 @@ func (from Configuration) PlanRemoval() (changes []*Change, err error) {
 	}
 	for _, f := range files {
 		if !from.writes(f.name) {
+			if strings.HasPrefix(f.text, dropInHead) || strings.Contains(f.text, begin) {
+				return nil, fmt.Errorf("%s: remove hugeguard's lines by hand, or name the file with nova_conf in /etc/hugeguard.conf", f.name)
+			}
 			continue
 		}
-		c := Change{File: f.name, Old: f.text, like: f.name, root: from.Root}
+		c := Change{File: f.name, Old: f.text, root: from.Root}
 		ours := false
 		if filepath.Base(f.name) == DropIn {
 			c.New, ours = dropIn(f.text, nil)
@@ -197,48 +221,100 @@ func (c *Change) foreign() bool {
 
 // Do makes the change, all at once. It is an error if the file was changed since it was read.
 func (c *Change) Do() error {
-	like, err := find(c.root, c.like)
-	if err != nil {
-		return err
-	}
-	defer like.dir.Close()
 	at, err := find(c.root, c.File)
 	if errors.Is(err, fs.ErrNotExist) {
-		at, err = c.makeDir(like)
+		at, err = c.makeDir()
 	}
 	if err != nil {
 		return err
 	}
 	defer at.dir.Close()
-	if text, err := at.read(); text != c.Old || err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return cmp.Or(err, fmt.Errorf("%s was changed meanwhile: run it again", at.file))
+	f, err := at.open()
+	if errors.Is(err, fs.ErrNotExist) {
+		return c.create(at)
 	}
-	if c.New == "" {
-		return errors.Join(at.dir.Remove(at.name), atomicfile.SyncRoot(at.dir))
-	}
-	model, err := like.open()
 	if err != nil {
 		return err
 	}
-	defer model.Close()
+	defer f.Close()
+	opened, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	is, err := text(f)
+	if err != nil {
+		return err
+	}
+	if is != c.Old {
+		return fmt.Errorf("%s was changed meanwhile: run it again", at.file)
+	}
+	unchanged := func() error { return at.unchanged(f, opened) }
+	if c.New == "" {
+		if err := unchanged(); err != nil {
+			return err
+		}
+		return errors.Join(at.dir.Remove(at.name), atomicfile.SyncRoot(at.dir))
+	}
+	like, err := atomicfile.Of(f)
+	if err != nil {
+		return err
+	}
 	if c.foreign() {
 		const suffix = ".before-hugeguard"
-		if err := atomicfile.WriteLike(at.dir, at.name+suffix, []byte(c.Old), model); err != nil {
+		if err := atomicfile.WriteLike(at.dir, at.name+suffix, []byte(c.Old), like, unchanged); err != nil {
 			return err
 		}
 		c.backup = at.file + suffix
 	}
-	return atomicfile.WriteLike(at.dir, at.name, []byte(c.New), model)
+	return atomicfile.WriteLike(at.dir, at.name, []byte(c.New), like, unchanged)
+}
+
+// create writes a new file. It belongs to root if the one that it is like does, and else to the owner of its directory:
+// nobody gets a file where he could not make one.
+func (c *Change) create(at place) error {
+	if c.Old != "" {
+		return fmt.Errorf("%s is gone: run it again", at.file)
+	}
+	above, err := at.dir.Stat(".")
+	if err != nil {
+		return err
+	}
+	like := atomicfile.Like{UID: int(owner(above).Uid), GID: int(owner(above).Gid), Mode: 0o640}
+	if c.like != "" {
+		model, err := find(c.root, c.like)
+		if err != nil {
+			return err
+		}
+		defer model.dir.Close()
+		f, err := model.open()
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		of, err := atomicfile.Of(f)
+		if err != nil {
+			return err
+		}
+		if of.UID != 0 && of.UID != like.UID {
+			of.Mode |= 0o040 // who read it as its owner reads it as one of the group
+		}
+		if of.UID != 0 {
+			of.UID = like.UID
+		}
+		like = of
+		like.Label = nil // the policy's own
+	}
+	return atomicfile.WriteLike(at.dir, at.name, []byte(c.New), like, func() error { return at.unchanged(nil, nil) })
 }
 
 // makeDir makes the drop-in's directory.
-func (c *Change) makeDir(like place) (place, error) {
+func (c *Change) makeDir() (place, error) {
 	dir, err := find(c.root, filepath.Dir(c.File))
 	if err != nil {
 		return place{}, err
 	}
 	defer dir.dir.Close()
-	return dir.makeDir(filepath.Base(c.File), like)
+	return dir.makeDir(filepath.Base(c.File))
 }
 
 // Diff returns the lines that go, after "-", and those that come, after "+".

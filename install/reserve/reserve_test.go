@@ -138,13 +138,13 @@ func TestReservesNothing(t *testing.T) {
 	}
 }
 
-// TestOwnerAndMode: a file keeps its own, and a new one has those of the one beside it, but others than its owner do not
-// write to it.
+// TestOwnerAndMode: a file keeps its own, and a new one is for the readers of the one beside it, but others than its owner
+// do not write to it.
 func TestOwnerAndMode(t *testing.T) {
 	if os.Getuid() != 0 {
 		return // nobody else can give files away
 	}
-	list := acl(t, 0o640, 11)
+	list := acl(0o640, 11)
 	for _, test := range []struct {
 		sources    []nova.Source
 		mode, want fs.FileMode
@@ -153,9 +153,11 @@ func TestOwnerAndMode(t *testing.T) {
 		{debian, 0o640, 0o640, nil},
 		{debian, 0o666 | fs.ModeSetuid, 0o644, nil},
 		{debian, 0o640, 0o640, list},
+		{debian, 0o666, 0o644, acl(0o666, 11)},
 		{single, 0o640, 0o640, nil},
 		{single, 0o664, 0o644, nil},
 		{single, 0o640, 0o640, list},
+		{single, 0o666, 0o644, acl(0o666, 11)},
 	} {
 		root := t.TempDir()
 		write(t, root, map[string]string{"/etc/nova/real": "[DEFAULT]\n"})
@@ -188,13 +190,17 @@ func TestOwnerAndMode(t *testing.T) {
 			written = real
 			info, _ = os.Stat(real)
 		}
-		stat := info.Sys().(*syscall.Stat_t)
-		if stat.Uid != 7 || stat.Gid != 8 || info.Mode() != test.want {
+		// Who may not make a file there gets none.
+		stat, uid := info.Sys().(*syscall.Stat_t), uint32(0)
+		if written == real {
+			uid = 7
+		}
+		if stat.Uid != uid || stat.Gid != 8 || info.Mode() != test.want {
 			t.Errorf("%s has %d:%d %v", c.File, stat.Uid, stat.Gid, info.Mode())
 		}
 		got := make([]byte, 1024)
-		if n, err := unix.Getxattr(written, "system.posix_acl_access", got); n > 0 != (test.list != nil) || n > 0 && !bytes.Equal(got[:n], test.list) {
-			t.Errorf("%s has the list %x, %v, want %x", c.File, got[:max(n, 0)], err, test.list)
+		if n, err := unix.Getxattr(written, "system.posix_acl_access", got); n > 0 != (test.list != nil) || n > 0 && !bytes.Equal(got[:n], acl(uint16(test.want), 11)) {
+			t.Errorf("%s has the list %x, %v", c.File, got[:max(n, 0)], err)
 		}
 		if c.File != "/etc/nova/nova.conf" {
 			dir, _ := os.Stat(filepath.Dir(filepath.Join(root, c.File)))
@@ -207,7 +213,7 @@ func TestOwnerAndMode(t *testing.T) {
 
 // acl returns an access control list as the kernel keeps it (linux/posix_acl_xattr.h): a file of that mode, which one more
 // user may read.
-func acl(t *testing.T, mode uint16, user uint32) []byte {
+func acl(mode uint16, user uint32) []byte {
 	const userObj, namedUser, groupObj, mask, other, nobody = 1, 2, 4, 16, 32, 0xffffffff
 	list := binary.LittleEndian.AppendUint32(nil, 2) // the version
 	for _, entry := range []struct {
@@ -247,6 +253,26 @@ func TestNotAnothersChoice(t *testing.T) {
 		{"a link in the directory", rdo, func(root string) { replace(root, "/etc/nova/nova.conf.d/c.conf", "../../secret/b.conf") }, false},
 		{"a file's link, after it was read", single, func(root string) { replace(root, "/etc/nova/nova.conf", "../secret/b.conf") }, true},
 		{"a directory's link, after it was read", rdo, func(root string) { replace(root, "/etc/nova/nova.conf.d", "../secret") }, true},
+		{"a directory of its choice", []nova.Source{{Path: []string{"/etc/nova/nova.conf"}}, {Path: []string{"/etc/nova/rootwrap.d"}, Dir: true, Named: true}}, func(root string) {
+			// The file itself is changed.
+			replace(root, "/etc/nova/nova.conf", "/etc/secret/b.conf")
+		}, false},
+		{"a hard link", single, func(root string) {
+			if err := errors.Join(os.Remove(root+"/etc/nova/nova.conf"), os.Link(root+"/etc/secret/b.conf", root+"/etc/nova/nova.conf")); err != nil {
+				t.Fatal(err)
+			}
+		}, false},
+		{"a FIFO", single, func(root string) {
+			if err := errors.Join(os.Remove(root+"/etc/nova/nova.conf"), syscall.Mkfifo(root+"/etc/nova/nova.conf", 0o644)); err != nil {
+				t.Fatal(err)
+			}
+		}, false},
+		{"another file, after it was read", single, func(root string) {
+			other := root + "/etc/nova/other"
+			if err := errors.Join(os.WriteFile(other, []byte("[DEFAULT]\nx=y\n"), 0o600), os.Rename(other, root+"/etc/nova/nova.conf")); err != nil {
+				t.Fatal(err)
+			}
+		}, true},
 		{"a name of its choice", []nova.Source{{Path: []string{"/etc/secret/b.conf"}, Named: true}}, func(string) {}, false},
 		{"a name with dots", []nova.Source{{Path: []string{"/etc/nova/../secret/b.conf"}, Named: true}}, func(string) {}, false},
 	} {
@@ -274,6 +300,88 @@ func TestNotAnothersChoice(t *testing.T) {
 		if got := texts(t, root+"/etc/secret"); !reflect.DeepEqual(got, map[string]string{"/b.conf": files["/etc/secret/b.conf"]}) {
 			t.Errorf("%s: %q", test.name, got)
 		}
+	}
+}
+
+// TestDefaultList: a list that the directory gives to new files lets nobody read what Nova's file kept from them.
+func TestDefaultList(t *testing.T) {
+	root := t.TempDir()
+	write(t, root, map[string]string{"/etc/nova/nova.conf": "[DEFAULT]\npassword=x\n"})
+	if err := unix.Setxattr(root+"/etc/nova", "system.posix_acl_default", acl(0o777, 64060), 0); err != nil {
+		t.Fatal(err)
+	}
+	c, err := Configuration{Root: root, Sources: single}.Plan(wanted)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Do(); err != nil {
+		t.Fatal(err)
+	}
+	for name := range texts(t, root) {
+		info, err := os.Stat(root + name)
+		if err != nil || info.Mode() != 0o640 {
+			t.Errorf("%s: %v, %v", name, info.Mode(), err)
+		}
+		if n, err := unix.Getxattr(root+name, "system.posix_acl_access", nil); err != unix.ENODATA {
+			t.Errorf("%s has a list of %d bytes, %v", name, n, err)
+		}
+	}
+}
+
+// TestBeside: a link to a file beside it is followed, though others own the directory.
+func TestBeside(t *testing.T) {
+	root := t.TempDir()
+	write(t, root, map[string]string{"/etc/nova/real.conf": "[DEFAULT]\n"})
+	if err := errors.Join(os.Symlink("real.conf", root+"/etc/nova/nova.conf"), os.Chmod(root+"/etc/nova", 0o770)); err != nil {
+		t.Fatal(err)
+	}
+	c, err := Configuration{Root: root, Sources: single}.Plan(wanted)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Do(); err != nil {
+		t.Fatal(err)
+	}
+	if text := texts(t, root)["/etc/nova/real.conf"]; !strings.Contains(text, want) {
+		t.Errorf("%q", text)
+	}
+}
+
+// TestRemoveElsewhere: lines that cannot be removed are not passed over.
+func TestRemoveElsewhere(t *testing.T) {
+	root := t.TempDir()
+	write(t, root, map[string]string{"/srv/nova.conf": begin + "\n[DEFAULT]\n" + one + "\n" + end + "\n"})
+	from := Configuration{Root: root, Sources: []nova.Source{{Path: []string{"/srv/nova.conf"}}}}
+	if changes, err := from.PlanRemoval(); err == nil || !strings.Contains(err.Error(), "/srv/nova.conf") {
+		t.Errorf("%v, %v", changes, err)
+	}
+	from.Named = true
+	if changes, err := from.PlanRemoval(); err != nil || len(changes) != 1 {
+		t.Errorf("%v, %v", changes, err)
+	}
+}
+
+// TestGive: a directory that is not as it was made keeps its owner and its mode.
+func TestGive(t *testing.T) {
+	root := t.TempDir()
+	write(t, root, map[string]string{"/there/secret": "x"})
+	dir, err := os.OpenRoot(root + "/there")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	like, err := os.Stat(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.Chmod(root, 0o755), os.Chmod(root+"/there", 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	if err := give(dir, like); err == nil {
+		t.Error("another's directory is given away")
+	}
+	if info, err := os.Stat(root + "/there"); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("%v, %v", info.Mode(), err)
 	}
 }
 
