@@ -221,6 +221,7 @@ type server struct {
 	Host   string  `json:"OS-EXT-SRV-ATTR:host"`          // for admins
 	Domain string  `json:"OS-EXT-SRV-ATTR:instance_name"` // for admins
 	Fault  *fault
+	owner  *user // who booted it
 }
 
 // A fault is what the API says of why something failed; only admins get the details.

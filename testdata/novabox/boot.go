@@ -19,9 +19,13 @@ var refusal = regexp.MustCompile(fmt.Sprintf(`unexpected exit status 1: (OVS-DPD
 // reservesNode0 is what helps an instance that Nova sends to node 0 though node 1 has room.
 var reservesNode0 = fmt.Sprintf("reserved_huge_pages=node:0,size:2048,count:%d (node 1 has %d free)", ovsPages, poolPages-ovsPages)
 
+// What the API tells where Nova has tried all hosts, which is nothing of why, not even to admins, and where it has found
+// none to try.
 var (
-	exhausted = regexp.MustCompile(`^Exceeded maximum number of retries\. Exhausted all hosts available for retrying build failures for instance `)
-	noHost    = regexp.MustCompile(`^No valid host was found\. `)
+	retried = story{fault: regexp.MustCompile(`^Exceeded maximum number of retries\. Exhausted all hosts available for retrying build failures for instance `),
+		details: regexp.MustCompile(`^Traceback (?s:.*)MaxRetriesExceeded: Exceeded maximum number of retries`)}
+	nowhere = story{fault: noHost, details: regexp.MustCompile("NoValidHost"), event: "conductor_schedule_and_build_instances", why: noHost}
+	noHost  = regexp.MustCompile(`^No valid host was found\. `)
 )
 
 // packing plays the incident where Nova packs its instances on one node before it takes the next.
@@ -36,11 +40,7 @@ func (p *play) packing() error {
 	if err := p.runs(s, 0); err != nil {
 		return err
 	}
-	guarded, err := p.guarded()
-	if err != nil {
-		return err
-	}
-	if !guarded { // it is after another play on the same machines
+	if !p.installed { // else it is after another play on the same machines
 		if err := inOrder(func() error { return p.dies("v2") }, p.install); err != nil {
 			return err
 		}
@@ -58,9 +58,6 @@ func (p *play) packing() error {
 		return err
 	}
 	if err := p.runs(s, 1); err != nil {
-		return err
-	}
-	if _, err := p.agree("with v4 on node 1"); err != nil {
 		return err
 	}
 	return p.nowhere("v5")
@@ -99,14 +96,13 @@ func (p *play) spreading() error {
 	if err := p.remove(p.admin, first.ID); err != nil {
 		return err
 	}
+	if _, err := p.agree("after the deletion of s1"); err != nil {
+		return err
+	}
 	if s, err = p.boot("s5", "dpdk", ""); err != nil {
 		return err
 	}
-	if err := p.runs(s, node); err != nil {
-		return err
-	}
-	_, err = p.agree("with s5 in the place of s1")
-	return err
+	return p.runs(s, node)
 }
 
 // dies boots an instance that QEMU cannot start, since there is no guard.
@@ -123,7 +119,7 @@ func (p *play) dies(name string) error {
 		return err
 	}
 	p.That(s.Status == "ERROR" && strings.Contains(log, qemuNoPages), name+" dies in QEMU without the guard", s, log)
-	if err := p.retried(s); err != nil {
+	if err := p.tells(s, retried); err != nil {
 		return err
 	}
 	return p.gone(s)
@@ -137,11 +133,10 @@ func (p *play) guarded() (bool, error) {
 
 // guard installs hugeguard if it is not yet.
 func (p *play) guard() error {
-	guarded, err := p.guarded()
-	if err == nil && !guarded {
-		err = p.install()
+	if p.installed {
+		return nil
 	}
-	return err
+	return p.install()
 }
 
 // install installs hugeguard from its package.
@@ -156,6 +151,7 @@ func (p *play) install() error {
 		return err
 	}
 	p.That(r.Exit == 0, "the hook is live after the install", r.Stdout, r.Stderr)
+	p.installed = true
 	_, err = p.agree("after the install")
 	return err
 }
@@ -174,26 +170,12 @@ func (p *play) refused(name, fix string) error {
 		return err
 	}
 	p.That(strings.Contains(log, s.ID) && strings.Contains(log, "more: hugeguard explain "+s.Domain), "nova-conductor.log has it, too, since Nova looked for another host", log)
-	if err := p.retried(s); err != nil {
-		return err
-	}
-	if err := p.gone(s); err != nil {
-		return err
-	}
-	if _, err := p.agree("after the refusal of " + name); err != nil {
+	if err := inOrder(func() error { return p.tells(s, retried) }, func() error { return p.shows(s) }, func() error { return p.gone(s) }); err != nil {
 		return err
 	}
 	now, err := p.status()
 	p.That(!slices.Contains(now.Nova.Uncounted, s.ID), "hugeguard has no doubt about "+name+", of which nothing is left", now.Nova.Uncounted)
 	return err
-}
-
-// retried checks what the API says where Nova has tried all hosts: nothing of why, not even to admins.
-func (p *play) retried(s server) error {
-	if err := p.fault(p.demo, s, exhausted, nil); err != nil {
-		return err
-	}
-	return p.fault(p.admin, s, exhausted, regexp.MustCompile(`^Traceback (?s:.*)MaxRetriesExceeded: Exceeded maximum number of retries`))
 }
 
 // refusal checks that an instance was refused, and where that is to be read; the line's fix begins as fix does.
@@ -239,10 +221,9 @@ func (p *play) forced(name string) error {
 	if s.Fault != nil {
 		vm.Say("  of the fault's %d characters ours are %q", len(s.Fault.Message), s.Fault.Message[max(0, strings.Index(s.Fault.Message, shown[:8])):])
 	}
-	if err := p.fault(p.admin, s, regexp.MustCompile(regexp.QuoteMeta(shown[:30])), regexp.MustCompile(regexp.QuoteMeta(shown))); err != nil {
-		return err
-	}
-	return p.gone(s)
+	here := regexp.MustCompile(regexp.QuoteMeta(shown[:30]))
+	whole := regexp.MustCompile(regexp.QuoteMeta(shown) + `.*; more: hugeguard explain ` + s.Domain)
+	return inOrder(func() error { return p.tells(s, story{fault: here, details: whole}) }, func() error { return p.shows(s) }, func() error { return p.gone(s) })
 }
 
 // reserve does what the refusal says helps.
@@ -306,14 +287,5 @@ func (p *play) nowhere(name string) error {
 	}
 	p.That(s.Status == "ERROR" && s.Host == "" && !strings.Contains(log, s.ID) && len(after) == len(before),
 		name+" finds no valid host, and no launch is tried", s, log)
-	for _, u := range []*user{p.demo, p.admin} {
-		var details *regexp.Regexp
-		if u == p.admin {
-			details = regexp.MustCompile("NoValidHost")
-		}
-		if err := p.fault(u, s, noHost, details); err != nil {
-			return err
-		}
-	}
-	return p.gone(s)
+	return inOrder(func() error { return p.tells(s, nowhere) }, func() error { return p.shows(s) }, func() error { return p.gone(s) })
 }

@@ -15,26 +15,23 @@ import (
 var grown = [2]int{ovsPages + 128, ovsPages}
 
 // loop plays how hugeguard keeps Nova right: it writes what Nova is to reserve, and when Open vSwitch takes more, the
-// timer's service writes that. So the next instance goes where it fits, and no launch is refused.
+// timer's service writes that. So the next instance goes where it fits, even if it is booted during the restart of
+// nova-compute, and no launch is refused.
 func (p *play) loop() error {
-	if err := inOrder(func() error { return p.begin(true) }, p.guard); err != nil {
+	if err := inOrder(func() error { return p.restore(true) }, p.guard); err != nil {
 		return err
+	}
+	// Whatever it has read, it is restarted soon.
+	if now, err := p.novaCompute(); err != nil || strings.TrimSpace(now.pid) == "0" {
+		if err := errors.Join(err, p.restart()); err != nil {
+			return err
+		}
 	}
 	before, err := p.Journal("HUGEGUARD_DECISION=refuse")
 	if err != nil {
 		return err
 	}
 	if err := inOrder(p.writes, func() error { return p.vswitch(grown) }, p.timed); err != nil {
-		return err
-	}
-	s, err := p.boot("l1", "dpdk", "")
-	if err != nil {
-		return err
-	}
-	if err := p.runs(s, 1); err != nil {
-		return err
-	}
-	if _, err := p.agree("with l1 on node 1"); err != nil {
 		return err
 	}
 	if err := p.nowhere("l2"); err != nil {
@@ -167,7 +164,21 @@ func (p *play) timed() error {
 		return err
 	}
 	p.That(now == before, "the timer's first look changes nothing", now)
-	if err := p.reports(func() error { return p.elapses(before) }); err != nil {
+	if _, err := p.agree("after the first look"); err != nil {
+		return err
+	}
+	var during string
+	if err := p.reports(func() (err error) {
+		if err := p.elapses(before); err != nil {
+			return err
+		}
+		vm.Say("  l1 is booted while nova-compute starts")
+		during, err = p.demo.boot("l1", "dpdk", "")
+		return err
+	}); err != nil {
+		return err
+	}
+	if err := p.survives(during); err != nil {
 		return err
 	}
 	after, err := p.novaCompute()
@@ -184,6 +195,20 @@ func (p *play) timed() error {
 	now, err = p.novaCompute()
 	p.That(now == after, "its third look changes nothing", now, after)
 	return err
+}
+
+// survives waits for an instance that was booted while nova-compute started. When it starts, Nova takes instances that
+// were sent to it and that it has not begun to build for lost, and sets them to ERROR. Then it builds them.
+func (p *play) survives(id string) error {
+	var s server
+	if err := p.until("the start of l1", func() (done bool, err error) {
+		s, err = p.admin.server(id)
+		return s.Status == "ACTIVE", err
+	}); err != nil {
+		return err
+	}
+	p.That(s.Fault == nil, "it has no fault", s)
+	return p.runs(s, 1)
 }
 
 // timerDropIn has the timer elapse as soon as it is started, and soon after each look.
@@ -243,6 +268,9 @@ func (p *play) removes() error {
 		_, err := p.Must("hugeguard", "reserve", "--remove", "--restart")
 		return err
 	}); err != nil {
+		return err
+	}
+	if err := p.Write(wire.File{Path: readFile, Data: conf(true)}); err != nil {
 		return err
 	}
 	now, err := p.novaCompute()

@@ -22,7 +22,8 @@ type play struct {
 	*control
 	vm.Checks
 	admin, demo *user
-	log         int // how much of nova-compute.log was read
+	log         int  // how much of nova-compute.log was read
+	installed   bool // hugeguard is
 }
 
 // parts are what is played, in this order.
@@ -33,8 +34,8 @@ var parts = []struct {
 	{"packing", (*play).packing},
 	{"loop", (*play).loop},
 	{"starts", (*play).starts},
+	{"together", (*play).together}, // before resizes, after which a CPU stays pinned until nova-compute's next look
 	{"resizes", (*play).resizes},
-	{"together", (*play).together},
 	{"elsewhere", (*play).elsewhere},
 	{"spreading", (*play).spreading}, // the last, since all others begin as loop ends
 }
@@ -100,16 +101,30 @@ func inOrder(steps ...func() error) error {
 	return nil
 }
 
+// conf is nova.conf where a part begins.
+func conf(pack bool) string { return computeConf + packing(pack) }
+
 // begin brings all to where a part begins: there is no instance, Open vSwitch has its pages, hugeguard has its settings,
 // and nova-compute runs and reserves no pages. It is started again only if it has another configuration.
 func (p *play) begin(pack bool) error {
-	if err := inOrder(p.clear, p.retire, func() error { return p.packs(pack) }); err != nil {
+	if err := p.restore(pack); err != nil {
 		return err
 	}
-	if err := p.vswitch([2]int{ovsPages, ovsPages}); err != nil {
+	read, err := p.Read(readFile)
+	if err != nil || read[readFile] == conf(pack) {
 		return err
 	}
-	conf := computeConf + packing(pack)
+	if err := p.restart(); err != nil {
+		return err
+	}
+	return p.Write(wire.File{Path: readFile, Data: conf(pack)})
+}
+
+// restore is begin without a restart: if nova-compute has another configuration, nobody says that it has read this one.
+func (p *play) restore(pack bool) error {
+	if err := inOrder(p.clear, p.retire, func() error { return p.packs(pack) }, func() error { return p.vswitch([2]int{ovsPages, ovsPages}) }); err != nil {
+		return err
+	}
 	now, err := p.Read(novaConf, readFile, dropIn)
 	if err != nil {
 		return err
@@ -117,22 +132,22 @@ func (p *play) begin(pack bool) error {
 	if err := p.Write(vm.Configuration); err != nil {
 		return err
 	}
-	if !maps.Equal(now, map[string]string{novaConf: conf, readFile: conf}) {
-		if _, err := p.Must("rm", "-f", dropIn, lookFile, readFile); err != nil {
+	if p.installed, err = p.guarded(); err != nil {
+		return err
+	}
+	if _, err := p.Must("rm", "-f", lookFile); err != nil {
+		return err
+	}
+	if !maps.Equal(now, map[string]string{novaConf: conf(pack), readFile: conf(pack)}) {
+		if _, err := p.Must("rm", "-f", dropIn, readFile); err != nil {
 			return err
 		}
-		if err := p.Write(wire.File{Path: novaConf, Data: conf}); err != nil {
-			return err
-		}
-		if err := p.restart(); err != nil {
-			return err
-		}
-		if err := p.Write(wire.File{Path: readFile, Data: conf}); err != nil {
+		if err := p.Write(wire.File{Path: novaConf, Data: conf(pack)}); err != nil {
 			return err
 		}
 	}
 	// An earlier play may have written to it.
-	text, err := p.Must("wc", "-c", novaLog)
+	text, err := p.Sh("cat " + novaLog + " 2>/dev/null | wc -c")
 	if err == nil {
 		_, err = fmt.Sscan(text, &p.log)
 	}
@@ -310,11 +325,13 @@ func (p *play) compare(relation func(ours, theirs map[int]count, s status) bool)
 	return ours, theirs, false, err
 }
 
+// What nova-compute writes to its log of a look at its host.
+const lookBegins, lookEnds = "Auditing locally available compute resources", "Compute_service record updated"
+
 // looks are the parts of nova-compute's log from the beginning of each of its looks at its host on.
 func (p *play) looks() ([]string, error) {
-	const begins, ends = "Auditing locally available compute resources", "Compute_service record updated"
-	text, err := p.Sh("grep -oe '" + begins + "' -e '" + ends + "' " + novaLog + " || true")
-	return strings.Split(text, begins)[1:], err
+	text, err := p.Sh("grep -oe '" + lookBegins + "' -e '" + lookEnds + "' " + novaLog + " || true")
+	return strings.Split(text, lookBegins)[1:], err
 }
 
 // looked reports whether nova-compute has looked at its host from beginning to end, leaving out so many looks.
@@ -324,13 +341,16 @@ func (p *play) looked(leave int) (bool, error) {
 	return slices.ContainsFunc(looks[min(leave, len(looks)):], func(look string) bool { return strings.TrimSpace(look) != "" }), err
 }
 
-// looksAgain waits until nova-compute has looked at its host from beginning to end.
-func (p *play) looksAgain() error {
-	begun, err := p.looks()
-	if err != nil {
-		return err
-	}
-	return p.until("nova-compute's look at its host", func() (bool, error) { return p.looked(len(begun)) })
+// looksLater waits until nova-compute has just looked at its host, so that it does not look again soon.
+func (p *play) looksLater() error {
+	return p.until("nova-compute's look at its host", func() (bool, error) {
+		seconds, err := p.Sh("echo $(($(date +%s) - $(date +%s -d \"$(grep '" + lookEnds + "' " + novaLog + " | tail -n 1 | cut -d. -f1)\")))")
+		if err != nil {
+			return false, err
+		}
+		ago, err := strconv.Atoi(strings.TrimSpace(seconds))
+		return ago < 40, err
+	})
 }
 
 // agree checks that hugeguard's numbers are those of Nova's database, and returns them.
@@ -361,8 +381,17 @@ func (p *play) read() (string, error) {
 	return text, err
 }
 
-// boot boots an instance as the ordinary user and waits for what becomes of it; host is "" or where an admin sends it.
+// boot boots an instance as launch does, and then compares the numbers.
 func (p *play) boot(name, flavor, host string) (server, error) {
+	s, err := p.launch(name, flavor, host)
+	if err == nil && p.installed {
+		_, err = p.agree("after the boot of " + name)
+	}
+	return s, err
+}
+
+// launch boots an instance as the ordinary user and waits for what becomes of it; host is "" or where an admin sends it.
+func (p *play) launch(name, flavor, host string) (server, error) {
 	began := time.Now()
 	vm.Say("  %s, of flavor %s %s", name, flavor, host)
 	u := p.demo
@@ -374,6 +403,7 @@ func (p *play) boot(name, flavor, host string) (server, error) {
 		return server{}, err
 	}
 	s, err := p.settled(p.admin, id)
+	s.owner = u
 	vm.Say("  %s took %.0f s", s, time.Since(began).Seconds())
 	return s, err
 }
@@ -413,60 +443,6 @@ func (p *play) gone(s server) error {
 	err = p.admin.do("GET", "http://"+controllerAddress+":8778/allocations/"+s.ID, nil, &answer)
 	p.That(err == nil && len(answer.Allocations) == 0, "no allocation in Placement is left of "+s.Name, answer, err)
 	return nil
-}
-
-// fault checks what the API says to a user of why an instance failed: the API itself, and the command openstack.
-func (p *play) fault(u *user, s server, want *regexp.Regexp, detailed *regexp.Regexp) error {
-	seen, err := u.server(s.ID)
-	if err != nil {
-		return err
-	}
-	if seen.Fault == nil {
-		p.That(false, u.name+" sees a fault of "+s.Name)
-		return nil
-	}
-	p.That(want.MatchString(seen.Fault.Message), fmt.Sprintf("%s sees the fault of %s: %q", u.name, s.Name, seen.Fault.Message), want)
-	if detailed == nil {
-		p.That(seen.Fault.Details == "", u.name+" sees no details", seen.Fault.Details)
-	} else {
-		p.That(detailed.MatchString(seen.Fault.Details), u.name+" sees the details", seen.Fault.Details)
-	}
-	text, err := p.openstack(u.name, "server", "show", s.ID, "-f", "json")
-	if err != nil {
-		return err
-	}
-	var shown struct {
-		Status string
-		Fault  fault
-	}
-	if err := json.Unmarshal([]byte(text), &shown); err != nil {
-		return fmt.Errorf("openstack server show: %w: %s", err, text)
-	}
-	p.That(shown.Status == seen.Status && shown.Fault == *seen.Fault, "openstack server show says the same to "+u.name, text)
-	actions, err := u.actions(s.ID)
-	if err != nil {
-		return err
-	}
-	for _, a := range actions {
-		message := "none"
-		if a.Message != nil {
-			message = *a.Message
-		}
-		vm.Say("        %s sees the action %s, message %s", u.name, a.Action, message)
-		for _, e := range a.Events {
-			vm.Say("          event %s: %s, details %v, traceback %v", e.Event, e.Result, text1(e.Details), text1(e.Traceback))
-		}
-	}
-	return nil
-}
-
-// text1 is the last line of a text that may be absent.
-func text1(s *string) string {
-	if s == nil {
-		return "none"
-	}
-	lines := strings.Split(strings.TrimSpace(*s), "\n")
-	return fmt.Sprintf("%q", lines[len(lines)-1])
 }
 
 // clear deletes all instances.
