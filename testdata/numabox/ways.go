@@ -113,7 +113,7 @@ func (b *box) startNeighbour() error {
 		return err
 	}
 	_, err := b.Sh(`install -d -o libvirt-qemu ` + strings.TrimSuffix(migration, "/socket") + `
-systemd-run -q --unit neighbour --property KillMode=control-group unshare --mount --uts sh -euc '. /run/neighbour.sh'
+systemd-run -q --collect --unit neighbour --property KillMode=control-group unshare --mount --uts sh -euc '. /run/neighbour.sh'
 ln -sfn /proc/$(systemctl show -p MainPID --value neighbour)/root/run/libvirt/libvirt-sock /run/neighbour
 until [ "$(virsh -q -c '` + neighbour + `' hostname)" = neighbour ]; do systemctl -q is-active neighbour; sleep 1; done 2>&1`)
 	return err
