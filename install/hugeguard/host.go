@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -60,13 +61,19 @@ func unpack(cmd *cobra.Command, name string) (dir string, err error) {
 // holdersDeadline limits the search for holders, which may take longer than at a start.
 var holdersDeadline = 10 * time.Second
 
-// tellIfHung prints on stderr that something does not answer, unless stop is called in time.
+// tellIfHung prints on stderr that something does not answer, unless stop is called in time. After stop it does not write.
 func tellIfHung(stderr io.Writer) (stop func()) {
+	told := make(chan struct{})
 	timer := time.AfterFunc(2*holdersDeadline, func() {
+		defer close(told)
 		fmt.Fprintln(stderr, "hugeguard: still waiting: a file system or a process that hugeguard reads does not answer, "+
 			"and this command cannot end before it does")
 	})
-	return func() { timer.Stop() }
+	return sync.OnceFunc(func() {
+		if !timer.Stop() {
+			<-told
+		}
+	})
 }
 
 // programFlag adds --hook to a command that inspects the hook.

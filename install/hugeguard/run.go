@@ -7,11 +7,13 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"sync"
 )
 
 // Run runs the command with the arguments after its name and returns its exit status. It prints an error on one line of
 // stderr. A bug of hugeguard is an error as well, and so is an interrupt, when ctx is done.
 func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) (status int) {
+	stderr = &oneAtATime{to: stderr}
 	root := newRoot()
 	root.SetArgs(args)
 	root.SetIn(stdin)
@@ -33,4 +35,16 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		fmt.Fprintf(stderr, "hugeguard: %s%s\n", oneLine(err.Error()), hint)
 	}
 	return exitStatus(err)
+}
+
+// oneAtATime lets one write at a time: [tellIfHung] writes beside the command.
+type oneAtATime struct {
+	sync.Mutex
+	to io.Writer
+}
+
+func (w *oneAtATime) Write(text []byte) (int, error) {
+	w.Lock()
+	defer w.Unlock()
+	return w.to.Write(text)
 }
