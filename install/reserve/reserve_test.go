@@ -13,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -59,6 +60,19 @@ func texts(t *testing.T, root string) map[string]string {
 		t.Fatal(err)
 	}
 	return all
+}
+
+// change makes the change that is planned.
+func change(t *testing.T, root string, sources []nova.Source, wanted []guard.Reservation) *Change {
+	t.Helper()
+	c, err := Configuration{Root: root, Sources: sources}.Plan(wanted)
+	if err == nil {
+		err = c.Do()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
 }
 
 // TestWrite: what is written wins, is not written twice, and can be taken away again.
@@ -171,13 +185,7 @@ func TestOwnerAndMode(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		c, err := Configuration{Root: root, Sources: test.sources}.Plan(wanted)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := c.Do(); err != nil {
-			t.Fatal(err)
-		}
+		c := change(t, root, test.sources, wanted)
 		written := filepath.Join(root, c.File)
 		info, err := os.Lstat(written)
 		if err != nil {
@@ -310,13 +318,7 @@ func TestDefaultList(t *testing.T) {
 	if err := unix.Setxattr(root+"/etc/nova", "system.posix_acl_default", acl(0o777, 64060), 0); err != nil {
 		t.Fatal(err)
 	}
-	c, err := Configuration{Root: root, Sources: single}.Plan(wanted)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Do(); err != nil {
-		t.Fatal(err)
-	}
+	change(t, root, single, wanted)
 	for name := range texts(t, root) {
 		info, err := os.Stat(root + name)
 		if err != nil || info.Mode() != 0o640 {
@@ -335,13 +337,7 @@ func TestBeside(t *testing.T) {
 	if err := errors.Join(os.Symlink("real.conf", root+"/etc/nova/nova.conf"), os.Chmod(root+"/etc/nova", 0o770)); err != nil {
 		t.Fatal(err)
 	}
-	c, err := Configuration{Root: root, Sources: single}.Plan(wanted)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Do(); err != nil {
-		t.Fatal(err)
-	}
+	change(t, root, single, wanted)
 	if text := texts(t, root)["/etc/nova/real.conf"]; !strings.Contains(text, want) {
 		t.Errorf("%q", text)
 	}
@@ -358,6 +354,45 @@ func TestRemoveElsewhere(t *testing.T) {
 	from.Named = true
 	if changes, err := from.PlanRemoval(); err != nil || len(changes) != 1 {
 		t.Errorf("%v, %v", changes, err)
+	}
+}
+
+// TestUnchanged: right before it is replaced, a file is still the one that was read.
+func TestUnchanged(t *testing.T) {
+	for name, test := range map[string]struct {
+		change func(name string) error
+		same   bool
+	}{
+		"as it was": {func(string) error { return nil }, true},
+		"gone":      {os.Remove, false},
+		"longer":    {func(name string) error { return os.WriteFile(name, []byte("[DEFAULT]\nx=y\n"), 0o640) }, false},
+		"later":     {func(name string) error { return os.Chtimes(name, time.Time{}, time.Unix(1e9, 0)) }, false},
+		"another": {func(name string) error {
+			return errors.Join(os.Rename(name, name+".old"), os.Link(name+".old", name+".older"), os.WriteFile(name, []byte("[DEFAULT]\n"), 0o640))
+		}, false},
+	} {
+		root := t.TempDir()
+		write(t, root, map[string]string{"/nova.conf": "[DEFAULT]\n"})
+		at, err := find(root, "/nova.conf")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer at.dir.Close()
+		f, err := at.open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		opened, err := f.Stat()
+		if err := errors.Join(err, test.change(root+"/nova.conf")); err != nil {
+			t.Fatal(err)
+		}
+		if err := at.unchanged(f, opened); (err == nil) != test.same {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := at.unchanged(nil, nil); (err == nil) != (name == "gone") {
+			t.Errorf("%s, where there was none: %v", name, err)
+		}
 	}
 }
 
@@ -591,13 +626,7 @@ func TestDropInEdited(t *testing.T) {
 	} {
 		root := t.TempDir()
 		write(t, root, map[string]string{"/etc/nova/nova.conf": "[DEFAULT]\n", name: text})
-		c, err := Configuration{Root: root, Sources: debian}.Plan(wanted)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := c.Do(); err != nil {
-			t.Fatal(err)
-		}
+		change(t, root, debian, wanted)
 		if now := texts(t, root)[name]; !slices.Equal(meanings(strings.TrimPrefix(now, dropInHead)), meanings(left)) {
 			t.Errorf("%q becomes %q", text, now)
 		}
@@ -620,13 +649,7 @@ func TestBackup(t *testing.T) {
 	for _, text := range []string{"[DEFAULT]\nold=1\n", "[DEFAULT]\nnew=1\n"} {
 		write(t, root, map[string]string{"/etc/nova/nova.conf": text})
 		for i, want := range [][]guard.Reservation{wanted[:1], wanted} {
-			c, err := Configuration{Root: root, Sources: single}.Plan(want)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := c.Do(); err != nil {
-				t.Fatal(err)
-			}
+			c := change(t, root, single, want)
 			if made := c.Backup() != ""; made != (i == 0) || texts(t, root)["/etc/nova/nova.conf.before-hugeguard"] != text {
 				t.Errorf("write %d made a backup: %v; there is %q", i, made, texts(t, root))
 			}
@@ -645,13 +668,7 @@ func TestRoot(t *testing.T) {
 	if err := os.Symlink(outside, filepath.Join(root, "etc/nova")); err != nil {
 		t.Fatal(err)
 	}
-	change, err := Configuration{Root: root, Sources: rdo}.Plan(wanted)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := change.Do(); err != nil {
-		t.Fatal(err)
-	}
+	change(t, root, rdo, wanted)
 	if got := texts(t, outside); len(got) != 1 || got["/nova.conf"] != "[DEFAULT]\n" {
 		t.Errorf("outside there is %v", got)
 	}
